@@ -1,0 +1,9 @@
+# The real parts that the tests run against: see tests/parts/fetch.
+
+.PHONY: parts parts-clean
+
+parts: ## Build or install the Kubernetes control plane, Helm and Azurite, once
+	@tests/parts/fetch all
+
+parts-clean: ## Remove the parts that were built
+	@tests/parts/fetch clean
