@@ -1,1 +1,12 @@
+//! An operator for FHIR bulk exports on Kubernetes. See ARCHITECTURE.md.
 
+pub mod api;
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod controller;
+pub mod core;
+pub mod credentials;
+pub mod fhir;
+pub mod serve;
+pub mod storage;

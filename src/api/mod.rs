@@ -1,0 +1,50 @@
+//! The three kinds as Kubernetes sees them: schema, bounds and CEL rules, nothing else.
+//!
+//! The doc comments on fields become `kubectl explain`, so they speak to users.
+
+mod auth;
+mod condition;
+mod crd;
+mod export;
+mod reason;
+mod reference;
+mod request;
+mod server;
+mod status;
+mod storage;
+
+pub use auth::{
+    AuthType, BasicAuth, BearerToken, Cloud, Entra, EntraType, OAuthClientSecret, ServerAuth,
+    SmartBackendServices, WorkloadIdentity,
+};
+pub use condition::{Condition, ConditionStatus, ConditionType};
+pub use crd::{crds, crds_yaml};
+pub use export::{DeletionPolicy, ErrorFilePolicy, FhirExport, FhirExportSpec, OnUncertainKickOff};
+pub use reason::Reason;
+pub use reference::{KeyRef, NameRef, ServerRef};
+pub use request::{
+    Anonymization, AzureRequest, BulkDataRequest, ExportRequest, Handling, Level, OrganizeOutputBy,
+    Parameter, PatientsBlob,
+};
+pub use server::{
+    Allow, AllowedAnonymization, AllowedConfig, BulkDataDialect, CaBundleKind, CaBundleRef, Consumers,
+    Dialect, FhirServer, FhirServerSpec, FhirServerStatus, FinishedJobs, Header, KickOffMethod,
+    LabelSelector, Limits, ListStyle, NamespaceSelection, NamespacesFrom, Preset, Resolved, ServerDefaults,
+    Tls, TypeFilterEscape, Version, YesNo,
+};
+pub use status::{
+    CancelOutcome, CancelReason, Cancellation, CheckResult, Checks, FhirExportStatus, Job, Output,
+    PreviousJob, Progress, ServerIdentity, StoredManifest, TypeOutput, UnsettledJob,
+};
+pub use storage::{AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType};
+
+/// The API group of all kinds.
+pub const GROUP: &str = "fhirexport.dev";
+/// The version of all kinds.
+pub const VERSION: &str = "v1alpha1";
+/// A Secret or ServiceAccount may be used as a credential only if it carries this label with the value `true`.
+pub const CREDENTIAL_LABEL: &str = "fhirexport.dev/credential";
+/// On a `FhirExport`: held while there may be a job to cancel on the server.
+pub const CANCEL_FINALIZER: &str = "fhirexport.dev/cancel";
+/// On a `FhirServer`: held while exports that started a job still need the connection.
+pub const IN_USE_FINALIZER: &str = "fhirexport.dev/in-use";

@@ -1,0 +1,1 @@
+//! The Kubernetes edge: status writes, finalizers, events, stores, Secrets and ServiceAccount tokens.

@@ -1,0 +1,3 @@
+//! The reconciles: resolve, step, perform, step, publish.
+
+pub mod world;

@@ -1,0 +1,122 @@
+//! The five interfaces that the reconcile is generic over, so that the same code runs in a cluster and in a
+//! simulation. Only their implementations know kube's client, reqwest, Azure's client and tokio's clock.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::{FhirExport, FhirExportStatus, FhirServer, FhirServerStatus};
+use crate::core::effect::Note;
+use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, VerifyPlan};
+use crate::core::wire::{Failure, Reply, Request};
+
+/// Why the API server could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterFailure {
+    /// The object changed since it was read, or the cache is behind: read and decide again.
+    #[error("the object changed meanwhile")]
+    Conflict,
+    /// The object is gone.
+    #[error("the object is gone")]
+    NotFound,
+    /// The API server refuses (403, 422) or failed; the text says how.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Writes to the API server.
+pub trait Cluster: Send + Sync {
+    /// Writes the status of an export, on the resource version that it was decided on; answers the new object.
+    fn write_export_status(
+        &self,
+        read: &FhirExport,
+        status: &FhirExportStatus,
+    ) -> impl Future<Output = Result<FhirExport, ClusterFailure>> + Send;
+    /// Writes the status of a server, likewise.
+    fn write_server_status(
+        &self,
+        read: &FhirServer,
+        status: &FhirServerStatus,
+    ) -> impl Future<Output = Result<FhirServer, ClusterFailure>> + Send;
+    /// Puts the finalizer `fhirexport.dev/cancel` on, or takes it off, on the resource version that was read.
+    fn set_export_finalizer(
+        &self,
+        read: &FhirExport,
+        on: bool,
+    ) -> impl Future<Output = Result<FhirExport, ClusterFailure>> + Send;
+    /// Puts the finalizer `fhirexport.dev/in-use` on a server, or takes it off.
+    fn set_server_finalizer(
+        &self,
+        read: &FhirServer,
+        on: bool,
+    ) -> impl Future<Output = Result<FhirServer, ClusterFailure>> + Send;
+    /// Deletes an export, with its uid and resource version as preconditions.
+    fn delete_export(&self, read: &FhirExport) -> impl Future<Output = Result<(), ClusterFailure>> + Send;
+    /// Publishes an event about an export. Never fails a run: what goes wrong is logged.
+    fn publish(&self, about: &FhirExport, note: &Note) -> impl Future<Output = ()> + Send;
+    /// The labels of a namespace.
+    fn namespace_labels(
+        &self,
+        namespace: &str,
+    ) -> impl Future<Output = Result<std::collections::BTreeMap<String, String>, ClusterFailure>> + Send;
+}
+
+/// Requests to FHIR servers, with the credentials of a `FhirServer`.
+pub trait Wire: Send + Sync {
+    /// Makes sure that a request could be sent: credentials there, token in hand.
+    fn authorize(&self, server: &Arc<FhirServer>) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Sends one request.
+    fn send(&self, server: &Arc<FhirServer>, request: &Request) -> impl Future<Output = Reply> + Send;
+}
+
+/// The storage account of a `FhirServer`.
+pub trait Container: Send + Sync {
+    /// Whether the account can be listed: the container if one is named, else the account's containers.
+    fn probe(
+        &self,
+        server: &Arc<FhirServer>,
+        container: Option<&str>,
+    ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+    /// Folders of jobs that began at or after `after`: in `container`, else containers `export-*`.
+    fn find_jobs(
+        &self,
+        server: &Arc<FhirServer>,
+        container: Option<&str>,
+        after: Timestamp,
+    ) -> impl Future<Output = Result<Vec<JobFolder>, StorageFailure>> + Send;
+    /// Counts the NDJSON files of a job so far.
+    fn count_files(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        job_id: Option<&str>,
+        began: Timestamp,
+    ) -> impl Future<Output = Result<Seen, StorageFailure>> + Send;
+    /// Checks files; may take hours. `read` is told the number of files read so far.
+    fn verify(
+        &self,
+        server: &Arc<FhirServer>,
+        plan: &VerifyPlan,
+        read: &(dyn Fn(u64) + Send + Sync),
+    ) -> impl Future<Output = Result<Vec<Checked>, StorageFailure>> + Send;
+    /// Stores a small blob, unless one with the same content is there; answers its SHA-256 in hexadecimal.
+    fn store(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        body: &[u8],
+    ) -> impl Future<Output = Result<String, StorageFailure>> + Send;
+}
+
+/// The time.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// Chance.
+pub trait Randomness: Send + Sync {
+    /// A number from 0 to 1, 1 excluded.
+    fn unit(&self) -> f64;
+}

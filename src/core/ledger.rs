@@ -1,0 +1,102 @@
+//! What is asked of a container and what was seen in it, as values.
+
+use std::time::Duration;
+
+/// Why the container could not be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageFailure {
+    /// What kind.
+    pub kind: StorageFailureKind,
+    /// One sentence for people: the cause and the next step; no secret, no signature.
+    pub message: String,
+}
+
+/// The kinds of storage failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageFailureKind {
+    /// The `FhirServer` names no storage.
+    NotConfigured,
+    /// A Secret or ServiceAccount for the storage is missing or wrong.
+    Missing,
+    /// The account refuses the identity (401, 403).
+    Denied,
+    /// There is no such container (404).
+    NotFound,
+    /// The account did not answer, or asks for patience.
+    Transient {
+        /// What it asked for.
+        retry_after: Option<Duration>,
+    },
+    /// Anything else: trying again does not help.
+    Permanent,
+}
+
+/// A folder that may be a job's: `<yyyyMMddTHHmmss>-<job id>`, or a container `export-<job id>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFolder {
+    /// The container.
+    pub container: String,
+    /// The folder, without a trailing slash; absent for a container of its own.
+    pub folder: Option<String>,
+    /// When it began: the time in the folder's name, else the container's last change.
+    pub began: jiff::Timestamp,
+    /// The job's id, from the name.
+    pub job_id: String,
+}
+
+/// Files seen so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The folder that they were seen in, if there is one.
+    pub folder: Option<String>,
+    /// Number of NDJSON files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// One file to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name in the container.
+    pub blob: String,
+    /// How many resources the manifest says, if it does.
+    pub count: Option<u64>,
+}
+
+/// What to check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyPlan {
+    /// The container.
+    pub container: String,
+    /// The common prefix of all files, to list by.
+    pub prefix: String,
+    /// The files.
+    pub files: Vec<Expected>,
+    /// How many bytes may be read back to count lines. Files are read in the order of the plan, each whole
+    /// or not at all.
+    pub max_bytes: u64,
+}
+
+/// What a check saw of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Its size in bytes; absent when it is not there.
+    pub bytes: Option<u64>,
+    /// Non-empty lines; absent when it was not read.
+    pub lines: Option<u64>,
+}
+
+/// A check, as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// It goes on beside the reconcile.
+    Running {
+        /// Files read so far.
+        files: u64,
+    },
+    /// It is done: one entry for each file of the plan, in its order.
+    Done(Vec<Checked>),
+    /// It could not be done.
+    Failed(StorageFailure),
+}

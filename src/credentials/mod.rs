@@ -1,0 +1,1 @@
+//! Identities: what Secrets and ServiceAccounts give, and the tokens that come of them.

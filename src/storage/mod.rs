@@ -1,0 +1,1 @@
+//! The storage edge: lists, reads and writes blob containers, and reports what it saw.
