@@ -1,3 +1,5 @@
 //! The reconciles: resolve, step, perform, step, publish.
 
+pub mod export;
+pub mod server;
 pub mod world;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::api::{FhirExport, FhirExportStatus, FhirServer, FhirServerStatus};
 use crate::core::effect::Note;
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, VerifyPlan};
+use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, Reply, Request};
 
 /// Why the API server could not be used.
@@ -119,4 +120,49 @@ pub trait Clock: Send + Sync {
 pub trait Randomness: Send + Sync {
     /// A number from 0 to 1, 1 excluded.
     fn unit(&self) -> f64;
+}
+
+/// What the watches of the API server know, as they last heard it. May lag behind.
+pub trait Stores: Send + Sync {
+    /// A server, by namespace and name.
+    fn server(&self, namespace: &str, name: &str) -> Option<Arc<FhirServer>>;
+    /// The exports that name a server, of all watched namespaces, in no order.
+    fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>>;
+    /// An export, by namespace and name.
+    fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>>;
+}
+
+/// All that a reconcile touches.
+pub trait World: Send + Sync {
+    /// Writes to the API server.
+    type Cluster: Cluster;
+    /// Requests to FHIR servers.
+    type Wire: Wire;
+    /// Storage accounts.
+    type Container: Container;
+    /// The time.
+    type Clock: Clock;
+    /// Chance.
+    type Randomness: Randomness;
+    /// What the watches know.
+    type Stores: Stores;
+
+    /// Writes to the API server.
+    fn cluster(&self) -> &Self::Cluster;
+    /// Requests to FHIR servers.
+    fn wire(&self) -> &Self::Wire;
+    /// Storage accounts.
+    fn container(&self) -> &Self::Container;
+    /// The time.
+    fn clock(&self) -> &Self::Clock;
+    /// Chance.
+    fn randomness(&self) -> &Self::Randomness;
+    /// What the watches know.
+    fn stores(&self) -> &Self::Stores;
+    /// How patient the operator is.
+    fn tuning(&self) -> &Tuning;
+    /// Has an export reconciled soon: for tasks beside the reconcile, and for runs whose turn has come.
+    fn wake_export(&self, namespace: &str, name: &str);
+    /// Has a server reconciled soon.
+    fn wake_server(&self, namespace: &str, name: &str);
 }
