@@ -1,1 +1,243 @@
-//! Flags and environment, read once.
+//! The operator's settings: flags and environment, read once.
+
+mod parse;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use url::Url;
+
+use crate::core::tuning::Tuning;
+use parse::{authority, directives, namespace, seconds, words};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The flags of `run`. Each can be given as an environment variable, too.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Namespaces to watch, separated by commas; default: all
+    #[arg(long, env = "FHIR_EXPORT_WATCH_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
+    watch_namespaces: Words,
+    /// Where /metrics is served
+    #[arg(long, env = "FHIR_EXPORT_METRICS_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    metrics_addr: SocketAddr,
+    /// Where /livez and /readyz are served
+    #[arg(long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081")]
+    health_addr: SocketAddr,
+    /// Take the lease before working; without effect in this version: run one replica
+    #[arg(long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false)]
+    leader_elect: bool,
+    /// How log lines look; default: text when stderr is a terminal, else json
+    #[arg(long, env = "FHIR_EXPORT_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// What is logged, such as `info` or `info,fhir_export_operator=debug`
+    #[arg(long, env = "FHIR_EXPORT_LOG_FILTER", value_name = "FILTER", default_value = "info", value_parser = directives)]
+    log_filter: String,
+    /// Objects of one kind that are worked on at once
+    #[arg(long, env = "FHIR_EXPORT_CONCURRENCY", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    concurrency: u16,
+    /// How long a cancel is tried before it is given up
+    #[arg(long, env = "FHIR_EXPORT_CANCEL_GRACE_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    cancel_grace_seconds: Duration,
+    /// How many tries a cancel gets within that time
+    #[arg(long, env = "FHIR_EXPORT_CANCEL_TRIES", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    cancel_tries: i32,
+    /// No poll sooner than this, whatever a server or a FhirServer says
+    #[arg(long, env = "FHIR_EXPORT_POLL_FLOOR_SECONDS", value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    poll_floor_seconds: Duration,
+    /// No wait between polls longer than this, whatever a FhirServer says
+    #[arg(long, env = "FHIR_EXPORT_POLL_CEILING_SECONDS", value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    poll_ceiling_seconds: Duration,
+    /// How long to wait before looking for a job whose kick-off's answer was lost
+    #[arg(long, env = "FHIR_EXPORT_ORPHAN_WAIT_SECONDS", value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    orphan_wait_seconds: Duration,
+    /// The first delay after a failed attempt; it doubles
+    #[arg(long, env = "FHIR_EXPORT_RETRY_BASE_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    retry_base_seconds: Duration,
+    /// The longest delay after a failed attempt
+    #[arg(long, env = "FHIR_EXPORT_RETRY_MAX_SECONDS", value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    retry_max_seconds: Duration,
+    /// How soon to look again for something that is missing in the cluster
+    #[arg(long, env = "FHIR_EXPORT_MISSING_RETRY_SECONDS", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    missing_retry_seconds: Duration,
+    /// How often to look at the container for progress
+    #[arg(long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    progress_interval_seconds: Duration,
+    /// The deadline of exports that name none, on servers that name none
+    #[arg(long, env = "FHIR_EXPORT_DEFAULT_DEADLINE_SECONDS", value_name = "SECONDS", default_value = "604800", value_parser = seconds)]
+    default_deadline_seconds: Duration,
+    /// Further certificate authorities to trust for Entra, FHIR servers and storage: a PEM file
+    #[arg(long, env = "FHIR_EXPORT_EXTRA_CA", value_name = "FILE")]
+    extra_ca: Option<PathBuf>,
+    /// Another Entra authority than that of a FhirServer's cloud, for all of them: an https URL
+    #[arg(long, env = "FHIR_EXPORT_ENTRA_AUTHORITY_HOST", value_name = "URL", value_parser = authority)]
+    entra_authority_host: Option<Url>,
+    /// Audiences that a FhirServer may ask tokens for besides its own url, separated by commas
+    #[arg(long, env = "FHIR_EXPORT_ENTRA_AUDIENCES", value_name = "AUDIENCES", default_value = "", value_parser = plain)]
+    entra_audiences: Words,
+    /// Namespaces whose FhirServers may use the operator's own identity, separated by commas; default: none
+    #[arg(long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
+    own_identity_namespaces: Words,
+}
+
+/// A list in one flag.
+type Words = BTreeSet<String>;
+
+fn namespaces(text: &str) -> Result<Words, String> {
+    words(text, namespace)
+}
+
+fn plain(text: &str) -> Result<Words, String> {
+    words(text, |_| Ok(()))
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The namespaces to watch; empty: all.
+    pub watch_namespaces: BTreeSet<String>,
+    /// Where `/metrics` is served.
+    pub metrics_addr: SocketAddr,
+    /// Where `/livez` and `/readyz` are served.
+    pub health_addr: SocketAddr,
+    /// Whether to take the lease before working.
+    pub leader_elect: bool,
+    /// How log lines look; absent: by what stderr is.
+    pub log_format: Option<LogFormat>,
+    /// What is logged.
+    pub log_filter: String,
+    /// Objects of one kind that are worked on at once.
+    pub concurrency: u16,
+    /// How patient the operator is.
+    pub tuning: Tuning,
+    /// Further certificate authorities: a PEM file.
+    pub extra_ca: Option<PathBuf>,
+    /// Another Entra authority; https.
+    pub entra_authority_host: Option<Url>,
+    /// Audiences that a `FhirServer` may name.
+    pub entra_audiences: BTreeSet<String>,
+    /// Namespaces that the operator's own identity serves.
+    pub own_identity_namespaces: BTreeSet<String>,
+}
+
+impl RunArgs {
+    /// Checks what one flag alone cannot say. The error is one sentence.
+    pub fn resolve(self) -> Result<Config, String> {
+        let tuning = Tuning {
+            poll_floor: self.poll_floor_seconds,
+            poll_ceiling: self.poll_ceiling_seconds,
+            cancel_grace: self.cancel_grace_seconds,
+            cancel_tries: self.cancel_tries,
+            orphan_wait: self.orphan_wait_seconds,
+            retry_base: self.retry_base_seconds,
+            retry_max: self.retry_max_seconds,
+            missing_retry: self.missing_retry_seconds,
+            default_deadline: self.default_deadline_seconds,
+            progress_interval: self.progress_interval_seconds,
+        };
+        if tuning.poll_floor > tuning.poll_ceiling {
+            return Err("--poll-floor-seconds is greater than --poll-ceiling-seconds.".into());
+        }
+        if tuning.retry_base > tuning.retry_max {
+            return Err("--retry-base-seconds is greater than --retry-max-seconds.".into());
+        }
+        Ok(Config {
+            watch_namespaces: self.watch_namespaces,
+            metrics_addr: self.metrics_addr,
+            health_addr: self.health_addr,
+            leader_elect: self.leader_elect,
+            log_format: self.log_format,
+            log_filter: self.log_filter,
+            concurrency: self.concurrency,
+            tuning,
+            extra_ca: self.extra_ca,
+            entra_authority_host: self.entra_authority_host,
+            entra_audiences: self.entra_audiences,
+            own_identity_namespaces: self.own_identity_namespaces,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    fn config(line: &str) -> Result<Config, String> {
+        let words = std::iter::once("run").chain(line.split_whitespace());
+        Line::try_parse_from(words).map_err(|e| e.to_string())?.args.resolve()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_core() {
+        let config = config("").unwrap();
+        assert_eq!(config.tuning, Tuning::default());
+        assert_eq!(config.concurrency, 64);
+        assert!(config.watch_namespaces.is_empty());
+        assert!(!config.leader_elect);
+        assert_eq!(config.metrics_addr.port(), 8080);
+        assert_eq!(config.health_addr.port(), 8081);
+    }
+
+    #[test]
+    fn every_flag_has_its_variable() {
+        use clap::CommandFactory;
+        for argument in Line::command().get_arguments().filter(|a| a.get_id() != "help") {
+            let flag = argument.get_long().unwrap();
+            let expected = format!("FHIR_EXPORT_{}", flag.to_uppercase().replace('-', "_"));
+            assert_eq!(argument.get_env().unwrap().to_str(), Some(expected.as_str()));
+        }
+    }
+
+    #[test]
+    fn values_are_read() {
+        let config = config(
+            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect \
+             --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y",
+        )
+        .unwrap();
+        assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
+        assert_eq!(config.tuning.poll_floor, Duration::from_millis(200));
+        assert_eq!(config.tuning.cancel_tries, 3);
+        assert!(config.leader_elect);
+        assert_eq!(config.entra_audiences.len(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for (line, said) in [
+            ("--watch-namespaces Clinic_1", "Clinic_1"),
+            ("--poll-floor-seconds 0", "greater than 0"),
+            ("--poll-floor-seconds=-1", "greater than 0"),
+            ("--poll-floor-seconds NaN", "greater than 0"),
+            ("--poll-floor-seconds 1e300", "greater than 0"),
+            ("--poll-floor-seconds soon", "number of seconds"),
+            ("--poll-floor-seconds 10 --poll-ceiling-seconds 5", "--poll-ceiling-seconds"),
+            ("--retry-base-seconds 10 --retry-max-seconds 5", "--retry-max-seconds"),
+            ("--entra-authority-host http://login.example.org", "https"),
+            ("--concurrency 0", "0 is not in 1.."),
+            ("--log-filter info,=,", "log filter"),
+        ] {
+            let error = config(line).unwrap_err();
+            assert!(error.contains(said), "{line}: {error}");
+        }
+    }
+}

@@ -1,1 +1,127 @@
 //! The commands that people run.
+
+mod generate;
+mod stop;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::config::RunArgs;
+use crate::controller;
+
+pub use generate::reasons_markdown;
+pub use stop::Stop;
+
+/// Runs FHIR bulk exports that are described as Kubernetes resources.
+#[derive(Debug, Parser)]
+#[command(name = "fhir-export-operator", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the operator against the cluster of the pod or of the current kubeconfig (default)
+    Run(Box<RunArgs>),
+    /// Prints the custom resource definitions
+    Crds {
+        /// Writes them into this folder instead, one file each
+        #[arg(long, value_name = "DIR")]
+        write: Option<PathBuf>,
+    },
+    /// Prints the reasons of conditions and events, as Markdown
+    Reasons {
+        /// Writes them into this file instead
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+}
+
+/// Does what the command line asks for. Exit code 2: the command line is wrong; 1: the command failed.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(with_default_command(arguments.into_iter().collect())) {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let done = match cli.command {
+        Command::Run(args) => match args.resolve() {
+            Ok(config) => controller::run::run_blocking(config),
+            Err(sentence) => {
+                eprintln!("error: {sentence}");
+                return ExitCode::from(2);
+            }
+        },
+        Command::Crds { write } => generate::crds(write.as_deref()),
+        Command::Reasons { write } => generate::reasons(write.as_deref()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Flags without a command are those of `run`.
+fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let first = arguments.get(1).and_then(|a| a.to_str());
+    let about_itself = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
+    if first.is_none_or(|a| a.starts_with('-')) && !about_itself {
+        arguments.insert(1.min(arguments.len()), "run".into());
+    }
+    arguments
+}
+
+/// Says in one sentence what is wrong with the command line; help and version are no errors.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Whoever reads may have seen enough.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.split("\n\n").next().unwrap_or_default();
+            eprintln!("{} (see --help)", first.split_whitespace().collect::<Vec<_>>().join(" "));
+            ExitCode::from(2)
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split_whitespace().map(Into::into).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_the_default() {
+        for (given, meant) in [
+            ("operator", "operator run"),
+            ("operator --concurrency 3", "operator run --concurrency 3"),
+            ("operator run --concurrency 3", "operator run --concurrency 3"),
+            ("operator crds", "operator crds"),
+            ("operator --help", "operator --help"),
+            ("operator -V", "operator -V"),
+        ] {
+            assert_eq!(with_default_command(words(given)), words(meant));
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The reconciles: resolve, step, perform, step, publish.
 
 pub mod export;
+pub mod run;
 pub mod server;
 pub mod world;

@@ -1,0 +1,62 @@
+//! The values of single flags. Errors complete the sentence "invalid value 'x' for '--flag': ...".
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use url::Url;
+
+/// A century: more is a typing error, and would overflow sums with the time of day.
+const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
+
+/// Seconds, whole or not, as a duration greater than zero.
+pub fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text.trim().parse().map_err(|_| "use a number of seconds".to_string())?;
+    if number > 0.0 && number <= LONGEST {
+        let duration = Duration::from_secs_f64(number);
+        if !duration.is_zero() {
+            return Ok(duration);
+        }
+    }
+    Err("use a number of seconds greater than 0, at most a century".into())
+}
+
+/// A list separated by commas; each word must pass `check`.
+pub fn words(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<BTreeSet<String>, String> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|word| !word.is_empty())
+        .map(|word| check(word).map(|()| word.to_string()))
+        .collect()
+}
+
+/// The name of a namespace.
+pub fn namespace(word: &str) -> Result<(), String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let well_formed = word.len() <= 63
+        && word.chars().all(|c| inner(c) || c == '-')
+        && word.starts_with(inner)
+        && word.ends_with(inner);
+    if well_formed { Ok(()) } else { Err(format!("{word} is not the name of a namespace")) }
+}
+
+/// An Entra authority.
+pub fn authority(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| "use an https URL".to_string())?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if url.scheme() == "https" && url.host_str().is_some() && plain {
+        Ok(url)
+    } else {
+        Err("use an https URL of host and path only".into())
+    }
+}
+
+/// What is logged.
+pub fn directives(text: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::builder()
+        .parse(text)
+        .map(|_| text.to_string())
+        .map_err(|e| format!("not a log filter: {e}"))
+}
