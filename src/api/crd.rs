@@ -2,16 +2,20 @@
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
+use kube::core::schema::{OptionalEnum, OptionalIntOrString, StructuralSchemaRewriter};
+use schemars::generate::SchemaSettings;
+use schemars::transform::{AddNullable, RecursiveTransform};
+use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
 use super::{FhirExport, FhirServer};
 
 /// The definitions of all kinds, in the order in which they are installed.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
-    [FhirServer::crd(), FhirExport::crd()].into_iter().map(finished).collect()
+    Ok(vec![definition::<FhirServer>()?, definition::<FhirExport>()?])
 }
 
-/// The definitions as a stream of YAML documents, each with its name.
+/// The definitions as YAML documents, each with the plural name of its kind.
 pub fn crds_yaml() -> Result<Vec<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
     crds()?
         .into_iter()
@@ -22,28 +26,131 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, Box<dyn std::error::Error + 
         .collect()
 }
 
-/// What the derive cannot say: nothing is nullable, and a fresh object is told apart from a seen one.
-fn finished(crd: CustomResourceDefinition) -> Result<CustomResourceDefinition, serde_json::Error> {
-    let mut value = serde_json::to_value(crd)?;
-    strip_nullable(&mut value);
-    if let Some(status) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status")
-        && let Some(status) = status.as_object_mut()
-    {
+fn definition<K: CustomResourceExt + JsonSchema>() -> Result<CustomResourceDefinition, serde_json::Error> {
+    let mut crd = serde_json::to_value(K::crd())?;
+    if let Some(schema) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema") {
+        *schema = schema_of::<K>()?;
+    }
+    serde_json::from_value(crd)
+}
+
+/// What kube's derive makes of the type, and what the derive cannot say: a field's own words win over its
+/// type's, nothing is nullable, and an object that nobody has seen yet can be told apart.
+fn schema_of<K: JsonSchema>() -> Result<Value, serde_json::Error> {
+    let generator = SchemaSettings::openapi3()
+        .with(|settings| {
+            settings.inline_subschemas = true;
+            settings.meta_schema = None;
+        })
+        .with_transform(RecursiveTransform(keep_the_fields_words))
+        .with_transform(AddNullable::default())
+        .with_transform(StructuralSchemaRewriter)
+        .with_transform(OptionalEnum)
+        .with_transform(OptionalIntOrString)
+        .into_generator();
+    let mut schema = serde_json::to_value(generator.into_root_schema_for::<K>())?;
+    tidy(&mut schema);
+    if let Some(status) = schema.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
         // kstatus compares this with metadata.generation, which begins at 1.
         status.insert("default".into(), json!({ "observedGeneration": -1 }));
     }
-    serde_json::from_value(value)
+    Ok(schema)
 }
 
-fn strip_nullable(value: &mut Value) {
+/// Of an optional field whose type has words of its own, kube would show the type's.
+fn keep_the_fields_words(schema: &mut Schema) {
+    if schema.get("description").is_none() {
+        return;
+    }
+    for member in schema.get_mut("anyOf").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(member) = member.as_object_mut() {
+            member.remove("description");
+        }
+    }
+}
+
+fn tidy(value: &mut Value) {
     match value {
         Value::Object(map) => {
             if map.get("nullable") == Some(&Value::Bool(true)) {
                 map.remove("nullable");
             }
-            map.values_mut().for_each(strip_nullable);
+            if let Some(Value::String(text)) = map.get_mut("description") {
+                // A line break of the source is none for the reader.
+                *text = text.split("\n\n").map(|p| p.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+            }
+            map.values_mut().for_each(tidy);
         }
-        Value::Array(items) => items.iter_mut().for_each(strip_nullable),
+        Value::Array(items) => items.iter_mut().for_each(tidy),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn walk(value: &Value, path: &str, look: &mut dyn FnMut(&str, &serde_json::Map<String, Value>)) {
+        if let Value::Object(map) = value {
+            look(path, map);
+            map.iter().for_each(|(key, inner)| walk(inner, &format!("{path}/{key}"), look));
+        }
+    }
+
+    fn schemas() -> Vec<Value> {
+        vec![schema_of::<FhirServer>().unwrap(), schema_of::<FhirExport>().unwrap()]
+    }
+
+    #[test]
+    fn a_field_is_explained_by_its_own_words() {
+        let schema = schema_of::<FhirExport>().unwrap();
+        let handling = "/properties/spec/properties/request/properties/handling/description";
+        let text = schema.pointer(handling).and_then(Value::as_str).unwrap();
+        assert!(text.starts_with("Strict (default) or Lenient"), "{text}");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn nothing_is_nullable_and_every_spec_field_is_bounded_and_explained() {
+        for schema in schemas() {
+            let mut wrong = Vec::new();
+            walk(&schema, "", &mut |path, map| {
+                if map.contains_key("nullable") {
+                    wrong.push(format!("{path} is nullable"));
+                }
+                if map.get("format").and_then(Value::as_str).is_some_and(|f| f.starts_with("uint")) {
+                    wrong.push(format!("{path} has a format that the API server does not know"));
+                }
+                if !path.starts_with("/properties/spec") {
+                    return;
+                }
+                let bounded = match map.get("type").and_then(Value::as_str) {
+                    Some("string") => ["maxLength", "enum", "format"].iter().any(|k| map.contains_key(*k)),
+                    Some("array") => map.contains_key("maxItems"),
+                    Some("integer") => map.contains_key("minimum"),
+                    Some("object") if map.contains_key("additionalProperties") => {
+                        map.contains_key("maxProperties")
+                    }
+                    _ => true,
+                };
+                if !bounded {
+                    wrong.push(format!("{path} is not bounded"));
+                }
+                let a_field = path.rsplit('/').nth(1) == Some("properties");
+                if a_field && map.contains_key("type") && !map.contains_key("description") {
+                    wrong.push(format!("{path} is not explained"));
+                }
+            });
+            assert_eq!(wrong, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn an_unseen_object_says_so() {
+        for schema in schemas() {
+            let default = schema.pointer("/properties/status/default/observedGeneration");
+            assert_eq!(default, Some(&json!(-1)));
+        }
     }
 }

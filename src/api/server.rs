@@ -198,7 +198,7 @@ pub struct NamespaceSelection {
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
     /// Labels and their values; all must match. A namespace is named by its label `kubernetes.io/metadata.name`.
-    #[schemars(extend("maxProperties" = 16, "minProperties" = 1))]
+    #[schemars(extend("maxProperties" = 16, "minProperties" = 1, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })))]
     pub match_labels: BTreeMap<String, String>,
 }
 
