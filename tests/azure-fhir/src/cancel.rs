@@ -34,9 +34,8 @@ pub(crate) async fn answer(world: &World, caller: &Caller, id: &str) -> Answer {
     }
     let finished = matches!(job.view.state, State::Completed | State::Failed(_) | State::CancelledEmpty);
     let next = match (job.script.cancel, finished) {
-        (CancelProfile::Build2026, _) => State::Gone,
         (CancelProfile::Slow { polls }, false) => State::Stopping { polls },
-        (CancelProfile::Slow { .. }, true) => State::Gone,
+        (CancelProfile::Build2026, _) | (CancelProfile::Slow { .. }, true) => State::Gone,
         (_, false) => State::Stopping { polls: 1 },
         (CancelProfile::Build2022, true) => return Reply::empty(409).into(),
         (CancelProfile::Build2025, true) => {

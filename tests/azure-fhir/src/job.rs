@@ -125,7 +125,10 @@ impl Job {
         if self.view.state != State::Running {
             return;
         }
-        if let Some(failure) = &self.failure {
+        // A failure shows when the script says that the job ends, so that the number of polls is known.
+        if let Some(failure) = &self.failure
+            && (self.lived() || self.script.life == Life::Stuck)
+        {
             self.view.state = State::Failed(failure.clone());
             return;
         }

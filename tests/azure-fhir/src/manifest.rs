@@ -122,7 +122,7 @@ fn manifest(job: &Job, endpoint: &str) -> Value {
                 manifest.insert("transactionTime".into(), json!(instant(job.view.created, true)));
             }
             ManifestQuirk::TransactionTime(text) => {
-                drop(manifest.insert("transactionTime".into(), json!(text)))
+                drop(manifest.insert("transactionTime".into(), json!(text)));
             }
             ManifestQuirk::ManyFiles(many) => output.extend((1..=*many).map(|n| {
                 let url = format!("{endpoint}/many/{}/Observation-{}-{n}.ndjson", job.view.id, job.view.id);
@@ -134,7 +134,7 @@ fn manifest(job: &Job, endpoint: &str) -> Value {
                 manifest.insert("request".into(), json!(other));
             }
             ManifestQuirk::RequiresAccessToken => {
-                drop(manifest.insert("requiresAccessToken".into(), json!(true)))
+                drop(manifest.insert("requiresAccessToken".into(), json!(true)));
             }
             // These are about the files; the writer has seen to them.
             ManifestQuirk::MissingFile

@@ -115,7 +115,6 @@ impl Patients {
             return Err(Failure::UnknownType { name: name.clone() });
         }
         let members = match (level, group) {
-            (Level::System, _) => None,
             (Level::Group, Some(id)) => {
                 Some(self.groups.get(id).ok_or_else(|| Failure::GroupNotFound { id: id.to_owned() })?)
             }

@@ -95,7 +95,7 @@ impl World {
 
     pub(crate) fn views(&self) -> Vec<JobView> {
         let mut views: Vec<JobView> = self.jobs().values().map(|job| job.view.clone()).collect();
-        views.sort_by(|a, b| a.created.cmp(&b.created));
+        views.sort_by_key(|view| view.created);
         views
     }
 
