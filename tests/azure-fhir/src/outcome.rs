@@ -1,7 +1,9 @@
 //! Replies and `OperationOutcome`s as the service words them.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame};
@@ -96,8 +98,14 @@ impl Reply {
         let body = if self.truncated {
             builder = builder.header("Content-Length", self.body.len() * 2);
             let broken = std::io::Error::other("the answer breaks off here on purpose");
-            let frames = [Ok(Frame::data(Bytes::from(self.body))), Err(broken)];
-            BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
+            let start = Ok(Frame::data(Bytes::from(self.body)));
+            let end = async {
+                // The start must have left before the connection is dropped.
+                tokio::time::sleep(Duration::from_millis(30)).await;
+                Err(broken)
+            };
+            let frames = stream::once(async { start }).chain(stream::once(end));
+            BodyExt::boxed(StreamBody::new(frames))
         } else {
             full(self.body)
         };

@@ -2,18 +2,24 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, unreachable_pub)]
 
+use std::sync::LazyLock;
+
 use azure_fhir::Server;
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-/// A client that follows nothing and retries nothing.
+/// A client that follows nothing and retries nothing. It keeps no connection, as each test has its own runtime.
 pub fn client() -> reqwest::Client {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .no_proxy()
-        .build()
-        .unwrap()
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .unwrap()
+    });
+    CLIENT.clone()
 }
 
 /// A kick-off with the right headers.
