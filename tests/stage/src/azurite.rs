@@ -76,11 +76,9 @@ impl Azurite {
             return Ok(());
         }
         let program = parts::azurite().await?.program("AZURITE_BLOB")?;
-        // A log for each start, so that an earlier one is not taken for ready.
-        let log = self.folder.path().join("azurite.log");
-        let _ = std::fs::remove_file(&log);
+        let log = self.folder.next_log("azurite");
         let mut process = Process::start(&self.command(program, &log))?;
-        process.wait_for_log("successfully listening on", READY_WITHIN).await?;
+        process.wait_for_log("successfully listens on", READY_WITHIN).await?;
         self.process = Some(process);
         Ok(())
     }

@@ -43,6 +43,14 @@ impl Folder {
         &self.path
     }
 
+    /// A log for each start of a program: what it said before an earlier end
+    /// must not be taken for what it says now.
+    pub(crate) fn next_log(&self, program: &str) -> PathBuf {
+        let log = |number: u32| self.path.join(format!("{program}-{number}.log"));
+        let unused = (1..).map(log).find(|path| !path.exists());
+        unused.unwrap_or_else(|| log(0))
+    }
+
     /// Writes a file that this user only may read: many here are keys.
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path.join(name);

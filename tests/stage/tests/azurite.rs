@@ -7,8 +7,9 @@ use stage::{Authority, Azurite, AzuriteOptions, Folder};
 
 /// Any answer of the blob service, signed in or not.
 async fn answers(client: &reqwest::Client, azurite: &Azurite) -> bool {
-    let url = azurite.endpoint().unwrap();
-    match client.get(url).query(&[("comp", "list")]).send().await {
+    let mut url = azurite.endpoint().unwrap();
+    url.set_query(Some("comp=list"));
+    match client.get(url).send().await {
         Ok(answer) => answer.headers().contains_key("x-ms-request-id"),
         Err(_) => false,
     }

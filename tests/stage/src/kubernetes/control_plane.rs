@@ -3,9 +3,14 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tokio::time::{sleep, timeout};
+
 use super::{Keys, Kubernetes, READY_WITHIN};
 use crate::kubeconfig::{Identity, client};
-use crate::{Error, Process, ProcessOptions, Result, free_port, parts, port, wait_for};
+use crate::{Error, Process, ProcessOptions, Result, free_port, parts, port};
+
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Those that make a namespace usable and clean up after what was deleted.
 const CONTROLLERS: &[&str] = &[
@@ -26,7 +31,7 @@ impl Kubernetes {
             self.etcd_port = free_port()?;
             let url = format!("http://127.0.0.1:{}", self.etcd_port);
             let command = self
-                .command(program, "etcd.log")
+                .command(program, "etcd")
                 .arg("--data-dir")
                 .arg(self.folder.path().join("etcd"))
                 .args(["--listen-client-urls", &url])
@@ -79,29 +84,25 @@ impl Kubernetes {
 
     async fn try_api_server(&mut self) -> Result<()> {
         let program = parts::kubernetes().await?.program("KUBE_APISERVER")?;
-        // A log for each start, so that an earlier failure is not taken for a
-        // new one.
-        let _ = std::fs::remove_file(self.folder.path().join("kube-apiserver.log"));
         let mut process = Process::start(&self.api_server_command(program))?;
         let client = client(&self.admin_kubeconfig()).await?;
-        let until = Instant::now() + READY_WITHIN;
+        let started = Instant::now();
         loop {
             process.must_run()?;
             // An answer proves that it is ours: it has our certificate.
-            let looked = wait_for("the API server", Duration::from_millis(500), || {
-                let request = http::Request::get("/readyz").body(Vec::new());
-                let client = client.clone();
-                async move {
-                    let request = request.map_err(|error| error.to_string())?;
-                    client.request_text(request).await.map_err(|error| error.to_string())
-                }
-            })
-            .await;
-            match looked {
-                Ok(_) => break,
-                Err(error @ Error::Timeout { .. }) if Instant::now() < until => drop(error),
-                Err(error) => return Err(error),
+            let last = match timeout(ANSWER_WITHIN, ready(&client)).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "it does not answer".to_owned(),
+            };
+            if started.elapsed() > READY_WITHIN {
+                return Err(Error::Timeout {
+                    what: "the API server to get ready".to_owned(),
+                    waited: started.elapsed(),
+                    last: format!("{last}; the end of its log:\n{}", process.log_end()),
+                });
             }
+            sleep(LOOK_EVERY).await;
         }
         self.api_server = Some(process);
         Ok(())
@@ -112,7 +113,7 @@ impl Kubernetes {
         let controllers: Vec<&str> =
             CONTROLLERS.iter().copied().chain(self.options.controllers.iter().map(String::as_str)).collect();
         let command = self
-            .command(program, "kube-controller-manager.log")
+            .command(program, "kube-controller-manager")
             .arg("--kubeconfig")
             .arg(self.folder.path().join("controller-manager.kubeconfig"))
             .arg(format!("--controllers={}", controllers.join(",")))
@@ -127,7 +128,7 @@ impl Kubernetes {
 
     fn api_server_command(&self, program: &Path) -> ProcessOptions {
         let keys = &self.keys;
-        self.command(program, "kube-apiserver.log")
+        self.command(program, "kube-apiserver")
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
             .arg("--bind-address=127.0.0.1")
             .arg(format!("--secure-port={}", self.api_port))
@@ -146,6 +147,8 @@ impl Kubernetes {
             .arg("--service-cluster-ip-range=10.0.0.0/24")
             // It cannot tell pods to come to a loopback address.
             .arg("--endpoint-reconciler-type=none")
+            // Else it waits a minute at its end for clients that do not go.
+            .arg("--shutdown-watch-termination-grace-period=1s")
             .arg("--audit-policy-file")
             .arg(self.folder.path().join("audit-policy.yaml"))
             .arg("--audit-log-path")
@@ -153,9 +156,16 @@ impl Kubernetes {
             .args(&self.options.api_server_args)
     }
 
-    fn command(&self, program: &Path, log: &str) -> ProcessOptions {
-        ProcessOptions::new(program, self.folder.path().join(log)).directory(self.folder.path())
+    fn command(&self, program: &Path, name: &str) -> ProcessOptions {
+        ProcessOptions::new(program, self.folder.next_log(name)).directory(self.folder.path())
     }
+}
+
+async fn ready(client: &kube::Client) -> Result<()> {
+    let request = http::Request::get("/readyz").body(Vec::new());
+    let request = request.map_err(kube::Error::HttpError)?;
+    client.request_text(request).await?;
+    Ok(())
 }
 
 async fn etcd(command: &ProcessOptions) -> Result<Process> {
