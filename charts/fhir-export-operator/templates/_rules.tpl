@@ -1,0 +1,70 @@
+{{- /* What the operator does with its own kinds, in each namespace that it serves. */ -}}
+{{- define "operator.rules.kinds" -}}
+- apiGroups: [fhirexport.dev]
+  resources: [fhirexports]
+  # patch: the finalizer; delete: ttlSecondsAfterFinished
+  verbs: [get, list, watch, patch, delete]
+- apiGroups: [fhirexport.dev]
+  resources: [fhirexports/status, fhirservers/status]
+  verbs: [patch, update]
+- apiGroups: [fhirexport.dev]
+  resources: [fhirexports/finalizers]
+  verbs: [update]
+- apiGroups: [fhirexport.dev]
+  resources: [fhirservers]
+  # patch: the finalizer
+  verbs: [get, list, watch, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{- /* What it reads where FhirServers are: by name, never as a list. */ -}}
+{{- define "operator.rules.credentials" -}}
+- apiGroups: [""]
+  resources: [secrets, configmaps, serviceaccounts]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- end -}}
+
+{{- /* What is cluster-wide in any mode: its own definitions, and the labels of namespaces (spec.consumers). */ -}}
+{{- define "operator.rules.cluster" -}}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [fhirexports.fhirexport.dev, fhirservers.fhirexport.dev]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+{{- end -}}
+
+{{- /* A Role and its binding: dict "root" $ "name" … "namespace" … "rules" … */ -}}
+{{- define "operator.role" -}}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "operator.labels" .root | nindent 4 }}
+rules: {{- .rules | nindent 2 }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ .name }}
+  namespace: {{ .namespace }}
+  labels: {{- include "operator.labels" .root | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ .name }}
+subjects: {{- include "operator.subjects" .root | nindent 2 }}
+{{- end -}}
+
+{{- define "operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "operator.serviceaccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
