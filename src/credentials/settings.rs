@@ -1,0 +1,18 @@
+//! What the operator's own configuration says about Entra.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+/// The operator's settings for Entra identities.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntraSettings {
+    /// Where tokens are asked for, instead of the authority of the cloud; https.
+    pub authority_host: Option<Url>,
+    /// Further certificate authorities for the way to Entra, PEM; each may hold several certificates.
+    pub extra_ca: Vec<String>,
+    /// Audiences that a `FhirServer` may ask for besides the origin of its own `url`.
+    pub allowed_audiences: BTreeSet<String>,
+    /// Namespaces whose `FhirServer`s may use the operator's own workload or managed identity.
+    pub own_identity_namespaces: BTreeSet<String>,
+}
