@@ -1,0 +1,172 @@
+//! Credentials remembered for a minute, so that a thousand waiting exports make one request.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::time::Instant;
+
+use super::{CredentialProblem, CredentialSource};
+use crate::api::KeyRef;
+
+/// How long things are remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// What was read is good for so long.
+    pub found: Duration,
+    /// What was missing is not looked for again for so long.
+    pub missing: Duration,
+    /// [`CachedSource::forget`] spares what was read this recently, so that many refused requests at once
+    /// make one read.
+    pub spared: Duration,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            found: Duration::from_secs(60),
+            missing: Duration::from_secs(5),
+            spared: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A [`CredentialSource`] that remembers. One read per object at a time; ServiceAccount tokens are not kept,
+/// since the access tokens that they buy are.
+pub struct CachedSource {
+    inner: Arc<dyn CredentialSource>,
+    memory: Memory,
+    keys: Remembered<(String, KeyRef), SecretString>,
+    secrets: Remembered<(String, String), BTreeMap<String, SecretString>>,
+    config_maps: Remembered<(String, String, String), String>,
+}
+
+impl CachedSource {
+    /// Nothing remembered yet.
+    pub fn new(inner: Arc<dyn CredentialSource>) -> Self {
+        Self::with_memory(inner, Memory::default())
+    }
+
+    /// Likewise, with other times.
+    pub fn with_memory(inner: Arc<dyn CredentialSource>, memory: Memory) -> Self {
+        Self {
+            inner,
+            memory,
+            keys: Remembered::default(),
+            secrets: Remembered::default(),
+            config_maps: Remembered::default(),
+        }
+    }
+
+    /// Has the Secret `name` read again when it is next asked for: a server refused what it holds.
+    pub async fn forget(&self, namespace: &str, name: &str) {
+        let spared = self.memory.spared;
+        self.keys.forget(|(ns, key)| ns == namespace && key.name == name, spared).await;
+        self.secrets.forget(|(ns, secret)| ns == namespace && secret == name, spared).await;
+    }
+}
+
+#[async_trait]
+impl CredentialSource for CachedSource {
+    async fn secret_key(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, CredentialProblem> {
+        let at = (namespace.to_owned(), key.clone());
+        self.keys.get(at, self.memory, || self.inner.secret_key(namespace, key)).await
+    }
+
+    async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
+        let at = (namespace.to_owned(), name.to_owned());
+        self.secrets.get(at, self.memory, || self.inner.secret(namespace, name)).await
+    }
+
+    async fn config_map_key(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<String, CredentialProblem> {
+        let at = (namespace.to_owned(), name.to_owned(), key.to_owned());
+        self.config_maps.get(at, self.memory, || self.inner.config_map_key(namespace, name, key)).await
+    }
+
+    async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audience: &str,
+        client_id: &str,
+    ) -> Result<SecretString, CredentialProblem> {
+        self.inner.service_account_token(namespace, name, audience, client_id).await
+    }
+}
+
+/// Beyond so many entries, those that ran out are dropped.
+const MANY: usize = 1024;
+
+struct Read<V> {
+    at: Instant,
+    result: Result<V, CredentialProblem>,
+}
+
+impl<V> Read<V> {
+    fn is_current(&self, memory: Memory) -> bool {
+        let good_for = if self.result.is_ok() { memory.found } else { memory.missing };
+        self.at.elapsed() < good_for
+    }
+}
+
+/// The lock of a slot is held while it is read, which makes one reader of many.
+type Slot<V> = Arc<tokio::sync::Mutex<Option<Read<V>>>>;
+
+struct Remembered<K, V>(Mutex<HashMap<K, Slot<V>>>);
+
+impl<K, V> Default for Remembered<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
+    fn slot(&self, key: K, memory: Memory) -> Slot<V> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MANY && !slots.contains_key(&key) {
+            slots.retain(|_, slot| match slot.try_lock() {
+                Ok(read) => read.as_ref().is_some_and(|read| read.is_current(memory)),
+                Err(_) => true,
+            });
+        }
+        slots.entry(key).or_default().clone()
+    }
+
+    async fn get<F, R>(&self, key: K, memory: Memory, read: F) -> Result<V, CredentialProblem>
+    where
+        F: FnOnce() -> R,
+        R: Future<Output = Result<V, CredentialProblem>>,
+    {
+        let slot = self.slot(key, memory);
+        let mut slot = slot.lock().await;
+        if let Some(known) = slot.as_ref().filter(|known| known.is_current(memory)) {
+            return known.result.clone();
+        }
+        let result = read().await;
+        *slot = Some(Read { at: Instant::now(), result: result.clone() });
+        result
+    }
+
+    async fn forget(&self, concerns: impl Fn(&K) -> bool, spared: Duration) {
+        let concerned: Vec<Slot<V>> = {
+            let slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.iter().filter(|(key, _)| concerns(key)).map(|(_, slot)| slot.clone()).collect()
+        };
+        for slot in concerned {
+            slot.lock().await.take_if(|read| read.at.elapsed() >= spared);
+        }
+    }
+}

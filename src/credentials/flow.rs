@@ -1,0 +1,147 @@
+//! The ways to a token, each as a credential object of `azure_identity`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
+use azure_core::credentials::{Secret, TokenCredential};
+use azure_core::error::ErrorKind;
+use azure_core::http::{
+    ClientMethodOptions, ClientOptions, ExponentialRetryOptions, RetryOptions, Transport,
+};
+use azure_core::time::Duration;
+use azure_identity::{
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential,
+    ClientSecretCredentialOptions, ManagedIdentityCredential, ManagedIdentityCredentialOptions,
+    UserAssignedId, WorkloadIdentityCredential, WorkloadIdentityCredentialOptions,
+};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{CredentialProblem, CredentialSource};
+use crate::api::Reason;
+
+/// What a federated ServiceAccount token is for; Entra accepts no other audience.
+const FEDERATION_AUDIENCE: &str = "api://AzureADTokenExchange";
+
+/// One way to a token.
+#[derive(Clone)]
+pub enum Flow {
+    /// A ServiceAccount of the `FhirServer`'s namespace.
+    ServiceAccount { source: Arc<dyn CredentialSource>, namespace: String, name: String },
+    /// The operator's own ServiceAccount.
+    OwnWorkload,
+    /// The identity of the node or pod.
+    Managed,
+    /// A client secret.
+    ClientSecret(SecretString),
+}
+
+/// Whose token, and where from.
+#[derive(Clone)]
+pub struct Target {
+    pub tenant_id: String,
+    pub client_id: Option<String>,
+    pub authority: String,
+    pub http: reqwest::Client,
+}
+
+impl Target {
+    fn options(&self) -> ClientOptions {
+        let mut cloud = CustomConfiguration::default();
+        cloud.authority_host.clone_from(&self.authority);
+        ClientOptions {
+            cloud: Some(Arc::new(CloudConfiguration::Custom(cloud))),
+            transport: Some(Transport::new(Arc::new(self.http.clone()))),
+            retry: RetryOptions::exponential(ExponentialRetryOptions {
+                max_retries: 2,
+                max_total_elapsed: Duration::seconds(10),
+                max_delay: Duration::seconds(3),
+                ..ExponentialRetryOptions::default()
+            }),
+            ..ClientOptions::default()
+        }
+    }
+
+    /// The credential object. Its constructor asks nobody for anything.
+    pub fn credential(&self, flow: &Flow) -> Result<Arc<dyn TokenCredential>, CredentialProblem> {
+        let client_id = self.client_id.clone().unwrap_or_default();
+        let client_options = self.options();
+        let made: azure_core::Result<Arc<dyn TokenCredential>> = match flow {
+            Flow::ServiceAccount { source, namespace, name } => {
+                let assertion = ServiceAccountToken {
+                    source: source.clone(),
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    client_id: client_id.clone(),
+                };
+                let options = Some(ClientAssertionCredentialOptions { client_options });
+                ClientAssertionCredential::new(self.tenant_id.clone(), client_id, assertion, options)
+                    .map(|made| made as Arc<dyn TokenCredential>)
+            }
+            Flow::OwnWorkload => {
+                let options = WorkloadIdentityCredentialOptions {
+                    credential_options: ClientAssertionCredentialOptions { client_options },
+                    client_id: self.client_id.clone(),
+                    tenant_id: Some(self.tenant_id.clone()),
+                    ..WorkloadIdentityCredentialOptions::default()
+                };
+                return WorkloadIdentityCredential::new(Some(options))
+                    .map(|made| made as Arc<dyn TokenCredential>)
+                    .map_err(|_| no_own_workload());
+            }
+            Flow::Managed => {
+                let options = ManagedIdentityCredentialOptions {
+                    user_assigned_id: self.client_id.clone().map(UserAssignedId::ClientId),
+                    client_options,
+                    ..ManagedIdentityCredentialOptions::default()
+                };
+                ManagedIdentityCredential::new(Some(options)).map(|made| made as Arc<dyn TokenCredential>)
+            }
+            Flow::ClientSecret(secret) => {
+                let secret = Secret::new(secret.expose_secret().to_owned());
+                let options = Some(ClientSecretCredentialOptions { client_options });
+                ClientSecretCredential::new(&self.tenant_id, client_id, secret, options)
+                    .map(|made| made as Arc<dyn TokenCredential>)
+            }
+        };
+        made.map_err(|_| {
+            CredentialProblem::lasting(
+                Reason::InvalidSpec,
+                "the Entra identity cannot be used; check tenantID, clientID and the operator's authority host",
+            )
+        })
+    }
+}
+
+fn no_own_workload() -> CredentialProblem {
+    CredentialProblem::lasting(
+        Reason::OwnIdentityNotAllowed,
+        "the operator has no workload identity of its own (AZURE_FEDERATED_TOKEN_FILE names no readable file); \
+         name a ServiceAccount in workloadIdentity.serviceAccountRef",
+    )
+}
+
+/// A fresh ServiceAccount token for each token request.
+struct ServiceAccountToken {
+    source: Arc<dyn CredentialSource>,
+    namespace: String,
+    name: String,
+    client_id: String,
+}
+
+impl std::fmt::Debug for ServiceAccountToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ServiceAccountToken({}/{})", self.namespace, self.name)
+    }
+}
+
+#[async_trait]
+impl ClientAssertion for ServiceAccountToken {
+    async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
+        self.source
+            .service_account_token(&self.namespace, &self.name, FEDERATION_AUDIENCE, &self.client_id)
+            .await
+            .map(|token| token.expose_secret().to_owned())
+            .map_err(|problem| azure_core::Error::new(ErrorKind::Credential, problem))
+    }
+}
