@@ -1,1 +1,12 @@
-//! The FHIR edge: sends requests with the right identity to the right origin, and reports what it saw.
+//! The way to FHIR servers: what goes out with which credential, and what a missing answer means.
+
+mod answer;
+mod authorization;
+mod clients;
+mod failure;
+mod held_back;
+pub mod origin;
+mod wire;
+
+pub use held_back::is_failed_job;
+pub use wire::{FhirWire, WireSettings};

@@ -1,0 +1,101 @@
+//! What a server answered, as a value.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::Response;
+use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+
+use crate::core::wire::Answer;
+
+/// No wait of less than this is worth asking for.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Reads the answer, and of its body at most `max_body` bytes, after decompression.
+pub async fn read(mut response: Response, max_body: usize) -> Answer {
+    let headers = response.headers();
+    let mut answer = Answer {
+        status: response.status().as_u16(),
+        content_location: text(headers, CONTENT_LOCATION.as_str()),
+        retry_after: retry_after(headers, Timestamp::now()),
+        progress: text(headers, "x-progress"),
+        content_type: text(headers, CONTENT_TYPE.as_str()),
+        ..Answer::default()
+    };
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) => {
+                let room = max_body.saturating_sub(answer.body.len());
+                answer.body.extend(chunk.iter().take(room));
+                if chunk.len() > room {
+                    answer.truncated = true;
+                    return answer;
+                }
+            }
+            Ok(None) => return answer,
+            Err(_) => {
+                answer.truncated = true;
+                return answer;
+            }
+        }
+    }
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+}
+
+/// How long the server asks to wait: `x-ms-retry-after-ms` is the finer one; `Retry-After` is a number of
+/// seconds, or a date that is compared with the server's own clock, where it tells it.
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    if let Some(millis) = text(headers, "x-ms-retry-after-ms").and_then(|ms| ms.parse().ok()) {
+        return Some(Duration::from_millis(millis).max(SHORTEST));
+    }
+    let value = text(headers, RETRY_AFTER.as_str())?;
+    if value.bytes().all(|b| b.is_ascii_digit()) {
+        // More seconds than fit are many.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))).max(SHORTEST));
+    }
+    let then = date(&value)?;
+    let now = text(headers, DATE.as_str()).and_then(|value| date(&value)).unwrap_or(now);
+    Some(Duration::try_from(then.duration_since(now)).unwrap_or_default().max(SHORTEST))
+}
+
+fn date(value: &str) -> Option<Timestamp> {
+    DateTimeParser::new().parse_timestamp(value).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn asked(headers: &[(&'static str, &str)]) -> Option<u64> {
+        let headers =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        retry_after(&headers, now).map(|wait| u64::try_from(wait.as_millis()).unwrap())
+    }
+
+    #[test]
+    fn both_forms_of_retry_after_and_the_finer_header() {
+        let date = ("date", "Mon, 23 Nov 2026 09:00:00 GMT");
+        for (headers, wait) in [
+            (vec![], None),
+            (vec![("retry-after", "120")], Some(120_000)),
+            (vec![("retry-after", "0")], Some(1_000)),
+            (vec![("retry-after", "99999999999999999999")], Some(4_294_967_295_000)),
+            (vec![("retry-after", "Mon, 23 Nov 2026 10:01:00 GMT")], Some(60_000)),
+            (vec![("retry-after", "Mon, 23 Nov 2026 09:01:00 GMT"), date], Some(60_000)),
+            (vec![("retry-after", "Mon, 23 Nov 2026 08:00:00 GMT"), date], Some(1_000)),
+            (vec![("retry-after", "soon")], None),
+            (vec![("retry-after", "-5")], None),
+            (vec![("retry-after", "60"), ("x-ms-retry-after-ms", "59321")], Some(59_321)),
+            (vec![("x-ms-retry-after-ms", "20")], Some(1_000)),
+            (vec![("retry-after", "7"), ("x-ms-retry-after-ms", "many")], Some(7_000)),
+        ] {
+            assert_eq!(asked(&headers), wait, "{headers:?}");
+        }
+    }
+}

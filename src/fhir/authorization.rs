@@ -1,0 +1,143 @@
+//! What a request carries to prove who asks: the token, and the headers of the `FhirServer`.
+
+use std::sync::Arc;
+
+use azure_core::credentials::AccessToken;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::ExposeSecret;
+
+use super::clients::{ClientPool, Clients, member};
+use super::failure::named;
+use super::origin::Origin;
+use crate::api::{AuthType, FhirServer, Reason};
+use crate::credentials::{CredentialProblem, CredentialSource, EntraIdentity, Identities};
+
+/// Everything that is needed to ask one server.
+#[derive(Clone)]
+pub struct Credentials {
+    pub clients: Arc<Clients>,
+    /// Marked sensitive, so that nothing prints them.
+    pub headers: HeaderMap,
+    /// Absent where only a request without a token was to be made.
+    pub authorization: Option<Authorization>,
+}
+
+/// The kinds of `Authorization`.
+#[derive(Clone)]
+pub enum Authorization {
+    /// An open server.
+    None,
+    /// A header that is known beforehand.
+    Fixed(HeaderValue),
+    /// A token that ends and is renewed.
+    Entra { identity: Arc<EntraIdentity>, scope: String },
+}
+
+/// Reads what `server` names; for a request without a token, not the token.
+pub async fn read(
+    identities: &Identities,
+    pool: &ClientPool,
+    namespace: &str,
+    server: &FhirServer,
+    with_token: bool,
+) -> Result<Credentials, CredentialProblem> {
+    let source = identities.source();
+    let clients = pool.get(source, namespace, server).await?;
+    let mut headers = HeaderMap::new();
+    for header in server.spec.headers.iter().flatten() {
+        let value = source.secret_key(namespace, &header.secret_ref).await?;
+        let name =
+            HeaderName::try_from(&header.name).map_err(|_| missing(server, "a valid name in headers"))?;
+        headers.append(name, from_secret(value.expose_secret(), namespace, &header.secret_ref.name)?);
+    }
+    let authorization = match with_token {
+        true => Some(authorization(identities, namespace, server).await?),
+        false => None,
+    };
+    Ok(Credentials { clients, headers, authorization })
+}
+
+async fn authorization(
+    identities: &Identities,
+    namespace: &str,
+    server: &FhirServer,
+) -> Result<Authorization, CredentialProblem> {
+    let auth = &server.spec.auth;
+    let source = identities.source();
+    match auth.type_ {
+        AuthType::None => Ok(Authorization::None),
+        AuthType::Entra => {
+            let entra = auth.entra.as_ref().ok_or_else(|| missing(server, "auth.entra"))?;
+            let audience =
+                Origin::parse(&server.spec.url).ok_or_else(|| missing(server, "a valid url"))?.to_string();
+            let scope = identities.scope(entra, &audience)?;
+            let identity = identities.identity(namespace, entra, &audience).await?;
+            Ok(Authorization::Entra { identity, scope })
+        }
+        AuthType::BearerToken => {
+            let bearer = auth.bearer_token.as_ref().ok_or_else(|| missing(server, "auth.bearerToken"))?;
+            let token = source.secret_key(namespace, &bearer.secret_ref).await?;
+            let header = format!("Bearer {}", token.expose_secret());
+            Ok(Authorization::Fixed(from_secret(&header, namespace, &bearer.secret_ref.name)?))
+        }
+        AuthType::Basic => {
+            let basic = auth.basic.as_ref().ok_or_else(|| missing(server, "auth.basic"))?;
+            let name = &basic.secret_ref.name;
+            let keys = source.secret(namespace, name).await?;
+            // A line end is what an editor adds to a file, never part of a password.
+            let value = |key| member(&keys, namespace, name, key).map(|v| v.trim_end_matches(['\r', '\n']));
+            let (user, password) = (value("username")?, value("password")?);
+            if user.contains(':') {
+                return Err(unusable(namespace, name));
+            }
+            let pair = STANDARD.encode(format!("{user}:{password}"));
+            Ok(Authorization::Fixed(from_secret(&format!("Basic {pair}"), namespace, name)?))
+        }
+        AuthType::SmartBackendServices | AuthType::OAuthClientSecret => Err(CredentialProblem::lasting(
+            Reason::UnsupportedByServer,
+            "auth types SmartBackendServices and OAuthClientSecret are for dialect BulkData, which this version \
+             does not run yet; use Entra, BearerToken, Basic or None",
+        )),
+    }
+}
+
+/// The header for a token of Entra.
+pub fn entra_header(token: &AccessToken) -> Result<HeaderValue, CredentialProblem> {
+    sensitive(&format!("Bearer {}", token.token.secret())).ok_or_else(|| {
+        let message = "Entra gave a token that cannot be sent in a header; check proxies on the way";
+        CredentialProblem::passing(Reason::TokenUnavailable, message)
+    })
+}
+
+/// The names of the Secrets that `server` takes its token and headers from.
+pub fn secrets(server: &FhirServer) -> impl Iterator<Item = &str> {
+    let auth = &server.spec.auth;
+    let headers = server.spec.headers.iter().flatten().map(|header| header.secret_ref.name.as_str());
+    let entra = auth.entra.as_ref().and_then(|entra| entra.client_secret_ref.as_ref());
+    let bearer = auth.bearer_token.as_ref().map(|bearer| &bearer.secret_ref);
+    let basic = auth.basic.as_ref().map(|basic| basic.secret_ref.name.as_str());
+    headers.chain(entra.into_iter().chain(bearer).map(|key| key.name.as_str())).chain(basic)
+}
+
+fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn from_secret(value: &str, namespace: &str, name: &str) -> Result<HeaderValue, CredentialProblem> {
+    sensitive(value).ok_or_else(|| unusable(namespace, name))
+}
+
+fn unusable(namespace: &str, name: &str) -> CredentialProblem {
+    CredentialProblem::lasting(
+        Reason::SecretInvalid,
+        format!("what the Secret {namespace}/{name} holds cannot be sent in a header; correct its value"),
+    )
+}
+
+fn missing(server: &FhirServer, what: &str) -> CredentialProblem {
+    CredentialProblem::lasting(Reason::InvalidSpec, format!("{} lacks {what}; add it", named(server)))
+}

@@ -1,0 +1,103 @@
+//! Requests without an answer, told in one sentence.
+
+use kube::ResourceExt;
+
+use super::origin::Origin;
+use crate::api::{FhirServer, Reason};
+use crate::core::wire::{Failure, FailureKind, Sent};
+use crate::credentials::CredentialProblem;
+use crate::credentials::cause::Cause;
+
+/// `FhirServer namespace/name`.
+pub fn named(server: &FhirServer) -> String {
+    format!("FhirServer {}/{}", server.namespace().unwrap_or_default(), server.name_any())
+}
+
+/// Nothing was sent, since the credentials are not there.
+pub fn without_credential(problem: CredentialProblem) -> Failure {
+    let provider = matches!(problem.reason, Reason::TokenRefused | Reason::TokenUnavailable);
+    let kind = if provider || problem.passing { FailureKind::Unreachable } else { FailureKind::Missing };
+    Failure { sent: Sent::No, reason: problem.reason, message: problem.message, kind }
+}
+
+/// Nothing was sent, since the URL is nobody's that the credentials are for.
+pub fn untrusted(server: &FhirServer, origin: Option<&Origin>) -> Failure {
+    let name = named(server);
+    let message = match origin {
+        Some(origin) if !origin.is_encrypted() && server.spec.allow_insecure_http != Some(true) => {
+            format!("{origin} is not https, so nothing was sent there; use https in url of {name}")
+        }
+        Some(origin) => format!(
+            "the server points to {origin}, which is not the origin of url, so nothing was sent there; if it may \
+             get the token, name it in trustedOrigins of {name}"
+        ),
+        None => format!(
+            "a URL that {name} points to is not one of http or https, so nothing was sent there; check url"
+        ),
+    };
+    Failure { sent: Sent::No, reason: Reason::UnexpectedAnswer, message, kind: FailureKind::Unreachable }
+}
+
+/// Nothing was sent, since the origin asked for patience.
+pub fn held_back(origin: &Origin, until: jiff::Timestamp) -> Failure {
+    let shown = until.strftime("%Y-%m-%dT%H:%M:%SZ");
+    Failure {
+        sent: Sent::No,
+        reason: Reason::Throttled,
+        message: format!("{} asks for patience; the next request goes out after {shown}", origin.host()),
+        kind: FailureKind::HeldBack { until },
+    }
+}
+
+/// The request got no answer. `seconds` is what one may take.
+pub fn unanswered(cause: &Cause, server: &FhirServer, origin: &Origin, seconds: u64) -> Failure {
+    let name = named(server);
+    let host = origin.host();
+    let (sent, reason, message) = match cause {
+        Cause::Name(missing) if missing == host => (
+            Sent::No,
+            Reason::HostNotFound,
+            format!("the host name {host} does not resolve; check url of {name}, and the cluster's DNS"),
+        ),
+        Cause::Name(proxy) => (
+            Sent::No,
+            Reason::HostNotFound,
+            format!(
+                "the host name {proxy} of the proxy does not resolve; check the operator's proxy settings"
+            ),
+        ),
+        Cause::Connect(how) => (
+            Sent::No,
+            Reason::ConnectionFailed,
+            format!("{host} {how}; check url of {name}, the network policy and firewalls"),
+        ),
+        Cause::ConnectTimeout => (
+            Sent::No,
+            Reason::TimedOut,
+            format!(
+                "no connection to {host} came about in time; check url of {name}, the network policy and firewalls"
+            ),
+        ),
+        Cause::Tls(how) => (
+            Sent::No,
+            Reason::TLSFailed,
+            format!("TLS with {host} failed: {how}; check url and tls of {name}"),
+        ),
+        Cause::Timeout => (
+            Sent::Maybe,
+            Reason::TimedOut,
+            format!(
+                "{host} did not answer within {seconds} s; check the server, and raise \
+                 limits.requestTimeoutSeconds of {name} if it is slow"
+            ),
+        ),
+        Cause::Broken => (
+            Sent::Maybe,
+            Reason::ConnectionFailed,
+            format!(
+                "the connection to {host} broke before the answer came; check the server and proxies on the way"
+            ),
+        ),
+    };
+    Failure { sent, reason, message, kind: FailureKind::Unreachable }
+}

@@ -1,0 +1,251 @@
+//! Requests to FHIR servers: each with the credentials of its `FhirServer`, to its own origins, once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use tokio::time::Instant;
+use url::Url;
+
+use super::authorization::{self, Authorization, Credentials, entra_header};
+use super::clients::{ClientPool, timeout_seconds};
+use super::held_back::HeldBack;
+use super::origin::{Origin, is_trusted};
+use super::{answer, failure};
+use crate::api::{FhirServer, Reason};
+use crate::controller::world::Wire;
+use crate::core::wire::{Answer, Failure, Method, Reply, Request};
+use crate::credentials::cause::Cause;
+use crate::credentials::{CredentialProblem, Identities};
+
+/// The operator's settings for the way to FHIR servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireSettings {
+    /// Further certificate authorities to trust for all servers, PEM bundles.
+    pub extra_ca: Vec<String>,
+}
+
+/// How long credentials are used on after what they came from is gone: a cancel must be possible then, but
+/// taking a Secret away must end its use.
+const OUTLIVES: Duration = Duration::from_secs(3600);
+
+/// Sends requests. One for the whole operator.
+pub struct FhirWire {
+    identities: Arc<Identities>,
+    clients: ClientPool,
+    held_back: HeldBack,
+    last: Mutex<HashMap<String, Last>>,
+}
+
+/// The credentials of a server that were complete when they were last read.
+struct Last {
+    generation: Option<i64>,
+    credentials: Credentials,
+    read: Instant,
+}
+
+/// How far a request may go to get its token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Footing {
+    /// The credentials are as the cluster has them.
+    Current,
+    /// What they came from is gone: only what is in hand.
+    Held,
+}
+
+impl FhirWire {
+    /// Nothing sent yet.
+    pub fn new(identities: Arc<Identities>, settings: WireSettings) -> Self {
+        Self {
+            identities,
+            clients: ClientPool::new(settings.extra_ca),
+            held_back: HeldBack::default(),
+            last: Mutex::default(),
+        }
+    }
+
+    /// Forgets the credentials of a `FhirServer` that is gone, by its uid.
+    pub fn forget(&self, uid: &str) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    async fn read(&self, server: &FhirServer, with_token: bool) -> Result<Credentials, CredentialProblem> {
+        let namespace = server.namespace().unwrap_or_default();
+        let read =
+            authorization::read(&self.identities, &self.clients, &namespace, server, with_token).await?;
+        if with_token {
+            let last = Last {
+                generation: server.metadata.generation,
+                credentials: read.clone(),
+                read: Instant::now(),
+            };
+            let mut all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|_, last| last.read.elapsed() < OUTLIVES);
+            if let Some(uid) = server.uid() {
+                all.insert(uid, last);
+            }
+        }
+        Ok(read)
+    }
+
+    /// What was read last, if `problem` is one that it may outlive: what it came from is gone or cannot be
+    /// read. One that somebody caused on purpose, as by taking the label off, it may not.
+    fn outliving(&self, server: &FhirServer, problem: &CredentialProblem) -> Option<Credentials> {
+        let gone = matches!(problem.reason, Reason::SecretNotFound | Reason::ConnectionNotAllowed);
+        let all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = all.get(&server.uid()?)?;
+        let fits = last.generation == server.metadata.generation && last.read.elapsed() < OUTLIVES;
+        (fits && (gone || problem.passing)).then(|| last.credentials.clone())
+    }
+
+    /// The origin, if requests for `server` may go there now.
+    fn admitted(&self, server: &FhirServer, url: &str, method: Method) -> Result<(Url, Origin), Failure> {
+        let url = Url::parse(url).map_err(|_| failure::untrusted(server, None))?;
+        let origin = Origin::of(&url).ok_or_else(|| failure::untrusted(server, None))?;
+        if !is_trusted(server, &origin) {
+            return Err(failure::untrusted(server, Some(&origin)));
+        }
+        match self.held_back.until(&origin, method, Timestamp::now()) {
+            Some(until) => Err(failure::held_back(&origin, until)),
+            None => Ok((url, origin)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        server: &FhirServer,
+        (url, origin): &(Url, Origin),
+        request: &Request,
+        credentials: &Credentials,
+        token: Option<&HeaderValue>,
+    ) -> Reply {
+        let seconds = timeout_seconds(server);
+        // Only a kick-off prefers anything, and it must not meet a connection that was just closed.
+        let client =
+            if request.prefer.is_some() { &credentials.clients.fresh } else { &credentials.clients.kept };
+        let method = match request.method {
+            Method::Get => reqwest::Method::GET,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut outgoing = client
+            .request(method, url.clone())
+            .headers(credentials.headers.clone())
+            .header(ACCEPT, request.accept)
+            .timeout(Duration::from_secs(seconds));
+        if let Some(prefer) = request.prefer {
+            outgoing = outgoing.header("prefer", prefer);
+        }
+        if let Some(token) = token {
+            outgoing = outgoing.header(AUTHORIZATION, token.clone());
+        }
+        let begun = Instant::now();
+        let answer = match outgoing.send().await {
+            Ok(response) => answer::read(response, request.max_body).await,
+            Err(error) => {
+                let cause = Cause::of(&error);
+                tracing::debug!(server = %failure::named(server), method = ?request.method, ?cause, "no answer");
+                return Err(failure::unanswered(&cause, server, origin, seconds));
+            }
+        };
+        let took = begun.elapsed();
+        tracing::debug!(server = %failure::named(server), method = ?request.method, status = answer.status, ?took, "answered");
+        self.held_back.learn(origin, &answer, longest_wait(server), Timestamp::now());
+        Ok(answer)
+    }
+
+    /// Another `Authorization` or other headers than those that were refused, if there are any by now.
+    async fn instead(
+        &self,
+        server: &FhirServer,
+        refused: &Credentials,
+        token: &HeaderValue,
+    ) -> Result<Option<(Credentials, HeaderValue)>, CredentialProblem> {
+        let namespace = server.namespace().unwrap_or_default();
+        for secret in authorization::secrets(server) {
+            self.identities.source().forget(&namespace, secret).await;
+        }
+        let credentials = self.read(server, true).await?;
+        let other = match &credentials.authorization {
+            Some(Authorization::Entra { identity, scope }) => {
+                let refused =
+                    token.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+                let token = identity.token_instead_of(scope, refused).await?;
+                Some(entra_header(&token)?)
+            }
+            Some(Authorization::Fixed(header)) => Some(header.clone()),
+            Some(Authorization::None) | None => None,
+        };
+        let changed = |other: &HeaderValue| other != token || credentials.headers != refused.headers;
+        Ok(other.filter(changed).map(|other| (credentials, other)))
+    }
+}
+
+impl Wire for FhirWire {
+    async fn authorize(&self, server: &Arc<FhirServer>) -> Result<(), Failure> {
+        self.admitted(server, &server.spec.url, Method::Get)?;
+        let credentials = self.read(server, true).await.map_err(failure::without_credential)?;
+        token(&credentials, Footing::Current).await.map_err(failure::without_credential)?;
+        Ok(())
+    }
+
+    async fn send(&self, server: &Arc<FhirServer>, request: &Request) -> Reply {
+        let to = self.admitted(server, &request.url, request.method)?;
+        let (credentials, first) = match self.read(server, request.with_token).await {
+            Ok(credentials) => {
+                let first = token(&credentials, Footing::Current).await;
+                (credentials, first)
+            }
+            Err(problem) => match self.outliving(server, &problem) {
+                Some(credentials) => {
+                    let held = token(&credentials, Footing::Held).await;
+                    (credentials, held.map_err(|_| problem))
+                }
+                None => return Err(failure::without_credential(problem)),
+            },
+        };
+        let first = first.map_err(failure::without_credential)?;
+        let answer = self.exchange(server, &to, request, &credentials, first.as_ref()).await?;
+        let Some(refused) = first.filter(|_| answer.status == 401) else { return Ok(answer) };
+        match self.instead(server, &credentials, &refused).await {
+            Ok(Some((credentials, token))) => {
+                self.exchange(server, &to, request, &credentials, Some(&token)).await
+            }
+            Ok(None) => Ok(answer),
+            Err(problem) => after_refusal(answer, problem),
+        }
+    }
+}
+
+/// The token in hand was refused and there is no other. Why there is none tells more than the refusal, unless
+/// it may pass.
+fn after_refusal(answer: Answer, problem: CredentialProblem) -> Reply {
+    if problem.passing { Ok(answer) } else { Err(failure::without_credential(problem)) }
+}
+
+async fn token(
+    credentials: &Credentials,
+    footing: Footing,
+) -> Result<Option<HeaderValue>, CredentialProblem> {
+    match &credentials.authorization {
+        None | Some(Authorization::None) => Ok(None),
+        Some(Authorization::Fixed(header)) => Ok(Some(header.clone())),
+        Some(Authorization::Entra { identity, scope }) => {
+            let token = match footing {
+                Footing::Current => identity.token(scope).await?,
+                Footing::Held => identity.held_token(scope).ok_or_else(|| {
+                    CredentialProblem::lasting(Reason::TokenUnavailable, "no token is in hand any more")
+                })?,
+            };
+            entra_header(&token).map(Some)
+        }
+    }
+}
+
+/// What the server may ask for at most. Default: two hours.
+fn longest_wait(server: &FhirServer) -> Duration {
+    let set = server.spec.limits.as_ref().and_then(|limits| limits.max_retry_after_seconds);
+    Duration::from_secs(set.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(7200))
+}
