@@ -46,9 +46,14 @@ impl Folder {
     /// A log for each start of a program: what it said before an earlier end
     /// must not be taken for what it says now.
     pub(crate) fn next_log(&self, program: &str) -> PathBuf {
-        let log = |number: u32| self.path.join(format!("{program}-{number}.log"));
-        let unused = (1..).map(log).find(|path| !path.exists());
-        unused.unwrap_or_else(|| log(0))
+        let mut number = 1;
+        loop {
+            let log = self.path.join(format!("{program}-{number}.log"));
+            if !log.exists() {
+                return log;
+            }
+            number += 1;
+        }
     }
 
     /// Writes a file that this user only may read: many here are keys.

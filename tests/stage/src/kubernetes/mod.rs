@@ -86,7 +86,7 @@ impl Keys {
     }
 }
 
-/// The name by which a ServiceAccount is known as a user.
+/// The name by which a `ServiceAccount` is known as a user.
 pub fn service_account_user(name: &str, namespace: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
@@ -172,7 +172,7 @@ impl Kubernetes {
         client(&self.admin_kubeconfig()).await
     }
 
-    /// A kubeconfig of a ServiceAccount, with a token for eight hours.
+    /// A kubeconfig of a `ServiceAccount`, with a token for eight hours.
     pub async fn kubeconfig_for(&self, name: &str, namespace: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
         let request = TokenRequest {
@@ -188,7 +188,7 @@ impl Kubernetes {
         self.write_kubeconfig(&format!("{namespace}.{name}"), namespace, &Identity::Token(&token))
     }
 
-    /// A new client of a ServiceAccount, for the current runtime.
+    /// A new client of a `ServiceAccount`, for the current runtime.
     pub async fn client_for(&self, name: &str, namespace: &str) -> Result<kube::Client> {
         client(&self.kubeconfig_for(name, namespace).await?).await
     }
