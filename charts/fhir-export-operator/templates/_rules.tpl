@@ -5,18 +5,19 @@
   # patch: the finalizer; delete: ttlSecondsAfterFinished
   verbs: [get, list, watch, patch, delete]
 - apiGroups: [fhirexport.dev]
-  resources: [fhirexports/status, fhirservers/status]
-  verbs: [patch, update]
-- apiGroups: [fhirexport.dev]
-  resources: [fhirexports/finalizers]
-  verbs: [update]
-- apiGroups: [fhirexport.dev]
   resources: [fhirservers]
   # patch: the finalizer
   verbs: [get, list, watch, patch]
+- apiGroups: [fhirexport.dev]
+  resources: [fhirexports/status, fhirservers/status]
+  verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+- apiGroups: [""]
+  resources: [namespaces]
+  # its labels, for spec.consumers; in a Role this is the Role's own namespace
+  verbs: [get]
 {{- end -}}
 
 {{- /* What it reads where FhirServers are: by name, never as a list. */ -}}
@@ -27,17 +28,6 @@
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   verbs: [create]
-{{- end -}}
-
-{{- /* What is cluster-wide in any mode: its own definitions, and the labels of namespaces (spec.consumers). */ -}}
-{{- define "operator.rules.cluster" -}}
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  resourceNames: [fhirexports.fhirexport.dev, fhirservers.fhirexport.dev]
-  verbs: [get, list, watch]
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get]
 {{- end -}}
 
 {{- /* A Role and its binding: dict "root" $ "name" … "namespace" … "rules" … */ -}}

@@ -1,0 +1,163 @@
+//! The charts on a real API server: they install, the examples are accepted, RBAC and pod security hold, nothing is stranded.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stage::{Kubernetes, KubernetesOptions, service_account_user, wait_until};
+
+const OPERATOR: &str = "charts/fhir-export-operator";
+const CRDS: &str = "charts/fhir-export-operator-crds";
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+async fn kubectl(kubernetes: &Kubernetes, line: &str) -> String {
+    let tool = kubernetes.kubectl(line.split_whitespace()).await.unwrap().directory(&file(""));
+    tool.run().await.unwrap().ok().unwrap()
+}
+
+async fn helm(kubernetes: &Kubernetes, line: &str) -> String {
+    let tool = kubernetes.helm(line.split_whitespace()).await.unwrap().directory(&file(""));
+    tool.run().await.unwrap().ok().unwrap()
+}
+
+async fn may(kubernetes: &Kubernetes, what: &str) -> bool {
+    let user = service_account_user("fhir-export-operator", "ops");
+    let line = format!("auth can-i {what} --as={user} --quiet");
+    kubernetes.kubectl(line.split_whitespace()).await.unwrap().run().await.unwrap().succeeded()
+}
+
+#[tokio::test]
+async fn on_a_real_api_server() {
+    let options = KubernetesOptions::default().controller("clusterrole-aggregation-controller");
+    let kubernetes = Kubernetes::start(options).await.unwrap();
+    for namespace in ["ops", "a", "b"] {
+        kubectl(&kubernetes, &format!("create namespace {namespace}")).await;
+    }
+    kubectl(&kubernetes, "label namespace ops pod-security.kubernetes.io/enforce=restricted").await;
+
+    helm(&kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops")).await;
+    kubectl(&kubernetes, "wait --for=condition=Established crd/fhirexports.fhirexport.dev --timeout=60s")
+        .await;
+    kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s")
+        .await;
+    may_everywhere(&kubernetes).await;
+    the_pod_is_admitted(&kubernetes).await;
+    the_examples_are_accepted(&kubernetes).await;
+    roles_of_people(&kubernetes).await;
+    namespaced_mode(&kubernetes).await;
+    namespace_and_kinds(&kubernetes).await;
+    uninstalled(&kubernetes).await;
+    kubernetes.stop().await.unwrap();
+}
+
+async fn may_everywhere(kubernetes: &Kubernetes) {
+    for what in [
+        "watch fhirexports.fhirexport.dev -A",
+        "patch fhirservers.fhirexport.dev -n a",
+        "patch fhirexports.fhirexport.dev --subresource=status -n a",
+        "create events.events.k8s.io -n a",
+        "get secrets -n a",
+        "create serviceaccounts --subresource=token -n b",
+        "get namespaces/b",
+    ] {
+        assert!(may(kubernetes, what).await, "{what}");
+    }
+    for what in
+        ["list secrets -n a", "create fhirexports.fhirexport.dev -n a", "get crd/fhirexports.fhirexport.dev"]
+    {
+        assert!(!may(kubernetes, what).await, "{what}");
+    }
+}
+
+/// There is no kubelet, nor a controller that makes Pods: the Pod is made by hand, of the Deployment's template.
+async fn the_pod_is_admitted(kubernetes: &Kubernetes) {
+    let deployment = kubectl(kubernetes, "get deployment fhir-export-operator -n ops -o json").await;
+    let mut deployment: Value = serde_json::from_str(&deployment).unwrap();
+    let spec = deployment["spec"]["template"]["spec"].take();
+    let pod = |spec: &Value| json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "operator", "namespace": "ops" }, "spec": spec });
+    let apply = async |pod: Value| {
+        let tool = kubernetes.kubectl(["apply", "--dry-run=server", "-f", "-"]).await.unwrap();
+        tool.stdin(&pod.to_string()).unwrap().run().await.unwrap()
+    };
+    apply(pod(&spec)).await.ok().unwrap();
+    let mut loose = spec;
+    loose["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
+    let refused = apply(pod(&loose)).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("violates PodSecurity"), "{refused}");
+}
+
+async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
+    // Its objects name two namespaces that must be there for the dry run of the rest.
+    kubectl(kubernetes, "create namespace fhir").await;
+    kubectl(kubernetes, "create namespace research").await;
+    let mut examples = 0;
+    for entry in std::fs::read_dir(file("examples/azure")).unwrap() {
+        let path = entry.unwrap().path();
+        let manifest = path.to_str().unwrap();
+        let args = ["apply", "--dry-run=server", "--validate=strict", "-n", "a", "-f", manifest];
+        let args: Vec<_> = args
+            .into_iter()
+            .filter(|a| !manifest.ends_with("shared-server.yaml") || !["-n", "a"].contains(a))
+            .collect();
+        let output = kubernetes.kubectl(args).await.unwrap().run().await.unwrap();
+        assert!(!output.stderr.contains("Warning: unknown"), "{manifest}: {}", output.stderr);
+        output.ok().unwrap_or_else(|e| panic!("{manifest}: {e}"));
+        examples += 1;
+    }
+    assert!(examples >= 10, "{examples}");
+}
+
+/// `edit` can read exports, once the controller has put the viewer role into it, and not create them.
+async fn roles_of_people(kubernetes: &Kubernetes) {
+    kubectl(kubernetes, "create rolebinding editor --clusterrole=edit --user=editor -n a").await;
+    let can = async |what: &str| {
+        let line = format!("auth can-i {what} -n a --as=editor --quiet");
+        kubernetes.kubectl(line.split_whitespace()).await.unwrap().run().await.unwrap().succeeded()
+    };
+    let aggregated = async || can("watch fhirexports.fhirexport.dev").await;
+    wait_until("edit to be aggregated", Duration::from_secs(60), aggregated).await.unwrap();
+    for verb in ["create", "patch", "delete"] {
+        assert!(!can(&format!("{verb} fhirexports.fhirexport.dev")).await, "{verb}");
+    }
+}
+
+async fn namespaced_mode(kubernetes: &Kubernetes) {
+    let values = "--set watchNamespaces={a},crds.install=true";
+    helm(kubernetes, &format!("upgrade fhir-export-operator {OPERATOR} -n ops {values}")).await;
+    for what in ["watch fhirexports.fhirexport.dev -n a", "get secrets -n a"] {
+        assert!(may(kubernetes, what).await, "{what}");
+    }
+    for what in
+        ["watch fhirexports.fhirexport.dev -n b", "get secrets -n b", "get secrets -n ops", "get secrets -A"]
+    {
+        assert!(!may(kubernetes, what).await, "{what}");
+    }
+}
+
+/// A Role in a namespace gives the Namespace of that name; the kinds are found by what anybody may ask.
+async fn namespace_and_kinds(kubernetes: &Kubernetes) {
+    let kubeconfig = kubernetes.kubeconfig_for("fhir-export-operator", "ops").await.unwrap();
+    let as_operator = async |line: &str| {
+        let tool = kubernetes.kubectl(line.split_whitespace()).await.unwrap().kubeconfig(&kubeconfig);
+        tool.run().await.unwrap()
+    };
+    as_operator("get namespace a -o name").await.ok().unwrap();
+    as_operator("get --raw /apis/fhirexport.dev/v1alpha1").await.ok().unwrap();
+    let refused = as_operator("get namespace b -o name").await;
+    assert!(refused.stderr.contains("Forbidden"), "{refused:?}");
+}
+
+async fn uninstalled(kubernetes: &Kubernetes) {
+    helm(kubernetes, "uninstall fhir-export-operator -n ops").await;
+    let left = kubectl(kubernetes, "get crd -o name").await;
+    assert_eq!(left.lines().filter(|l| l.contains("fhirexport.dev")).count(), 2, "{left}");
+    assert!(!may(kubernetes, "get secrets -n a").await);
+    // The same release may come back, and with its CRDs by their own chart.
+    helm(kubernetes, &format!("install fhir-export-operator-crds {CRDS} -n ops --take-ownership")).await;
+    helm(kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops --set crds.install=false"))
+        .await;
+}

@@ -1,0 +1,262 @@
+//! The charts as Helm renders them: what the operator may do, how its pod is shut in, which values are refused.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, Parser};
+use fhir_export_operator::api;
+use fhir_export_operator::config::RunArgs;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::{Value, json};
+use stage::{Output, Tool};
+
+const OPERATOR: &str = "charts/fhir-export-operator";
+const CRDS: &str = "charts/fhir-export-operator-crds";
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    args: RunArgs,
+}
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn yaml(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap()
+}
+
+async fn template(chart: &str, values: &Value) -> Output {
+    let parts = stage::parts().await.unwrap();
+    let folder = stage::Folder::new("charts").unwrap();
+    let args =
+        ["template", "export", chart, "--namespace", "ops", "--kube-version", "1.33.0", "--values", "-"];
+    Tool::new(parts.program("HELM").unwrap(), args)
+        .unwrap()
+        .directory(&file(""))
+        .env("HELM_CACHE_HOME", folder.path())
+        .env("HELM_CONFIG_HOME", folder.path())
+        .env("HELM_DATA_HOME", folder.path())
+        .stdin(&values.to_string())
+        .unwrap()
+        .run()
+        .await
+        .unwrap()
+}
+
+async fn rendered(chart: &str, values: Value) -> Vec<Value> {
+    let output = template(chart, &values).await;
+    // Helm warns there of what it would rather not have found, symbolic links for one.
+    assert_eq!(output.stderr, "", "{values}");
+    yaml(&output.ok().unwrap())
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|o| o["kind"] == kind).collect()
+}
+
+/// Whether the rules of a role give `verb` on `resource`.
+fn gives(role: &Value, resource: &str, verb: &str) -> bool {
+    let has = |rule: &Value, list: &str, word: &str| {
+        rule[list].as_array().unwrap().iter().any(|w| w == word || w == "*")
+    };
+    role["rules"].as_array().unwrap().iter().any(|r| has(r, "resources", resource) && has(r, "verbs", verb))
+}
+
+/// The roles of the operator itself.
+fn own_roles<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    let user_role = |o: &&Value| o["metadata"]["name"].as_str().unwrap().starts_with("fhir-export-");
+    of_kind(objects, kind).into_iter().filter(|o| !user_role(o)).collect()
+}
+
+fn namespaces(roles: &[&Value], resource: &str, verb: &str) -> Vec<String> {
+    let at = |r: &&&Value| gives(r, resource, verb);
+    roles.iter().filter(at).map(|r| r["metadata"]["namespace"].as_str().unwrap().into()).collect()
+}
+
+fn arguments(objects: &[Value]) -> Vec<String> {
+    let deployment = of_kind(objects, "Deployment")[0];
+    let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    args.iter().map(|a| a.as_str().unwrap().into()).collect()
+}
+
+#[tokio::test]
+async fn cluster_wide_by_default() {
+    let objects = rendered(OPERATOR, json!({})).await;
+    let roles = own_roles(&objects, "ClusterRole");
+    assert_eq!(roles.len(), 1);
+    for (resource, verb) in [
+        ("fhirexports", "delete"),
+        ("fhirexports/status", "patch"),
+        ("fhirservers/status", "patch"),
+        ("fhirservers", "patch"),
+        ("events", "create"),
+        ("secrets", "get"),
+        ("serviceaccounts/token", "create"),
+        ("namespaces", "get"),
+    ] {
+        assert!(gives(roles[0], resource, verb), "{verb} {resource}");
+    }
+    for (resource, verb) in [
+        ("secrets", "list"),
+        ("secrets", "watch"),
+        ("configmaps", "list"),
+        ("fhirexports", "create"),
+        ("fhirexports", "update"),
+        ("fhirservers", "delete"),
+        ("namespaces", "list"),
+        ("customresourcedefinitions", "get"),
+        ("fhirexports/status", "update"),
+        ("pods", "get"),
+    ] {
+        assert!(!gives(roles[0], resource, verb), "{verb} {resource}");
+    }
+    assert!(of_kind(&objects, "Role").is_empty());
+}
+
+#[tokio::test]
+async fn credentials_are_read_only_where_they_are_listed() {
+    let objects = rendered(OPERATOR, json!({ "credentialNamespaces": ["fhir"] })).await;
+    let role = own_roles(&objects, "ClusterRole")[0];
+    assert!(gives(role, "fhirexports", "watch"));
+    for resource in ["secrets", "configmaps", "serviceaccounts", "serviceaccounts/token"] {
+        assert!(!gives(role, resource, "get") && !gives(role, resource, "create"), "{resource}");
+    }
+    let roles = of_kind(&objects, "Role");
+    assert_eq!(namespaces(&roles, "secrets", "get"), ["fhir"]);
+    assert_eq!(namespaces(&roles, "serviceaccounts/token", "create"), ["fhir"]);
+}
+
+#[tokio::test]
+async fn namespaced_mode_gives_nothing_cluster_wide() {
+    let objects = rendered(OPERATOR, json!({ "watchNamespaces": ["a", "b"] })).await;
+    assert!(own_roles(&objects, "ClusterRole").is_empty());
+    assert!(of_kind(&objects, "ClusterRoleBinding").is_empty());
+
+    let roles = of_kind(&objects, "Role");
+    for (resource, verb) in [("fhirexports", "watch"), ("events", "create"), ("secrets", "get")] {
+        assert_eq!(namespaces(&roles, resource, verb), ["a", "b"], "{verb} {resource}");
+    }
+    for binding in of_kind(&objects, "RoleBinding") {
+        assert_eq!(binding["subjects"][0]["namespace"], "ops");
+        assert_eq!(binding["roleRef"]["name"], binding["metadata"]["name"]);
+    }
+    assert!(arguments(&objects).contains(&"--watch-namespaces=a,b".into()));
+
+    let elsewhere = json!({ "watchNamespaces": ["a"], "credentialNamespaces": ["c"] });
+    let refused = template(OPERATOR, &elsewhere).await.ok().unwrap_err().to_string();
+    assert!(refused.contains(r#""c" is not in watchNamespaces"#), "{refused}");
+}
+
+#[tokio::test]
+async fn no_role_lets_editors_move_patient_data() {
+    let values = json!({ "rbac": { "editorRole": { "create": true } } });
+    let objects = rendered(OPERATOR, values).await;
+    let roles = of_kind(&objects, "ClusterRole");
+    let label = |role: &Value, to: &str| {
+        role["metadata"]["labels"].get(format!("rbac.authorization.k8s.io/aggregate-to-{to}")).cloned()
+    };
+    for role in &roles {
+        assert_eq!((label(role, "edit"), label(role, "admin")), (None, None));
+        let writes = ["create", "update", "patch", "delete", "deletecollection"];
+        if label(role, "view").is_some() {
+            assert_eq!(role["metadata"]["name"], "fhir-export-viewer");
+            assert!(gives(role, "fhirexports", "watch"));
+            assert!(
+                !writes
+                    .iter()
+                    .any(|verb| gives(role, "fhirexports", verb) || gives(role, "fhirservers", verb))
+            );
+        }
+    }
+    let editor = roles.iter().find(|r| r["metadata"]["name"] == "fhir-export-editor").unwrap();
+    assert!(gives(editor, "fhirexports", "create") && !gives(editor, "fhirservers", "create"));
+    assert!(of_kind(&rendered(OPERATOR, json!({})).await, "ClusterRole").len() < roles.len());
+}
+
+#[tokio::test]
+async fn the_pod_keeps_to_the_restricted_standard() {
+    let objects = rendered(OPERATOR, json!({})).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&json!(1), &json!("Recreate")));
+    let pod = &deployment["template"]["spec"];
+    let container = &pod["containers"][0];
+    let context = &container["securityContext"];
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["runAsNonRoot"], true);
+    assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
+    assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    assert_ne!(pod["securityContext"]["runAsUser"], 0);
+    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() >= 30);
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
+    assert!(container["resources"]["limits"].get("memory").is_some());
+    assert_eq!(container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.namespace");
+}
+
+#[tokio::test]
+async fn the_program_takes_every_flag_that_the_chart_gives() {
+    let tuning = json!({ "concurrency": 8, "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
+        "pollCeilingSeconds": 600, "orphanWaitSeconds": 90, "retryBaseSeconds": 10, "retryMaxSeconds": 100,
+        "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
+    let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
+        "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
+        "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
+    let args = arguments(&rendered(OPERATOR, values).await);
+    assert_eq!(args[0], "run");
+    let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
+    assert_eq!(config.concurrency, 8);
+    assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
+    assert_eq!(config.watch_namespaces.len(), 2);
+    assert_eq!(config.entra_audiences.len(), 2);
+
+    let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
+    let program = Line::command();
+    let known = program.get_arguments().filter_map(|a| a.get_long()).map(|flag| format!("--{flag}"));
+    // One replica that is replaced, not rolled, needs no lease.
+    let left_out: Vec<_> = known.filter(|f| !given.contains(f.as_str()) && f != "--help").collect();
+    assert_eq!(left_out, ["--leader-elect"]);
+
+    let by_default = arguments(&rendered(OPERATOR, json!({})).await);
+    Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap();
+}
+
+#[tokio::test]
+async fn unknown_values_are_refused() {
+    for (chart, values, named) in [
+        (OPERATOR, json!({ "replicas": 2 }), "replicas"),
+        (OPERATOR, json!({ "image": { "tga": "1" } }), "tga"),
+        (OPERATOR, json!({ "tuning": { "pollFloor": 1 } }), "pollFloor"),
+        (OPERATOR, json!({ "watchNamespaces": ["My_Namespace"] }), "My_Namespace"),
+        (OPERATOR, json!({ "terminationGracePeriodSeconds": 5 }), "terminationGracePeriodSeconds"),
+        (OPERATOR, json!({ "fhir-export-operator-crds": { "keep": false } }), "keep"),
+        (CRDS, json!({ "keep": false }), "keep"),
+    ] {
+        let refused = template(chart, &values).await.ok().unwrap_err().to_string();
+        assert!(refused.contains(named), "{values}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_definitions_are_those_of_the_program_and_stay() {
+    let values =
+        json!({ "annotations": { "example.org/owner": "platform", "helm.sh/resource-policy": "delete" } });
+    let alone = rendered(CRDS, values.clone()).await;
+    let within = rendered(OPERATOR, json!({ "fhir-export-operator-crds": values })).await;
+    for objects in [&alone, &within] {
+        let all = of_kind(objects, "CustomResourceDefinition");
+        assert_eq!(all.len(), 2);
+        for crd in all {
+            let typed: CustomResourceDefinition = serde_json::from_value(crd.clone()).unwrap();
+            let same = api::crds().unwrap().iter().any(|c| c.spec == typed.spec);
+            assert!(same, "{} is not what the program says", crd["metadata"]["name"]);
+            assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+            assert_eq!(crd["metadata"]["annotations"]["example.org/owner"], "platform");
+        }
+    }
+    let without = rendered(OPERATOR, json!({ "crds": { "install": false } })).await;
+    assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
+}
