@@ -2,7 +2,16 @@
 //! client.
 
 pub mod address;
+pub mod admission;
+pub mod allow;
+pub mod answer;
+pub mod condition;
 pub mod effect;
+pub mod export;
 pub mod ledger;
+pub mod manifest;
+pub mod outcome;
+pub mod poll;
 pub mod tuning;
 pub mod wire;
+pub mod words;

@@ -1,0 +1,171 @@
+//! What a `FhirServer` lets others do: `consumers` and `allow`, read strictly.
+
+use std::collections::BTreeMap;
+
+use crate::api::{Allow, ExportRequest, FhirServerSpec, Level, NamespacesFrom};
+
+/// Search parameters that identify people: denied in type filters unless listed.
+const IDENTIFYING: [&str; 10] =
+    ["_id", "identifier", "name", "family", "given", "birthdate", "phone", "email", "telecom", "address"];
+
+/// Whether exports of a namespace may name the server. `labels` are those of the export's namespace.
+pub fn admits_namespace(
+    server: &FhirServerSpec,
+    server_namespace: &str,
+    namespace: &str,
+    labels: Option<&BTreeMap<String, String>>,
+) -> bool {
+    if namespace == server_namespace {
+        return true;
+    }
+    let Some(selection) = server.consumers.as_ref().map(|c| &c.namespaces) else { return false };
+    match (selection.from, &selection.selector, labels) {
+        (NamespacesFrom::Selector, Some(selector), Some(labels)) => {
+            // An empty selector would admit everybody; the schema refuses it, and so does this.
+            !selector.match_labels.is_empty()
+                && selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the request is allowed; the error is one sentence that names what is.
+pub fn admits_request(server: &FhirServerSpec, request: &ExportRequest) -> Result<(), String> {
+    let Some(allow) = &server.allow else { return Ok(()) };
+    level(allow, request)?;
+    types(allow, request)?;
+    container(allow, request)?;
+    parameters(allow, request)?;
+    filters(allow, request)?;
+    anonymization(allow, request)
+}
+
+fn level(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
+    if let Some(levels) = &allow.levels
+        && !levels.contains(&request.level)
+    {
+        let names: Vec<&str> = levels.iter().map(|l| l.as_str()).collect();
+        return Err(format!("level {} is not allowed; allowed: {}", request.level.as_str(), list(&names)));
+    }
+    let Some(groups) = &allow.group_ids else { return Ok(()) };
+    match (request.level, &request.group_id) {
+        (Level::Group, Some(id)) if groups.iter().any(|pattern| matches(pattern, id)) => Ok(()),
+        (Level::Group, Some(id)) => Err(format!("group {id} is not allowed; allowed: {}", list(groups))),
+        (level, _) => Err(format!("level {} is not allowed, only groups: {}", level.as_str(), list(groups))),
+    }
+}
+
+fn types(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
+    let Some(allowed) = &allow.types else { return Ok(()) };
+    let asked = request.types.as_deref().unwrap_or_default();
+    if asked.is_empty() {
+        return Err(format!("an export of all types is not allowed; name types among: {}", list(allowed)));
+    }
+    match asked.iter().find(|t| !allowed.contains(t)) {
+        Some(type_) => Err(format!("type {type_} is not allowed; allowed: {}", list(allowed))),
+        None => Ok(()),
+    }
+}
+
+fn container(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
+    let Some(allowed) = &allow.containers else { return Ok(()) };
+    match &request.container {
+        Some(name) if allowed.iter().any(|pattern| matches(pattern, name)) => Ok(()),
+        Some(name) => Err(format!("container {name} is not allowed; allowed: {}", list(allowed))),
+        None => Err(format!("the request must name a container; allowed: {}", list(allowed))),
+    }
+}
+
+fn parameters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
+    let allowed = allow.parameters.as_deref().unwrap_or_default();
+    let denied = |name: &str| !allowed.iter().any(|a| a.eq_ignore_ascii_case(name));
+    if let Some(parameter) = request.parameters.iter().flatten().find(|p| denied(&p.name)) {
+        return Err(format!("parameter {} is not allowed; allowed: {}", parameter.name, list(allowed)));
+    }
+    let allowed = allow.associated_data.as_deref().unwrap_or_default();
+    match request.include_associated_data.iter().flatten().find(|v| !allowed.contains(v)) {
+        Some(value) => {
+            Err(format!("includeAssociatedData {value} is not allowed; allowed: {}", list(allowed)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Filters by identifying search parameters, also behind a modifier (`name:exact`) or a chain (`patient.name`),
+/// and whatever the percent-encoding.
+fn filters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
+    let allowed = allow.search_parameters.as_deref().unwrap_or_default();
+    for filter in request.type_filters.iter().flatten() {
+        let query = filter.split_once('?').map_or("", |(_, query)| query);
+        let decoded = percent_encoding::percent_decode_str(query).decode_utf8_lossy();
+        let names = decoded.split(['&', ';']).map(|pair| pair.split('=').next().unwrap_or_default());
+        for part in names.flat_map(|name| name.split(['.', ':'])) {
+            let part = part.trim().to_ascii_lowercase();
+            let identifying = IDENTIFYING.contains(&part.as_str()) || part.starts_with("address-");
+            if identifying && !allowed.iter().any(|a| a.eq_ignore_ascii_case(&part)) {
+                return Err(format!(
+                    "a type filter by {part}, which identifies people, is not allowed; allowed of those: {}",
+                    list(allowed)
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn anonymization(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
+    let Some(rule) = &allow.anonymization else { return Ok(()) };
+    let Some(asked) = request.azure.as_ref().and_then(|a| a.anonymization.as_ref()) else {
+        return if rule.required == Some(true) {
+            Err("only de-identified exports are allowed; set azure.anonymization".to_owned())
+        } else {
+            Ok(())
+        };
+    };
+    let Some(configs) = &rule.configs else { return Ok(()) };
+    // A collection reference would bring a configuration from elsewhere under an allowed name.
+    let fits = |c: &crate::api::AllowedConfig| {
+        c.config == asked.config
+            && (c.etag.is_none() || c.etag == asked.etag)
+            && asked.collection_reference.is_none()
+    };
+    if configs.iter().any(fits) {
+        return Ok(());
+    }
+    let names: Vec<String> = configs
+        .iter()
+        .map(|c| {
+            c.etag.as_ref().map_or_else(|| c.config.clone(), |etag| format!("{} with etag {etag}", c.config))
+        })
+        .collect();
+    Err(format!("this anonymization is not allowed; allowed: {}", list(&names)))
+}
+
+fn list<S: AsRef<str>>(names: &[S]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let shown: Vec<&str> = names.iter().take(10).map(AsRef::as_ref).collect();
+    let more = names.len().saturating_sub(10);
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(first) = parts.next() else { return false };
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+#[path = "allow_tests.rs"]
+mod tests;

@@ -1,0 +1,263 @@
+//! The end before the end: `spec.cancel`, the deadline, deletion. Never said before the server agreed, and never
+//! waited for longer than the grace (Azure page, section 4).
+
+use super::turn::after;
+use super::{Step, Turn, finish, plan, poll};
+use crate::api::{CancelOutcome, CancelReason, Cancellation, ConditionType, DeletionPolicy, Job, Reason};
+use crate::core::answer::{self, CancelAnswer, StatusAnswer};
+use crate::core::condition::whole_seconds;
+use crate::core::effect::{Effect, NoteType};
+use crate::core::manifest::Manifest;
+use crate::core::poll::retry_delay;
+use crate::core::wire::{FailureKind, Reply};
+
+/// The first delay between two tries; it doubles.
+const FIRST_DELAY: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// `spec.cancel` is set.
+pub(super) fn requested(mut turn: Turn<'_>) -> Step {
+    match &turn.status.job {
+        None => {
+            turn.memory = super::Memory::default();
+            let message = "cancelled before a job was started";
+            finish::fail(turn, Reason::Cancelled, message)
+        }
+        Some(Job { status_url: None, .. }) => {
+            turn.leave_job("the answer to its kick-off was lost");
+            let message =
+                "cancelled while it was not known whether a job runs; one may run on the server unseen";
+            finish::fail(turn, Reason::Cancelled, message)
+        }
+        Some(_) => {
+            begin(&mut turn, CancelReason::Requested);
+            go_on(turn)
+        }
+    }
+}
+
+/// The object is being deleted, and our finalizer holds it.
+pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
+    let Some(job) = turn.status.job.clone() else { return turn.perform(Effect::RemoveFinalizer) };
+    let done = turn.memory.manifest.is_some();
+    let settled = turn.status.cancellation.as_ref().is_some_and(|c| c.outcome.is_some());
+    if done || settled {
+        return turn.perform(Effect::RemoveFinalizer);
+    }
+    if turn.spec().deletion_policy == Some(DeletionPolicy::Abandon) {
+        let message = format!("the {} is left alone, as deletionPolicy Abandon says", job_name(&job));
+        turn.note(NoteType::Normal, Reason::Abandoned, "Cancel", &message);
+        return turn.perform(Effect::RemoveFinalizer);
+    }
+    if job.status_url.is_none() {
+        let message = "deleted while it was not known whether a job runs; one may run on the server unseen";
+        turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", message);
+        return turn.perform(Effect::RemoveFinalizer);
+    }
+    begin(&mut turn, CancelReason::Deleted);
+    go_on(turn)
+}
+
+fn begin(turn: &mut Turn<'_>, reason: CancelReason) {
+    let request_time = whole_seconds(turn.now);
+    let cancellation = turn.status.cancellation.get_or_insert(Cancellation {
+        request_time,
+        reason,
+        tries: 0,
+        outcome: None,
+    });
+    cancellation.reason = reason;
+}
+
+/// A cancel is under way: look once whether the job has ended, then ask the server until it agrees.
+pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
+    let (Some(cancellation), Some(job)) = (turn.status.cancellation.clone(), turn.status.job.clone()) else {
+        return turn.rest();
+    };
+    let Some(url) = job.status_url.clone() else { return turn.rest() };
+    let message = format!("the {} is being cancelled", job_name(&job));
+    turn.set_true(ConditionType::Reconciling, Reason::Cancelling, &message);
+    turn.state("Cancelling");
+    if turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted) {
+        // Anybody may cancel anybody's job on Azure: one that is not proven ours is left alone.
+        return unconfirmed(turn, "it is not proven that the job is this export's own");
+    }
+    if let Some((_, why)) = poll::server_lost(&turn) {
+        return unconfirmed(turn, &why);
+    }
+    let out_of_time = after(cancellation.request_time, turn.tuning.cancel_grace) <= turn.now;
+    // After a restart beyond the grace there is still one try.
+    if cancellation.tries >= turn.tuning.cancel_tries || (out_of_time && turn.memory.cancel_failure.is_some())
+    {
+        let why = turn.memory.cancel_failure.clone();
+        return unconfirmed(turn, why.as_deref().unwrap_or("the server did not confirm it"));
+    }
+    if let Some(due) = turn.memory.cancel_at.filter(|due| *due > turn.now) {
+        return turn.wait_until(&[Some(due)]);
+    }
+    if !turn.memory.looked {
+        return turn.perform(Effect::Poll(plan::poll(&url)));
+    }
+    if let Some(cancellation) = turn.status.cancellation.as_mut() {
+        // Written before the request: after a restart a 200 is not taken for success (older builds answer a
+        // cancelled job with an empty manifest).
+        cancellation.tries += 1;
+    }
+    turn.perform(Effect::Cancel(plan::cancel(&url)))
+}
+
+/// The look before a cancel, or after an answer that left it open.
+pub(super) fn looked(turn: &mut Turn<'_>, reply: Reply) {
+    let asked_before = turn.status.cancellation.as_ref().is_some_and(|c| c.tries > 0);
+    let answer = match reply {
+        Ok(answer) => answer,
+        Err(failure) => {
+            turn.memory.looked = true;
+            if asked_before {
+                not_yet(turn, &failure.message);
+            }
+            return;
+        }
+    };
+    turn.memory.looked = true;
+    match answer::status(&answer) {
+        StatusAnswer::Done => {
+            let manifest = if answer.truncated { None } else { Manifest::parse(&answer.body).ok() };
+            let ours = !asked_before || turn.memory.already_finished;
+            match manifest {
+                Some(manifest) if ours && !(asked_before && manifest.output.is_empty()) => {
+                    if let Some(cancellation) = turn.status.cancellation.as_mut() {
+                        cancellation.outcome = Some(CancelOutcome::AlreadyFinished);
+                    }
+                    turn.memory.manifest = Some(std::sync::Arc::new(manifest));
+                }
+                _ if asked_before => settle(turn, CancelOutcome::Confirmed),
+                // A finished job whose manifest cannot be read: there is nothing left to cancel.
+                _ => settle(turn, CancelOutcome::AlreadyFinished),
+            }
+        }
+        StatusAnswer::JobFailed(failure) => {
+            let requested = turn.status.cancellation.as_ref().map(|c| c.reason);
+            if let Some(cancellation) = turn.status.cancellation.as_mut() {
+                cancellation.outcome = Some(CancelOutcome::AlreadyFinished);
+            }
+            if requested == Some(CancelReason::Deleted) {
+                return;
+            }
+            let end = answer::JobFailure { transient: false, ..failure };
+            poll::job_failed(turn, &end);
+        }
+        StatusAnswer::Gone(_) => settle(turn, CancelOutcome::Confirmed),
+        StatusAnswer::Running if asked_before => not_yet(turn, "the server says that the job still runs"),
+        StatusAnswer::NotNow(refusal) | StatusAnswer::Transient(refusal) | StatusAnswer::Refused(refusal)
+            if asked_before =>
+        {
+            not_yet(turn, &refusal.message);
+        }
+        _ => {}
+    }
+}
+
+/// The answer to the cancel, or its absence.
+pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
+    if turn.status.cancellation.is_none() {
+        return;
+    }
+    let answer = match reply {
+        Ok(answer) => answer,
+        Err(failure) => {
+            if let FailureKind::HeldBack { until } = failure.kind {
+                turn.memory.cancel_at = Some(until);
+                turn.memory.cancel_failure = Some(failure.message);
+                return;
+            }
+            let deleting = turn.deleting();
+            not_yet(turn, &failure.message);
+            if failure.kind == FailureKind::Missing && deleting {
+                // The Secret is gone and no token is left: nothing can be tried.
+                if let Some(cancellation) = turn.status.cancellation.as_mut() {
+                    cancellation.tries = turn.tuning.cancel_tries;
+                }
+            }
+            return;
+        }
+    };
+    match answer::cancel(&answer) {
+        CancelAnswer::Settled => settle(turn, CancelOutcome::Confirmed),
+        CancelAnswer::AlreadyFinished => {
+            turn.memory.already_finished = true;
+            turn.memory.looked = false;
+        }
+        CancelAnswer::Look => turn.memory.looked = false,
+        CancelAnswer::Again(refusal) => not_yet(turn, &refusal.message),
+    }
+}
+
+/// One more try later.
+fn not_yet(turn: &mut Turn<'_>, why: &str) {
+    let tries = turn.status.cancellation.as_ref().map_or(1, |c| c.tries.max(1));
+    let wait = retry_delay(FIRST_DELAY, turn.tuning.cancel_grace / 5, tries, turn.jitter);
+    turn.memory.cancel_at = Some(turn.later(wait));
+    turn.memory.cancel_failure = Some(why.to_owned());
+}
+
+/// The server agreed, or the job had ended: say so.
+fn settle(turn: &mut Turn<'_>, outcome: CancelOutcome) {
+    let Some(cancellation) = turn.status.cancellation.as_mut() else { return };
+    cancellation.outcome = Some(outcome);
+    let reason = cancellation.reason;
+    let job = turn.status.job.as_ref().map(job_name).unwrap_or_default();
+    let how = match outcome {
+        CancelOutcome::AlreadyFinished => format!("the {job} had ended before it could be cancelled"),
+        _ => format!("the server confirmed the cancel of {job}"),
+    };
+    let message = format!("{how}{}", remaining(turn));
+    match reason {
+        CancelReason::Requested => finish::failed(turn, Reason::Cancelled, &message),
+        CancelReason::Deadline => {
+            let message = format!("the export took longer than activeDeadlineSeconds; {message}");
+            finish::failed(turn, Reason::DeadlineExceeded, &message);
+        }
+        CancelReason::Deleted => turn.note(NoteType::Normal, Reason::Cancelled, "Cancel", &message),
+    }
+}
+
+/// The cancel is given up: the job is written down for people.
+fn unconfirmed(mut turn: Turn<'_>, why: &str) -> Step {
+    turn.leave_job("its cancel was not confirmed");
+    let reason = turn.status.cancellation.as_mut().map(|c| {
+        c.outcome = Some(CancelOutcome::Unconfirmed);
+        c.reason
+    });
+    let job = turn.status.job.as_ref().map(job_name).unwrap_or_default();
+    let message = format!(
+        "the cancel of {job} was not confirmed: {why}; look for it on the server{}",
+        remaining(&turn)
+    );
+    match reason {
+        Some(CancelReason::Requested) => finish::fail(turn, Reason::CancelUnconfirmed, &message),
+        Some(CancelReason::Deadline) => {
+            let message = format!("the export took longer than activeDeadlineSeconds; {message}");
+            finish::fail(turn, Reason::DeadlineExceeded, &message)
+        }
+        _ => {
+            turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", &message);
+            turn.perform(Effect::RemoveFinalizer)
+        }
+    }
+}
+
+fn job_name(job: &Job) -> String {
+    job.id.as_ref().map_or_else(|| "job".to_owned(), |id| format!("job {id}"))
+}
+
+/// What lies in the container, as far as it was seen.
+fn remaining(turn: &Turn<'_>) -> String {
+    let files = turn.status.job.as_ref().and_then(|j| j.progress.as_ref()?.files);
+    let Some(output) = &turn.status.output else { return String::new() };
+    match (files, finish::place(output)) {
+        (Some(files), Some(place)) if files > 0 => {
+            format!("; {files} or more files written before that remain in {place}")
+        }
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,303 @@
+//! The end of a run: the files are checked, the manifest is stored, and the outcome is told. Terminal is
+//! absorbing; after it only the finalizer and the time to live are left.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::turn::after;
+use super::verdict::{self, Verdict};
+use super::{Step, Turn, begin, plan};
+use crate::api::{
+    ConditionStatus, ConditionType, ErrorFilePolicy, Output, Reason, StoredManifest, TypeOutput,
+};
+use crate::core::address::BlobAddress;
+use crate::core::condition::whole_seconds;
+use crate::core::effect::{Effect, NoteType};
+use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification};
+use crate::core::manifest::{Manifest, sha256_hex};
+use crate::core::poll::retry_delay;
+
+/// How often a check that failed in a way that may pass is tried again.
+const VERIFY_TRIES: u32 = 10;
+/// The first delay between two of them; it doubles up to the longest.
+const VERIFY_DELAY: Duration = Duration::from_secs(2);
+const VERIFY_DELAY_MAX: Duration = Duration::from_secs(120);
+/// How soon to look at a check that goes on beside; its end wakes the run anyway.
+const VERIFY_LOOK: Duration = Duration::from_secs(30);
+/// Types that the status lists (a status stays under 16 KiB).
+const MAX_TYPES: usize = 60;
+
+/// The job is done and its manifest is at hand.
+pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
+    let Some(manifest) = turn.memory.manifest.clone() else { return turn.rest() };
+    if turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted) {
+        let ours = turn.server().and_then(|s| plan::kick_off(s.spec(), &turn.spec().request).ok());
+        if !ours.is_some_and(|ours| plan::same_request(&ours.url, &manifest.request)) {
+            turn.status.output = None;
+            let message = "the job that was found in the container is another export's, as its manifest shows; create a new FhirExport";
+            return fail(turn, Reason::JobNotOurs, message);
+        }
+        turn.set_false(
+            ConditionType::KickOffUncertain,
+            Reason::JobConfirmed,
+            "the manifest proves that the job is this export's",
+        );
+    }
+    let endpoint = turn.server().and_then(|s| s.blob_endpoint());
+    let files = match verdict::addresses(&manifest, endpoint) {
+        Ok(files) => files,
+        Err(elsewhere) => {
+            let message = format!(
+                "the files are in {elsewhere}, not in storage.azureBlob.endpoint of the FhirServer; set it to the account that the FHIR service exports to"
+            );
+            return fail(turn, Reason::StorageMismatch, &message);
+        }
+    };
+    record(&mut turn, &manifest, &files);
+    if turn.memory.verified.is_none() && endpoint.is_some() && !files.is_empty() {
+        turn.state("Verifying");
+        if let Some(due) = turn.memory.verify_at.filter(|due| *due > turn.now) {
+            return turn.wait_until(&[Some(due)]);
+        }
+        let max_bytes = turn.server().map_or(0, |s| s.verify_max_bytes());
+        return match verdict::plan(&manifest, &files, max_bytes) {
+            Some(plan) => turn.perform(Effect::Verify(Arc::new(plan))),
+            None => fail(
+                turn,
+                Reason::StorageMismatch,
+                "the manifest names files of several containers; look at the FHIR service's Export settings",
+            ),
+        };
+    }
+    let verdict = match (&turn.memory.verified, endpoint) {
+        (_, None) => Verdict::unknown(
+            Reason::NoStorageAccess,
+            "the FhirServer has no storage, so the files were not checked; set storage to have that done",
+        ),
+        (None, Some(_)) => Verdict::nothing_to_check(),
+        (Some(Err(why)), _) => Verdict::unknown(Reason::NoStorageAccess, why),
+        (Some(Ok(checked)), _) => verdict::judge(&manifest, &files, checked),
+    };
+    apply(&mut turn, &manifest, &verdict);
+    if verdict.status == ConditionStatus::False {
+        return fail(
+            turn,
+            Reason::VerificationFailed,
+            &format!("{}; keep the data apart and export anew", verdict.message),
+        );
+    }
+    if turn.memory.stored.is_none()
+        && endpoint.is_some()
+        && let Some((container, path)) = manifest_place(&turn, &files)
+    {
+        return turn.perform(Effect::StoreManifest { container, path, body: Arc::new(manifest.to_store()) });
+    }
+    complete(turn, &manifest, &files)
+}
+
+/// How the check of the files stands.
+pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
+    match state {
+        Verification::Running { .. } => turn.memory.verify_at = Some(turn.later(VERIFY_LOOK)),
+        Verification::Done(checked) => turn.memory.verified = Some(Ok(Arc::new(checked))),
+        Verification::Failed(failure) => {
+            turn.memory.verify_failures += 1;
+            let asked = match failure.kind {
+                StorageFailureKind::Transient { retry_after } => Some(retry_after),
+                StorageFailureKind::Missing => Some(None),
+                _ => None,
+            };
+            match asked {
+                Some(asked) if turn.memory.verify_failures < VERIFY_TRIES => {
+                    let tries = i32::try_from(turn.memory.verify_failures).unwrap_or(i32::MAX);
+                    let own = retry_delay(VERIFY_DELAY, VERIFY_DELAY_MAX, tries, turn.jitter);
+                    turn.memory.verify_at = Some(turn.later(asked.unwrap_or(own).min(VERIFY_DELAY_MAX)));
+                }
+                _ => {
+                    turn.memory.verified =
+                        Some(Err(format!("the files were not checked: {}", failure.message)))
+                }
+            }
+        }
+    }
+}
+
+/// What came of storing the manifest. It never fails a run whose data is complete.
+pub(super) fn stored(turn: &mut Turn<'_>, result: Result<String, StorageFailure>) {
+    turn.memory.stored = Some(result.map_err(|failure| failure.message));
+}
+
+/// The manifest's part of the status.
+fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) {
+    let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    turn.status.transaction_time = Some(manifest.transaction_time.clone());
+    let job_id = turn.status.job.as_ref().and_then(|j| j.id.clone());
+    let asked = turn
+        .server()
+        .and_then(|s| plan::container(s.spec(), &turn.spec().request))
+        .or_else(|| job_id.map(|id| format!("export-{id}")));
+    let output = turn.status.output.get_or_insert_with(Output::default);
+    if let Some(first) = files.first() {
+        output.container = Some(first.container.clone());
+        output.folder = first.blob.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    } else {
+        output.container = output.container.take().or(asked);
+    }
+    output.files = count(manifest.output.len());
+    output.resources = manifest.resources().map(number);
+    output.deleted_files = count(manifest.deleted.len()).filter(|n| *n > 0);
+    output.error_files = count(manifest.errors.len()).filter(|n| *n > 0);
+    output.error_issues =
+        manifest.errors.iter().try_fold(0_u64, |sum, f| Some(sum + f.count?)).map(number).filter(|n| *n > 0);
+    output.types = manifest
+        .by_type()
+        .into_iter()
+        .take(MAX_TYPES)
+        .map(|(type_, total)| TypeOutput {
+            type_: type_.to_owned(),
+            files: number(total.files),
+            resources: total.resources.map(number),
+            bytes: None,
+        })
+        .collect();
+}
+
+/// The check's part of the status.
+fn apply(turn: &mut Turn<'_>, manifest: &Manifest, verdict: &Verdict) {
+    turn.set(ConditionType::Verified, verdict.status, verdict.reason, &verdict.message);
+    let requested = verdict::requested_types(manifest, turn.spec().request.types.as_deref());
+    let Some(output) = turn.status.output.as_mut() else { return };
+    let mut checks = verdict.checks;
+    checks.requested_types = requested;
+    output.checks = Some(checks);
+    output.bytes = verdict.bytes;
+    for entry in &mut output.types {
+        entry.bytes = verdict.bytes_by_type.get(&entry.type_).copied();
+    }
+}
+
+/// The stored manifest lies beside the data; a run without files has no place for it.
+fn manifest_place(turn: &Turn<'_>, files: &[BlobAddress]) -> Option<(String, String)> {
+    let first = files.first()?;
+    let folder = turn.status.output.as_ref().and_then(|o| o.folder.clone());
+    let path = folder.map_or_else(|| "manifest.json".to_owned(), |folder| format!("{folder}/manifest.json"));
+    Some((first.container.clone(), path))
+}
+
+fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> Step {
+    if let Some(Ok(sha256)) = turn.memory.stored.clone()
+        && let Some((_, path)) = manifest_place(&turn, files)
+        && let Some(output) = turn.status.output.as_mut()
+    {
+        debug_assert_eq!(sha256, sha256_hex(&manifest.to_store()));
+        output.manifest = Some(StoredManifest { path, sha256 });
+    }
+    let errors = manifest.errors.len();
+    if errors > 0 && turn.spec().error_file_policy == Some(ErrorFilePolicy::Fail) {
+        let message = format!(
+            "the server reports errors in {errors} files beside the data, and errorFilePolicy is Fail; read them"
+        );
+        return fail(turn, Reason::ServerReportedErrors, &message);
+    }
+    let types = manifest.by_type().len();
+    let place = turn.status.output.as_ref().and_then(place);
+    let what = match manifest.resources() {
+        _ if manifest.output.is_empty() => "no resources matched, so there are no files".to_owned(),
+        Some(resources) => format!("{} of {}", counted(resources, "resource"), counted(types as u64, "type")),
+        None => {
+            format!("{} of {}", counted(manifest.output.len() as u64, "file"), counted(types as u64, "type"))
+        }
+    };
+    let at = place.filter(|_| !manifest.output.is_empty()).map(|p| format!(" in {p}")).unwrap_or_default();
+    let mut message = format!("{what}{at}{}", begin::caveats(&turn));
+    let reason = if errors > 0 {
+        message =
+            format!("{message}; the server reports errors in {} beside them", counted(errors as u64, "file"));
+        Reason::CompletedWithErrors
+    } else {
+        Reason::Exported
+    };
+    if let Some(Err(why)) = &turn.memory.stored {
+        message = format!("{message}; the manifest was not stored beside the data ({why})");
+    }
+    turn.set_true(ConditionType::Complete, reason, &message);
+    turn.state("Complete");
+    let took =
+        turn.status.start_time.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
+    let type_ = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    turn.note(type_, reason, "Finish", &format!("{what}{took}"));
+    ended(&mut turn);
+    after_end(turn)
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    format!("{text} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
+    let seconds = now.duration_since(start).as_secs().max(0);
+    match seconds {
+        0..=119 => format!("{seconds} seconds"),
+        120..=7199 => format!("{} minutes", seconds / 60),
+        _ => format!("{} hours {} minutes", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// `container/folder`, as far as it is known.
+pub(super) fn place(output: &Output) -> Option<String> {
+    let container = output.container.as_ref()?;
+    Some(output.folder.as_ref().map_or_else(|| container.clone(), |folder| format!("{container}/{folder}")))
+}
+
+/// Ends the run without success.
+pub(super) fn fail(mut turn: Turn<'_>, reason: Reason, message: &str) -> Step {
+    failed(&mut turn, reason, message);
+    after_end(turn)
+}
+
+/// Takes the end without success into the status.
+pub(super) fn failed(turn: &mut Turn<'_>, reason: Reason, message: &str) {
+    turn.set_true(ConditionType::Failed, reason, message);
+    turn.set_true(ConditionType::Stalled, reason, message);
+    let cancelled = reason == Reason::Cancelled;
+    turn.state(if cancelled { "Cancelled" } else { "Failed" });
+    let type_ = if cancelled { NoteType::Normal } else { NoteType::Warning };
+    turn.note(type_, reason, "Finish", message);
+    ended(turn);
+}
+
+fn ended(turn: &mut Turn<'_>) {
+    turn.set_false(ConditionType::Reconciling, Reason::Finished, "the run has ended");
+    if turn.is_true(ConditionType::Suspended) {
+        turn.set_false(ConditionType::Suspended, Reason::Finished, "the run has ended");
+    }
+    turn.status.completion_time = Some(whole_seconds(turn.now));
+    turn.status.next_attempt_time = None;
+    turn.memory = super::Memory::default();
+}
+
+/// After the end: let the object go, and delete it when its time has come.
+pub(super) fn after_end(turn: Turn<'_>) -> Step {
+    if turn.has_finalizer() {
+        return turn.perform(Effect::RemoveFinalizer);
+    }
+    if turn.deleting() {
+        return turn.rest();
+    }
+    let ttl = turn.spec().ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok());
+    let Some(due) =
+        ttl.zip(turn.status.completion_time).map(|(ttl, end)| after(end, Duration::from_secs(ttl)))
+    else {
+        return turn.rest();
+    };
+    if due <= turn.now { turn.perform(Effect::DeleteSelf) } else { turn.wait_until(&[Some(due)]) }
+}

@@ -1,0 +1,182 @@
+//! One run of an export, as a state machine: spec, status and what was seen go in; status, one effect and when
+//! to look again come out.
+
+mod begin;
+mod cancel;
+mod finish;
+mod kickoff;
+mod orphan;
+pub mod plan;
+mod poll;
+mod server_view;
+mod turn;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer};
+use crate::core::condition;
+use crate::core::effect::{Effect, Note, Observation, Requeue};
+use crate::core::ledger::Checked;
+use crate::core::manifest::Manifest;
+use crate::core::tuning::Tuning;
+
+pub use server_view::ServerView;
+use turn::Turn;
+
+/// What the decision is about, beside the object itself.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The server that the run names, if it exists.
+    pub server: Option<Arc<FhirServer>>,
+    /// Whether the server admits exports of this namespace.
+    pub namespace_admitted: bool,
+    /// Whether the run holds a place of the server's, or gets one now.
+    pub place: bool,
+    /// Job ids that other exports of the same server hold.
+    pub claimed: BTreeSet<String>,
+}
+
+/// What the operator remembers of a run between two looks; a restart forgets it, and nothing is lost but
+/// patience.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// When to poll next.
+    pub next_poll: Option<Timestamp>,
+    /// Polls in a row that found the job running.
+    pub polls: u32,
+    /// Requests in a row that failed in a way that may pass.
+    pub failures: u32,
+    /// Answers in a row that were refusals or nonsense.
+    pub nonsense: u32,
+    /// When to try again on the way to the kick-off.
+    pub retry_at: Option<Timestamp>,
+    /// Credentials were there at that time.
+    pub authorized_at: Option<Timestamp>,
+    /// When the container was last looked at for progress.
+    pub progress_at: Option<Timestamp>,
+    /// The manifest, once the job is done.
+    pub manifest: Option<Arc<Manifest>>,
+    /// What the check of the files saw, or why it could not be done.
+    pub verified: Option<Result<Arc<Vec<Checked>>, String>>,
+    /// Tries of the check that failed in a way that may pass.
+    pub verify_failures: u32,
+    /// When to look at the check again.
+    pub verify_at: Option<Timestamp>,
+    /// What came of storing the manifest.
+    pub stored: Option<Result<String, String>>,
+    /// When to try the cancel again.
+    pub cancel_at: Option<Timestamp>,
+    /// The job was looked at before the cancel.
+    pub looked: bool,
+    /// The cancel's answer was 409: a manifest that is found now is the job's own.
+    pub already_finished: bool,
+    /// The last failure of a cancel, for its report.
+    pub cancel_failure: Option<String>,
+}
+
+/// All that a decision depends on.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The object, with its spec and metadata; its status is the one that counts.
+    pub export: &'a FhirExport,
+    /// What is known beside it.
+    pub facts: &'a Facts,
+    /// What is remembered.
+    pub memory: &'a Memory,
+    /// What came of the last effect.
+    pub seen: Option<Observation>,
+    /// The operator's settings.
+    pub tuning: &'a Tuning,
+    /// The time.
+    pub now: Timestamp,
+    /// Chance, from 0 to 1.
+    pub jitter: f64,
+}
+
+/// A decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The status as it should be.
+    pub status: FhirExportStatus,
+    /// What to remember.
+    pub memory: Memory,
+    /// What to do, after the status was written.
+    pub effect: Option<Effect>,
+    /// When to look again, if there is nothing to do.
+    pub requeue: Requeue,
+    /// Events to publish, after the status was written.
+    pub notes: Vec<Note>,
+}
+
+/// Whether a run has ended. Terminal is absorbing.
+pub fn is_terminal(status: &FhirExportStatus) -> bool {
+    status.completion_time.is_some()
+}
+
+/// Whether a run has left the queue and not ended, so that it holds a place of its server.
+pub fn holds_place(status: &FhirExportStatus) -> bool {
+    let held_back = status.job.is_none() && condition::is_true(&status.conditions, ConditionType::Suspended);
+    status.start_time.is_some() && !is_terminal(status) && !held_back
+}
+
+/// Decides what comes next. Pure: the same inputs give the same step.
+pub fn step(inputs: Inputs<'_>) -> Step {
+    let seen = inputs.seen.clone();
+    let mut turn = Turn::new(inputs);
+    if is_terminal(&turn.status) {
+        return finish::after_end(turn);
+    }
+    if turn.deleting() && !turn.has_finalizer() {
+        // Nothing was started, or it is settled: the object goes without us.
+        return turn.rest();
+    }
+    if let Some(seen) = seen {
+        fold(&mut turn, seen);
+    }
+    if is_terminal(&turn.status) {
+        return finish::after_end(turn);
+    }
+    decide(turn)
+}
+
+/// Takes an observation into status and memory.
+fn fold(turn: &mut Turn<'_>, seen: Observation) {
+    match seen {
+        Observation::FinalizerChanged | Observation::DeletedSelf => {}
+        Observation::Authorized(result) => kickoff::authorized(turn, result),
+        Observation::KickOff(reply) => kickoff::answered(turn, reply),
+        Observation::Jobs(result) => orphan::searched(turn, result),
+        Observation::Poll(reply) => poll::answered(turn, reply),
+        Observation::Files(result) => poll::counted(turn, result),
+        Observation::Verification(state) => finish::verification(turn, state),
+        Observation::ManifestStored(result) => finish::stored(turn, result),
+        Observation::Cancel(reply) => cancel::answered(turn, reply),
+    }
+}
+
+fn decide(turn: Turn<'_>) -> Step {
+    if turn.memory.manifest.is_some() && !turn.deleting() {
+        return finish::go_on(turn);
+    }
+    if turn.deleting() {
+        return cancel::deleted(turn);
+    }
+    if turn.spec().cancel == Some(true) {
+        return cancel::requested(turn);
+    }
+    if turn.status.cancellation.is_some() {
+        return cancel::go_on(turn);
+    }
+    match turn.status.job.as_ref().map(|job| job.status_url.is_some()) {
+        Some(true) => poll::go_on(turn),
+        Some(false) => orphan::go_on(turn),
+        None => begin::go_on(turn),
+    }
+}

@@ -1,0 +1,210 @@
+//! From spec to kick-off: the URL with its parameters, or one sentence why the server cannot do it.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use url::Url;
+
+use crate::api::{Dialect, ExportRequest, FhirServerSpec, Handling, Level};
+use crate::core::wire::{Method, Request};
+
+/// Everything but RFC 3986's unreserved characters: a raw `+` would be read as a space.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// What Azure's FHIR service accepts for `Accept`: exactly this.
+pub const FHIR_JSON: &str = "application/fhir+json";
+
+/// Bodies of kick-off and cancel answers are OperationOutcomes.
+const MAX_OUTCOME: usize = 256 * 1024;
+/// Manifests name thousands of files.
+const MAX_MANIFEST: usize = 64 * 1024 * 1024;
+
+/// The container that a run asks for.
+pub fn container(server: &FhirServerSpec, request: &ExportRequest) -> Option<String> {
+    request.container.clone().or_else(|| server.default_container.clone())
+}
+
+/// The request that starts the job. The error is one sentence: what the server cannot do, and what to change.
+pub fn kick_off(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, String> {
+    match server.dialect {
+        Dialect::BulkData => {
+            Err("this version runs exports of dialect Azure only; dialect BulkData is in the \
+                                  schema and not run yet"
+                .to_owned())
+        }
+        Dialect::Azure => azure(server, request),
+    }
+}
+
+/// The request for a job's status.
+pub fn poll(status_url: &str) -> Request {
+    Request {
+        method: Method::Get,
+        url: status_url.to_owned(),
+        accept: FHIR_JSON,
+        prefer: None,
+        max_body: MAX_MANIFEST,
+        with_token: true,
+    }
+}
+
+/// The request that cancels a job.
+pub fn cancel(status_url: &str) -> Request {
+    Request { method: Method::Delete, max_body: MAX_OUTCOME, ..poll(status_url) }
+}
+
+fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, String> {
+    let parameters = azure_parameters(server, request)?;
+    let path = match (request.level, request.group_id.as_deref()) {
+        (Level::System, _) => "$export".to_owned(),
+        (Level::Patient, _) => "Patient/$export".to_owned(),
+        (Level::Group, Some(id)) => format!("Group/{}/$export", encode(id)),
+        (Level::Group, None) => return Err("groupID is required when level is Group".to_owned()),
+    };
+    let query: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+    let mut url = format!("{}/{path}", server.url.trim_end_matches('/'));
+    if !query.is_empty() {
+        url.push('?');
+        url.push_str(&query.join("&"));
+    }
+    Ok(Request {
+        method: Method::Get,
+        url,
+        accept: FHIR_JSON,
+        // The bare value is what every build understands; `handling=` came in late 2024 (Azure page, 1.2).
+        prefer: Some(match request.handling {
+            Some(Handling::Lenient) => "respond-async,handling=lenient",
+            Some(Handling::Strict) | None => "respond-async",
+        }),
+        max_body: MAX_OUTCOME,
+        with_token: true,
+    })
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}
+
+/// The parameters in a fixed order, decoded. Azure takes one comma list for each, never a repetition.
+fn azure_parameters(
+    server: &FhirServerSpec,
+    request: &ExportRequest,
+) -> Result<Vec<(String, String)>, String> {
+    refuse_foreign(request)?;
+    let list = |values: &Option<Vec<String>>| values.as_ref().filter(|v| !v.is_empty()).map(|v| v.join(","));
+    let azure = request.azure.clone().unwrap_or_default();
+    let filters = request.type_filters.as_deref().unwrap_or_default();
+    if let Some(filter) = filters.iter().find(|f| f.contains(',')) {
+        return Err(format!(
+            "Azure cannot read a comma inside a type filter ({}); write one filter for each value instead",
+            filter.split('?').next().unwrap_or_default()
+        ));
+    }
+    let types = request.types.as_deref().unwrap_or_default();
+    if let Some(filter) =
+        filters.iter().find(|f| !types.iter().any(|t| Some(t.as_str()) == f.split('?').next()))
+    {
+        return Err(format!(
+            "a type filter is for {0}, which types does not name, so the server would not use it; add {0} to types",
+            filter.split('?').next().unwrap_or_default()
+        ));
+    }
+    check_associated_data(request, !filters.is_empty())?;
+    let anonymization = azure.anonymization;
+    let pairs = [
+        ("_outputFormat", request.output_format.clone()),
+        ("_since", request.since.clone()),
+        ("_till", request.until.clone()),
+        ("_type", list(&request.types)),
+        ("_typeFilter", list(&request.type_filters)),
+        ("_container", container(server, request)),
+        ("_maxCount", azure.max_count.map(|n| n.to_string())),
+        ("_isParallel", azure.parallel.map(|p| p.to_string())),
+        ("includeAssociatedData", list(&request.include_associated_data)),
+        ("_anonymizationConfig", anonymization.as_ref().map(|a| a.config.clone())),
+        ("_anonymizationConfigEtag", anonymization.as_ref().and_then(|a| a.etag.clone())),
+        (
+            "_anonymizationConfigCollectionReference",
+            anonymization.as_ref().and_then(|a| a.collection_reference.clone()),
+        ),
+    ];
+    let own = pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let further = request.parameters.iter().flatten().map(|p| (p.name.clone(), p.value.clone()));
+    Ok(own.chain(further).collect())
+}
+
+/// What belongs to the other dialect.
+fn refuse_foreign(request: &ExportRequest) -> Result<(), String> {
+    let Some(bulk) = &request.bulk_data else { return Ok(()) };
+    let field = [
+        ("elements", bulk.elements.is_some()),
+        ("patientsSecretRef", bulk.patients_secret_ref.is_some()),
+        ("patientsBlob", bulk.patients_blob.is_some()),
+        ("organizeOutputBy", bulk.organize_output_by.is_some()),
+        ("allowPartialManifests", bulk.allow_partial_manifests.is_some()),
+    ]
+    .into_iter()
+    .find_map(|(name, given)| given.then_some(name));
+    match field {
+        Some(field) => Err(format!("Azure has no counterpart of request.bulkData.{field}; remove it")),
+        None => Ok(()),
+    }
+}
+
+/// Azure ignores `includeAssociatedData` silently at Patient and Group level: that would lose data unseen.
+fn check_associated_data(request: &ExportRequest, filtered: bool) -> Result<(), String> {
+    let values = request.include_associated_data.as_deref().unwrap_or_default();
+    if values.is_empty() {
+        return Ok(());
+    }
+    if let Some(value) = values.iter().find(|v| !matches!(v.as_str(), "_history" | "_deleted")) {
+        return Err(format!("Azure does not know includeAssociatedData {value}; use _history or _deleted"));
+    }
+    if request.level != Level::System {
+        return Err(format!(
+            "Azure ignores includeAssociatedData at level {}; use level System, or remove it",
+            request.level.as_str()
+        ));
+    }
+    if filtered {
+        return Err(
+            "Azure refuses includeAssociatedData together with typeFilters; remove one of them".to_owned()
+        );
+    }
+    Ok(())
+}
+
+/// Whether a manifest's `request` is the kick-off that we sent. The host may differ behind a proxy, the order
+/// and the encoding of parameters too.
+pub fn same_request(ours: &str, theirs: &str) -> bool {
+    match (Url::parse(ours), Url::parse(theirs)) {
+        (Ok(ours), Ok(theirs)) => {
+            target(&ours) == target(&theirs) && parameters(&ours) == parameters(&theirs)
+        }
+        _ => false,
+    }
+}
+
+/// The level that a kick-off URL is for, and the group; `None` if it is no kick-off.
+fn target(url: &Url) -> Option<(Level, Option<String>)> {
+    let decoded = |s: &str| percent_decode_str(s).decode_utf8_lossy().into_owned();
+    let mut segments = url.path().rsplit('/').map(decoded);
+    if segments.next()? != "$export" {
+        return None;
+    }
+    let (last, before) = (segments.next(), segments.next());
+    Some(match (before.as_deref(), last) {
+        (_, Some(last)) if last == "Patient" => (Level::Patient, None),
+        (Some("Group"), Some(id)) => (Level::Group, Some(id)),
+        _ => (Level::System, None),
+    })
+}
+
+fn parameters(url: &Url) -> Vec<(String, String)> {
+    let mut pairs: Vec<_> = url.query_pairs().into_owned().collect();
+    pairs.sort();
+    pairs
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,217 @@
+//! One decision in the making: the status, the memory and the events as they will be.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+
+use super::{Facts, Inputs, Memory, ServerView, Step};
+use crate::api::{
+    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportSpec, FhirExportStatus,
+    PreviousJob, Reason, UnsettledJob,
+};
+use crate::core::condition;
+use crate::core::effect::{Effect, Note, NoteType, Requeue};
+use crate::core::poll::{Bounds, delay};
+use crate::core::tuning::Tuning;
+
+/// Earlier attempts that are kept (design, section 2).
+const MAX_PREVIOUS: usize = 5;
+/// Unsettled jobs that are kept.
+const MAX_UNSETTLED: usize = 8;
+/// Longest reason of an entry in a list of the status, in characters.
+const MAX_ENTRY: usize = 128;
+/// No requeue is shorter than this, so that nothing spins.
+const MIN_WAIT: Duration = Duration::from_millis(50);
+
+/// One decision in the making.
+pub(super) struct Turn<'a> {
+    pub(super) status: FhirExportStatus,
+    pub(super) memory: Memory,
+    pub(super) now: Timestamp,
+    pub(super) jitter: f64,
+    pub(super) facts: &'a Facts,
+    pub(super) tuning: &'a Tuning,
+    export: &'a FhirExport,
+    notes: Vec<Note>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(inputs: Inputs<'a>) -> Self {
+        let mut status = inputs.export.status.clone().unwrap_or_default();
+        if status.completion_time.is_none() {
+            status.observed_generation = inputs.export.metadata.generation;
+        }
+        Self {
+            status,
+            memory: inputs.memory.clone(),
+            now: inputs.now,
+            jitter: inputs.jitter,
+            facts: inputs.facts,
+            tuning: inputs.tuning,
+            export: inputs.export,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn export(&self) -> &'a FhirExport {
+        self.export
+    }
+
+    pub(super) fn spec(&self) -> &'a FhirExportSpec {
+        &self.export.spec
+    }
+
+    pub(super) fn server(&self) -> Option<ServerView<'a>> {
+        self.facts.server.as_deref().map(ServerView::new)
+    }
+
+    pub(super) fn deleting(&self) -> bool {
+        self.export.metadata.deletion_timestamp.is_some()
+    }
+
+    pub(super) fn has_finalizer(&self) -> bool {
+        self.export.finalizers().iter().any(|f| f == CANCEL_FINALIZER)
+    }
+
+    /// `namespace/name` of the server as the run names it, for messages.
+    pub(super) fn server_name(&self) -> (String, String) {
+        let reference = &self.spec().server_ref;
+        let namespace = reference.namespace.clone().or_else(|| self.export.namespace()).unwrap_or_default();
+        (namespace, reference.name.clone())
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        self.server().map_or(
+            Bounds {
+                min: self.tuning.poll_floor,
+                max: self.tuning.poll_ceiling,
+                max_retry_after: self.tuning.poll_ceiling,
+            },
+            |server| server.bounds(self.tuning),
+        )
+    }
+
+    /// When the run must have ended; absent before it left the queue.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let own = self.spec().active_deadline_seconds.and_then(|s| u64::try_from(s).ok());
+        let limit = own.map(Duration::from_secs).unwrap_or_else(|| {
+            self.server().map_or(self.tuning.default_deadline, |server| server.deadline(self.tuning))
+        });
+        Some(after(self.status.start_time?, limit))
+    }
+
+    pub(super) fn is_true(&self, type_: ConditionType) -> bool {
+        condition::is_true(&self.status.conditions, type_)
+    }
+
+    pub(super) fn because(&self, type_: ConditionType, reason: Reason) -> bool {
+        condition::find(&self.status.conditions, type_).is_some_and(|c| c.because(reason))
+    }
+
+    pub(super) fn set(
+        &mut self,
+        type_: ConditionType,
+        status: ConditionStatus,
+        reason: Reason,
+        message: &str,
+    ) {
+        let generation = self.export.metadata.generation.unwrap_or(0);
+        condition::set(&mut self.status.conditions, type_, status, reason, message, generation, self.now);
+    }
+
+    pub(super) fn set_true(&mut self, type_: ConditionType, reason: Reason, message: &str) {
+        self.set(type_, ConditionStatus::True, reason, message);
+    }
+
+    pub(super) fn set_false(&mut self, type_: ConditionType, reason: Reason, message: &str) {
+        self.set(type_, ConditionStatus::False, reason, message);
+    }
+
+    pub(super) fn remove(&mut self, type_: ConditionType) {
+        condition::remove(&mut self.status.conditions, type_);
+    }
+
+    pub(super) fn state(&mut self, state: &str) {
+        if self.status.state.as_deref() != Some(state) {
+            self.status.state = Some(state.to_owned());
+        }
+    }
+
+    pub(super) fn note(&mut self, type_: NoteType, reason: Reason, action: &'static str, message: &str) {
+        self.notes.push(Note { type_, reason, action, message: message.to_owned() });
+    }
+
+    /// The job is over and its end is known: it moves to the earlier ones.
+    pub(super) fn retire_job(&mut self, reason: Reason) {
+        let Some(job) = self.status.job.take() else { return };
+        self.status.previous_jobs.push(PreviousJob {
+            id: job.id,
+            folder: self.status.output.take().and_then(|o| o.folder),
+            start_time: job.kick_off_time.unwrap_or(job.intent_time),
+            end_time: condition::whole_seconds(self.now),
+            reason: reason.to_string(),
+        });
+        let surplus = self.status.previous_jobs.len().saturating_sub(MAX_PREVIOUS);
+        self.status.previous_jobs.drain(..surplus);
+    }
+
+    /// The job may still run, and nobody will look after it: it is written down for people.
+    pub(super) fn leave_job(&mut self, reason: &str) {
+        let Some(job) = &self.status.job else { return };
+        let entry = UnsettledJob {
+            status_url: job.status_url.clone(),
+            intent_time: job.intent_time,
+            reason: reason.chars().take(MAX_ENTRY).collect(),
+        };
+        if self.status.unsettled_jobs.iter().any(|j| j.intent_time == entry.intent_time) {
+            return;
+        }
+        self.status.unsettled_jobs.push(entry);
+        let surplus = self.status.unsettled_jobs.len().saturating_sub(MAX_UNSETTLED);
+        self.status.unsettled_jobs.drain(..surplus);
+    }
+
+    /// A delay by the server's bounds, counted from the failures in a row.
+    pub(super) fn back_off(&mut self, asked: Option<Duration>) -> Duration {
+        let wait = delay(&self.bounds(), self.memory.failures, asked, self.jitter);
+        self.memory.failures = self.memory.failures.saturating_add(1);
+        wait
+    }
+
+    /// `wait` from now.
+    pub(super) fn later(&self, wait: Duration) -> Timestamp {
+        after(self.now, wait)
+    }
+
+    /// Do this next.
+    pub(super) fn perform(self, effect: Effect) -> Step {
+        self.into_step(Some(effect), Requeue::AwaitChange)
+    }
+
+    /// Nothing to do until something changes.
+    pub(super) fn rest(self) -> Step {
+        self.into_step(None, Requeue::AwaitChange)
+    }
+
+    /// Nothing to do until the earliest of these.
+    pub(super) fn wait_until(self, moments: &[Option<Timestamp>]) -> Step {
+        let requeue = moments.iter().flatten().min().map_or(Requeue::AwaitChange, |moment| {
+            let left = Duration::try_from(moment.duration_since(self.now)).unwrap_or_default();
+            Requeue::After(left.max(MIN_WAIT))
+        });
+        self.into_step(None, requeue)
+    }
+
+    fn into_step(self, effect: Option<Effect>, requeue: Requeue) -> Step {
+        Step { status: self.status, memory: self.memory, effect, requeue, notes: self.notes }
+    }
+}
+
+/// A time so much later, at the end of time if need be.
+pub(super) fn after(start: Timestamp, wait: Duration) -> Timestamp {
+    SignedDuration::try_from(wait)
+        .ok()
+        .and_then(|wait| start.checked_add(wait).ok())
+        .unwrap_or(Timestamp::MAX)
+}

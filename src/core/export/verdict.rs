@@ -1,0 +1,183 @@
+//! What the check of the files says about the data.
+
+use std::collections::BTreeMap;
+
+use crate::api::{CheckResult, Checks, ConditionStatus, Reason};
+use crate::core::address::{AddressProblem, BlobAddress};
+use crate::core::ledger::{Checked, Expected, VerifyPlan};
+use crate::core::manifest::{File, Manifest};
+
+/// Files named in a message.
+const MAX_NAMED: usize = 3;
+
+/// What the check says.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) status: ConditionStatus,
+    pub(super) reason: Reason,
+    pub(super) message: String,
+    pub(super) checks: Checks,
+    pub(super) bytes: Option<i64>,
+    pub(super) bytes_by_type: BTreeMap<String, i64>,
+}
+
+impl Verdict {
+    /// Nothing was checked.
+    pub(super) fn unknown(reason: Reason, message: &str) -> Self {
+        Self {
+            status: ConditionStatus::Unknown,
+            reason,
+            message: message.to_owned(),
+            checks: Checks::default(),
+            bytes: None,
+            bytes_by_type: BTreeMap::new(),
+        }
+    }
+
+    /// The manifest names no files.
+    pub(super) fn nothing_to_check() -> Self {
+        let mut verdict = Self::unknown(Reason::CountsMatch, "the manifest names no files");
+        verdict.status = ConditionStatus::True;
+        verdict.checks.files = CheckResult::Passed;
+        verdict.checks.counts = CheckResult::Passed;
+        verdict.bytes = Some(0);
+        verdict
+    }
+}
+
+/// All files of a manifest, in the order in which they are checked: data, deletions, errors.
+fn all_files(manifest: &Manifest) -> impl Iterator<Item = &File> {
+    manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors)
+}
+
+/// Where the files are; the error is the origin of one that is not under the endpoint.
+pub(super) fn addresses(manifest: &Manifest, endpoint: Option<&str>) -> Result<Vec<BlobAddress>, String> {
+    all_files(manifest)
+        .map(|file| {
+            BlobAddress::parse(&file.url, endpoint).map_err(|problem| match problem {
+                AddressProblem::Elsewhere { origin } => origin,
+                AddressProblem::NotAUrl | AddressProblem::NotABlob => "a place that is no blob".to_owned(),
+            })
+        })
+        .collect()
+}
+
+/// What to check; `None` if the files lie in several containers.
+pub(super) fn plan(manifest: &Manifest, files: &[BlobAddress], max_bytes: u64) -> Option<VerifyPlan> {
+    let first = files.first()?;
+    if files.iter().any(|f| f.container != first.container) {
+        return None;
+    }
+    let folder = first.blob.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    let shared = files.iter().all(|f| f.blob.starts_with(&folder));
+    Some(VerifyPlan {
+        container: first.container.clone(),
+        prefix: if shared { folder } else { String::new() },
+        files: all_files(manifest)
+            .zip(files)
+            .map(|(file, address)| Expected { blob: address.blob.clone(), count: file.count })
+            .collect(),
+        max_bytes,
+    })
+}
+
+/// Compares what was seen with what the manifest says.
+pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Checked]) -> Verdict {
+    let rows: Vec<(&File, &BlobAddress, &Checked)> =
+        all_files(manifest).zip(files).zip(checked).map(|((f, a), c)| (f, a, c)).collect();
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let mut bytes_by_type: BTreeMap<String, i64> = BTreeMap::new();
+    for (file, _, seen) in rows.iter().take(manifest.output.len()) {
+        let entry = bytes_by_type.entry(file.type_.clone()).or_default();
+        *entry = entry.saturating_add(number(seen.bytes.unwrap_or(0)));
+    }
+    let bytes = Some(bytes_by_type.values().fold(0_i64, |sum, b| sum.saturating_add(*b)));
+    let verdict = |status, reason, message, files, counts| Verdict {
+        status,
+        reason,
+        message,
+        checks: Checks { files, counts, ..Checks::default() },
+        bytes,
+        bytes_by_type: bytes_by_type.clone(),
+    };
+    let missing: Vec<&str> =
+        rows.iter().filter(|(_, _, c)| c.bytes.is_none()).map(|(_, a, _)| a.blob.as_str()).collect();
+    if !missing.is_empty() || rows.len() < manifest.output.len() {
+        let message = format!(
+            "{} of {} files are not in the container: {}",
+            missing.len(),
+            rows.len(),
+            names(&missing)
+        );
+        return verdict(
+            ConditionStatus::False,
+            Reason::FileMissing,
+            message,
+            CheckResult::Failed,
+            CheckResult::Unknown,
+        );
+    }
+    let wrong: Vec<String> = rows
+        .iter()
+        .filter_map(|(f, a, c)| {
+            let (said, found) = (f.count?, c.lines?);
+            (said != found).then(|| format!("{} holds {found} lines, the manifest says {said}", a.blob))
+        })
+        .collect();
+    if let Some(first) = wrong.first() {
+        let more = if wrong.len() > 1 { format!(" (and {} more)", wrong.len() - 1) } else { String::new() };
+        return verdict(
+            ConditionStatus::False,
+            Reason::CountMismatch,
+            format!("{first}{more}"),
+            CheckResult::Passed,
+            CheckResult::Failed,
+        );
+    }
+    let all = rows.len();
+    let compared = rows.iter().filter(|(f, _, c)| f.count.is_some() && c.lines.is_some()).count();
+    if compared == all {
+        let message = if all == 1 {
+            "the file is in the container, its lines match the manifest".to_owned()
+        } else {
+            format!("all {all} files are in the container, their lines match the manifest")
+        };
+        return verdict(
+            ConditionStatus::True,
+            Reason::CountsMatch,
+            message,
+            CheckResult::Passed,
+            CheckResult::Passed,
+        );
+    }
+    let uncounted = rows.iter().filter(|(f, _, _)| f.count.is_none()).count();
+    let why = if uncounted > 0 { "the manifest does not count all files" } else { "storage.verifyMaxBytes" };
+    let message = format!(
+        "all {all} files are in the container; the lines of {compared} match the manifest, {} were not compared ({why})",
+        all - compared
+    );
+    verdict(
+        ConditionStatus::Unknown,
+        Reason::PartlyChecked,
+        message,
+        CheckResult::Passed,
+        CheckResult::Unknown,
+    )
+}
+
+/// Whether each requested type was answered by a file. That none came may be right: there may be none.
+pub(super) fn requested_types(manifest: &Manifest, requested: Option<&[String]>) -> CheckResult {
+    let requested = requested.unwrap_or_default();
+    let answered = |t: &String| manifest.output.iter().any(|f| &f.type_ == t);
+    if !requested.is_empty() && requested.iter().all(answered) {
+        CheckResult::Passed
+    } else {
+        CheckResult::Unknown
+    }
+}
+
+fn names(blobs: &[&str]) -> String {
+    let shown = blobs.iter().take(MAX_NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = blobs.len().saturating_sub(MAX_NAMED);
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}

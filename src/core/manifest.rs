@@ -1,0 +1,201 @@
+//! The manifest of a finished export (Bulk Data "Response - Complete Status"; Azure's is section 3.2 of its page).
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A manifest that made sense.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Verbatim.
+    pub transaction_time: String,
+    /// The kick-off URL, as the server saw it.
+    pub request: String,
+    /// The NDJSON files.
+    pub output: Vec<File>,
+    /// Error files.
+    pub errors: Vec<File>,
+    /// Files that name deleted resources.
+    pub deleted: Vec<File>,
+    raw: Value,
+}
+
+/// One file of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct File {
+    /// The resource type.
+    #[serde(rename = "type", default)]
+    pub type_: String,
+    /// Where it is.
+    pub url: String,
+    /// Resources in it, if the server counts them.
+    #[serde(default)]
+    pub count: Option<u64>,
+}
+
+/// Totals of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TypeTotal {
+    /// Number of files.
+    pub files: u64,
+    /// Number of resources; absent when a file is not counted.
+    pub resources: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    transaction_time: String,
+    #[serde(default)]
+    request: String,
+    output: Vec<File>,
+    #[serde(default)]
+    error: Option<Vec<File>>,
+    #[serde(default)]
+    deleted: Option<Vec<File>>,
+}
+
+impl Manifest {
+    /// Reads a body. The error says in a few words what is wrong with it.
+    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
+        if body.iter().all(u8::is_ascii_whitespace) {
+            return Err("an empty body");
+        }
+        let raw: Value = serde_json::from_slice(body).map_err(|e| {
+            if body.trim_ascii_start().starts_with(b"<") {
+                "a web page"
+            } else if e.is_eof() {
+                "truncated JSON"
+            } else {
+                "something that is not JSON"
+            }
+        })?;
+        let wire: Wire = serde_json::from_value(raw.clone()).map_err(|_| "JSON that is not a manifest")?;
+        if wire.transaction_time.parse::<Timestamp>().is_err() {
+            return Err("a manifest without a usable transactionTime");
+        }
+        Ok(Self {
+            transaction_time: wire.transaction_time,
+            request: wire.request,
+            output: wire.output,
+            errors: wire.error.unwrap_or_default(),
+            deleted: wire.deleted.unwrap_or_default(),
+            raw,
+        })
+    }
+
+    /// Totals by type, in the order of their names.
+    pub fn by_type(&self) -> BTreeMap<&str, TypeTotal> {
+        let mut totals: BTreeMap<&str, TypeTotal> = BTreeMap::new();
+        for file in &self.output {
+            let total =
+                totals.entry(file.type_.as_str()).or_insert(TypeTotal { files: 0, resources: Some(0) });
+            total.files += 1;
+            total.resources = total.resources.zip(file.count).map(|(a, b)| a.saturating_add(b));
+        }
+        totals
+    }
+
+    /// Number of resources of all files; absent when a file is not counted.
+    pub fn resources(&self) -> Option<u64> {
+        self.output.iter().try_fold(0_u64, |sum, file| Some(sum.saturating_add(file.count?)))
+    }
+
+    /// The manifest to store beside the data: what the server said, without the queries of its file URLs,
+    /// which may be signatures.
+    pub fn to_store(&self) -> Vec<u8> {
+        let mut value = self.raw.clone();
+        for list in ["output", "error", "deleted"] {
+            let files = value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+            for url in files.filter_map(|f| f.get_mut("url")) {
+                if let Some(whole) = url.as_str()
+                    && let Some((bare, _)) = whole.split_once('?')
+                {
+                    *url = Value::String(bare.to_owned());
+                }
+            }
+        }
+        let mut body = serde_json::to_vec_pretty(&value).unwrap_or_default();
+        body.push(b'\n');
+        body
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256_hex(body: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(body).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const AZURE: &str = r#"{"transactionTime":"2026-11-23T01:58:30.1141234+00:00","request":"https://x/$export?_type=Patient",
+        "requiresAccessToken":false,"output":[{"type":"Patient","url":"https://a/c/f/P-1.ndjson?sig=s","count":5},
+        {"type":"Patient","url":"https://a/c/f/P-2.ndjson","count":2},{"type":"Condition","url":"https://a/c/f/C.ndjson","count":0}],
+        "error":[],"issues":[],"extra":{"a":1}}"#;
+
+    #[test]
+    fn reads_azure() {
+        let m = Manifest::parse(AZURE.as_bytes()).unwrap();
+        assert_eq!(m.transaction_time, "2026-11-23T01:58:30.1141234+00:00");
+        assert_eq!(m.resources(), Some(7));
+        assert_eq!(m.by_type()["Patient"], TypeTotal { files: 2, resources: Some(7) });
+        let stored = String::from_utf8(m.to_store()).unwrap();
+        assert!(!stored.contains("sig=") && stored.contains("_type=Patient"), "{stored}");
+    }
+
+    #[test]
+    fn tolerates_absent_lists_and_counts() {
+        let m = Manifest::parse(
+            br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"A","url":"u","count":1},{"type":"A","url":"v"}]}"#,
+        )
+        .unwrap();
+        assert_eq!((m.resources(), m.errors.len()), (None, 0));
+        assert_eq!(m.by_type()["A"], TypeTotal { files: 2, resources: None });
+    }
+
+    #[test]
+    fn refuses_nonsense() {
+        for (body, wanted) in [
+            ("", "an empty body"),
+            (" \n", "an empty body"),
+            ("<html><body>502", "a web page"),
+            (r#"{"transactionTime":"2026"#, "truncated JSON"),
+            ("nonsense", "something that is not JSON"),
+            ("[]", "JSON that is not a manifest"),
+            (r#"{"output":[]}"#, "JSON that is not a manifest"),
+            (r#"{"transactionTime":"2026-01-01T00:00:00Z"}"#, "JSON that is not a manifest"),
+            (r#"{"transactionTime":"soon","output":[]}"#, "a manifest without a usable transactionTime"),
+            (
+                r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"A"}]}"#,
+                "JSON that is not a manifest",
+            ),
+            (
+                r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"url":"u","count":-1}]}"#,
+                "JSON that is not a manifest",
+            ),
+        ] {
+            assert_eq!(Manifest::parse(body.as_bytes()).err(), Some(wanted), "{body}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_cut_is_refused(at in 0_usize..AZURE.len() - 1) {
+            prop_assert!(Manifest::parse(&AZURE.as_bytes()[..at]).is_err());
+        }
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Manifest::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! FHIR `OperationOutcome`, read tolerantly.
+
+use serde::Deserialize;
+
+use super::words;
+
+/// The issues of an `OperationOutcome`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    issues: Vec<Issue>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Issue {
+    code: String,
+    diagnostics: Option<String>,
+    details: Option<Details>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+struct Details {
+    text: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    #[serde(rename = "resourceType")]
+    resource_type: String,
+    #[serde(default)]
+    issue: Vec<Issue>,
+}
+
+impl Outcome {
+    /// Reads a body; `None` if it is anything else, such as a gateway's page.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let resource: Resource = serde_json::from_slice(body).ok()?;
+        (resource.resource_type == "OperationOutcome").then_some(Self { issues: resource.issue })
+    }
+
+    /// Whether an issue has this code.
+    pub fn has_code(&self, code: &str) -> bool {
+        self.issues.iter().any(|i| i.code == code)
+    }
+
+    /// All texts, as the server wrote them: for decisions, never for people.
+    pub fn raw_text(&self) -> String {
+        self.texts().collect::<Vec<_>>().join("\n")
+    }
+
+    /// All texts, cleaned: for people.
+    pub fn words(&self) -> String {
+        words::clean(&self.raw_text())
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.issues
+            .iter()
+            .filter_map(|i| i.diagnostics.as_deref().or_else(|| i.details.as_ref()?.text.as_deref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_servers_send() {
+        let body = br#"{"resourceType":"OperationOutcome","id":"1","issue":[
+            {"severity":"error","code":"processing","diagnostics":"a"},
+            {"severity":"error","code":"invalid","details":{"text":"b"}},{"severity":"error"}]}"#;
+        let outcome = Outcome::parse(body).expect("an outcome");
+        assert!(outcome.has_code("processing") && outcome.has_code("invalid") && !outcome.has_code("login"));
+        assert_eq!(outcome.words(), "a b");
+    }
+
+    #[test]
+    fn refuses_anything_else() {
+        for body in ["", "<html>", "{}", "[]", "null", r#"{"resourceType":"Bundle"}"#] {
+            assert_eq!(Outcome::parse(body.as_bytes()), None, "{body}");
+        }
+    }
+}

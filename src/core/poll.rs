@@ -1,0 +1,82 @@
+//! When to ask again.
+
+use std::time::Duration;
+
+/// Growth of our own back-off from try to try.
+const GROWTH: f64 = 1.5;
+
+/// The bounds of waiting, already within the operator's own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bounds {
+    /// No sooner than this.
+    pub min: Duration,
+    /// No later than this where we choose.
+    pub max: Duration,
+    /// No later than this where the server asks.
+    pub max_retry_after: Duration,
+}
+
+/// How long to wait before try number `tries` (from 0). What the server asks for wins, within its own bound;
+/// `jitter` is from 0 to 1.
+pub fn delay(bounds: &Bounds, tries: u32, asked: Option<Duration>, jitter: f64) -> Duration {
+    if let Some(asked) = asked {
+        let floor = bounds.min.min(bounds.max_retry_after);
+        // A little later than asked, so that those who were told the same do not come together.
+        return asked.clamp(floor, bounds.max_retry_after).mul_f64(1.0 + jitter * 0.05);
+    }
+    let exponent = i32::try_from(tries.min(64)).unwrap_or(64);
+    let grown = bounds.min.as_secs_f64() * GROWTH.powi(exponent);
+    let wait = grown.min(bounds.max.as_secs_f64()).max(bounds.min.as_secs_f64());
+    Duration::from_secs_f64(wait).mul_f64(0.9 + jitter * 0.2)
+}
+
+/// How long to wait after failed attempt number `attempts` (from 1): doubling, with up to a tenth more or less.
+pub fn retry_delay(base: Duration, max: Duration, attempts: i32, jitter: f64) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(20);
+    base.saturating_mul(1_u32 << doublings).min(max).mul_f64(0.9 + jitter * 0.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BOUNDS: Bounds = Bounds {
+        min: Duration::from_secs(10),
+        max: Duration::from_secs(300),
+        max_retry_after: Duration::from_secs(7200),
+    };
+
+    proptest! {
+        #[test]
+        fn stays_within_bounds(tries in any::<u32>(), asked in proptest::option::of(0_u64..1_000_000), jitter in 0.0..1.0_f64) {
+            let asked = asked.map(Duration::from_secs);
+            let wait = delay(&BOUNDS, tries, asked, jitter);
+            prop_assert!(wait >= Duration::from_secs(9));
+            let most = if asked.is_some() { 7200.0 * 1.05 } else { 300.0 * 1.1 };
+            prop_assert!(wait.as_secs_f64() <= most + 0.001);
+        }
+
+        #[test]
+        fn what_the_server_asks_is_respected(asked in 10_u64..7200, jitter in 0.0..1.0_f64) {
+            let asked = Duration::from_secs(asked);
+            prop_assert!(delay(&BOUNDS, 0, Some(asked), jitter) >= asked);
+        }
+
+        #[test]
+        fn retries_are_bounded(attempts in any::<i32>(), jitter in 0.0..1.0_f64) {
+            let wait = retry_delay(Duration::from_secs(30), Duration::from_secs(600), attempts, jitter);
+            prop_assert!(wait >= Duration::from_secs(27) && wait <= Duration::from_secs(660));
+        }
+    }
+
+    #[test]
+    fn grows() {
+        let waits: Vec<u64> = (0..12).map(|n| delay(&BOUNDS, n, None, 0.5).as_secs()).collect();
+        assert_eq!(waits, [10, 15, 22, 33, 50, 75, 113, 170, 256, 300, 300, 300]);
+        let retries: Vec<u64> = (1..7)
+            .map(|n| retry_delay(Duration::from_secs(30), Duration::from_secs(600), n, 0.5).as_secs())
+            .collect();
+        assert_eq!(retries, [30, 60, 120, 240, 480, 600]);
+    }
+}
