@@ -3,13 +3,18 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::runs::Runs;
 use crate::api::{FhirExport, FhirExportStatus, FhirServer, FhirServerStatus};
 use crate::core::effect::Note;
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, VerifyPlan};
 use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, Reply, Request};
+
+/// Ends a task, at its next pause.
+pub type EndTask = Box<dyn FnOnce() + Send>;
 
 /// Why the API server could not be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,10 +135,12 @@ pub trait Stores: Send + Sync {
     fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>>;
     /// An export, by namespace and name.
     fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>>;
+    /// All exports of all watched namespaces, in no order.
+    fn exports(&self) -> Vec<Arc<FhirExport>>;
 }
 
 /// All that a reconcile touches.
-pub trait World: Send + Sync {
+pub trait World: Send + Sync + 'static {
     /// Writes to the API server.
     type Cluster: Cluster;
     /// Requests to FHIR servers.
@@ -161,6 +168,10 @@ pub trait World: Send + Sync {
     fn stores(&self) -> &Self::Stores;
     /// How patient the operator is.
     fn tuning(&self) -> &Tuning;
+    /// What is remembered of the runs; made once, with `Runs::default()`.
+    fn runs(&self) -> &Runs;
+    /// Starts a task beside the reconciles; what is answered ends it.
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask;
     /// Has an export reconciled soon: for tasks beside the reconcile, and for runs whose turn has come.
     fn wake_export(&self, namespace: &str, name: &str);
     /// Has a server reconciled soon.

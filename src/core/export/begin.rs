@@ -129,7 +129,8 @@ fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, Verdi
         && let Err(errors) = turn.export().validate_cel()
     {
         // Objects can be older than a rule of the schema.
-        let first = errors.iter().next().map(|e| format!("{}: {}", e.field_path, e.message)).unwrap_or_default();
+        let first =
+            errors.iter().next().map(|e| format!("{}: {}", e.field_path, e.message)).unwrap_or_default();
         return Err(Verdict::Never(Reason::InvalidSpec, format!("{first}; correct it in a new FhirExport")));
     }
     let planned =

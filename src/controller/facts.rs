@@ -1,0 +1,117 @@
+//! Resolve: what a decision needs to know beside the object.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::world::{Cluster, ClusterFailure, Stores, World};
+use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirServer};
+use crate::core::admission::{Candidate, admitted};
+use crate::core::allow;
+use crate::core::condition;
+use crate::core::export::{Facts, ServerView, holds_place, is_terminal};
+
+/// Gathers the facts for one export.
+pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {
+    let (namespace, name) = server_of(export);
+    let server = world.stores().server(&namespace, &name);
+    let status = export.status.as_ref();
+    let ended = status.is_some_and(is_terminal);
+    let waiting = !ended && status.is_none_or(|s| s.job.is_none());
+    let namespace_admitted = match &server {
+        Some(server) if waiting => admits(world, server, export).await?,
+        _ => true,
+    };
+    let place = match &server {
+        Some(server) if waiting => has_place(world, server, export),
+        _ => true,
+    };
+    let searching = status.and_then(|s| s.job.as_ref()).is_some_and(|job| job.status_url.is_none());
+    let claimed = if searching { claimed(world, export) } else { BTreeSet::new() };
+    Ok(Facts { server, namespace_admitted, place, claimed })
+}
+
+/// Namespace and name of the server that an export names.
+pub(super) fn server_of(export: &FhirExport) -> (String, String) {
+    let reference = &export.spec.server_ref;
+    let namespace = reference.namespace.clone().or_else(|| export.namespace()).unwrap_or_default();
+    (namespace, reference.name.clone())
+}
+
+async fn admits<W: World>(
+    world: &W,
+    server: &FhirServer,
+    export: &FhirExport,
+) -> Result<bool, ClusterFailure> {
+    let (own, theirs) = (export.namespace().unwrap_or_default(), server.namespace().unwrap_or_default());
+    if allow::admits_namespace(&server.spec, &theirs, &own, None) {
+        return Ok(true);
+    }
+    if server.spec.consumers.is_none() {
+        return Ok(false);
+    }
+    let labels = world.cluster().namespace_labels(&own).await?;
+    Ok(allow::admits_namespace(&server.spec, &theirs, &own, Some(&labels)))
+}
+
+fn has_place<W: World>(world: &W, server: &Arc<FhirServer>, export: &FhirExport) -> bool {
+    let uid = export.uid().unwrap_or_default();
+    export.status.as_ref().is_some_and(holds_place)
+        || world.runs().holds_place(&uid)
+        || inside(world, server).contains(&uid)
+}
+
+/// The uids of all exports of a server that hold a place or would get one now.
+fn inside<W: World>(world: &W, server: &FhirServer) -> BTreeSet<String> {
+    let view = ServerView::new(server);
+    let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
+    let candidates: Vec<Candidate> =
+        exports.iter().map(|e| world.runs().newest(e)).filter_map(|e| candidate(world, &e)).collect();
+    admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates)
+}
+
+fn candidate<W: World>(world: &W, export: &FhirExport) -> Option<Candidate> {
+    let uid = export.uid()?;
+    let status = export.status.clone().unwrap_or_default();
+    let holds = holds_place(&status) || (world.runs().holds_place(&uid) && !is_terminal(&status));
+    let refused = condition::find(&status.conditions, ConditionType::Accepted)
+        .is_some_and(|c| c.status == ConditionStatus::False);
+    let spec = &export.spec;
+    let wants = !is_terminal(&status)
+        && export.metadata.deletion_timestamp.is_none()
+        && spec.suspend != Some(true)
+        && spec.cancel != Some(true)
+        && !refused;
+    (holds || wants).then(|| Candidate {
+        uid,
+        created: export.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
+        group: spec.request.group_id.clone(),
+        holds,
+    })
+}
+
+/// A place became free: whoever gets it now is woken.
+pub(super) fn wake_next<W: World>(world: &W, server: &FhirServer) {
+    let inside = inside(world, server);
+    for export in world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any()) {
+        let uid = export.uid().unwrap_or_default();
+        if inside.contains(&uid) && !world.runs().holds_place(&uid) {
+            world.wake_export(&export.namespace().unwrap_or_default(), &export.name_any());
+        }
+    }
+}
+
+/// Job ids that other exports hold or held.
+fn claimed<W: World>(world: &W, export: &FhirExport) -> BTreeSet<String> {
+    let own = export.uid();
+    let others =
+        world.stores().exports().into_iter().filter(|e| e.uid() != own).map(|e| world.runs().newest(&e));
+    let mut ids = BTreeSet::new();
+    for other in others {
+        let Some(status) = &other.status else { continue };
+        ids.extend(status.job.iter().filter_map(|j| j.id.clone()));
+        ids.extend(status.previous_jobs.iter().filter_map(|j| j.id.clone()));
+    }
+    ids
+}

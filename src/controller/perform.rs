@@ -1,0 +1,111 @@
+//! Perform: one effect goes out, one observation comes back.
+
+use std::sync::{Arc, Mutex};
+
+use kube::ResourceExt;
+
+use super::runs::{Looked, tell};
+use super::world::{Cluster, ClusterFailure, Container, Wire, World};
+use crate::api::{FhirExport, FhirServer, Reason};
+use crate::core::effect::{Effect, Observation};
+use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification, VerifyPlan};
+use crate::core::wire::{Failure, FailureKind, Sent};
+
+/// Performs one effect. `base` is the object as the API server has it; it is replaced where the effect changes it.
+pub(super) async fn perform<W: World>(
+    world: &Arc<W>,
+    base: &mut FhirExport,
+    server: Option<&Arc<FhirServer>>,
+    effect: Effect,
+) -> Result<Observation, ClusterFailure> {
+    match effect {
+        Effect::AddFinalizer | Effect::RemoveFinalizer => {
+            let on = effect == Effect::AddFinalizer;
+            *base = world.cluster().set_export_finalizer(base, on).await?;
+            world.runs().wrote(base);
+            Ok(Observation::FinalizerChanged)
+        }
+        Effect::DeleteSelf => {
+            world.cluster().delete_export(base).await?;
+            Ok(Observation::DeletedSelf)
+        }
+        effect => Ok(match server {
+            Some(server) => outside(world, base, server, effect).await,
+            None => without_server(&effect),
+        }),
+    }
+}
+
+async fn outside<W: World>(
+    world: &Arc<W>,
+    base: &FhirExport,
+    server: &Arc<FhirServer>,
+    effect: Effect,
+) -> Observation {
+    match effect {
+        Effect::Authorize => Observation::Authorized(world.wire().authorize(server).await),
+        Effect::KickOff(request) => Observation::KickOff(world.wire().send(server, &request).await),
+        Effect::Poll(request) => Observation::Poll(world.wire().send(server, &request).await),
+        Effect::Cancel(request) => Observation::Cancel(world.wire().send(server, &request).await),
+        Effect::FindJobs { container, after } => {
+            Observation::Jobs(world.container().find_jobs(server, container.as_deref(), after).await)
+        }
+        Effect::CountFiles { container, job_id, began } => Observation::Files(
+            world.container().count_files(server, &container, job_id.as_deref(), began).await,
+        ),
+        Effect::Verify(plan) => Observation::Verification(verify(world, base, server, plan)),
+        Effect::StoreManifest { container, path, body } => {
+            Observation::ManifestStored(world.container().store(server, &container, &path, &body).await)
+        }
+        Effect::AddFinalizer | Effect::RemoveFinalizer => Observation::FinalizerChanged,
+        Effect::DeleteSelf => Observation::DeletedSelf,
+    }
+}
+
+/// The server vanished between the decision and its effect.
+fn without_server(effect: &Effect) -> Observation {
+    let failure = Failure {
+        sent: Sent::No,
+        reason: Reason::ServerNotFound,
+        message: "the FhirServer is gone; restore it".to_owned(),
+        kind: FailureKind::Missing,
+    };
+    let storage = StorageFailure { kind: StorageFailureKind::Missing, message: failure.message.clone() };
+    match effect {
+        Effect::KickOff(_) => Observation::KickOff(Err(failure)),
+        Effect::Poll(_) => Observation::Poll(Err(failure)),
+        Effect::Cancel(_) => Observation::Cancel(Err(failure)),
+        Effect::FindJobs { .. } => Observation::Jobs(Err(storage)),
+        Effect::CountFiles { .. } => Observation::Files(Err(storage)),
+        Effect::Verify(_) => Observation::Verification(Verification::Failed(storage)),
+        Effect::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
+        _ => Observation::Authorized(Err(failure)),
+    }
+}
+
+/// Looks at the check of this attempt, or starts it beside the reconcile: it may take hours.
+fn verify<W: World>(
+    world: &Arc<W>,
+    base: &FhirExport,
+    server: &Arc<FhirServer>,
+    plan: Arc<VerifyPlan>,
+) -> Verification {
+    let uid = base.uid().unwrap_or_default();
+    let attempt = base.status.as_ref().and_then(|s| s.attempts).unwrap_or(0);
+    if let Looked::Is(state) = world.runs().look_at_verification(&uid, attempt) {
+        return state;
+    }
+    let running = Verification::Running { files: 0 };
+    let state = Arc::new(Mutex::new(running.clone()));
+    let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
+    let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
+    let task = async move {
+        let read = |files: u64| tell(&told, Verification::Running { files });
+        let result = beside.container().verify(&server, &plan, &read).await;
+        tell(&told, result.map_or_else(Verification::Failed, Verification::Done));
+        beside.wake_export(&namespace, &name);
+    };
+    let end = world.spawn(Box::pin(task));
+    world.runs().verification_started(&uid, attempt, state, end);
+    running
+}

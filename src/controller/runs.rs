@@ -1,0 +1,178 @@
+//! What is remembered of runs between two looks: patience, places, claims, and the tasks beside the reconcile.
+//! A restart forgets all of it; status holds everything that must not be lost.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::ResourceExt;
+
+use super::world::EndTask;
+use crate::api::FhirExport;
+use crate::core::effect::Observation;
+use crate::core::export::Memory;
+use crate::core::ledger::Verification;
+
+/// What is remembered of all runs.
+#[derive(Default)]
+pub struct Runs {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    runs: HashMap<String, Run>,
+    /// Uids that hold a place, though the watch may not show it yet.
+    places: HashSet<String>,
+    /// Which run a job belongs to, by server URL and job id.
+    claims: HashMap<(String, String), String>,
+}
+
+#[derive(Default)]
+struct Run {
+    memory: Memory,
+    /// An observation whose status could not be written: it is taken up again before anything else.
+    unsaved: Option<Observation>,
+    /// What this process wrote last: the watch may lag behind it.
+    written: Option<Arc<FhirExport>>,
+    verification: Option<Beside>,
+}
+
+/// A check that goes on beside the reconcile.
+struct Beside {
+    attempt: i32,
+    state: Arc<Mutex<Verification>>,
+    end: EndTask,
+}
+
+/// What is known of a check.
+pub(super) enum Looked {
+    /// It runs, or has just ended.
+    Is(Verification),
+    /// There is none.
+    None,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while this was held left values that are each whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resource versions of one resource grow (Kubernetes 1.35 and later say so).
+fn version(object: &FhirExport) -> u64 {
+    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+fn uid_of(object: &FhirExport) -> String {
+    object.uid().unwrap_or_default()
+}
+
+impl Runs {
+    /// The newer of what the watch shows and what this process wrote.
+    pub fn newest(&self, seen: &Arc<FhirExport>) -> Arc<FhirExport> {
+        let inner = locked(&self.inner);
+        let written = inner.runs.get(&uid_of(seen)).and_then(|run| run.written.as_ref());
+        written.filter(|w| version(w) > version(seen)).unwrap_or(seen).clone()
+    }
+
+    /// Whether a run holds a place.
+    pub(super) fn holds_place(&self, uid: &str) -> bool {
+        locked(&self.inner).places.contains(uid)
+    }
+
+    /// Notes whether a run holds a place; true if it just gave one back.
+    pub(super) fn note_place(&self, uid: &str, holds: bool) -> bool {
+        let mut inner = locked(&self.inner);
+        if holds {
+            inner.places.insert(uid.to_owned());
+            false
+        } else {
+            inner.places.remove(uid)
+        }
+    }
+
+    /// Notes whose a job is; false if it is another run's.
+    pub(super) fn claim(&self, server_url: &str, job_id: &str, uid: &str) -> bool {
+        let mut inner = locked(&self.inner);
+        let key = (server_url.to_owned(), job_id.to_owned());
+        inner.claims.entry(key).or_insert_with(|| uid.to_owned()) == uid
+    }
+
+    /// Takes what is remembered of a run; it must be kept again.
+    pub(super) fn recall(&self, uid: &str) -> (Memory, Option<Observation>) {
+        let mut inner = locked(&self.inner);
+        let run = inner.runs.entry(uid.to_owned()).or_default();
+        (std::mem::take(&mut run.memory), run.unsaved.take())
+    }
+
+    /// Keeps what is remembered of a run.
+    pub(super) fn keep(&self, uid: &str, memory: Memory, unsaved: Option<Observation>) {
+        let mut inner = locked(&self.inner);
+        let run = inner.runs.entry(uid.to_owned()).or_default();
+        run.memory = memory;
+        run.unsaved = unsaved;
+    }
+
+    /// Notes what this process wrote.
+    pub(super) fn wrote(&self, object: &FhirExport) {
+        let mut inner = locked(&self.inner);
+        inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));
+    }
+
+    /// How the check of a run's attempt stands; one that has ended is taken out.
+    pub(super) fn look_at_verification(&self, uid: &str, attempt: i32) -> Looked {
+        let mut inner = locked(&self.inner);
+        let Some(run) = inner.runs.get_mut(uid) else { return Looked::None };
+        let Some(beside) = run.verification.take() else { return Looked::None };
+        if beside.attempt != attempt {
+            (beside.end)();
+            return Looked::None;
+        }
+        let state = locked(&beside.state).clone();
+        if matches!(state, Verification::Running { .. }) {
+            run.verification = Some(beside);
+        }
+        Looked::Is(state)
+    }
+
+    /// Notes a check that was started.
+    pub(super) fn verification_started(
+        &self,
+        uid: &str,
+        attempt: i32,
+        state: Arc<Mutex<Verification>>,
+        end: EndTask,
+    ) {
+        let mut inner = locked(&self.inner);
+        let run = inner.runs.entry(uid.to_owned()).or_default();
+        if let Some(former) = run.verification.replace(Beside { attempt, state, end }) {
+            (former.end)();
+        }
+    }
+
+    /// Forgets a run that has ended or is gone, and ends its tasks.
+    pub fn forget(&self, uid: &str) {
+        let mut inner = locked(&self.inner);
+        if let Some(run) = inner.runs.remove(uid)
+            && let Some(beside) = run.verification
+        {
+            (beside.end)();
+        }
+        inner.places.remove(uid);
+        inner.claims.retain(|_, owner| owner != uid);
+    }
+
+    /// Forgets all runs that are not alive; to be called now and then, since not every deletion is seen.
+    pub fn retain(&self, alive: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = {
+            let inner = locked(&self.inner);
+            let known = inner.runs.keys().chain(&inner.places).chain(inner.claims.values());
+            known.filter(|uid| !alive(uid)).cloned().collect()
+        };
+        gone.iter().for_each(|uid| self.forget(uid));
+    }
+}
+
+/// Writes the state of a check.
+pub(super) fn tell(state: &Mutex<Verification>, now: Verification) {
+    *locked(state) = now;
+}
