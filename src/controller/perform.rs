@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use super::runs::{Looked, tell};
 use super::world::{Cluster, ClusterFailure, Container, Wire, World};
-use crate::api::{FhirExport, FhirServer, Reason};
+use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Effect, Observation};
 use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification, VerifyPlan};
 use crate::core::wire::{Failure, FailureKind, Sent};
@@ -21,6 +21,9 @@ pub(super) async fn perform<W: World>(
     match effect {
         Effect::AddFinalizer | Effect::RemoveFinalizer => {
             let on = effect == Effect::AddFinalizer;
+            if on && let Some(server) = server {
+                hold_server(world.as_ref(), server).await?;
+            }
             *base = world.cluster().set_export_finalizer(base, on).await?;
             world.runs().wrote(base);
             Ok(Observation::FinalizerChanged)
@@ -34,6 +37,14 @@ pub(super) async fn perform<W: World>(
             None => without_server(&effect),
         }),
     }
+}
+
+/// A server that is used stays until its exports have ended: it is needed to cancel them.
+async fn hold_server<W: World>(world: &W, server: &FhirServer) -> Result<(), ClusterFailure> {
+    if !server.finalizers().iter().any(|f| f == IN_USE_FINALIZER) {
+        world.cluster().set_server_finalizer(server, true).await?;
+    }
+    Ok(())
 }
 
 async fn outside<W: World>(

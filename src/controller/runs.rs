@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::world::EndTask;
@@ -25,6 +27,8 @@ struct Inner {
     places: HashSet<String>,
     /// Which run a job belongs to, by server URL and job id.
     claims: HashMap<(String, String), String>,
+    /// When each server is to be probed next, by uid, and for which generation that holds.
+    probes: HashMap<String, (i64, Timestamp)>,
 }
 
 #[derive(Default)]
@@ -149,6 +153,19 @@ impl Runs {
         }
     }
 
+    /// How long the last probe of a server is still believed; `None` when a new one is due.
+    pub(super) fn probe_due_in(&self, uid: &str, generation: i64, now: Timestamp) -> Option<Duration> {
+        let inner = locked(&self.inner);
+        let (_, due) = inner.probes.get(uid).filter(|(of, due)| *of == generation && *due > now)?;
+        Duration::try_from(due.duration_since(now)).ok()
+    }
+
+    /// Notes a probe of a server.
+    pub(super) fn probed(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
+        let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
+        locked(&self.inner).probes.insert(uid.to_owned(), (generation, due.unwrap_or(now)));
+    }
+
     /// Forgets a run that has ended or is gone, and ends its tasks.
     pub fn forget(&self, uid: &str) {
         let mut inner = locked(&self.inner);
@@ -161,7 +178,7 @@ impl Runs {
         inner.claims.retain(|_, owner| owner != uid);
     }
 
-    /// Forgets all runs that are not alive; to be called now and then, since not every deletion is seen.
+    /// Forgets all runs and servers that are not alive; to be called now and then, since not every deletion is seen.
     pub fn retain(&self, alive: impl Fn(&str) -> bool) {
         let gone: Vec<String> = {
             let inner = locked(&self.inner);
@@ -169,6 +186,7 @@ impl Runs {
             known.filter(|uid| !alive(uid)).cloned().collect()
         };
         gone.iter().for_each(|uid| self.forget(uid));
+        locked(&self.inner).probes.retain(|uid, _| alive(uid));
     }
 }
 

@@ -1,16 +1,62 @@
-//! The reconcile of one `FhirServer`.
+//! The reconcile of one `FhirServer`: probe it now and then, and hold it while its exports run.
 
 use std::sync::Arc;
 
-use super::world::{ClusterFailure, World};
-use crate::api::FhirServer;
-use crate::core::effect::Requeue;
+use kube::ResourceExt;
 
-/// Looks at one server, does what is due, and says when to look again.
+use super::world::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire, World};
+use crate::api::{FhirServer, IN_USE_FINALIZER};
+use crate::core::effect::Requeue;
+use crate::core::export::{holds_place, is_terminal};
+use crate::core::server::{Probe, access_request, judge, metadata_request};
+
+/// Looks at one server, and says when to look again.
 pub async fn reconcile_server<W: World>(
-    world: &W,
+    world: &Arc<W>,
     object: Arc<FhirServer>,
 ) -> Result<Requeue, ClusterFailure> {
-    let _ = (world, object);
-    std::future::ready(Ok(Requeue::AwaitChange)).await
+    let held = object.finalizers().iter().any(|f| f == IN_USE_FINALIZER);
+    if object.metadata.deletion_timestamp.is_some() {
+        if held && !in_use(world.as_ref(), &object) {
+            world.cluster().set_server_finalizer(&object, false).await?;
+        }
+        return Ok(Requeue::AwaitChange);
+    }
+    let uid = object.uid().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or(0);
+    let now = world.clock().now();
+    if let Some(left) = world.runs().probe_due_in(&uid, generation, now) {
+        return Ok(Requeue::After(left));
+    }
+    let probe = probe(world.as_ref(), &object).await;
+    let old = object.status.clone().unwrap_or_default();
+    let (status, wait) = judge(&object.spec, &old, generation, &probe, world.tuning(), world.clock().now());
+    if object.status.as_ref() != Some(&status) {
+        world.cluster().write_server_status(&object, &status).await?;
+    }
+    let wait = wait.mul_f64(0.9 + world.randomness().unit() * 0.2);
+    world.runs().probed(&uid, generation, world.clock().now(), wait);
+    Ok(Requeue::After(wait))
+}
+
+async fn probe<W: World>(world: &W, server: &Arc<FhirServer>) -> Probe {
+    let storage = async {
+        server.spec.storage.as_ref()?;
+        Some(world.container().probe(server, server.spec.default_container.as_deref()).await)
+    };
+    let access = async {
+        world.wire().authorize(server).await?;
+        world.wire().send(server, &access_request(&server.spec)).await
+    };
+    let metadata = metadata_request(&server.spec);
+    let (metadata, access, storage) = futures::join!(world.wire().send(server, &metadata), access, storage);
+    Probe { metadata, access, storage }
+}
+
+/// Whether an export that started needs the connection to end well.
+fn in_use<W: World>(world: &W, server: &FhirServer) -> bool {
+    let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
+    exports.iter().map(|e| world.runs().newest(e)).any(|export| {
+        export.status.as_ref().is_some_and(|s| !is_terminal(s) && (s.job.is_some() || holds_place(s)))
+    })
 }

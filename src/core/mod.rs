@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod manifest;
 pub mod outcome;
 pub mod poll;
+pub mod server;
 pub mod tuning;
 pub mod wire;
 pub mod words;

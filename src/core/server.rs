@@ -1,0 +1,268 @@
+//! What a probe says of a `FhirServer`: who it is, whether it lets us export, whether the files can be seen.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::answer::{StatusAnswer, status as read_status};
+use super::condition;
+use super::ledger::{StorageFailure, StorageFailureKind};
+use super::tuning::Tuning;
+use super::wire::{Failure, FailureKind, Method, Reply, Request};
+use super::words;
+use crate::api::{
+    AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
+};
+
+/// `CapabilityStatement`s of large servers reach several MiB.
+const MAX_METADATA: usize = 16 * 1024 * 1024;
+const MAX_OUTCOME: usize = 256 * 1024;
+/// How long a good probe is believed.
+const WHEN_READY: Duration = Duration::from_secs(600);
+/// How soon a bad one is repeated.
+const WHEN_NOT: Duration = Duration::from_secs(30);
+
+/// What a probe saw.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// The answer to `/metadata`.
+    pub metadata: Reply,
+    /// The answer to a status request for a job that cannot exist: 404 with the right to export, 403 without.
+    pub access: Reply,
+    /// Whether the storage account can be listed; absent when none is set.
+    pub storage: Option<Result<(), StorageFailure>>,
+}
+
+/// The request for the server's `CapabilityStatement`; it needs no token.
+pub fn metadata_request(spec: &FhirServerSpec) -> Request {
+    Request {
+        method: Method::Get,
+        url: format!("{}/metadata", spec.url.trim_end_matches('/')),
+        accept: super::export::plan::FHIR_JSON,
+        prefer: None,
+        max_body: MAX_METADATA,
+        with_token: false,
+    }
+}
+
+/// The request that shows whether the identity may export, without doing anything.
+pub fn access_request(spec: &FhirServerSpec) -> Request {
+    Request {
+        method: Method::Get,
+        url: format!("{}/_operations/export/0", spec.url.trim_end_matches('/')),
+        accept: super::export::plan::FHIR_JSON,
+        prefer: None,
+        max_body: MAX_OUTCOME,
+        with_token: true,
+    }
+}
+
+/// One condition in the making.
+struct Finding {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+impl Finding {
+    fn new(status: ConditionStatus, reason: Reason, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into() }
+    }
+}
+
+/// The status after a probe, and how long to believe it.
+pub fn judge(
+    spec: &FhirServerSpec,
+    old: &FhirServerStatus,
+    generation: i64,
+    probe: &Probe,
+    tuning: &Tuning,
+    now: Timestamp,
+) -> (FhirServerStatus, Duration) {
+    let mut status = old.clone();
+    status.observed_generation = Some(generation);
+    let identity = identity(spec, &probe.metadata);
+    let authenticated = authenticated(spec, &probe.access);
+    let storage = storage(probe.storage.as_ref());
+    if let Ok(capability) = &identity {
+        status.software = Some(capability.software());
+        status.fhir_version.clone_from(&capability.fhir_version);
+    }
+    let wrong = matches!(&identity, Err(f) if f.reason == Reason::WrongDialect);
+    let ready = match (identity, &authenticated, &storage) {
+        (Err(finding), _, _) => finding,
+        (Ok(_), bad, _) | (Ok(_), _, bad) if bad.status == ConditionStatus::False => {
+            Finding::new(ConditionStatus::False, bad.reason, bad.message.clone())
+        }
+        (Ok(_), unsure, _) if unsure.status == ConditionStatus::Unknown => {
+            Finding::new(ConditionStatus::Unknown, unsure.reason, unsure.message.clone())
+        }
+        (Ok(capability), _, _) => Finding::new(
+            ConditionStatus::True,
+            Reason::ProbeSucceeded,
+            format!("{} answers as it should", capability.software()),
+        ),
+    };
+    let missing = [probe.access.as_ref().err(), probe.metadata.as_ref().err()]
+        .into_iter()
+        .flatten()
+        .any(|f| f.kind == FailureKind::Missing)
+        || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing);
+    let wait = match (ready.status, missing) {
+        (_, true) => tuning.missing_retry,
+        (ConditionStatus::True, _) => WHEN_READY,
+        _ => WHEN_NOT,
+    };
+    let mut set = |type_, finding: &Finding| {
+        let Finding { status: s, reason, message } = finding;
+        condition::set(&mut status.conditions, type_, *s, *reason, message, generation, now);
+    };
+    set(ConditionType::Authenticated, &authenticated);
+    set(ConditionType::StorageAccessible, &storage);
+    set(ConditionType::Ready, &ready);
+    if wrong {
+        set(ConditionType::Stalled, &Finding { status: ConditionStatus::True, ..ready });
+    } else {
+        condition::remove(&mut status.conditions, ConditionType::Stalled);
+    }
+    (status, wait)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Capability {
+    resource_type: String,
+    #[serde(default)]
+    software: Software,
+    #[serde(default)]
+    fhir_version: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Software {
+    name: String,
+    version: Option<String>,
+}
+
+impl Capability {
+    fn software(&self) -> String {
+        let name = if self.software.name.is_empty() { "the server" } else { self.software.name.as_str() };
+        let version = self.software.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
+        words::clean(&format!("{name}{version}")).chars().take(128).collect()
+    }
+
+    fn is_microsoft(&self) -> bool {
+        let name = self.software.name.to_ascii_lowercase();
+        name.contains("microsoft") || name.contains("azure")
+    }
+}
+
+fn unreachable(failure: &Failure) -> Finding {
+    let status = match failure.kind {
+        FailureKind::HeldBack { .. } => ConditionStatus::Unknown,
+        FailureKind::Missing | FailureKind::Unreachable => ConditionStatus::False,
+    };
+    Finding::new(status, failure.reason, failure.message.clone())
+}
+
+/// Who the server is, by its own word.
+fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Finding> {
+    let answer = metadata.as_ref().map_err(unreachable)?;
+    let no = |reason, message: String| Finding::new(ConditionStatus::False, reason, message);
+    if answer.status == 429 {
+        return Err(Finding::new(
+            ConditionStatus::Unknown,
+            Reason::Throttled,
+            "the server asks for patience (429)",
+        ));
+    }
+    if answer.status >= 500 {
+        let message =
+            format!("the server answers {} when asked for its metadata; check the server", answer.status);
+        return Err(no(Reason::ServerError, message));
+    }
+    let capability: Option<Capability> = serde_json::from_slice(&answer.body).ok();
+    let Some(capability) =
+        capability.filter(|c| answer.status == 200 && c.resource_type == "CapabilityStatement")
+    else {
+        let message = format!(
+            "{} answers {} to /metadata, without a CapabilityStatement; check url, and proxies on the way",
+            words::clean(&spec.url),
+            answer.status
+        );
+        return Err(no(Reason::UnexpectedAnswer, message));
+    };
+    let software = capability.software();
+    match (spec.dialect, capability.is_microsoft()) {
+        (Dialect::Azure, false) => Err(no(
+            Reason::WrongDialect,
+            format!(
+                "the server says that it is {software}, which does not speak dialect Azure; create a FhirServer with dialect BulkData"
+            ),
+        )),
+        (Dialect::BulkData, true) => Err(no(
+            Reason::WrongDialect,
+            format!(
+                "the server says that it is {software}, which writes its files itself; create a FhirServer with dialect Azure"
+            ),
+        )),
+        _ => Ok(capability),
+    }
+}
+
+/// Whether the identity may export.
+fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
+    let answer = match access {
+        Ok(answer) => answer,
+        Err(failure) => return unreachable(failure),
+    };
+    match read_status(answer) {
+        StatusAnswer::NotNow(refusal) if refusal.reason != Reason::Throttled => {
+            Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
+        }
+        StatusAnswer::NotNow(refusal) | StatusAnswer::Transient(refusal) => {
+            Finding::new(ConditionStatus::Unknown, refusal.reason, refusal.message)
+        }
+        _ if spec.auth.type_ == AuthType::None => {
+            Finding::new(ConditionStatus::True, Reason::NotRequired, "the server asks for no credentials")
+        }
+        _ => Finding::new(
+            ConditionStatus::True,
+            Reason::TokenAccepted,
+            "the server accepts the token for exports",
+        ),
+    }
+}
+
+fn storage(seen: Option<&Result<(), StorageFailure>>) -> Finding {
+    match seen {
+        None => Finding::new(
+            ConditionStatus::Unknown,
+            Reason::NotConfigured,
+            "no storage is set, so files cannot be checked; set storage to have that done",
+        ),
+        Some(Ok(())) => {
+            Finding::new(ConditionStatus::True, Reason::ContainerListed, "the storage account can be listed")
+        }
+        Some(Err(failure)) => {
+            let (status, reason) = match failure.kind {
+                StorageFailureKind::NotConfigured => (ConditionStatus::Unknown, Reason::NotConfigured),
+                StorageFailureKind::Missing => (ConditionStatus::False, Reason::DependencyMissing),
+                StorageFailureKind::NotFound => (ConditionStatus::Unknown, Reason::ContainerNotFound),
+                StorageFailureKind::Transient { .. } => {
+                    (ConditionStatus::Unknown, Reason::StorageUnreachable)
+                }
+                StorageFailureKind::Denied | StorageFailureKind::Permanent => {
+                    (ConditionStatus::False, Reason::NoStorageAccess)
+                }
+            };
+            Finding::new(status, reason, failure.message.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;
