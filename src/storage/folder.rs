@@ -1,0 +1,84 @@
+//! The names that jobs give to their folders and containers.
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// Containers that a server makes for one job begin with this.
+pub(super) const OWN_CONTAINER: &str = "export-";
+
+/// How far the clocks of the server and of the operator may be apart.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
+const STAMP: &str = "%Y%m%dT%H%M%S";
+const STAMP_LEN: usize = "yyyyMMddTHHmmss".len();
+
+/// Reads `<yyyyMMddTHHmmss>-<job id>`; the time is UTC.
+pub(super) fn parse(name: &str) -> Option<(Timestamp, &str)> {
+    let (stamp, rest) = name.split_at_checked(STAMP_LEN)?;
+    let id = rest.strip_prefix('-').filter(|id| is_job_id(id))?;
+    if !stamp.bytes().all(|byte| byte.is_ascii_digit() || byte == b'T') {
+        return None;
+    }
+    let began = DateTime::strptime(STAMP, stamp).ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some((began.timestamp(), id))
+}
+
+/// A decimal number or a GUID today; anything alike is taken.
+pub(super) fn is_job_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// The first characters of the folders of jobs that began between two instants, one prefix a day.
+pub(super) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
+    let day = |at: Timestamp| -> Date { at.to_zoned(TimeZone::UTC).date() };
+    let last = day(to.checked_add(SKEW).unwrap_or(to));
+    let days =
+        std::iter::successors(Some(day(from.checked_sub(SKEW).unwrap_or(from))), |d| d.tomorrow().ok());
+    days.take_while(|day| *day <= last).take(at_most).map(|day| day.strftime("%Y%m%d").to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn names_of_job_folders() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let guid = "1f0c7d9a-3c1e-4b5e-9a53-0d8f0a1b2c3d";
+        assert_eq!(parse("20261124T020501-42"), Some((at("2026-11-24T02:05:01Z"), "42")));
+        assert_eq!(parse(&format!("20261124T020501-{guid}")), Some((at("2026-11-24T02:05:01Z"), guid)));
+        let long = format!("20261124T020501-{}", "1".repeat(65));
+        for name in [
+            "",
+            "42",
+            "20261124T020501",
+            "20261124T020501-",
+            "20261124T020501_42",
+            "20261324T020501-42",
+            "20261124T250501-42",
+            "20261124 020501-42",
+            "20261124T020501-a/b",
+            "20261124T020501-a b",
+            "+0261124T020501-1",
+            "ääääääääääääääää-1",
+            &long,
+        ] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn days_to_look_at() {
+        let days = |from: &str, to: &str| day_prefixes(from.parse().unwrap(), to.parse().unwrap(), 3);
+        assert_eq!(days("2026-11-24T12:00:00Z", "2026-11-24T13:00:00Z"), ["20261124"]);
+        assert_eq!(days("2026-11-24T00:30:00Z", "2026-11-24T13:00:00Z"), ["20261123", "20261124"]);
+        assert_eq!(days("2026-12-31T12:00:00Z", "2026-12-31T23:30:00Z"), ["20261231", "20270101"]);
+        assert_eq!(
+            days("2026-01-01T12:00:00Z", "2026-12-31T23:30:00Z"),
+            ["20260101", "20260102", "20260103"]
+        );
+        assert_eq!(days("2026-01-03T12:00:00Z", "2026-01-01T12:00:00Z"), [""; 0]);
+    }
+}

@@ -1,0 +1,104 @@
+//! Counting the lines of NDJSON.
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// Counts the lines that hold more than blanks. Lines end in LF or CRLF, the last one perhaps in nothing; a
+/// byte order mark at the start is skipped. Takes the file in pieces of any size.
+#[derive(Clone, Debug, Default)]
+pub struct LineCounter {
+    lines: u64,
+    /// The line so far holds more than blanks.
+    begun: bool,
+    /// How many bytes of the mark were seen, or all when the start is past.
+    marked: usize,
+}
+
+impl LineCounter {
+    /// Takes the next piece.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        for line in self.skip_mark(bytes).split_inclusive(|byte| *byte == b'\n') {
+            self.begun = self.begun || line.iter().any(|byte| !byte.is_ascii_whitespace());
+            if line.ends_with(b"\n") {
+                self.lines += u64::from(self.begun);
+                self.begun = false;
+            }
+        }
+    }
+
+    /// The number of lines, when nothing more follows.
+    #[must_use]
+    pub fn finish(self) -> u64 {
+        let part_of_mark = self.marked > 0 && self.marked < BYTE_ORDER_MARK.len();
+        self.lines + u64::from(self.begun || part_of_mark)
+    }
+
+    fn skip_mark<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
+        while let Some(expected) = BYTE_ORDER_MARK.get(self.marked) {
+            match bytes.split_first() {
+                None => break,
+                Some((first, rest)) if first == expected => {
+                    self.marked += 1;
+                    bytes = rest;
+                }
+                Some(_) => {
+                    self.begun = self.marked > 0;
+                    self.marked = BYTE_ORDER_MARK.len();
+                }
+            }
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn naive(bytes: &[u8]) -> u64 {
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+        let lines = bytes.split(|byte| *byte == b'\n');
+        lines.filter(|line| !line.trim_ascii().is_empty()).count() as u64
+    }
+
+    fn count(pieces: &[&[u8]]) -> u64 {
+        let mut counter = LineCounter::default();
+        pieces.iter().for_each(|piece| counter.feed(piece));
+        counter.finish()
+    }
+
+    #[test]
+    fn table() {
+        let table: [(&[u8], u64); 12] = [
+            (b"", 0),
+            (b"\n\r\n \t\n", 0),
+            (b"{}", 1),
+            (b"{}\n", 1),
+            (b"{}\r\n{}\r\n", 2),
+            (b"{}\n\n{}", 2),
+            (b"\n{}", 1),
+            (b"\xEF\xBB\xBF", 0),
+            (b"\xEF\xBB\xBF\n{}", 1),
+            (b"\xEF\xBB\xBF{}\n{}\n", 2),
+            (b"\xEF\xBB", 1),
+            (b"\xEF{}\n", 1),
+        ];
+        for (bytes, lines) in table {
+            assert_eq!(count(&[bytes]), lines, "{bytes:?}");
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(count(&single), lines, "{bytes:?} byte by byte");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_naive_count_however_it_is_cut(
+            bytes in proptest::collection::vec(
+                proptest::sample::select(b"\n\n\r {\xEF\xBB\xBF".to_vec()), 0..200),
+            size in 1_usize..50,
+        ) {
+            let pieces: Vec<&[u8]> = bytes.chunks(size).collect();
+            prop_assert_eq!(count(&pieces), naive(&bytes));
+        }
+    }
+}

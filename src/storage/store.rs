@@ -1,0 +1,97 @@
+//! Storing a small file of the operator's own, once.
+
+use std::num::NonZero;
+
+use azure_core::http::RequestContent;
+use azure_storage_blob::models::{BlobClientDownloadOptions, BlockBlobClientUploadOptions, HttpRange};
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+
+use super::account::Account;
+use super::failure;
+use super::signature::Right;
+use crate::core::ledger::StorageFailure;
+
+const CONTENT_TYPE: &str = "application/json";
+/// Larger bodies go up in blocks of this many bytes.
+const BLOCK: u64 = 8 << 20;
+
+/// Puts `body` at `path` unless something is there; the same content is as good. Answers its SHA-256.
+pub(super) async fn store(
+    account: &Account,
+    container: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<String, StorageFailure> {
+    let failure = |error: &azure_core::Error| account.failure(error, Some(container), Right::Create);
+    let client =
+        account.container(container, Right::Create, Vec::new())?.blob_client(path).block_blob_client();
+    let options = BlockBlobClientUploadOptions {
+        blob_content_type: Some(CONTENT_TYPE.to_owned()),
+        parallel: NonZero::new(1),
+        partition_size: NonZero::new(BLOCK),
+        ..BlockBlobClientUploadOptions::default()
+    }
+    .if_not_exists();
+    let digest = hex(&Sha256::digest(body));
+    match client.upload(RequestContent::from(body.to_vec()), Some(options)).await {
+        Ok(_) => Ok(digest),
+        Err(error) if is_there_already(&error) => {
+            if same_content(account, container, path, body).await? {
+                return Ok(digest);
+            }
+            Err(failure::permanent(format!(
+                "the file {path} in container {container} of the storage account {} is there already with other \
+                 content, and is not overwritten: move it away",
+                account.name()
+            )))
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// Azure says it in three ways, by the request and by the permissions.
+fn is_there_already(error: &azure_core::Error) -> bool {
+    matches!(
+        failure::code(error),
+        Some(
+            "BlobAlreadyExists"
+                | "ConditionNotMet"
+                | "UnauthorizedBlobOverwrite"
+                | "BlobImmutableDueToPolicy"
+        )
+    )
+}
+
+/// Reads no more than one byte beyond the length that is expected.
+async fn same_content(
+    account: &Account,
+    container: &str,
+    path: &str,
+    body: &[u8],
+) -> Result<bool, StorageFailure> {
+    let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
+    let client = account.container(container, Right::Create, Vec::new())?.blob_client(path);
+    let enough = body.len() + 1;
+    let options = BlobClientDownloadOptions {
+        range: Some(HttpRange::new(0, enough as u64)),
+        partition_size: NonZero::new(enough),
+        parallel: NonZero::new(1),
+        ..BlobClientDownloadOptions::default()
+    };
+    let mut there = client.download(Some(options)).await.map_err(failure)?.body;
+    let mut hash = Sha256::new();
+    while let Some(piece) = there.next().await {
+        hash.update(piece.map_err(failure)?);
+    }
+    Ok(hash.finalize() == Sha256::digest(body))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
