@@ -33,6 +33,7 @@ pub type Maker = Box<dyn Fn() -> Result<Arc<dyn TokenCredential>, CredentialProb
 pub struct EntraIdentity {
     host: String,
     make: Maker,
+    longest: Duration,
     held: Mutex<HashMap<String, Held>>,
     asking: tokio::sync::Mutex<Asking>,
 }
@@ -53,7 +54,7 @@ struct Asking {
 impl EntraIdentity {
     /// `host` is the authority's, for messages.
     pub(super) fn new(host: String, make: Maker) -> Self {
-        Self { host, make, held: Mutex::default(), asking: tokio::sync::Mutex::default() }
+        Self { host, make, longest: LONGEST, held: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
     /// A token for `scope`.
@@ -138,7 +139,7 @@ impl EntraIdentity {
             Some(credential) => credential.clone(),
             None => asking.credential.insert((self.make)()?).clone(),
         };
-        match timeout(LONGEST, credential.get_token(&[scope], None)).await {
+        match timeout(self.longest, credential.get_token(&[scope], None)).await {
             Ok(answer) => answer.map_err(|error| token_problem(&error, &self.host)),
             Err(_) => Err(token_timed_out(&self.host)),
         }
@@ -172,3 +173,7 @@ impl TokenCredential for EntraIdentity {
         self.token(scope).await.map_err(|problem| azure_core::Error::new(ErrorKind::Credential, problem))
     }
 }
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

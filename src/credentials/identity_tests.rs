@@ -1,0 +1,125 @@
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::api::Reason;
+
+const SCOPE: &str = "https://a.example/.default";
+
+/// Gives `t1`, `t2`, ... or nothing.
+#[derive(Debug, Default)]
+struct Entra {
+    asked: AtomicUsize,
+    fails: bool,
+    hangs: bool,
+}
+
+#[async_trait]
+impl TokenCredential for Entra {
+    async fn get_token(
+        &self,
+        _: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<AccessToken> {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.hangs {
+            std::future::pending::<()>().await;
+        }
+        if self.fails {
+            let problem = CredentialProblem::passing(Reason::TokenUnavailable, "down");
+            return Err(azure_core::Error::new(ErrorKind::Credential, problem));
+        }
+        Ok(token(&format!("t{number}"), 3600))
+    }
+}
+
+fn token(value: &str, seconds: i64) -> AccessToken {
+    let expires_on = OffsetDateTime::now_utc() + azure_core::time::Duration::seconds(seconds);
+    AccessToken::new(value.to_owned(), expires_on)
+}
+
+fn identity(entra: Entra) -> (Arc<Entra>, EntraIdentity) {
+    let entra = Arc::new(entra);
+    let credential = entra.clone();
+    (entra, EntraIdentity::new("host".to_owned(), Box::new(move || Ok(credential.clone()))))
+}
+
+/// A token in hand that is due for renewal.
+fn hold(identity: &EntraIdentity, seconds: i64) {
+    let held = Held { token: token("old", seconds), renew: OffsetDateTime::now_utc() };
+    identity.held.lock().unwrap().insert(SCOPE.to_owned(), held);
+}
+
+async fn ask(identity: &EntraIdentity) -> Result<String, Reason> {
+    let asked = identity.token(SCOPE).await;
+    asked.map(|token| token.token.secret().to_owned()).map_err(|problem| problem.reason)
+}
+
+#[tokio::test]
+async fn a_token_due_for_renewal_is_renewed() {
+    let (entra, identity) = identity(Entra::default());
+    hold(&identity, 250);
+    assert_eq!(ask(&identity).await.unwrap(), "t1");
+    assert_eq!(ask(&identity).await.unwrap(), "t1");
+    assert_eq!(entra.asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn where_a_renewal_fails_the_old_one_does_while_it_is_good() {
+    for (seconds, got) in
+        [(250, Ok("old".to_owned())), (40, Ok("old".to_owned())), (1, Err(Reason::TokenUnavailable))]
+    {
+        let (entra, identity) = identity(Entra { fails: true, ..Entra::default() });
+        hold(&identity, seconds);
+        for _ in 0..3 {
+            assert_eq!(ask(&identity).await, got, "{seconds}");
+        }
+        assert_eq!(entra.asked.load(Ordering::SeqCst), 1, "a failure is kept for a while");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_kept_for_seconds_and_a_hang_ends() {
+    let (entra, mut identity) = identity(Entra { hangs: true, ..Entra::default() });
+    identity.longest = Duration::from_millis(1);
+    assert_eq!(ask(&identity).await, Err(Reason::TokenUnavailable));
+    assert_eq!(ask(&identity).await, Err(Reason::TokenUnavailable));
+    assert_eq!(entra.asked.load(Ordering::SeqCst), 1);
+    identity.asking.lock().await.failed.get_mut(SCOPE).unwrap().0 -= FAILURE_KEPT;
+    assert_eq!(ask(&identity).await, Err(Reason::TokenUnavailable));
+    assert_eq!(entra.asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_renewal_while_the_old_one_is_good() {
+    let (_, identity) = identity(Entra { hangs: true, ..Entra::default() });
+    hold(&identity, 250);
+    let renewing = identity.asking.lock().await;
+    assert_eq!(ask(&identity).await.unwrap(), "old");
+    drop(renewing);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_replaced_but_not_again_and_again() {
+    let (_, identity) = identity(Entra::default());
+    assert_eq!(ask(&identity).await.unwrap(), "t1");
+    let instead = async |refused: &str| {
+        identity.token_instead_of(SCOPE, refused).await.unwrap().token.secret().to_owned()
+    };
+    assert_eq!(instead("t1").await, "t2");
+    assert_eq!(instead("t1").await, "t2", "somebody else has renewed it already");
+    assert_eq!(instead("t2").await, "t2", "too soon");
+    *identity.asking.lock().await.forced.as_mut().unwrap() -= FORCED_APART;
+    assert_eq!(instead("t2").await, "t3");
+}
+
+#[tokio::test]
+async fn only_a_token_that_is_good_is_in_hand() {
+    let (_, identity) = identity(Entra::default());
+    assert!(identity.held_token(SCOPE).is_none());
+    hold(&identity, 1);
+    assert!(identity.held_token(SCOPE).is_none());
+    hold(&identity, 60);
+    assert_eq!(identity.held_token(SCOPE).unwrap().token.secret(), "old");
+}

@@ -1,0 +1,9 @@
+//! What goes out to FHIR servers and to Entra, seen from servers that misbehave.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod answers;
+mod cluster;
+mod entra;
+mod failures;
+mod server;
+mod tokens;
