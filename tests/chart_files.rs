@@ -88,7 +88,7 @@ fn every_value_is_in_the_schema_and_in_the_documented_file() {
         let mut found = Vec::new();
         objects("", &schema, &mut found);
         let within = found.iter().filter(|(path, _)| !path.contains("[]"));
-        for name in within.flat_map(|(_, s)| s["properties"].as_object()).flatten().map(|(name, _)| name) {
+        for name in within.filter_map(|(_, s)| s["properties"].as_object()).flatten().map(|(name, _)| name) {
             let written = text
                 .lines()
                 .any(|line| line.trim_start().trim_start_matches("# ").starts_with(&format!("{name}:")));

@@ -119,7 +119,7 @@ async fn roles_of_people(kubernetes: &Kubernetes) {
         kubernetes.kubectl(line.split_whitespace()).await.unwrap().run().await.unwrap().succeeded()
     };
     let aggregated = async || can("watch fhirexports.fhirexport.dev").await;
-    wait_until("edit to be aggregated", Duration::from_secs(60), aggregated).await.unwrap();
+    wait_until("edit to be aggregated", Duration::from_mins(1), aggregated).await.unwrap();
     for verb in ["create", "patch", "delete"] {
         assert!(!can(&format!("{verb} fhirexports.fhirexport.dev")).await, "{verb}");
     }
