@@ -1,1 +1,24 @@
-//! The Kubernetes edge: status writes, finalizers, events, stores, Secrets and ServiceAccount tokens.
+//! The way to the API server: status, finalizers, events, credentials, watches, the lease.
+//!
+//! Only this module and the outermost shell name kube's client. What the reconciles see of it are the interfaces
+//! of [`crate::controller::world`].
+
+mod call;
+mod client;
+pub mod credentials;
+pub mod definitions;
+mod events;
+pub mod lead;
+mod merge;
+pub mod stores;
+pub mod watch;
+mod write;
+
+pub use call::root_cause;
+pub use client::client_settings;
+pub use credentials::KubeCredentials;
+pub use stores::KubeStores;
+pub use write::KubeCluster;
+
+/// Under which name the operator writes to objects, publishes events and names itself to the API server.
+pub const NAME: &str = "fhir-export-operator";

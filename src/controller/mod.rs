@@ -2,8 +2,12 @@
 
 pub mod export;
 mod facts;
+pub mod guard;
+pub mod live;
+pub mod operate;
 mod perform;
 pub mod run;
 pub mod runs;
 pub mod server;
+pub mod wake;
 pub mod world;

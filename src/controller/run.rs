@@ -1,9 +1,109 @@
-//! The outermost shell: kube's runtime, the clock, signals.
+//! The outermost shell: the program's beginning and its end.
 
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::info;
+
+use super::operate::operate;
 use crate::cli::Stop;
+use crate::cluster::{self, KubeCredentials, root_cause};
 use crate::config::Config;
+use crate::credentials::{EntraSettings, Identities};
+use crate::fhir::{FhirWire, WireSettings};
+use crate::serve::logs;
+use crate::storage::{self, BlobStorage};
 
-/// Runs the operator until it is told to stop.
+/// Runs the operator until it is told to stop by SIGTERM or SIGINT. What is in flight then is finished first; a
+/// second signal ends it at once.
 pub fn run_blocking(config: Config) -> Result<(), Stop> {
-    Err(Stop::because(format!("nothing runs yet at {}", config.metrics_addr)))
+    logs::begin(config.log_format, &config.log_filter);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
+    runtime.block_on(run(config))
+}
+
+/// Likewise, in a runtime that is there.
+pub async fn run(config: Config) -> Result<(), Stop> {
+    let mut signals = Signals::listen()?;
+    let client = client().await?;
+    let (wire, container) = edges(&config, &client)?;
+    let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
+    let work = operate(config, client, wire, container, async {
+        // Either way there is nothing more to wait for.
+        let _ = stopping.await;
+    });
+    let twice = async {
+        let name = signals.next().await;
+        info!("{name}: finishing what is in flight");
+        let _ = stop.send(());
+        signals.next().await
+    };
+    tokio::select! {
+        done = work => done,
+        name = twice => Err(Stop::because(format!(
+            "Stopped at once by a second {name}: what was in flight is decided anew at the next start."
+        ))),
+    }
+}
+
+/// The ways to FHIR servers and storage accounts, with the credentials of the cluster.
+fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), Stop> {
+    let extra_ca = match &config.extra_ca {
+        Some(file) => vec![std::fs::read_to_string(file).map_err(|e| {
+            Stop::because(format!("The file {} of --extra-ca cannot be read: {e}.", file.display()))
+        })?],
+        None => Vec::new(),
+    };
+    let settings = EntraSettings {
+        authority_host: config.entra_authority_host.clone(),
+        extra_ca: extra_ca.clone(),
+        allowed_audiences: config.entra_audiences.clone(),
+        own_identity_namespaces: config.own_identity_namespaces.clone(),
+    };
+    let unusable = |e: reqwest::Error| {
+        Stop::because(format!("The certificate authorities cannot be used: {}.", root_cause(&e)))
+    };
+    let tokens = settings.http_client().map_err(unusable)?;
+    let blobs = storage::http_client(&extra_ca).map_err(unusable)?;
+    let credentials = Arc::new(KubeCredentials::new(client.clone()));
+    let identities = Arc::new(Identities::new(credentials, settings, tokens));
+    let container = BlobStorage::new(identities.clone(), blobs);
+    Ok((FhirWire::new(identities, WireSettings { extra_ca }), container))
+}
+
+async fn client() -> Result<Client, Stop> {
+    let sentence = |e: &dyn std::fmt::Display| {
+        Stop::because(format!(
+            "No cluster to work on: {e}. Run in a pod with a ServiceAccount, or set KUBECONFIG."
+        ))
+    };
+    let settings = cluster::client_settings().await.map_err(|e| sentence(&e))?;
+    Client::try_from(settings).map_err(|e| sentence(&e))
+}
+
+/// SIGTERM and SIGINT, from now on.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Stop> {
+        let failed = |e| Stop::because(format!("The program cannot listen for signals: {e}."));
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).map_err(failed)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -1,13 +1,12 @@
 //! HTTP clients, shared by all servers with the same certificates.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use reqwest::{Certificate, Client, ClientBuilder, Identity};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
 use super::failure::named;
 use crate::api::{CaBundleKind, FhirServer, KeyRef, Reason};
@@ -22,22 +21,10 @@ pub struct Clients {
     pub fresh: Client,
 }
 
-/// What makes clients differ: the certificates' SHA-256, and the time to connect.
-type Sort = ([u8; 32], Duration);
-
-struct Known {
-    clients: Arc<Clients>,
-    used: Instant,
-}
-
-/// Clients that nobody asked for in this time are dropped. Making them is dear: the system's authorities are
-/// read each time.
-const UNUSED: Duration = Duration::from_hours(1);
-
 /// The clients in use.
 pub struct ClientPool {
     extra_ca: Vec<String>,
-    known: Mutex<HashMap<Sort, Known>>,
+    known: Mutex<HashMap<([u8; 32], Duration), Weak<Clients>>>,
 }
 
 /// Certificates that a `FhirServer` names, as they were read.
@@ -64,13 +51,12 @@ impl ClientPool {
         let certificates = Certificates::read(source, namespace, server).await?;
         let known_by = (certificates.digest(), connect_timeout(server));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| known.used.elapsed() < UNUSED);
-        if let Some(known) = known.get_mut(&known_by) {
-            known.used = Instant::now();
-            return Ok(known.clients.clone());
+        if let Some(clients) = known.get(&known_by).and_then(Weak::upgrade) {
+            return Ok(clients);
         }
         let clients = Arc::new(self.make(&certificates, server)?);
-        known.insert(known_by, Known { clients: clients.clone(), used: Instant::now() });
+        known.retain(|_, clients| clients.strong_count() > 0);
+        known.insert(known_by, Arc::downgrade(&clients));
         Ok(clients)
     }
 

@@ -30,7 +30,7 @@ async fn a_request_carries_what_was_asked_for_and_no_more() {
     assert_eq!(answer.content_location.as_deref(), Some("/_operations/export/7"));
     assert_eq!(answer.progress.as_deref(), Some("10%"));
     assert_eq!(answer.content_type.as_deref(), Some("text/x"));
-    assert_eq!(answer.retry_after, Some(Duration::from_mins(2)));
+    assert_eq!(answer.retry_after, Some(Duration::from_secs(120)));
     assert!(!answer.truncated);
     let request = &fhir.seen()[0];
     assert!(

@@ -84,29 +84,6 @@ async fn tls_that_cannot_be_agreed_on() {
 }
 
 #[tokio::test]
-async fn a_server_that_wants_a_client_certificate() {
-    let authority = Authority::new();
-    let fhir = Server::https_for_known(&authority, "localhost", |_, _| answer("200 OK", "", "")).await;
-    let url = format!("https://localhost:{}", fhir.port);
-    let (certificate, key) = authority.issue("operator");
-    let ca = authority.pem();
-    let cluster =
-        Cluster::with(&[("ca", "ca.crt", &ca), ("own", "tls.crt", &certificate), ("own", "tls.key", &key)]);
-    let wire = wire(&cluster, EntraSettings::default());
-    let bundle = json!({ "kind": "ConfigMap", "name": "ca", "key": "ca.crt" });
-
-    let without = server("clinic", &url, &open(), &json!({ "tls": { "caBundleRef": bundle } }));
-    let failure = wire.send(&without, &kick_off(&url)).await.unwrap_err();
-    assert_eq!((failure.sent, failure.reason), (Sent::No, Reason::TLSFailed), "{}", failure.message);
-    assert!(failure.message.contains("the server wants another client certificate"), "{}", failure.message);
-    assert_eq!(fhir.seen().len(), 0);
-
-    let tls = json!({ "tls": { "caBundleRef": bundle, "clientCertificateSecretRef": { "name": "own" } } });
-    let with = server("clinic", &url, &open(), &tls);
-    assert_eq!(wire.send(&with, &kick_off(&url)).await.unwrap().status, 200);
-}
-
-#[tokio::test]
 async fn a_ca_that_is_no_pem() {
     let cluster = Cluster::with(&[("ca", "ca.crt", "rubbish")]);
     let wire = wire(&cluster, EntraSettings::default());

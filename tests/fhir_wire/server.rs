@@ -2,14 +2,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 /// What to do with one request.
 pub enum Act {
@@ -46,16 +45,7 @@ impl Server {
         name: &str,
         script: impl Fn(usize, &str) -> Act + Send + Sync + 'static,
     ) -> Self {
-        Self::start(Some(authority.acceptor(name, false)), Arc::new(script)).await
-    }
-
-    /// HTTPS that wants a client certificate of the same authority.
-    pub async fn https_for_known(
-        authority: &Authority,
-        name: &str,
-        script: impl Fn(usize, &str) -> Act + Send + Sync + 'static,
-    ) -> Self {
-        Self::start(Some(authority.acceptor(name, true)), Arc::new(script)).await
+        Self::start(Some(authority.acceptor(name)), Arc::new(script)).await
     }
 
     /// Every request, head and body.
@@ -89,12 +79,9 @@ impl Server {
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream, &script, &seen).await,
-                        Some(tls) => match tls.accept(stream).into_fallible().await {
+                        Some(tls) => match tls.accept(stream).await {
                             Ok(stream) => serve(stream, &script, &seen).await,
-                            // Closing with data unread would reset the connection before the alert is read.
-                            Err((_, mut stream)) => {
-                                tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.ok().map(drop)
-                            }
+                            Err(_) => None,
                         },
                     }
                 });
@@ -162,33 +149,19 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate for `name` and its private key, PEM.
-    pub fn issue(&self, name: &str) -> (String, String) {
-        let (certificate, key) = self.certify(name);
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    fn certify(&self, name: &str) -> (Certificate, KeyPair) {
+    fn acceptor(&self, name: &str) -> TlsAcceptor {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap(), key)
-    }
-
-    fn acceptor(&self, name: &str, known_only: bool) -> TlsAcceptor {
-        let (certificate, key) = self.certify(name);
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ServerConfig::builder_with_provider(provider.clone())
+        let certificate =
+            CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &self.0).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            )
             .unwrap();
-        let config = if known_only {
-            let mut roots = RootCertStore::empty();
-            roots.add(self.0.der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            config.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            config.with_no_client_auth()
-        };
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        TlsAcceptor::from(Arc::new(config.with_single_cert(vec![certificate.der().clone()], key).unwrap()))
+        TlsAcceptor::from(Arc::new(config))
     }
 }

@@ -1,0 +1,173 @@
+//! One call to the API server: bounded in time, tried again a little, its errors told in one sentence.
+
+use std::time::Duration;
+
+use kube::core::Status;
+
+use crate::controller::world::ClusterFailure;
+
+/// No call takes longer, tries included.
+const TIME: Duration = Duration::from_secs(10);
+/// Waits before the second and the third try.
+const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+/// How much of the API server's words is kept, in characters.
+const WORDS: usize = 512;
+
+/// Why a call had no success.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// 409: the object is not as it was read.
+    Conflict,
+    /// 404.
+    NotFound,
+    /// 403, with the API server's words.
+    Forbidden(String),
+    /// The API server refuses for another reason, with its words.
+    Refused(String),
+    /// It did not answer, or failed; with the cause.
+    Unreachable(String),
+}
+
+impl CallError {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            // By code: what is not served at all is answered without a reason.
+            kube::Error::Api(status) if status.code == 404 => Self::NotFound,
+            kube::Error::Api(status) if status.code == 409 && !status.is_already_exists() => Self::Conflict,
+            kube::Error::Api(status) if status.code == 403 => Self::Forbidden(words(status)),
+            kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
+                Self::Refused(words(status))
+            }
+            kube::Error::Api(status) => Self::Unreachable(words(status)),
+            kube::Error::SerdeError(error) => Self::Refused(format!("its answer cannot be read: {error}")),
+            other => Self::Unreachable(root_cause(other)),
+        }
+    }
+
+    /// As the reconciles see it; `what` completes "The API server refuses to ...".
+    pub(super) fn failure(self, what: &str) -> ClusterFailure {
+        match self {
+            Self::Conflict => ClusterFailure::Conflict,
+            Self::NotFound => ClusterFailure::NotFound,
+            Self::Forbidden(words) => ClusterFailure::Other(format!(
+                "The API server does not let the operator {what} ({words}); check the operator's Role."
+            )),
+            Self::Refused(words) => {
+                ClusterFailure::Other(format!("The API server refuses to {what}: {words}"))
+            }
+            Self::Unreachable(cause) => {
+                ClusterFailure::Other(format!("The API server did not answer to {what}: {cause}"))
+            }
+        }
+    }
+}
+
+/// Makes a call. It may reach the server more than once, so it must be harmless when repeated: all writes here
+/// are, since they name the resource version that they were decided on.
+pub(super) async fn call<T, F, Fut>(request: F) -> Result<T, CallError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = kube::Result<T>>,
+{
+    let tries = async {
+        for wait in WAITS {
+            match request().await {
+                Err(error) if passes(&error) => tokio::time::sleep(asked_for(&error).unwrap_or(wait)).await,
+                answer => return answer,
+            }
+        }
+        request().await
+    };
+    match tokio::time::timeout(TIME, tries).await {
+        Ok(answer) => answer.map_err(|error| CallError::of(&error)),
+        Err(_) => Err(CallError::Unreachable(format!("no answer within {} s", TIME.as_secs()))),
+    }
+}
+
+fn passes(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => matches!(status.code, 429 | 500 | 502 | 503 | 504),
+        kube::Error::HyperError(_) | kube::Error::Service(_) => true,
+        _ => false,
+    }
+}
+
+/// How long the API server asks to wait, as far as that leaves time for another try.
+fn asked_for(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = u64::from(status.details.as_ref()?.retry_after_seconds);
+    (seconds > 0).then(|| Duration::from_secs(seconds.min(3)))
+}
+
+fn words(status: &Status) -> String {
+    let text = if status.message.is_empty() {
+        format!("status {}", status.code)
+    } else {
+        status.message.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    text.chars().take(WORDS).collect()
+}
+
+/// The innermost cause says what people can act on: "Connection refused", "certificate expired".
+pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string().chars().take(WORDS).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn answer(code: u16, reason: &str) -> kube::Error {
+        kube::Error::Api(Box::new(Status::failure("these  are\nits words", reason).with_code(code)))
+    }
+
+    async fn tried(errors: &[(u16, &str)]) -> (usize, Result<(), CallError>) {
+        let count = AtomicUsize::new(0);
+        let result = call(|| {
+            let at = count.fetch_add(1, Ordering::SeqCst);
+            let outcome = errors.get(at).map_or(Ok(()), |(code, reason)| Err(answer(*code, reason)));
+            std::future::ready(outcome)
+        })
+        .await;
+        (count.into_inner(), result)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_passes_is_tried_three_times() {
+        let (tries, result) = tried(&[(503, ""), (429, "TooManyRequests")]).await;
+        assert_eq!(tries, 3);
+        result.unwrap();
+        let (tries, result) = tried(&[(503, ""); 5]).await;
+        assert_eq!(tries, 3);
+        assert!(matches!(result, Err(CallError::Unreachable(words)) if words == "these are its words"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lasts_is_tried_once() {
+        for (code, reason) in [(409, "Conflict"), (404, "NotFound"), (403, "Forbidden"), (422, "Invalid")] {
+            let (tries, result) = tried(&[(code, reason); 5]).await;
+            assert_eq!(tries, 1, "{code}");
+            let matches = match result.unwrap_err() {
+                CallError::Conflict => code == 409,
+                CallError::NotFound => code == 404,
+                CallError::Forbidden(_) => code == 403,
+                CallError::Refused(_) => code == 422,
+                CallError::Unreachable(_) => false,
+            };
+            assert!(matches, "{code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends() {
+        let silent = call(std::future::pending::<kube::Result<()>>).await;
+        assert!(matches!(silent, Err(CallError::Unreachable(cause)) if cause == "no answer within 10 s"));
+    }
+}

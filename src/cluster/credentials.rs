@@ -1,0 +1,193 @@
+//! Credentials, read from the API server when they are used: no watch, so that the right to read single Secrets
+//! is enough, and no copy of Secrets that nobody named.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use secrecy::SecretString;
+use serde::de::DeserializeOwned;
+
+use super::call::{CallError, call};
+use crate::api::{CREDENTIAL_LABEL, KeyRef, Reason};
+use crate::credentials::{CredentialProblem, CredentialSource};
+
+/// Which Entra identity a ServiceAccount is federated with.
+const CLIENT_ID: &str = "azure.workload.identity/client-id";
+/// How long a token of a ServiceAccount is good for: it buys an access token at once.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// Reads credentials from the API server. Remembers nothing.
+#[derive(Clone)]
+pub struct KubeCredentials {
+    client: Client,
+}
+
+/// A kind that credentials are read from.
+trait Source:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
+{
+    /// What it is called when there is none.
+    const MISSING: Reason;
+}
+
+impl Source for Secret {
+    const MISSING: Reason = Reason::SecretNotFound;
+}
+
+impl Source for ServiceAccount {
+    const MISSING: Reason = Reason::ServiceAccountNotFound;
+}
+
+impl Source for ConfigMap {
+    const MISSING: Reason = Reason::DependencyMissing;
+}
+
+impl KubeCredentials {
+    /// With this client.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    async fn read<K: Source>(&self, namespace: &str, name: &str) -> Result<K, CredentialProblem> {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let what = format!("{} {namespace}/{name}", K::kind(&()));
+        call(|| api.get(name)).await.map_err(|error| problem(error, K::MISSING, "read", &what, namespace))
+    }
+
+    /// Only objects that are marked as credentials may be used as such: whoever may write a FhirServer must not
+    /// be able to have any Secret sent anywhere.
+    async fn labelled<K: Source>(&self, namespace: &str, name: &str) -> Result<K, CredentialProblem> {
+        let object: K = self.read(namespace, name).await?;
+        if object.labels().get(CREDENTIAL_LABEL).map(String::as_str) == Some("true") {
+            return Ok(object);
+        }
+        Err(CredentialProblem::lasting(
+            Reason::CredentialNotLabelled,
+            format!(
+                "{} {namespace}/{name} lacks the label {CREDENTIAL_LABEL}=true: label it if it is meant to be \
+                 used by this FhirServer.",
+                K::kind(&())
+            ),
+        ))
+    }
+}
+
+#[async_trait]
+impl CredentialSource for KubeCredentials {
+    async fn secret_key(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, CredentialProblem> {
+        let secret: Secret = self.labelled(namespace, &key.name).await?;
+        let (name, key) = (&key.name, &key.key);
+        let Some(value) = secret.data.unwrap_or_default().remove(key) else {
+            return Err(CredentialProblem::lasting(
+                Reason::SecretKeyMissing,
+                format!("Secret {namespace}/{name} has no key {key}: add it, or correct the reference."),
+            ));
+        };
+        match std::str::from_utf8(&value.0).map(str::trim) {
+            Ok(text) if !text.is_empty() => Ok(text.into()),
+            Ok(_) => Err(CredentialProblem::lasting(
+                Reason::SecretInvalid,
+                format!("Key {key} of Secret {namespace}/{name} is empty: give it a value."),
+            )),
+            Err(_) => Err(CredentialProblem::lasting(
+                Reason::SecretInvalid,
+                format!("Key {key} of Secret {namespace}/{name} is not text (UTF-8): correct its value."),
+            )),
+        }
+    }
+
+    async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
+        let secret: Secret = self.labelled(namespace, name).await?;
+        // What is not text is none of the keys that anybody here asks for.
+        let text = |(key, value): (String, k8s_openapi::ByteString)| {
+            Some((key, String::from_utf8(value.0).ok()?.into()))
+        };
+        Ok(secret.data.unwrap_or_default().into_iter().filter_map(text).collect())
+    }
+
+    async fn config_map_key(
+        &self,
+        namespace: &str,
+        name: &str,
+        key: &str,
+    ) -> Result<String, CredentialProblem> {
+        let map: ConfigMap = self.read(namespace, name).await?;
+        map.data.unwrap_or_default().remove(key).ok_or_else(|| {
+            CredentialProblem::lasting(
+                Reason::DependencyMissing,
+                format!("ConfigMap {namespace}/{name} has no key {key}: add it, or correct the reference."),
+            )
+        })
+    }
+
+    async fn service_account_token(
+        &self,
+        namespace: &str,
+        name: &str,
+        audience: &str,
+        client_id: &str,
+    ) -> Result<SecretString, CredentialProblem> {
+        let account: ServiceAccount = self.labelled(namespace, name).await?;
+        let annotated = account.annotations().get(CLIENT_ID);
+        if annotated.map(String::as_str) != Some(client_id) {
+            let found = annotated.map_or("has no annotation".to_string(), |id| format!("says {id} in"));
+            return Err(CredentialProblem::lasting(
+                Reason::ServiceAccountMismatch,
+                format!(
+                    "ServiceAccount {namespace}/{name} {found} {CLIENT_ID}, but clientID is {client_id}: make \
+                     both the same."
+                ),
+            ));
+        }
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                audiences: vec![audience.to_string()],
+                expiration_seconds: Some(TOKEN_SECONDS),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = PostParams::default();
+        let what = format!("a token of ServiceAccount {namespace}/{name}");
+        let answer = call(|| api.create_token_request(name, &parameters, &request))
+            .await
+            .map_err(|error| problem(error, ServiceAccount::MISSING, "ask for", &what, namespace))?;
+        answer.status.map(|status| status.token.into()).ok_or_else(|| {
+            CredentialProblem::passing(
+                Reason::DependencyMissing,
+                format!("The API server answered without {what}: check the API server."),
+            )
+        })
+    }
+}
+
+fn problem(error: CallError, missing: Reason, verb: &str, what: &str, namespace: &str) -> CredentialProblem {
+    match error {
+        CallError::NotFound => CredentialProblem::lasting(
+            missing,
+            format!("{what} cannot be had, since it does not exist: create it, or correct the reference."),
+        ),
+        CallError::Forbidden(_) => CredentialProblem::lasting(
+            Reason::ConnectionNotAllowed,
+            format!(
+                "The operator may not {verb} {what}: have its owner add namespace {namespace} to what the chart \
+                 gives it a Role in."
+            ),
+        ),
+        other => CredentialProblem::passing(
+            Reason::DependencyMissing,
+            other.failure(&format!("{verb} {what}")).to_string(),
+        ),
+    }
+}

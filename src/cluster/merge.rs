@@ -1,0 +1,158 @@
+//! The watches of several scopes, as one stream of changes and one store.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
+use kube::runtime::watcher::Event;
+use kube::{Resource, ResourceExt};
+use tracing::error;
+
+/// One object, before and after.
+#[derive(Debug)]
+pub struct Change<K> {
+    /// As it was; absent: it is new to us.
+    pub old: Option<Arc<K>>,
+    /// As it is; absent: it is gone.
+    pub new: Option<Arc<K>>,
+}
+
+impl<K: Resource> Change<K> {
+    /// The object that is no longer there, even if one of the same name is.
+    pub fn gone(&self) -> Option<&K> {
+        let old = self.old.as_deref()?;
+        let replaced = |new: &Arc<K>| new.meta().uid != old.meta().uid;
+        self.new.as_ref().is_none_or(replaced).then_some(old)
+    }
+}
+
+/// Keeps the store of one kind.
+pub(super) struct Merge<K: Resource<DynamicType = ()> + Clone + 'static> {
+    writer: Writer<K>,
+    store: Store<K>,
+    scopes: Vec<Scope<K>>,
+    unreadable: HashMap<ObjectRef<K>, String>,
+}
+
+struct Scope<K: Resource<DynamicType = ()>> {
+    namespace: Option<String>,
+    /// While it is listed: what was listed so far.
+    listed: Option<HashSet<ObjectRef<K>>>,
+    primed: bool,
+}
+
+impl<K> Merge<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+    ObjectRef<K>: Eq + Hash,
+{
+    /// For these namespaces; `None` stands for all.
+    pub(super) fn new(scopes: &[Option<String>]) -> Self {
+        let mut writer = Writer::default();
+        // The store is readable from the start, if empty; whether all was listed is told by `primed`.
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        let scope =
+            |namespace: &Option<String>| Scope { namespace: namespace.clone(), listed: None, primed: false };
+        Self {
+            store: writer.as_reader(),
+            writer,
+            scopes: scopes.iter().map(scope).collect(),
+            unreadable: HashMap::new(),
+        }
+    }
+
+    pub(super) fn store(&self) -> Store<K> {
+        self.store.clone()
+    }
+
+    /// Whether every scope was listed whole at least once.
+    pub(super) fn primed(&self) -> bool {
+        self.scopes.iter().all(|scope| scope.primed)
+    }
+
+    /// Takes in one event of the scope with that index, and says what changed.
+    pub(super) fn take(&mut self, scope: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
+        match event {
+            Event::Init => {
+                if let Some(scope) = self.scopes.get_mut(scope) {
+                    scope.listed = Some(HashSet::new());
+                }
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                if let Some(listed) = self.scopes.get_mut(scope).and_then(|s| s.listed.as_mut()) {
+                    listed.insert(ObjectRef::from_obj(&object).into_kind_unchecked(()));
+                }
+                self.apply(object)
+            }
+            Event::InitDone => self.forget_the_unlisted(scope),
+            Event::Apply(object) => self.apply(object),
+            Event::Delete(object) => self.remove(&ObjectRef::from_obj(&object).into_kind_unchecked(())),
+        }
+    }
+
+    fn apply(&mut self, object: DeserializeGuard<K>) -> Vec<Change<K>> {
+        let key = ObjectRef::from_obj(&object).into_kind_unchecked(());
+        match object.0 {
+            Ok(mut object) => {
+                self.unreadable.remove(&key);
+                prune(&mut object);
+                let old = self.store.get(&key);
+                self.writer.apply_watcher_event(&Event::Apply(object));
+                vec![Change { old, new: self.store.get(&key) }]
+            }
+            Err(invalid) => {
+                if self.unreadable.get(&key) != Some(&invalid.error) {
+                    error!(
+                        kind = %K::kind(&()),
+                        name = key.name,
+                        namespace = key.namespace,
+                        "this object cannot be read and is left alone: {}", invalid.error
+                    );
+                    self.unreadable.insert(key.clone(), invalid.error);
+                }
+                // Better unknown than known as it no longer is.
+                self.drop_from_store(&key)
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &ObjectRef<K>) -> Vec<Change<K>> {
+        self.unreadable.remove(key);
+        self.drop_from_store(key)
+    }
+
+    fn drop_from_store(&mut self, key: &ObjectRef<K>) -> Vec<Change<K>> {
+        let Some(old) = self.store.get(key) else { return Vec::new() };
+        self.writer.apply_watcher_event(&Event::Delete((*old).clone()));
+        vec![Change { old: Some(old), new: None }]
+    }
+
+    /// What went away while the watch was interrupted is in the store but not in the new list.
+    fn forget_the_unlisted(&mut self, scope: usize) -> Vec<Change<K>> {
+        let Some(scope) = self.scopes.get_mut(scope) else { return Vec::new() };
+        scope.primed = true;
+        let Some(listed) = scope.listed.take() else { return Vec::new() };
+        let namespace = scope.namespace.clone();
+        let in_scope = |n: Option<&str>| namespace.is_none() || namespace.as_deref() == n;
+        let gone: Vec<ObjectRef<K>> = self
+            .store
+            .state()
+            .iter()
+            .filter(|object| in_scope(object.meta().namespace.as_deref()))
+            .map(|object| ObjectRef::from_obj(object.as_ref()))
+            .filter(|key| !listed.contains(key))
+            .collect();
+        self.unreadable.retain(|key, _| listed.contains(key) || !in_scope(key.namespace.as_deref()));
+        gone.iter().flat_map(|key| self.remove(key)).collect()
+    }
+}
+
+/// Drops what nobody here reads and what makes up most of an object's size.
+pub(super) fn prune<K: Resource>(object: &mut K) {
+    object.managed_fields_mut().clear();
+    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+}

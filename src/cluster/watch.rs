@@ -1,0 +1,130 @@
+//! Watches both kinds in the watched namespaces, and keeps the stores.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt::Debug;
+
+use futures::stream::{SelectAll, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::call::root_cause;
+pub use super::merge::Change;
+use super::merge::Merge;
+use super::stores::KubeStores;
+use crate::api::{FhirExport, FhirServer};
+
+/// Objects in one answer of a list: small, since the peak of memory is one answer.
+const PAGE: u32 = 50;
+
+/// Both watches, not running yet.
+pub struct Watches {
+    client: Client,
+    scopes: Vec<Option<String>>,
+    exports: Merge<FhirExport>,
+    servers: Merge<FhirServer>,
+    stores: KubeStores,
+}
+
+/// Whether a kind was listed whole.
+pub type Primed = watch::Receiver<bool>;
+
+impl Watches {
+    /// Of these namespaces; none: of all.
+    pub fn new(client: Client, namespaces: &BTreeSet<String>) -> Self {
+        let scopes: Vec<Option<String>> =
+            if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+        let (exports, servers) = (Merge::new(&scopes), Merge::new(&scopes));
+        let stores = KubeStores::new(exports.store(), servers.store());
+        Self { client, scopes, exports, servers, stores }
+    }
+
+    /// What the watches know.
+    pub fn stores(&self) -> KubeStores {
+        self.stores.clone()
+    }
+
+    /// The two watches, to be driven for as long as the operator works; neither ends. Each change is handed
+    /// over after the stores know it.
+    pub fn start(
+        self,
+        exports_changed: impl FnMut(Change<FhirExport>) + Send + 'static,
+        servers_changed: impl FnMut(Change<FhirServer>) + Send + 'static,
+    ) -> (impl Future<Output = ()> + Send, Primed, impl Future<Output = ()> + Send, Primed) {
+        let (tell_exports, exports_primed) = watch::channel(false);
+        let (tell_servers, servers_primed) = watch::channel(false);
+        let stores = self.stores;
+        let mut exports_changed = exports_changed;
+        let exports =
+            keep(self.client.clone(), self.scopes.clone(), self.exports, tell_exports, move |change| {
+                stores.note(&change);
+                exports_changed(change);
+            });
+        let servers = keep(self.client, self.scopes, self.servers, tell_servers, servers_changed);
+        (exports, exports_primed, servers, servers_primed)
+    }
+}
+
+async fn keep<K>(
+    client: Client,
+    scopes: Vec<Option<String>>,
+    mut merge: Merge<K>,
+    primed: watch::Sender<bool>,
+    mut changed: impl FnMut(Change<K>) + Send,
+) where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let mut events = SelectAll::new();
+    for (index, namespace) in scopes.iter().enumerate() {
+        let api: Api<DeserializeGuard<K>> = match namespace {
+            Some(namespace) => Api::namespaced(client.clone(), namespace),
+            None => Api::all(client.clone()),
+        };
+        let stream = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        events.push(stream.map(move |event| (index, event)).boxed());
+    }
+    let mut broken: HashSet<usize> = HashSet::new();
+    while let Some((index, event)) = events.next().await {
+        let scope = scopes.get(index).and_then(Option::as_deref).unwrap_or("all namespaces");
+        match event {
+            Ok(event) => {
+                if broken.remove(&index) {
+                    info!(kind = %K::kind(&()), scope, "the watch works again");
+                }
+                merge.take(index, event).into_iter().for_each(&mut changed);
+                primed.send_if_modified(|was| std::mem::replace(was, merge.primed()) != merge.primed());
+            }
+            // It is tried again, with back-off; once is enough to say so.
+            Err(error) if broken.insert(index) => {
+                warn!(kind = %K::kind(&()), scope, "the watch broke and is tried again: {}", root_cause(&error));
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Whether an export, or a server, must be looked at: its own status does not matter, since only we write it.
+pub fn matters<K: Resource>(change: &Change<K>) -> bool {
+    match (&change.old, &change.new) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(old), Some(new)) => {
+            let (old, new) = (old.meta(), new.meta());
+            old.uid != new.uid
+                || old.generation != new.generation
+                || old.finalizers != new.finalizers
+                || old.deletion_timestamp != new.deletion_timestamp
+        }
+    }
+}
+
+/// How kube's runtime names an object.
+pub fn reference<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
+    ObjectRef::new(name).within(namespace)
+}

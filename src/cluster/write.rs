@@ -1,0 +1,180 @@
+//! Writes: status, finalizers, deletion.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::NAME;
+use super::call::{CallError, call};
+use super::events::Events;
+use super::merge::prune;
+use crate::api::{
+    CANCEL_FINALIZER, FhirExport, FhirExportStatus, FhirServer, FhirServerStatus, IN_USE_FINALIZER, Reason,
+};
+use crate::controller::world::{Cluster, ClusterFailure};
+use crate::core::effect::Note;
+use crate::serve::metrics::{Kind, Metrics};
+
+/// How long the labels of a namespace are remembered: many exports of one namespace ask for them at once.
+const LABELS_KEPT: Duration = Duration::from_secs(5);
+
+/// Writes to the API server.
+pub struct KubeCluster {
+    client: Client,
+    events: Events,
+    metrics: Arc<Metrics>,
+    labels: Mutex<HashMap<String, (Instant, BTreeMap<String, String>)>>,
+}
+
+impl KubeCluster {
+    /// With this client. There should be one for the process: it folds repeated events.
+    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
+        Self { events: Events::new(client.clone()), client, metrics, labels: Mutex::default() }
+    }
+
+    fn api<K>(&self, object: &K) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), object.meta().namespace.as_deref().unwrap_or_default())
+    }
+
+    /// Server-side apply on the subresource: what was said before and is not said now vanishes. The resource
+    /// version in it makes a stale write fail.
+    async fn write_status<K>(&self, read: &K, status: &impl Serialize) -> Result<K, ClusterFailure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let body = Patch::Apply(json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": { "name": read.name_any(), "resourceVersion": version(read)? },
+            "status": status,
+        }));
+        let (api, name) = (self.api(read), read.name_any());
+        let parameters = PatchParams::apply(NAME).force();
+        call(|| api.patch_status(&name, &parameters, &body))
+            .await
+            .map(pruned)
+            .map_err(|e| e.failure(&format!("write the status of {}", told(read))))
+    }
+
+    /// Sets the whole list, on the resource version that it was read with, so that others' finalizers stay.
+    async fn set_finalizer<K>(&self, read: &K, finalizer: &str, on: bool) -> Result<K, ClusterFailure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    {
+        let wanted = match (read.finalizers().iter().any(|f| f == finalizer), on) {
+            (true, true) | (false, false) => return Ok(read.clone()),
+            (false, true) => [read.finalizers(), &[finalizer.to_string()]].concat(),
+            (true, false) => read.finalizers().iter().filter(|f| *f != finalizer).cloned().collect(),
+        };
+        // Not a `test` of the version: its failure would be told as 422, like a real mistake. Replacing the
+        // version by the one that was read makes the API server compare them, and answer 409.
+        let operations: Value = json!([
+            { "op": "replace", "path": "/metadata/resourceVersion", "value": version(read)? },
+            { "op": "add", "path": "/metadata/finalizers", "value": wanted },
+        ]);
+        let (api, name) = (self.api(read), read.name_any());
+        let parameters = PatchParams { field_manager: Some(NAME.into()), ..PatchParams::default() };
+        let patch = serde_json::from_value(operations)
+            .map_err(|e| ClusterFailure::Other(format!("The finalizer patch is wrong: {e}")))?;
+        let patch = Patch::Json::<()>(patch);
+        call(|| api.patch(&name, &parameters, &patch))
+            .await
+            .map(pruned)
+            .map_err(|e| e.failure(&format!("change the finalizers of {}", told(read))))
+    }
+
+    fn remembered(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let mut all = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, (at, _)| at.elapsed() < LABELS_KEPT);
+        all.get(namespace).map(|(_, labels)| labels.clone())
+    }
+}
+
+impl Cluster for KubeCluster {
+    async fn write_export_status(
+        &self,
+        read: &FhirExport,
+        status: &FhirExportStatus,
+    ) -> Result<FhirExport, ClusterFailure> {
+        let written = self.write_status(read, status).await?;
+        self.metrics.status_written(Kind::FhirExport);
+        self.metrics.export_moved(read.status.as_ref(), status);
+        Ok(written)
+    }
+
+    async fn write_server_status(
+        &self,
+        read: &FhirServer,
+        status: &FhirServerStatus,
+    ) -> Result<FhirServer, ClusterFailure> {
+        let written = self.write_status(read, status).await?;
+        self.metrics.status_written(Kind::FhirServer);
+        Ok(written)
+    }
+
+    async fn set_export_finalizer(&self, read: &FhirExport, on: bool) -> Result<FhirExport, ClusterFailure> {
+        self.set_finalizer(read, CANCEL_FINALIZER, on).await
+    }
+
+    async fn set_server_finalizer(&self, read: &FhirServer, on: bool) -> Result<FhirServer, ClusterFailure> {
+        self.set_finalizer(read, IN_USE_FINALIZER, on).await
+    }
+
+    async fn delete_export(&self, read: &FhirExport) -> Result<(), ClusterFailure> {
+        let preconditions = Preconditions { uid: read.uid(), resource_version: Some(version(read)?) };
+        let parameters = DeleteParams::background().preconditions(preconditions);
+        let (api, name) = (self.api(read), read.name_any());
+        match call(|| api.delete(&name, &parameters)).await {
+            Ok(_) | Err(CallError::NotFound) => Ok(()),
+            Err(e) => Err(e.failure(&format!("delete {}", told(read)))),
+        }
+    }
+
+    async fn publish(&self, about: &FhirExport, note: &Note) {
+        if note.reason == Reason::CancelUnconfirmed {
+            self.metrics.cancel_unconfirmed();
+        }
+        self.events.publish(about, note).await;
+    }
+
+    async fn namespace_labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, ClusterFailure> {
+        if let Some(labels) = self.remembered(namespace) {
+            return Ok(labels);
+        }
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let read = call(|| api.get_metadata(namespace))
+            .await
+            .map_err(|e| e.failure(&format!("read the labels of namespace {namespace}")))?;
+        let labels = read.metadata.labels.unwrap_or_default();
+        let mut all = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(namespace.to_string(), (Instant::now(), labels.clone()));
+        Ok(labels)
+    }
+}
+
+fn version<K: Resource>(read: &K) -> Result<String, ClusterFailure> {
+    // Without it a write would win over whatever happened since.
+    read.resource_version()
+        .ok_or_else(|| ClusterFailure::Other("An object without resourceVersion cannot be written.".into()))
+}
+
+fn told<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn pruned<K: Resource>(mut object: K) -> K {
+    prune(&mut object);
+    object
+}

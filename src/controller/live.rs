@@ -1,0 +1,103 @@
+//! The world as it is: the API server, the servers' wires, the storage accounts, the clock, chance.
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::runs::Runs;
+use super::wake::Wakes;
+use super::world::{Clock, Container, EndTask, Randomness, Wire, World};
+use crate::cluster::{KubeCluster, KubeStores};
+use crate::core::tuning::Tuning;
+use crate::serve::metered::Metered;
+
+/// All that the reconciles touch.
+pub struct Live<W, C> {
+    /// Writes to the API server.
+    pub cluster: KubeCluster,
+    /// Requests to FHIR servers.
+    pub wire: Metered<W>,
+    /// Storage accounts.
+    pub container: C,
+    /// What the watches know.
+    pub stores: KubeStores,
+    /// How patient the operator is.
+    pub tuning: Tuning,
+    /// What is remembered of the runs.
+    pub runs: Runs,
+    /// Has objects reconciled.
+    pub wakes: Wakes,
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// The randomness of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandomness;
+
+impl Randomness for SystemRandomness {
+    fn unit(&self) -> f64 {
+        rand::random()
+    }
+}
+
+impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
+    type Cluster = KubeCluster;
+    type Wire = Metered<W>;
+    type Container = C;
+    type Clock = SystemClock;
+    type Randomness = SystemRandomness;
+    type Stores = KubeStores;
+
+    fn cluster(&self) -> &KubeCluster {
+        &self.cluster
+    }
+
+    fn wire(&self) -> &Metered<W> {
+        &self.wire
+    }
+
+    fn container(&self) -> &C {
+        &self.container
+    }
+
+    fn clock(&self) -> &SystemClock {
+        &SystemClock
+    }
+
+    fn randomness(&self) -> &SystemRandomness {
+        &SystemRandomness
+    }
+
+    fn stores(&self) -> &KubeStores {
+        &self.stores
+    }
+
+    fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+
+    fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {
+        let task = tokio::spawn(task).abort_handle();
+        Box::new(move || task.abort())
+    }
+
+    fn wake_export(&self, namespace: &str, name: &str) {
+        self.wakes.export(namespace, name);
+    }
+
+    fn wake_server(&self, namespace: &str, name: &str) {
+        self.wakes.server(namespace, name);
+    }
+}

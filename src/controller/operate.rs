@@ -1,0 +1,257 @@
+//! Everything that runs at once: listeners, watches, queues.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::mpsc::UnboundedReceiver;
+use futures::future::{BoxFuture, FutureExt, Shared};
+use futures::stream::{self, StreamExt};
+use kube::runtime::controller::{Action, Config as Queue, Controller, Error};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tracing::{error, info};
+
+use super::export::reconcile_export;
+use super::guard::Guard;
+use super::live::Live;
+use super::runs::Runs;
+use super::server::reconcile_server;
+use super::wake::{Wakes, Woken};
+use super::world::{Container, Stores, Wire};
+use crate::api::{FhirExport, FhirServer};
+use crate::cli::Stop;
+use crate::cluster::lead::Leadership;
+use crate::cluster::stores::key;
+use crate::cluster::watch::{Change, Primed, Watches};
+use crate::cluster::{KubeCluster, definitions};
+use crate::config::Config;
+use crate::serve::metered::Metered;
+use crate::serve::metrics::Kind;
+use crate::serve::{Health, Metrics, listen};
+
+/// How often it is looked for what was forgotten to be forgotten.
+const SWEEP: Duration = Duration::from_secs(600);
+
+/// Completes when the operator is to stop.
+type Stopping = Shared<BoxFuture<'static, ()>>;
+
+/// Works with these wires and storage accounts until `stop` completes and what was in flight is finished.
+pub async fn operate<W: Wire + 'static, C: Container + 'static>(
+    config: Config,
+    client: Client,
+    wire: W,
+    container: C,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Stop> {
+    let metrics = Metrics::new();
+    let health = Health::starting("The operator is starting.");
+    let watches = Watches::new(client.clone(), &config.watch_namespaces);
+    let stores = watches.stores();
+    let counted = stores.clone();
+    let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
+    let served = listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |metrics| {
+        metrics.count_exports(&counted.exports());
+    })
+    .await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        metrics = %served.metrics_addr,
+        health = %served.health_addr,
+        namespaces = %watched(&config),
+        "the operator starts"
+    );
+    let (wakes, woken) = Wakes::new();
+    let live = Live {
+        cluster: KubeCluster::new(client.clone(), metrics.clone()),
+        wire: Metered::new(wire, metrics.clone()),
+        container,
+        stores,
+        tuning: config.tuning.clone(),
+        runs: Runs::default(),
+        wakes,
+    };
+    let operator = Operator {
+        config,
+        client,
+        live: Arc::new(live),
+        exports: Arc::new(Guard::new(Kind::FhirExport, metrics.clone())),
+        servers: Arc::new(Guard::new(Kind::FhirServer, metrics)),
+        health,
+        stopping: stop.boxed().shared(),
+    };
+    tokio::select! {
+        done = operator.work(watches, woken) => done,
+        ended = served.run() => Err(Stop::because(format!("The listeners ended by themselves: {ended:?}."))),
+    }
+}
+
+struct Operator<W, C> {
+    config: Config,
+    client: Client,
+    live: Arc<Live<W, C>>,
+    exports: Arc<Guard>,
+    servers: Arc<Guard>,
+    health: Health,
+    stopping: Stopping,
+}
+
+impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
+    async fn work(self, watches: Watches, woken: Woken) -> Result<(), Stop> {
+        let ready = async {
+            definitions::wait(&self.client, |missing| self.health.not_ready(missing)).await;
+            Leadership::acquire(self.config.leader_elect).await
+        };
+        let leadership = tokio::select! {
+            leadership = ready => leadership,
+            () = self.stopping.clone() => return Ok(()),
+        };
+        let (mut watching, primed) = self.watch(watches);
+        self.health.not_ready("Waiting for the first lists of FhirServers and FhirExports.");
+        tokio::select! {
+            all = primed => all?,
+            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            () = self.stopping.clone() => return Ok(()),
+        }
+        info!(exports = self.live.stores.exports().len(), "the operator is ready");
+        self.health.ready();
+        let work =
+            async { tokio::join!(self.work_on_exports(woken.exports), self.work_on_servers(woken.servers)) };
+        let farewell = async {
+            self.stopping.clone().await;
+            self.health.not_ready("The operator is stopping.");
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = work => {}
+            () = self.forget_the_gone() => {}
+            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            () = leadership.lost() => return Err(ended_by_itself("the leadership")),
+            () = farewell => {}
+        }
+        if self.stopping.peek().is_none() {
+            return Err(ended_by_itself("a queue"));
+        }
+        info!("the operator has stopped");
+        Ok(())
+    }
+
+    /// A deletion that happens while its object is looked at leaves something behind.
+    async fn forget_the_gone(&self) {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            let exports = self.live.stores.exports().into_iter().filter_map(|export| export.uid());
+            let servers =
+                self.live.stores.server_store().state().into_iter().filter_map(|server| server.uid());
+            let alive: HashSet<String> = exports.chain(servers).collect();
+            self.live.runs.retain(|uid| alive.contains(uid));
+        }
+    }
+
+    fn watch(&self, watches: Watches) -> (JoinSet<()>, impl Future<Output = Result<(), Stop>> + use<W, C>) {
+        let (live, guard) = (self.live.clone(), self.exports.clone());
+        let exports_changed = move |change: Change<FhirExport>| {
+            if let Some(gone) = change.gone() {
+                guard.forget(&key(gone));
+                live.runs.forget(gone.metadata.uid.as_deref().unwrap_or_default());
+            }
+            live.wakes.export_changed(&live.stores, &change);
+        };
+        let (live, guard) = (self.live.clone(), self.servers.clone());
+        let servers_changed = move |change: Change<FhirServer>| {
+            if let Some(gone) = change.gone() {
+                guard.forget(&key(gone));
+            }
+            live.wakes.server_changed(&live.stores, &change);
+        };
+        let (exports, exports_primed, servers, servers_primed) =
+            watches.start(exports_changed, servers_changed);
+        let mut watching = JoinSet::new();
+        watching.spawn(exports);
+        watching.spawn(servers);
+        let primed = async {
+            until(servers_primed).await?;
+            until(exports_primed).await
+        };
+        (watching, primed)
+    }
+
+    async fn work_on_exports(&self, woken: UnboundedReceiver<ObjectRef<FhirExport>>) {
+        let (live, guard) = (self.live.clone(), self.exports.clone());
+        self.queue(live.stores.export_store(), woken, move |object| {
+            let (live, guard) = (live.clone(), guard.clone());
+            async move { guard.run(key(object.as_ref()), reconcile_export(&live, object)).await }
+        })
+        .await;
+    }
+
+    async fn work_on_servers(&self, woken: UnboundedReceiver<ObjectRef<FhirServer>>) {
+        let (live, guard) = (self.live.clone(), self.servers.clone());
+        self.queue(live.stores.server_store(), woken, move |object| {
+            let (live, guard) = (live.clone(), guard.clone());
+            async move { guard.run(key(object.as_ref()), reconcile_server(&live, object)).await }
+        })
+        .await;
+    }
+
+    /// Ends after the operator was told to stop, when all that was begun is done.
+    async fn queue<K, F>(
+        &self,
+        store: Store<K>,
+        woken: UnboundedReceiver<ObjectRef<K>>,
+        reconcile: impl Fn(Arc<K>) -> F + Clone + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        ObjectRef<K>: Eq + Hash,
+        F: Future<Output = Action> + Send + 'static,
+    {
+        let stopping = self.stopping.clone();
+        // Each wake comes through the channel: the watches have filtered and widened the changes already.
+        Controller::for_stream(stream::pending(), store)
+            .with_config(Queue::default().concurrency(self.config.concurrency))
+            .reconcile_on(woken)
+            .graceful_shutdown_on(self.stopping.clone())
+            .run(
+                move |object, _| {
+                    let begin = stopping.peek().is_none().then(|| reconcile(object));
+                    async move {
+                        // What was due but not begun is due again at the next start.
+                        Ok::<_, Infallible>(match begin {
+                            Some(reconcile) => reconcile.await,
+                            None => Action::await_change(),
+                        })
+                    }
+                },
+                |_, impossible, _| match *impossible {},
+                Arc::new(()),
+            )
+            .for_each(|end| async {
+                match end {
+                    // Deleted while it waited for its turn.
+                    Ok(_) | Err(Error::ObjectNotFound(_)) => {}
+                    Err(other) => error!("the queue of {} failed: {other}", K::kind(&())),
+                }
+            })
+            .await;
+    }
+}
+
+async fn until(mut primed: Primed) -> Result<(), Stop> {
+    primed.wait_for(|primed| *primed).await.map(|_| ()).map_err(|_| ended_by_itself("a watch"))
+}
+
+fn ended_by_itself(what: &str) -> Stop {
+    Stop::because(format!("The operator ends since {what} ended by itself; it must be started again."))
+}
+
+fn watched(config: &Config) -> String {
+    if config.watch_namespaces.is_empty() {
+        return "all".into();
+    }
+    config.watch_namespaces.iter().cloned().collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,75 @@
+//! The two HTTP listeners.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+
+use super::{Health, Metrics};
+use crate::cli::Stop;
+
+/// Both listeners, bound.
+pub struct Served {
+    /// Where `/metrics` is: the port is known even if 0 was asked for.
+    pub metrics_addr: SocketAddr,
+    /// Where `/livez` and `/readyz` are.
+    pub health_addr: SocketAddr,
+    metrics: (TcpListener, Router),
+    health: (TcpListener, Router),
+}
+
+/// Binds both addresses, so that a port in use is told at once. `refresh` is called before each scrape.
+pub async fn listen(
+    metrics_addr: SocketAddr,
+    health_addr: SocketAddr,
+    metrics: Arc<Metrics>,
+    health: Health,
+    refresh: impl Fn(&Metrics) + Clone + Send + Sync + 'static,
+) -> Result<Served, Stop> {
+    let scrape = move || {
+        let (metrics, refresh) = (metrics.clone(), refresh.clone());
+        async move {
+            refresh(&metrics);
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], metrics.text())
+        }
+    };
+    let ready = move || {
+        let health = health.clone();
+        async move {
+            match health.why_not() {
+                None => (StatusCode::OK, "ready\n".to_string()).into_response(),
+                Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
+            }
+        }
+    };
+    let metrics = (bind(metrics_addr).await?, Router::new().route("/metrics", get(scrape)));
+    let health = Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready));
+    let health = (bind(health_addr).await?, health);
+    let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
+    Ok(Served {
+        metrics_addr: address(&metrics.0, metrics_addr),
+        health_addr: address(&health.0, health_addr),
+        metrics,
+        health,
+    })
+}
+
+impl Served {
+    /// Serves, until dropped.
+    pub async fn run(self) -> std::io::Result<()> {
+        let metrics = axum::serve(self.metrics.0, self.metrics.1).into_future();
+        let health = axum::serve(self.health.0, self.health.1).into_future();
+        tokio::try_join!(metrics, health).map(|_| ())
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Stop> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|e| Stop::because(format!("The address {address} cannot be served: {e}; choose another.")))
+}

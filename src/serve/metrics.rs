@@ -1,0 +1,294 @@
+//! Metrics, with labels from fixed sets only: never a name, a URL or a message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::api::{ConditionType, FhirExport, FhirExportStatus, Reason};
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
+
+/// The kinds that are reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `FhirExport`.
+    FhirExport,
+    /// `FhirServer`.
+    FhirServer,
+}
+
+impl Kind {
+    /// As in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FhirExport => "FhirExport",
+            Self::FhirServer => "FhirServer",
+        }
+    }
+}
+
+/// How a reconcile ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All was done that was due.
+    Done,
+    /// The object changed meanwhile; it is looked at again.
+    Conflict,
+    /// The API server failed or refused.
+    Failed,
+    /// A programming error.
+    Panicked,
+}
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Conflict => "conflict",
+            Self::Failed => "failed",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+/// What a request to a FHIR server was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The kick-off.
+    KickOff,
+    /// A look at a job.
+    Poll,
+    /// A cancel.
+    Cancel,
+    /// The `CapabilityStatement`.
+    Metadata,
+}
+
+impl Operation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::KickOff => "kickoff",
+            Self::Poll => "poll",
+            Self::Cancel => "cancel",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
+/// The words of `status.state`; anything else counts as `New`.
+const STATES: [&str; 11] = [
+    "New",
+    "Waiting",
+    "Queued",
+    "Suspended",
+    "Starting",
+    "Running",
+    "Verifying",
+    "Cancelling",
+    "Complete",
+    "Failed",
+    "Cancelled",
+];
+
+/// All metrics of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Labels<2>, Counter>,
+    reconcile_seconds: Histograms<1>,
+    exports: Family<Labels<1>, Gauge>,
+    exports_finished: Family<Labels<2>, Counter>,
+    export_duration: Histograms<1>,
+    requests: Family<Labels<2>, Counter>,
+    request_seconds: Histograms<1>,
+    status_writes: Family<Labels<1>, Counter>,
+    cancel_unconfirmed: Counter,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Arc<Self> {
+        let reconciles = Family::default();
+        let reconcile_seconds: Histograms<1> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 9)));
+        let exports = Family::default();
+        let exports_finished = Family::default();
+        // From ten seconds to a month.
+        let export_duration: Histograms<1> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(10.0, 4.0, 10)));
+        let requests = Family::default();
+        let request_seconds: Histograms<1> =
+            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 3.0, 9)));
+        let status_writes = Family::default();
+        let cancel_unconfirmed = Counter::default();
+        let build: Family<Labels<1>, Gauge> = Family::default();
+        build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
+
+        let mut registry = Registry::with_prefix("fhir_export");
+        let r = &mut registry;
+        r.register("reconciles", "Looks at an object, by how they ended", reconciles.clone());
+        r.register("reconcile_seconds", "How long they took", reconcile_seconds.clone());
+        r.register("exports", "FhirExports, by status.state", exports.clone());
+        r.register("exports_finished", "FhirExports that ended, by reason", exports_finished.clone());
+        r.register("export_duration_seconds", "From start to end of a FhirExport", export_duration.clone());
+        r.register("http_requests", "Requests to FHIR servers, by answer", requests.clone());
+        r.register("http_request_seconds", "How long they took", request_seconds.clone());
+        r.register("status_writes", "Writes of status", status_writes.clone());
+        r.register("cancel_unconfirmed", "Cancels that were given up", cancel_unconfirmed.clone());
+        r.register("build_info", "The version of the operator", build);
+        Arc::new(Self {
+            registry,
+            reconciles,
+            reconcile_seconds,
+            exports,
+            exports_finished,
+            export_duration,
+            requests,
+            request_seconds,
+            status_writes,
+            cancel_unconfirmed,
+        })
+    }
+
+    /// In the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// One reconcile ended.
+    pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
+        self.reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]).inc();
+        self.reconcile_seconds.get_or_create(&[("kind", kind.as_str())]).observe(took.as_secs_f64());
+    }
+
+    /// One request to a FHIR server ended; `status` is absent if there was no answer.
+    pub fn requested(&self, operation: Operation, status: Option<u16>, took: Duration) {
+        let class = match status.map(|code| code / 100) {
+            Some(1 | 2) => "2xx",
+            Some(3) => "3xx",
+            Some(4) => "4xx",
+            Some(_) => "5xx",
+            None => "none",
+        };
+        self.requests.get_or_create(&[("op", operation.as_str()), ("code_class", class)]).inc();
+        self.request_seconds.get_or_create(&[("op", operation.as_str())]).observe(took.as_secs_f64());
+    }
+
+    /// A status was written.
+    pub fn status_written(&self, kind: Kind) {
+        self.status_writes.get_or_create(&[("kind", kind.as_str())]).inc();
+    }
+
+    /// A cancel was given up.
+    pub fn cancel_unconfirmed(&self) {
+        self.cancel_unconfirmed.inc();
+    }
+
+    /// The status of an export was written over this one: counts it if that ended it.
+    pub fn export_moved(&self, before: Option<&FhirExportStatus>, now: &FhirExportStatus) {
+        let Some(end) = now.completion_time else { return };
+        if before.is_some_and(|status| status.completion_time.is_some()) {
+            return;
+        }
+        let (outcome, reason) = ending(now);
+        self.exports_finished.get_or_create(&[("outcome", outcome), ("reason", reason)]).inc();
+        if let Some(start) = now.start_time {
+            self.export_duration.get_or_create(&[("outcome", outcome)]).observe(seconds(start, end));
+        }
+    }
+
+    /// Counts the exports that there are.
+    pub fn count_exports(&self, exports: &[Arc<FhirExport>]) {
+        for state in STATES {
+            let count = exports.iter().filter(|export| state_of(export) == state).count();
+            self.exports.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+fn state_of(export: &FhirExport) -> &'static str {
+    let state = export.status.as_ref().and_then(|status| status.state.as_deref());
+    STATES.into_iter().find(|known| Some(*known) == state).unwrap_or("New")
+}
+
+fn ending(status: &FhirExportStatus) -> (&'static str, &'static str) {
+    let of = |type_| status.conditions.iter().find(|c| c.is(type_) && c.is_true());
+    let (outcome, condition) = match of(ConditionType::Complete) {
+        Some(complete) => ("complete", Some(complete)),
+        None => ("failed", of(ConditionType::Failed)),
+    };
+    let known = condition.and_then(|c| Reason::ALL.iter().find(|reason| c.because(**reason)));
+    (outcome, known.map_or("Unknown", |reason| reason.as_str()))
+}
+
+fn seconds(start: Timestamp, end: Timestamp) -> f64 {
+    end.duration_since(start).as_secs_f64().max(0.0)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::api::{Condition, ConditionStatus};
+
+    fn ended(type_: ConditionType, reason: &str) -> FhirExportStatus {
+        let at: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
+        FhirExportStatus {
+            start_time: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+            completion_time: Some(at),
+            conditions: vec![Condition {
+                type_: type_.to_string(),
+                status: ConditionStatus::True,
+                observed_generation: None,
+                last_transition_time: at,
+                reason: reason.into(),
+                message: String::new(),
+            }],
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_end_is_counted_once_and_by_a_known_reason() {
+        let metrics = Metrics::new();
+        let complete = ended(ConditionType::Complete, "Exported");
+        metrics.export_moved(None, &complete);
+        metrics.export_moved(Some(&complete), &complete);
+        metrics.export_moved(None, &ended(ConditionType::Failed, "Patient/1 was not found"));
+        metrics.export_moved(None, &FhirExportStatus::default());
+        let text = metrics.text();
+        for line in [
+            r#"fhir_export_exports_finished_total{outcome="complete",reason="Exported"} 1"#,
+            r#"fhir_export_exports_finished_total{outcome="failed",reason="Unknown"} 1"#,
+            r#"fhir_export_export_duration_seconds_sum{outcome="complete"} 60.0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains("Patient"));
+    }
+
+    #[test]
+    fn requests_are_told_apart_by_class() {
+        let metrics = Metrics::new();
+        for status in [Some(202), Some(200), Some(429), Some(503), None] {
+            metrics.requested(Operation::Poll, status, Duration::from_millis(5));
+        }
+        let text = metrics.text();
+        for (class, count) in [("2xx", 2), ("4xx", 1), ("5xx", 1), ("none", 1)] {
+            let line =
+                format!(r#"fhir_export_http_requests_total{{op="poll",code_class="{class}"}} {count}"#);
+            assert!(text.contains(&line), "{line} is not in\n{text}");
+        }
+    }
+}
