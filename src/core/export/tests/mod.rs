@@ -1,0 +1,57 @@
+//! The core, driven like the controller drives it, against a server and a container of plain values.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::api::{ExportRequest, FhirExport, FhirServer};
+
+/// When each test begins.
+pub(crate) fn start() -> Timestamp {
+    "2026-11-23T02:00:00Z".parse().unwrap()
+}
+
+/// So many seconds after the beginning.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    start() + SignedDuration::from_secs(seconds)
+}
+
+/// A request, from its fields.
+pub(crate) fn request(fields: Value) -> ExportRequest {
+    serde_json::from_value(fields).unwrap()
+}
+
+/// An open Azure server without storage.
+pub(crate) fn azure_server() -> FhirServer {
+    serde_json::from_value(json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+        "metadata": {"name": "clinic", "namespace": "fhir", "uid": "server-uid", "generation": 1},
+        "spec": {"url": "https://clinic.example", "dialect": "Azure", "auth": {"type": "None"}},
+    }))
+    .unwrap()
+}
+
+/// The same with a storage account.
+pub(crate) fn stored_server() -> FhirServer {
+    let mut server = azure_server();
+    server.spec.storage = serde_json::from_value(json!({"type": "AzureBlob",
+        "azureBlob": {"endpoint": "https://acct.blob.example", "auth": {"type": "AccountKey", "secretRef": {"name": "a", "key": "b"}}}}))
+    .unwrap();
+    server
+}
+
+#[allow(dead_code)]
+/// An export of these further fields of `spec`.
+pub(crate) fn export(spec: Value) -> FhirExport {
+    let mut whole = json!({"serverRef": {"name": "clinic"}, "request": {"level": "System"}});
+    for (name, value) in spec.as_object().unwrap() {
+        whole[name] = value.clone();
+    }
+    serde_json::from_value(json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
+        "metadata": {"name": "run", "namespace": "fhir", "uid": "0123abcd-run", "generation": 1,
+            "creationTimestamp": start().to_string()},
+        "spec": whole,
+    }))
+    .unwrap()
+}
