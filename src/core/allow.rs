@@ -91,15 +91,14 @@ fn parameters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     }
 }
 
-/// Filters by identifying search parameters, also behind a modifier (`name:exact`) or a chain (`patient.name`),
-/// and whatever the percent-encoding.
+/// Filters by identifying search parameters, also behind a modifier (`name:exact`), a chain (`patient.name`) or a
+/// reverse chain (`_has:Observation:patient:identifier`), and whatever the percent-encoding.
 fn filters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     let allowed = allow.search_parameters.as_deref().unwrap_or_default();
     for filter in request.type_filters.iter().flatten() {
-        let query = filter.split_once('?').map_or("", |(_, query)| query);
-        let decoded = percent_encoding::percent_decode_str(query).decode_utf8_lossy();
-        let names = decoded.split(['&', ';']).map(|pair| pair.split('=').next().unwrap_or_default());
-        for part in names.flat_map(|name| name.split(['.', ':'])) {
+        let decoded = decoded(filter);
+        let query = decoded.split_once('?').map_or("", |(_, query)| query);
+        for part in names_in(query).flat_map(|name| name.split(['.', ':'])) {
             let part = part.trim().to_ascii_lowercase();
             let identifying = IDENTIFYING.contains(&part.as_str()) || part.starts_with("address-");
             if identifying && !allowed.iter().any(|a| a.eq_ignore_ascii_case(&part)) {
@@ -111,6 +110,27 @@ fn filters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Decoded until nothing is left to decode: who reads the filter may do so more than once.
+fn decoded(text: &str) -> String {
+    let mut text = text.to_owned();
+    loop {
+        let once = percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if once.len() >= text.len() {
+            return once;
+        }
+        text = once;
+    }
+}
+
+/// Whatever could be read as the name of a search parameter; an encoded comma may begin another filter.
+fn names_in(query: &str) -> impl Iterator<Item = &str> {
+    query.split(['&', ';']).flat_map(|pair| {
+        let first = pair.split('=').next().unwrap_or_default();
+        let further = pair.split([',', '?']).filter_map(|part| Some(part.split_once('=')?.0));
+        std::iter::once(first).chain(further)
+    })
 }
 
 fn anonymization(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
