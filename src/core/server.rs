@@ -18,6 +18,8 @@ use crate::api::{
 /// `CapabilityStatement`s of large servers reach several MiB.
 const MAX_METADATA: usize = 16 * 1024 * 1024;
 const MAX_OUTCOME: usize = 256 * 1024;
+/// Longest FHIR version taken over from a server, in characters.
+const MAX_VERSION: usize = 32;
 /// How long a good probe is believed.
 const WHEN_READY: Duration = Duration::from_secs(600);
 /// How soon a bad one is repeated.
@@ -87,7 +89,8 @@ pub fn judge(
     let storage = storage(probe.storage.as_ref());
     if let Ok(capability) = &identity {
         status.software = Some(capability.software());
-        status.fhir_version.clone_from(&capability.fhir_version);
+        let version = capability.fhir_version.as_deref().map(words::clean);
+        status.fhir_version = version.map(|v| v.chars().take(MAX_VERSION).collect());
     }
     let wrong = matches!(&identity, Err(f) if f.reason == Reason::WrongDialect);
     let ready = match (identity, &authenticated, &storage) {
