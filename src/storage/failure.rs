@@ -70,7 +70,9 @@ pub(super) fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> Stora
         ErrorKind::DataConversion => transient(format!(
             "the endpoint of the storage account {account} does not answer as blob storage does: check the endpoint"
         )),
-        _ => permanent(format!("the request to the storage account {account} could not be made")),
+        ErrorKind::Other => {
+            permanent(format!("the request to the storage account {account} could not be made"))
+        }
     }
 }
 

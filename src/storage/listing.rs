@@ -5,14 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::response::ResponseBody;
 use azure_core::http::{Context, Request};
 use azure_storage_blob::models::{
-    BlobContainerClientListBlobsOptions, BlobServiceClientListContainersOptions,
+    BlobContainerClientListBlobsOptions, BlobServiceClientListContainersOptions, ListBlobsResponse,
+    ListContainersResponse,
 };
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::account::Account;
 use super::signature::Right;
@@ -33,7 +36,7 @@ pub(super) async fn blobs(
     let client = account.container(container, Right::Read, Vec::new())?;
     let mut pages = client.list_blobs(Some(options(prefix, page))).map_err(failure)?.into_pages();
     while let Some(page) = pages.try_next().await.map_err(failure)? {
-        for blob in page.into_model().map_err(failure)?.blob_items {
+        for blob in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let size = blob.properties.and_then(|properties| properties.content_length);
             if let (Some(name), Some(size)) = (blob.name, size) {
                 seen(name, size);
@@ -48,7 +51,10 @@ pub(super) async fn one_blob(account: &Account, container: &str) -> Result<(), S
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
     let client = account.container(container, Right::Read, Vec::new())?;
     let mut pages = client.list_blobs(Some(options("", 1))).map_err(failure)?.into_pages();
-    pages.try_next().await.map_err(failure).map(|_| ())
+    match pages.try_next().await.map_err(failure)? {
+        Some(page) => read::<ListBlobsResponse>(&page.into_body()).map_err(failure).map(|_| ()),
+        None => Ok(()),
+    }
 }
 
 /// The folders at the root of a container whose name begins with `prefix`, without their slash.
@@ -63,8 +69,8 @@ pub(super) async fn folders(
     let mut pages = client.list_blobs(Some(options(prefix, page))).map_err(failure)?.into_pages();
     let mut folders = Vec::new();
     while let Some(page) = pages.try_next().await.map_err(failure)? {
-        let body: FolderPage = page.into_body().xml().map_err(failure)?;
-        folders.extend(body.blobs.entries.into_iter().filter_map(Entry::folder));
+        let page: FolderPage = read(&page.into_body()).map_err(failure)?;
+        folders.extend(page.blobs.entries.into_iter().filter_map(Entry::folder));
     }
     Ok(folders)
 }
@@ -84,7 +90,7 @@ pub(super) async fn containers(
     let mut pages = account.service()?.list_containers(Some(options)).map_err(failure)?.into_pages();
     let mut containers = Vec::new();
     while let Some(page) = pages.try_next().await.map_err(failure)? {
-        for container in page.into_model().map_err(failure)?.container_items {
+        for container in read::<ListContainersResponse>(&page.into_body()).map_err(failure)?.container_items {
             let changed = container.properties.and_then(|properties| properties.last_modified);
             let changed = changed.and_then(|at| Timestamp::from_second(at.unix_timestamp()).ok());
             if let (Some(name), Some(changed)) = (container.name, changed) {
@@ -103,7 +109,20 @@ pub(super) async fn one_container(account: &Account) -> Result<(), StorageFailur
         ..BlobServiceClientListContainersOptions::default()
     };
     let mut pages = account.service()?.list_containers(Some(options)).map_err(failure)?.into_pages();
-    pages.try_next().await.map_err(failure).map(|_| ())
+    match pages.try_next().await.map_err(failure)? {
+        Some(page) => read::<ListContainersResponse>(&page.into_body()).map_err(failure).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Reads a page, if it is one. The client takes any markup for an empty list; the page of a gateway would then
+/// say that every file is missing.
+fn read<T: DeserializeOwned>(body: &ResponseBody) -> azure_core::Result<T> {
+    let start = body.get(..body.len().min(512)).unwrap_or_default();
+    if !String::from_utf8_lossy(start).contains("<EnumerationResults") {
+        return Err(azure_core::Error::with_message(ErrorKind::DataConversion, "this is not a list"));
+    }
+    body.xml()
 }
 
 fn options(prefix: &str, page: i32) -> BlobContainerClientListBlobsOptions<'static> {
@@ -181,8 +200,7 @@ mod tests {
     #[test]
     fn folders_among_blobs() {
         let folders = |xml: &str| -> Vec<String> {
-            let body = azure_core::http::response::ResponseBody::from_bytes(xml.to_owned());
-            let page: FolderPage = body.xml().unwrap();
+            let page: FolderPage = read(&ResponseBody::from_bytes(xml.to_owned())).unwrap();
             page.blobs.entries.into_iter().filter_map(Entry::folder).collect()
         };
         let head = r#"<?xml version="1.0" encoding="utf-8"?><EnumerationResults ContainerName="lake">"#;
@@ -197,5 +215,7 @@ mod tests {
         assert_eq!(folders(&mixed), ["20261124T020000-1", "20261124T020000-2", "a b"]);
         assert_eq!(folders(&format!("{head}<Blobs /><NextMarker /></EnumerationResults>")), [""; 0]);
         assert_eq!(folders(&format!("{head}<NextMarker /></EnumerationResults>")), [""; 0]);
+        let page = ResponseBody::from_bytes("<html><body>Sign in</body></html>");
+        assert!(read::<FolderPage>(&page).is_err() && read::<ListBlobsResponse>(&page).is_err());
     }
 }

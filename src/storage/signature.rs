@@ -96,8 +96,8 @@ impl SasToken {
             pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
         field("sig").filter(|signature| !signature.is_empty())?;
-        // A pasted URL has its first field behind the path.
-        if query.contains(['?', '/', '#']) && !query.starts_with("s") {
+        // The signature of a pasted URL would be read, and its first field lost.
+        if query.contains("://") {
             return None;
         }
         let expiry = field("se").and_then(|text| text.parse().ok());

@@ -3,7 +3,9 @@
 use std::num::NonZero;
 
 use azure_core::http::RequestContent;
-use azure_storage_blob::models::{BlobClientDownloadOptions, BlockBlobClientUploadOptions, HttpRange};
+use azure_storage_blob::models::{
+    BlobClientDownloadOptions, BlobClientGetPropertiesResultHeaders, BlockBlobClientUploadOptions, HttpRange,
+};
 use futures::StreamExt;
 use sha2::{Digest, Sha256};
 
@@ -63,7 +65,6 @@ fn is_there_already(error: &azure_core::Error) -> bool {
     )
 }
 
-/// Reads no more than one byte beyond the length that is expected.
 async fn same_content(
     account: &Account,
     container: &str,
@@ -72,10 +73,16 @@ async fn same_content(
 ) -> Result<bool, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
     let client = account.container(container, Right::Create, Vec::new())?.blob_client(path);
-    let enough = body.len() + 1;
+    let there = client.get_properties(None).await.map_err(failure)?;
+    if there.content_length().map_err(failure)? != Some(body.len() as u64) {
+        return Ok(false);
+    }
+    if body.is_empty() {
+        return Ok(true);
+    }
     let options = BlobClientDownloadOptions {
-        range: Some(HttpRange::new(0, enough as u64)),
-        partition_size: NonZero::new(enough),
+        range: Some(HttpRange::new(0, body.len() as u64)),
+        partition_size: NonZero::new(body.len()),
         parallel: NonZero::new(1),
         ..BlobClientDownloadOptions::default()
     };

@@ -1,0 +1,159 @@
+//! An account with containers to fill, and servers that name it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::http::{ClientOptions, RequestContent, Transport};
+use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
+use fhir_export_operator::credentials::{
+    CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, Memory,
+};
+use fhir_export_operator::storage::{BlobStorage, http_client};
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use stage::{Azurite, AzuriteOptions};
+use tokio::sync::OnceCell;
+use url::Url;
+
+/// One Azurite for all tests of this program that do not stop it.
+pub async fn azurite() -> &'static Azurite {
+    static AZURITE: OnceCell<Azurite> = OnceCell::const_new();
+    AZURITE.get_or_init(|| async { Azurite::start(AzuriteOptions::default()).await.unwrap() }).await
+}
+
+/// A SAS token for an account, made as Azure's page says, apart from the code under test.
+pub fn sas(account: &str, key: &str, permissions: &str) -> String {
+    let fields =
+        [account, permissions, "b", "sco", "", "2099-01-01T00:00:00Z", "", "https,http", "2021-06-08", ""];
+    let text = fields.join("\n") + "\n";
+    let mut mac = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(key).unwrap()).unwrap();
+    mac.update(text.as_bytes());
+    let signature = STANDARD.encode(mac.finalize().into_bytes());
+    let signature: String = url::form_urlencoded::byte_serialize(signature.as_bytes()).collect();
+    format!(
+        "sv=2021-06-08&ss=b&srt=sco&sp={permissions}&se=2099-01-01T00:00:00Z&spr=https,http&sig={signature}"
+    )
+}
+
+/// A container that the tests fill; made if it is not there.
+pub async fn container(azurite: &Azurite, name: &str) -> BlobContainerClient {
+    container_over(azurite, name, http_client(&[]).unwrap()).await
+}
+
+/// Likewise, over a client of the test's own.
+pub async fn container_over(azurite: &Azurite, name: &str, http: reqwest::Client) -> BlobContainerClient {
+    let mut url = azurite.endpoint().unwrap();
+    url.set_query(Some(&sas(azurite.account(), azurite.key(), "rwdlac")));
+    let client_options =
+        ClientOptions { transport: Some(Transport::new(Arc::new(http))), ..Default::default() };
+    let options = BlobServiceClientOptions { client_options, ..Default::default() };
+    let service = BlobServiceClient::new(url, None, Some(options)).unwrap();
+    let client = service.blob_container_client(name);
+    if !client.exists().await.unwrap() {
+        client.create(None).await.unwrap();
+    }
+    client
+}
+
+/// Writes a blob, over whatever is there.
+pub async fn put(container: &BlobContainerClient, name: &str, body: &[u8]) {
+    let content = RequestContent::from(body.to_vec());
+    container.blob_client(name).upload(content, None).await.unwrap();
+}
+
+/// Secrets that the tests change.
+#[derive(Default)]
+pub struct Secrets {
+    values: Mutex<BTreeMap<String, String>>,
+    reads: Mutex<u32>,
+}
+
+impl Secrets {
+    pub fn set(&self, name: &str, value: &str) {
+        self.values.lock().unwrap().insert(name.into(), value.into());
+    }
+
+    pub fn reads(&self) -> u32 {
+        *self.reads.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl CredentialSource for Secrets {
+    async fn secret_key(&self, _: &str, key: &KeyRef) -> Result<SecretString, CredentialProblem> {
+        *self.reads.lock().unwrap() += 1;
+        let missing = || {
+            let message = format!("there is no Secret {}; create it", key.name);
+            CredentialProblem::lasting(Reason::SecretNotFound, message)
+        };
+        self.values.lock().unwrap().get(&key.name).cloned().map(Into::into).ok_or_else(missing)
+    }
+
+    async fn secret(&self, _: &str, _: &str) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
+        unreachable!("storage reads single keys")
+    }
+
+    async fn config_map_key(&self, _: &str, _: &str, _: &str) -> Result<String, CredentialProblem> {
+        unreachable!("storage reads no ConfigMap")
+    }
+
+    async fn service_account_token(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: &str,
+    ) -> Result<SecretString, CredentialProblem> {
+        unreachable!("no test federates")
+    }
+}
+
+/// The storage edge over these Secrets. What was read is remembered for an hour, so that a second read shows
+/// that the first was forgotten on purpose.
+pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
+    let memory = Memory { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
+    let source =
+        Arc::new(CachedSource::with_memory(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
+    let http = settings.http_client().unwrap();
+    let client = http_client(&settings.extra_ca).unwrap();
+    BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client)
+}
+
+/// A server whose storage is at `endpoint`.
+pub fn server(endpoint: &Url, auth: &Value) -> Arc<FhirServer> {
+    let server = json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+        "metadata": { "name": "clinic", "namespace": "fhir", "uid": "u1", "generation": 1 },
+        "spec": {
+            "url": "https://clinic.fhir.azurehealthcareapis.com", "dialect": "Azure", "auth": { "type": "None" },
+            "storage": { "type": "AzureBlob", "azureBlob": { "endpoint": endpoint.as_str(), "auth": auth } },
+        },
+    });
+    Arc::new(serde_json::from_value(server).unwrap())
+}
+
+/// By the account's key, in Secret `key`.
+pub fn by_key() -> Value {
+    json!({ "type": "AccountKey", "secretRef": { "name": "key", "key": "value" } })
+}
+
+/// By a SAS token, in Secret `sas`.
+pub fn by_sas() -> Value {
+    json!({ "type": "SASToken", "secretRef": { "name": "sas", "key": "value" } })
+}
+
+/// All that most tests need: storage, by account key.
+pub async fn ready() -> (&'static Azurite, BlobStorage, Arc<FhirServer>) {
+    let azurite = azurite().await;
+    let secrets = Arc::new(Secrets::default());
+    secrets.set("key", azurite.key());
+    let server = server(&azurite.endpoint().unwrap(), &by_key());
+    (azurite, storage(&secrets, EntraSettings::default()), server)
+}

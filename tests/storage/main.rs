@@ -1,0 +1,11 @@
+//! The storage edge against Azurite: credentials, lists, counts, checks, broken connections.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod credentials;
+mod entra;
+mod faults;
+mod folders;
+mod lake;
+mod relay;
+mod store;
+mod verify;
