@@ -1,0 +1,139 @@
+//! The manifests that the rules are tried on.
+
+use serde_json::{Value, json};
+
+pub fn export(request: &Value) -> Value {
+    json!({
+        "apiVersion": "fhirexport.dev/v1alpha1",
+        "kind": "FhirExport",
+        "metadata": { "name": "run", "namespace": "fhir" },
+        "spec": { "serverRef": { "name": "clinic" }, "request": request },
+    })
+}
+
+pub fn server(spec: Value) -> Value {
+    let mut whole =
+        json!({ "url": "https://clinic.example.org", "dialect": "Azure", "auth": { "type": "None" } });
+    merge(&mut whole, spec);
+    json!({
+        "apiVersion": "fhirexport.dev/v1alpha1",
+        "kind": "FhirServer",
+        "metadata": { "name": "clinic", "namespace": "fhir" },
+        "spec": whole,
+    })
+}
+
+pub fn merge(into: &mut Value, from: Value) {
+    let Value::Object(from) = from else { panic!("a spec is an object") };
+    for (key, value) in from {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(&key);
+        } else {
+            into.as_object_mut().unwrap().insert(key, value);
+        }
+    }
+}
+
+pub fn key() -> Value {
+    json!({ "name": "secret", "key": "key" })
+}
+
+/// Old and new, and what is refused of the change.
+pub fn changes() -> Vec<(Value, Value, Vec<&'static str>)> {
+    let request = json!({ "level": "System" });
+    let with = |more: Value| {
+        let mut manifest = export(&request);
+        merge(&mut manifest["spec"], more);
+        manifest
+    };
+    let other_request = json!({ "request": { "level": "System", "types": ["Patient"] } });
+    let no_cancel = "spec.cancel: cancel cannot be taken back: create a new FhirExport instead";
+    vec![
+        (with(json!({})), with(json!({ "suspend": true, "activeDeadlineSeconds": 60 })), vec![]),
+        (with(json!({})), with(json!({ "cancel": true })), vec![]),
+        (with(json!({ "cancel": false })), with(json!({ "cancel": true })), vec![]),
+        (with(json!({ "cancel": true })), with(json!({ "cancel": true })), vec![]),
+        (with(json!({ "cancel": true })), with(json!({ "cancel": false })), vec![no_cancel]),
+        (with(json!({ "cancel": true })), with(json!({})), vec![no_cancel]),
+        (
+            with(json!({})),
+            with(other_request),
+            vec!["spec.request: a request cannot be changed: create a new FhirExport instead"],
+        ),
+        (
+            with(json!({})),
+            with(json!({ "serverRef": { "name": "other" } })),
+            vec!["spec.serverRef: serverRef cannot be changed: create a new FhirExport instead"],
+        ),
+        (
+            server(json!({})),
+            server(
+                json!({ "suspend": true, "auth": { "type": "Basic", "basic": { "secretRef": { "name": "s" } } } }),
+            ),
+            vec![],
+        ),
+        (
+            server(json!({})),
+            server(json!({ "url": "https://other.example.org" })),
+            vec!["spec.url: url cannot be changed: create a new FhirServer instead"],
+        ),
+        (
+            server(json!({ "dialect": "Azure" })),
+            server(json!({ "dialect": "BulkData", "storage": { "type": "AzureBlob", "azureBlob": {
+                "endpoint": "https://x.blob.core.windows.net", "auth": { "type": "SASToken", "secretRef": key() } } } })),
+            vec!["spec.dialect: dialect cannot be changed: create a new FhirServer instead"],
+        ),
+    ]
+}
+
+/// What passes: each rule is met by one of these.
+pub fn accepted() -> Vec<Value> {
+    let requests = [
+        json!({ "level": "System" }),
+        json!({ "level": "Patient", "types": ["Patient", "ExplanationOfBenefit"] }),
+        json!({ "level": "Group", "groupID": "cohort-4.2" }),
+        json!({ "level": "Group", "groupID": "..." }),
+        json!({ "level": "System", "types": ["Observation"],
+            "typeFilters": ["Observation?category=laboratory&date=ge2026-01-01T00:00:00+01:00"] }),
+        json!({ "level": "System", "since": "2026-01-01T00:00:00Z", "until": "2026-02-28T23:59:60.1234567+14:00" }),
+        json!({ "level": "System", "container": "lake" }),
+        json!({ "level": "System", "container": "a1-b2-c3" }),
+        json!({ "level": "System", "container": "a".repeat(63) }),
+        json!({ "level": "System", "outputFormat": "application/fhir+ndjson" }),
+        json!({ "level": "System", "container": "lake",
+            "azure": { "anonymization": { "config": "deid/a.json", "etag": "\"0x8D\"" } } }),
+        json!({ "level": "System", "container": "lake",
+            "azure": { "anonymization": { "config": "a.json", "collectionReference": "registry/image:1" } } }),
+        json!({ "level": "System", "bulkData": { "patientsSecretRef": key() } }),
+        json!({ "level": "System", "parameters": [{ "name": "_bulkExportVersion", "value": "2" }] }),
+    ];
+    let blob = |auth: Value| {
+        json!({ "type": "AzureBlob", "azureBlob":
+        { "endpoint": "https://x.blob.core.windows.net", "auth": auth } })
+    };
+    let entra = json!({ "type": "Entra", "entra": { "type": "ClientSecret", "tenantID": "t", "clientID": "c",
+        "clientSecretRef": key() } });
+    let servers = [
+        json!({}),
+        json!({ "url": "http://127.0.0.1:8080/fhir", "allowInsecureHTTP": true }),
+        json!({ "auth": entra, "storage": blob(json!({ "type": "SameAsServer" })), "defaultContainer": "exports" }),
+        json!({ "auth": { "type": "Entra", "entra": { "type": "ManagedIdentity" } } }),
+        json!({ "auth": { "type": "Entra", "entra": { "type": "WorkloadIdentity", "tenantID": "t", "clientID": "c",
+            "workloadIdentity": { "serviceAccountRef": { "name": "s" } } } } }),
+        json!({ "auth": { "type": "Entra", "entra": { "type": "ClientCertificate", "tenantID": "t",
+            "clientID": "c", "clientCertificateRef": key() } } }),
+        json!({ "storage": blob(json!({ "type": "SASToken", "secretRef": key() })) }),
+        json!({ "storage": blob(json!({ "type": "Entra", "entra": { "type": "ManagedIdentity" } })) }),
+        json!({ "dialect": "BulkData", "bulkData": { "preset": "HAPI" },
+            "storage": blob(json!({ "type": "AccountKey", "secretRef": key() })),
+            "auth": { "type": "SmartBackendServices",
+                "smartBackendServices": { "clientID": "c", "privateKeySecretRef": key() } } }),
+        json!({ "auth": { "type": "OAuthClientSecret", "oauthClientSecret":
+            { "tokenURL": "https://x.example.org/token", "clientID": "c", "secretRef": key() } } }),
+        json!({ "auth": { "type": "BearerToken", "bearerToken": { "secretRef": key() } } }),
+        json!({ "auth": { "type": "Basic", "basic": { "secretRef": { "name": "s" } } } }),
+        json!({ "headers": [{ "name": "Ocp-Apim-Subscription-Key", "secretRef": key() }] }),
+        json!({ "consumers": { "namespaces": { "from": "Selector", "selector": { "matchLabels": { "a": "b" } } } } }),
+    ];
+    requests.iter().map(export).chain(servers.into_iter().map(server)).collect()
+}

@@ -1,0 +1,200 @@
+//! What is refused, and how it is told.
+
+use serde_json::{Value, json};
+
+use crate::manifests::{export, key, merge, server};
+
+/// What is refused, and how it is told.
+pub fn refused() -> Vec<(Value, &'static str)> {
+    let group =
+        "spec.request.groupID: use a FHIR id: 1 to 64 letters, digits, hyphens and dots, but not . or ..";
+    let types = "spec.request.types: use names of FHIR resource types, such as Patient or Observation";
+    let filters = "spec.request.typeFilters: use FHIR searches that begin with a type, such as Observation?category=laboratory";
+    let since = "spec.request.since: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
+    let until = "spec.request.until: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
+    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)";
+    let parameters =
+        "spec.request.parameters: this parameter has a field of its own in spec.request: use that";
+    let mut table = vec![
+        (json!({ "level": "Group" }), "spec.request.groupID: groupID is required when level is Group"),
+        (
+            json!({ "level": "System", "groupID": "g" }),
+            "spec.request.groupID: groupID is allowed only when level is Group",
+        ),
+        (
+            json!({ "level": "System", "typeFilters": ["Patient?active=true"] }),
+            "spec.request.types: types is required when typeFilters are given: name each type that a filter is for",
+        ),
+        (
+            json!({ "level": "System", "types": [], "typeFilters": ["Patient?active=true"] }),
+            "spec.request.types: types is required when typeFilters are given: name each type that a filter is for",
+        ),
+        (
+            json!({ "level": "System", "azure": { "anonymization": { "config": "a.json" } } }),
+            "spec.request.container: container is required for an anonymized export",
+        ),
+        (
+            json!({ "level": "System", "container": "lake", "azure": { "anonymization":
+                { "config": "a.json", "etag": "1", "collectionReference": "registry/image:1" } } }),
+            "spec.request.azure.anonymization.collectionReference: collectionReference and etag exclude each other",
+        ),
+        (
+            json!({ "level": "System", "container": "lake",
+                "azure": { "anonymization": { "config": "../a.json" } } }),
+            "spec.request.azure.anonymization.config: a path without ..",
+        ),
+        (
+            json!({ "level": "System", "outputFormat": "csv" }),
+            "spec.request.outputFormat: use application/fhir+ndjson, application/ndjson or ndjson",
+        ),
+        (
+            json!({ "level": "System", "bulkData": { "patientsSecretRef": key(),
+                "patientsBlob": { "path": "c/p.txt", "sha256": "0".repeat(64) } } }),
+            "spec.request.bulkData.patientsBlob: patientsSecretRef and patientsBlob exclude each other",
+        ),
+    ];
+    let level = |field: &str, value: Value| json!({ "level": "System", field: value });
+    for id in [".", "..", "a/b", "a b", "a_b", "größe"] {
+        table.push((json!({ "level": "Group", "groupID": id }), group));
+    }
+    for type_ in ["patient", "Patient ", "Patient?x", "P", "Obs2"] {
+        table.push((level("types", json!([type_])), types));
+    }
+    for filter in ["Observation", "Observation?", "observation?a=b", "?a=b"] {
+        table
+            .push((json!({ "level": "System", "types": ["Observation"], "typeFilters": [filter] }), filters));
+    }
+    for instant in [
+        "yesterday",
+        "2026",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-13-01T00:00:00Z",
+        "2026-01-32T00:00:00Z",
+        "2026-01-01T24:00:00Z",
+        "2026-01-01T00:00:00+1:00",
+        "2026-01-01 00:00:00Z",
+        "2026-01-01T00:00:00z",
+    ] {
+        table.push((level("since", json!(instant)), since));
+        table.push((level("until", json!(instant)), until));
+    }
+    for name in ["My_Data", "ab", "-ab", "ab-", "a--b", "$root", "a.b"] {
+        table.push((level("container", json!(name)), container));
+    }
+    for name in
+        ["_since", "_SINCE", "_typeFilter", "_isParallel", "patient", "_maxCount", "_till", "_container"]
+    {
+        table.push((level("parameters", json!([{ "name": name, "value": "x" }])), parameters));
+    }
+    let exports = table.into_iter().map(|(request, told)| (export(&request), told));
+    exports.chain(refused_servers()).collect()
+}
+
+fn refused_servers() -> Vec<(Value, &'static str)> {
+    let auth = |auth: Value| json!({ "auth": auth });
+    let entra = |entra: Value| json!({ "auth": { "type": "Entra", "entra": entra } });
+    let blob = |endpoint: &str, auth: Value| {
+        json!({ "storage": { "type": "AzureBlob",
+        "azureBlob": { "endpoint": endpoint, "auth": auth } } })
+    };
+    let ids = |type_: &str| json!({ "type": type_, "tenantID": "t", "clientID": "c" });
+    let with = |mut base: Value, more: Value| {
+        merge(&mut base, more);
+        base
+    };
+    let url = "spec.url: use a URL of scheme, host and path only";
+    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)";
+    let table = vec![
+        (
+            json!({ "url": "http://clinic.example.org" }),
+            "spec.url: use https (allowInsecureHTTP: true permits http, for tests only)",
+        ),
+        (json!({ "url": "https://clinic.example.org?x=y" }), url),
+        (json!({ "url": "https://user@clinic.example.org" }), url),
+        (json!({ "url": "https://clinic.example.org/#x" }), url),
+        (
+            blob("http://127.0.0.1:10000/x", json!({ "type": "SASToken", "secretRef": key() })),
+            "spec.storage.azureBlob.endpoint: use https (allowInsecureHTTP: true permits http, for the storage emulator only)",
+        ),
+        (
+            json!({ "dialect": "BulkData" }),
+            "spec.storage: storage is required when dialect is BulkData: the operator lands the files there",
+        ),
+        (json!({ "bulkData": {} }), "spec.bulkData: bulkData is allowed only when dialect is BulkData"),
+        (
+            blob("https://x.blob.core.windows.net", json!({ "type": "SameAsServer" })),
+            "spec.storage.azureBlob.auth: auth type SameAsServer needs auth type Entra at the server",
+        ),
+        (
+            json!({ "storage": { "type": "AzureBlob" } }),
+            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob",
+        ),
+        (
+            blob("https://x.blob.core.windows.net", json!({ "type": "Entra" })),
+            "spec.storage.azureBlob.auth.entra: entra is required when type is Entra, and forbidden otherwise",
+        ),
+        (
+            blob("https://x.blob.core.windows.net", json!({ "type": "AccountKey" })),
+            "spec.storage.azureBlob.auth.secretRef: secretRef is required when type is SASToken or AccountKey, and forbidden otherwise",
+        ),
+        (json!({ "defaultContainer": "My_Data" }), container),
+        (json!({ "defaultContainer": "ab" }), container),
+        (
+            json!({ "headers": [{ "name": "AUTHORIZATION", "secretRef": key() }] }),
+            "spec.headers: this header is the operator's own; credentials belong in auth",
+        ),
+        (
+            json!({ "consumers": { "namespaces": { "from": "Selector" } } }),
+            "spec.consumers.namespaces.selector: selector is required when from is Selector, and forbidden otherwise",
+        ),
+        (
+            json!({ "consumers": { "namespaces": { "from": "Same", "selector": { "matchLabels": { "a": "b" } } } } }),
+            "spec.consumers.namespaces.selector: selector is required when from is Selector, and forbidden otherwise",
+        ),
+        (
+            auth(json!({ "type": "Entra" })),
+            "spec.auth.entra: entra is required when type is Entra, and forbidden otherwise",
+        ),
+        (
+            auth(json!({ "type": "None", "basic": { "secretRef": { "name": "s" } } })),
+            "spec.auth.basic: basic is required when type is Basic, and forbidden otherwise",
+        ),
+        (
+            auth(json!({ "type": "BearerToken" })),
+            "spec.auth.bearerToken: bearerToken is required when type is BearerToken, and forbidden otherwise",
+        ),
+        (
+            auth(json!({ "type": "SmartBackendServices" })),
+            "spec.auth.smartBackendServices: smartBackendServices is required when type is SmartBackendServices, and forbidden otherwise",
+        ),
+        (
+            auth(json!({ "type": "OAuthClientSecret" })),
+            "spec.auth.oauthClientSecret: oauthClientSecret is required when type is OAuthClientSecret, and forbidden otherwise",
+        ),
+        (
+            entra(json!({ "type": "WorkloadIdentity", "clientID": "c" })),
+            "spec.auth.entra.tenantID: tenantID is required",
+        ),
+        (
+            entra(json!({ "type": "WorkloadIdentity", "tenantID": "t" })),
+            "spec.auth.entra.clientID: clientID is required",
+        ),
+        (
+            entra(with(
+                ids("ManagedIdentity"),
+                json!({ "workloadIdentity": { "serviceAccountRef": { "name": "s" } } }),
+            )),
+            "spec.auth.entra.workloadIdentity: workloadIdentity is forbidden unless type is WorkloadIdentity",
+        ),
+        (
+            entra(ids("ClientSecret")),
+            "spec.auth.entra.clientSecretRef: clientSecretRef is required when type is ClientSecret, and forbidden otherwise",
+        ),
+        (
+            entra(ids("ClientCertificate")),
+            "spec.auth.entra.clientCertificateRef: clientCertificateRef is required when type is ClientCertificate, and forbidden otherwise",
+        ),
+    ];
+    table.into_iter().map(|(spec, told)| (server(spec), told)).collect()
+}
