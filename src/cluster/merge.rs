@@ -156,3 +156,89 @@ pub(super) fn prune<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use kube::core::DeserializeGuard;
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::FhirExport;
+
+    type Guarded = DeserializeGuard<FhirExport>;
+
+    fn export(namespace: &str, name: &str, level: &str) -> Guarded {
+        let object = json!({
+            "metadata": { "name": name, "namespace": namespace, "managedFields": [{ "manager": "x" }],
+                "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "yes" } },
+            "spec": { "serverRef": { "name": "clinic" }, "request": { "level": level } },
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn both() -> Merge<FhirExport> {
+        Merge::new(&[Some("a".into()), Some("b".into())])
+    }
+
+    fn names(merge: &Merge<FhirExport>) -> Vec<String> {
+        let mut names: Vec<String> = merge.store().state().iter().map(|e| e.name_any()).collect();
+        names.sort();
+        names
+    }
+
+    fn list(merge: &mut Merge<FhirExport>, scope: usize, objects: Vec<Guarded>) -> Vec<Change<FhirExport>> {
+        let events = std::iter::once(Event::Init)
+            .chain(objects.into_iter().map(Event::InitApply))
+            .chain(std::iter::once(Event::InitDone));
+        events.flat_map(|event| merge.take(scope, event)).collect()
+    }
+
+    #[test]
+    fn all_scopes_must_be_listed() {
+        let mut merge = both();
+        list(&mut merge, 0, vec![export("a", "one", "System")]);
+        assert!(!merge.primed());
+        // What happens in one scope while another is being listed is not lost.
+        merge.take(0, Event::Apply(export("a", "two", "System")));
+        list(&mut merge, 1, vec![export("b", "three", "System")]);
+        assert!(merge.primed());
+        assert_eq!(names(&merge), ["one", "three", "two"]);
+    }
+
+    #[test]
+    fn what_went_away_unseen_is_noticed_in_its_scope_only() {
+        let mut merge = both();
+        list(&mut merge, 0, vec![export("a", "one", "System"), export("a", "two", "System")]);
+        list(&mut merge, 1, vec![export("b", "three", "System")]);
+        let changes = list(&mut merge, 0, vec![export("a", "two", "System")]);
+        let gone: Vec<_> = changes.iter().filter_map(Change::gone).map(ResourceExt::name_any).collect();
+        assert_eq!(gone, ["one"]);
+        assert_eq!(names(&merge), ["three", "two"]);
+        assert!(merge.primed());
+    }
+
+    #[test]
+    fn what_becomes_unreadable_is_no_longer_known() {
+        let mut merge = both();
+        list(&mut merge, 0, vec![export("a", "one", "System"), export("a", "odd", "Everything")]);
+        assert_eq!(names(&merge), ["one"]);
+        let changes = merge.take(0, Event::Apply(export("a", "one", "Everything")));
+        assert!(matches!(changes.as_slice(), [Change { old: Some(_), new: None }]));
+        assert!(names(&merge).is_empty());
+        assert!(merge.take(0, Event::Apply(export("a", "one", "Everything"))).is_empty());
+        let changes = merge.take(0, Event::Apply(export("a", "one", "System")));
+        assert!(matches!(changes.as_slice(), [Change { old: None, new: Some(_) }]));
+        assert!(merge.take(0, Event::Delete(export("a", "odd", "Everything"))).is_empty());
+        assert!(merge.unreadable.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_reads_is_dropped() {
+        let mut merge = both();
+        merge.take(0, Event::Apply(export("a", "one", "System")));
+        let one = merge.store().state().pop().unwrap();
+        assert!(one.managed_fields().is_empty());
+        assert_eq!(one.annotations().keys().collect::<Vec<_>>(), ["kept"]);
+    }
+}

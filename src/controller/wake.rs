@@ -107,3 +107,126 @@ fn first_waiting(mut exports: Vec<Arc<FhirExport>>) -> Vec<Arc<FhirExport>> {
     exports.truncate(WOKEN);
     exports
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::HashMap;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Exports by name; all name the server `clinic` of namespace `ns`.
+    #[derive(Default)]
+    struct Known(HashMap<String, Arc<FhirExport>>);
+
+    impl Known {
+        fn with(mut self, name: &str, created: i64, status: Value) -> Self {
+            self.0.insert(name.into(), export(name, created, status));
+            self
+        }
+    }
+
+    impl Stores for Known {
+        fn server(&self, _: &str, _: &str) -> Option<Arc<FhirServer>> {
+            None
+        }
+        fn exports_of(&self, _: &str, _: &str) -> Vec<Arc<FhirExport>> {
+            self.0.values().cloned().collect()
+        }
+        fn export(&self, _: &str, name: &str) -> Option<Arc<FhirExport>> {
+            self.0.get(name).cloned()
+        }
+        fn exports(&self) -> Vec<Arc<FhirExport>> {
+            self.0.values().cloned().collect()
+        }
+    }
+
+    fn export(name: &str, created: i64, status: Value) -> Arc<FhirExport> {
+        let at = jiff::Timestamp::from_second(created).unwrap().to_string();
+        let object = json!({
+            "metadata": { "name": name, "namespace": "ns", "uid": name, "generation": 1, "creationTimestamp": at },
+            "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } },
+            "status": status,
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn server(generation: i64, ready: &str) -> Arc<FhirServer> {
+        let ready = json!([{ "type": "Ready", "status": ready, "reason": "X", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z" }]);
+        let object = json!({
+            "metadata": { "name": "clinic", "namespace": "ns", "uid": "clinic", "generation": generation },
+            "spec": { "url": "https://x.example.org", "dialect": "Azure", "auth": { "type": "None" } },
+            "status": { "conditions": ready },
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    fn done() -> Value {
+        json!({ "completionTime": "2026-01-01T00:00:00Z" })
+    }
+
+    fn running() -> Value {
+        json!({ "job": { "intentTime": "2026-01-01T00:00:00Z" } })
+    }
+
+    /// Names of the exports that are woken, in order, and how often a server is.
+    fn woken(change: impl FnOnce(&Wakes)) -> (Vec<String>, usize) {
+        let (wakes, mut woken) = Wakes::new();
+        change(&wakes);
+        drop(wakes);
+        let exports = std::iter::from_fn(|| woken.exports.try_recv().ok()).map(|r| r.name).collect();
+        (exports, std::iter::from_fn(|| woken.servers.try_recv().ok()).count())
+    }
+
+    #[test]
+    fn our_own_status_wakes_nobody() {
+        let change =
+            Change { old: Some(export("one", 1, json!({}))), new: Some(export("one", 1, running())) };
+        assert_eq!(woken(|w| w.export_changed(&Known::default(), &change)), (vec![], 0));
+    }
+
+    #[test]
+    fn a_new_export_wakes_itself_and_its_server() {
+        let change = Change { old: None, new: Some(export("one", 1, json!({}))) };
+        assert_eq!(woken(|w| w.export_changed(&Known::default(), &change)), (vec!["one".into()], 1));
+    }
+
+    #[test]
+    fn who_ends_or_goes_wakes_its_server_and_who_waits_in_order() {
+        let known = Known::default()
+            .with("third", 3, json!({ "state": "Queued" }))
+            .with("second", 2, json!({}))
+            .with("busy", 1, running())
+            .with("over", 1, done());
+        let waiting = vec!["second".to_string(), "third".to_string()];
+        let ended = Change { old: Some(export("one", 1, running())), new: Some(export("one", 1, done())) };
+        assert_eq!(woken(|w| w.export_changed(&known, &ended)), (waiting.clone(), 1));
+        let gone = Change { old: Some(export("one", 1, running())), new: None };
+        assert_eq!(woken(|w| w.export_changed(&known, &gone)), (waiting, 1));
+    }
+
+    #[test]
+    fn a_long_queue_is_not_woken_whole() {
+        let known =
+            (0..1000).fold(Known::default(), |known, n| known.with(&format!("e{n:04}"), n, json!({})));
+        let gone = Change { old: Some(export("one", 1, running())), new: None };
+        let (exports, _) = woken(|w| w.export_changed(&known, &gone));
+        assert_eq!(exports.len(), WOKEN);
+        assert_eq!(exports.first().map(String::as_str), Some("e0000"));
+    }
+
+    #[test]
+    fn a_server_wakes_its_exports_when_it_changes_but_not_at_each_probe() {
+        let known = Known::default().with("one", 1, running()).with("over", 1, done());
+        let change = |old, new| woken(|w| w.server_changed(&known, &Change { old, new }));
+        let one = vec!["one".to_string()];
+        assert_eq!(change(None, Some(server(1, "False"))), (one.clone(), 1));
+        assert_eq!(change(Some(server(1, "False")), Some(server(1, "False"))), (vec![], 0));
+        assert_eq!(change(Some(server(1, "False")), Some(server(1, "True"))), (one.clone(), 0));
+        assert_eq!(change(Some(server(1, "True")), Some(server(2, "True"))), (one.clone(), 1));
+        assert_eq!(change(Some(server(1, "True")), None), (one, 0));
+    }
+}

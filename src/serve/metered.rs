@@ -46,6 +46,8 @@ fn operation(request: &Request) -> Operation {
         Request { method: Method::Delete, .. } => Operation::Cancel,
         Request { prefer: Some(_), .. } => Operation::KickOff,
         Request { with_token: false, .. } => Operation::Metadata,
+        // The job that cannot exist: see core::server.
+        Request { url, .. } if url.ends_with("/_operations/export/0") => Operation::Access,
         _ => Operation::Poll,
     }
 }

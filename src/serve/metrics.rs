@@ -70,6 +70,8 @@ pub enum Operation {
     Cancel,
     /// The `CapabilityStatement`.
     Metadata,
+    /// Whether the identity may export.
+    Access,
 }
 
 impl Operation {
@@ -79,6 +81,7 @@ impl Operation {
             Self::Poll => "poll",
             Self::Cancel => "cancel",
             Self::Metadata => "metadata",
+            Self::Access => "access",
         }
     }
 }

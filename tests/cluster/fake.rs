@@ -1,0 +1,123 @@
+//! A FHIR server and a storage account in memory, for the shell's own tests.
+
+use std::sync::Arc;
+
+use fhir_export_operator::api::FhirServer;
+use fhir_export_operator::controller::world::{Container, Wire};
+use fhir_export_operator::core::ledger::{
+    Checked, JobFolder, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+};
+use fhir_export_operator::core::wire::{Answer, Failure, Method, Reply, Request};
+use jiff::Timestamp;
+use tokio::sync::{Semaphore, watch};
+
+/// A server whose kick-offs are answered when the test lets them.
+#[derive(Clone)]
+pub struct FakeServer(Arc<Inner>);
+
+struct Inner {
+    kick_offs: watch::Sender<usize>,
+    answers: Semaphore,
+}
+
+impl FakeServer {
+    pub fn new() -> Self {
+        Self(Arc::new(Inner { kick_offs: watch::Sender::new(0), answers: Semaphore::new(0) }))
+    }
+
+    /// How many kick-offs arrived.
+    pub fn kick_offs(&self) -> watch::Receiver<usize> {
+        self.0.kick_offs.subscribe()
+    }
+
+    /// Lets so many kick-offs be answered.
+    pub fn answer(&self, count: usize) {
+        self.0.answers.add_permits(count);
+    }
+}
+
+fn answer(status: u16, body: &str) -> Answer {
+    Answer {
+        status,
+        body: body.into(),
+        content_type: Some("application/fhir+json".into()),
+        ..Answer::default()
+    }
+}
+
+impl Wire for FakeServer {
+    async fn authorize(&self, _: &Arc<FhirServer>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn send(&self, _: &Arc<FhirServer>, request: &Request) -> Reply {
+        if request.url.ends_with("/metadata") {
+            let software = r#"{"name":"Microsoft FHIR Server"}"#;
+            let body = format!(
+                r#"{{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1","software":{software}}}"#
+            );
+            return Ok(answer(200, &body));
+        }
+        if request.url.ends_with("/_operations/export/0") {
+            let body =
+                r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"not-found"}]}"#;
+            return Ok(answer(404, body));
+        }
+        if request.method == Method::Delete || request.prefer.is_none() {
+            return Ok(answer(202, ""));
+        }
+        let mut number = 0;
+        self.0.kick_offs.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
+        self.0.answers.acquire().await.unwrap().forget();
+        let location = format!("https://clinic.example.org/_operations/export/{number}");
+        Ok(Answer { content_location: Some(location), ..answer(202, "") })
+    }
+}
+
+/// No storage account.
+pub struct NoStorage;
+
+fn none() -> StorageFailure {
+    StorageFailure { kind: StorageFailureKind::NotConfigured, message: "There is none.".into() }
+}
+
+impl Container for NoStorage {
+    async fn probe(&self, _: &Arc<FhirServer>, _: Option<&str>) -> Result<(), StorageFailure> {
+        Err(none())
+    }
+
+    async fn find_jobs(
+        &self,
+        _: &Arc<FhirServer>,
+        _: Option<&str>,
+        _: Timestamp,
+    ) -> Result<Vec<JobFolder>, StorageFailure> {
+        Err(none())
+    }
+
+    async fn count_files(
+        &self,
+        _: &Arc<FhirServer>,
+        _: &str,
+        _: Option<&str>,
+        _: Timestamp,
+    ) -> Result<Seen, StorageFailure> {
+        Err(none())
+    }
+
+    async fn verify(
+        &self,
+        _: &Arc<FhirServer>,
+        _: &VerifyPlan,
+        _: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Vec<Checked>, StorageFailure> {
+        Err(none())
+    }
+
+    async fn store(&self, _: &Arc<FhirServer>, _: &str, _: &str, _: &[u8]) -> Result<String, StorageFailure> {
+        Err(none())
+    }
+}

@@ -1,0 +1,9 @@
+//! The way to the API server, against a real one: writes, credentials, watches, the whole operator.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod credentials;
+mod fake;
+mod operate;
+mod place;
+mod watches;
+mod writes;

@@ -1,0 +1,116 @@
+//! One API server for all tests of this program, a namespace for each.
+
+use std::time::Duration;
+
+use fhir_export_operator::api::{FhirExport, FhirServer, crds};
+use fhir_export_operator::cluster::definitions;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::ApiResource;
+use kube::runtime::wait::{await_condition, conditions::is_crd_established};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use stage::{Kubernetes, KubernetesOptions};
+use tokio::sync::OnceCell;
+
+pub const SOON: Duration = Duration::from_secs(30);
+/// The namespace of an export that the schema once allowed and the program cannot read.
+pub const MALFORMED: &str = "malformed";
+
+static KUBERNETES: OnceCell<Kubernetes> = OnceCell::const_new();
+
+/// A client for a new namespace.
+pub async fn namespace(name: &str) -> Client {
+    let kubernetes = kubernetes().await;
+    let client = kubernetes.client().await.unwrap();
+    make_namespace(&client, name).await;
+    client
+}
+
+pub async fn kubernetes() -> &'static Kubernetes {
+    KUBERNETES.get_or_init(start).await
+}
+
+async fn start() -> Kubernetes {
+    let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();
+    let client = kubernetes.client().await.unwrap();
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let mut told = Vec::new();
+            definitions::wait(&client, |missing| told.push(missing.to_string())).await;
+            told
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    install(&client, |crd| {
+        let level = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/request/properties/level/enum";
+        if let Some(levels) = crd.pointer_mut(level).and_then(Value::as_array_mut) {
+            levels.push("Everything".into());
+        }
+    })
+    .await;
+    make_namespace(&client, MALFORMED).await;
+    let malformed = json!({
+        "apiVersion": "fhirexport.dev/v1alpha1",
+        "kind": "FhirExport",
+        "metadata": { "name": "odd", "namespace": MALFORMED },
+        "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "Everything" } },
+    });
+    let odd: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), MALFORMED, &ApiResource::erase::<FhirExport>(&()));
+    odd.create(&PostParams::default(), &serde_json::from_value(malformed).unwrap()).await.unwrap();
+    install(&client, |_| {}).await;
+
+    // Whoever waited for the definitions was told once what to do, and went on.
+    let told = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
+    assert!(
+        told.first().is_some_and(|t| t.contains("fhir-export-operator crds | kubectl apply")),
+        "{told:?}"
+    );
+    kubernetes
+}
+
+async fn install(client: &Client, change: impl Fn(&mut Value)) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in crds().unwrap() {
+        let name = crd.name_any();
+        let mut body = serde_json::to_value(crd).unwrap();
+        change(&mut body);
+        body["apiVersion"] = "apiextensions.k8s.io/v1".into();
+        body["kind"] = "CustomResourceDefinition".into();
+        api.patch(&name, &PatchParams::apply("test").force(), &Patch::Apply(&body)).await.unwrap();
+        let established = await_condition(api.clone(), &name, is_crd_established());
+        tokio::time::timeout(SOON, established).await.unwrap().unwrap();
+    }
+}
+
+async fn make_namespace(client: &Client, name: &str) {
+    let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
+    let body = json!({ "metadata": { "name": name, "labels": { "team": name } } });
+    api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
+}
+
+/// Makes an export that names the server `clinic`.
+pub async fn make_export(client: &Client, namespace: &str, name: &str) -> FhirExport {
+    let body = json!({
+        "metadata": { "name": name },
+        "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } },
+    });
+    let body: FhirExport = serde_json::from_value(body).unwrap();
+    exports(client, namespace).create(&PostParams::default(), &body).await.unwrap()
+}
+
+/// Makes the server `clinic`.
+pub async fn make_server(client: &Client, namespace: &str) -> FhirServer {
+    let body = json!({
+        "metadata": { "name": "clinic" },
+        "spec": { "url": "https://clinic.example.org", "dialect": "Azure", "auth": { "type": "None" } },
+    });
+    let body: FhirServer = serde_json::from_value(body).unwrap();
+    Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &body).await.unwrap()
+}
+
+pub fn exports(client: &Client, namespace: &str) -> Api<FhirExport> {
+    Api::namespaced(client.clone(), namespace)
+}

@@ -1,0 +1,102 @@
+//! The watches and what they know.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use fhir_export_operator::cluster::KubeStores;
+use fhir_export_operator::cluster::watch::{Change, Primed, Watches};
+use fhir_export_operator::controller::world::Stores;
+use kube::api::DeleteParams;
+use kube::{Client, ResourceExt};
+use stage::wait_until;
+use tokio::task::JoinSet;
+
+use crate::place::{MALFORMED, SOON, exports, kubernetes, make_export, make_server, namespace};
+
+struct Watching {
+    stores: KubeStores,
+    exports: Primed,
+    servers: Primed,
+    changed: Arc<Mutex<Vec<String>>>,
+    _tasks: JoinSet<()>,
+}
+
+fn watch(client: &Client, namespaces: &[&str]) -> Watching {
+    let namespaces: BTreeSet<String> = namespaces.iter().map(|n| (*n).to_string()).collect();
+    let watches = Watches::new(client.clone(), &namespaces);
+    let stores = watches.stores();
+    let changed = Arc::new(Mutex::new(Vec::new()));
+    let note = changed.clone();
+    let (exports, exports_primed, servers, servers_primed) = watches.start(
+        move |change: Change<_>| {
+            let object = change.new.as_ref().or(change.old.as_ref()).unwrap();
+            note.lock().unwrap().push(object.name_any());
+        },
+        |_| {},
+    );
+    let mut tasks = JoinSet::new();
+    tasks.spawn(exports);
+    tasks.spawn(servers);
+    Watching { stores, exports: exports_primed, servers: servers_primed, changed, _tasks: tasks }
+}
+
+impl Watching {
+    async fn primed(&mut self) {
+        tokio::time::timeout(SOON, self.exports.wait_for(|p| *p)).await.unwrap().unwrap();
+        tokio::time::timeout(SOON, self.servers.wait_for(|p| *p)).await.unwrap().unwrap();
+    }
+
+    fn of_clinic(&self, namespace: &str) -> BTreeSet<String> {
+        self.stores.exports_of(namespace, "clinic").iter().map(|e| e.name_any()).collect()
+    }
+}
+
+fn names(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|n| (*n).to_string()).collect()
+}
+
+#[tokio::test]
+async fn the_chosen_namespaces_are_watched_as_one() {
+    let client = namespace("watch-a").await;
+    namespace("watch-b").await;
+    namespace("watch-c").await;
+    make_server(&client, "watch-a").await;
+    make_export(&client, "watch-a", "before").await;
+    make_export(&client, "watch-c", "elsewhere").await;
+    let mut watching = watch(&client, &["watch-a", "watch-b"]);
+    watching.primed().await;
+    assert!(watching.stores.server("watch-a", "clinic").is_some());
+    assert_eq!(watching.of_clinic("watch-a"), names(&["before"]));
+    let before = watching.stores.export("watch-a", "before").unwrap();
+    assert!(before.managed_fields().is_empty(), "they would be half of the memory");
+
+    make_export(&client, "watch-a", "after").await;
+    make_export(&client, "watch-b", "other").await;
+    wait_until("both new exports", SOON, || async {
+        watching.of_clinic("watch-a") == names(&["after", "before"])
+            && watching.of_clinic("watch-b") == names(&["other"])
+    })
+    .await
+    .unwrap();
+    exports(&client, "watch-a").delete("before", &DeleteParams::default()).await.unwrap();
+    wait_until("the deletion", SOON, || async { watching.of_clinic("watch-a") == names(&["after"]) })
+        .await
+        .unwrap();
+    assert!(watching.stores.export("watch-a", "before").is_none());
+    assert!(watching.stores.export("watch-c", "elsewhere").is_none());
+    assert_eq!(watching.stores.exports().len(), 2);
+    assert!(!watching.changed.lock().unwrap().contains(&"elsewhere".to_string()));
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_hides_no_other() {
+    let client = kubernetes().await.client().await.unwrap();
+    let mut watching = watch(&client, &[MALFORMED]);
+    watching.primed().await;
+    assert!(watching.stores.exports().is_empty());
+    make_export(&client, MALFORMED, "even").await;
+    wait_until("the other one", SOON, || async { watching.of_clinic(MALFORMED) == names(&["even"]) })
+        .await
+        .unwrap();
+    assert_eq!(*watching.changed.lock().unwrap(), ["even"]);
+}
