@@ -23,6 +23,8 @@ pub enum LogFormat {
 }
 
 /// The flags of `run`. Each can be given as an environment variable, too.
+// The words are read in --help, as they are.
+#[allow(clippy::doc_markdown)]
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Namespaces to watch, separated by commas; default: all

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::Config;
 use kube::config::InferConfigError;
 
-/// Of the kubeconfig, if there is one, else of the pod's ServiceAccount.
+/// Of the kubeconfig, if there is one, else of the pod's `ServiceAccount`.
 ///
 /// kube's own retries are off: they can go on for minutes, and each call here has its own, within a time-out.
 pub async fn client_settings() -> Result<Config, InferConfigError> {

@@ -17,9 +17,9 @@ use super::call::{CallError, call};
 use crate::api::{CREDENTIAL_LABEL, KeyRef, Reason};
 use crate::credentials::{CredentialProblem, CredentialSource};
 
-/// Which Entra identity a ServiceAccount is federated with.
+/// Which Entra identity a `ServiceAccount` is federated with.
 const CLIENT_ID: &str = "azure.workload.identity/client-id";
-/// How long a token of a ServiceAccount is good for: it buys an access token at once.
+/// How long a token of a `ServiceAccount` is good for: it buys an access token at once.
 const TOKEN_SECONDS: i64 = 3600;
 
 /// Reads credentials from the API server. Remembers nothing.
@@ -60,7 +60,7 @@ impl KubeCredentials {
         call(|| api.get(name)).await.map_err(|error| problem(error, K::MISSING, "read", &what, namespace))
     }
 
-    /// Only objects that are marked as credentials may be used as such: whoever may write a FhirServer must not
+    /// Only objects that are marked as credentials may be used as such: whoever may write a `FhirServer` must not
     /// be able to have any Secret sent anywhere.
     async fn labelled<K: Source>(&self, namespace: &str, name: &str) -> Result<K, CredentialProblem> {
         let object: K = self.read(namespace, name).await?;

@@ -20,6 +20,6 @@ impl Leadership {
 
     /// Returns when this replica must stop at once: never, as long as nothing can take the place.
     pub async fn lost(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -27,12 +27,14 @@ use crate::serve::metrics::{Kind, Metrics};
 /// How long the labels of a namespace are remembered: many exports of one namespace ask for them at once.
 const LABELS_KEPT: Duration = Duration::from_secs(5);
 
+type Labels = BTreeMap<String, String>;
+
 /// Writes to the API server.
 pub struct KubeCluster {
     client: Client,
     events: Events,
     metrics: Arc<Metrics>,
-    labels: Mutex<HashMap<String, (Instant, BTreeMap<String, String>)>>,
+    labels: Mutex<HashMap<String, (Instant, Labels)>>,
 }
 
 impl KubeCluster {
@@ -95,7 +97,7 @@ impl KubeCluster {
             .map_err(|e| e.failure(&format!("change the finalizers of {}", told(read))))
     }
 
-    fn remembered(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+    fn remembered(&self, namespace: &str) -> Option<Labels> {
         let mut all = self.labels.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, (at, _)| at.elapsed() < LABELS_KEPT);
         all.get(namespace).map(|(_, labels)| labels.clone())
@@ -149,7 +151,7 @@ impl Cluster for KubeCluster {
         self.events.publish(about, note).await;
     }
 
-    async fn namespace_labels(&self, namespace: &str) -> Result<BTreeMap<String, String>, ClusterFailure> {
+    async fn namespace_labels(&self, namespace: &str) -> Result<Labels, ClusterFailure> {
         if let Some(labels) = self.remembered(namespace) {
             return Ok(labels);
         }

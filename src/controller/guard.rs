@@ -20,7 +20,7 @@ use crate::serve::metrics::{Kind, Outcome};
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Somebody must repair the operator; until then the log stays readable.
-const AFTER_PANIC: Duration = Duration::from_secs(60);
+const AFTER_PANIC: Duration = Duration::from_mins(1);
 
 /// Guards the reconciles of one kind.
 pub struct Guard {
@@ -112,7 +112,7 @@ fn told(panic: &(dyn Any + Send)) -> &str {
 }
 
 #[cfg(test)]
-#[allow(clippy::panic)]
+#[allow(clippy::panic, clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -154,11 +154,11 @@ mod tests {
         let (guard, _) = guard();
         let failure = || Err(ClusterFailure::Other("it is down".into()));
         guard.run(one(), std::future::ready(failure())).await;
-        assert_eq!(guard.complaints.lock().map(|c| c.len()).unwrap_or(0), 1);
+        assert_eq!(guard.complaints.lock().unwrap().len(), 1);
         guard.run(one(), std::future::ready(Ok(Requeue::AwaitChange))).await;
-        assert_eq!(guard.complaints.lock().map(|c| c.len()).unwrap_or(9), 0);
+        assert_eq!(guard.complaints.lock().unwrap().len(), 0);
         guard.run(one(), std::future::ready(failure())).await;
         guard.forget(&one());
-        assert_eq!(guard.complaints.lock().map(|c| c.len()).unwrap_or(9), 0);
+        assert_eq!(guard.complaints.lock().unwrap().len(), 0);
     }
 }

@@ -36,7 +36,7 @@ use crate::serve::metrics::Kind;
 use crate::serve::{Health, Metrics, listen};
 
 /// How often it is looked for what was forgotten to be forgotten.
-const SWEEP: Duration = Duration::from_secs(600);
+const SWEEP: Duration = Duration::from_mins(10);
 
 /// Completes when the operator is to stop.
 type Stopping = Shared<BoxFuture<'static, ()>>;

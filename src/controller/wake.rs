@@ -109,7 +109,7 @@ fn first_waiting(mut exports: Vec<Arc<FhirExport>>) -> Vec<Arc<FhirExport>> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 mod tests {
     use std::collections::HashMap;
 

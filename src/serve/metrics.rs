@@ -161,7 +161,7 @@ impl Metrics {
         })
     }
 
-    /// In the OpenMetrics text format.
+    /// In the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

@@ -91,6 +91,7 @@ pub fn refused() -> Vec<(Value, &'static str)> {
     exports.chain(refused_servers()).collect()
 }
 
+#[allow(clippy::too_many_lines)] // a table
 fn refused_servers() -> Vec<(Value, &'static str)> {
     let auth = |auth: Value| json!({ "auth": auth });
     let entra = |entra: Value| json!({ "auth": { "type": "Entra", "entra": entra } });

@@ -1,4 +1,4 @@
-//! Secrets, ServiceAccounts and ConfigMaps.
+//! Secrets, service accounts, config maps.
 
 use base64::Engine;
 use fhir_export_operator::api::{KeyRef, Reason};
