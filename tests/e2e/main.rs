@@ -1,0 +1,14 @@
+//! The operator as a process, on a real Kubernetes API server, with Azurite and the Azure-dialect test server.
+//! All tests share one control plane and one Azurite; each has a namespace, a FHIR server and an operator of
+//! its own.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc
+)]
+
+mod exports;
+mod site;
