@@ -135,7 +135,7 @@ impl Site {
         for flag in &self.flags {
             options = options.arg(flag);
         }
-        self.operator = Some(Process::start(&options).await.unwrap());
+        self.operator = Some(Process::start(&options).unwrap());
     }
 
     /// Kills the operator at once.
