@@ -10,5 +10,11 @@
     clippy::missing_panics_doc
 )]
 
+mod cancels;
 mod exports;
+mod job_failures;
+mod kick_offs;
+mod lifetimes;
+mod repairs;
+mod restarts;
 mod site;

@@ -13,7 +13,9 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use stage::{Azurite, AzuriteOptions, Folder, Kubernetes, KubernetesOptions, Process, ProcessOptions, wait_for};
+use stage::{
+    Azurite, AzuriteOptions, Folder, Kubernetes, KubernetesOptions, Process, ProcessOptions, wait_for,
+};
 use tokio::sync::OnceCell;
 
 /// Long enough for a loaded machine; tests wait for conditions, not for this.
@@ -75,7 +77,8 @@ impl Site {
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
         let endpoint = shared.azurite.endpoint().unwrap().to_string();
-        let storage = Storage::new(endpoint.trim_end_matches('/'), shared.azurite.account(), shared.azurite.key());
+        let storage =
+            Storage::new(endpoint.trim_end_matches('/'), shared.azurite.account(), shared.azurite.key());
         let fhir = Server::start(Options { storage: Some(storage), ..options }).await.unwrap();
         let site = Self {
             namespace,
@@ -100,7 +103,8 @@ impl Site {
     pub async fn secret(&self, name: &str, data: Value, labelled: bool) {
         let labels = if labelled { json!({"fhirexport.dev/credential": "true"}) } else { json!({}) };
         let secret: Secret =
-            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": data})).unwrap();
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": data}))
+                .unwrap();
         let api: Api<Secret> = self.api();
         let _ = api.delete(name, &DeleteParams::default()).await;
         api.create(&PostParams::default(), &secret).await.unwrap();
@@ -259,7 +263,11 @@ impl Site {
     /// A result, or a panic with the end of the operator's log.
     pub fn told<T, E: Debug + std::fmt::Display>(&self, result: Result<T, E>) -> T {
         result.unwrap_or_else(|error| {
-            let log = self.operator.as_ref().and_then(|o| std::fs::read_to_string(o.log()).ok()).unwrap_or_default();
+            let log = self
+                .operator
+                .as_ref()
+                .and_then(|o| std::fs::read_to_string(o.log()).ok())
+                .unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             let end = lines[lines.len().saturating_sub(40)..].join("\n");
             panic!("{error}\n--- the operator's log:\n{end}")
