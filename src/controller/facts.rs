@@ -59,30 +59,33 @@ fn has_place<W: World>(world: &W, server: &Arc<FhirServer>, export: &FhirExport)
     let uid = export.uid().unwrap_or_default();
     export.status.as_ref().is_some_and(holds_place)
         || world.runs().holds_place(&uid)
-        || inside(world, server).contains(&uid)
+        || inside(world, server, &uid).contains(&uid)
 }
 
-/// The uids of all exports of a server that hold a place or would get one now.
-fn inside<W: World>(world: &W, server: &FhirServer) -> BTreeSet<String> {
+/// The uids of all exports of a server that hold a place or would get one now. `asking` is one that asks, though
+/// its status may still say that it was refused.
+fn inside<W: World>(world: &W, server: &FhirServer, asking: &str) -> BTreeSet<String> {
     let view = ServerView::new(server);
     let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
     let candidates: Vec<Candidate> =
-        exports.iter().map(|e| world.runs().newest(e)).filter_map(|e| candidate(world, &e)).collect();
+        exports.iter().map(|e| world.runs().newest(e)).filter_map(|e| candidate(world, &e, asking)).collect();
     admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates)
 }
 
-fn candidate<W: World>(world: &W, export: &FhirExport) -> Option<Candidate> {
+fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<Candidate> {
     let uid = export.uid()?;
-    let status = export.status.clone().unwrap_or_default();
-    let holds = holds_place(&status) || (world.runs().holds_place(&uid) && !is_terminal(&status));
-    let refused = condition::find(&status.conditions, ConditionType::Accepted)
+    let status = export.status.as_ref();
+    let ended = status.is_some_and(is_terminal);
+    let holds = status.is_some_and(holds_place) || (world.runs().holds_place(&uid) && !ended);
+    let refused = status
+        .and_then(|s| condition::find(&s.conditions, ConditionType::Accepted))
         .is_some_and(|c| c.status == ConditionStatus::False);
     let spec = &export.spec;
-    let wants = !is_terminal(&status)
+    let wants = !ended
         && export.metadata.deletion_timestamp.is_none()
         && spec.suspend != Some(true)
         && spec.cancel != Some(true)
-        && !refused;
+        && (!refused || uid == asking);
     (holds || wants).then(|| Candidate {
         uid,
         created: export.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
@@ -93,7 +96,7 @@ fn candidate<W: World>(world: &W, export: &FhirExport) -> Option<Candidate> {
 
 /// A place became free: whoever gets it now is woken.
 pub(super) fn wake_next<W: World>(world: &W, server: &FhirServer) {
-    let inside = inside(world, server);
+    let inside = inside(world, server, "");
     for export in world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any()) {
         let uid = export.uid().unwrap_or_default();
         if inside.contains(&uid) && !world.runs().holds_place(&uid) {

@@ -1,6 +1,7 @@
 //! Exports that run well: all levels, all parameters, and what they cost.
 
-use azure_fhir::Script;
+use azure_fhir::{Options, Script};
+use kube::ResourceExt;
 use serde_json::json;
 
 use crate::site::{Site, condition, shared};
@@ -25,7 +26,7 @@ async fn system_patient_and_group_end_complete() {
         assert_eq!(output.bytes, Some(i64::try_from(bytes).unwrap()), "{name}");
         assert_eq!(output.files, Some(i64::try_from(job.files.len()).unwrap()), "{name}");
         assert!(output.manifest.is_some(), "{name}");
-        assert!(object.metadata.finalizers.is_none(), "{name}");
+        site.until(name, "let go", |o| o.finalizers().is_empty()).await;
     }
     assert_eq!(site.kick_offs(), 3);
     let table = shared().await.kubernetes.kubectl(["get", "fexp", "-n", &site.namespace]).await.unwrap();
@@ -36,11 +37,14 @@ async fn system_patient_and_group_end_complete() {
 
 #[tokio::test]
 async fn a_run_that_goes_well_costs_few_writes_and_events() {
-    let site = Site::start("cost").await;
+    let mut site = Site::without_server("cost", Options::default()).await;
+    site.apply_server(json!({})).await;
+    site.flags = vec!["--progress-interval-seconds=300".into()];
+    site.start_operator().await;
     site.fhir.script(Script::polls(8));
     site.export("cheap", json!({"level": "System", "container": "cost"}), json!({})).await;
     site.complete("cheap").await;
-    site.until("cheap", "let go", |o| o.metadata.finalizers.is_none()).await;
+    site.until("cheap", "let go", |o| o.finalizers().is_empty()).await;
     let events = site.events("cheap").await;
     assert!(events.len() <= 3, "{events:?}");
     let reasons: Vec<&str> = events.iter().map(|e| e.0.as_str()).collect();

@@ -62,7 +62,7 @@ async fn a_rejected_request_fails_with_the_servers_words() {
     let message = condition(&object, "Failed").unwrap().2;
     assert!(message.contains("_elements2"), "{message}");
     assert_eq!(site.kick_offs(), 1);
-    site.until("rejected", "let go", |o| o.metadata.finalizers.is_none()).await;
+    site.until("rejected", "let go", |o| kube::ResourceExt::finalizers(o).is_empty()).await;
 }
 
 #[tokio::test]

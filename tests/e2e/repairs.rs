@@ -82,7 +82,7 @@ async fn another_namespace_must_be_admitted() {
     let mut site = Site::without_server("consumer", Options::default()).await;
     let platform = Site::without_server("platform", Options::default()).await;
     platform.apply_server(json!({"url": site.fhir.url()})).await;
-    site.flags = vec!["--watch-namespaces".into(), format!("{},{}", site.namespace, platform.namespace)];
+    site.flags = vec![format!("--watch-namespaces={},{}", site.namespace, platform.namespace)];
     site.start_operator().await;
     let reference = json!({"serverRef": {"name": "clinic", "namespace": platform.namespace}});
     site.export("guest", json!({"level": "System", "container": "consumer"}), reference).await;

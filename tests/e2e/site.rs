@@ -118,9 +118,9 @@ impl Site {
             .arg("run")
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_BACKTRACE", "1");
+        let watched = format!("--watch-namespaces={}", self.namespace);
         for flag in [
-            "--watch-namespaces",
-            &self.namespace,
+            watched.as_str(),
             "--metrics-addr=127.0.0.1:0",
             "--health-addr=127.0.0.1:0",
             "--poll-floor-seconds=0.1",
@@ -134,7 +134,10 @@ impl Site {
             "--log-format=text",
             "--log-filter=info,fhir_export_operator=debug",
         ] {
-            options = options.arg(flag);
+            let name = flag.split('=').next().unwrap();
+            if !self.flags.iter().any(|own| own.split('=').next() == Some(name)) {
+                options = options.arg(flag);
+            }
         }
         for flag in &self.flags {
             options = options.arg(flag);

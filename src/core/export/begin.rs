@@ -53,7 +53,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     }
     if !turn.facts.place {
         queue(&mut turn, &server);
-        return turn.wait_until(&[window, deadline]);
+        // Whoever leaves a place wakes the next; this is for what nobody thought of.
+        let look = turn.later(turn.tuning.poll_ceiling);
+        return turn.wait_until(&[window, deadline, Some(look)]);
     }
     start(turn, &server, request)
 }

@@ -56,6 +56,10 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     record(&mut turn, &manifest, &files);
     if turn.memory.verified.is_none() && endpoint.is_some() && !files.is_empty() {
         turn.state("Verifying");
+        if turn.verifying {
+            let look = turn.later(VERIFY_LOOK);
+            return turn.wait_until(&[Some(look)]);
+        }
         if let Some(due) = turn.memory.verify_at.filter(|due| *due > turn.now) {
             return turn.wait_until(&[Some(due)]);
         }
@@ -98,7 +102,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
 /// How the check of the files stands.
 pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
     match state {
-        Verification::Running { .. } => turn.memory.verify_at = Some(turn.later(VERIFY_LOOK)),
+        Verification::Running { .. } => turn.verifying = true,
         Verification::Done(checked) => turn.memory.verified = Some(Ok(Arc::new(checked))),
         Verification::Failed(failure) => {
             turn.memory.verify_failures += 1;

@@ -67,7 +67,7 @@ pub struct Memory {
     pub verified: Option<Result<Arc<Vec<Checked>>, String>>,
     /// Tries of the check that failed in a way that may pass.
     pub verify_failures: u32,
-    /// When to look at the check again.
+    /// When to try the check again after a failure.
     pub verify_at: Option<Timestamp>,
     /// What came of storing the manifest.
     pub stored: Option<Result<String, String>>,

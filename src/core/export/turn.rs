@@ -32,6 +32,8 @@ pub(super) struct Turn<'a> {
     pub(super) jitter: f64,
     pub(super) facts: &'a Facts,
     pub(super) tuning: &'a Tuning,
+    /// The check of the files was just looked at, and goes on.
+    pub(super) verifying: bool,
     export: &'a FhirExport,
     notes: Vec<Note>,
 }
@@ -49,6 +51,7 @@ impl<'a> Turn<'a> {
             jitter: inputs.jitter,
             facts: inputs.facts,
             tuning: inputs.tuning,
+            verifying: false,
             export: inputs.export,
             notes: Vec::new(),
         }
