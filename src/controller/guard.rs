@@ -1,15 +1,15 @@
 //! What surrounds a reconcile: its failures are logged once and tried again, a panic included.
 
 use std::any::Any;
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use kube::runtime::controller::Action;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error};
 
+use super::complaints::Complaints;
 use super::world::ClusterFailure;
 use crate::cluster::stores::Key;
 use crate::core::effect::Requeue;
@@ -26,14 +26,13 @@ const AFTER_PANIC: Duration = Duration::from_mins(1);
 pub struct Guard {
     kind: Kind,
     metrics: Arc<Metrics>,
-    /// What was complained about, of the objects whose last reconcile failed.
-    complaints: Mutex<HashMap<Key, String>>,
+    complaints: Complaints,
 }
 
 impl Guard {
     /// For this kind.
     pub fn new(kind: Kind, metrics: Arc<Metrics>) -> Self {
-        Self { kind, metrics, complaints: Mutex::default() }
+        Self { kind, metrics, complaints: Complaints::new(kind) }
     }
 
     /// Carries out a reconcile and says when the next is due.
@@ -45,7 +44,7 @@ impl Guard {
         let started = Instant::now();
         let (outcome, action) = match AssertUnwindSafe(reconcile).catch_unwind().await {
             Ok(Ok(requeue)) => {
-                self.well(&object);
+                self.complaints.went_well(&object);
                 (Outcome::Done, due(requeue))
             }
             Ok(Err(failure @ (ClusterFailure::Conflict | ClusterFailure::NotFound))) => {
@@ -54,7 +53,7 @@ impl Guard {
                 (Outcome::Conflict, soon(if conflict { AFTER_CONFLICT } else { AFTER_FAILURE }))
             }
             Ok(Err(ClusterFailure::Other(text))) => {
-                self.complain(object, &text);
+                self.complaints.failed(object, &text);
                 (Outcome::Failed, soon(AFTER_FAILURE))
             }
             Err(panic) => {
@@ -72,24 +71,9 @@ impl Guard {
         action
     }
 
-    fn complain(&self, object: Key, text: &str) {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if complaints.get(&object).map(String::as_str) != Some(text) {
-            warn!(kind = self.kind.as_str(), namespace = object.0, name = object.1, "{text}");
-            complaints.insert(object, text.to_string());
-        }
-    }
-
-    fn well(&self, object: &Key) {
-        let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        if complaints.remove(object).is_some() {
-            info!(kind = self.kind.as_str(), namespace = object.0, name = object.1, "it works again");
-        }
-    }
-
     /// An object is gone: so is what was complained about.
     pub fn forget(&self, object: &Key) {
-        self.complaints.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+        self.complaints.gone(object);
     }
 }
 
@@ -112,7 +96,7 @@ fn told(panic: &(dyn Any + Send)) -> &str {
 }
 
 #[cfg(test)]
-#[allow(clippy::panic, clippy::unwrap_used)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 
@@ -147,18 +131,5 @@ mod tests {
         assert_eq!(zero, Action::requeue(Duration::from_millis(1)));
         let rest = guard.run(one(), std::future::ready(Ok(Requeue::AwaitChange))).await;
         assert_eq!(rest, Action::await_change());
-    }
-
-    #[tokio::test]
-    async fn a_complaint_is_kept_until_it_works() {
-        let (guard, _) = guard();
-        let failure = || Err(ClusterFailure::Other("it is down".into()));
-        guard.run(one(), std::future::ready(failure())).await;
-        assert_eq!(guard.complaints.lock().unwrap().len(), 1);
-        guard.run(one(), std::future::ready(Ok(Requeue::AwaitChange))).await;
-        assert_eq!(guard.complaints.lock().unwrap().len(), 0);
-        guard.run(one(), std::future::ready(failure())).await;
-        guard.forget(&one());
-        assert_eq!(guard.complaints.lock().unwrap().len(), 0);
     }
 }

@@ -1,5 +1,6 @@
 //! The reconciles: resolve, step, perform, step, publish.
 
+mod complaints;
 pub mod export;
 mod facts;
 pub mod guard;

@@ -1,6 +1,7 @@
 //! The outermost shell: the program's beginning and its end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,7 +24,10 @@ pub fn run_blocking(config: Config) -> Result<(), Stop> {
         .enable_all()
         .build()
         .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
-    runtime.block_on(run(config))
+    let done = runtime.block_on(run(config));
+    // A name that is still being looked up must not hold the end.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    done
 }
 
 /// Likewise, in a runtime that is there.
