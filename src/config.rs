@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use crate::core::tuning::Tuning;
+use crate::storage::StorageHosts;
 use parse::{authority, directives, namespace, seconds, words};
 
 /// How log lines look.
@@ -87,6 +88,9 @@ pub struct RunArgs {
     /// Audiences that a FhirServer may ask tokens for besides its own url, separated by commas
     #[arg(long, env = "FHIR_EXPORT_ENTRA_AUDIENCES", value_name = "AUDIENCES", default_value = "", value_parser = plain)]
     entra_audiences: Words,
+    /// Blob endpoints that may get a token of Entra besides Azure's own, as host or host:port, separated by commas
+    #[arg(long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "", value_parser = StorageHosts::parse)]
+    storage_hosts: StorageHosts,
     /// Namespaces whose FhirServers may use the operator's own identity, separated by commas; default: none
     #[arg(long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
     own_identity_namespaces: Words,
@@ -128,6 +132,8 @@ pub struct Config {
     pub entra_authority_host: Option<Url>,
     /// Audiences that a `FhirServer` may name.
     pub entra_audiences: BTreeSet<String>,
+    /// Blob endpoints that may get a token of Entra besides Azure's own.
+    pub storage_hosts: StorageHosts,
     /// Namespaces that the operator's own identity serves.
     pub own_identity_namespaces: BTreeSet<String>,
 }
@@ -165,6 +171,7 @@ impl RunArgs {
             extra_ca: self.extra_ca,
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
+            storage_hosts: self.storage_hosts,
             own_identity_namespaces: self.own_identity_namespaces,
         })
     }
@@ -213,7 +220,8 @@ mod tests {
     fn values_are_read() {
         let config = config(
             "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect \
-             --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y",
+             --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
+             --storage-hosts blobs.example.org,127.0.0.1:10000",
         )
         .unwrap();
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
@@ -221,6 +229,10 @@ mod tests {
         assert_eq!(config.tuning.cancel_tries, 3);
         assert!(config.leader_elect);
         assert_eq!(config.entra_audiences.len(), 2);
+        assert_eq!(
+            config.storage_hosts,
+            StorageHosts::parse("127.0.0.1:10000,blobs.example.org:443").unwrap()
+        );
     }
 
     #[test]
@@ -235,6 +247,7 @@ mod tests {
             ("--poll-floor-seconds 10 --poll-ceiling-seconds 5", "--poll-ceiling-seconds"),
             ("--retry-base-seconds 10 --retry-max-seconds 5", "--retry-max-seconds"),
             ("--entra-authority-host http://login.example.org", "https"),
+            ("--storage-hosts https://blobs.example.org", "host:port"),
             ("--concurrency 0", "0 is not in 1.."),
             ("--log-filter info,=,", "log filter"),
         ] {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser};
 use fhir_export_operator::api;
 use fhir_export_operator::config::RunArgs;
+use fhir_export_operator::storage::StorageHosts;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use stage::{Output, Tool};
@@ -204,7 +205,7 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
         "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
-        "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
+        "storageHosts": ["blobs.example.org", "[::1]:10000"], "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
     let args = arguments(&rendered(OPERATOR, values).await);
     assert_eq!(args[0], "run");
     let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
@@ -212,6 +213,7 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
     assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
     assert_eq!(config.watch_namespaces.len(), 2);
     assert_eq!(config.entra_audiences.len(), 2);
+    assert_eq!(config.storage_hosts, StorageHosts::parse("[::1]:10000,blobs.example.org").unwrap());
 
     let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
     let program = Line::command();
@@ -231,6 +233,7 @@ async fn unknown_values_are_refused() {
         (OPERATOR, json!({ "image": { "tga": "1" } }), "tga"),
         (OPERATOR, json!({ "tuning": { "pollFloor": 1 } }), "pollFloor"),
         (OPERATOR, json!({ "watchNamespaces": ["My_Namespace"] }), "My_Namespace"),
+        (OPERATOR, json!({ "storageHosts": ["https://blobs.example.org"] }), "https://blobs.example.org"),
         (OPERATOR, json!({ "terminationGracePeriodSeconds": 5 }), "terminationGracePeriodSeconds"),
         (OPERATOR, json!({ "fhir-export-operator-crds": { "keep": false } }), "keep"),
         (CRDS, json!({ "keep": false }), "keep"),

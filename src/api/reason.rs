@@ -54,6 +54,7 @@ reasons! {
     ServiceAccountMismatch: "The ServiceAccount's annotation azure.workload.identity/client-id is not clientID." => "Make both the same.",
     OwnIdentityNotAllowed: "The operator's own identity does not serve this namespace." => "Use a ServiceAccount of the namespace, or ask the operator's owner for the flag --own-identity-namespaces.",
     AudienceNotAllowed: "The audience is not on the operator's list." => "Remove audience, or ask the operator's owner for the flag --entra-audiences.",
+    StorageHostNotAllowed: "The blob endpoint is not a host that a token of Entra may go to." => "Correct storage.azureBlob.endpoint, or ask the operator's owner for the flag --storage-hosts.",
     ConnectionNotAllowed: "The operator may not read what the connection needs." => "Let the chart give the operator a Role in the namespace of the FhirServer.",
     StartWindowMissed: "The run could not start before kickOffBefore." => "Create a new FhirExport if the data is still wanted.",
     UnsupportedByServer: "The server cannot do what the request asks." => "Remove what the message names.",

@@ -75,7 +75,7 @@ fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), St
     let blobs = storage::http_client(&extra_ca).map_err(unusable)?;
     let credentials = Arc::new(KubeCredentials::new(client.clone()));
     let identities = Arc::new(Identities::new(credentials, settings, tokens));
-    let container = BlobStorage::new(identities.clone(), blobs);
+    let container = BlobStorage::new(identities.clone(), blobs, config.storage_hosts.clone());
     Ok((FhirWire::new(identities, WireSettings { extra_ca }), container))
 }
 

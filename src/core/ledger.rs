@@ -18,6 +18,8 @@ pub enum StorageFailureKind {
     NotConfigured,
     /// A Secret or ServiceAccount for the storage is missing or wrong.
     Missing,
+    /// The operator sends no token to that host.
+    HostNotAllowed,
     /// The account refuses the identity (401, 403).
     Denied,
     /// There is no such container (404).

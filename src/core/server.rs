@@ -253,6 +253,7 @@ fn storage(seen: Option<&Result<(), StorageFailure>>) -> Finding {
             let (status, reason) = match failure.kind {
                 StorageFailureKind::NotConfigured => (ConditionStatus::Unknown, Reason::NotConfigured),
                 StorageFailureKind::Missing => (ConditionStatus::False, Reason::DependencyMissing),
+                StorageFailureKind::HostNotAllowed => (ConditionStatus::False, Reason::StorageHostNotAllowed),
                 StorageFailureKind::NotFound => (ConditionStatus::Unknown, Reason::ContainerNotFound),
                 StorageFailureKind::Transient { .. } => {
                     (ConditionStatus::Unknown, Reason::StorageUnreachable)

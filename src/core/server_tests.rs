@@ -182,6 +182,7 @@ fn whether_the_files_can_be_seen() {
         (Kind::NotFound, Unknown, "ContainerNotFound", True),
         (Kind::Transient { retry_after: None }, Unknown, "StorageUnreachable", True),
         (Kind::Denied, False, "NoStorageAccess", False),
+        (Kind::HostNotAllowed, False, "StorageHostNotAllowed", False),
         (Kind::Permanent, False, "NoStorageAccess", False),
     ] {
         let failure = StorageFailure { kind, message: "why not".into() };

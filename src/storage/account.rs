@@ -39,18 +39,8 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(
-        endpoint: Endpoint,
-        access: Access,
-        transport: Transport,
-    ) -> Result<Self, StorageFailure> {
-        if matches!(access, Access::Identity(_)) && endpoint.url.scheme() != "https" {
-            return Err(failure::permanent(format!(
-                "a token of Microsoft Entra ID may not go to the storage endpoint {} without TLS: use https",
-                endpoint.url.origin().ascii_serialization()
-            )));
-        }
-        Ok(Self { endpoint: endpoint.url, name: endpoint.account, access, transport })
+    pub(super) fn new(endpoint: Endpoint, access: Access, transport: Transport) -> Self {
+        Self { endpoint: endpoint.url, name: endpoint.account, access, transport }
     }
 
     /// The account's name, for people.
@@ -167,6 +157,10 @@ impl Endpoint {
             (_, None) => return Err(wrong()),
         };
         Ok(Self { account, url })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 }
 

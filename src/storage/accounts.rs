@@ -9,6 +9,7 @@ use url::Url;
 
 use super::account::{Access, Account, Endpoint};
 use super::failure;
+use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};
 use crate::api::{AzureBlob, BlobAuthType, Entra, FhirServer, KeyRef, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
@@ -22,11 +23,12 @@ const AUDIENCE: &str = "https://storage.azure.com";
 pub(super) struct Accounts {
     identities: Arc<Identities>,
     transport: Transport,
+    hosts: StorageHosts,
 }
 
 impl Accounts {
-    pub(super) fn new(identities: Arc<Identities>, transport: Transport) -> Self {
-        Self { identities, transport }
+    pub(super) fn new(identities: Arc<Identities>, transport: Transport, hosts: StorageHosts) -> Self {
+        Self { identities, transport, hosts }
     }
 
     /// The account of a server.
@@ -57,6 +59,9 @@ impl Accounts {
     async fn connect(&self, server: &FhirServer, blob: &AzureBlob) -> Result<Account, Problem> {
         let endpoint = Endpoint::parse(&blob.endpoint)?;
         let namespace = server.namespace().unwrap_or_default();
+        if matches!(blob.auth.type_, BlobAuthType::SameAsServer | BlobAuthType::Entra) {
+            self.hosts.admit(endpoint.url())?;
+        }
         let access = match blob.auth.type_ {
             BlobAuthType::SameAsServer => {
                 let audience = Url::parse(&server.spec.url)
@@ -78,7 +83,7 @@ impl Accounts {
                 Access::Key(account_key.ok_or_else(|| invalid(key, "no account key (it must be base64)"))?)
             }
         };
-        Ok(Account::new(endpoint, access, self.transport.clone())?)
+        Ok(Account::new(endpoint, access, self.transport.clone()))
     }
 
     async fn identity(

@@ -8,6 +8,7 @@ mod accounts;
 mod download;
 mod failure;
 mod folder;
+mod hosts;
 mod lines;
 mod listing;
 mod patience;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use azure_core::http::Transport;
 use jiff::Timestamp;
 
+pub use hosts::StorageHosts;
 pub use lines::LineCounter;
 
 use account::Account;
@@ -53,8 +55,9 @@ pub struct BlobStorage {
 
 impl BlobStorage {
     /// Uses `http` (see [`http_client`]) for every account, and reads Secrets through the memory of `identities`.
-    pub fn new(identities: Arc<Identities>, http: reqwest::Client) -> Self {
-        let accounts = Accounts::new(identities, Transport::new(Arc::new(http)));
+    /// Tokens of Entra go to Azure's own blob endpoints and to `hosts`.
+    pub fn new(identities: Arc<Identities>, http: reqwest::Client, hosts: StorageHosts) -> Self {
+        let accounts = Accounts::new(identities, Transport::new(Arc::new(http)), hosts);
         Self { accounts, page: listing::PAGE }
     }
 

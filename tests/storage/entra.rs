@@ -7,7 +7,7 @@ use fhir_export_operator::api::FhirServer;
 use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::StorageFailureKind;
 use fhir_export_operator::credentials::EntraSettings;
-use fhir_export_operator::storage::http_client;
+use fhir_export_operator::storage::{StorageHosts, http_client};
 use serde_json::json;
 use stage::{Authority, Azurite, AzuriteOptions, Folder};
 
@@ -38,6 +38,17 @@ async fn the_identity_of_the_server_or_one_of_its_own() {
 
     let secrets = Arc::new(Secrets::default());
     let storage = lake::storage(&secrets, settings.clone());
+    for server in [Arc::clone(&own), Arc::new(same.clone())] {
+        secrets.set("client", "right");
+        let foreign = storage.probe(&server, None).await.unwrap_err();
+        assert_eq!(foreign.kind, StorageFailureKind::HostNotAllowed, "{}", foreign.message);
+    }
+    assert_eq!((entra.requests().len(), secrets.reads()), (0, 0), "nobody was asked for anything");
+
+    let secrets = Arc::new(Secrets::default());
+    let host = format!("127.0.0.1:{}", endpoint.port().unwrap());
+    let hosts = StorageHosts::parse(&host).unwrap();
+    let storage = lake::storage_with(&secrets, settings.clone(), hosts.clone());
     let missing = storage.probe(&own, None).await.unwrap_err();
     assert_eq!(missing.kind, StorageFailureKind::Missing, "{}", missing.message);
 
@@ -49,7 +60,7 @@ async fn the_identity_of_the_server_or_one_of_its_own() {
     secrets.set("client", "right");
     lake::container_over(&azurite, "entra", http_client(&settings.extra_ca).unwrap()).await;
     for server in [own, Arc::new(same.clone())] {
-        let storage = lake::storage(&secrets, settings.clone());
+        let storage = lake::storage_with(&secrets, settings.clone(), hosts.clone());
         storage.probe(&server, None).await.unwrap();
         storage.store(&server, "entra", "m.json", b"{}").await.unwrap();
     }
@@ -57,7 +68,7 @@ async fn the_identity_of_the_server_or_one_of_its_own() {
     // A token never goes out in the clear.
     same.spec.storage.as_mut().unwrap().azure_blob.as_mut().unwrap().endpoint =
         endpoint.as_str().replace("https:", "http:");
-    let plain = lake::storage(&secrets, settings).probe(&Arc::new(same), None).await.unwrap_err();
+    let plain = lake::storage_with(&secrets, settings, hosts).probe(&Arc::new(same), None).await.unwrap_err();
     assert_eq!(plain.kind, StorageFailureKind::Permanent);
     assert!(plain.message.contains("use https"), "{}", plain.message);
 }

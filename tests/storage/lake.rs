@@ -13,7 +13,7 @@ use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::credentials::{
     CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, Memory,
 };
-use fhir_export_operator::storage::{BlobStorage, http_client};
+use fhir_export_operator::storage::{BlobStorage, StorageHosts, http_client};
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -118,12 +118,17 @@ impl CredentialSource for Secrets {
 /// The storage edge over these Secrets. What was read is remembered for an hour, so that a second read shows
 /// that the first was forgotten on purpose.
 pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
+    storage_with(secrets, settings, StorageHosts::default())
+}
+
+/// Likewise, with hosts that may get tokens of Entra.
+pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
     let memory = Memory { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
     let source =
         Arc::new(CachedSource::with_memory(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
     let http = settings.http_client().unwrap();
     let client = http_client(&settings.extra_ca).unwrap();
-    BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client)
+    BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client, hosts)
 }
 
 /// A server whose storage is at `endpoint`.
