@@ -3,6 +3,9 @@
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
+/// Longest name of a blob, in characters (Azure).
+const MAX_BLOB_NAME: usize = 1024;
+
 /// A blob: its account, container and name. Keeps nothing of the URL's query, which may be a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobAddress {
@@ -115,7 +118,8 @@ fn is_container_name(name: &str) -> bool {
 
 /// A segment of dots would be taken out by whoever builds a URL of the name: it would be another blob.
 fn is_blob_name(name: &str) -> bool {
-    !name.is_empty() && name.split('/').all(|segment| segment != "." && segment != "..")
+    (1..=MAX_BLOB_NAME).contains(&name.chars().count())
+        && name.split('/').all(|segment| segment != "." && segment != "..")
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 
+use super::words;
 use crate::api::{Condition, ConditionStatus, ConditionType, Reason};
 
-/// Longest message of a condition, in characters; the schema's bound is 2048 bytes.
+/// Longest message of a condition, in bytes: ten of them leave room in a status of 16 KiB.
 const MAX_MESSAGE: usize = 1024;
 
 /// The time in whole seconds, as Kubernetes writes it.
@@ -23,7 +24,7 @@ pub fn set(
     generation: i64,
     now: Timestamp,
 ) {
-    let message: String = message.chars().take(MAX_MESSAGE).collect();
+    let message = words::cut(message, MAX_MESSAGE);
     if let Some(old) = conditions.iter_mut().find(|c| c.is(type_)) {
         if old.status != status {
             old.status = status;

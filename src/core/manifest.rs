@@ -23,6 +23,9 @@ pub struct Manifest {
     raw: Value,
 }
 
+/// Longest name of a resource type, and longest instant, that are taken over into a status, in characters.
+const MAX_NAME: usize = 64;
+
 /// One file of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct File {
@@ -74,8 +77,13 @@ impl Manifest {
             }
         })?;
         let wire: Wire = serde_json::from_value(raw.clone()).map_err(|_| "JSON that is not a manifest")?;
-        if wire.transaction_time.parse::<Timestamp>().is_err() {
+        if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
+        }
+        // Types go into the status: nothing else may come in their place.
+        let is_type = |name: &str| name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric());
+        if wire.output.iter().any(|file| !is_type(&file.type_)) {
+            return Err("a manifest with a type that is none");
         }
         Ok(Self {
             transaction_time: wire.transaction_time,
@@ -97,6 +105,11 @@ impl Manifest {
             total.resources = total.resources.zip(file.count).map(|(a, b)| a.saturating_add(b));
         }
         totals
+    }
+
+    /// Number of files: data, errors and deletions.
+    pub fn files(&self) -> usize {
+        self.output.len() + self.errors.len() + self.deleted.len()
     }
 
     /// Number of resources of all files; absent when a file is not counted.
@@ -175,6 +188,10 @@ mod tests {
             (r#"{"output":[]}"#, "JSON that is not a manifest"),
             (r#"{"transactionTime":"2026-01-01T00:00:00Z"}"#, "JSON that is not a manifest"),
             (r#"{"transactionTime":"soon","output":[]}"#, "a manifest without a usable transactionTime"),
+            (
+                r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"Patient/4711","url":"u"}]}"#,
+                "a manifest with a type that is none",
+            ),
             (
                 r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"A"}]}"#,
                 "JSON that is not a manifest",

@@ -20,6 +20,18 @@ pub fn clean(text: &str) -> String {
     out
 }
 
+/// Cuts a text to so many bytes of UTF-8, with an ellipsis where something is missing.
+pub fn cut(text: &str, bytes: usize) -> String {
+    const MORE: &str = "…";
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let end = (0..=bytes.saturating_sub(MORE.len())).rev().find(|at| text.is_char_boundary(*at));
+    let mut short = text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();
+    short.push_str(MORE);
+    short
+}
+
 /// A query can carry a signature or a patient's identifier; what stands before it tells enough.
 fn without_query(token: &str) -> &str {
     match token.find('?') {
@@ -64,6 +76,15 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(clean(given), wanted, "{given}");
+        }
+    }
+
+    #[test]
+    fn cuts_between_characters() {
+        for (text, bytes, wanted) in
+            [("abc", 3, "abc"), ("abcd", 3, "…"), ("abcde", 4, "a…"), ("aüüü", 6, "aü…"), ("aüüü", 5, "a…")]
+        {
+            assert_eq!(cut(text, bytes), wanted, "{text} {bytes}");
         }
     }
 

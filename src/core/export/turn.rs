@@ -14,6 +14,7 @@ use crate::core::condition;
 use crate::core::effect::{Effect, Note, NoteType, Requeue};
 use crate::core::poll::{Bounds, delay};
 use crate::core::tuning::Tuning;
+use crate::core::words;
 
 /// Earlier attempts that are kept (design, section 2).
 const MAX_PREVIOUS: usize = 5;
@@ -21,6 +22,10 @@ const MAX_PREVIOUS: usize = 5;
 const MAX_UNSETTLED: usize = 8;
 /// Longest reason of an entry in a list of the status, in characters.
 const MAX_ENTRY: usize = 128;
+/// Longest message of an event, in bytes: the API server refuses longer ones.
+const MAX_NOTE: usize = 1024;
+/// Largest status, in bytes of JSON (design: under 16 KiB).
+const MAX_STATUS: usize = 16_000;
 /// No requeue is shorter than this, so that nothing spins.
 const MIN_WAIT: Duration = Duration::from_millis(50);
 
@@ -142,7 +147,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn note(&mut self, type_: NoteType, reason: Reason, action: &'static str, message: &str) {
-        self.notes.push(Note { type_, reason, action, message: message.to_owned() });
+        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE) });
     }
 
     /// The job is over and its end is known: it moves to the earlier ones.
@@ -206,8 +211,23 @@ impl<'a> Turn<'a> {
         self.into_step(None, requeue)
     }
 
-    fn into_step(self, effect: Option<Effect>, requeue: Requeue) -> Step {
+    fn into_step(mut self, effect: Option<Effect>, requeue: Requeue) -> Step {
+        fit(&mut self.status);
         Step { status: self.status, memory: self.memory, effect, requeue, notes: self.notes }
+    }
+}
+
+/// Takes out what can be read elsewhere until the status is small enough: the manifest has all types, the server
+/// and the container know earlier jobs.
+fn fit(status: &mut FhirExportStatus) {
+    while serde_json::to_vec(status).map_or(0, |json| json.len()) > MAX_STATUS {
+        let types = status.output.as_mut().map(|output| &mut output.types);
+        match types.filter(|types| !types.is_empty()) {
+            Some(types) => types.truncate(types.len() * 3 / 4),
+            None if !status.previous_jobs.is_empty() => drop(status.previous_jobs.remove(0)),
+            None if status.unsettled_jobs.len() > 1 => drop(status.unsettled_jobs.remove(0)),
+            None => return,
+        }
     }
 }
 
