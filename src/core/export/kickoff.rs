@@ -1,8 +1,8 @@
 //! What becomes of a kick-off: a job, a refusal, another try, or uncertainty.
 
 use super::turn::after;
-use super::{Turn, finish, orphan};
-use crate::api::{ConditionType, Reason};
+use super::{Turn, finish, orphan, server_view};
+use crate::api::{ConditionType, Dialect, Reason};
 use crate::core::answer::{self, KickOffAnswer, Refusal};
 use crate::core::condition::whole_seconds;
 use crate::core::effect::NoteType;
@@ -64,7 +64,13 @@ fn accepted(turn: &mut Turn<'_>, location: Option<&str>) {
             "the server accepted the export without a Content-Location header",
         );
     };
-    let Some((url, id)) = turn.server().and_then(|server| server.status_url(location)) else {
+    // The kick-off went to the URL in the status, whatever became of the FhirServer meanwhile.
+    let sent_to = turn.status.server.as_ref().map(|server| server.url.clone()).unwrap_or_default();
+    let status_url = match turn.server().filter(|server| server.spec().url == sent_to) {
+        Some(server) => server.status_url(location),
+        None => server_view::status_url(&sent_to, Dialect::Azure, &[], location),
+    };
+    let Some((url, id)) = status_url else {
         return orphan::no_status_url(
             turn,
             "the server accepted the export, but its Content-Location names no job on this server or its trustedOrigins",

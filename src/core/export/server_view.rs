@@ -9,6 +9,10 @@ use crate::api::{Dialect, FhirServer, FhirServerSpec};
 use crate::core::poll::Bounds;
 use crate::core::tuning::Tuning;
 
+/// Longest id of a job and longest status URL that a status can keep, in bytes.
+const MAX_ID: usize = 128;
+const MAX_URL: usize = 2048;
+
 /// A `FhirServer`, read with its defaults.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerView<'a> {
@@ -75,8 +79,8 @@ impl<'a> ServerView<'a> {
         let ceiling = tuning.poll_ceiling.max(tuning.poll_floor);
         let min = seconds(limits.min_poll_seconds, 10).clamp(tuning.poll_floor, ceiling);
         let max = seconds(limits.max_poll_seconds, 300).clamp(min, ceiling.max(min));
-        let max_retry_after = seconds(limits.max_retry_after_seconds, 7200);
-        Bounds { min, max, max_retry_after: max_retry_after.max(tuning.poll_floor) }
+        let max_retry_after = seconds(limits.max_retry_after_seconds, 7200).clamp(tuning.poll_floor, ceiling);
+        Bounds { min, max, max_retry_after }
     }
 
     /// How long a run may take that does not say so itself.
@@ -85,37 +89,51 @@ impl<'a> ServerView<'a> {
         set.and_then(|s| u64::try_from(s).ok()).map_or(tuning.default_deadline, Duration::from_secs)
     }
 
-    /// The status URL to use for a `Content-Location`, and the job's id. Relative ones are joined; on Azure one
-    /// with another scheme or host (a proxy's inside) keeps its id and is rebuilt on `url`, so that no token
-    /// ever goes elsewhere. `None` if it names no job, or lies on an origin that is not trusted.
+    /// The status URL to use for a `Content-Location`, and the job's id.
     pub fn status_url(&self, content_location: &str) -> Option<(String, Option<String>)> {
         let spec = self.spec();
-        let base = format!("{}/", spec.url.trim_end_matches('/'));
-        let base = Url::parse(&base).ok()?;
-        let url = base.join(content_location.trim()).ok()?;
-        let id = url
-            .path()
-            .rsplit_once("/_operations/export/")
-            .map(|(_, id)| id.trim_end_matches('/').to_owned())
-            .filter(|id| !id.is_empty() && !id.contains('/'));
-        let trusted = url.origin() == base.origin()
-            || spec
-                .trusted_origins
-                .iter()
-                .flatten()
-                .any(|o| Url::parse(o).is_ok_and(|o| o.origin() == url.origin()));
-        match (spec.dialect, id) {
-            (Dialect::Azure, Some(id)) if url.origin() != base.origin() => {
-                Some((self.job_url(&id)?, Some(id)))
-            }
-            (_, id) if trusted && url.path() != base.path() => Some((url.to_string(), id)),
-            _ => None,
-        }
+        let trusted = spec.trusted_origins.as_deref().unwrap_or_default();
+        status_url(&spec.url, spec.dialect, trusted, content_location)
     }
 
     /// The status URL of a job that was found by its id.
     pub fn job_url(&self, id: &str) -> Option<String> {
-        let plain = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        plain.then(|| format!("{}/_operations/export/{id}", self.spec().url.trim_end_matches('/')))
+        job_url(&self.spec().url, id)
     }
+}
+
+/// The status URL to use for a `Content-Location`, and the job's id. Relative ones are joined; on Azure one
+/// with another scheme or host (a proxy's inside) keeps its id and is rebuilt on `base`, so that no token
+/// ever goes elsewhere. `None` if it names no job, carries a password, is too long to be kept, or lies on an origin
+/// that is not trusted.
+pub(super) fn status_url(
+    base: &str,
+    dialect: Dialect,
+    trusted_origins: &[String],
+    content_location: &str,
+) -> Option<(String, Option<String>)> {
+    let root = Url::parse(&format!("{}/", base.trim_end_matches('/'))).ok()?;
+    let mut url = root.join(content_location.trim()).ok()?;
+    url.set_fragment(None);
+    let id = url
+        .path()
+        .rsplit_once("/_operations/export/")
+        .map(|(_, id)| id.trim_end_matches('/').to_owned())
+        .filter(|id| !id.is_empty() && id.len() <= MAX_ID && !id.contains('/'));
+    let plain = url.username().is_empty() && url.password().is_none();
+    let own = plain && url.origin() == root.origin();
+    let trusts = |origin: &String| Url::parse(origin).is_ok_and(|o| o.origin() == url.origin());
+    let trusted = own || plain && trusted_origins.iter().any(trusts);
+    match (dialect, id) {
+        (Dialect::Azure, Some(id)) if !own => Some((job_url(base, &id)?, Some(id))),
+        (_, id) if trusted && url.path() != root.path() && url.as_str().len() <= MAX_URL => {
+            Some((url.to_string(), id))
+        }
+        _ => None,
+    }
+}
+
+fn job_url(base: &str, id: &str) -> Option<String> {
+    let plain = (1..=MAX_ID).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    plain.then(|| format!("{}/_operations/export/{id}", base.trim_end_matches('/')))
 }
