@@ -24,9 +24,8 @@ pub(super) fn requested(mut turn: Turn<'_>) -> Step {
         }
         Some(Job { status_url: None, .. }) => {
             turn.leave_job("the answer to its kick-off was lost");
-            let message =
-                "cancelled while it was not known whether a job runs; one may run on the server unseen";
-            finish::fail(turn, Reason::Cancelled, message)
+            let message = "cancelled while it was not known whether a job runs; one may run on the server unseen: look for it there";
+            finish::fail(turn, Reason::CancelUnconfirmed, message)
         }
         Some(_) => {
             begin(&mut turn, CancelReason::Requested);
@@ -84,7 +83,8 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if let Some((_, why)) = poll::server_lost(&turn) {
         return unconfirmed(turn, &why);
     }
-    let out_of_time = after(cancellation.request_time, turn.tuning.cancel_grace) <= turn.now;
+    let grace_ends = after(cancellation.request_time, turn.tuning.cancel_grace);
+    let out_of_time = grace_ends <= turn.now;
     // After a restart beyond the grace there is still one try.
     if cancellation.tries >= turn.tuning.cancel_tries || (out_of_time && turn.memory.cancel_failure.is_some())
     {
@@ -92,7 +92,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return unconfirmed(turn, why.as_deref().unwrap_or("the server did not confirm it"));
     }
     if let Some(due) = turn.memory.cancel_at.filter(|due| *due > turn.now) {
-        return turn.wait_until(&[Some(due)]);
+        // Whatever the server asks for, the grace is not exceeded.
+        let give_up = turn.memory.cancel_failure.is_some().then_some(grace_ends);
+        return turn.wait_until(&[Some(due), give_up]);
     }
     if !turn.memory.looked {
         return turn.perform(Effect::Poll(plan::poll(&url)));
@@ -130,9 +132,12 @@ pub(super) fn looked(turn: &mut Turn<'_>, reply: Reply) {
                     }
                     turn.memory.manifest = Some(std::sync::Arc::new(manifest));
                 }
-                _ if asked_before => settle(turn, CancelOutcome::Confirmed),
+                Some(_) => settle(turn, CancelOutcome::Confirmed),
                 // A finished job whose manifest cannot be read: there is nothing left to cancel.
-                _ => settle(turn, CancelOutcome::AlreadyFinished),
+                None if answer.truncated => settle(turn, CancelOutcome::AlreadyFinished),
+                // Perhaps a gateway's page: it says nothing of the job.
+                None if asked_before => not_yet(turn, "the server answers 200 without a manifest"),
+                None => {}
             }
         }
         StatusAnswer::JobFailed(failure) => {
