@@ -13,7 +13,7 @@ use crate::api::{
 use crate::core::address::BlobAddress;
 use crate::core::condition::whole_seconds;
 use crate::core::effect::{Effect, NoteType};
-use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification};
+use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, Verification};
 use crate::core::manifest::{Manifest, sha256_hex};
 use crate::core::poll::retry_delay;
 
@@ -33,7 +33,13 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted) {
         let ours = turn.server().and_then(|s| plan::kick_off(s.spec(), &turn.spec().request).ok());
         if !ours.is_some_and(|ours| plan::same_request(&ours.url, &manifest.request)) {
+            // The job is left to its owner; ours was never found, and may still run.
             turn.status.output = None;
+            if let Some(job) = turn.status.job.as_mut() {
+                (job.id, job.status_url) = (None, None);
+            }
+            turn.leave_job("the answer to its kick-off was lost");
+            turn.status.job = None;
             let message = "the job that was found in the container is another export's, as its manifest shows; create a new FhirExport";
             return fail(turn, Reason::JobNotOurs, message);
         }
@@ -79,7 +85,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
             "the FhirServer has no storage, so the files were not checked; set storage to have that done",
         ),
         (None, Some(_)) => Verdict::nothing_to_check(),
-        (Some(Err(why)), _) => Verdict::unknown(Reason::NoStorageAccess, why),
+        (Some(Err((reason, why))), _) => Verdict::unknown(*reason, why),
         (Some(Ok(checked)), _) => verdict::judge(&manifest, &files, checked),
     };
     apply(&mut turn, &manifest, &verdict);
@@ -117,9 +123,19 @@ pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
                     let own = retry_delay(VERIFY_DELAY, VERIFY_DELAY_MAX, tries, turn.jitter);
                     turn.memory.verify_at = Some(turn.later(asked.unwrap_or(own).min(VERIFY_DELAY_MAX)));
                 }
+                _ if failure.kind == StorageFailureKind::NotFound => {
+                    // Without the container none of its files is there.
+                    let files = turn.memory.manifest.as_ref().map_or(0, |m| m.files());
+                    let none = Checked { bytes: None, lines: None };
+                    turn.memory.verified = Some(Ok(Arc::new(vec![none; files])));
+                }
                 _ => {
-                    turn.memory.verified =
-                        Some(Err(format!("the files were not checked: {}", failure.message)))
+                    let reason = match failure.kind {
+                        StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
+                        _ => Reason::NoStorageAccess,
+                    };
+                    let why = format!("the files were not checked: {}", failure.message);
+                    turn.memory.verified = Some(Err((reason, why)));
                 }
             }
         }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer};
+use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::ledger::Checked;
@@ -64,7 +64,7 @@ pub struct Memory {
     /// The manifest, once the job is done.
     pub manifest: Option<Arc<Manifest>>,
     /// What the check of the files saw, or why it could not be done.
-    pub verified: Option<Result<Arc<Vec<Checked>>, String>>,
+    pub verified: Option<Result<Arc<Vec<Checked>>, (Reason, String)>>,
     /// Tries of the check that failed in a way that may pass.
     pub verify_failures: u32,
     /// When to try the check again after a failure.
@@ -161,9 +161,13 @@ fn fold(turn: &mut Turn<'_>, seen: Observation) {
     }
 }
 
-fn decide(turn: Turn<'_>) -> Step {
+fn decide(mut turn: Turn<'_>) -> Step {
     if turn.memory.manifest.is_some() && !turn.deleting() {
-        return finish::go_on(turn);
+        if poll::server_lost(&turn).is_none() {
+            return finish::go_on(turn);
+        }
+        // Nothing can be proven or checked without the server; the job is asked again when it is back.
+        turn.memory = Memory::default();
     }
     if turn.deleting() {
         return cancel::deleted(turn);

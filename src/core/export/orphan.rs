@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::turn::after;
-use super::{Step, Turn, finish, kickoff, plan};
+use super::{Step, Turn, finish, kickoff, plan, poll};
 use crate::api::{ConditionType, OnUncertainKickOff, Reason};
 use crate::core::effect::{Effect, NoteType};
 use crate::core::ledger::{JobFolder, StorageFailure, StorageFailureKind};
@@ -38,6 +38,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     let Some(intent) = turn.status.job.as_ref().map(|job| job.intent_time) else { return turn.rest() };
     if !turn.is_true(ConditionType::KickOffUncertain)
         || turn.because(ConditionType::KickOffUncertain, Reason::NoJobFound)
+        || turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted)
     {
         lost(&mut turn, "the operator was stopped before the answer to the kick-off was written down");
     }
@@ -48,9 +49,11 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
             "the deadline passed while it was not known whether a job runs; look for it on the server";
         return finish::fail(turn, Reason::DeadlineExceeded, message);
     }
-    let Some(server) = turn.server() else {
+    if let Some((reason, message)) = poll::server_lost(&turn) {
+        turn.set_false(ConditionType::ServerReachable, reason, &message);
         return turn.wait_until(&[deadline]);
-    };
+    }
+    let Some(server) = turn.server() else { return turn.wait_until(&[deadline]) };
     if server.blob_endpoint().is_none() {
         give_up(&mut turn, "the FhirServer has no storage to search for it");
         return settled(turn);
