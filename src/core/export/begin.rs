@@ -24,13 +24,15 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return finish::fail(turn, Reason::StartWindowMissed, message);
     }
     if let Some((reason, message)) = held(&turn) {
+        leave_queue(&mut turn);
         turn.set_true(ConditionType::Suspended, reason, message);
         turn.set_false(ConditionType::Reconciling, reason, message);
         turn.state("Suspended");
         return turn.wait_until(&[window]);
     }
     resume(&mut turn);
-    let deadline = turn.deadline();
+    // In the queue the clock stands still, also for one that lost its place while it was held.
+    let deadline = turn.deadline().filter(|_| super::queued_since(&turn.status).is_none());
     if deadline.is_some_and(|end| end <= turn.now) {
         let message = match condition::find(&turn.status.conditions, ConditionType::ServerReachable) {
             Some(c) if !c.is_true() => format!("the export did not start before its deadline; last: {}", c.message),
@@ -82,11 +84,22 @@ fn resume(turn: &mut Turn<'_>) {
     else {
         return;
     };
-    if let Some(start) = turn.status.start_time {
-        let held = std::time::Duration::try_from(turn.now.duration_since(held_since)).unwrap_or_default();
-        turn.status.start_time = Some(after(start, held).min(turn.now));
-    }
+    stood_still(turn, held_since);
     turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
+}
+
+/// So did it while the run waited for a place.
+fn leave_queue(turn: &mut Turn<'_>) {
+    if let Some(queued_since) = super::queued_since(&turn.status) {
+        stood_still(turn, queued_since);
+    }
+}
+
+fn stood_still(turn: &mut Turn<'_>, since: Timestamp) {
+    if let Some(start) = turn.status.start_time {
+        let wait = std::time::Duration::try_from(turn.now.duration_since(since)).unwrap_or_default();
+        turn.status.start_time = Some(after(start, wait).min(turn.now));
+    }
 }
 
 /// The server, if the run may use it; else when to look again.
@@ -171,6 +184,7 @@ pub(super) fn caveats(turn: &Turn<'_>) -> String {
 
 /// The run waits for something in the cluster that somebody will put right.
 fn wait_for(turn: &mut Turn<'_>, reason: Reason, message: &str) {
+    leave_queue(turn);
     turn.set_true(ConditionType::Reconciling, reason, message);
     turn.remove(ConditionType::Stalled);
     turn.state("Waiting");
@@ -178,6 +192,7 @@ fn wait_for(turn: &mut Turn<'_>, reason: Reason, message: &str) {
 
 /// The server's owner does not want this export.
 fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
+    leave_queue(turn);
     turn.set_false(ConditionType::Accepted, reason, message);
     turn.set_true(ConditionType::Stalled, reason, message);
     turn.set_false(ConditionType::Reconciling, reason, message);
@@ -203,7 +218,9 @@ fn queue(turn: &mut Turn<'_>, server: &ServerView<'_>) {
 /// Out of the queue: credentials, finalizer, intent, kick-off, each on its own.
 fn start(mut turn: Turn<'_>, server: &ServerView<'_>, request: Request) -> Step {
     let now = condition::whole_seconds(turn.now);
+    leave_queue(&mut turn);
     turn.status.start_time.get_or_insert(now);
+    turn.set_true(ConditionType::Reconciling, Reason::Starting, "the kick-off is about to be sent");
     let authorized = turn.memory.authorized_at.is_some_and(|at| after(at, AUTHORIZED_FOR) > turn.now);
     if !authorized {
         return turn.perform(Effect::Authorize);
@@ -216,7 +233,6 @@ fn start(mut turn: Turn<'_>, server: &ServerView<'_>, request: Request) -> Step 
     turn.status.server = Some(ServerIdentity { uid: server.uid(), url: server.spec().url.clone() });
     turn.status.job =
         Some(Job { id: None, status_url: None, intent_time: now, kick_off_time: None, progress: None });
-    turn.set_true(ConditionType::Reconciling, Reason::Starting, "the kick-off is about to be sent");
     turn.state("Starting");
     turn.perform(Effect::KickOff(request))
 }

@@ -122,8 +122,15 @@ pub fn is_terminal(status: &FhirExportStatus) -> bool {
 
 /// Whether a run has left the queue and not ended, so that it holds a place of its server.
 pub fn holds_place(status: &FhirExportStatus) -> bool {
-    let held_back = status.job.is_none() && condition::is_true(&status.conditions, ConditionType::Suspended);
-    status.start_time.is_some() && !is_terminal(status) && !held_back
+    let suspended = condition::is_true(&status.conditions, ConditionType::Suspended);
+    let outside = status.job.is_none() && (suspended || queued_since(status).is_some());
+    status.start_time.is_some() && !is_terminal(status) && !outside
+}
+
+/// Since when a run waits for a place.
+fn queued_since(status: &FhirExportStatus) -> Option<Timestamp> {
+    let queued = condition::find(&status.conditions, ConditionType::Reconciling)?;
+    (queued.is_true() && queued.because(Reason::Queued)).then_some(queued.last_transition_time)
 }
 
 /// Decides what comes next. Pure: the same inputs give the same step.
