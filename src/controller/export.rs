@@ -12,7 +12,7 @@ use super::world::{Clock, Cluster, ClusterFailure, Randomness, World};
 use crate::api::{ConditionType, FhirExport, FhirExportStatus, Reason};
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
-use crate::core::export::{Inputs, Memory, Step, holds_place, is_terminal, step};
+use crate::core::export::{Inputs, Memory, Step, holds_place, is_terminal, must_write_first, step};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
@@ -74,9 +74,11 @@ impl Look {
                 facts.claimed.insert(foreign);
                 next = self.decide(world, &current, &facts);
             }
+            let stored = self.base.status.clone().unwrap_or_default();
+            let write_first = must_write_first(&stored, &next);
             let Step { status, memory, effect, requeue, notes } = next;
             self.notes.extend(notes);
-            if effect.as_ref().is_none_or(waits_for_status) {
+            if write_first {
                 self.publish(world.as_ref(), &status).await?;
             }
             self.status = status;
@@ -151,21 +153,6 @@ impl Look {
             let (namespace, name) = server_of(&self.base);
             world.wake_server(&namespace, &name);
         }
-    }
-}
-
-/// Whether the status must be written before the effect: whatever changes something outside. What only reads
-/// loses nothing in a crash, and a write less is a write less.
-fn waits_for_status(effect: &Effect) -> bool {
-    match effect {
-        Effect::KickOff(_) | Effect::Cancel(_) | Effect::RemoveFinalizer | Effect::DeleteSelf => true,
-        Effect::AddFinalizer
-        | Effect::Authorize
-        | Effect::Poll(_)
-        | Effect::FindJobs { .. }
-        | Effect::CountFiles { .. }
-        | Effect::Verify(_)
-        | Effect::StoreManifest { .. } => false,
     }
 }
 

@@ -133,6 +133,27 @@ fn queued_since(status: &FhirExportStatus) -> Option<Timestamp> {
     (queued.is_true() && queued.because(Reason::Queued)).then_some(queued.last_transition_time)
 }
 
+/// Whether the status must be written before the effect: whatever changes something outside waits for it, and
+/// everything waits for a new job's status URL. What only reads loses nothing in a crash, and a write less is a
+/// write less.
+pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
+    let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
+    let news = url(&step.status).is_some() && url(&step.status) != url(stored);
+    match &step.effect {
+        None
+        | Some(Effect::KickOff(_) | Effect::Cancel(_) | Effect::RemoveFinalizer | Effect::DeleteSelf) => true,
+        Some(
+            Effect::AddFinalizer
+            | Effect::Authorize
+            | Effect::Poll(_)
+            | Effect::FindJobs { .. }
+            | Effect::CountFiles { .. }
+            | Effect::Verify(_)
+            | Effect::StoreManifest { .. },
+        ) => news,
+    }
+}
+
 /// Decides what comes next. Pure: the same inputs give the same step.
 pub fn step(inputs: Inputs<'_>) -> Step {
     let seen = inputs.seen.clone();
