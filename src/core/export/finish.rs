@@ -59,9 +59,17 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
             return fail(turn, Reason::StorageMismatch, &message);
         }
     };
-    record(&mut turn, &manifest, &files);
-    if turn.memory.verified.is_none() && endpoint.is_some() && !files.is_empty() {
-        turn.state("Verifying");
+    let check = turn.memory.verified.is_none() && endpoint.is_some() && !files.is_empty();
+    // A check that is done within seconds is not worth a write of its own.
+    let takes_long = turn.memory.verify_failures > 0
+        || turn.memory.verify_began.is_some_and(|began| after(began, VERIFY_LOOK) <= turn.now);
+    if !check || takes_long {
+        record(&mut turn, &manifest, &files);
+    }
+    if check {
+        if takes_long {
+            turn.state("Verifying");
+        }
         if turn.verifying {
             let look = turn.later(VERIFY_LOOK);
             return turn.wait_until(&[Some(look)]);
@@ -108,7 +116,10 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
 /// How the check of the files stands.
 pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
     match state {
-        Verification::Running { .. } => turn.verifying = true,
+        Verification::Running { .. } => {
+            turn.verifying = true;
+            turn.memory.verify_began.get_or_insert(turn.now);
+        }
         Verification::Done(checked) => turn.memory.verified = Some(Ok(Arc::new(checked))),
         Verification::Failed(failure) => {
             turn.memory.verify_failures += 1;

@@ -65,6 +65,8 @@ pub struct Memory {
     pub manifest: Option<Arc<Manifest>>,
     /// What the check of the files saw, or why it could not be done.
     pub verified: Option<Result<Arc<Vec<Checked>>, (Reason, String)>>,
+    /// When the check was begun.
+    pub verify_began: Option<Timestamp>,
     /// Tries of the check that failed in a way that may pass.
     pub verify_failures: u32,
     /// When to try the check again after a failure.
