@@ -49,15 +49,22 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         Err(Verdict::Never(reason, message)) => return finish::fail(turn, reason, &message),
         Err(Verdict::NotNow) => return turn.wait_until(&[window, deadline]),
     };
-    let due = turn.status.next_attempt_time.max(turn.memory.retry_at).filter(|due| *due > turn.now);
-    if due.is_some() {
-        return turn.wait_until(&[due, window, deadline]);
-    }
     if !turn.facts.place {
         queue(&mut turn, &server);
         // Whoever leaves a place wakes the next; this is for what nobody thought of.
         let look = turn.later(turn.tuning.poll_ceiling);
-        return turn.wait_until(&[window, deadline, Some(look)]);
+        return turn.wait_until(&[window, Some(look)]);
+    }
+    let due = turn.status.next_attempt_time.max(turn.memory.retry_at).filter(|due| *due > turn.now);
+    if due.is_some() {
+        leave_queue(&mut turn);
+        if !turn.is_true(ConditionType::Reconciling) || super::queued_since(&turn.status).is_some() {
+            let message = "the last try failed and the next is due later";
+            turn.set_true(ConditionType::Reconciling, Reason::WaitingToRetry, message);
+            turn.state("Waiting");
+        }
+        let deadline = turn.deadline();
+        return turn.wait_until(&[due, window, deadline]);
     }
     start(turn, &server, request)
 }
