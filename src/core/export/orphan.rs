@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::turn::after;
-use super::{Step, Turn, finish, kickoff, plan, poll};
+use super::{Step, Turn, begin, finish, kickoff, plan, poll};
 use crate::api::{ConditionType, OnUncertainKickOff, Reason};
 use crate::core::effect::{Effect, NoteType};
 use crate::core::ledger::{JobFolder, StorageFailure, StorageFailureKind};
@@ -56,7 +56,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     let Some(server) = turn.server() else { return turn.wait_until(&[deadline]) };
     if server.blob_endpoint().is_none() {
         give_up(&mut turn, "the FhirServer has no storage to search for it");
-        return settled(turn);
+        return if super::is_terminal(&turn.status) { finish::after_end(turn) } else { begin::go_on(turn) };
     }
     let search_from = after(intent, turn.tuning.orphan_wait);
     let due = turn.memory.retry_at.max(Some(search_from)).filter(|due| *due > turn.now);
@@ -149,13 +149,4 @@ fn give_up(turn: &mut Turn<'_>, why: &str) {
         let text = format!("the answer to the kick-off was lost, and {message}");
         kickoff::try_again(turn, Reason::KickOffUncertain, &text);
     }
-}
-
-/// After giving up: the end, or the wait for the next attempt.
-fn settled(turn: Turn<'_>) -> Step {
-    if super::is_terminal(&turn.status) {
-        return finish::after_end(turn);
-    }
-    let due = turn.status.next_attempt_time;
-    turn.wait_until(&[due])
 }
