@@ -1,6 +1,16 @@
 //! The core, driven like the controller drives it, against a server and a container of plain values.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod any;
+mod fake;
+mod holding;
+mod law;
+mod look;
+mod said;
+mod script;
+mod starting;
+mod world;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -40,7 +50,6 @@ pub(crate) fn stored_server() -> FhirServer {
     server
 }
 
-#[allow(dead_code)]
 /// An export of these further fields of `spec`.
 pub(crate) fn export(spec: Value) -> FhirExport {
     let mut whole = json!({"serverRef": {"name": "clinic"}, "request": {"level": "System"}});

@@ -1,0 +1,313 @@
+//! A FHIR server and its storage account, as values: they do what the Azure page says, or what a script says.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::said::{answer, manifest, outcome, unknown};
+use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
+use crate::core::wire::{Answer, Failure, Method, Reply, Request};
+
+/// How a server generation cancels (Azure page, section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cancels {
+    /// 202 for any job, 404 ever after.
+    Y2026,
+    /// 202, then 202 for a while, then 200 with an empty manifest; 500 for finished jobs.
+    Y2022,
+    /// The same, and 409 for finished jobs.
+    Y2025,
+    /// 202, and the job goes on to its end as if nothing had been said.
+    Slow,
+    /// It answers this, whatever one does.
+    Never(u16),
+}
+
+/// What a kick-off meets.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum KickOff {
+    /// 202 with a status URL.
+    Accept,
+    /// 202, and `Content-Location` as given, with the job's id for `{id}`.
+    AcceptAt(Option<String>),
+    /// The job is made, and the answer is lost.
+    MadeAndLost(Failure),
+    /// No job is made; this comes back.
+    Reply(Reply),
+}
+
+/// How a job ends by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Ending {
+    /// With so many resources for each type.
+    Files(Vec<(&'static str, u64)>),
+    /// With this answer for ever.
+    Answer(Answer),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    Alive,
+    /// Cancelled at that time (older builds).
+    Cancelled(Timestamp),
+    Gone,
+}
+
+/// One job.
+#[derive(Clone, Debug)]
+pub(super) struct FakeJob {
+    pub(super) id: String,
+    pub(super) began: Timestamp,
+    pub(super) ends: Timestamp,
+    pub(super) ending: Ending,
+    pub(super) state: State,
+    pub(super) request: String,
+}
+
+/// Server and storage account.
+#[derive(Clone, Debug)]
+pub(super) struct Fake {
+    pub(super) cancels: Cancels,
+    pub(super) jobs: Vec<FakeJob>,
+    /// The answers to come; when empty, all is well.
+    pub(super) authorizations: VecDeque<Failure>,
+    pub(super) kick_offs: VecDeque<KickOff>,
+    pub(super) polls: VecDeque<Reply>,
+    pub(super) deletes: VecDeque<Reply>,
+    /// For jobs to come.
+    pub(super) lasts: i64,
+    pub(super) endings: VecDeque<Ending>,
+    pub(super) sent: Vec<Request>,
+    /// Storage: what each use meets until it is taken back.
+    pub(super) storage_down: Option<StorageFailure>,
+    pub(super) store_fails: Option<StorageFailure>,
+    pub(super) missing: BTreeSet<usize>,
+    pub(super) wrong_count: BTreeSet<usize>,
+    pub(super) uncounted: BTreeSet<usize>,
+    pub(super) strangers: Vec<JobFolder>,
+    /// Files are seen in the container of a running job.
+    pub(super) shows_files: bool,
+    pub(super) shows_folders: bool,
+    pub(super) verifications: u32,
+    /// Jobs that the server said to be over, by a script: that it lied is not our doing.
+    pub(super) denied: BTreeSet<String>,
+    /// Jobs whose cancel it agreed to, though it goes on with them (Slow).
+    pub(super) agreed: BTreeSet<String>,
+}
+
+fn folder(job: &FakeJob) -> String {
+    format!("{}-{}", job.began.strftime("%Y%m%dT%H%M%S"), job.id)
+}
+
+fn container(request: &str) -> Option<String> {
+    let url = url::Url::parse(request).unwrap();
+    url.query_pairs().find(|(n, _)| n == "_container").map(|(_, v)| v.into_owned())
+}
+
+impl Fake {
+    pub(super) fn new() -> Self {
+        Self {
+            cancels: Cancels::Y2026,
+            jobs: Vec::new(),
+            authorizations: VecDeque::new(),
+            kick_offs: VecDeque::new(),
+            polls: VecDeque::new(),
+            deletes: VecDeque::new(),
+            lasts: 100,
+            endings: VecDeque::new(),
+            sent: Vec::new(),
+            storage_down: None,
+            store_fails: None,
+            missing: BTreeSet::new(),
+            wrong_count: BTreeSet::new(),
+            uncounted: BTreeSet::new(),
+            strangers: Vec::new(),
+            shows_files: false,
+            shows_folders: true,
+            verifications: 0,
+            denied: BTreeSet::new(),
+            agreed: BTreeSet::new(),
+        }
+    }
+
+    /// All goes well from now on.
+    pub(super) fn heal(&mut self) {
+        self.authorizations.clear();
+        self.kick_offs.clear();
+        self.polls.clear();
+        self.deletes.clear();
+        self.endings.clear();
+        self.storage_down = None;
+        self.store_fails = None;
+        self.cancels = Cancels::Y2026;
+    }
+
+    pub(super) fn kick_offs_sent(&self) -> usize {
+        self.sent.iter().filter(|r| r.prefer.is_some()).count()
+    }
+
+    pub(super) fn deletes_sent(&self) -> usize {
+        self.sent.iter().filter(|r| r.method == Method::Delete).count()
+    }
+
+    /// Whether the server still works on a job.
+    pub(super) fn works_on(job: &FakeJob, now: Timestamp) -> bool {
+        job.state == State::Alive && job.ends > now
+    }
+
+    pub(super) fn authorize(&mut self) -> Result<(), Failure> {
+        self.authorizations.pop_front().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn kick_off(&mut self, request: &Request, now: Timestamp) -> Reply {
+        self.sent.push(request.clone());
+        let script = self.kick_offs.pop_front().unwrap_or(KickOff::Accept);
+        if let KickOff::Reply(reply) = script {
+            return reply;
+        }
+        let id = (self.jobs.len() + 7).to_string();
+        let usual = Ending::Files(vec![("Observation", 20), ("Patient", 5)]);
+        self.jobs.push(FakeJob {
+            id: id.clone(),
+            began: now,
+            ends: now + SignedDuration::from_secs(self.lasts),
+            ending: self.endings.pop_front().unwrap_or(usual),
+            state: State::Alive,
+            request: request.url.clone(),
+        });
+        let location = match script {
+            KickOff::AcceptAt(location) => location.map(|l| l.replace("{id}", &id)),
+            KickOff::MadeAndLost(failure) => return Err(failure),
+            _ => Some(format!("https://clinic.example/_operations/export/{id}")),
+        };
+        Ok(Answer { content_location: location, ..answer(202) })
+    }
+
+    fn job(&mut self, url: &str) -> Option<&mut FakeJob> {
+        let id = url.rsplit_once("/_operations/export/")?.1.split('?').next()?.to_owned();
+        self.jobs.iter_mut().find(|job| job.id == id && job.state != State::Gone)
+    }
+
+    fn deny(&mut self, url: &str, over: bool) {
+        if let Some(id) = self.job(url).filter(|_| over).map(|job| job.id.clone()) {
+            self.denied.insert(id);
+        }
+    }
+
+    pub(super) fn poll(&mut self, request: &Request, now: Timestamp) -> Reply {
+        self.sent.push(request.clone());
+        if let Some(reply) = self.polls.pop_front() {
+            let over = |a: &Answer| {
+                use crate::core::answer::{StatusAnswer as A, status};
+                matches!(status(a), A::Done | A::JobFailed(_) | A::Gone(_))
+            };
+            self.deny(&request.url, reply.as_ref().is_ok_and(over));
+            return reply;
+        }
+        let Some(job) = self.job(&request.url) else { return Ok(unknown()) };
+        let job = job.clone();
+        Ok(match (&job.state, &job.ending) {
+            (State::Cancelled(at), _) if now < *at + SignedDuration::from_secs(30) => answer(202),
+            (State::Cancelled(_), _) => manifest(&job.request, &json!([])),
+            _ if now < job.ends => answer(202),
+            (_, Ending::Answer(answer)) => answer.clone(),
+            (_, Ending::Files(files)) => manifest(&job.request, &listed(&job, files)),
+        })
+    }
+
+    pub(super) fn delete(&mut self, request: &Request, now: Timestamp) -> Reply {
+        self.sent.push(request.clone());
+        if let Some(reply) = self.deletes.pop_front() {
+            use crate::core::answer::{CancelAnswer, cancel};
+            let over = reply.as_ref().is_ok_and(|a| cancel(a) == CancelAnswer::Settled);
+            self.deny(&request.url, over);
+            return reply;
+        }
+        let cancels = self.cancels;
+        if let Cancels::Never(status) = cancels {
+            return Ok(answer(status));
+        }
+        let Some(job) = self.job(&request.url) else { return Ok(unknown()) };
+        let finished = now >= job.ends || matches!(job.state, State::Cancelled(_));
+        Ok(match cancels {
+            Cancels::Y2022 if finished => outcome(500, "exception", "x"),
+            Cancels::Y2025 if finished => {
+                outcome(409, "conflict", "Bulk update operation has already completed")
+            }
+            Cancels::Y2022 | Cancels::Y2025 => {
+                job.state = State::Cancelled(now);
+                answer(202)
+            }
+            Cancels::Slow => {
+                let id = job.id.clone();
+                self.agreed.insert(id);
+                answer(202)
+            }
+            _ => {
+                job.state = State::Gone;
+                answer(202)
+            }
+        })
+    }
+
+    fn storage(&self) -> Result<(), StorageFailure> {
+        self.storage_down.clone().map_or(Ok(()), Err)
+    }
+
+    pub(super) fn find_jobs(
+        &self,
+        wanted: Option<&str>,
+        after: Timestamp,
+    ) -> Result<Vec<JobFolder>, StorageFailure> {
+        self.storage()?;
+        let own = self.jobs.iter().filter(|_| self.shows_folders).map(|job| match container(&job.request) {
+            Some(container) => {
+                JobFolder { container, folder: Some(folder(job)), began: job.began, job_id: job.id.clone() }
+            }
+            None => JobFolder {
+                container: format!("export-{}", job.id),
+                folder: None,
+                began: job.began,
+                job_id: job.id.clone(),
+            },
+        });
+        let fits = |f: &JobFolder| {
+            f.began >= after && wanted.map_or(f.container.starts_with("export-"), |w| f.container == w)
+        };
+        Ok(own.chain(self.strangers.iter().cloned()).filter(fits).collect())
+    }
+
+    pub(super) fn count_files(&self) -> Result<Seen, StorageFailure> {
+        self.storage()?;
+        let files = u64::from(self.shows_files) * 3;
+        Ok(Seen { folder: None, files, bytes: files * 1000 })
+    }
+
+    pub(super) fn verify(&mut self, plan: &VerifyPlan) -> Verification {
+        self.verifications += 1;
+        if let Err(failure) = self.storage() {
+            return Verification::Failed(failure);
+        }
+        let seen = plan.files.iter().enumerate().map(|(n, file)| {
+            let count = file.count.unwrap_or(1);
+            let lines = count + u64::from(self.wrong_count.contains(&n));
+            let there = !self.missing.contains(&n);
+            let read = there && !self.uncounted.contains(&n) && plan.max_bytes > 0;
+            Checked { bytes: there.then_some(count * 100), lines: read.then_some(lines) }
+        });
+        Verification::Done(seen.collect())
+    }
+
+    pub(super) fn store(&self, body: &[u8]) -> Result<String, StorageFailure> {
+        self.storage()?;
+        self.store_fails.clone().map_or_else(|| Ok(crate::core::manifest::sha256_hex(body)), Err)
+    }
+}
+
+fn listed(job: &FakeJob, files: &[(&'static str, u64)]) -> Value {
+    let place = container(&job.request)
+        .map_or_else(|| format!("export-{}", job.id), |c| format!("{c}/{}", folder(job)));
+    let file = |(type_, count): &(&str, u64)| json!({"type": type_, "url": format!("https://acct.blob.example/{place}/{type_}-1.ndjson"), "count": count});
+    files.iter().map(file).collect()
+}

@@ -1,0 +1,123 @@
+//! The invariants of the design (section 3), checked at each step, write and effect of every test here.
+
+use super::world::World;
+use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus};
+use crate::core::condition;
+use crate::core::effect::{Effect, Requeue};
+use crate::core::export::{Facts, Inputs, Step, is_terminal};
+
+/// What hostile servers and URLs of tests hold, and nobody may ever read in a status or event.
+pub(super) const SECRET: &str = "SENTINEL";
+
+pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
+    let before = current.status.clone().unwrap_or_default();
+    // 5: terminal never changes.
+    if is_terminal(&before) {
+        assert_eq!(decided.status, before, "a terminal status changed");
+        assert!(decided.notes.is_empty(), "a terminal run told something: {:?}", decided.notes);
+    }
+    // 2: no kick-off while a job is known to run, or an intent is not resolved.
+    if let Some(Effect::KickOff(_)) = decided.effect {
+        assert_eq!(before.job, None, "a kick-off beside a job");
+        assert!(decided.status.cancellation.is_none() && current.spec.cancel != Some(true));
+        assert!(
+            current.metadata.deletion_timestamp.is_none(),
+            "a kick-off of an object that is being deleted"
+        );
+    }
+    if let Requeue::After(wait) = decided.requeue {
+        assert!(!wait.is_zero(), "a requeue of zero");
+    }
+    small_and_clean(decided);
+    if decided.effect.is_none() {
+        quiet(world, current, facts, decided);
+    }
+    if let Some(complete) = condition::find(&decided.status.conditions, ConditionType::Complete) {
+        // 6: Complete means that nothing that was checked failed.
+        let verified = condition::find(&decided.status.conditions, ConditionType::Verified);
+        let failed = |c: &Condition| c.status == ConditionStatus::False;
+        assert!(complete.is_true() && verified.is_some_and(|c| !failed(c)), "Complete without a check");
+    }
+}
+
+/// 8: no secret, no patient; under 16 KiB.
+fn small_and_clean(decided: &Step) {
+    let text = serde_json::to_string(&decided.status).unwrap();
+    assert!(text.len() < 16 * 1024, "a status of {} bytes", text.len());
+    let mut shown = decided.status.clone();
+    // The status URL is kept whole: it is needed to go on.
+    if let Some(job) = shown.job.as_mut() {
+        job.status_url = None;
+    }
+    shown.unsettled_jobs.iter_mut().for_each(|j| j.status_url = None);
+    let shown = serde_json::to_string(&shown).unwrap();
+    assert!(!shown.contains(SECRET), "{shown}");
+    for c in &decided.status.conditions {
+        assert!(!c.message.is_empty() && c.message.len() <= 1024, "{c:?}");
+    }
+    for note in &decided.notes {
+        assert!(!note.message.contains(SECRET), "{note:?}");
+        assert!(!note.message.is_empty() && note.message.len() <= 1024, "{note:?}");
+    }
+}
+
+/// 5: the same inputs at the same time write nothing.
+fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
+    let mut after = current.clone();
+    after.status = Some(decided.status.clone());
+    let again = crate::core::export::step(Inputs {
+        export: &after,
+        facts,
+        memory: &decided.memory,
+        seen: None,
+        tuning: &world.tuning,
+        now: world.now,
+        jitter: world.jitter,
+    });
+    assert_eq!(again.status, decided.status, "the same inputs write again");
+    // A check that goes on beside is looked at as often as one comes by.
+    let looks = matches!(again.effect, None | Some(Effect::Verify(_)));
+    assert!(again.notes.is_empty() && looks, "{again:#?}");
+}
+
+/// At a write of the status.
+pub(super) fn write(world: &World, status: &FhirExportStatus) {
+    if is_terminal(&world.status()) {
+        panic!("a terminal status is written: {status:#?}");
+    }
+    if is_terminal(status) {
+        let ends = [ConditionType::Complete, ConditionType::Failed];
+        let one = ends.iter().filter(|t| condition::is_true(&status.conditions, **t)).count();
+        assert_eq!(one, 1, "an end is one of Complete and Failed");
+        assert!(!condition::is_true(&status.conditions, ConditionType::Reconciling));
+        assert!(!condition::is_true(&status.conditions, ConditionType::Suspended));
+    }
+    let generation = world.export.metadata.generation;
+    assert_eq!(status.observed_generation, generation, "kstatus would wait for ever");
+    let mut names: Vec<&str> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), status.conditions.len(), "a condition is there twice");
+}
+
+/// Before an effect goes out.
+pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) {
+    let stored = world.status();
+    if let Effect::KickOff(_) = effect {
+        // 1: the intent is in status before a kick-off is sent.
+        let job = stored.job.as_ref().expect("a kick-off without an intent");
+        assert!(job.status_url.is_none() && job.intent_time <= world.now);
+        assert!(world.held(), "a kick-off without a finalizer");
+        assert_eq!(&stored, status);
+    }
+    // 1: the status URL is written before anything else after it.
+    let url = |s: &FhirExportStatus| s.job.as_ref().and_then(|j| j.status_url.clone());
+    if url(status).is_some() {
+        assert_eq!(url(&stored), url(status), "{effect:?} before the status URL was written");
+    }
+    if let Effect::Cancel(_) = effect {
+        assert!(stored.cancellation.as_ref().is_some_and(|c| c.tries > 0), "a cancel that a restart forgets");
+        let adopted = condition::find(&stored.conditions, ConditionType::KickOffUncertain);
+        assert!(!adopted.is_some_and(Condition::is_true), "a job that is not proven ours is cancelled");
+    }
+}

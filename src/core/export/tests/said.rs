@@ -1,0 +1,48 @@
+//! What servers and storage accounts say.
+
+use serde_json::{Value, json};
+
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::wire::Answer;
+
+pub(super) fn answer(status: u16) -> Answer {
+    Answer { status, ..Answer::default() }
+}
+
+pub(super) fn outcome(status: u16, code: &str, text: &str) -> Answer {
+    let body = json!({"resourceType": "OperationOutcome",
+        "issue": [{"severity": "error", "code": code, "diagnostics": text}]});
+    Answer { body: body.to_string().into(), ..answer(status) }
+}
+
+pub(super) fn job_failure(status: u16, cause: &str) -> Answer {
+    outcome(status, "processing", &format!("export operation failed for reason: {cause}"))
+}
+
+pub(super) fn html(status: u16) -> Answer {
+    Answer {
+        body: b"<html>gateway</html>".to_vec(),
+        content_type: Some("text/html".into()),
+        ..answer(status)
+    }
+}
+
+pub(super) fn body(text: &str) -> Answer {
+    Answer { body: text.into(), ..answer(200) }
+}
+
+pub(super) fn manifest(request: &str, output: &Value) -> Answer {
+    body(
+        &json!({"transactionTime": "2026-11-23T01:59:59.1234567+00:00", "request": request,
+        "requiresAccessToken": false, "output": output, "error": [], "issues": []})
+        .to_string(),
+    )
+}
+
+pub(super) fn storage_failure(kind: StorageFailureKind) -> StorageFailure {
+    StorageFailure { kind, message: "the storage account does not answer".into() }
+}
+
+pub(super) fn unknown() -> Answer {
+    outcome(404, "not-found", "The requested job was not found.")
+}
