@@ -52,10 +52,8 @@ pub async fn read(
             HeaderName::try_from(&header.name).map_err(|_| missing(server, "a valid name in headers"))?;
         headers.append(name, from_secret(value.expose_secret(), namespace, &header.secret_ref.name)?);
     }
-    let authorization = match with_token {
-        true => Some(authorization(identities, namespace, server).await?),
-        false => None,
-    };
+    let authorization =
+        if with_token { Some(authorization(identities, namespace, server).await?) } else { None };
     Ok(Credentials { clients, headers, authorization })
 }
 

@@ -21,10 +21,13 @@ pub struct Clients {
     pub fresh: Client,
 }
 
+/// By the digest of their certificates and their time-out.
+type Known = HashMap<([u8; 32], Duration), Weak<Clients>>;
+
 /// The clients in use.
 pub struct ClientPool {
     extra_ca: Vec<String>,
-    known: Mutex<HashMap<([u8; 32], Duration), Weak<Clients>>>,
+    known: Mutex<Known>,
 }
 
 /// Certificates that a `FhirServer` names, as they were read.

@@ -63,7 +63,9 @@ mod tests {
 
     fn count(pieces: &[&[u8]]) -> u64 {
         let mut counter = LineCounter::default();
-        pieces.iter().for_each(|piece| counter.feed(piece));
+        for piece in pieces {
+            counter.feed(piece);
+        }
         counter.finish()
     }
 

@@ -3,7 +3,7 @@
 use azure_fhir::{CancelProfile, Fault, Life, Script, State, Step};
 use fhir_export_operator::api::{FhirExport, FhirServer};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use stage::wait_for;
@@ -165,7 +165,7 @@ async fn abandon_leaves_the_job_alone() {
     assert_eq!((site.cancels(), &site.fhir.jobs()[0].state), (0, &State::Running));
 }
 
-/// The Secret and the FhirServer are deleted first: the token in memory and the server's finalizer serve.
+/// The Secret and the `FhirServer` are deleted first: the token in memory and the server's finalizer serve.
 #[tokio::test]
 async fn the_secret_and_the_server_may_go_first() {
     let options = azure_fhir::Options {
@@ -218,7 +218,7 @@ async fn a_namespace_with_running_exports_can_be_deleted() {
     let result = wait_for("the namespace to be gone", PATIENCE, || async {
         match namespaces.get_opt(&site.namespace).await {
             Ok(None) => Ok(()),
-            _ => Err(format!("{:?}", exports.list(&Default::default()).await.map(|l| l.items.len()))),
+            _ => Err(format!("{:?}", exports.list(&ListParams::default()).await.map(|l| l.items.len()))),
         }
     })
     .await;

@@ -142,7 +142,10 @@ impl Site {
         for flag in &self.flags {
             options = options.arg(flag);
         }
-        self.operator = Some(Process::start(&options).unwrap());
+        let mut operator = Process::start(&options).unwrap();
+        let ready = operator.wait_for_log("the operator is ready", PATIENCE).await;
+        self.operator = Some(operator);
+        self.told(ready);
     }
 
     /// Kills the operator at once.

@@ -52,7 +52,8 @@ async fn one_token_serves_all_and_names_the_origin_as_its_audience() {
     let one = server("one", &format!("{}/a", fhir.url()), &client_secret(), &json!({}));
     let two = server("two", &format!("{}/b", fhir.url()), &client_secret(), &json!({}));
     let (a, b) = tokio::join!(wire.authorize(&one), wire.authorize(&two));
-    (a.unwrap(), b.unwrap());
+    a.unwrap();
+    b.unwrap();
     wire.send(&one, &get(&one.spec.url)).await.unwrap();
     wire.send(&two, &get(&two.spec.url)).await.unwrap();
     assert_eq!(bearers(&fhir), ["Bearer t0", "Bearer t0"]);
@@ -78,9 +79,12 @@ async fn a_changed_client_secret_is_a_new_identity() {
 #[tokio::test]
 async fn a_refused_token_is_renewed_exactly_once() {
     let (entra, settings) = entra(tokens).await;
-    let fhir = Server::http(|_, request| match request.contains("Bearer t1") {
-        true => answer("202 Accepted", "", ""),
-        false => answer("401 Unauthorized", "", ""),
+    let fhir = Server::http(|_, request| {
+        if request.contains("Bearer t1") {
+            answer("202 Accepted", "", "")
+        } else {
+            answer("401 Unauthorized", "", "")
+        }
     })
     .await;
     let wire = wire(&Cluster::with(&[("client", "secret", "hush")]), settings);

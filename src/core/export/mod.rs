@@ -157,7 +157,7 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
 }
 
 /// Decides what comes next. Pure: the same inputs give the same step.
-pub fn step(inputs: Inputs<'_>) -> Step {
+pub fn step(inputs: &Inputs<'_>) -> Step {
     let seen = inputs.seen.clone();
     let mut turn = Turn::new(inputs);
     if is_terminal(&turn.status) {

@@ -44,7 +44,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(inputs: Inputs<'a>) -> Self {
+    pub(super) fn new(inputs: &Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
         if status.completion_time.is_none() {
             status.observed_generation = inputs.export.metadata.generation;
@@ -103,9 +103,10 @@ impl<'a> Turn<'a> {
     /// When the run must have ended; absent before it left the queue.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         let own = self.spec().active_deadline_seconds.and_then(|s| u64::try_from(s).ok());
-        let limit = own.map(Duration::from_secs).unwrap_or_else(|| {
-            self.server().map_or(self.tuning.default_deadline, |server| server.deadline(self.tuning))
-        });
+        let limit = own.map_or_else(
+            || self.server().map_or(self.tuning.default_deadline, |server| server.deadline(self.tuning)),
+            Duration::from_secs,
+        );
         Some(after(self.status.start_time?, limit))
     }
 
