@@ -256,8 +256,8 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     turn.state("Complete");
     let took =
         turn.status.start_time.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
-    let type_ = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
-    turn.note(type_, reason, "Finish", &format!("{what}{took}"));
+    let news = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    turn.note(news, reason, "Finish", &format!("{what}{took}"));
     ended(&mut turn);
     after_end(turn)
 }
@@ -266,7 +266,7 @@ fn counted(number: u64, noun: &str) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -43,6 +43,9 @@ pub struct Facts {
     pub claimed: BTreeSet<String>,
 }
 
+/// Why the files were not checked.
+pub type Unchecked = (Reason, String);
+
 /// What the operator remembers of a run between two looks; a restart forgets it, and nothing is lost but
 /// patience.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,7 +67,7 @@ pub struct Memory {
     /// The manifest, once the job is done.
     pub manifest: Option<Arc<Manifest>>,
     /// What the check of the files saw, or why it could not be done.
-    pub verified: Option<Result<Arc<Vec<Checked>>, (Reason, String)>>,
+    pub verified: Option<Result<Arc<Vec<Checked>>, Unchecked>>,
     /// When the check was begun.
     pub verify_began: Option<Timestamp>,
     /// Tries of the check that failed in a way that may pass.

@@ -65,7 +65,7 @@ fn small_and_clean(decided: &Step) {
 fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
     let mut after = current.clone();
     after.status = Some(decided.status.clone());
-    let again = crate::core::export::step(Inputs {
+    let again = crate::core::export::step(&Inputs {
         export: &after,
         facts,
         memory: &decided.memory,
