@@ -32,7 +32,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             poll_floor: Duration::from_secs(1),
-            poll_ceiling: Duration::from_hours(1),
+            poll_ceiling: Duration::from_hours(2),
             cancel_grace: Duration::from_mins(5),
             cancel_tries: 10,
             orphan_wait: Duration::from_mins(2),
