@@ -109,7 +109,7 @@ impl Look {
         current: &FhirExport,
         facts: &crate::core::export::Facts,
     ) -> Step {
-        step(&Inputs {
+        step(Inputs {
             export: current,
             facts,
             memory: &self.memory,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
 
-use super::runs::{Looked, tell, tell_end};
+use super::runs::{Looked, tell};
 use super::world::{Cluster, ClusterFailure, Container, Wire, World};
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Effect, Observation};
@@ -94,18 +94,6 @@ fn without_server(effect: &Effect) -> Observation {
     }
 }
 
-/// A check that ends without a word, by a panic, is told as one to be tried again: nobody would wait for it else.
-struct Ended(Arc<Mutex<Verification>>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        tell_end(&self.0, || StorageFailure {
-            kind: StorageFailureKind::Transient { retry_after: None },
-            message: "the check of the files ended by itself".to_owned(),
-        });
-    }
-}
-
 /// Looks at the check of this attempt, or starts it beside the reconcile: it may take hours.
 fn verify<W: World>(
     world: &Arc<W>,
@@ -123,7 +111,6 @@ fn verify<W: World>(
     let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
-        let _ended = Ended(Arc::clone(&told));
         let read = |files: u64| tell(&told, Verification::Running { files });
         let result = beside.container().verify(&server, &plan, &read).await;
         tell(&told, result.map_or_else(Verification::Failed, Verification::Done));

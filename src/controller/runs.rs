@@ -12,7 +12,7 @@ use super::world::EndTask;
 use crate::api::FhirExport;
 use crate::core::effect::Observation;
 use crate::core::export::Memory;
-use crate::core::ledger::{StorageFailure, Verification};
+use crate::core::ledger::Verification;
 
 /// What is remembered of all runs.
 #[derive(Default)]
@@ -195,12 +195,4 @@ impl Runs {
 /// Writes the state of a check.
 pub(super) fn tell(state: &Mutex<Verification>, now: Verification) {
     *locked(state) = now;
-}
-
-/// Writes a failure as the state of a check that has not told its end.
-pub(super) fn tell_end(state: &Mutex<Verification>, failure: impl FnOnce() -> StorageFailure) {
-    let mut state = locked(state);
-    if matches!(*state, Verification::Running { .. }) {
-        *state = Verification::Failed(failure());
-    }
 }

@@ -124,14 +124,14 @@ fn is_blob_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    // Both kinds of row must have the type of the answer.
-    #![allow(clippy::unnecessary_wraps)]
+    #![allow(clippy::unwrap_used)]
 
     use super::*;
 
     const AZURE: &str = "https://clinicexports.blob.core.windows.net";
     const EMULATOR: &str = "http://127.0.0.1:10000/devstoreaccount1";
 
+    #[allow(clippy::unnecessary_wraps)] // it stands beside `elsewhere` in tables
     fn at(account: &str, container: &str, blob: &str) -> Result<BlobAddress, AddressProblem> {
         Ok(BlobAddress { account_origin: account.into(), container: container.into(), blob: blob.into() })
     }

@@ -16,7 +16,7 @@ pub struct StorageFailure {
 pub enum StorageFailureKind {
     /// The `FhirServer` names no storage.
     NotConfigured,
-    /// A Secret or `ServiceAccount` for the storage is missing or wrong.
+    /// A Secret or ServiceAccount for the storage is missing or wrong.
     Missing,
     /// The operator sends no token to that host.
     HostNotAllowed,

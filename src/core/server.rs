@@ -21,7 +21,7 @@ const MAX_OUTCOME: usize = 256 * 1024;
 /// Longest FHIR version taken over from a server, in characters.
 const MAX_VERSION: usize = 32;
 /// How long a good probe is believed.
-const WHEN_READY: Duration = Duration::from_mins(10);
+const WHEN_READY: Duration = Duration::from_secs(600);
 /// How soon a bad one is repeated.
 const WHEN_NOT: Duration = Duration::from_secs(30);
 

@@ -32,15 +32,15 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             poll_floor: Duration::from_secs(1),
-            poll_ceiling: Duration::from_hours(2),
-            cancel_grace: Duration::from_mins(5),
+            poll_ceiling: Duration::from_secs(3600),
+            cancel_grace: Duration::from_secs(300),
             cancel_tries: 10,
-            orphan_wait: Duration::from_mins(2),
+            orphan_wait: Duration::from_secs(120),
             retry_base: Duration::from_secs(30),
-            retry_max: Duration::from_mins(10),
+            retry_max: Duration::from_secs(600),
             missing_retry: Duration::from_secs(5),
-            default_deadline: Duration::from_hours(168),
-            progress_interval: Duration::from_mins(5),
+            default_deadline: Duration::from_secs(7 * 24 * 3600),
+            progress_interval: Duration::from_secs(300),
         }
     }
 }

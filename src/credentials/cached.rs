@@ -28,14 +28,14 @@ pub struct Memory {
 impl Default for Memory {
     fn default() -> Self {
         Self {
-            found: Duration::from_mins(1),
+            found: Duration::from_secs(60),
             missing: Duration::from_secs(5),
             spared: Duration::from_secs(1),
         }
     }
 }
 
-/// A [`CredentialSource`] that remembers. One read per object at a time; `ServiceAccount` tokens are not kept,
+/// A [`CredentialSource`] that remembers. One read per object at a time; ServiceAccount tokens are not kept,
 /// since the access tokens that they buy are.
 pub struct CachedSource {
     inner: Arc<dyn CredentialSource>,

@@ -20,15 +20,15 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{CredentialProblem, CredentialSource};
 use crate::api::Reason;
 
-/// What a federated `ServiceAccount` token is for; Entra accepts no other audience.
+/// What a federated ServiceAccount token is for; Entra accepts no other audience.
 const FEDERATION_AUDIENCE: &str = "api://AzureADTokenExchange";
 
 /// One way to a token.
 #[derive(Clone)]
 pub enum Flow {
-    /// A `ServiceAccount` of the `FhirServer`'s namespace.
+    /// A ServiceAccount of the `FhirServer`'s namespace.
     ServiceAccount { source: Arc<dyn CredentialSource>, namespace: String, name: String },
-    /// The operator's own `ServiceAccount`.
+    /// The operator's own ServiceAccount.
     OwnWorkload,
     /// The identity of the node or pod.
     Managed,
@@ -120,7 +120,7 @@ fn no_own_workload() -> CredentialProblem {
     )
 }
 
-/// A fresh `ServiceAccount` token for each token request.
+/// A fresh ServiceAccount token for each token request.
 struct ServiceAccountToken {
     source: Arc<dyn CredentialSource>,
     namespace: String,

@@ -14,7 +14,7 @@ use super::{CachedSource, CredentialProblem, CredentialSource, EntraIdentity, En
 use crate::api::{Cloud, Entra, EntraType, Reason};
 
 /// Identities that nobody asked for in this time are dropped, with their tokens.
-const UNUSED: Duration = Duration::from_hours(2);
+const UNUSED: Duration = Duration::from_secs(2 * 3600);
 
 /// The Entra identities in use.
 pub struct Identities {

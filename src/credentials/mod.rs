@@ -1,4 +1,4 @@
-//! Identities: what Secrets and `ServiceAccounts` give, and the tokens that come of them.
+//! Identities: what Secrets and ServiceAccounts give, and the tokens that come of them.
 //!
 //! A credential is read through [`CredentialSource`], always in the namespace of the `FhirServer` that names
 //! it, and only if it carries the label [`CREDENTIAL_LABEL`](crate::api::CREDENTIAL_LABEL). [`CachedSource`]

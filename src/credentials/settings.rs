@@ -28,7 +28,7 @@ impl EntraSettings {
         transport::client_builder(&self.extra_ca)?
             .no_gzip()
             .no_deflate()
-            .read_timeout(Duration::from_mins(1))
+            .read_timeout(Duration::from_secs(60))
             .build()
     }
 }

@@ -37,7 +37,7 @@ impl CredentialProblem {
 
 /// Reads credentials. The implementation over the API server is `cluster::credentials`; it caches nothing.
 ///
-/// Each method refuses objects without the credential label (`CredentialNotLabelled`), but for `ConfigMaps`,
+/// Each method refuses objects without the credential label (`CredentialNotLabelled`), but for ConfigMaps,
 /// which hold nothing secret. An answer of 403 is `ConnectionNotAllowed`; an API server that fails is
 /// `DependencyMissing` with `passing`.
 #[async_trait]
@@ -53,7 +53,7 @@ pub trait CredentialSource: Send + Sync {
         name: &str,
     ) -> Result<BTreeMap<String, SecretString>, CredentialProblem>;
 
-    /// One key of a `ConfigMap`.
+    /// One key of a ConfigMap.
     async fn config_map_key(
         &self,
         namespace: &str,
@@ -61,7 +61,7 @@ pub trait CredentialSource: Send + Sync {
         key: &str,
     ) -> Result<String, CredentialProblem>;
 
-    /// A short-lived token of a labelled `ServiceAccount` for `audience` (`TokenRequest`), after checking that its
+    /// A short-lived token of a labelled ServiceAccount for `audience` (TokenRequest), after checking that its
     /// annotation `azure.workload.identity/client-id` equals `client_id` (`ServiceAccountMismatch`).
     async fn service_account_token(
         &self,

@@ -26,7 +26,7 @@ pub fn client_builder(extra_ca: &[String]) -> Result<ClientBuilder, reqwest::Err
         .retry(reqwest::retry::never())
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(Duration::from_mins(1))
+        .pool_idle_timeout(Duration::from_secs(60))
         .pool_max_idle_per_host(8)
         .dns_resolver(SystemNames))
 }

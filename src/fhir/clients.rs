@@ -21,14 +21,14 @@ pub struct Clients {
     pub fresh: Client,
 }
 
-/// By the digest of their certificates and their time-out.
-type Known = HashMap<([u8; 32], Duration), Weak<Clients>>;
-
 /// The clients in use.
 pub struct ClientPool {
     extra_ca: Vec<String>,
-    known: Mutex<Known>,
+    known: Mutex<HashMap<Key, Weak<Clients>>>,
 }
+
+/// A digest of the certificates, and the time that a request may take.
+type Key = ([u8; 32], Duration);
 
 /// Certificates that a `FhirServer` names, as they were read.
 #[derive(Default)]

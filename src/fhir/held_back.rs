@@ -13,7 +13,7 @@ use crate::core::wire::{Answer, Method};
 /// The first wait after a 429 that names none; it doubles while that repeats.
 const FIRST: Duration = Duration::from_secs(10);
 /// The longest of those.
-const LONGEST: Duration = Duration::from_mins(5);
+const LONGEST: Duration = Duration::from_secs(300);
 /// A cancel waits no longer: it lightens the server's load, and its own time is short.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
 
@@ -77,7 +77,7 @@ fn after(then: Timestamp, wait: Duration) -> Timestamp {
 
 /// Whether the answer tells of a failed export, whatever its status: Azure's FHIR service gives the status of
 /// what stopped the job (403, 413, 429, ...), and its outcome is of code `processing` and begins with fixed
-/// words. (`GetExportRequestHandler` of microsoft/fhir-server.)
+/// words. (GetExportRequestHandler of microsoft/fhir-server.)
 pub fn is_failed_job(answer: &Answer) -> bool {
     #[derive(Deserialize)]
     struct Outcome {

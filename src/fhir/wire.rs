@@ -30,7 +30,7 @@ pub struct WireSettings {
 
 /// How long credentials are used on after what they came from is gone: a cancel must be possible then, but
 /// taking a Secret away must end its use.
-const OUTLIVES: Duration = Duration::from_hours(1);
+const OUTLIVES: Duration = Duration::from_secs(3600);
 
 /// Sends requests. One for the whole operator.
 pub struct FhirWire {

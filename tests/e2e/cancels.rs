@@ -165,7 +165,7 @@ async fn abandon_leaves_the_job_alone() {
     assert_eq!((site.cancels(), &site.fhir.jobs()[0].state), (0, &State::Running));
 }
 
-/// The Secret and the `FhirServer` are deleted first: the token in memory and the server's finalizer serve.
+/// The Secret and the FhirServer are deleted first: the token in memory and the server's finalizer serve.
 #[tokio::test]
 async fn the_secret_and_the_server_may_go_first() {
     let options = azure_fhir::Options {

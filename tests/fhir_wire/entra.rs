@@ -80,11 +80,8 @@ async fn a_changed_client_secret_is_a_new_identity() {
 async fn a_refused_token_is_renewed_exactly_once() {
     let (entra, settings) = entra(tokens).await;
     let fhir = Server::http(|_, request| {
-        if request.contains("Bearer t1") {
-            answer("202 Accepted", "", "")
-        } else {
-            answer("401 Unauthorized", "", "")
-        }
+        let known = request.contains("Bearer t1");
+        answer(if known { "202 Accepted" } else { "401 Unauthorized" }, "", "")
     })
     .await;
     let wire = wire(&Cluster::with(&[("client", "secret", "hush")]), settings);

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, bearer, cancel, get, kick_off, open, server, wire, wire_with};
 use crate::server::{Server, answer};
 
-#[allow(clippy::unnecessary_wraps, reason = "it is compared with what a request may lack")]
+#[allow(clippy::unnecessary_wraps)] // as it is seen: with or without
 fn token(value: &str) -> Option<String> {
     Some(format!("Bearer {value}"))
 }
@@ -62,11 +62,8 @@ async fn without_encryption_nothing_goes_out_unless_the_server_says_so() {
 #[tokio::test]
 async fn a_refused_token_is_read_again_once() {
     let fhir = Server::http(|_, request| {
-        if request.contains("Bearer new") {
-            answer("202 Accepted", "", "")
-        } else {
-            answer("401 Unauthorized", "", "")
-        }
+        let known = request.contains("Bearer new");
+        answer(if known { "202 Accepted" } else { "401 Unauthorized" }, "", "")
     })
     .await;
     let cluster = Cluster::with(&[("token", "token", "old")]);

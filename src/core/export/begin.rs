@@ -44,13 +44,13 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         Ok(server) => server,
         Err(wake) => return turn.wait_until(&[window, deadline, wake]),
     };
-    let request = match accept(&mut turn, server) {
+    let request = match accept(&mut turn, &server) {
         Ok(request) => request,
         Err(Verdict::Never(reason, message)) => return finish::fail(turn, reason, &message),
         Err(Verdict::NotNow) => return turn.wait_until(&[window, deadline]),
     };
     if !turn.facts.place {
-        queue(&mut turn, server);
+        queue(&mut turn, &server);
         // Whoever leaves a place wakes the next; this is for what nobody thought of.
         let look = turn.later(turn.tuning.poll_ceiling);
         return turn.wait_until(&[window, Some(look)]);
@@ -66,7 +66,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         let deadline = turn.deadline();
         return turn.wait_until(&[due, window, deadline]);
     }
-    start(turn, server, request)
+    start(turn, &server, request)
 }
 
 /// `kickOffBefore` counts until the server accepted a first job: what comes later is a new attempt.
@@ -145,7 +145,7 @@ enum Verdict {
 }
 
 /// Whether the request may be sent as it is.
-fn accept(turn: &mut Turn<'_>, server: ServerView<'_>) -> Result<Request, Verdict> {
+fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, Verdict> {
     let request = &turn.spec().request;
     if !turn.is_true(ConditionType::Accepted)
         && let Err(errors) = turn.export().validate_cel()
@@ -206,7 +206,7 @@ fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.state("Waiting");
 }
 
-fn queue(turn: &mut Turn<'_>, server: ServerView<'_>) {
+fn queue(turn: &mut Turn<'_>, server: &ServerView<'_>) {
     // No position: it would have to be written anew for everybody whenever one run ends.
     let message = format!(
         "waits for one of the {} places of FhirServer {}{}, first come first served",
@@ -223,7 +223,7 @@ fn queue(turn: &mut Turn<'_>, server: ServerView<'_>) {
 }
 
 /// Out of the queue: credentials, finalizer, intent, kick-off, each on its own.
-fn start(mut turn: Turn<'_>, server: ServerView<'_>, request: Request) -> Step {
+fn start(mut turn: Turn<'_>, server: &ServerView<'_>, request: Request) -> Step {
     let now = condition::whole_seconds(turn.now);
     leave_queue(&mut turn);
     turn.status.start_time.get_or_insert(now);

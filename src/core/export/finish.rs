@@ -65,6 +65,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         || turn.memory.verify_began.is_some_and(|began| after(began, VERIFY_LOOK) <= turn.now);
     if !check || takes_long {
         record(&mut turn, &manifest, &files);
+        turn.told_files(manifest.output.len());
     }
     if check {
         if takes_long {
@@ -256,8 +257,8 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     turn.state("Complete");
     let took =
         turn.status.start_time.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
-    let news = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
-    turn.note(news, reason, "Finish", &format!("{what}{took}"));
+    let type_ = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    turn.note(type_, reason, "Finish", &format!("{what}{took}"));
     ended(&mut turn);
     after_end(turn)
 }

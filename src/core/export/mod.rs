@@ -43,8 +43,8 @@ pub struct Facts {
     pub claimed: BTreeSet<String>,
 }
 
-/// Why the files were not checked.
-pub type Unchecked = (Reason, String);
+/// What a check of the files saw, or why it could not be done.
+pub type Verified = Result<Arc<Vec<Checked>>, (Reason, String)>;
 
 /// What the operator remembers of a run between two looks; a restart forgets it, and nothing is lost but
 /// patience.
@@ -67,7 +67,7 @@ pub struct Memory {
     /// The manifest, once the job is done.
     pub manifest: Option<Arc<Manifest>>,
     /// What the check of the files saw, or why it could not be done.
-    pub verified: Option<Result<Arc<Vec<Checked>>, Unchecked>>,
+    pub verified: Option<Verified>,
     /// When the check was begun.
     pub verify_began: Option<Timestamp>,
     /// Tries of the check that failed in a way that may pass.
@@ -160,7 +160,7 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
 }
 
 /// Decides what comes next. Pure: the same inputs give the same step.
-pub fn step(inputs: &Inputs<'_>) -> Step {
+pub fn step(inputs: Inputs<'_>) -> Step {
     let seen = inputs.seen.clone();
     let mut turn = Turn::new(inputs);
     if is_terminal(&turn.status) {

@@ -10,9 +10,9 @@ use crate::core::effect::{Effect, NoteType};
 use crate::core::ledger::{JobFolder, StorageFailure, StorageFailureKind};
 
 /// How far the server's clock may be behind ours.
-const CLOCK_SKEW: Duration = Duration::from_mins(2);
+const CLOCK_SKEW: Duration = Duration::from_secs(120);
 /// A job made by this kick-off began at most so long after it.
-const BEGINS_WITHIN: Duration = Duration::from_mins(10);
+const BEGINS_WITHIN: Duration = Duration::from_secs(600);
 
 /// No definite answer came to the kick-off.
 pub(super) fn lost(turn: &mut Turn<'_>, why: &str) {

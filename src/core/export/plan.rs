@@ -12,7 +12,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// What Azure's FHIR service accepts for `Accept`: exactly this.
 pub const FHIR_JSON: &str = "application/fhir+json";
 
-/// Bodies of kick-off and cancel answers are `OperationOutcomes`.
+/// Bodies of kick-off and cancel answers are OperationOutcomes.
 const MAX_OUTCOME: usize = 256 * 1024;
 /// Manifests name thousands of files.
 const MAX_MANIFEST: usize = 64 * 1024 * 1024;

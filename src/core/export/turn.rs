@@ -44,7 +44,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    pub(super) fn new(inputs: &Inputs<'a>) -> Self {
+    #[allow(clippy::needless_pass_by_value)] // they are made for this one turn
+    pub(super) fn new(inputs: Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
         if status.completion_time.is_none() {
             status.observed_generation = inputs.export.metadata.generation;
@@ -108,6 +109,15 @@ impl<'a> Turn<'a> {
             Duration::from_secs,
         );
         Some(after(self.status.start_time?, limit))
+    }
+
+    /// Where files were counted while the job ran, the last count is that of its manifest.
+    pub(super) fn told_files(&mut self, files: usize) {
+        let progress = self.status.job.as_mut().and_then(|job| job.progress.as_mut());
+        if let Some(progress) = progress.filter(|progress| progress.files.is_some()) {
+            progress.files = i64::try_from(files).ok();
+            progress.summary = Some(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
+        }
     }
 
     pub(super) fn is_true(&self, type_: ConditionType) -> bool {

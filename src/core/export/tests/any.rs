@@ -42,7 +42,7 @@ fn happen(world: &mut World, event: Event) {
         Event::Delete => world.delete(),
         Event::Server(kind) => world.server = server(kind).map(Arc::new),
         Event::SuspendServer(on) if world.server.is_some() => {
-            world.edit_server(|s| s.spec.suspend = Some(on))
+            world.edit_server(|s| s.spec.suspend = Some(on));
         }
         Event::SuspendServer(_) => {}
         Event::Full(full) => world.full = full,

@@ -153,7 +153,8 @@ fn finished_just_at_the_deadline_is_complete() {
     let mut world = World::new(stored_server(), json!({"activeDeadlineSeconds": 1000}));
     world.fake.lasts = 999;
     world.edit_server(|s| {
-        s.spec.limits = serde_json::from_value(json!({"minPollSeconds": 900, "maxPollSeconds": 900})).unwrap()
+        s.spec.limits =
+            serde_json::from_value(json!({"minPollSeconds": 900, "maxPollSeconds": 900})).unwrap();
     });
     world.run();
     assert_eq!((world.state().as_str(), world.fake.deletes_sent()), ("Complete", 0));
@@ -175,7 +176,7 @@ fn a_deadline_that_the_server_will_not_hear_of() {
 fn deadlines_by_default() {
     let mut world = World::new(azure_server(), json!({}));
     world.edit_server(|s| {
-        s.spec.defaults = serde_json::from_value(json!({"activeDeadlineSeconds": 200})).unwrap()
+        s.spec.defaults = serde_json::from_value(json!({"activeDeadlineSeconds": 200})).unwrap();
     });
     world.fake.lasts = 10_000_000;
     world.run();

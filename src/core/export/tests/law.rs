@@ -65,7 +65,7 @@ fn small_and_clean(decided: &Step) {
 fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
     let mut after = current.clone();
     after.status = Some(decided.status.clone());
-    let again = crate::core::export::step(&Inputs {
+    let again = crate::core::export::step(Inputs {
         export: &after,
         facts,
         memory: &decided.memory,
@@ -82,9 +82,7 @@ fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
 
 /// At a write of the status.
 pub(super) fn write(world: &World, status: &FhirExportStatus) {
-    if is_terminal(&world.status()) {
-        panic!("a terminal status is written: {status:#?}");
-    }
+    assert!(!is_terminal(&world.status()), "a terminal status is written: {status:#?}");
     if is_terminal(status) {
         let ends = [ConditionType::Complete, ConditionType::Failed];
         let one = ends.iter().filter(|t| condition::is_true(&status.conditions, **t)).count();

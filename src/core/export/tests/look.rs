@@ -74,7 +74,7 @@ impl World {
     }
 
     pub(super) fn decide(&self, current: &FhirExport, facts: &Facts, seen: Option<Observation>) -> Step {
-        step(&Inputs {
+        step(Inputs {
             export: current,
             facts,
             memory: &self.memory,

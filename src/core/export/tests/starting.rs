@@ -105,7 +105,7 @@ fn what_is_missing_or_not_allowed_is_waited_for() {
     waits_until(&mut world, Reconciling, "True/ServerNotFound", |w| w.server = server());
     let mut world = system();
     world.edit_server(|s| {
-        s.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)))
+        s.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(0)));
     });
     waits_until(&mut world, Reconciling, "True/ServerDeleting", |w| w.server = server());
     let mut world = system();

@@ -30,6 +30,7 @@ pub(super) enum Broken {
 }
 
 /// The world.
+#[allow(clippy::struct_excessive_bools)] // each is a switch of its own
 pub(super) struct World {
     /// As the API server has it.
     pub(super) export: FhirExport,
