@@ -28,7 +28,7 @@ pub use azurite::{Azurite, AzuriteOptions, WELL_KNOWN_ACCOUNT, WELL_KNOWN_KEY};
 pub use error::{Error, Result};
 pub use folder::Folder;
 pub use kubernetes::{Kubernetes, KubernetesOptions, service_account_user};
-pub use parts::{Parts, parts};
+pub use parts::{Parts, helm, parts};
 pub use port::free_port;
 pub use process::{Process, ProcessOptions};
 pub use tool::{Output, Tool};

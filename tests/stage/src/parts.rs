@@ -26,7 +26,8 @@ pub(crate) async fn kubernetes() -> Result<&'static Parts> {
     PART.get_or_try_init(|| fetch("kubernetes")).await
 }
 
-pub(crate) async fn helm() -> Result<&'static Parts> {
+/// Helm alone, for those who bring a cluster; built first where it is not there.
+pub async fn helm() -> Result<&'static Parts> {
     static PART: OnceCell<Parts> = OnceCell::const_new();
     PART.get_or_try_init(|| fetch("helm")).await
 }

@@ -1,0 +1,85 @@
+# `make` lists the targets. Every recipe can be run by hand, too: nothing here
+# sets more than it says.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+
+# What is built once and kept outside the work tree, as tests/parts/fetch does.
+CACHE := $(or $(FHIR_EXPORT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fhir-export-operator)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+OPERATOR := cargo run --quiet --locked --bin fhir-export-operator --
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+IMAGE ?= localhost/fhir-export-operator
+
+include tests/parts/parts.mk
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Show it all: real parts, a live export, a crash, a cancel. HOLD=1 stays up; KUBE_CONTEXT=name uses that cluster
+	@tests/demo/run
+
+.PHONY: test
+test: ## Run everything, with one summary
+	@tests/all
+
+.PHONY: tools
+tools: ## Say which tool is missing or too old
+	@tests/tools
+
+.PHONY: fmt
+fmt: ## Format the code
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## Check the format, and run clippy on everything
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: unit
+unit: ## Run the tests that need none of the real parts
+	cargo test --workspace --locked --no-fail-fast --lib --bins
+	cargo test --workspace --locked --no-fail-fast --doc
+
+.PHONY: e2e
+e2e: ## Run the tests in tests/: on the real parts, end to end
+	cargo test --workspace --locked --no-fail-fast --test '*'
+
+.PHONY: generate
+generate: ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md
+	$(OPERATOR) crds --write crds
+	$(OPERATOR) reasons --write docs/reasons.md
+	charts/sync
+
+.PHONY: check-generated
+check-generated: ## Fail if `make generate` would change anything
+	@made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
+	$(OPERATOR) crds --write "$$made/crds"; \
+	$(OPERATOR) reasons --write "$$made/reasons.md"; \
+	status=0; \
+	diff -ru crds "$$made/crds" || status=1; \
+	diff -u docs/reasons.md "$$made/reasons.md" || status=1; \
+	charts/sync --check || status=1; \
+	if ((status)); then echo 'The above is not current: run make generate.' >&2; fi; \
+	exit "$$status"
+
+.PHONY: deny
+deny: $(DENY) ## Check licences, sources, bans and doubles of the dependencies
+	"$(DENY)" --workspace --locked check --hide-inclusion-graph licenses sources bans
+
+$(DENY):
+	@echo 'building cargo-deny $(DENY_VERSION), once, about 5 minutes on two cores, into $(CACHE)'
+	cargo install cargo-deny --quiet --locked --version $(DENY_VERSION) --root '$(CACHE)/cargo-deny-$(DENY_VERSION)'
+
+.PHONY: image
+image: ## Build the container image, by buildah or docker. IMAGE=name
+	@image/build '$(IMAGE)'
+
+.PHONY: clean
+clean: ## Remove what was built in the work tree; parts-clean removes the rest
+	cargo clean
