@@ -17,4 +17,5 @@ mod kick_offs;
 mod lifetimes;
 mod repairs;
 mod restarts;
+mod servers;
 mod site;
