@@ -13,6 +13,10 @@ OPERATOR := cargo run --quiet --locked --bin fhir-export-operator --
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 IMAGE ?= localhost/fhir-export-operator
+TAG ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$$/\1/p' charts/fhir-export-operator/Chart.yaml)
+ENGINE ?= $(notdir $(firstword $(foreach engine,buildah podman docker,$(shell command -v $(engine)))))
+# The certificate authorities that the program in the image trusts: the file of Debian, Fedora or Alpine, or CA_BUNDLE=file.
+CA_BUNDLE ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
 
 include tests/parts/parts.mk
 
@@ -77,8 +81,18 @@ $(DENY):
 	cargo install cargo-deny --quiet --locked --version $(DENY_VERSION) --root '$(CACHE)/cargo-deny-$(DENY_VERSION)'
 
 .PHONY: image
-image: ## Build the container image, by buildah or docker. IMAGE=name
-	@image/build '$(IMAGE)'
+image: ## Build the container image: IMAGE=name, TAG=tag, ENGINE=buildah, podman or docker
+	@if [[ -z '$(ENGINE)' ]]; then echo 'image: buildah, podman or docker is needed, and none is here' >&2; exit 1; fi
+	@if [[ ! -e '$(CA_BUNDLE)' ]]; then echo 'image: CA_BUNDLE must name a file with certificate authorities' >&2; exit 1; fi
+	@echo 'building a static program, optimised: 5 minutes from nothing on two cores'
+	@triple=$$(rustc -vV | sed -n 's/^host: //p'); \
+	RUSTFLAGS='-C target-feature=+crt-static' \
+	  cargo build --release --locked --bin fhir-export-operator --target "$$triple"; \
+	context='$(TARGET)/image'; rm -rf "$$context"; mkdir -p "$$context"; \
+	cp "$(TARGET)/$$triple/release/fhir-export-operator" "$$context/"; \
+	cp '$(CA_BUNDLE)' "$$context/ca-certificates.crt"; \
+	$(ENGINE) build -f Dockerfile -t '$(IMAGE):$(TAG)' "$$context"
+	@echo 'built $(IMAGE):$(TAG)'
 
 .PHONY: clean
 clean: ## Remove what was built in the work tree; parts-clean removes the rest

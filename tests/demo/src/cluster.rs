@@ -100,6 +100,11 @@ impl Cluster {
         self.folder.path().join("kubeconfig")
     }
 
+    /// Where kubectl is, if it is not on the person's PATH.
+    pub fn kubectl_folder(&self) -> Option<&Path> {
+        self.kubectl.parent().filter(|folder| folder.is_absolute())
+    }
+
     /// kubectl.
     pub fn kubectl<A: Into<OsString>>(&self, args: impl IntoIterator<Item = A>) -> Result<Tool> {
         Ok(Tool::new(&self.kubectl, args)?

@@ -29,6 +29,7 @@ pub struct Demo {
     azurite: Option<Azurite>,
     server: Option<Server>,
     held: bool,
+    took: Duration,
 }
 
 impl Demo {
@@ -42,6 +43,7 @@ impl Demo {
             azurite: None,
             server: None,
             held: false,
+            took: Duration::ZERO,
         }
     }
 
@@ -64,7 +66,9 @@ impl Demo {
         story.export(operator).await?;
         story.files().await?;
         story.cancel().await?;
-        story.books().await
+        story.books().await?;
+        self.took = self.tell.elapsed();
+        Ok(())
     }
 
     async fn raise(&mut self) -> Result<()> {
@@ -144,21 +148,25 @@ impl Demo {
         let folder = cluster.folder().path().display();
         tell.chapter("Your turn: all of it stays up until Ctrl-C")?;
         tell.say("  In another terminal:\n")?;
-        tell.verbatim(&format!(
-            "export KUBECONFIG={}\n\
-             kubectl get fexp,fserver\n\
-             kubectl describe fexp cohort-42\n\
-             kubectl explain fexp.spec.request\n\
-             kubectl apply -f {folder}/everything.yaml && kubectl get fexp -w      # a new export\n\
-             kubectl delete fexp everything                    # cancels the server's job\n\
-             kill -9 {}                                   # the operator: it is started again here, and goes on\n\
-             less {}\n\
-             curl -s {}/_test/jobs                # the server's own record; also /_test/requests",
-            cluster.kubeconfig().display(),
-            operator.pid(),
-            operator.log().display(),
-            server.url(),
-        ))?;
+        if let Some(folder) = cluster.kubectl_folder() {
+            tell.verbatim(&format!("export PATH={}:$PATH", folder.display()))?;
+        }
+        tell.verbatim(&format!("export KUBECONFIG={}\n", cluster.kubeconfig().display()))?;
+        let (pid, log, url) = (operator.pid(), operator.log().display(), server.url());
+        for (command, remark) in [
+            ("kubectl get fexp,fserver", ""),
+            ("kubectl describe fexp cohort-42", ""),
+            ("kubectl explain fexp.spec.request", ""),
+            (&format!("kubectl apply -f {folder}/everything.yaml"), "a new export"),
+            ("kubectl get fexp -w", "watch it"),
+            ("kubectl delete fexp everything", "it cancels the server's job"),
+            (&format!("kill -9 {pid}"), "the operator: it is started again here"),
+            (&format!("less {log}"), "what it says"),
+            (&format!("curl -s {url}/_test/jobs"), "the server's own record; also /_test/requests"),
+        ] {
+            let remark = if remark.is_empty() { String::new() } else { format!("# {remark}") };
+            tell.say(format!("  {command:<66} {remark}").trim_end())?;
+        }
         loop {
             tokio::time::sleep(Duration::from_millis(500)).await;
             if !operator.is_running()? {
@@ -205,7 +213,7 @@ impl Demo {
         self.tell.say(format!(
             "\nAll of it happened: {} facts checked, in {} seconds. Nothing is left running.",
             self.tell.facts(),
-            self.tell.elapsed().as_secs()
+            self.took.as_secs()
         ))?;
         if self.held {
             return Ok(());

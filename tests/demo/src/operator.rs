@@ -43,6 +43,7 @@ impl Operator {
         let command = ProcessOptions::new(program()?, &log)
             .args(&arguments)
             .env("KUBECONFIG", kubeconfig)
+            .env("FHIR_EXPORT_LOG_FORMAT", "text")
             .env("POD_NAMESPACE", namespace);
         let mut operator = Self { process: Process::start(&command)?, command, arguments, health, log };
         operator.ready().await?;
