@@ -9,10 +9,10 @@ use kube::ResourceExt;
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
 use super::world::{Clock, Cluster, ClusterFailure, Randomness, World};
-use crate::api::{ConditionType, FhirExport, FhirExportStatus, Reason};
+use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
-use crate::core::export::{Inputs, Memory, Step, holds_place, is_terminal, must_write_first, step};
+use crate::core::export::{Inputs, Memory, Step, competes, holds_place, is_terminal, must_write_first, step};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
@@ -33,6 +33,7 @@ pub async fn reconcile_export<W: World>(
         memory,
         seen,
         notes: Vec::new(),
+        competes: newest.status.as_ref().is_none_or(competes),
     };
     let result = look.go(world).await;
     let ended = look.base.status.as_ref().is_some_and(is_terminal);
@@ -61,6 +62,8 @@ struct Look {
     seen: Option<Observation>,
     /// Events of decisions that are not written yet.
     notes: Vec<Note>,
+    /// Whether others may wait behind it for a place.
+    competes: bool,
 }
 
 impl Look {
@@ -142,14 +145,17 @@ impl Look {
         Ok(())
     }
 
-    /// Who leaves a place wakes the next in the queue; who ends may let the server go.
-    fn note_place<W: World>(&self, world: &W, server: Option<&crate::api::FhirServer>) {
+    /// Who leaves a place, or the queue before having one, wakes the next; who ends may let the server go.
+    fn note_place<W: World>(&mut self, world: &W, server: Option<&FhirServer>) {
         let uid = self.base.uid().unwrap_or_default();
         let gave_back = world.runs().note_place(&uid, holds_place(&self.status));
+        let competed = std::mem::replace(&mut self.competes, competes(&self.status));
+        if (gave_back || competed && !self.competes)
+            && let Some(server) = server
+        {
+            wake_next(world, server);
+        }
         if gave_back {
-            if let Some(server) = server {
-                wake_next(world, server);
-            }
             let (namespace, name) = server_of(&self.base);
             world.wake_server(&namespace, &name);
         }

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::world::{Cluster, ClusterFailure, Stores, World};
-use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirServer};
+use crate::api::{FhirExport, FhirServer};
 use crate::core::admission::{Candidate, admitted};
 use crate::core::allow;
-use crate::core::condition;
-use crate::core::export::{Facts, ServerView, holds_place, is_terminal};
+use crate::core::export::{Facts, ServerView, competes, holds_place, is_terminal};
 
 /// Gathers the facts for one export.
 pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {
@@ -77,15 +76,13 @@ fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<C
     let status = export.status.as_ref();
     let ended = status.is_some_and(is_terminal);
     let holds = status.is_some_and(holds_place) || (world.runs().holds_place(&uid) && !ended);
-    let refused = status
-        .and_then(|s| condition::find(&s.conditions, ConditionType::Accepted))
-        .is_some_and(|c| c.status == ConditionStatus::False);
     let spec = &export.spec;
     let wants = !ended
         && export.metadata.deletion_timestamp.is_none()
         && spec.suspend != Some(true)
         && spec.cancel != Some(true)
-        && (!refused || uid == asking);
+        // One that asks may have been held or refused until now, by its status.
+        && (status.is_none_or(competes) || uid == asking);
     (holds || wants).then(|| Candidate {
         uid,
         created: export.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),

@@ -121,3 +121,21 @@ async fn what_the_server_cannot_do_fails_before_any_request() {
     site.failed("bulk", "UnsupportedByServer").await;
     assert_eq!(site.kick_offs(), 0);
 }
+
+/// Who is first in the queue and turns out not to be allowed must not leave the others waiting.
+#[tokio::test]
+async fn a_refused_export_blocks_nobody_behind_it() {
+    let mut site = Site::without_server("behind", Options::default()).await;
+    site.apply_server(json!({"limits": {"maxConcurrentExports": 1}, "allow": {"levels": ["System"]}})).await;
+    for n in 0..6 {
+        let level = if n % 2 == 0 { "Patient" } else { "System" };
+        site.export(&format!("n{n}"), json!({"level": level, "container": "behind"}), json!({})).await;
+    }
+    site.start_operator().await;
+    for n in [1, 3, 5] {
+        site.complete(&format!("n{n}")).await;
+    }
+    for n in [0, 2, 4] {
+        site.until_condition(&format!("n{n}"), "Accepted", "False", "NotAllowed").await;
+    }
+}

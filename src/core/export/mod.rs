@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
+use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::ledger::Checked;
@@ -130,6 +130,13 @@ pub fn holds_place(status: &FhirExportStatus) -> bool {
     let suspended = condition::is_true(&status.conditions, ConditionType::Suspended);
     let outside = status.job.is_none() && (suspended || queued_since(status).is_some());
     status.start_time.is_some() && !is_terminal(status) && !outside
+}
+
+/// Whether a run that holds no place may want one: it has not ended, nobody holds it, and its server admits it.
+pub fn competes(status: &FhirExportStatus) -> bool {
+    let refused = condition::find(&status.conditions, ConditionType::Accepted)
+        .is_some_and(|c| c.status == ConditionStatus::False);
+    !is_terminal(status) && !refused && !condition::is_true(&status.conditions, ConditionType::Suspended)
 }
 
 /// Since when a run waits for a place.
