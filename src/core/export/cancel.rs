@@ -1,6 +1,7 @@
 //! The end before the end: `spec.cancel`, the deadline, deletion. Never said before the server agreed, and never
 //! waited for longer than the grace (Azure page, section 4).
 
+use super::summary::place;
 use super::turn::after;
 use super::{Step, Turn, finish, plan, poll};
 use crate::api::{CancelOutcome, CancelReason, Cancellation, ConditionType, DeletionPolicy, Job, Reason};
@@ -259,7 +260,7 @@ fn job_name(job: &Job) -> String {
 fn remaining(turn: &Turn<'_>) -> String {
     let files = turn.status.job.as_ref().and_then(|j| j.progress.as_ref()?.files);
     let Some(output) = &turn.status.output else { return String::new() };
-    match (files, finish::place(output)) {
+    match (files, place(output)) {
         (Some(files), Some(place)) if files > 0 => {
             format!("; {files} or more files written before that remain in {place}")
         }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::summary::{counted, place, took};
 use super::turn::after;
 use super::verdict::{self, Verdict};
-use super::{Step, Turn, begin, plan};
+use super::{Step, Turn, begin, orphan, plan};
 use crate::api::{
     ConditionStatus, ConditionType, ErrorFilePolicy, Output, Reason, StoredManifest, TypeOutput,
 };
@@ -31,23 +32,9 @@ const MAX_TYPES: usize = 60;
 pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     let Some(manifest) = turn.memory.manifest.clone() else { return turn.rest() };
     if turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted) {
-        let ours = turn.server().and_then(|s| plan::kick_off(s.spec(), &turn.spec().request).ok());
-        if !ours.is_some_and(|ours| plan::same_request(&ours.url, &manifest.request)) {
-            // The job is left to its owner; ours was never found, and may still run.
-            turn.status.output = None;
-            if let Some(job) = turn.status.job.as_mut() {
-                (job.id, job.status_url) = (None, None);
-            }
-            turn.leave_job("the answer to its kick-off was lost");
-            turn.status.job = None;
-            let message = "the job that was found in the container is another export's, as its manifest shows; create a new FhirExport";
+        if let Err(message) = orphan::prove(&mut turn, &manifest) {
             return fail(turn, Reason::JobNotOurs, message);
         }
-        turn.set_false(
-            ConditionType::KickOffUncertain,
-            Reason::JobConfirmed,
-            "the manifest proves that the job is this export's",
-        );
     }
     let endpoint = turn.server().and_then(|s| s.blob_endpoint());
     let files = match verdict::addresses(&manifest, endpoint) {
@@ -261,33 +248,6 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     turn.note(type_, reason, "Finish", &format!("{what}{took}"));
     ended(&mut turn);
     after_end(turn)
-}
-
-fn counted(number: u64, noun: &str) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    format!("{text} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
-    let seconds = now.duration_since(start).as_secs().max(0);
-    match seconds {
-        0..=119 => format!("{seconds} seconds"),
-        120..=7199 => format!("{} minutes", seconds / 60),
-        _ => format!("{} hours {} minutes", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-/// `container/folder`, as far as it is known.
-pub(super) fn place(output: &Output) -> Option<String> {
-    let container = output.container.as_ref()?;
-    Some(output.folder.as_ref().map_or_else(|| container.clone(), |folder| format!("{container}/{folder}")))
 }
 
 /// Ends the run without success.

@@ -9,6 +9,7 @@ mod orphan;
 pub mod plan;
 mod poll;
 mod server_view;
+mod summary;
 mod turn;
 mod verdict;
 

@@ -8,6 +8,7 @@ use super::{Step, Turn, begin, finish, kickoff, plan, poll};
 use crate::api::{ConditionType, OnUncertainKickOff, Reason};
 use crate::core::effect::{Effect, NoteType};
 use crate::core::ledger::{JobFolder, StorageFailure, StorageFailureKind};
+use crate::core::manifest::Manifest;
 
 /// How far the server's clock may be behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
@@ -120,6 +121,26 @@ fn adopt(turn: &mut Turn<'_>, job: &JobFolder) {
     turn.status.attempts = Some(turn.status.attempts.unwrap_or(0) + 1);
     kickoff::started(turn, url, Some(job.job_id.clone()), &message);
     turn.set_true(ConditionType::KickOffUncertain, Reason::JobAdopted, &message);
+}
+
+/// The manifest of an adopted job shows whose it is.
+pub(super) fn prove(turn: &mut Turn<'_>, manifest: &Manifest) -> Result<(), &'static str> {
+    let ours = turn.server().and_then(|s| plan::kick_off(s.spec(), &turn.spec().request).ok());
+    if ours.is_some_and(|ours| plan::same_request(&ours.url, &manifest.request)) {
+        let message = "the manifest proves that the job is this export's";
+        turn.set_false(ConditionType::KickOffUncertain, Reason::JobConfirmed, message);
+        return Ok(());
+    }
+    // The job is left to its owner; ours was never found, and may still run.
+    turn.status.output = None;
+    if let Some(job) = turn.status.job.as_mut() {
+        (job.id, job.status_url) = (None, None);
+    }
+    turn.leave_job("the answer to its kick-off was lost");
+    turn.status.job = None;
+    Err(
+        "the job that was found in the container is another export's, as its manifest shows; create a new FhirExport",
+    )
 }
 
 /// No job could be found: it stays on record, and the spec says whether to start again.

@@ -137,3 +137,7 @@ fn job_url(base: &str, id: &str) -> Option<String> {
     let plain = (1..=MAX_ID).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     plain.then(|| format!("{}/_operations/export/{id}", base.trim_end_matches('/')))
 }
+
+#[cfg(test)]
+#[path = "server_view_tests.rs"]
+mod tests;

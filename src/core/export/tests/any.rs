@@ -118,7 +118,7 @@ fn accounted(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_laws_hold_and_every_run_ends(spec in specs(), storage in 0..2_usize, jitter in 0.0..1.0_f64, script in vec(events(), 0..60)) {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::said::{answer, manifest, outcome, unknown};
+use super::said::{answer, container, folder, listed, manifest, outcome, unknown};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request};
 
@@ -94,15 +94,6 @@ pub(super) struct Fake {
     pub(super) denied: BTreeSet<String>,
     /// Jobs whose cancel it agreed to, though it goes on with them (Slow).
     pub(super) agreed: BTreeSet<String>,
-}
-
-fn folder(job: &FakeJob) -> String {
-    format!("{}-{}", job.began.strftime("%Y%m%dT%H%M%S"), job.id)
-}
-
-fn container(request: &str) -> Option<String> {
-    let url = url::Url::parse(request).unwrap();
-    url.query_pairs().find(|(n, _)| n == "_container").map(|(_, v)| v.into_owned())
 }
 
 impl Fake {
@@ -303,11 +294,4 @@ impl Fake {
         self.storage()?;
         self.store_fails.clone().map_or_else(|| Ok(crate::core::manifest::sha256_hex(body)), Err)
     }
-}
-
-fn listed(job: &FakeJob, files: &[(&'static str, u64)]) -> Value {
-    let place = container(&job.request)
-        .map_or_else(|| format!("export-{}", job.id), |c| format!("{c}/{}", folder(job)));
-    let file = |(type_, count): &(&str, u64)| json!({"type": type_, "url": format!("https://acct.blob.example/{place}/{type_}-1.ndjson"), "count": count});
-    files.iter().map(file).collect()
 }

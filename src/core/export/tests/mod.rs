@@ -2,10 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod any;
+mod cancelling;
+mod ending;
 mod fake;
+mod following;
 mod holding;
 mod law;
 mod look;
+mod lost;
+mod refusing;
 mod said;
 mod script;
 mod starting;

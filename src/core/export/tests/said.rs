@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::fake::FakeJob;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::wire::Answer;
 
@@ -45,4 +46,20 @@ pub(super) fn storage_failure(kind: StorageFailureKind) -> StorageFailure {
 
 pub(super) fn unknown() -> Answer {
     outcome(404, "not-found", "The requested job was not found.")
+}
+
+pub(super) fn folder(job: &FakeJob) -> String {
+    format!("{}-{}", job.began.strftime("%Y%m%dT%H%M%S"), job.id)
+}
+
+pub(super) fn container(request: &str) -> Option<String> {
+    let url = url::Url::parse(request).unwrap();
+    url.query_pairs().find(|(n, _)| n == "_container").map(|(_, v)| v.into_owned())
+}
+
+pub(super) fn listed(job: &FakeJob, files: &[(&'static str, u64)]) -> Value {
+    let place = container(&job.request)
+        .map_or_else(|| format!("export-{}", job.id), |c| format!("{c}/{}", folder(job)));
+    let file = |(type_, count): &(&str, u64)| json!({"type": type_, "url": format!("https://acct.blob.example/{place}/{type_}-1.ndjson"), "count": count});
+    files.iter().map(file).collect()
 }

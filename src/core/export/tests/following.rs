@@ -1,0 +1,283 @@
+//! A job runs: polls, progress, failures of the job, and answers that are none.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::fake::{Ending, Fake};
+use super::said::{answer, body, html, job_failure, manifest, outcome};
+use super::world::{World, failure};
+use super::{at, azure_server, stored_server};
+use crate::api::ConditionType::{Failed, Reconciling, ServerReachable};
+use crate::api::Reason;
+use crate::core::wire::{Answer, FailureKind, Reply, Sent};
+
+fn running() -> World {
+    let mut world = World::new(azure_server(), json!({}));
+    world.fake.lasts = 3600;
+    world.run_until(|w| w.state() == "Running");
+    world
+}
+
+#[test]
+fn nothing_is_written_while_the_job_runs_and_says_nothing() {
+    let mut world = running();
+    world.fake.lasts = 1_000_000;
+    let writes = world.status_writes;
+    world.run_for(Duration::from_secs(3000));
+    assert_eq!(world.status_writes, writes);
+    assert!((8..=40).contains(&world.fake.sent.len()), "{} polls in 50 minutes", world.fake.sent.len());
+}
+
+#[test]
+fn every_failure_of_a_job_has_a_reason_of_its_own() {
+    for (code, cause, reason) in [
+        (403, "ErrorCode: AuthorizationPermissionMismatch", "StorageAccessDenied"),
+        (401, "Unable to get access token for storage account.", "StorageIdentityMissing"),
+        (404, "The storage account not found.", "StorageAccountNotFound"),
+        (409, "The specified container is being deleted.", "StorageRejected"),
+        (400, "The given storage uri is invalid", "StorageNotConfigured"),
+        (400, "Storage account connection string was updated during an export job.", "StorageChanged"),
+        (400, "Group g was not found.", "GroupNotFound"),
+        (400, "Anonymization configuration 'x' not found.", "AnonymizationFailed"),
+        (413, "Out of memory; set _maxCount below 1000.", "OutOfMemory"),
+        (413, "The record is too large.", "JobTooLarge"),
+    ] {
+        let mut world = running();
+        world.fake.jobs[0].ending =
+            Ending::Answer(job_failure(code, &format!("{cause} Patient/4711 x?sig=abc")));
+        world.run();
+        assert_eq!(world.says(Failed), format!("True/{reason}"), "{cause}");
+        let message = world.message(Failed);
+        assert!(
+            message.contains("The server says: ") && message.contains(" — "),
+            "words and advice: {message}"
+        );
+        assert!(!message.contains("4711") && !message.contains("sig="), "{message}");
+        assert_eq!((world.fake.kick_offs_sent(), world.fake.deletes_sent()), (1, 0));
+        assert_eq!(world.status().job.unwrap().id.as_deref(), Some("7"), "the job stays for people to find");
+    }
+}
+
+#[test]
+fn what_may_pass_is_tried_again_with_a_new_job() {
+    for (code, cause, reason) in [
+        (429, "The request rate is too large.", "DatabaseThrottled"),
+        (500, "Job has been retried too many times.", "JobRestartedTooOften"),
+        (500, "Processing job had no results", "JobDied"),
+        (500, "Unknown Error.", "ExportFailed"),
+    ] {
+        let mut world = running();
+        world.fake.jobs[0].ending = Ending::Answer(job_failure(code, cause));
+        world.run();
+        let status = world.status();
+        assert_eq!(
+            (world.state().as_str(), world.fake.kick_offs_sent(), status.attempts),
+            ("Complete", 2, Some(2))
+        );
+        assert_eq!(
+            (status.previous_jobs[0].reason.as_str(), status.previous_jobs[0].id.as_deref()),
+            (reason, Some("7"))
+        );
+        assert_eq!(status.job.unwrap().id.as_deref(), Some("8"));
+        let mut world = running();
+        world.fake.jobs[0].ending = Ending::Answer(job_failure(code, cause));
+        world.fake.endings.extend(vec![Ending::Answer(job_failure(code, cause)); 9]);
+        world.run();
+        assert_eq!((world.says(Failed), world.fake.kick_offs_sent()), (format!("True/{reason}"), 3));
+        assert_eq!(world.status().previous_jobs.len(), 2);
+    }
+}
+
+#[test]
+fn a_job_that_the_server_forgot() {
+    for reply in [outcome(404, "not-found", "The requested job \"7\" was not found."), answer(410)] {
+        let mut world = running();
+        world.fake.polls.push_back(Ok(reply));
+        world.run();
+        assert_eq!(
+            (world.says(Failed).as_str(), world.fake.kick_offs_sent()),
+            ("True/JobLost", 1),
+            "never restarted silently"
+        );
+    }
+}
+
+#[test]
+fn access_and_patience_do_not_end_a_run() {
+    for (reply, reason, at_once) in [
+        (outcome(401, "login", "x"), "Unauthorized", true),
+        (outcome(403, "forbidden", "x"), "Forbidden", true),
+        (outcome(429, "throttled", "x"), "Throttled", false),
+        (outcome(500, "exception", "x"), "ServerError", false),
+        (html(502), "ServerError", false),
+        (html(504), "ServerError", false),
+    ] {
+        let mut world = running();
+        world.fake.polls.extend(vec![Ok(reply); 9]);
+        world.run_until(|w| w.fake.polls.len() == 8);
+        assert_eq!(
+            world.says(ServerReachable) == format!("False/{reason}"),
+            at_once,
+            "one lost answer is no news"
+        );
+        let (told, writes) = (world.run_until(|w| w.fake.polls.is_empty()), world.status_writes);
+        assert!(told && world.says(ServerReachable) == format!("False/{reason}"));
+        assert!(writes <= 5, "told once: {writes}");
+        world.run();
+        assert_eq!(
+            (world.state().as_str(), world.says(ServerReachable).as_str()),
+            ("Complete", "True/Reachable")
+        );
+    }
+}
+
+#[test]
+fn no_connection_does_not_end_a_run() {
+    for (kind, reason) in
+        [(FailureKind::Unreachable, Reason::ConnectionFailed), (FailureKind::Missing, Reason::SecretNotFound)]
+    {
+        let mut world = running();
+        world.fake.polls.extend(vec![Err(failure(Sent::No, kind, reason)); 9]);
+        world.run_until(|w| w.fake.polls.is_empty());
+        assert_eq!(world.says(ServerReachable), format!("False/{reason}"));
+        world.run();
+        assert_eq!(world.state(), "Complete");
+    }
+    let mut world = running();
+    let held = failure(Sent::No, FailureKind::HeldBack { until: at(2000) }, Reason::Throttled);
+    world.fake.polls.push_back(Err(held));
+    world.run_until(|w| w.fake.polls.is_empty());
+    let sent = world.fake.sent.len();
+    world.run_until(|w| w.fake.sent.len() > sent);
+    assert!(world.now >= at(2000) && world.says(ServerReachable) == "True/Reachable", "held back is no news");
+}
+
+#[test]
+fn what_the_server_asks_for_is_clamped() {
+    let asks = |seconds: u64, status: u16| -> Reply {
+        Ok(Answer { retry_after: Some(Duration::from_secs(seconds)), ..answer(status) })
+    };
+    for (asked, limits, waits) in [
+        (0, json!({}), 10..=11),
+        (100, json!({}), 100..=105),
+        (3000, json!({}), 3000..=3151),
+        (100_000, json!({}), 7200..=7562),
+        (100_000, json!({"maxRetryAfterSeconds": 60}), 60..=64),
+        (5, json!({"minPollSeconds": 30}), 30..=32),
+    ] {
+        for status in [202, 429, 503] {
+            let mut world = running();
+            world.edit_server(|s| s.spec.limits = serde_json::from_value(limits.clone()).unwrap());
+            world.fake.polls.push_back(asks(asked, status));
+            world.run_until(|w| w.fake.polls.is_empty());
+            let (before, sent) = (world.now, world.fake.sent.len());
+            world.run_until(|w| w.fake.sent.len() > sent);
+            let waited = world.now.duration_since(before).as_secs();
+            assert!(waits.contains(&waited), "{asked} {status}: {waited}");
+        }
+    }
+}
+
+#[test]
+fn nonsense_is_transient_first_and_never_complete() {
+    let request = "https://clinic.example/$export";
+    let whole = manifest(request, &json!([]));
+    for reply in [
+        html(200),
+        body(""),
+        body(" \n"),
+        body("nonsense"),
+        body(r#"{"transactionTime":"2026-11-23T0"#),
+        body(r#"{"output":[]}"#),
+        body("[]"),
+        Answer { truncated: true, ..whole },
+    ] {
+        let mut world = running();
+        world.fake.polls.extend(vec![Ok(reply.clone()); 4]);
+        world.run();
+        assert_eq!(world.state(), "Complete", "it passed: {reply:?}");
+        let mut world = running();
+        world.fake.polls.extend(vec![Ok(reply.clone()); 40]);
+        world.run();
+        assert_eq!(world.says(Failed), "True/InvalidManifest", "{reply:?}");
+        assert!(world.fake.polls.len() >= 30 && world.now < at(3600), "bounded");
+        assert_eq!(world.status().unsettled_jobs.len(), 1, "its end is not known");
+    }
+    for reply in [html(404), outcome(400, "invalid", "x"), answer(302), html(418)] {
+        let mut world = running();
+        world.fake.polls.extend(vec![Ok(reply.clone()); 40]);
+        world.run();
+        assert_eq!(world.says(Failed), "True/StatusRefused", "{reply:?}");
+        assert!(Fake::works_on(&world.fake.jobs[0], world.now) && world.status().unsettled_jobs.len() == 1);
+    }
+}
+
+#[test]
+fn progress_is_what_the_server_says_else_what_the_container_shows() {
+    let says = |text: &str| -> Reply { Ok(Answer { progress: Some(text.into()), ..answer(202) }) };
+    let mut world = World::new(stored_server(), json!({}));
+    world.fake.lasts = 36_000;
+    world.fake.polls.extend([says("5% of Patient/4711"), says("6%"), says("7%")]);
+    world.run_until(|w| w.fake.polls.is_empty());
+    let progress = world.status().job.unwrap().progress.unwrap();
+    assert_eq!(
+        (progress.percent, progress.summary.as_deref()),
+        (Some(5), Some("5%")),
+        "one per cent more is no news"
+    );
+    world.pass(400);
+    world.fake.polls.push_back(says("40 %, 61 files"));
+    world.run_until(|w| w.fake.polls.is_empty());
+    assert!(world.status().job.unwrap().progress.unwrap().summary.unwrap().starts_with("40"));
+    let mut world = World::new(stored_server(), json!({}));
+    (world.fake.lasts, world.fake.shows_files) = (36_000, true);
+    world.run_for(Duration::from_secs(1000));
+    let status = world.status();
+    assert_eq!(status.job.unwrap().progress.unwrap().summary.as_deref(), Some("3 files"));
+    assert_eq!(status.output.unwrap().container.as_deref(), Some("export-7"));
+}
+
+#[test]
+fn after_a_restart_polls_are_spread() {
+    let mut first: Vec<i64> = Vec::new();
+    for jitter in [0.0, 0.25, 0.5, 0.99] {
+        let mut world = running();
+        (world.jitter, world.fake.lasts) = (jitter, 100_000);
+        world.kill();
+        let (before, sent) = (world.now, world.fake.sent.len());
+        world.run_until(|w| w.fake.sent.len() > sent);
+        first.push(world.now.duration_since(before).as_secs());
+    }
+    assert!(first.is_sorted() && first[0] == 0 && (20..=30).contains(&first[3]), "{first:?}");
+}
+
+#[test]
+fn the_server_is_gone_or_another_while_the_job_runs() {
+    let mut world = running();
+    let server = world.server.take();
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(world.says(ServerReachable), "False/ServerNotFound");
+    world.server = server.clone();
+    world.edit_server(|s| s.spec.url = "https://another.example".into());
+    let sent = world.fake.sent.len();
+    world.run_for(Duration::from_secs(600));
+    assert_eq!(
+        (world.says(ServerReachable).as_str(), world.fake.sent.len()),
+        ("False/ServerChanged", sent),
+        "no token to another"
+    );
+    world.server = server;
+    world.edit_server(|s| s.metadata.uid = Some("made anew".into()));
+    world.run();
+    assert_eq!(world.state(), "Complete");
+    let mut world = running();
+    world.server = None;
+    world.edit(|spec| spec.active_deadline_seconds = Some(5000));
+    world.run();
+    assert_eq!(
+        (world.says(Failed).as_str(), world.status().unsettled_jobs.len()),
+        ("True/DeadlineExceeded", 1)
+    );
+    assert_eq!(world.says(Reconciling), "False/Finished");
+}
