@@ -59,7 +59,7 @@ pub struct RunArgs {
     #[arg(long, env = "FHIR_EXPORT_POLL_FLOOR_SECONDS", value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     poll_floor_seconds: Duration,
     /// No wait between polls longer than this, whatever a FhirServer says
-    #[arg(long, env = "FHIR_EXPORT_POLL_CEILING_SECONDS", value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    #[arg(long, env = "FHIR_EXPORT_POLL_CEILING_SECONDS", value_name = "SECONDS", default_value = "7200", value_parser = seconds)]
     poll_ceiling_seconds: Duration,
     /// How long to wait before looking for a job whose kick-off's answer was lost
     #[arg(long, env = "FHIR_EXPORT_ORPHAN_WAIT_SECONDS", value_name = "SECONDS", default_value = "120", value_parser = seconds)]

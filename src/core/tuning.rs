@@ -32,7 +32,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             poll_floor: Duration::from_secs(1),
-            poll_ceiling: Duration::from_secs(3600),
+            poll_ceiling: Duration::from_secs(7200),
             cancel_grace: Duration::from_secs(300),
             cancel_tries: 10,
             orphan_wait: Duration::from_secs(120),
