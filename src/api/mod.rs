@@ -6,7 +6,9 @@
 // parts of a print column for repeated attributes.
 #![allow(clippy::doc_markdown, clippy::duplicated_attributes)]
 
+mod allow;
 mod auth;
+mod bulk_data;
 mod condition;
 mod crd;
 mod export;
@@ -17,9 +19,13 @@ mod server;
 mod status;
 mod storage;
 
+pub use allow::{Allow, AllowedAnonymization, AllowedConfig};
 pub use auth::{
     AuthType, BasicAuth, BearerToken, Cloud, Entra, EntraType, OAuthClientSecret, ServerAuth,
     SmartBackendServices, WorkloadIdentity,
+};
+pub use bulk_data::{
+    BulkDataDialect, FinishedJobs, KickOffMethod, ListStyle, Preset, TypeFilterEscape, Version, YesNo,
 };
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use crd::{crds, crds_yaml};
@@ -31,10 +37,8 @@ pub use request::{
     Parameter, PatientsBlob,
 };
 pub use server::{
-    Allow, AllowedAnonymization, AllowedConfig, BulkDataDialect, CaBundleKind, CaBundleRef, Consumers,
-    Dialect, FhirServer, FhirServerSpec, FhirServerStatus, FinishedJobs, Header, KickOffMethod,
-    LabelSelector, Limits, ListStyle, NamespaceSelection, NamespacesFrom, Preset, Resolved, ServerDefaults,
-    Tls, TypeFilterEscape, Version, YesNo,
+    CaBundleKind, CaBundleRef, Consumers, Dialect, FhirServer, FhirServerSpec, FhirServerStatus, Header,
+    LabelSelector, Limits, NamespaceSelection, NamespacesFrom, Resolved, ServerDefaults, Tls,
 };
 pub use status::{
     CancelOutcome, CancelReason, Cancellation, CheckResult, Checks, FhirExportStatus, Job, Output,
