@@ -56,13 +56,13 @@ fn all_is_there_and_counted() {
 
 #[test]
 fn what_is_missing_or_wrong_is_failed_and_stays() {
-    let missing = finished(stored_server(), |w| drop(w.fake.missing.insert(1)));
+    let missing = finished(stored_server(), |w| assert!(w.fake.missing.insert(1)));
     assert_eq!(
         (missing.says(Failed).as_str(), missing.says(Verified).as_str()),
         ("True/VerificationFailed", "False/FileMissing")
     );
     assert!(missing.message(Failed).contains("Patient-1.ndjson"), "{}", missing.message(Failed));
-    let wrong = finished(stored_server(), |w| drop(w.fake.wrong_count.insert(0)));
+    let wrong = finished(stored_server(), |w| assert!(w.fake.wrong_count.insert(0)));
     assert_eq!(
         (wrong.says(Failed).as_str(), wrong.says(Verified).as_str()),
         ("True/VerificationFailed", "False/CountMismatch")
@@ -88,7 +88,7 @@ fn what_is_missing_or_wrong_is_failed_and_stays() {
 
 #[test]
 fn what_could_not_be_checked_is_said() {
-    let partly = finished(stored_server(), |w| drop(w.fake.uncounted.insert(1)));
+    let partly = finished(stored_server(), |w| assert!(w.fake.uncounted.insert(1)));
     assert_eq!(
         (partly.says(Complete).as_str(), partly.says(Verified).as_str()),
         ("True/Exported", "Unknown/PartlyChecked")
