@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::flow::{Flow, Target};
 use super::{CachedSource, CredentialProblem, CredentialSource, EntraIdentity, EntraSettings};
-use crate::api::{Cloud, Entra, EntraType, Reason};
+use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
 
 /// Identities that nobody asked for in this time are dropped, with their tokens.
 const UNUSED: Duration = Duration::from_secs(2 * 3600);
@@ -40,6 +40,24 @@ enum Kind {
     OwnWorkload,
     Managed,
     ClientSecret { name: String, key: String },
+}
+
+impl Key {
+    fn new(namespace: &str, entra: &Entra, kind: Kind) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            tenant_id: entra.tenant_id.clone().unwrap_or_default(),
+            client_id: entra.client_id.clone(),
+            cloud: entra.cloud.unwrap_or_default(),
+            kind,
+        }
+    }
+}
+
+impl Kind {
+    fn of_secret(secret: &KeyRef) -> Self {
+        Self::ClientSecret { name: secret.name.clone(), key: secret.key.clone() }
+    }
 }
 
 struct Known {
@@ -88,16 +106,16 @@ impl Identities {
         default_audience: &str,
     ) -> Result<Arc<EntraIdentity>, CredentialProblem> {
         self.scope(entra, default_audience)?;
+        if let Some(secret) = self.refused_secret(namespace, entra) {
+            // Somebody may have put another one there; that is not to wait until this one is forgotten anyway.
+            self.source.forget(namespace, secret).await;
+        }
         let (kind, flow) = self.flow(namespace, entra).await?;
         let made_with = match &flow {
             Flow::ClientSecret(secret) => Some(Sha256::digest(secret.expose_secret().as_bytes()).into()),
             _ => None,
         };
-        let cloud = entra.cloud.unwrap_or_default();
-        let tenant_id = entra.tenant_id.clone().unwrap_or_default();
-        let client_id = entra.client_id.clone();
-        let key = Key { namespace: namespace.to_owned(), tenant_id, client_id, cloud, kind };
-
+        let key = Key::new(namespace, entra, kind);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, known| known.used.elapsed() < UNUSED);
         if let Some(known) = known.get_mut(&key).filter(|known| known.made_with == made_with) {
@@ -124,6 +142,14 @@ impl Identities {
             ));
         }
         Ok(format!("{audience}/.default"))
+    }
+
+    /// The Secret of this identity, if Entra refused what it held.
+    fn refused_secret<'e>(&self, namespace: &str, entra: &'e Entra) -> Option<&'e str> {
+        let secret = entra.client_secret_ref.as_ref()?;
+        let key = Key::new(namespace, entra, Kind::of_secret(secret));
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&key).filter(|known| known.identity.is_refused()).map(|_| secret.name.as_str())
     }
 
     fn make(&self, key: &Key, flow: Flow) -> EntraIdentity {
@@ -174,8 +200,7 @@ impl Identities {
                     )
                 })?;
                 let secret = self.source.secret_key(namespace, key).await?;
-                let kind = Kind::ClientSecret { name: key.name.clone(), key: key.key.clone() };
-                Ok((kind, Flow::ClientSecret(secret)))
+                Ok((Kind::of_secret(key), Flow::ClientSecret(secret)))
             }
             EntraType::ClientCertificate => Err(CredentialProblem::lasting(
                 Reason::SecretInvalid,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::CredentialProblem;
 use super::token_problem::{token_problem, token_timed_out};
+use crate::api::Reason;
 
 /// No token request takes longer, retries included.
 const LONGEST: Duration = Duration::from_secs(15);
@@ -35,6 +37,7 @@ pub struct EntraIdentity {
     make: Maker,
     longest: Duration,
     held: Mutex<HashMap<String, Held>>,
+    refused: AtomicBool,
     asking: tokio::sync::Mutex<Asking>,
 }
 
@@ -54,7 +57,19 @@ struct Asking {
 impl EntraIdentity {
     /// `host` is the authority's, for messages.
     pub(super) fn new(host: String, make: Maker) -> Self {
-        Self { host, make, longest: LONGEST, held: Mutex::default(), asking: tokio::sync::Mutex::default() }
+        Self {
+            host,
+            make,
+            longest: LONGEST,
+            held: Mutex::default(),
+            refused: AtomicBool::new(false),
+            asking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Whether the last answer to a token request was that the credential is not good.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// A token for `scope`.
@@ -121,6 +136,8 @@ impl EntraIdentity {
             return Err(problem.clone());
         }
         let asked = self.ask_entra(asking, scope).await;
+        let refused = asked.as_ref().is_err_and(|problem| problem.reason == Reason::TokenRefused);
+        self.refused.store(refused, Ordering::Relaxed);
         match &asked {
             Ok(token) => {
                 asking.failed.remove(scope);
