@@ -10,12 +10,19 @@
     clippy::missing_panics_doc
 )]
 
+mod auth;
 mod cancels;
 mod exports;
+mod identities;
 mod job_failures;
 mod kick_offs;
+mod leaks;
 mod lifetimes;
 mod repairs;
 mod restarts;
 mod servers;
+mod rotations;
 mod site;
+mod storage_auth;
+mod tenant;
+mod tokens;

@@ -58,6 +58,7 @@ pub struct Site {
     pub kubeconfig: PathBuf,
     starts: u32,
     pub flags: Vec<String>,
+    pub variables: Vec<(String, String)>,
 }
 
 impl Site {
@@ -79,7 +80,8 @@ impl Site {
         let endpoint = shared.azurite.endpoint().unwrap().to_string();
         let storage =
             Storage::new(endpoint.trim_end_matches('/'), shared.azurite.account(), shared.azurite.key());
-        let fhir = Server::start(Options { storage: Some(storage), ..options }).await.unwrap();
+        let storage = options.storage.clone().or(Some(storage));
+        let fhir = Server::start(Options { storage, ..options }).await.unwrap();
         let site = Self {
             namespace,
             client,
@@ -89,6 +91,7 @@ impl Site {
             kubeconfig: shared.kubernetes.admin_kubeconfig(),
             starts: 0,
             flags: Vec::new(),
+            variables: Vec::new(),
         };
         site.secret("storage", json!({"key": shared.azurite.key()}), true).await;
         site
@@ -142,6 +145,9 @@ impl Site {
         }
         for flag in &self.flags {
             options = options.arg(flag);
+        }
+        for (name, value) in &self.variables {
+            options = options.env(name, value);
         }
         self.operator = Some(Process::start(&options).unwrap());
     }
