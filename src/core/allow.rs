@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::api::{Allow, ExportRequest, FhirServerSpec, Level, NamespacesFrom};
 
 /// Search parameters that identify people: denied in type filters unless listed.
-const IDENTIFYING: [&str; 10] =
+pub(super) const IDENTIFYING: [&str; 10] =
     ["_id", "identifier", "name", "family", "given", "birthdate", "phone", "email", "telecom", "address"];
 
 /// Whether exports of a namespace may name the server. `labels` are those of the export's namespace.

@@ -1,6 +1,10 @@
 //! The words of a server, made fit for conditions, events and logs: short, one line, without URL queries and
 //! with references to patients masked.
 
+use percent_encoding::percent_decode_str;
+
+use super::allow;
+
 /// Longest text taken over from a server, in characters (design: 512).
 const MAX_CHARACTERS: usize = 512;
 
@@ -11,7 +15,7 @@ pub fn clean(text: &str) -> String {
         if !out.is_empty() {
             out.push(' ');
         }
-        out.push_str(&mask_patients(without_query(token)));
+        out.push_str(&masked(token));
     }
     if out.chars().count() > MAX_CHARACTERS {
         out = out.chars().take(MAX_CHARACTERS - 1).collect();
@@ -30,6 +34,45 @@ pub fn cut(text: &str, bytes: usize) -> String {
     let mut short = text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();
     short.push_str(MORE);
     short
+}
+
+/// One word, without what may name a patient or open a file; verbatim where there is nothing of that. Servers
+/// repeat URLs as they came, so it is looked for behind percent-encoding as well.
+fn masked(token: &str) -> String {
+    let plain = decoded(token);
+    let masked = mask_patients(&mask_values(without_query(&plain)));
+    if masked == plain { token.to_owned() } else { masked }
+}
+
+/// Decoded until nothing is left to decode; on one line.
+fn decoded(token: &str) -> String {
+    let mut text = token.to_owned();
+    loop {
+        let once = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if once.len() >= text.len() {
+            return text.replace(char::is_control, " ");
+        }
+        text = once;
+    }
+}
+
+/// Takes away what search parameters that find people are compared with, where a server repeats them without
+/// the `?` of a query.
+fn mask_values(token: &str) -> String {
+    let masked = |pair: &str| {
+        let found = pair.match_indices('=').find(|(at, _)| pair.get(..*at).is_some_and(finds_people));
+        let value = found.and_then(|(at, _)| pair.get(..=at)).filter(|name| name.len() < pair.len());
+        value.map_or_else(|| pair.to_owned(), |name| format!("{name}***"))
+    };
+    token.split('&').map(masked).collect::<Vec<_>>().join("&")
+}
+
+/// Whether the last word before a `=` is such a parameter, with or without a modifier (`name:exact`).
+fn finds_people(name: &str) -> bool {
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == ':');
+    let last = name.rsplit(word).next().unwrap_or_default();
+    let parameter = last.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    allow::IDENTIFYING.contains(&parameter.as_str()) || matches!(parameter.as_str(), "patient" | "subject")
 }
 
 /// A query can carry a signature or a patient's identifier; what stands before it tells enough.
@@ -74,6 +117,18 @@ mod tests {
             ("why?", "why?"),
             ("Observation?patient=7", "Observation?"),
             ("", ""),
+            (
+                "at https://x.example/Patient%2F12-3/$everything now",
+                "at https://x.example/Patient/***/$everything now",
+            ),
+            ("bad filter Patient%3Fidentifier%3Dsys%257C12%203", "bad filter Patient?"),
+            ("the value identifier=sys|123 is wrong", "the value identifier=*** is wrong"),
+            ("(subject.name:exact=Smith&_count=5", "(subject.name:exact=***&_count=5"),
+            ("_typeFilter=Patient.identifier=7&x=1", "_typeFilter=Patient.identifier=***&x=1"),
+            ("Observation.patient=Patient/7", "Observation.patient=***"),
+            ("%3Fx%0Dy", "?"),
+            ("container_name=lake 100% of 5%20", "container_name=lake 100% of 5%20"),
+            ("_type=Patient&_since=2026", "_type=Patient&_since=2026"),
         ] {
             assert_eq!(clean(given), wanted, "{given}");
         }
@@ -100,6 +155,10 @@ mod tests {
         fn no_patient_and_no_query_survives(id in "[A-Za-z0-9.-]{1,64}", secret in "[A-Za-z0-9]{8,40}") {
             let text = format!("x Patient/{id}: https://h/p?sig={secret}");
             let out = clean(&text);
+            prop_assert!(!out.contains(&secret));
+            prop_assert!(out.contains("Patient/***"));
+            let encoded = percent_encoding::utf8_percent_encode(&text, percent_encoding::NON_ALPHANUMERIC).to_string();
+            let out = clean(&encoded);
             prop_assert!(!out.contains(&secret));
             prop_assert!(out.contains("Patient/***"));
         }
