@@ -7,8 +7,13 @@ use tracing_subscriber::filter::Directive;
 
 use crate::config::LogFormat;
 
-/// What other crates log as errors and we tell in our own words, once.
-const REPEATED: [&str; 2] = ["kube_client::client::builder=off", "kube_runtime::controller=off"];
+/// What other crates log and we tell in our own words, once; those who name the crate in the filter get it. The
+/// last one writes the URLs of requests to storage, with all of a signed query but the signature.
+const REPEATED: [(&str, &str); 3] = [
+    ("kube", "kube_client::client::builder=off"),
+    ("kube", "kube_runtime::controller=off"),
+    ("typespec", "typespec_client_core::http=warn"),
+];
 
 /// Begins to log. A second call in one process has no effect.
 pub fn begin(format: Option<LogFormat>, filter: &str) {
@@ -27,10 +32,8 @@ pub fn begin(format: Option<LogFormat>, filter: &str) {
 
 fn chosen(filter: &str) -> EnvFilter {
     let base = EnvFilter::builder().parse_lossy(filter);
-    if filter.contains("kube") {
-        return base;
-    }
-    REPEATED.iter().filter_map(|d| d.parse::<Directive>().ok()).fold(base, EnvFilter::add_directive)
+    let silent = REPEATED.iter().filter(|(name, _)| !filter.contains(name));
+    silent.filter_map(|(_, d)| d.parse::<Directive>().ok()).fold(base, EnvFilter::add_directive)
 }
 
 #[cfg(test)]
@@ -38,8 +41,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kube_repeats_is_silent_unless_it_is_asked_for() {
-        assert!(chosen("info").to_string().contains("kube_client::client::builder=off"));
+    fn what_others_repeat_is_silent_unless_it_is_asked_for() {
+        for filter in ["info", "debug"] {
+            let all = chosen(filter).to_string();
+            assert!(REPEATED.iter().all(|(_, silent)| all.contains(silent)), "{all}");
+        }
         assert!(!chosen("info,kube_client=debug").to_string().contains("off"));
+        assert!(!chosen("typespec_client_core=debug").to_string().contains("warn"));
     }
 }

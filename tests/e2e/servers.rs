@@ -9,7 +9,7 @@ use stage::wait_for;
 use crate::site::{PATIENCE, Site, shared};
 
 /// Waits until a condition of a server has this status and reason; answers its message.
-async fn until(site: &Site, name: &str, type_: &str, status: &str, reason: &str) -> String {
+pub async fn until(site: &Site, name: &str, type_: &str, status: &str, reason: &str) -> String {
     let api: Api<FhirServer> = site.api();
     let result = wait_for(&format!("{name} to be {type_}={status} {reason}"), PATIENCE, || async {
         let server = api.get(name).await.map_err(|e| e.to_string())?;

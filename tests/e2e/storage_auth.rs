@@ -4,29 +4,16 @@
 use azure_fhir::{Options, Secret, Storage};
 use fhir_export_operator::api::FhirServer;
 use serde_json::{Value, json};
-use stage::{Azurite, AzuriteOptions, Issued, wait_for};
+use stage::{Azurite, AzuriteOptions, Issued};
 
-use crate::site::{PATIENCE, Site, condition, merge, shared};
+use crate::servers::until;
+use crate::site::{Site, condition, merge, shared};
 use crate::tenant::{Tenant, by_secret};
 
 /// The account of all tests, as one who makes signatures for it.
 async fn account() -> Storage {
     let azurite = &shared().await.azurite;
     Storage::new(&Site::blob_endpoint().await, azurite.account(), azurite.key())
-}
-
-/// Waits until a condition of a `FhirServer` has this status and reason, and answers its message.
-async fn until_server(site: &Site, name: &str, type_: &str, status: &str, reason: &str) -> String {
-    let api: kube::Api<FhirServer> = site.api();
-    let what = format!("{name} to be {type_}={status} {reason}");
-    let result = wait_for(&what, PATIENCE, || async {
-        let found = api.get(name).await.map_err(|e| e.to_string())?.status.unwrap_or_default();
-        let condition = found.conditions.iter().find(|c| c.type_ == type_);
-        let wanted = condition.filter(|c| format!("{:?}", c.status) == status && c.reason == reason);
-        wanted.map(|c| c.message.clone()).ok_or_else(|| format!("{:?}", found.conditions))
-    })
-    .await;
-    site.told(result)
 }
 
 #[tokio::test]
@@ -40,7 +27,7 @@ async fn a_sas_token() {
         .await;
     site.apply_server_named("clinic", spec).await;
     site.start_operator().await;
-    until_server(&site, "clinic", "StorageAccessible", "True", "ContainerListed").await;
+    until(&site, "clinic", "StorageAccessible", "True", "ContainerListed").await;
     site.export("whole", json!({"level": "System", "container": "sas"}), json!({})).await;
     let object = site.complete("whole").await;
     assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");
@@ -98,9 +85,9 @@ async fn entra_over_https_to_hosts_of_the_operator_s_list_only() {
     site.apply_server_named("own", with(json!({"type": "Entra", "entra": identity}))).await;
     site.start_operator().await;
     for name in ["same", "own"] {
-        let message = until_server(&site, name, "StorageAccessible", "False", "StorageHostNotAllowed").await;
+        let message = until(&site, name, "StorageAccessible", "False", "StorageHostNotAllowed").await;
         assert!(message.contains("--storage-hosts"), "{message}");
-        until_server(&site, name, "Authenticated", "True", "TokenAccepted").await;
+        until(&site, name, "Authenticated", "True", "TokenAccepted").await;
     }
     let storage_tokens =
         || tenant.sent("scope").iter().filter(|s| *s == "https://storage.azure.com/.default").count();
