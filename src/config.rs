@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::core::tuning::Tuning;
 use crate::storage::StorageHosts;
-use parse::{authority, directives, namespace, seconds, words};
+use parse::{authority, directives, listener, namespace, seconds, words};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,10 +32,10 @@ pub struct RunArgs {
     #[arg(long, env = "FHIR_EXPORT_WATCH_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
     watch_namespaces: Words,
     /// Where /metrics is served
-    #[arg(long, env = "FHIR_EXPORT_METRICS_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8080")]
+    #[arg(long, env = "FHIR_EXPORT_METRICS_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = listener)]
     metrics_addr: SocketAddr,
     /// Where /livez and /readyz are served
-    #[arg(long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081")]
+    #[arg(long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081", value_parser = listener)]
     health_addr: SocketAddr,
     /// Take the lease before working; without effect in this version: run one replica
     #[arg(long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false)]
@@ -248,6 +248,7 @@ mod tests {
             ("--retry-base-seconds 10 --retry-max-seconds 5", "--retry-max-seconds"),
             ("--entra-authority-host http://login.example.org", "https"),
             ("--storage-hosts https://blobs.example.org", "host:port"),
+            ("--metrics-addr 8080", "0.0.0.0:8080"),
             ("--concurrency 0", "0 is not in 1.."),
             ("--log-filter info,=,", "log filter"),
         ] {

@@ -34,8 +34,8 @@ pub enum ErrorFilePolicy {
     Fail,
 }
 
-/// One export: which server, what, and how long to try. Only `suspend`, `cancel`,
-/// `activeDeadlineSeconds`, `backoffLimit`, `ttlSecondsAfterFinished` and the policies can be changed.
+/// One export: which server, what, and how long to try. `serverRef` and
+/// `request` cannot be changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(

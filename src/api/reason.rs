@@ -61,7 +61,7 @@ reasons! {
     InvalidSpec: "The object breaks a rule that its schema did not check." => "Correct what the message names in a new FhirExport.",
     // The server's answers
     Reachable: "The server answers." => "",
-    Unauthorized: "The server refuses the token (401)." => "Check the identity, its tenant and the audience.",
+    Unauthorized: "The server does not accept the credentials (401)." => "Check auth of the FhirServer: the identity, its tenant and the audience.",
     Forbidden: "The identity may not export (403)." => "Give it the role FHIR Data Exporter on the FHIR service; roles take minutes to work.",
     Throttled: "The server asks for patience (429)." => "Wait; lower limits.maxConcurrentExports if it stays.",
     HostNotFound: "The host name does not resolve." => "Check url, and the cluster's DNS.",
@@ -126,7 +126,7 @@ reasons! {
     ContainerListed: "The operator can list the storage account." => "",
     ContainerNotFound: "The container does not exist yet." => "Create it, or let the FHIR service do so.",
     NotConfigured: "The FhirServer has no storage." => "Set storage to have files checked.",
-    DependencyMissing: "Something that the FhirServer names is missing." => "Read the message.",
+    DependencyMissing: "Something that the FhirServer names is missing or cannot be used." => "Read the message.",
 }
 
 impl fmt::Display for Reason {

@@ -14,8 +14,8 @@ pub struct FhirExportStatus {
     /// The generation of the object that this status is about; -1 before the operator saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// One word for people: Waiting, Queued, Suspended, Starting, Running, Verifying, Cancelling,
-    /// Complete, Failed or Cancelled. Programs use the conditions.
+    /// One word for people: Waiting, Queued, Suspended, Starting, Uncertain, Running,
+    /// Verifying, Cancelling, Complete, Failed or Cancelled. Programs use the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified, Complete, Failed, Stalled.

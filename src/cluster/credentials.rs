@@ -71,7 +71,7 @@ impl KubeCredentials {
             Reason::CredentialNotLabelled,
             format!(
                 "{} {namespace}/{name} lacks the label {CREDENTIAL_LABEL}=true: label it if it is meant to be \
-                 used by this FhirServer.",
+                 used by this FhirServer",
                 K::kind(&())
             ),
         ))
@@ -86,18 +86,18 @@ impl CredentialSource for KubeCredentials {
         let Some(value) = secret.data.unwrap_or_default().remove(key) else {
             return Err(CredentialProblem::lasting(
                 Reason::SecretKeyMissing,
-                format!("Secret {namespace}/{name} has no key {key}: add it, or correct the reference."),
+                format!("Secret {namespace}/{name} has no key {key}; add it, or correct the reference"),
             ));
         };
         match std::str::from_utf8(&value.0).map(str::trim) {
             Ok(text) if !text.is_empty() => Ok(text.into()),
             Ok(_) => Err(CredentialProblem::lasting(
                 Reason::SecretInvalid,
-                format!("Key {key} of Secret {namespace}/{name} is empty: give it a value."),
+                format!("Key {key} of Secret {namespace}/{name} is empty; give it a value"),
             )),
             Err(_) => Err(CredentialProblem::lasting(
                 Reason::SecretInvalid,
-                format!("Key {key} of Secret {namespace}/{name} is not text (UTF-8): correct its value."),
+                format!("Key {key} of Secret {namespace}/{name} is not text (UTF-8); correct its value"),
             )),
         }
     }
@@ -125,7 +125,7 @@ impl CredentialSource for KubeCredentials {
         map.data.unwrap_or_default().remove(key).ok_or_else(|| {
             CredentialProblem::lasting(
                 Reason::DependencyMissing,
-                format!("ConfigMap {namespace}/{name} has no key {key}: add it, or correct the reference."),
+                format!("ConfigMap {namespace}/{name} has no key {key}; add it, or correct the reference"),
             )
         })
     }
@@ -145,7 +145,7 @@ impl CredentialSource for KubeCredentials {
                 Reason::ServiceAccountMismatch,
                 format!(
                     "ServiceAccount {namespace}/{name} {found} {CLIENT_ID}, but clientID is {client_id}: make \
-                     both the same."
+                     both the same"
                 ),
             ));
         }
@@ -166,7 +166,7 @@ impl CredentialSource for KubeCredentials {
         answer.status.map(|status| status.token.into()).ok_or_else(|| {
             CredentialProblem::passing(
                 Reason::DependencyMissing,
-                format!("The API server answered without {what}: check the API server."),
+                format!("the API server answered without {what}; check the API server"),
             )
         })
     }
@@ -176,13 +176,16 @@ fn problem(error: CallError, missing: Reason, verb: &str, what: &str, namespace:
     match error {
         CallError::NotFound => CredentialProblem::lasting(
             missing,
-            format!("{what} cannot be had, since it does not exist: create it, or correct the reference."),
+            format!(
+                "{} does not exist; create it, or correct the reference",
+                what.trim_start_matches("a token of ")
+            ),
         ),
         CallError::Forbidden(_) => CredentialProblem::lasting(
             Reason::ConnectionNotAllowed,
             format!(
-                "The operator may not {verb} {what}: have its owner add namespace {namespace} to what the chart \
-                 gives it a Role in."
+                "the operator may not {verb} {what}: have its owner add namespace {namespace} to what the chart \
+                 gives it a Role in"
             ),
         ),
         other => CredentialProblem::passing(

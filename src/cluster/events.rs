@@ -2,7 +2,7 @@
 
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::NAME;
 use super::call::{CallError, call};
@@ -33,6 +33,12 @@ impl Events {
             action: note.action.into(),
             secondary: None,
         };
+        info!(
+            export = %about.name_any(),
+            namespace = about.namespace(),
+            reason = %note.reason,
+            "{}", note.message
+        );
         let reference = about.object_ref(&());
         match call(|| self.0.publish(&event, &reference)).await {
             Ok(()) => {}

@@ -1,6 +1,7 @@
 //! The values of single flags. Errors complete the sentence "invalid value 'x' for '--flag': ...".
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use url::Url;
@@ -51,6 +52,11 @@ pub fn authority(text: &str) -> Result<Url, String> {
     } else {
         Err("use an https URL of host and path only".into())
     }
+}
+
+/// Where to listen.
+pub fn listener(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "use an IP address and a port, such as 0.0.0.0:8080".to_string())
 }
 
 /// What is logged.

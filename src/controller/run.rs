@@ -1,5 +1,6 @@
 //! The outermost shell: the program's beginning and its end.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,12 +81,18 @@ fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), St
 }
 
 async fn client() -> Result<Client, Stop> {
-    let sentence = |e: &dyn std::fmt::Display| {
+    let sentence = |error: &dyn Error| {
+        let text = error.to_string();
+        // A parser goes on to show the text; its first line says what is wrong, and where.
+        let cause = text.lines().next().unwrap_or_default().trim_end_matches([':', '.', ' ']);
         Stop::because(format!(
-            "No cluster to work on: {e}. Run in a pod with a ServiceAccount, or set KUBECONFIG."
+            "No cluster to work on: {cause}; set KUBECONFIG to a kubeconfig, or run in a pod with a ServiceAccount."
         ))
     };
-    let settings = cluster::client_settings().await.map_err(|e| sentence(&e))?;
+    // Its source is what became of the kubeconfig; that this is no pod either says nothing new.
+    let settings =
+        cluster::client_settings().await.map_err(|e| e.source().map_or_else(|| sentence(&e), sentence))?;
+    info!(api_server = %settings.cluster_url, "the cluster to work on");
     Client::try_from(settings).map_err(|e| sentence(&e))
 }
 

@@ -99,7 +99,9 @@ fn access(answer: &Answer, outcome: Option<&Outcome>) -> Option<Refusal> {
     match answer.status {
         401 => Some(refusal(
             Reason::Unauthorized,
-            format!("the server refuses the token ({said}); check the identity, its tenant and the audience"),
+            format!(
+                "the server does not accept the credentials ({said}); check auth of the FhirServer: the identity, its tenant and the audience"
+            ),
             answer,
         )),
         403 => Some(refusal(
@@ -109,7 +111,11 @@ fn access(answer: &Answer, outcome: Option<&Outcome>) -> Option<Refusal> {
             ),
             answer,
         )),
-        429 => Some(refusal(Reason::Throttled, format!("the server asks for patience ({said})"), answer)),
+        429 => Some(refusal(
+            Reason::Throttled,
+            format!("the server asks for patience ({said}); it is asked again later"),
+            answer,
+        )),
         _ => None,
     }
 }
@@ -145,6 +151,13 @@ pub fn kick_off(answer: &Answer) -> KickOffAnswer {
 }
 
 fn unexpected(answer: &Answer) -> Refusal {
+    if (300..=399).contains(&answer.status) {
+        let message = format!(
+            "the server answers with a redirect ({}), which is not followed; create a FhirServer with the url of the FHIR server itself",
+            answer.status
+        );
+        return refusal(Reason::UnexpectedAnswer, message, answer);
+    }
     refusal(
         Reason::UnexpectedAnswer,
         format!(
@@ -180,7 +193,10 @@ pub fn status(answer: &Answer) -> StatusAnswer {
         410 => StatusAnswer::Gone(outcome.map(Outcome::words).unwrap_or_default()),
         408 | 500.. => StatusAnswer::Transient(refusal(
             Reason::ServerError,
-            format!("the server answers {} when asked for the job's status", said(answer, outcome)),
+            format!(
+                "the server answers {} when asked for the job's status; it is asked again",
+                said(answer, outcome)
+            ),
             answer,
         )),
         400..=499 if outcome.is_some() => StatusAnswer::Refused(refusal(
@@ -226,7 +242,7 @@ fn job_failure(status: u16, text: &str) -> JobFailure {
     } else {
         (Reason::ExportFailed, status >= 500)
     };
-    JobFailure { reason, words: words::clean(cause), transient }
+    JobFailure { reason, words: words::of_storage(cause), transient }
 }
 
 /// What the answer to a cancel means.

@@ -13,6 +13,15 @@ pub fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// The first whole second at or after `time`: for what is due.
+pub fn next_whole_second(time: Timestamp) -> Timestamp {
+    let floor = whole_seconds(time);
+    if floor == time {
+        return floor;
+    }
+    floor.checked_add(jiff::SignedDuration::from_secs(1)).unwrap_or(time)
+}
+
 /// Sets one condition. `lastTransitionTime` moves only when the status does, and nothing moves when nothing
 /// changed.
 pub fn set(

@@ -178,7 +178,7 @@ fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Findi
         return Err(Finding::new(
             ConditionStatus::Unknown,
             Reason::Throttled,
-            "the server asks for patience (429)",
+            "the server asks for patience (429); it is asked again later",
         ));
     }
     if answer.status >= 500 {
@@ -262,7 +262,13 @@ fn storage(seen: Option<&Result<(), StorageFailure>>) -> Finding {
                     (ConditionStatus::False, Reason::NoStorageAccess)
                 }
             };
-            Finding::new(status, reason, failure.message.clone())
+            let message = match failure.kind {
+                StorageFailureKind::NotFound => {
+                    format!("{}, or let the FHIR service do so with the first export", failure.message)
+                }
+                _ => failure.message.clone(),
+            };
+            Finding::new(status, reason, message)
         }
     }
 }

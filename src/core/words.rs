@@ -75,6 +75,27 @@ fn finds_people(name: &str) -> bool {
     allow::IDENTIFYING.contains(&parameter.as_str()) || matches!(parameter.as_str(), "patient" | "subject")
 }
 
+/// The first sentence as a clause inside another one: without its capital and its full stop.
+pub fn clause(sentence: &str) -> String {
+    let text = sentence.trim().trim_end_matches('.');
+    let mut letters = text.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && !second.is_uppercase() => {
+            first.to_lowercase().chain(text.chars().skip(1)).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// What Azure's storage says through the FHIR service: its sentence and its code. The ids, the headers and the same in
+/// XML, which follow, are for its support.
+pub fn of_storage(text: &str) -> String {
+    let Some((sentence, rest)) = text.split_once("RequestId:") else { return clean(text) };
+    let code = rest.split_once("ErrorCode:").and_then(|(_, code)| code.split_whitespace().next());
+    let sentence = sentence.trim().trim_end_matches('.');
+    clean(&code.map_or_else(|| sentence.to_owned(), |code| format!("{sentence}: {code}")))
+}
+
 /// A query can carry a signature or a patient's identifier; what stands before it tells enough.
 fn without_query(token: &str) -> &str {
     match token.find('?') {
@@ -141,6 +162,27 @@ mod tests {
         {
             assert_eq!(cut(text, bytes), wanted, "{text} {bytes}");
         }
+    }
+
+    #[test]
+    fn clauses() {
+        for (given, wanted) in [
+            ("The server failed (5xx).", "the server failed (5xx)"),
+            ("DNS fails", "DNS fails"),
+            ("A part died.", "a part died"),
+            ("", ""),
+        ] {
+            assert_eq!(clause(given), wanted);
+        }
+    }
+
+    #[test]
+    fn storage_in_a_sentence() {
+        let dump = "The specified container does not exist.\nRequestId:7f1c\nStatus: 404\nErrorCode: ContainerNotFound\n\n\
+            Content:\n<?xml?><Message>The specified container does not exist.</Message>";
+        assert_eq!(of_storage(dump), "The specified container does not exist: ContainerNotFound");
+        assert_eq!(of_storage("Short. RequestId:7"), "Short");
+        assert_eq!(of_storage("The storage account not found."), "The storage account not found.");
     }
 
     proptest! {

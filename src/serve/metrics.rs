@@ -87,12 +87,13 @@ impl Operation {
 }
 
 /// The words of `status.state`; anything else counts as `New`.
-const STATES: [&str; 11] = [
+const STATES: [&str; 12] = [
     "New",
     "Waiting",
     "Queued",
     "Suspended",
     "Starting",
+    "Uncertain",
     "Running",
     "Verifying",
     "Cancelling",

@@ -32,7 +32,7 @@ async fn every_failure_of_a_job_has_its_own_reason() {
     for (n, (failure, reason)) in rows.iter().enumerate() {
         let object = site.failed(&format!("row-{n:02}"), reason).await;
         let (_, _, message) = condition(&object, "Failed").unwrap();
-        assert!(message.contains("The server says:"), "{failure:?}: {message}");
+        assert!(message.contains("(the server says: "), "{failure:?}: {message}");
         assert!(!message.contains('\n') && message.len() < 1024, "{message}");
         assert_eq!(condition(&object, "Stalled").unwrap().0, "True");
     }

@@ -25,8 +25,8 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     }
     if let Some((reason, message)) = held(&turn) {
         leave_queue(&mut turn);
-        turn.set_true(ConditionType::Suspended, reason, message);
-        turn.set_false(ConditionType::Reconciling, reason, message);
+        turn.set_true(ConditionType::Suspended, reason, &message);
+        turn.set_false(ConditionType::Reconciling, reason, &message);
         turn.state("Suspended");
         return turn.wait_until(&[window]);
     }
@@ -35,7 +35,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     let deadline = turn.deadline().filter(|_| super::queued_since(&turn.status).is_none());
     if deadline.is_some_and(|end| end <= turn.now) {
         let message = match condition::find(&turn.status.conditions, ConditionType::ServerReachable) {
-            Some(c) if !c.is_true() => format!("the export did not start before its deadline; last: {}", c.message),
+            Some(c) if !c.is_true() => format!("the export did not start before its deadline; the last try said: {}", c.message),
             _ => "the export did not start before its deadline; raise activeDeadlineSeconds in a new FhirExport".to_owned(),
         };
         return finish::fail(turn, Reason::DeadlineExceeded, &message);
@@ -75,12 +75,13 @@ fn start_window(turn: &Turn<'_>) -> Option<Timestamp> {
 }
 
 /// Whether somebody holds the run, before or after its start.
-pub(super) fn held(turn: &Turn<'_>) -> Option<(Reason, &'static str)> {
+pub(super) fn held(turn: &Turn<'_>) -> Option<(Reason, String)> {
     if turn.spec().suspend == Some(true) {
-        return Some((Reason::Suspended, "held by spec.suspend; set it to false to go on"));
+        return Some((Reason::Suspended, "held by spec.suspend; set it to false to go on".to_owned()));
     }
-    let server_held = turn.server().is_some_and(|s| s.spec().suspend == Some(true));
-    server_held.then_some((Reason::ServerSuspended, "held by spec.suspend of the FhirServer; ask its owner"))
+    let server = turn.server().filter(|s| s.spec().suspend == Some(true))?;
+    let message = format!("held by spec.suspend of FhirServer {}; ask its owner", server.name());
+    Some((Reason::ServerSuspended, message))
 }
 
 /// The clock stood still while the run was held: its start moves on by that time.
@@ -167,14 +168,14 @@ fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, Verdi
     }
     let fhir = turn.facts.server.as_ref().and_then(|s| s.status.as_ref()?.fhir_version.as_deref());
     let version = fhir.map(|v| format!(" (FHIR {v})")).unwrap_or_default();
-    let message = format!("{} accepts this export{version}{}", server.name(), caveats(turn));
+    let message = format!("FhirServer {} allows this export{version}{}", server.name(), caveats(turn));
     turn.set_true(ConditionType::Accepted, Reason::Allowed, &message);
     turn.remove(ConditionType::Stalled);
     Ok(planned)
 }
 
 /// What a user should know of the data before relying on it.
-pub(super) fn caveats(turn: &Turn<'_>) -> String {
+fn caveats(turn: &Turn<'_>) -> String {
     let request = &turn.spec().request;
     if request.level == Level::System {
         return String::new();

@@ -44,7 +44,7 @@ pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
         return turn.perform(Effect::RemoveFinalizer);
     }
     if turn.spec().deletion_policy == Some(DeletionPolicy::Abandon) {
-        let message = format!("the {} is left alone, as deletionPolicy Abandon says", job_name(&job));
+        let message = format!("{} is left alone, as deletionPolicy Abandon says", job_name(&job));
         turn.note(NoteType::Normal, Reason::Abandoned, "Cancel", &message);
         return turn.perform(Effect::RemoveFinalizer);
     }
@@ -74,7 +74,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return turn.rest();
     };
     let Some(url) = job.status_url.clone() else { return turn.rest() };
-    let message = format!("the {} is being cancelled", job_name(&job));
+    let message = format!("{} is being cancelled", job_name(&job));
     turn.set_true(ConditionType::Reconciling, Reason::Cancelling, &message);
     turn.state("Cancelling");
     if turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted) {
@@ -213,7 +213,7 @@ fn settle(turn: &mut Turn<'_>, outcome: CancelOutcome) {
     let reason = cancellation.reason;
     let job = turn.status.job.as_ref().map(job_name).unwrap_or_default();
     let how = match outcome {
-        CancelOutcome::AlreadyFinished => format!("the {job} had ended before it could be cancelled"),
+        CancelOutcome::AlreadyFinished => format!("{job} had ended before it could be cancelled"),
         _ => format!("the server confirmed the cancel of {job}"),
     };
     let message = format!("{how}{}", remaining(turn));
@@ -253,7 +253,7 @@ fn unconfirmed(mut turn: Turn<'_>, why: &str) -> Step {
 }
 
 fn job_name(job: &Job) -> String {
-    job.id.as_ref().map_or_else(|| "job".to_owned(), |id| format!("job {id}"))
+    job.id.as_ref().map_or_else(|| "the job".to_owned(), |id| format!("job {id}"))
 }
 
 /// What lies in the container, as far as it was seen.

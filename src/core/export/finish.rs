@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::record::{apply, record};
 use super::summary::{counted, place, took};
 use super::turn::after;
 use super::verdict::{self, Verdict};
-use super::{Step, Turn, begin, orphan, plan};
-use crate::api::{
-    ConditionStatus, ConditionType, ErrorFilePolicy, Output, Reason, StoredManifest, TypeOutput,
-};
+use super::{Step, Turn, orphan};
+use crate::api::{ConditionStatus, ConditionType, ErrorFilePolicy, Reason, StoredManifest};
 use crate::core::address::BlobAddress;
 use crate::core::condition::whole_seconds;
 use crate::core::effect::{Effect, NoteType};
@@ -25,8 +24,6 @@ const VERIFY_DELAY: Duration = Duration::from_secs(2);
 const VERIFY_DELAY_MAX: Duration = Duration::from_secs(120);
 /// How soon to look at a check that goes on beside; its end wakes the run anyway.
 const VERIFY_LOOK: Duration = Duration::from_secs(30);
-/// Types that the status lists (a status stays under 16 KiB).
-const MAX_TYPES: usize = 60;
 
 /// The job is done and its manifest is at hand.
 pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
@@ -121,6 +118,8 @@ pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
                     let tries = i32::try_from(turn.memory.verify_failures).unwrap_or(i32::MAX);
                     let own = retry_delay(VERIFY_DELAY, VERIFY_DELAY_MAX, tries, turn.jitter);
                     turn.memory.verify_at = Some(turn.later(asked.unwrap_or(own).min(VERIFY_DELAY_MAX)));
+                    let why = format!("the files are not checked yet: {}", failure.message);
+                    turn.set(ConditionType::Verified, ConditionStatus::Unknown, unchecked(&failure), &why);
                 }
                 _ if failure.kind == StorageFailureKind::NotFound => {
                     // Without the container none of its files is there.
@@ -129,71 +128,24 @@ pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
                     turn.memory.verified = Some(Ok(Arc::new(vec![none; files])));
                 }
                 _ => {
-                    let reason = match failure.kind {
-                        StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
-                        _ => Reason::NoStorageAccess,
-                    };
                     let why = format!("the files were not checked: {}", failure.message);
-                    turn.memory.verified = Some(Err((reason, why)));
+                    turn.memory.verified = Some(Err((unchecked(&failure), why)));
                 }
             }
         }
     }
 }
 
+fn unchecked(failure: &StorageFailure) -> Reason {
+    match failure.kind {
+        StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
+        _ => Reason::NoStorageAccess,
+    }
+}
+
 /// What came of storing the manifest. It never fails a run whose data is complete.
 pub(super) fn stored(turn: &mut Turn<'_>, result: Result<String, StorageFailure>) {
     turn.memory.stored = Some(result.map_err(|failure| failure.message));
-}
-
-/// The manifest's part of the status.
-fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) {
-    let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    turn.status.transaction_time = Some(manifest.transaction_time.clone());
-    let job_id = turn.status.job.as_ref().and_then(|j| j.id.clone());
-    let asked = turn
-        .server()
-        .and_then(|s| plan::container(s.spec(), &turn.spec().request))
-        .or_else(|| job_id.map(|id| format!("export-{id}")));
-    let output = turn.status.output.get_or_insert_with(Output::default);
-    if let Some(first) = files.first() {
-        output.container = Some(first.container.clone());
-        output.folder = first.blob.rsplit_once('/').map(|(folder, _)| folder.to_owned());
-    } else {
-        output.container = output.container.take().or(asked);
-    }
-    output.files = count(manifest.output.len());
-    output.resources = manifest.resources().map(number);
-    output.deleted_files = count(manifest.deleted.len()).filter(|n| *n > 0);
-    output.error_files = count(manifest.errors.len()).filter(|n| *n > 0);
-    output.error_issues =
-        manifest.errors.iter().try_fold(0_u64, |sum, f| Some(sum + f.count?)).map(number).filter(|n| *n > 0);
-    output.types = manifest
-        .by_type()
-        .into_iter()
-        .take(MAX_TYPES)
-        .map(|(type_, total)| TypeOutput {
-            type_: type_.to_owned(),
-            files: number(total.files),
-            resources: total.resources.map(number),
-            bytes: None,
-        })
-        .collect();
-}
-
-/// The check's part of the status.
-fn apply(turn: &mut Turn<'_>, manifest: &Manifest, verdict: &Verdict) {
-    turn.set(ConditionType::Verified, verdict.status, verdict.reason, &verdict.message);
-    let requested = verdict::requested_types(manifest, turn.spec().request.types.as_deref());
-    let Some(output) = turn.status.output.as_mut() else { return };
-    let mut checks = verdict.checks;
-    checks.requested_types = requested;
-    output.checks = Some(checks);
-    output.bytes = verdict.bytes;
-    for entry in &mut output.types {
-        entry.bytes = verdict.bytes_by_type.get(&entry.type_).copied();
-    }
 }
 
 /// The stored manifest lies beside the data; a run without files has no place for it.
@@ -215,24 +167,29 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     let errors = manifest.errors.len();
     if errors > 0 && turn.spec().error_file_policy == Some(ErrorFilePolicy::Fail) {
         let message = format!(
-            "the server reports errors in {errors} files beside the data, and errorFilePolicy is Fail; read them"
+            "the server reports errors in {} beside the data, and errorFilePolicy is Fail; read what it says there",
+            counted(errors as u64, "file")
         );
         return fail(turn, Reason::ServerReportedErrors, &message);
     }
     let types = manifest.by_type().len();
     let place = turn.status.output.as_ref().and_then(place);
     let what = match manifest.resources() {
-        _ if manifest.output.is_empty() => "no resources matched, so there are no files".to_owned(),
+        _ if manifest.output.is_empty() => {
+            "no resources matched, so there are no files; check the request if that is a surprise".to_owned()
+        }
         Some(resources) => format!("{} of {}", counted(resources, "resource"), counted(types as u64, "type")),
         None => {
             format!("{} of {}", counted(manifest.output.len() as u64, "file"), counted(types as u64, "type"))
         }
     };
     let at = place.filter(|_| !manifest.output.is_empty()).map(|p| format!(" in {p}")).unwrap_or_default();
-    let mut message = format!("{what}{at}{}", begin::caveats(&turn));
+    let mut message = format!("{what}{at}");
     let reason = if errors > 0 {
-        message =
-            format!("{message}; the server reports errors in {} beside them", counted(errors as u64, "file"));
+        message = format!(
+            "{message}; the server reports errors in {} beside them: read what it says there",
+            counted(errors as u64, "file")
+        );
         Reason::CompletedWithErrors
     } else {
         Reason::Exported
@@ -242,8 +199,8 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     }
     turn.set_true(ConditionType::Complete, reason, &message);
     turn.state("Complete");
-    let took =
-        turn.status.start_time.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
+    let started = turn.status.start_time.filter(|_| !manifest.output.is_empty());
+    let took = started.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
     let type_ = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
     turn.note(type_, reason, "Finish", &format!("{what}{took}"));
     ended(&mut turn);

@@ -4,7 +4,7 @@ use super::turn::after;
 use super::{Turn, finish, orphan, server_view};
 use crate::api::{ConditionType, Dialect, Reason};
 use crate::core::answer::{self, KickOffAnswer, Refusal};
-use crate::core::condition::whole_seconds;
+use crate::core::condition::{next_whole_second, whole_seconds};
 use crate::core::effect::NoteType;
 use crate::core::poll::retry_delay;
 use crate::core::wire::{Failure, FailureKind, Reply, Sent};
@@ -32,20 +32,33 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
             turn.status.job = None;
             return not_sent(turn, &failure);
         }
-        Err(failure) => return orphan::lost(turn, &failure.message),
+        Err(failure) => {
+            turn.set_false(ConditionType::ServerReachable, failure.reason, &failure.message);
+            return orphan::lost(turn, &failure.message);
+        }
     };
     match answer::kick_off(&answer) {
-        KickOffAnswer::Accepted(location) => accepted(turn, location.as_deref()),
-        KickOffAnswer::Uncertain(why) => orphan::lost(turn, &why),
+        KickOffAnswer::Accepted(location) => {
+            answers(turn);
+            accepted(turn, location.as_deref());
+        }
+        KickOffAnswer::Uncertain(why) => {
+            let failed = answer.status >= 500;
+            let reason = if failed { Reason::ServerError } else { Reason::UnexpectedAnswer };
+            turn.set_false(ConditionType::ServerReachable, reason, &why);
+            orphan::lost(turn, &why);
+        }
         KickOffAnswer::Rejected(refusal) => {
+            answers(turn);
             turn.status.job = None;
             finish::failed(
                 turn,
                 refusal.reason,
-                &format!("{}; correct it in a new FhirExport", refusal.message),
+                &format!("{}; correct the request in a new FhirExport", refusal.message),
             );
         }
         KickOffAnswer::Failed(refusal) => {
+            answers(turn);
             turn.status.job = None;
             turn.status.attempts = Some(turn.status.attempts.unwrap_or(0) + 1);
             try_again(turn, refusal.reason, &refusal.message);
@@ -55,6 +68,11 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
             not_now(turn, &refusal);
         }
     }
+}
+
+/// Whatever it says, the server is there.
+fn answers(turn: &mut Turn<'_>) {
+    turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
 }
 
 fn accepted(turn: &mut Turn<'_>, location: Option<&str>) {
@@ -95,7 +113,7 @@ pub(super) fn started(turn: &mut Turn<'_>, url: String, id: Option<String>, mess
         job.kick_off_time = Some(now);
     }
     turn.status.accepted_time.get_or_insert(now);
-    turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
+    answers(turn);
     turn.set_false(ConditionType::Reconciling, Reason::KickedOff, message);
     turn.state("Running");
     turn.memory.failures = 0;
@@ -139,7 +157,7 @@ fn not_now(turn: &mut Turn<'_>, refusal: &Refusal) {
     turn.state("Waiting");
     unreachable_for_now(turn, refusal.reason, &refusal.message);
     let wait = turn.back_off(refusal.retry_after);
-    turn.status.next_attempt_time = Some(turn.later(wait));
+    turn.status.next_attempt_time = Some(next_whole_second(turn.later(wait)));
 }
 
 /// An attempt ended, `status.attempts` counts it, and its cause may pass: another one, or the end.
@@ -149,6 +167,10 @@ pub(super) fn try_again(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.status.last_failure_time = Some(whole_seconds(turn.now));
     if attempts > limit {
         let times = if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") };
+        let message = super::poll::advised(
+            &format!("{message}; given up after {times} (backoffLimit {limit})"),
+            reason,
+        );
         return finish::failed(
             turn,
             reason,
@@ -156,16 +178,12 @@ pub(super) fn try_again(turn: &mut Turn<'_>, reason: Reason, message: &str) {
         );
     }
     let wait = retry_delay(turn.tuning.retry_base, turn.tuning.retry_max, attempts, turn.jitter);
-    let due = after(turn.now, wait);
+    let due = next_whole_second(after(turn.now, wait));
     turn.status.next_attempt_time = Some(due);
     turn.set_true(
         ConditionType::Reconciling,
         Reason::WaitingToRetry,
-        &format!(
-            "attempt {attempts} of {} failed: {message}; the next begins at {}",
-            limit + 1,
-            whole_seconds(due)
-        ),
+        &format!("attempt {attempts} of {} failed: {message}; the next begins at {}", limit + 1, due),
     );
     turn.state("Waiting");
     turn.memory = super::Memory::default();

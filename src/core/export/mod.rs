@@ -8,6 +8,7 @@ mod kickoff;
 mod orphan;
 pub mod plan;
 mod poll;
+mod record;
 mod server_view;
 mod summary;
 mod turn;

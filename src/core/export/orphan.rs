@@ -76,6 +76,11 @@ pub(super) fn searched(turn: &mut Turn<'_>, result: Result<Vec<JobFolder>, Stora
         return;
     };
     let wait = turn.tuning.orphan_wait;
+    // Without the container there is no job in it.
+    let result = match result {
+        Err(failure) if failure.kind == StorageFailureKind::NotFound => Ok(Vec::new()),
+        result => result,
+    };
     match result {
         Ok(found) => {
             let latest = after(intent, BEGINS_WITHIN);

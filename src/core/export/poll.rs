@@ -37,7 +37,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return cancel::go_on(turn);
     }
     if let Some((reason, message)) = held(&turn) {
-        let message = format!("{message}; the server's job goes on");
+        let message = format!("{message}; the server's job goes on meanwhile");
         turn.set_true(ConditionType::Suspended, reason, &message);
         turn.state("Suspended");
         return turn.wait_until(&[deadline]);
@@ -178,10 +178,11 @@ fn done(turn: &mut Turn<'_>, answer: &Answer) {
         Err(what) => {
             turn.memory.nonsense += 1;
             let message = format!(
-                "the server says that the job is done, but sends {what} for a manifest; check proxies on the way"
+                "the server says that the job is done, but answers with {what} where its manifest should be; check proxies on the way"
             );
             if turn.memory.nonsense >= GIVE_UP_AFTER {
                 turn.leave_job("its manifest cannot be read");
+                let message = format!("{message}, and look into the container: the files may be there");
                 return finish::failed(turn, Reason::InvalidManifest, &message);
             }
             let refusal =
@@ -193,11 +194,11 @@ fn done(turn: &mut Turn<'_>, answer: &Answer) {
 
 /// The job failed: another attempt where that may help, else the end.
 pub(super) fn job_failed(turn: &mut Turn<'_>, failure: &JobFailure) {
-    let advice = failure.reason.advice();
-    let mut message = format!("{} The server says: {}", failure.reason.meaning().trim_end(), failure.words);
-    if !advice.is_empty() {
-        message = format!("{message} — {advice}");
-    }
+    let message = format!(
+        "{} (the server says: {})",
+        words::clause(failure.reason.meaning()),
+        failure.words.trim_end_matches('.')
+    );
     if failure.transient {
         let earlier = turn.status.clone();
         turn.retire_job(failure.reason);
@@ -209,8 +210,16 @@ pub(super) fn job_failed(turn: &mut Turn<'_>, failure: &JobFailure) {
             turn.status.previous_jobs = earlier.previous_jobs;
         }
     } else {
-        finish::failed(turn, failure.reason, &message);
+        finish::failed(turn, failure.reason, &advised(&message, failure.reason));
     }
+}
+
+/// With the next step, unless that is to read what stands there already.
+pub(super) fn advised(message: &str, reason: Reason) -> String {
+    let advice = words::clause(reason.advice());
+    let next = advice.split_once("in the message").map_or(advice.as_str(), |(_, next)| next);
+    let next = next.trim_start_matches([';', ' ']);
+    if next.is_empty() { message.to_owned() } else { format!("{message}; {next}") }
 }
 
 /// The server's own words about progress: written for ten points, and rarely.

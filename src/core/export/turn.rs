@@ -111,13 +111,14 @@ impl<'a> Turn<'a> {
         Some(after(self.status.start_time?, limit))
     }
 
-    /// Where files were counted while the job ran, the last count is that of its manifest.
+    /// The last word on progress is what the manifest says: users read it for ever.
     pub(super) fn told_files(&mut self, files: usize) {
-        let progress = self.status.job.as_mut().and_then(|job| job.progress.as_mut());
-        if let Some(progress) = progress.filter(|progress| progress.files.is_some()) {
-            progress.files = i64::try_from(files).ok();
-            progress.summary = Some(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
-        }
+        let Some(job) = self.status.job.as_mut() else { return };
+        let progress = job.progress.get_or_insert_default();
+        progress.percent = progress.percent.map(|_| 100);
+        progress.files = i64::try_from(files).ok();
+        progress.summary = Some(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
+        progress.bytes = None;
     }
 
     pub(super) fn is_true(&self, type_: ConditionType) -> bool {

@@ -148,12 +148,17 @@ pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Check
             CheckResult::Passed,
         );
     }
+    let compared_text = match compared {
+        0 => "their lines were not compared".to_owned(),
+        _ => format!("the lines of {compared} match the manifest, {} were not compared", all - compared),
+    };
     let uncounted = rows.iter().filter(|(f, _, _)| f.count.is_none()).count();
-    let why = if uncounted > 0 { "the manifest does not count all files" } else { "storage.verifyMaxBytes" };
-    let message = format!(
-        "all {all} files are in the container; the lines of {compared} match the manifest, {} were not compared ({why})",
-        all - compared
-    );
+    let why = if uncounted > 0 {
+        "the manifest does not count all files"
+    } else {
+        "storage.verifyMaxBytes allows no more"
+    };
+    let message = format!("all {all} files are in the container; {compared_text} ({why})");
     verdict(
         ConditionStatus::Unknown,
         Reason::PartlyChecked,

@@ -50,7 +50,7 @@ fn every_failure_of_a_job_has_a_reason_of_its_own() {
         assert_eq!(world.says(Failed), format!("True/{reason}"), "{cause}");
         let message = world.message(Failed);
         assert!(
-            message.contains("The server says: ") && message.contains(" — "),
+            message.contains(" (the server says: ") && message.contains("); "),
             "words and advice: {message}"
         );
         assert!(!message.contains("4711") && !message.contains("sig="), "{message}");

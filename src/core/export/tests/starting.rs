@@ -69,7 +69,7 @@ fn caveats_are_told_where_they_apply() {
     ] {
         let mut world = World::new(azure_server(), json!({"request": request}));
         world.run();
-        let message = world.message(crate::api::ConditionType::Complete);
+        let message = world.message(crate::api::ConditionType::Accepted);
         for words in ["more than once", "the Group itself", "patients that did not change"] {
             assert_eq!(message.contains(words), told.contains(&words), "{message}");
         }

@@ -1,0 +1,64 @@
+//! What is written down of the files: from the manifest, and from the check.
+
+use super::Turn;
+use super::plan;
+use super::verdict::{self, Verdict};
+use crate::api::{ConditionType, Output, TypeOutput};
+use crate::core::address::BlobAddress;
+use crate::core::manifest::Manifest;
+
+/// Types that the status lists (a status stays under 16 KiB).
+const MAX_TYPES: usize = 60;
+
+/// The manifest's part of the status.
+pub(super) fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) {
+    let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    turn.status.transaction_time = Some(manifest.transaction_time.clone());
+    let job_id = turn.status.job.as_ref().and_then(|j| j.id.clone());
+    let asked = turn
+        .server()
+        .and_then(|s| plan::container(s.spec(), &turn.spec().request))
+        .or_else(|| job_id.map(|id| format!("export-{id}")));
+    let output = turn.status.output.get_or_insert_with(Output::default);
+    if let Some(first) = files.first() {
+        output.container = Some(first.container.clone());
+        output.folder = first.blob.rsplit_once('/').map(|(folder, _)| folder.to_owned());
+    } else {
+        output.container = output.container.take().or(asked);
+    }
+    output.files = count(manifest.output.len());
+    output.resources = manifest.resources().map(number);
+    output.deleted_files = count(manifest.deleted.len()).filter(|n| *n > 0);
+    output.error_files = count(manifest.errors.len()).filter(|n| *n > 0);
+    output.error_issues =
+        manifest.errors.iter().try_fold(0_u64, |sum, f| Some(sum + f.count?)).map(number).filter(|n| *n > 0);
+    output.types = manifest
+        .by_type()
+        .into_iter()
+        .take(MAX_TYPES)
+        .map(|(type_, total)| TypeOutput {
+            type_: type_.to_owned(),
+            files: number(total.files),
+            resources: total.resources.map(number),
+            bytes: None,
+        })
+        .collect();
+}
+
+/// The check's part of the status.
+pub(super) fn apply(turn: &mut Turn<'_>, manifest: &Manifest, verdict: &Verdict) {
+    turn.set(ConditionType::Verified, verdict.status, verdict.reason, &verdict.message);
+    let requested = verdict::requested_types(manifest, turn.spec().request.types.as_deref());
+    let Some(output) = turn.status.output.as_mut() else { return };
+    let mut checks = verdict.checks;
+    checks.requested_types = requested;
+    output.checks = Some(checks);
+    output.bytes = verdict.bytes;
+    if let Some(progress) = turn.status.job.as_mut().and_then(|job| job.progress.as_mut()) {
+        progress.bytes = verdict.bytes;
+    }
+    for entry in &mut output.types {
+        entry.bytes = verdict.bytes_by_type.get(&entry.type_).copied();
+    }
+}
