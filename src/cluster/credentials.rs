@@ -184,7 +184,7 @@ fn problem(error: CallError, missing: Reason, verb: &str, what: &str, namespace:
         CallError::Forbidden(_) => CredentialProblem::lasting(
             Reason::ConnectionNotAllowed,
             format!(
-                "the operator may not {verb} {what}: have its owner add namespace {namespace} to what the chart \
+                "the operator may not {verb} {what}; have its owner add namespace {namespace} to what the chart \
                  gives it a Role in"
             ),
         ),

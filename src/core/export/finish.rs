@@ -19,6 +19,8 @@ use crate::core::poll::retry_delay;
 
 /// How often a check that failed in a way that may pass is tried again.
 const VERIFY_TRIES: u32 = 10;
+/// The same where something is missing in the cluster: these tries are cheap, and a repair should be seen at once.
+const VERIFY_TRIES_MISSING: u32 = 100;
 /// The first delay between two of them; it doubles up to the longest.
 const VERIFY_DELAY: Duration = Duration::from_secs(2);
 const VERIFY_DELAY_MAX: Duration = Duration::from_secs(120);
@@ -108,16 +110,18 @@ pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
         Verification::Done(checked) => turn.memory.verified = Some(Ok(Arc::new(checked))),
         Verification::Failed(failure) => {
             turn.memory.verify_failures += 1;
-            let asked = match failure.kind {
-                StorageFailureKind::Transient { retry_after } => Some(retry_after),
-                StorageFailureKind::Missing => Some(None),
+            let tries = i32::try_from(turn.memory.verify_failures).unwrap_or(i32::MAX);
+            let own = retry_delay(VERIFY_DELAY, VERIFY_DELAY_MAX, tries, turn.jitter);
+            let again = match failure.kind {
+                StorageFailureKind::Transient { retry_after } => {
+                    Some((VERIFY_TRIES, retry_after.unwrap_or(own).min(VERIFY_DELAY_MAX)))
+                }
+                StorageFailureKind::Missing => Some((VERIFY_TRIES_MISSING, turn.tuning.missing_retry)),
                 _ => None,
             };
-            match asked {
-                Some(asked) if turn.memory.verify_failures < VERIFY_TRIES => {
-                    let tries = i32::try_from(turn.memory.verify_failures).unwrap_or(i32::MAX);
-                    let own = retry_delay(VERIFY_DELAY, VERIFY_DELAY_MAX, tries, turn.jitter);
-                    turn.memory.verify_at = Some(turn.later(asked.unwrap_or(own).min(VERIFY_DELAY_MAX)));
+            match again {
+                Some((limit, wait)) if turn.memory.verify_failures < limit => {
+                    turn.memory.verify_at = Some(turn.later(wait));
                     let why = format!("the files are not checked yet: {}", failure.message);
                     turn.set(ConditionType::Verified, ConditionStatus::Unknown, unchecked(&failure), &why);
                 }

@@ -167,15 +167,8 @@ pub(super) fn try_again(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.status.last_failure_time = Some(whole_seconds(turn.now));
     if attempts > limit {
         let times = if attempts == 1 { "one attempt".to_owned() } else { format!("{attempts} attempts") };
-        let message = super::poll::advised(
-            &format!("{message}; given up after {times} (backoffLimit {limit})"),
-            reason,
-        );
-        return finish::failed(
-            turn,
-            reason,
-            &format!("{message}; given up after {times} (backoffLimit {limit})"),
-        );
+        let message = format!("{message}; given up after {times} (backoffLimit {limit})");
+        return finish::failed(turn, reason, &super::poll::advised(&message, reason));
     }
     let wait = retry_delay(turn.tuning.retry_base, turn.tuning.retry_max, attempts, turn.jitter);
     let due = next_whole_second(after(turn.now, wait));

@@ -1,0 +1,14 @@
+//! The whole product as Helm installs it: the operator's process runs with the arguments of the rendered Deployment and
+//! as the chart's `ServiceAccount`, exports run through, RBAC refuses it nothing, and uninstalling strands nothing.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc
+)]
+
+mod everywhere;
+mod listed;
+mod release;
