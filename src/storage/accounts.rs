@@ -71,16 +71,18 @@ impl Accounts {
             BlobAuthType::Entra => self.identity(&namespace, blob.auth.entra.as_ref(), AUDIENCE).await?,
             BlobAuthType::SasToken => {
                 let (key, text) = self.secret(&namespace, blob.auth.secret_ref.as_ref()).await?;
-                let token = SasToken::parse(text.expose_secret());
-                Access::Sas(
-                    token
-                        .ok_or_else(|| invalid(key, "no SAS token (it must hold sig=…, and not be a URL)"))?,
-                )
+                let Some(token) = SasToken::parse(text.expose_secret()) else {
+                    let what = "no SAS token (it must hold sig=…, and not be a URL)";
+                    return Err(self.invalid(&namespace, key, what).await);
+                };
+                Access::Sas(token)
             }
             BlobAuthType::AccountKey => {
                 let (key, text) = self.secret(&namespace, blob.auth.secret_ref.as_ref()).await?;
-                let account_key = AccountKey::parse(&endpoint.account, text.expose_secret());
-                Access::Key(account_key.ok_or_else(|| invalid(key, "no account key (it must be base64)"))?)
+                let Some(account_key) = AccountKey::parse(&endpoint.account, text.expose_secret()) else {
+                    return Err(self.invalid(&namespace, key, "no account key (it must be base64)").await);
+                };
+                Access::Key(account_key)
             }
         };
         Ok(Account::new(endpoint, access, self.transport.clone()))
@@ -107,6 +109,13 @@ impl Accounts {
             key.ok_or_else(|| failure::permanent("storage.azureBlob.auth names no secretRef".to_owned()))?;
         Ok((key, self.identities.source().secret_key(namespace, key).await?))
     }
+
+    /// What cannot be used is not worth remembering: its repair is seen at the next look.
+    async fn invalid(&self, namespace: &str, key: &KeyRef, what: &str) -> Problem {
+        self.identities.source().forget(namespace, &key.name).await;
+        let message = format!("key {} of Secret {namespace}/{} holds {what}; correct it", key.key, key.name);
+        Problem::Credential(CredentialProblem::lasting(Reason::SecretInvalid, message))
+    }
 }
 
 fn azure_blob(server: &FhirServer) -> Option<&AzureBlob> {
@@ -122,11 +131,6 @@ fn secret_name(server: &FhirServer) -> Option<&str> {
         BlobAuthType::SasToken | BlobAuthType::AccountKey => auth.secret_ref.as_ref(),
     };
     key.map(|key| key.name.as_str())
-}
-
-fn invalid(key: &KeyRef, what: &str) -> Problem {
-    let message = format!("key {} of Secret {} holds {what}: correct it", key.key, key.name);
-    Problem::Credential(CredentialProblem::lasting(Reason::SecretInvalid, message))
 }
 
 enum Problem {

@@ -145,10 +145,11 @@ async fn a_check_that_cannot_be_made_yet_says_why() {
     site.export("check", json!({"level": "System", "container": "check"}), json!({})).await;
     let object = site.until_condition("check", "Verified", "Unknown", "NoStorageAccess").await;
     let message = condition(&object, "Verified").unwrap().2;
-    assert!(
-        message.starts_with("the files are not checked yet: key key of Secret other holds no account key"),
-        "{message}"
+    let secret = format!(
+        "the files are not checked yet: key key of Secret {}/other holds no account key",
+        site.namespace
     );
+    assert!(message.starts_with(&secret), "{message}");
     site.secret("other", json!({"key": shared().await.azurite.key()}), true).await;
     let object = site.complete("check").await;
     assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");

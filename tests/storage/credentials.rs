@@ -45,7 +45,8 @@ async fn a_wrong_key_is_denied_until_the_secret_is_changed() {
     secrets.set("key", "not base64!");
     let wrong = storage.probe(&server, None).await.unwrap_err();
     assert_eq!(wrong.kind, StorageFailureKind::Missing);
-    assert_eq!(wrong.message, "key value of Secret key holds no account key (it must be base64): correct it");
+    let told = "key value of Secret fhir/key holds no account key (it must be base64); correct it";
+    assert_eq!(wrong.message, told);
 }
 
 #[tokio::test]
