@@ -11,11 +11,18 @@ const MAX_CHARACTERS: usize = 512;
 /// Cleans a server's words.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
+    let mut quoted: Option<char> = None;
     for token in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|t| !t.is_empty()) {
+        // A query inside quotation marks goes on to the closing one: `'Patient?name=A B'`.
+        if let Some(mark) = quoted {
+            quoted = quoted.filter(|_| !token.contains(mark));
+            continue;
+        }
         if !out.is_empty() {
             out.push(' ');
         }
         out.push_str(&masked(token));
+        quoted = open_query(token);
     }
     if out.chars().count() > MAX_CHARACTERS {
         out = out.chars().take(MAX_CHARACTERS - 1).collect();
@@ -42,6 +49,13 @@ fn masked(token: &str) -> String {
     let plain = decoded(token);
     let masked = mask_patients(&mask_values(without_query(&plain)));
     if masked == plain { token.to_owned() } else { masked }
+}
+
+/// The quotation mark that a query was opened in and that does not close in this word.
+fn open_query(token: &str) -> Option<char> {
+    let plain = decoded(token);
+    let (before, query) = plain.split_once('?').filter(|(_, query)| !query.is_empty())?;
+    ['\'', '"'].into_iter().find(|mark| before.contains(*mark) && !query.contains(*mark))
 }
 
 /// Decoded until nothing is left to decode; on one line.
@@ -136,6 +150,8 @@ mod tests {
             ("(Patient/a,Patient/b)", "(Patient/***,Patient/***)"),
             ("GET /Patient/$export", "GET /Patient/$export"),
             ("why?", "why?"),
+            ("the search 'Patient?name=Ann Bea Cole' failed", "the search 'Patient? failed"),
+            ("\"Patient?name=Ann\" and more", "\"Patient? and more"),
             ("Observation?patient=7", "Observation?"),
             ("", ""),
             (
