@@ -100,7 +100,7 @@ reasons! {
     StorageAccountNotFound: "The storage account that the FHIR service is configured with does not exist." => "Correct it in the FHIR service's Export settings.",
     StorageNotConfigured: "The FHIR service has no usable storage account." => "Set it in the FHIR service's Export settings.",
     StorageChanged: "The FHIR service's storage settings were changed during the export." => "Create a new FhirExport.",
-    StorageRejected: "The storage account refused what the FHIR service wrote." => "Read the storage's words in the message; check the container's name.",
+    StorageRejected: "The storage account refused what the FHIR service wrote." => "Read the storage's words in the message; check the container, then create a new FhirExport.",
     GroupNotFound: "There is no such Group on the server." => "Correct groupID in a new FhirExport.",
     AnonymizationFailed: "The de-identification could not be done." => "Check the configuration file, its place and its ETag.",
     DatabaseThrottled: "The server's database was overloaded." => "Try at a quieter time, or scale the service up.",

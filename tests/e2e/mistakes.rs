@@ -146,7 +146,7 @@ async fn every_failure_of_a_job_ends_in_the_next_step() {
             "; switch on its system-assigned managed identity and give it Storage Blob Data Contributor",
         ),
         (Failure::StorageAccountNotFound, "; correct it in the FHIR service's Export settings"),
-        (Failure::ContainerNotFound, "ContainerNotFound); check the container's name"),
+        (Failure::ContainerNotFound, "ContainerNotFound); check the container, then create a new FhirExport"),
         (Failure::InvalidStorageUri, "; set it in the FHIR service's Export settings"),
         (Failure::AnonymizationConfigInvalid, "; check the configuration file, its place and its ETag"),
         (
