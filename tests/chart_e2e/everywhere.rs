@@ -123,7 +123,7 @@ async fn uninstall(release: &Release, fhir: &azure_fhir::Server) {
     release.shell(command).await.ok().unwrap();
     assert!(matches!(fhir.jobs().last().unwrap().state, State::Gone | State::CancelledEmpty));
     release.nothing_is_stranded().await;
-    let refused = release.refused().await;
+    let refused = release.refused();
     assert!(refused.is_empty(), "{refused:#?}");
     let left = release.kubectl(&format!("get all,sa,roles,rolebindings -n {NAMESPACE} -o name")).await;
     assert!(!left.contains("fhir-export-operator"), "{left}");

@@ -39,7 +39,7 @@ async fn two_namespaces_are_served_and_no_other() {
     fhir.script(Script::stuck().container("last"));
     release.apply(&export("research", "last", "fhir/clinic", &request("last"), &json!({}))).await;
     release.until("fexp/last", "research", "Reconciling=False KickedOff").await;
-    let refused = release.refused().await;
+    let refused = release.refused();
     assert!(refused.is_empty(), "{refused:#?}");
 
     // A FhirServer where the operator may read no credentials is told so.

@@ -102,7 +102,7 @@ impl Release {
     }
 
     /// What RBAC refused the operator until helm took its roles away.
-    pub async fn refused(&self) -> Vec<AuditEntry> {
+    pub fn refused(&self) -> Vec<AuditEntry> {
         let entries = self.kubernetes.audit().entries().unwrap();
         let user = service_account_user(NAME, NAMESPACE);
         assert!(entries.iter().any(|e| e.user == user && e.is_write()), "nothing was asked as {user}");
