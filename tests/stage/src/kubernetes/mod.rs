@@ -172,9 +172,12 @@ impl Kubernetes {
         client(&self.admin_kubeconfig()).await
     }
 
-    /// A kubeconfig of a `ServiceAccount`, with a token for eight hours.
+    /// A kubeconfig of a `ServiceAccount`, with a token for eight hours. Waits
+    /// for the account: that of a new namespace comes a moment after it.
     pub async fn kubeconfig_for(&self, name: &str, namespace: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
+        wait_for(&format!("the ServiceAccount {namespace}/{name}"), READY_WITHIN, || accounts.get(name))
+            .await?;
         let request = TokenRequest {
             spec: TokenRequestSpec { expiration_seconds: Some(8 * 60 * 60), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
