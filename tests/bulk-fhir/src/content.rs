@@ -60,6 +60,10 @@ impl Made {
         Self { block: text.repeat(repeated).into_bytes().into(), line, digits_at, lines, file }
     }
 
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
+    }
+
     fn len(&self) -> u64 {
         self.lines * to_u64(self.line)
     }
@@ -99,18 +103,19 @@ pub(crate) fn to_u64(size: usize) -> u64 {
 pub(crate) struct Content {
     source: Source,
     mark: bool,
-    no_final_newline: bool,
+    /// Bytes that are missing at the end.
+    missing: u64,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Content {
-    pub(crate) fn new(source: Source, mark: bool, no_final_newline: bool) -> Self {
-        Self { source, mark, no_final_newline }
+    pub(crate) fn new(source: Source, mark: bool, missing: u64) -> Self {
+        Self { source, mark, missing }
     }
 
     pub(crate) fn text(text: String) -> Self {
-        Self::new(Source::Bytes(text.into_bytes().into()), false, false)
+        Self::new(Source::Bytes(text.into_bytes().into()), false, 0)
     }
 
     /// What the `ETag` is made of, so that it is the same in another run.
@@ -129,7 +134,7 @@ impl Content {
             Source::Bytes(bytes) => to_u64(bytes.len()),
             Source::Made(made) => made.len(),
         };
-        let whole = if self.no_final_newline { whole.saturating_sub(1) } else { whole };
+        let whole = whole.saturating_sub(self.missing);
         if self.mark { whole + to_u64(BYTE_ORDER_MARK.len()) } else { whole }
     }
 
@@ -138,7 +143,7 @@ impl Content {
             Source::Bytes(bytes) => {
                 to_u64(bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).count())
             }
-            Source::Made(made) => made.lines,
+            Source::Made(made) => made.lines(),
         }
     }
 
