@@ -201,9 +201,11 @@ fn made_files(made: &[MadeFiles], asked: &Asked, script: &Script) -> Vec<JobFile
     let mut files: Vec<JobFile> = Vec::new();
     let wanted = made.iter().filter(|made| asked.types.is_empty() || asked.types.contains(&made.kind));
     for of_type in wanted {
+        let make = |crlf| Made::new(&of_type.kind, of_type.file_bytes, of_type.line_bytes, crlf);
+        let (plain, crlf) = (make(false), make(true));
         for number in 0..of_type.files {
             let manner = at(script, files.len());
-            let made = Made::new(&of_type.kind, number, of_type.file_bytes, of_type.line_bytes, manner.crlf);
+            let made = if manner.crlf { crlf.numbered(number) } else { plain.numbered(number) };
             let content = Content::new(Source::Made(made), manner.byte_order_mark, missing(&manner));
             files.push(JobFile::new(List::Output, Some(of_type.kind.clone()), content, manner));
         }
@@ -256,5 +258,5 @@ fn issues(asked: &Asked, script: &Script) -> Option<JobFile> {
 /// How many made resources of a type a script has.
 pub(crate) fn made_count(made: &[MadeFiles], kind: &str) -> u64 {
     let of_type = made.iter().filter(|made| made.kind == kind);
-    of_type.map(|made| made.files * Made::new(kind, 0, made.file_bytes, made.line_bytes, false).lines()).sum()
+    of_type.map(|made| made.files * Made::new(kind, made.file_bytes, made.line_bytes, false).lines()).sum()
 }
