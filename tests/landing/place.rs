@@ -85,6 +85,18 @@ impl Place {
         blobs
     }
 
+    /// The names of the blobs in this test's container that are in another folder than this, without their folders.
+    pub async fn names_outside(&self, folder: &str) -> Vec<String> {
+        let container = lake::container(&shared().await.azurite, &self.container()).await;
+        let items: Vec<_> = container.list_blobs(None).unwrap().try_collect().await.unwrap();
+        let names = items.into_iter().filter_map(|item| item.name);
+        names
+            .filter_map(|name| {
+                name.split_once('/').filter(|(of, _)| *of != folder).map(|(_, n)| n.to_owned())
+            })
+            .collect()
+    }
+
     /// Asserts that the container holds of a run exactly what the server's job served, and that its manifest says so.
     pub async fn assert_same(&self, object: &FhirExport, job: &str) {
         let mut blobs = self.blobs(object).await;
