@@ -19,6 +19,8 @@ pub struct Clients {
     /// For kick-offs: a connection of their own each, since a kept one that the server has just closed would
     /// leave it open whether a job runs.
     pub fresh: Client,
+    /// A digest of the certificates.
+    pub certificates: [u8; 32],
 }
 
 /// The clients in use.
@@ -67,7 +69,7 @@ impl ClientPool {
         let kept = self.builder(certificates, server)?;
         let fresh = self.builder(certificates, server)?.pool_max_idle_per_host(0);
         let build = |builder: ClientBuilder| builder.build().map_err(|_| unusable("tls", server));
-        Ok(Clients { kept: build(kept)?, fresh: build(fresh)? })
+        Ok(Clients { kept: build(kept)?, fresh: build(fresh)?, certificates: certificates.digest() })
     }
 
     fn builder(

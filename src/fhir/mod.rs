@@ -5,6 +5,7 @@ mod authorization;
 mod clients;
 mod failure;
 mod held_back;
+mod oauth;
 pub mod origin;
 mod wire;
 
