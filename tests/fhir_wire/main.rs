@@ -5,5 +5,8 @@ mod answers;
 mod cluster;
 mod entra;
 mod failures;
+mod oauth;
+mod provider;
 mod server;
+mod smart;
 mod tokens;
