@@ -3,6 +3,7 @@
 
 mod answers;
 mod cluster;
+mod endpoint;
 mod entra;
 mod failures;
 mod oauth;

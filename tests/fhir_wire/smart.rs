@@ -5,24 +5,23 @@ use std::time::Duration;
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::controller::world::Wire;
-use fhir_export_operator::core::wire::{Failure, FailureKind, Request, Sent};
+use fhir_export_operator::core::wire::{FailureKind, Request};
 use fhir_export_operator::credentials::{EntraSettings, Memory};
 use fhir_export_operator::fhir::FhirWire;
 use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA384};
 use serde_json::{Value, json};
 
-use crate::cluster::{Cluster, cancel, get, server, wire, wire_with};
+use crate::cluster::{Cluster, cancel, get, wire, wire_with};
 use crate::provider::{Provider, form, key};
-use crate::server::{Authority, Server, answer};
 
-fn smart(more: Value) -> Value {
+pub fn smart(more: &Value) -> Value {
     let mut smart =
         json!({ "clientID": "my-client", "privateKeySecretRef": { "name": "smart", "key": "key.pem" } });
     smart.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({ "type": "SmartBackendServices", "smartBackendServices": smart })
 }
 
-fn with_key(pem: &str) -> (Arc<Cluster>, FhirWire) {
+pub fn with_key(pem: &str) -> (Arc<Cluster>, FhirWire) {
     let cluster = Cluster::with(&[("smart", "key.pem", pem)]);
     let wire = wire(&cluster, EntraSettings::default());
     (cluster, wire)
@@ -36,16 +35,6 @@ async fn status(wire: &FhirWire, provider: &Provider, auth: &Value) -> u16 {
     wire.send(&provider.clinic(auth), &metadata(provider)).await.unwrap().status
 }
 
-/// What `authorize` fails with; the token endpoint is at `token_url`.
-async fn refused(token_url: &str) -> Failure {
-    let (_, wire) = with_key(&key(&PKCS_ECDSA_P384_SHA384));
-    let auth = smart(json!({ "tokenURL": token_url, "scopes": ["system/Patient.rs"] }));
-    let clinic = server("clinic", "https://localhost", &auth, &json!({ "allowInsecureHTTP": true }));
-    let failure = wire.authorize(&clinic).await.unwrap_err();
-    assert_eq!((failure.sent, failure.kind), (Sent::No, FailureKind::Unreachable), "{}", failure.message);
-    failure
-}
-
 #[tokio::test]
 async fn rsa_and_elliptic_curves_prove_the_client_to_the_endpoint_that_the_base_names() {
     let newer = json!({ "scopes_supported": ["system/*.rs"] });
@@ -56,7 +45,7 @@ async fn rsa_and_elliptic_curves_prove_the_client_to_the_endpoint_that_the_base_
         let provider = Provider::start(&pem, json!(300), more).await;
         let (_, wire) = with_key(&pem);
         for _ in 0..3 {
-            assert_eq!(status(&wire, &provider, &smart(json!({}))).await, 200);
+            assert_eq!(status(&wire, &provider, &smart(&json!({}))).await, 200);
         }
         let seen = provider.http.seen();
         assert!(seen[0].starts_with("GET /fhir/r4/.well-known/smart-configuration "), "{}", seen[0]);
@@ -71,14 +60,14 @@ async fn the_token_endpoint_the_scopes_and_the_name_of_the_key_can_be_given() {
     let provider = Provider::start(&pem, json!(300), json!({ "capabilities": ["permission-v2"] })).await;
     let (_, wire) = with_key(&pem);
     let token_url = format!("{}/oauth/token", provider.http.url());
-    let both = smart(json!({ "tokenURL": token_url, "scopes": ["system/Patient.rs", "system/Group.rs"] }));
+    let both = smart(&json!({ "tokenURL": token_url, "scopes": ["system/Patient.rs", "system/Group.rs"] }));
     assert_eq!(status(&wire, &provider, &both).await, 200);
     assert_eq!(provider.asked("GET /fhir/r4/.well-known").len(), 0, "there is nothing to find out");
-    assert_eq!(status(&wire, &provider, &smart(json!({ "tokenURL": token_url }))).await, 200);
+    assert_eq!(status(&wire, &provider, &smart(&json!({ "tokenURL": token_url }))).await, 200);
     let scopes = provider.state.lock().unwrap().scopes.clone();
     assert_eq!(scopes, ["system/Patient.rs system/Group.rs", "system/*.rs"]);
 
-    let failure = wire.authorize(&provider.clinic(&smart(json!({ "keyID": "other" })))).await.unwrap_err();
+    let failure = wire.authorize(&provider.clinic(&smart(&json!({ "keyID": "other" })))).await.unwrap_err();
     assert!(failure.message.contains("(invalid_client: Unknown key); register "), "{}", failure.message);
     let assertion = form(provider.asked("POST ").last().unwrap())["client_assertion"].clone();
     assert_eq!(jsonwebtoken::decode_header(assertion).unwrap().kid.as_deref(), Some("other"));
@@ -89,7 +78,7 @@ async fn a_refused_token_is_renewed_once_with_another_assertion() {
     let pem = key(&PKCS_ECDSA_P384_SHA384);
     let provider = Provider::start(&pem, json!("3600"), json!({})).await;
     let (_, wire) = with_key(&pem);
-    let auth = smart(json!({}));
+    let auth = smart(&json!({}));
     assert_eq!(status(&wire, &provider, &auth).await, 200);
     provider.revoke();
     assert_eq!(status(&wire, &provider, &auth).await, 200);
@@ -109,7 +98,7 @@ async fn five_second_tokens_last_through_a_run() {
     let pem = key(&PKCS_ECDSA_P384_SHA384);
     let provider = Provider::start(&pem, json!(5), json!({})).await;
     let (_, wire) = with_key(&pem);
-    let auth = smart(json!({}));
+    let auth = smart(&json!({}));
     let (mut sent, begun) = (0, std::time::Instant::now());
     while provider.state.lock().unwrap().assertions.len() < 2 {
         assert_eq!(status(&wire, &provider, &auth).await, 200);
@@ -129,120 +118,17 @@ async fn many_exports_that_wait_for_a_token_ask_once() {
     let pem = key(&PKCS_ECDSA_P384_SHA384);
     let provider = Provider::start(&pem, json!(300), json!({})).await;
     let (_, wire) = with_key(&pem);
-    let clinic = provider.clinic(&smart(json!({})));
+    let clinic = provider.clinic(&smart(&json!({})));
     let all = futures::future::join_all((0..200).map(|_| wire.authorize(&clinic))).await;
     assert!(all.iter().all(Result::is_ok));
     assert_eq!(provider.http.seen().len(), 2);
 }
 
 #[tokio::test]
-async fn refusals_are_told_with_the_server_s_words_and_the_next_step() {
-    for (code, words, said) in [
-        (
-            "invalid_client",
-            "This jti was seen before.",
-            "127.0.0.1 does not accept the signature of client my-client (invalid_client: This jti was seen before); \
-             register the public key that fhir-export-operator jwks prints, and check clientID, keyID, tokenURL and the \
-             clocks",
-        ),
-        (
-            "invalid_grant",
-            "The assertion has expired",
-            "127.0.0.1 does not accept the signature of client my-client (invalid_grant: The assertion has expired); \
-             register the public key that fhir-export-operator jwks prints, and check clientID, keyID, tokenURL and the \
-             clocks",
-        ),
-        (
-            "invalid_scope",
-            "",
-            "127.0.0.1 does not give client my-client the scope system/Patient.rs (invalid_scope); name in scopes what \
-             it is registered for",
-        ),
-    ] {
-        let body = json!({ "error": code, "error_description": words }).to_string();
-        let idp = Server::http(move |_, _| answer("400 Bad Request", "", &body)).await;
-        let failure = refused(&idp.url()).await;
-        assert_eq!((failure.reason, failure.message.as_str()), (Reason::TokenRefused, said));
-        assert_eq!(idp.seen().len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn a_token_endpoint_that_is_not_there_may_come_back() {
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let failing = Server::http(|_, _| answer("503 Service Unavailable", "", "")).await;
-    let page =
-        Server::http(|_, _| answer("200 OK", "content-type: text/html\r\n", "<html>Sign in</html>")).await;
-    for (url, said) in [
-        (format!("http://{closed}"), "127.0.0.1 refused the connection, so there is no token; "),
-        (failing.url(), "127.0.0.1 gives no token now (HTTP 503); it is asked again"),
-        (page.url(), "127.0.0.1 answered a token request with something else than a token (HTTP 200); "),
-    ] {
-        let failure = refused(&url).await;
-        assert_eq!(failure.reason, Reason::TokenUnavailable);
-        assert!(failure.message.starts_with(said), "{}", failure.message);
-    }
-}
-
-#[tokio::test]
-async fn no_assertion_follows_a_redirect() {
-    let other = Server::http(|_, _| answer("200 OK", "", r#"{"access_token":"t"}"#)).await;
-    let elsewhere = format!("location: {}/token\r\n", other.url());
-    let idp = Server::http(move |_, _| answer("307 Temporary Redirect", &elsewhere, "")).await;
-    let failure = refused(&idp.url()).await;
-    assert!(failure.message.contains("with a redirect (HTTP 307)"), "{}", failure.message);
-    assert_eq!((idp.seen().len(), other.seen().len()), (1, 0));
-}
-
-#[tokio::test]
-async fn without_encryption_no_assertion_goes_out() {
-    let idp = Server::http(|_, _| answer("200 OK", "", r#"{"access_token":"t"}"#)).await;
-    let authority = Authority::new();
-    let endpoint = json!({ "token_endpoint": idp.url() }).to_string();
-    let fhir = Server::https(&authority, "localhost", move |_, _| answer("200 OK", "", &endpoint)).await;
-    let pem = key(&PKCS_ECDSA_P384_SHA384);
-    let cluster = Cluster::with(&[("smart", "key.pem", &pem), ("ca", "ca.crt", &authority.pem())]);
-    let wire = wire(&cluster, EntraSettings::default());
-    let tls = json!({ "tls": { "caBundleRef": { "kind": "ConfigMap", "name": "ca", "key": "ca.crt" } } });
-    let url = format!("https://localhost:{}", fhir.port);
-    for auth in [smart(json!({})), smart(json!({ "tokenURL": idp.url() }))] {
-        let failure = wire.authorize(&server("clinic", &url, &auth, &tls)).await.unwrap_err();
-        assert!(
-            failure.message.contains("not https, so no token was asked for; use https"),
-            "{}",
-            failure.message
-        );
-    }
-    assert_eq!((fhir.seen().len(), idp.seen().len()), (1, 0));
-}
-
-#[tokio::test]
-async fn a_server_without_a_smart_configuration_asks_for_the_token_url() {
-    let found = r#"{"capabilities":[]}"#;
-    for (code, body, said) in [
-        (
-            "404 Not Found",
-            "",
-            "127.0.0.1 has no SMART configuration that names a token endpoint (HTTP 404); name it in ",
-        ),
-        ("200 OK", found, "the server's SMART configuration names no token endpoint; name it in tokenURL"),
-        ("200 OK", "<html>", "127.0.0.1 answered something else than its SMART configuration, "),
-        ("503 Busy", "", "127.0.0.1 does not tell its token endpoint now (HTTP 503); it is asked again"),
-    ] {
-        let fhir = Server::http(move |_, _| answer(code, "", body)).await;
-        let (_, wire) = with_key(&key(&PKCS_ECDSA_P384_SHA384));
-        let clinic = server("clinic", &fhir.url(), &smart(json!({})), &json!({}));
-        let failure = wire.authorize(&clinic).await.unwrap_err();
-        assert_eq!((failure.reason, failure.kind), (Reason::TokenUnavailable, FailureKind::Unreachable));
-        assert!(failure.message.starts_with(said), "{}", failure.message);
-    }
-}
-
-#[tokio::test]
 async fn a_new_key_is_used_once_it_is_there_and_at_once_when_the_old_one_is_refused() {
     let (old, new) = (key(&PKCS_RSA_SHA384), key(&PKCS_ECDSA_P384_SHA384));
     let provider = Provider::start(&old, json!(3600), json!({})).await;
-    let auth = smart(json!({}));
+    let auth = smart(&json!({}));
     let (cluster, wire) = with_key(&old);
     assert_eq!(status(&wire, &provider, &auth).await, 200);
     provider.register(&new);
@@ -263,7 +149,7 @@ async fn a_new_key_is_used_once_it_is_there_and_at_once_when_the_old_one_is_refu
 #[tokio::test]
 async fn a_key_that_cannot_be_used_is_told_and_not_shown() {
     let provider = Provider::start(&key(&PKCS_ECDSA_P384_SHA384), json!(300), json!({})).await;
-    let clinic = provider.clinic(&smart(json!({})));
+    let clinic = provider.clinic(&smart(&json!({})));
     let (cluster, wire) = with_key("hush hush");
     let failure = wire.authorize(&clinic).await.unwrap_err();
     assert_eq!((failure.kind, failure.reason), (FailureKind::Missing, Reason::SecretInvalid));
@@ -284,7 +170,7 @@ async fn a_key_that_is_gone_starts_nothing_and_its_token_still_cancels() {
     let pem = key(&PKCS_ECDSA_P384_SHA384);
     let provider = Provider::start(&pem, json!(300), json!({})).await;
     let (cluster, wire) = with_key(&pem);
-    let clinic = provider.clinic(&smart(json!({})));
+    let clinic = provider.clinic(&smart(&json!({})));
     wire.authorize(&clinic).await.unwrap();
     cluster.keys.lock().unwrap().clear();
     assert_eq!(wire.authorize(&clinic).await.unwrap_err().kind, FailureKind::Missing);
@@ -320,8 +206,8 @@ async fn nothing_logs_a_key_an_assertion_or_a_token() {
     let pem = key(&PKCS_ECDSA_P384_SHA384);
     let provider = Provider::start(&pem, json!(300), json!({})).await;
     let (_, wire) = with_key(&pem);
-    assert_eq!(status(&wire, &provider, &smart(json!({}))).await, 200);
-    let refused = wire.authorize(&provider.clinic(&smart(json!({ "keyID": "other" })))).await.unwrap_err();
+    assert_eq!(status(&wire, &provider, &smart(&json!({}))).await, 200);
+    let refused = wire.authorize(&provider.clinic(&smart(&json!({ "keyID": "other" })))).await.unwrap_err();
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("answered on the way to a token"), "{log}");
     let assertion = form(provider.asked("POST ").first().unwrap())["client_assertion"].clone();
