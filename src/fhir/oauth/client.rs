@@ -55,7 +55,8 @@ pub struct OAuthClient {
     id: String,
     token_url: Option<String>,
     discovery: Discovery,
-    patience: Mutex<Option<Instant>>,
+    /// Until when it lasts, and who asked for it.
+    patience: Mutex<Option<(Instant, String)>>,
 }
 
 /// One token request: the form, what goes into the header, and what must not be shown.
@@ -83,6 +84,9 @@ impl OAuthClient {
     }
 
     async fn ask(&self, scope: &str) -> Result<AccessToken, CredentialProblem> {
+        if let Some(problem) = self.impatience() {
+            return Err(problem);
+        }
         let asked = self.ask_endpoint(scope).await;
         if asked.is_err() {
             self.discovery.forget().await;
@@ -102,9 +106,6 @@ impl OAuthClient {
             None => self.discovered().await?,
         };
         let scope = if by_default { found.default_scope() } else { scope };
-        if let Some(problem) = self.impatience(endpoint.origin.host()) {
-            return Err(problem);
-        }
         match &self.proof {
             Proof::Assertion { key, key_id } => {
                 let outgoing = self.assertion(key, key_id, &endpoint)?;
@@ -168,7 +169,7 @@ impl OAuthClient {
             request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(outgoing.body(scope));
         let begun = OffsetDateTime::now_utc();
         let answer = self.way.send(request, &endpoint.origin, LONGEST).await?;
-        self.learn(&answer);
+        self.learn(&answer, endpoint.origin.host());
         let asked = Asked {
             host: endpoint.origin.host(),
             client_id: &self.id,
@@ -224,19 +225,17 @@ impl OAuthClient {
         Outgoing { form, header: None, hush: secret.to_owned() }
     }
 
-    fn learn(&self, answer: &Answer) {
+    fn learn(&self, answer: &Answer, host: &str) {
         let asked = answer.retry_after.filter(|_| matches!(answer.status, 429 | 503));
-        let until = asked.map(|wait| Instant::now() + wait.min(LONGEST_PATIENCE));
+        let until = asked.map(|wait| (Instant::now() + wait.min(LONGEST_PATIENCE), host.to_owned()));
         *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    fn impatience(&self, host: &str) -> Option<CredentialProblem> {
-        let until = (*self.patience.lock().unwrap_or_else(PoisonError::into_inner))?;
-        (Instant::now() < until).then(|| {
-            let message =
-                format!("{host} asked for patience before the next token request; it is asked again");
-            CredentialProblem::passing(Reason::TokenUnavailable, message)
-        })
+    fn impatience(&self) -> Option<CredentialProblem> {
+        let patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, host) = patience.as_ref().filter(|(until, _)| Instant::now() < *until)?;
+        let message = format!("{host} asked for patience before the next token request; it is asked again");
+        Some(CredentialProblem::passing(Reason::TokenUnavailable, message))
     }
 }
 

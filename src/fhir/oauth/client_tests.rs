@@ -24,11 +24,14 @@ async fn a_token_endpoint_that_asks_for_patience_gets_it() {
     for (status, seconds, waits) in
         [(200, Some(60), false), (429, None, false), (429, Some(60), true), (503, Some(9_999_999), true)]
     {
-        client.learn(&Answer { status, retry_after: seconds.map(Duration::from_secs), ..Answer::default() });
-        let problem = client.impatience("idp.example");
+        let retry_after = seconds.map(Duration::from_secs);
+        client.learn(&Answer { status, retry_after, ..Answer::default() }, "idp.example");
+        let problem = client.impatience();
         assert_eq!(problem.is_some_and(|problem| problem.passing), waits, "{status}");
     }
-    let until = client.patience.lock().unwrap().unwrap();
+    let problem = client.ask("").await.unwrap_err();
+    assert!(problem.message.starts_with("idp.example asked for patience "), "nobody was asked: {problem}");
+    let until = client.patience.lock().unwrap().as_ref().unwrap().0;
     assert!(until <= Instant::now() + LONGEST_PATIENCE, "but not for ever");
 }
 
