@@ -6,7 +6,6 @@ use bulk_fhir::{List, Options, Server};
 use fhir_export_operator::api::{FhirExport, Output};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::lake;
 use crate::site::{Site, merge, shared};
@@ -139,7 +138,7 @@ fn rank(list: List) -> u8 {
 
 /// SHA-256 in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    fhir_export_operator::core::manifest::sha256_hex(bytes)
 }
 
 /// What lies where.

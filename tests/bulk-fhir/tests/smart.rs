@@ -23,7 +23,7 @@ fn key() -> (EncodingKey, Value) {
     let point = pair.der_bytes();
     let part = |from: usize| BASE64_URL_SAFE_NO_PAD.encode(&point[from..from + 48]);
     let jwk = json!({ "kty": "EC", "crv": "P-384", "kid": "one", "x": part(1), "y": part(49), "key_ops": ["verify"] });
-    (EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).unwrap(), jwk)
+    (EncodingKey::from_ec_der(&pair.serialize_der()), jwk)
 }
 
 fn claims(server: &Server, jti: &str) -> Value {

@@ -319,7 +319,7 @@ fn manifests_come_in_pages() {
     let at = "https://clinic.example/_operations/export";
     assert_eq!(asked, [format!("{at}/7"), format!("{at}/p2"), format!("{at}/p2"), format!("{at}/p3")]);
     let circle = ran(json!({}), json!({}), |w| {
-        w.fake.polls.extend((0..40).map(|n| page("a", Some(if n % 2 == 0 { "p2" } else { "7" }))))
+        w.fake.polls.extend((0..40).map(|n| page("a", Some(if n % 2 == 0 { "p2" } else { "7" }))));
     });
     assert_eq!(circle.says(Failed), "True/InvalidManifest");
 }
