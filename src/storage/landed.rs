@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use azure_storage_blob::BlobContainerClient;
 use azure_storage_blob::models::{
     BlobContainerClientListBlobsOptions, ListBlobsIncludeItem, ListBlobsResponse,
 };
@@ -38,17 +39,27 @@ pub(super) async fn ledger(
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let Some(blob) = item.name else { continue };
-            // One that was only begun has no ETag, since there is nothing yet that could change.
-            let committed = item.properties.as_ref().is_some_and(|p| p.etag.is_some());
+            let size = item.properties.as_ref().and_then(|p| p.content_length).unwrap_or_default();
             let values = item.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
             match marks(&values) {
-                Some(marks) => ledger.landed.push(LedgerEntry { blob, marks: Some(marks) }),
-                None if committed => ledger.landed.push(LedgerEntry { blob, marks: None }),
-                None => ledger.begun.push(blob),
+                // In the list, one that was only begun looks like one that is empty.
+                None if size == 0 && !is_committed(&client, &blob).await.map_err(failure)? => {
+                    ledger.begun.push(blob);
+                }
+                marks => ledger.landed.push(LedgerEntry { blob, marks }),
             }
         }
     }
     Ok(ledger)
+}
+
+async fn is_committed(container: &BlobContainerClient, blob: &str) -> azure_core::Result<bool> {
+    match container.blob_client(blob).get_properties(None).await {
+        Ok(_) => Ok(true),
+        // There is no body that would name the error.
+        Err(error) if error.http_status().map(u16::from) == Some(404) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes a container; one that is there is as good.
