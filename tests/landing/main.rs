@@ -13,6 +13,7 @@
 #[path = "../storage/lake.rs"]
 mod lake;
 mod place;
+mod resume;
 mod runs;
 #[allow(dead_code)] // likewise
 #[path = "../e2e/site.rs"]
