@@ -1,6 +1,7 @@
 //! One test's world: that of the end-to-end tests, with a Bulk Data server.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use bulk_fhir::{JobView, List, Options, Request, Script, Server};
 use fhir_export_operator::api::{FhirExport, Output};
@@ -16,6 +17,7 @@ use crate::site::{PATIENCE, Site, merge, shared};
 pub struct Place {
     pub site: Site,
     pub fhir: Server,
+    server: Mutex<Value>,
 }
 
 impl Place {
@@ -30,16 +32,20 @@ impl Place {
     pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
         let site = Site::without_server(name, azure_fhir::Options::default()).await;
         let fhir = Server::start(options).await.unwrap();
-        let place = Self { site, fhir };
-        place.apply_server(change).await;
+        let server = json!({"url": fhir.url(), "dialect": "BulkData",
+            "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
+        let place = Self { site, fhir, server: Mutex::new(server) };
+        place.change_server(change).await;
         place
     }
 
-    /// Applies the `FhirServer` named `clinic`.
-    pub async fn apply_server(&self, change: Value) {
-        let mut spec = json!({"url": self.fhir.url(), "dialect": "BulkData",
-            "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
-        merge(&mut spec, change);
+    /// Changes the `FhirServer` named `clinic`, and keeps what was changed before.
+    pub async fn change_server(&self, change: Value) {
+        let spec = {
+            let mut server = self.server.lock().unwrap();
+            merge(&mut server, change);
+            server.clone()
+        };
         self.site.apply_server(spec).await;
     }
 

@@ -139,6 +139,7 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
         Landing::Done(landed) => {
             turn.memory.landing_began = None;
             turn.memory.landed = Some(landed);
+            reachable(turn);
         }
         Landing::Failed(failure) => {
             turn.memory.landing_began = None;
@@ -153,8 +154,13 @@ fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
     if progress.files > turn.memory.land_progress.files {
         turn.memory.land_failures = 0;
         turn.memory.refreshes = 0;
+        reachable(turn);
     }
     turn.memory.land_progress = progress;
+}
+
+fn reachable(turn: &mut Turn<'_>) {
+    turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
 }
 
 fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
