@@ -177,7 +177,10 @@ impl FhirWire {
         let part = status == 206 && ends_early(headers);
         let pieces = pieces::of(response, gzip, permit);
         // Less than was asked for: the end of the body is not that of the file.
-        FileAnswer::Opened(head, if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces })
+        FileAnswer::Opened(
+            head,
+            if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces },
+        )
     }
 }
 

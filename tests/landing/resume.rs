@@ -35,7 +35,8 @@ async fn a_cut_file_goes_on_where_it_broke_off() {
     assert_eq!(requests[0].headers["accept"], "application/fhir+ndjson");
     for (number, request) in requests.iter().enumerate().skip(1) {
         let headers = &request.headers;
-        let from: u64 = headers["range"].strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
+        let from: u64 =
+            headers["range"].strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
         assert!(from > 0 && from <= 1_500_000 * number as u64, "{from}");
         assert!(headers["if-range"].starts_with('"'), "{headers:?}");
         assert_eq!(headers["accept-encoding"], "identity");
@@ -87,7 +88,8 @@ async fn what_was_spoiled_on_the_way_is_fetched_once_more() {
 
 #[tokio::test]
 async fn expired_links_are_refreshed_and_landed_files_stay() {
-    let place = Place::start("expired", Options::default(), json!({"limits": {"maxParallelDownloads": 2}})).await;
+    let place =
+        Place::start("expired", Options::default(), json!({"limits": {"maxParallelDownloads": 2}})).await;
     let cut = |expired_status| FileScript {
         cut: Some(Breaks::after(3_000_000, 1)),
         expires_requests: Some(1),
@@ -109,7 +111,8 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
 
 #[tokio::test]
 async fn links_that_live_shorter_than_the_landing_are_refreshed() {
-    let place = Place::start("moments", Options::default(), json!({"limits": {"maxParallelDownloads": 1}})).await;
+    let place =
+        Place::start("moments", Options::default(), json!({"limits": {"maxParallelDownloads": 1}})).await;
     let slow = FileScript { expires_millis: Some(700), trickle: Some(1_000_000), ..plain() };
     let (_, job) = place.lands(Script::polls(0).made("Condition", 8, 250_000).files(slow)).await;
     assert!(job.polls >= 3, "{}", job.polls);
