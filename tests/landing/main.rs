@@ -12,6 +12,7 @@
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
+mod dialects;
 mod leaks;
 mod place;
 mod resume;
