@@ -20,4 +20,5 @@ mod runs;
 #[allow(dead_code)] // likewise
 #[path = "../e2e/site.rs"]
 mod site;
+mod verdicts;
 mod wire;
