@@ -12,8 +12,11 @@
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
+mod at_rest;
 mod dialects;
 mod leaks;
+mod lifetimes;
+mod patients;
 mod place;
 mod resume;
 mod runs;
