@@ -13,7 +13,11 @@ mod kills;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
+mod at_rest;
+mod dialects;
 mod leaks;
+mod lifetimes;
+mod patients;
 mod place;
 mod resume;
 mod runs;
@@ -21,4 +25,5 @@ mod runs;
 #[path = "../e2e/site.rs"]
 mod site;
 mod smart;
+mod verdicts;
 mod wire;

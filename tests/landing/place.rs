@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use azure_storage_blob::BlobContainerClient;
 use bulk_fhir::{JobView, List, Options, Request, Script, Server};
 use fhir_export_operator::api::{FhirExport, Output};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use serde_json::{Value, json};
-use stage::wait_until;
+use stage::{Azurite, wait_until};
 
 use crate::lake;
 use crate::site::{PATIENCE, Site, merge, shared};
@@ -99,9 +100,13 @@ impl Place {
 
     /// All blobs of a run, by their names in its folder.
     pub async fn blobs(&self, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
+        Self::blobs_in(&shared().await.azurite, object).await
+    }
+
+    async fn blobs_in(azurite: &Azurite, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
         let output = output(object);
         let folder = format!("{}/", output.folder.as_deref().unwrap());
-        let container = lake::container(&shared().await.azurite, output.container.as_deref().unwrap()).await;
+        let container = lake::container(azurite, output.container.as_deref().unwrap()).await;
         let names: Vec<String> = container
             .list_blobs(None)
             .unwrap()
@@ -112,12 +117,7 @@ impl Place {
         let mut blobs = BTreeMap::new();
         for name in names {
             let Some(inside) = name.strip_prefix(&folder) else { continue };
-            let mut body = container.blob_client(&name).download(None).await.unwrap().body;
-            let mut bytes = Vec::new();
-            while let Some(piece) = body.next().await {
-                bytes.extend_from_slice(&piece.unwrap());
-            }
-            blobs.insert(inside.to_owned(), bytes);
+            blobs.insert(inside.to_owned(), read(&container, &name).await);
         }
         blobs
     }
@@ -136,7 +136,12 @@ impl Place {
 
     /// Asserts that the container holds of a run exactly what the server's job served, and that its manifest says so.
     pub async fn assert_same(&self, object: &FhirExport, job: &str) {
-        let mut blobs = self.blobs(object).await;
+        self.assert_same_in(&shared().await.azurite, object, job).await;
+    }
+
+    /// Likewise, in another account.
+    pub async fn assert_same_in(&self, azurite: &Azurite, object: &FhirExport, job: &str) {
+        let mut blobs = Self::blobs_in(azurite, object).await;
         let manifest: Value = serde_json::from_slice(&blobs.remove("manifest.json").unwrap()).unwrap();
         let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
         let mut expected = self.fhir.expected(job);
@@ -164,6 +169,13 @@ impl Place {
         }
         assert!(blobs.is_empty(), "more than was served: {:?}", blobs.keys());
     }
+}
+
+/// A blob.
+pub async fn read(container: &BlobContainerClient, name: &str) -> Vec<u8> {
+    let body = container.blob_client(name).download(None).await.unwrap().body;
+    let pieces: Vec<_> = body.try_collect().await.unwrap();
+    pieces.concat()
 }
 
 fn rank(list: List) -> u8 {

@@ -29,6 +29,9 @@ fn smart_auth() -> Value {
         "clientID": "exporter", "privateKeySecretRef": {"name": "smart", "key": "key.pem"}}}})
 }
 
+/// What the `auth` of a server is, in a world.
+type Auth<'a> = &'a dyn Fn(&Place) -> Value;
+
 async fn start(name: &str, pem: &str, smart: Smart) -> Place {
     let options = Options { access: Access::Smart(smart), ..Options::default() };
     let mut place = Place::without_operator(name, options, smart_auth()).await;
@@ -118,7 +121,6 @@ async fn a_client_secret_user_and_password_and_a_bearer_token() {
     };
     let basic = |_: &Place| json!({"auth": {"type": "Basic", "basic": {"secretRef": {"name": "basic"}}}});
     let bearer = |_: &Place| json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": "bearer", "key": "token"}}}});
-    type Auth<'a> = &'a dyn Fn(&Place) -> Value;
     let ways: [(&str, Access, Auth<'_>); 3] = [
         ("oauth", Access::Smart(Smart::client("exporter", Proof::Secret("p:w d".into()))), &oauth),
         ("basic", Access::Basic("me".into(), "pass word".into()), &basic),

@@ -16,7 +16,7 @@ use crate::core::landing::{
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::Manifest;
 use crate::core::poll::retry_delay;
-use crate::core::wire::Reply;
+use crate::core::wire::{Failure, FailureKind, Reply};
 
 /// How soon to look at a landing that goes on beside; its end wakes the run anyway.
 const LOOK: Duration = Duration::from_secs(30);
@@ -286,6 +286,12 @@ pub(super) fn logged(turn: &mut Turn<'_>, _: &Result<String, StorageFailure>) {
 
 /// What the server said to the word that a job is done with.
 pub(super) fn cleaned_up(turn: &mut Turn<'_>, reply: Reply) {
+    if let Err(Failure { kind: FailureKind::HeldBack { until }, .. }) = &reply {
+        // Another run was told to be patient. This word may be what it waits for: some servers run one export at a
+        // time until they hear that the last one is done with.
+        turn.memory.clean_up.retry_at = Some((*until).max(turn.later(turn.tuning.poll_floor)));
+        return;
+    }
     turn.memory.clean_up.tries += 1;
     let done = match &reply {
         // Whoever knows no such word has nothing to clean up.

@@ -1,0 +1,168 @@
+//! The end, or a pause, in the middle of a landing; storage that fails for a while; a queue.
+
+use bulk_fhir::{FileScript, Options, Script};
+use fhir_export_operator::api::FhirExport;
+use kube::ResourceExt;
+use serde_json::json;
+use stage::{Azurite, AzuriteOptions, wait_for};
+
+use crate::place::{Place, output};
+use crate::site::{PATIENCE, condition};
+
+const MIB: u64 = 1 << 20;
+
+/// A big file on its way: a run of this name that has sent some of it, at a rate that takes minutes.
+async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
+    let slow = FileScript { gzip: false, trickle: Some(6_000_000), ..FileScript::default() };
+    place.fhir.script(Script::polls(0).made("Observation", 1, 1_000_000_000).files(slow));
+    place.export(name, json!({}), spec).await;
+    let began = |job: &bulk_fhir::JobView| job.files[0].bytes_sent > 3 * MIB;
+    place.until_served("the file to be on its way", |server| server.jobs().last().is_some_and(began)).await;
+    place.last_job().id
+}
+
+/// Waits until nothing more of a file is sent.
+async fn no_more_is_sent(place: &Place, job: &str) {
+    let sent = || place.fhir.job(job).unwrap().files[0].bytes_sent;
+    let mut before = sent();
+    // Two looks a third of a second apart, six times as long as a step of the trickle.
+    let result = wait_for("the download to end", PATIENCE, || {
+        let now = sent();
+        let rests = std::mem::replace(&mut before, now) == now;
+        async move {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            if rests { Ok(()) } else { Err("more is sent") }
+        }
+    })
+    .await;
+    place.site.told(result);
+}
+
+#[tokio::test]
+async fn a_landing_is_cancelled() {
+    let place = Place::start("cancel", Options::default(), json!({})).await;
+    let job = midway(&place, "run", json!({})).await;
+    place.site.change("run", json!({"cancel": true})).await;
+    place.site.failed("run", "Cancelled").await;
+    assert!(place.fhir.job(&job).unwrap().cancelled_at.is_some());
+    place.site.until("run", "let go", |o| o.finalizers().is_empty()).await;
+    no_more_is_sent(&place, &job).await;
+    assert_eq!(place.fhir.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_landing_ends_with_its_object() {
+    let place = Place::start("delete", Options::default(), json!({})).await;
+    let job = midway(&place, "run", json!({})).await;
+    place.site.delete("run").await;
+    place.site.gone("run").await;
+    assert!(place.fhir.job(&job).unwrap().cancelled_at.is_some());
+    no_more_is_sent(&place, &job).await;
+}
+
+#[tokio::test]
+async fn a_landing_ends_at_its_deadline() {
+    let place = Place::start("deadline", Options::default(), json!({})).await;
+    let job = midway(&place, "run", json!({"activeDeadlineSeconds": 5})).await;
+    place.site.failed("run", "DeadlineExceeded").await;
+    assert!(place.fhir.job(&job).unwrap().cancelled_at.is_some());
+    no_more_is_sent(&place, &job).await;
+}
+
+#[tokio::test]
+async fn a_held_landing_goes_on_where_it_stopped() {
+    for by_server in [false, true] {
+        let place = Place::start("suspend", Options::default(), json!({})).await;
+        let slow = FileScript { gzip: false, trickle: Some(6_000_000), ..FileScript::default() };
+        place.fhir.script(Script::polls(0).made("Observation", 1, 20_000_000).files(slow));
+        place.export("run", json!({}), json!({})).await;
+        place.until_sent(0, 5 * MIB).await;
+        let suspend = async |on: bool| {
+            if by_server {
+                place.change_server(json!({"suspend": on})).await;
+            } else {
+                place.site.change("run", json!({"suspend": on})).await;
+            }
+        };
+        suspend(true).await;
+        let reason = if by_server { "ServerSuspended" } else { "Suspended" };
+        place.site.until_condition("run", "Suspended", "True", reason).await;
+        let job = place.last_job();
+        no_more_is_sent(&place, &job.id).await;
+        place.fhir.rescript_files(&job.id, |file| file.trickle = None);
+        suspend(false).await;
+        let object = place.site.complete("run").await;
+        assert_eq!(condition(&object, "Suspended").unwrap().0, "False");
+        place.assert_same(&object, &job.id).await;
+        let job = place.last_job();
+        assert_eq!((place.fhir.jobs().len(), job.files[0].whole, job.files[0].ranges), (1, 1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_storage_outage_is_waited_out() {
+    let mut azurite = Azurite::start(AzuriteOptions::default()).await.unwrap();
+    let endpoint = azurite.endpoint().unwrap().to_string();
+    let change = json!({"storage": {"azureBlob": {"endpoint": endpoint.trim_end_matches('/')}}});
+    let place = Place::start("outage", Options::default(), change).await;
+    let slow = FileScript { gzip: false, trickle: Some(6_000_000), ..FileScript::default() };
+    place.fhir.script(Script::polls(0).made("Observation", 2, 12_000_000).files(slow));
+    place.export("run", json!({}), json!({})).await;
+    place.until_sent(0, 3 * MIB).await;
+    azurite.stop().await.unwrap();
+    let object = place.site.until_condition("run", "Verified", "Unknown", "StorageUnreachable").await;
+    let message = condition(&object, "Verified").unwrap().2;
+    assert!(message.starts_with("the files have not all landed yet: "), "{message}");
+    let job = place.last_job();
+    place.fhir.rescript_files(&job.id, |file| file.trickle = None);
+    azurite.resume().await.unwrap();
+    let object = place.site.complete("run").await;
+    assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");
+    place.assert_same_in(&azurite, &object, &job.id).await;
+    assert_eq!((place.fhir.jobs().len(), object.status.unwrap().attempts), (1, Some(1)));
+}
+
+#[tokio::test]
+async fn a_wrong_account_key_is_told_and_repaired() {
+    let mut place = Place::without_operator("key", Options::default(), json!({})).await;
+    let wrong = "d3Jvbmcta2V5LXdyb25nLWtleS13cm9uZy1rZXk=";
+    place.site.secret("storage", json!({"key": wrong}), true).await;
+    place.site.start_operator().await;
+    place.fhir.script(Script::polls(0));
+    place.export("run", json!({}), json!({})).await;
+    place.site.until_condition("run", "Verified", "Unknown", "NoStorageAccess").await;
+    let key = crate::site::shared().await.azurite.key();
+    place.site.secret("storage", json!({"key": key}), true).await;
+    let object = place.site.complete("run").await;
+    let job = place.last_job();
+    place.assert_same(&object, &job.id).await;
+    assert_eq!(place.fhir.jobs().len(), 1);
+    assert!(job.sent_twice().is_empty());
+}
+
+#[tokio::test]
+async fn a_full_queue_lands_one_after_the_other() {
+    let change = json!({"limits": {"maxConcurrentExports": 1}});
+    let place = Place::start("queue", Options::default(), change).await;
+    let slow = FileScript { gzip: false, trickle: Some(400_000), ..FileScript::default() };
+    place.fhir.script(Script::polls(0).made("Condition", 1, 400_000).files(slow).every_time());
+    let names = ["one", "two", "three"];
+    for name in names {
+        place.export(name, json!({}), json!({})).await;
+    }
+    let queued = |o: &FhirExport| condition(o, "Reconciling").is_some_and(|c| c.1 == "Queued");
+    place.site.until("three", "queued", queued).await;
+    let mut folders = Vec::new();
+    for (name, number) in names.into_iter().zip(0..) {
+        let object = place.site.complete(name).await;
+        place.assert_same(&object, &place.fhir.jobs()[number].id).await;
+        folders.push(output(&object).folder);
+    }
+    let jobs = place.fhir.jobs();
+    assert_eq!(jobs.len(), 3);
+    for pair in jobs.windows(2) {
+        assert!(pair[0].cancelled_at.unwrap() <= pair[1].created, "a place is given back only at the end");
+    }
+    folders.dedup();
+    assert_eq!(folders.len(), 3);
+}
