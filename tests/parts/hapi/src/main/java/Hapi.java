@@ -50,7 +50,8 @@ public final class Hapi {
         int port = arguments.length > 0 ? Integer.parseInt(arguments[0]) : 0;
         ApplicationContext context = new AnnotationConfigApplicationContext(Beans.class);
         runMaintenance(context.getBean(IJobMaintenanceService.class));
-        System.out.println("hapi: ready at " + serve(context, port));
+        System.out.println("hapi: listens on " + serve(context, port));
+        System.out.println("hapi: ready");
     }
 
     private static String serve(ApplicationContext context, int port) throws Exception {
@@ -65,7 +66,10 @@ public final class Hapi {
 
         Server server = new Server(InetSocketAddress.createUnresolved("127.0.0.1", port));
         ServletContextHandler handler = new ServletContextHandler("/");
-        handler.addServlet(new ServletHolder(fhir), "/fhir/*");
+        ServletHolder holder = new ServletHolder(fhir);
+        // With the start, not with the first request.
+        holder.setInitOrder(0);
+        handler.addServlet(holder, "/fhir/*");
         server.setHandler(handler);
         server.start();
         int listening = ((ServerConnector) server.getConnectors()[0]).getLocalPort();
