@@ -17,8 +17,8 @@ pub fn complain(text: &str) {
 }
 
 /// Does a piece of work, and says how long it took.
-pub async fn timed<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let started = Instant::now();
+pub async fn timed<T>(what: impl AsRef<str>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let (what, started) = (what.as_ref(), Instant::now());
     say(&format!("  {what} ..."));
     let done = work.await?;
     say(&format!("  {what}: {:.1} s", started.elapsed().as_secs_f64()));

@@ -66,8 +66,8 @@ impl Trial {
         })
         .await?;
         tokio::try_join!(
-            timed(&format!("loading {hapi}"), self.hapi.load(&self.patients)),
-            timed(&format!("loading {sekmet}"), self.sekmet.load(&self.patients)),
+            timed(format!("loading {hapi}"), self.hapi.load(&self.patients)),
+            timed(format!("loading {sekmet}"), self.sekmet.load(&self.patients)),
         )?;
         Ok(())
     }
@@ -75,7 +75,7 @@ impl Trial {
     /// Runs the exports and looks at what landed.
     async fn export(&self, client: &kube::Client) -> Result<Vec<Row>> {
         let all = Export::all();
-        let ended = timed(&format!("{} exports", all.len()), exports::run(client, &all)).await?;
+        let ended = timed(format!("{} exports", all.len()), exports::run(client, &all)).await?;
         timed("comparing what landed with what the servers' own searches find", async {
             let mut rows = Vec::new();
             for end in ended {
