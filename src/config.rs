@@ -73,6 +73,9 @@ pub struct RunArgs {
     /// How soon to look again for something that is missing in the cluster
     #[arg(long, env = "FHIR_EXPORT_MISSING_RETRY_SECONDS", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     missing_retry_seconds: Duration,
+    /// Files that are downloaded at once, of all servers
+    #[arg(long, env = "FHIR_EXPORT_MAX_DOWNLOADS", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    max_downloads: u16,
     /// How often to look at the container for progress
     #[arg(long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     progress_interval_seconds: Duration,
@@ -124,6 +127,8 @@ pub struct Config {
     pub log_filter: String,
     /// Objects of one kind that are worked on at once.
     pub concurrency: u16,
+    /// Files that are downloaded at once.
+    pub max_downloads: usize,
     /// How patient the operator is.
     pub tuning: Tuning,
     /// Further certificate authorities: a PEM file.
@@ -167,6 +172,7 @@ impl RunArgs {
             log_format: self.log_format,
             log_filter: self.log_filter,
             concurrency: self.concurrency,
+            max_downloads: usize::from(self.max_downloads),
             tuning,
             extra_ca: self.extra_ca,
             entra_authority_host: self.entra_authority_host,

@@ -15,7 +15,7 @@ pub struct FhirExportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// One word for people: Waiting, Queued, Suspended, Starting, Uncertain, Running,
-    /// Verifying, Cancelling, Complete, Failed or Cancelled. Programs use the conditions.
+    /// Landing, Verifying, Cancelling, Complete, Failed or Cancelled. Programs use the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified, Complete, Failed, Stalled.
@@ -90,16 +90,19 @@ pub struct Job {
     /// How far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// Whether the server agreed to tell the job's status apart from that of its answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separate_status: Option<bool>,
 }
 
-/// How far a job is: what the server says, else what was seen in the container.
+/// How far a job is: what the server says, else what was seen in the container; then what has landed there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// For people, such as `61 files` or `40%`.
+    /// For people, such as `61 files`, `40%` or `12 of 200 files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// Per cent, as the server says it.
+    /// Per cent, as the server says it, or of the files that have landed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<i32>,
     /// Files seen so far.
@@ -206,7 +209,7 @@ pub struct Output {
     /// Error files of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_files: Option<i64>,
-    /// Issues in them.
+    /// Issues in them; of files that the operator landed, only errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_issues: Option<i64>,
     /// What was checked.

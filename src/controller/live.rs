@@ -1,5 +1,7 @@
 //! The world as it is: the API server, the servers' wires, the storage accounts, the clock, chance.
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 
@@ -8,6 +10,7 @@ use super::wake::Wakes;
 use super::world::{Clock, Container, EndTask, Randomness, Wire, World};
 use crate::cluster::{KubeCluster, KubeStores};
 use crate::core::tuning::Tuning;
+use crate::serve::Metrics;
 use crate::serve::metered::Metered;
 
 /// All that the reconciles touch.
@@ -26,6 +29,8 @@ pub struct Live<W, C> {
     pub runs: Runs,
     /// Has objects reconciled.
     pub wakes: Wakes,
+    /// Counts what happens.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The clock of the machine.
@@ -35,6 +40,10 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    async fn sleep(&self, time: std::time::Duration) {
+        tokio::time::sleep(time).await;
     }
 }
 
@@ -86,6 +95,10 @@ impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
 
     fn runs(&self) -> &Runs {
         &self.runs
+    }
+
+    fn note_landed(&self, files: u64, bytes: u64) {
+        self.metrics.landed(files, bytes);
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {

@@ -75,6 +75,7 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         tuning: config.tuning.clone(),
         runs: Runs::default(),
         wakes,
+        metrics: metrics.clone(),
     };
     let operator = Operator {
         config,

@@ -4,10 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
 
-use super::runs::{Looked, tell};
+use super::landing;
+use super::patients;
+use super::runs::{Beside, tell};
 use super::world::{Cluster, ClusterFailure, Container, Wire, World};
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Effect, Observation};
+use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
 use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification, VerifyPlan};
 use crate::core::wire::{Failure, FailureKind, Sent};
 
@@ -32,6 +35,10 @@ pub(super) async fn perform<W: World>(
             world.cluster().delete_export(base).await?;
             Ok(Observation::DeletedSelf)
         }
+        Effect::StopLanding => {
+            world.runs().stop_landing(&base.uid().unwrap_or_default());
+            Ok(Observation::LandingStopped)
+        }
         effect => Ok(match server {
             Some(server) => outside(world, base, server, effect).await,
             None => without_server(&effect),
@@ -54,8 +61,19 @@ async fn outside<W: World>(
     effect: Effect,
 ) -> Observation {
     match effect {
-        Effect::Authorize => Observation::Authorized(world.wire().authorize(server).await),
-        Effect::KickOff(request) => Observation::KickOff(world.wire().send(server, &request).await),
+        Effect::Authorize(list) => {
+            let authorized = world.wire().authorize(server).await;
+            Observation::Authorized(match (authorized, list) {
+                (Ok(()), Some(list)) => patients::read(world.as_ref(), server, &list).await.map(|_| ()),
+                (authorized, _) => authorized,
+            })
+        }
+        Effect::KickOff(request) => {
+            Observation::KickOff(match patients::add(world.as_ref(), server, request).await {
+                Ok(request) => world.wire().send(server, &request).await,
+                Err(failure) => Err(failure),
+            })
+        }
         Effect::Poll(request) => Observation::Poll(world.wire().send(server, &request).await),
         Effect::Cancel(request) => Observation::Cancel(world.wire().send(server, &request).await),
         Effect::FindJobs { container, after } => {
@@ -68,8 +86,18 @@ async fn outside<W: World>(
         Effect::StoreManifest { container, path, body } => {
             Observation::ManifestStored(world.container().store(server, &container, &path, &body).await)
         }
+        Effect::Land(plan) => Observation::Landing(land(world, base, server, plan)),
+        Effect::CountType { type_, request } => {
+            let reply = world.wire().send(server, &request).await;
+            Observation::TypeCounted { type_, reply }
+        }
+        Effect::StoreLog { container, path, body } => {
+            Observation::LogStored(world.container().store(server, &container, &path, &body).await)
+        }
+        Effect::CleanUp(request) => Observation::CleanedUp(world.wire().send(server, &request).await),
         Effect::AddFinalizer | Effect::RemoveFinalizer => Observation::FinalizerChanged,
         Effect::DeleteSelf => Observation::DeletedSelf,
+        Effect::StopLanding => Observation::LandingStopped,
     }
 }
 
@@ -90,6 +118,17 @@ fn without_server(effect: &Effect) -> Observation {
         Effect::CountFiles { .. } => Observation::Files(Err(storage)),
         Effect::Verify(_) => Observation::Verification(Verification::Failed(storage)),
         Effect::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
+        Effect::StoreLog { .. } => Observation::LogStored(Err(storage)),
+        Effect::CleanUp(_) => Observation::CleanedUp(Err(failure)),
+        Effect::CountType { type_, .. } => {
+            Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
+        }
+        Effect::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
+            kind: LandFailureKind::Missing,
+            reason: failure.reason,
+            message: failure.message,
+            progress: LandProgress::default(),
+        })),
         _ => Observation::Authorized(Err(failure)),
     }
 }
@@ -101,9 +140,8 @@ fn verify<W: World>(
     server: &Arc<FhirServer>,
     plan: Arc<VerifyPlan>,
 ) -> Verification {
-    let uid = base.uid().unwrap_or_default();
-    let attempt = base.status.as_ref().and_then(|s| s.attempts).unwrap_or(0);
-    if let Looked::Is(state) = world.runs().look_at_verification(&uid, attempt) {
+    let (uid, attempt) = task_of(base);
+    if let Some(state) = world.runs().look_at_verification(&uid, attempt) {
         return state;
     }
     let running = Verification::Running { files: 0 };
@@ -117,6 +155,38 @@ fn verify<W: World>(
         beside.wake_export(&namespace, &name);
     };
     let end = world.spawn(Box::pin(task));
-    world.runs().verification_started(&uid, attempt, state, end);
+    world.runs().verification_started(&uid, Beside { attempt, state, end });
     running
+}
+
+/// Looks at the landing of this attempt, or starts it, likewise.
+fn land<W: World>(
+    world: &Arc<W>,
+    base: &FhirExport,
+    server: &Arc<FhirServer>,
+    plan: Arc<LandPlan>,
+) -> Landing {
+    let (uid, attempt) = task_of(base);
+    if let Some(state) = world.runs().look_at_landing(&uid, attempt) {
+        return state;
+    }
+    let running = Landing::Running(LandProgress { of: plan.files.len() as u64, ..LandProgress::default() });
+    let state = Arc::new(Mutex::new(running.clone()));
+    let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
+    let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
+    let task = async move {
+        let progress = |progress: LandProgress| tell(&told, Landing::Running(progress));
+        let result = landing::land(beside.as_ref(), &server, &plan, &progress).await;
+        tell(&told, result);
+        beside.wake_export(&namespace, &name);
+    };
+    let end = world.spawn(Box::pin(task));
+    world.runs().landing_started(&uid, Beside { attempt, state, end });
+    running
+}
+
+/// What a task belongs to: a run, and an attempt of it.
+fn task_of(base: &FhirExport) -> (String, i32) {
+    let attempt = base.status.as_ref().and_then(|s| s.attempts).unwrap_or(0);
+    (base.uid().unwrap_or_default(), attempt)
 }

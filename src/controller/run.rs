@@ -77,7 +77,8 @@ fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), St
     let credentials = Arc::new(KubeCredentials::new(client.clone()));
     let identities = Arc::new(Identities::new(credentials, settings, tokens));
     let container = BlobStorage::new(identities.clone(), blobs, config.storage_hosts.clone());
-    Ok((FhirWire::new(identities, WireSettings { extra_ca }), container))
+    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads };
+    Ok((FhirWire::new(identities, settings), container))
 }
 
 async fn client() -> Result<Client, Stop> {

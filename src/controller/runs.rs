@@ -12,6 +12,7 @@ use super::world::EndTask;
 use crate::api::FhirExport;
 use crate::core::effect::Observation;
 use crate::core::export::Memory;
+use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
 
 /// What is remembered of all runs.
@@ -38,22 +39,40 @@ struct Run {
     unsaved: Option<Observation>,
     /// What this process wrote last: the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
-    verification: Option<Beside>,
+    verification: Option<Beside<Verification>>,
+    landing: Option<Beside<Landing>>,
 }
 
-/// A check that goes on beside the reconcile.
-struct Beside {
-    attempt: i32,
-    state: Arc<Mutex<Verification>>,
-    end: EndTask,
+/// A task that goes on beside the reconcile.
+pub(super) struct Beside<T> {
+    /// Of which attempt it is.
+    pub(super) attempt: i32,
+    /// How it stands.
+    pub(super) state: Arc<Mutex<T>>,
+    /// Ends it.
+    pub(super) end: EndTask,
 }
 
-/// What is known of a check.
-pub(super) enum Looked {
-    /// It runs, or has just ended.
-    Is(Verification),
-    /// There is none.
-    None,
+impl<T: Clone> Beside<T> {
+    /// How the task of an attempt stands; one that has ended is taken out, one of another attempt is ended.
+    fn look(slot: &mut Option<Self>, attempt: i32, runs: impl Fn(&T) -> bool) -> Option<T> {
+        let beside = slot.take()?;
+        if beside.attempt != attempt {
+            (beside.end)();
+            return None;
+        }
+        let state = locked(&beside.state).clone();
+        if runs(&state) {
+            *slot = Some(beside);
+        }
+        Some(state)
+    }
+
+    fn end(slot: &mut Option<Self>) {
+        if let Some(beside) = slot.take() {
+            (beside.end)();
+        }
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -122,34 +141,40 @@ impl Runs {
         inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));
     }
 
-    /// How the check of a run's attempt stands; one that has ended is taken out.
-    pub(super) fn look_at_verification(&self, uid: &str, attempt: i32) -> Looked {
+    /// How the check of a run's attempt stands, if there is one.
+    pub(super) fn look_at_verification(&self, uid: &str, attempt: i32) -> Option<Verification> {
         let mut inner = locked(&self.inner);
-        let Some(run) = inner.runs.get_mut(uid) else { return Looked::None };
-        let Some(beside) = run.verification.take() else { return Looked::None };
-        if beside.attempt != attempt {
-            (beside.end)();
-            return Looked::None;
-        }
-        let state = locked(&beside.state).clone();
-        if matches!(state, Verification::Running { .. }) {
-            run.verification = Some(beside);
-        }
-        Looked::Is(state)
+        let slot = &mut inner.runs.get_mut(uid)?.verification;
+        Beside::look(slot, attempt, |state| matches!(state, Verification::Running { .. }))
     }
 
     /// Notes a check that was started.
-    pub(super) fn verification_started(
-        &self,
-        uid: &str,
-        attempt: i32,
-        state: Arc<Mutex<Verification>>,
-        end: EndTask,
-    ) {
+    pub(super) fn verification_started(&self, uid: &str, beside: Beside<Verification>) {
         let mut inner = locked(&self.inner);
-        let run = inner.runs.entry(uid.to_owned()).or_default();
-        if let Some(former) = run.verification.replace(Beside { attempt, state, end }) {
-            (former.end)();
+        let slot = &mut inner.runs.entry(uid.to_owned()).or_default().verification;
+        Beside::end(slot);
+        *slot = Some(beside);
+    }
+
+    /// How the landing of a run's attempt stands, if there is one.
+    pub(super) fn look_at_landing(&self, uid: &str, attempt: i32) -> Option<Landing> {
+        let mut inner = locked(&self.inner);
+        let slot = &mut inner.runs.get_mut(uid)?.landing;
+        Beside::look(slot, attempt, |state| matches!(state, Landing::Running(_)))
+    }
+
+    /// Notes a landing that was started.
+    pub(super) fn landing_started(&self, uid: &str, beside: Beside<Landing>) {
+        let mut inner = locked(&self.inner);
+        let slot = &mut inner.runs.entry(uid.to_owned()).or_default().landing;
+        Beside::end(slot);
+        *slot = Some(beside);
+    }
+
+    /// Ends the landing of a run, if there is one.
+    pub(super) fn stop_landing(&self, uid: &str) {
+        if let Some(run) = locked(&self.inner).runs.get_mut(uid) {
+            Beside::end(&mut run.landing);
         }
     }
 
@@ -169,10 +194,9 @@ impl Runs {
     /// Forgets a run that has ended or is gone, and ends its tasks.
     pub fn forget(&self, uid: &str) {
         let mut inner = locked(&self.inner);
-        if let Some(run) = inner.runs.remove(uid)
-            && let Some(beside) = run.verification
-        {
-            (beside.end)();
+        if let Some(mut run) = inner.runs.remove(uid) {
+            Beside::end(&mut run.verification);
+            Beside::end(&mut run.landing);
         }
         inner.places.remove(uid);
         inner.claims.retain(|_, owner| owner != uid);
@@ -192,7 +216,7 @@ impl Runs {
     }
 }
 
-/// Writes the state of a check.
-pub(super) fn tell(state: &Mutex<Verification>, now: Verification) {
+/// Writes the state of a task.
+pub(super) fn tell<T>(state: &Mutex<T>, now: T) {
     *locked(state) = now;
 }

@@ -3,15 +3,18 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use secrecy::SecretString;
 
 use super::runs::Runs;
-use crate::api::{FhirExport, FhirExportStatus, FhirServer, FhirServerStatus};
+use crate::api::{Compression, FhirExport, FhirExportStatus, FhirServer, FhirServerStatus, KeyRef};
 use crate::core::effect::Note;
-use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, VerifyPlan};
+use crate::core::landing::{BlockId, Marks};
+use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, VerifyPlan};
 use crate::core::tuning::Tuning;
-use crate::core::wire::{Failure, Reply, Request};
+use crate::core::wire::{Failure, FileAnswer, FileRequest, Reply, Request};
 
 /// Ends a task, at its next pause.
 pub type EndTask = Box<dyn FnOnce() + Send>;
@@ -73,6 +76,19 @@ pub trait Wire: Send + Sync {
     fn authorize(&self, server: &Arc<FhirServer>) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Sends one request.
     fn send(&self, server: &Arc<FhirServer>, request: &Request) -> impl Future<Output = Reply> + Send;
+    /// Opens a file for reading: from the origins that files may come from only, redirects included, and with a
+    /// token only where that may go. Waits for one of the places for downloads, which the body gives back.
+    fn open(
+        &self,
+        server: &Arc<FhirServer>,
+        file: &FileRequest,
+    ) -> impl Future<Output = Result<FileAnswer, Failure>> + Send;
+    /// A key of a Secret with the credential label.
+    fn secret(
+        &self,
+        namespace: &str,
+        key: &KeyRef,
+    ) -> impl Future<Output = Result<SecretString, Failure>> + Send;
 }
 
 /// The storage account of a `FhirServer`.
@@ -113,12 +129,60 @@ pub trait Container: Send + Sync {
         path: &str,
         body: &[u8],
     ) -> impl Future<Output = Result<String, StorageFailure>> + Send;
+    /// Reads a small blob; `None` when it is not there. One that is larger than `max` bytes is a failure.
+    fn read(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        max: usize,
+    ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageFailure>> + Send;
+    /// What lies in the folder of a landing.
+    fn ledger(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        folder: &str,
+    ) -> impl Future<Output = Result<Ledger, StorageFailure>> + Send;
+    /// Makes a container, unless it is there.
+    fn make_container(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+    ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+    /// The blocks of a blob that lie there uncommitted.
+    fn staged(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        blob: &str,
+    ) -> impl Future<Output = Result<Vec<BlockId>, StorageFailure>> + Send;
+    /// Lays down one block, compressed if asked: each on its own, so that blocks can be gone on with.
+    fn stage(
+        &self,
+        server: &Arc<FhirServer>,
+        place: (&str, &str),
+        id: &BlockId,
+        body: Bytes,
+        compression: Compression,
+    ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+    /// Makes a blob of these blocks and no others; false if a blob of that name is there already.
+    fn commit(
+        &self,
+        server: &Arc<FhirServer>,
+        place: (&str, &str),
+        ids: &[BlockId],
+        marks: &Marks,
+        compression: Compression,
+    ) -> impl Future<Output = Result<bool, StorageFailure>> + Send;
 }
 
 /// The time.
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+    /// Lets time pass: for tasks beside the reconcile.
+    fn sleep(&self, time: std::time::Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// Chance.
@@ -170,6 +234,8 @@ pub trait World: Send + Sync + 'static {
     fn tuning(&self) -> &Tuning;
     /// What is remembered of the runs; made once, with `Runs::default()`.
     fn runs(&self) -> &Runs;
+    /// Counts what has landed.
+    fn note_landed(&self, files: u64, bytes: u64);
     /// Starts a task beside the reconciles; what is answered ends it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask;
     /// Has an export reconciled soon: for tasks beside the reconcile, and for runs whose turn has come.

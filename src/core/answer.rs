@@ -85,7 +85,7 @@ fn refusal(reason: Reason, message: String, answer: &Answer) -> Refusal {
 }
 
 /// What the server said, for people; begins with the status code.
-fn said(answer: &Answer, outcome: Option<&Outcome>) -> String {
+pub(super) fn said(answer: &Answer, outcome: Option<&Outcome>) -> String {
     let words = outcome.map(Outcome::words).filter(|w| !w.is_empty());
     match words {
         Some(words) => format!("{}: {words}", answer.status),
@@ -94,7 +94,7 @@ fn said(answer: &Answer, outcome: Option<&Outcome>) -> String {
 }
 
 /// 401, 403 and 429 as they are when they are not a job's failure.
-fn access(answer: &Answer, outcome: Option<&Outcome>) -> Option<Refusal> {
+pub(super) fn access(answer: &Answer, outcome: Option<&Outcome>) -> Option<Refusal> {
     let said = said(answer, outcome);
     match answer.status {
         401 => Some(refusal(
@@ -150,7 +150,7 @@ pub fn kick_off(answer: &Answer) -> KickOffAnswer {
     }
 }
 
-fn unexpected(answer: &Answer) -> Refusal {
+pub(super) fn unexpected(answer: &Answer) -> Refusal {
     if (300..=399).contains(&answer.status) {
         let message = format!(
             "the server answers with a redirect ({}), which is not followed; create a FhirServer with the url of the FHIR server itself",

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::landing::{LandPlan, Landing};
 use super::ledger::{JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
-use super::wire::{Reply, Request};
+use super::wire::{Patients, Reply, Request};
 use crate::api::Reason;
 
 /// One thing to do. The status that came with it is written first; if that write fails, the effect is not
@@ -19,8 +20,8 @@ pub enum Effect {
     RemoveFinalizer,
     /// Delete the object itself (time to live).
     DeleteSelf,
-    /// Make sure that a request could be sent: credentials there, token in hand.
-    Authorize,
+    /// Make sure that a request could be sent: credentials there, token in hand, and the list of patients, if any.
+    Authorize(Option<Patients>),
     /// Start the job.
     KickOff(Request),
     /// Ask for the job's status.
@@ -45,6 +46,26 @@ pub enum Effect {
     },
     /// Start, or look at, the check of the files.
     Verify(Arc<VerifyPlan>),
+    /// Start, or look at, the landing of the files.
+    Land(Arc<LandPlan>),
+    /// End the landing, if there is one; what was begun can be gone on with.
+    StopLanding,
+    /// Ask the server how many resources of a type it has.
+    CountType {
+        /// The type.
+        type_: String,
+        /// The search.
+        request: Request,
+    },
+    /// Store the SMART log beside the data.
+    StoreLog {
+        /// The container.
+        container: String,
+        /// The blob's name.
+        path: String,
+        /// Its content.
+        body: Arc<Vec<u8>>,
+    },
     /// Store the manifest beside the data; done is done, with the same content.
     StoreManifest {
         /// The container.
@@ -54,6 +75,8 @@ pub enum Effect {
         /// Its content.
         body: Arc<Vec<u8>>,
     },
+    /// Tell the server that a finished job is done with.
+    CleanUp(Request),
 }
 
 /// What came of an effect.
@@ -77,8 +100,23 @@ pub enum Observation {
     Files(Result<Seen, StorageFailure>),
     /// How the check stands.
     Verification(Verification),
+    /// How the landing stands.
+    Landing(Landing),
+    /// It has ended, or there was none.
+    LandingStopped,
+    /// What came back.
+    TypeCounted {
+        /// The type.
+        type_: String,
+        /// The answer to the search.
+        reply: Reply,
+    },
+    /// SHA-256 of the stored log, in hexadecimal.
+    LogStored(Result<String, StorageFailure>),
     /// SHA-256 of the stored manifest, in hexadecimal.
     ManifestStored(Result<String, StorageFailure>),
+    /// What came back.
+    CleanedUp(Reply),
 }
 
 /// When to look again.

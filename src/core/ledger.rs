@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::landing::LedgerEntry;
+
 /// Why the container could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageFailure {
@@ -44,6 +46,15 @@ pub struct JobFolder {
     pub began: jiff::Timestamp,
     /// The job's id, from the name.
     pub job_id: String,
+}
+
+/// What lies in the folder of a landing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// The blobs that are committed.
+    pub landed: Vec<LedgerEntry>,
+    /// The names of blobs that were begun and not committed.
+    pub begun: Vec<String>,
 }
 
 /// Files seen so far.

@@ -20,14 +20,20 @@ pub struct Manifest {
     pub errors: Vec<File>,
     /// Files that name deleted resources.
     pub deleted: Vec<File>,
-    raw: Value,
+    /// Whether the files need a token; absent where the server does not say.
+    pub requires_access_token: Option<bool>,
+    /// How the output is organized, if not by type (Bulk Data STU3).
+    pub organized_by: Option<String>,
+    /// How many manifests it was put together of.
+    pub pages: usize,
+    pub(super) raw: Value,
 }
 
 /// Longest name of a resource type, and longest instant, that are taken over into a status, in characters.
-const MAX_NAME: usize = 64;
+pub(super) const MAX_NAME: usize = 64;
 
 /// One file of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct File {
     /// The resource type.
     #[serde(rename = "type", default)]
@@ -37,6 +43,15 @@ pub struct File {
     /// Resources in it, if the server counts them.
     #[serde(default)]
     pub count: Option<u64>,
+    /// Bytes in it, if a Bulk Data server says so.
+    #[serde(skip)]
+    pub bytes: Option<u64>,
+    /// Its SHA-256 in hexadecimal, if a Bulk Data server says so.
+    #[serde(skip)]
+    pub sha256: Option<String>,
+    /// The URL of the file that goes on where this one ends (`continuesInFile`).
+    #[serde(skip)]
+    pub continues_in: Option<String>,
 }
 
 /// Totals of one type.
@@ -64,25 +79,13 @@ struct Wire {
 impl Manifest {
     /// Reads a body. The error says in a few words what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        if body.iter().all(u8::is_ascii_whitespace) {
-            return Err("an empty body");
-        }
-        let raw: Value = serde_json::from_slice(body).map_err(|e| {
-            if body.trim_ascii_start().starts_with(b"<") {
-                "a web page"
-            } else if e.is_eof() {
-                "truncated JSON"
-            } else {
-                "something that is not JSON"
-            }
-        })?;
+        let raw = json(body)?;
         let wire: Wire = serde_json::from_value(raw.clone()).map_err(|_| "JSON that is not a manifest")?;
         if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
         }
         // Types go into the status: nothing else may come in their place.
-        let is_type = |name: &str| name.len() <= MAX_NAME && name.bytes().all(|b| b.is_ascii_alphanumeric());
-        if wire.output.iter().any(|file| !is_type(&file.type_)) {
+        if wire.output.iter().any(|file| !file.type_.is_empty() && !is_type(&file.type_)) {
             return Err("a manifest with a type that is none");
         }
         Ok(Self {
@@ -91,6 +94,9 @@ impl Manifest {
             output: wire.output,
             errors: wire.error.unwrap_or_default(),
             deleted: wire.deleted.unwrap_or_default(),
+            requires_access_token: None,
+            organized_by: None,
+            pages: 1,
             raw,
         })
     }
@@ -135,6 +141,27 @@ impl Manifest {
         body.push(b'\n');
         body
     }
+}
+
+/// Reads a body as JSON. The error says in a few words what it is instead.
+pub(super) fn json(body: &[u8]) -> Result<Value, &'static str> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err("an empty body");
+    }
+    serde_json::from_slice(body).map_err(|e| {
+        if body.trim_ascii_start().starts_with(b"<") {
+            "a web page"
+        } else if e.is_eof() {
+            "truncated JSON"
+        } else {
+            "something that is not JSON"
+        }
+    })
+}
+
+/// Whether this may be the name of a resource type. Such names become parts of paths and of the status.
+pub(super) fn is_type(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// SHA-256 in hexadecimal.

@@ -13,6 +13,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct Issue {
+    severity: String,
     code: String,
     diagnostics: Option<String>,
     details: Option<Details>,
@@ -42,6 +43,11 @@ impl Outcome {
     /// Whether an issue has this code.
     pub fn has_code(&self, code: &str) -> bool {
         self.issues.iter().any(|i| i.code == code)
+    }
+
+    /// The severity of each issue: fatal, error, warning or information.
+    pub fn severities(&self) -> impl Iterator<Item = &str> {
+        self.issues.iter().map(|i| i.severity.as_str())
     }
 
     /// All texts, as the server wrote them: for decisions, never for people.

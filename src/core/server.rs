@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::answer::{StatusAnswer, status as read_status};
+use super::bulk::Deviations;
+use super::bulk::dialect::version_in;
 use super::condition;
 use super::ledger::{StorageFailure, StorageFailureKind};
 use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
 use crate::api::{
-    AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
+    AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason, Version,
 };
 
 /// `CapabilityStatement`s of large servers reach several MiB.
@@ -45,11 +47,17 @@ pub fn metadata_request(spec: &FhirServerSpec) -> Request {
         prefer: None,
         max_body: MAX_METADATA,
         with_token: false,
+        body: None,
+        patients: None,
     }
 }
 
-/// The request that shows whether the identity may export, without doing anything.
+/// The request that shows whether the identity may export, without doing anything. A Bulk Data server has no place to
+/// ask for that: there it shows only whether the token is accepted.
 pub fn access_request(spec: &FhirServerSpec) -> Request {
+    if spec.dialect == Dialect::BulkData {
+        return Request { with_token: true, ..metadata_request(spec) };
+    }
     Request {
         method: Method::Get,
         url: format!("{}/_operations/export/0", spec.url.trim_end_matches('/')),
@@ -57,6 +65,8 @@ pub fn access_request(spec: &FhirServerSpec) -> Request {
         prefer: None,
         max_body: MAX_OUTCOME,
         with_token: true,
+        body: None,
+        patients: None,
     }
 }
 
@@ -84,13 +94,21 @@ pub fn judge(
 ) -> (FhirServerStatus, Duration) {
     let mut status = old.clone();
     status.observed_generation = Some(generation);
-    let identity = identity(spec, &probe.metadata);
+    // Some servers show even their metadata only to whom they know.
+    let shown = matches!(&probe.metadata, Ok(answer) if answer.status == 200);
+    let with_token = spec.dialect == Dialect::BulkData && !shown && probe.access.is_ok();
+    let identity = identity(spec, if with_token { &probe.access } else { &probe.metadata });
     let authenticated = authenticated(spec, &probe.access);
     let storage = storage(probe.storage.as_ref());
     if let Ok(capability) = &identity {
         status.software = Some(capability.software());
         let version = capability.fhir_version.as_deref().map(words::clean);
         status.fhir_version = version.map(|v| v.chars().take(MAX_VERSION).collect());
+        if spec.dialect == Dialect::BulkData {
+            let set = spec.bulk_data.clone().unwrap_or_default();
+            let ways = Deviations::decide(&set, &capability.software(), capability.version());
+            status.resolved = Some(ways.resolved());
+        }
     }
     let wrong = matches!(&identity, Err(f) if f.reason == Reason::WrongDialect);
     let ready = match (identity, &authenticated, &storage) {
@@ -140,6 +158,32 @@ struct Capability {
     software: Software,
     #[serde(default)]
     fhir_version: Option<String>,
+    #[serde(default)]
+    instantiates: Vec<String>,
+    #[serde(default)]
+    implementation_guide: Vec<String>,
+    #[serde(default)]
+    rest: Vec<Rest>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Rest {
+    operation: Vec<Operation>,
+    resource: Vec<RestResource>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RestResource {
+    operation: Vec<Operation>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Operation {
+    name: String,
+    definition: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -154,6 +198,22 @@ impl Capability {
         let name = if self.software.name.is_empty() { "the server" } else { self.software.name.as_str() };
         let version = self.software.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
         words::clean(&format!("{name}{version}")).chars().take(128).collect()
+    }
+
+    /// The version of the Bulk Data specification, if it says so.
+    fn version(&self) -> Option<Version> {
+        let operations = || {
+            self.rest.iter().flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
+        };
+        let mut names: Vec<&str> =
+            operations().map(|o| o.name.trim_start_matches('$')).filter(|n| n.starts_with("export")).collect();
+        names.sort_unstable();
+        names.dedup();
+        let canonicals: Vec<&str> = operations()
+            .map(|o| o.definition.as_str())
+            .chain(self.instantiates.iter().chain(&self.implementation_guide).map(String::as_str))
+            .collect();
+        version_in(&canonicals, &names)
     }
 
     fn is_microsoft(&self) -> bool {

@@ -2,16 +2,21 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use jiff::Timestamp;
+use serde_json::Value;
 
-use crate::api::Reason;
+use crate::api::{KeyRef, Reason};
 
 /// The methods that the operator uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Kick-off, status, metadata.
+    /// Kick-off, status, metadata, files.
     Get,
-    /// Cancel.
+    /// Kick-off with its parameters in the body.
+    Post,
+    /// Cancel, or the word that a finished job is done with.
     Delete,
 }
 
@@ -32,6 +37,81 @@ pub struct Request {
     pub max_body: usize,
     /// Whether the token goes along. The metadata need none.
     pub with_token: bool,
+    /// The body, a FHIR resource.
+    pub body: Option<Value>,
+    /// Whom to add to the body's parameters. Only the edge reads who they are.
+    pub patients: Option<Patients>,
+}
+
+/// Where a list of patients is: one reference a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Patients {
+    /// A key of a Secret with the credential label.
+    Secret {
+        /// The namespace of the export.
+        namespace: String,
+        /// Name and key.
+        key: KeyRef,
+    },
+    /// A blob of the server's storage account.
+    Blob {
+        /// Its container.
+        container: String,
+        /// Its name.
+        path: String,
+        /// What its content must hash to, in hexadecimal.
+        sha256: String,
+    },
+}
+
+/// A file to read from a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRequest {
+    /// Where it is.
+    pub url: String,
+    /// Whether a token goes along, where the URL's origin may have one at all.
+    pub with_token: bool,
+    /// Go on from here, with identity encoding; else from the start, in gzip if the server likes.
+    pub resume: Option<Resume>,
+}
+
+/// Where a file is to be read on from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// In bytes.
+    pub offset: u64,
+    /// The ETag that it must still have (If-Range), where it is at hand.
+    pub etag: Option<String>,
+}
+
+/// The pieces of a body, decoded. An error: it broke off.
+pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
+
+/// A body ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenOff;
+
+/// What a server answered when asked for a file.
+pub enum FileAnswer {
+    /// 200 or 206: the file, or the rest of it.
+    Opened(FileHead, Pieces),
+    /// Anything else.
+    Refused(Answer),
+    /// The URL, or one that it redirects to, is of an origin that files may not come from; one sentence.
+    Elsewhere(String),
+}
+
+/// What is known of a file when its body begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileHead {
+    /// Where the body begins, in bytes: 0, or what was asked for.
+    pub offset: u64,
+    /// A strong ETag, where the server gives one.
+    pub etag: Option<String>,
+    /// It could be read on from any byte: the server offers ranges, the ETag is strong, the body came as it is.
+    pub resumable: bool,
+    /// `Content-Type`, verbatim.
+    pub content_type: Option<String>,
 }
 
 /// What a server answered.
@@ -45,6 +125,10 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// `X-Progress`, verbatim.
     pub progress: Option<String>,
+    /// `X-Export-Status`: the job's own status code (Bulk Data STU3).
+    pub export_status: Option<u16>,
+    /// `Preference-Applied` names `separate-export-status`.
+    pub separate_status: bool,
     /// `Content-Type`, verbatim.
     pub content_type: Option<String>,
     /// The body, up to `max_body`.

@@ -19,7 +19,14 @@ pub struct Clients {
     /// For kick-offs: a connection of their own each, since a kept one that the server has just closed would
     /// leave it open whether a job runs.
     pub fresh: Client,
+    /// For files, which are decompressed piece by piece.
+    pub files: Client,
+    /// For files of other origins: without the client certificate.
+    pub bare: Client,
 }
+
+/// A file of which nothing comes for so long has broken off.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// The clients in use.
 pub struct ClientPool {
@@ -66,8 +73,12 @@ impl ClientPool {
     fn make(&self, certificates: &Certificates, server: &FhirServer) -> Result<Clients, CredentialProblem> {
         let kept = self.builder(certificates, server)?;
         let fresh = self.builder(certificates, server)?.pool_max_idle_per_host(0);
+        let as_it_comes = |builder: ClientBuilder| builder.no_gzip().no_deflate().read_timeout(STALLED);
+        let files = as_it_comes(self.builder(certificates, server)?);
+        let strangers = Certificates { authorities: certificates.authorities.clone(), own: None };
+        let bare = as_it_comes(self.builder(&strangers, server)?);
         let build = |builder: ClientBuilder| builder.build().map_err(|_| unusable("tls", server));
-        Ok(Clients { kept: build(kept)?, fresh: build(fresh)? })
+        Ok(Clients { kept: build(kept)?, fresh: build(fresh)?, files: build(files)?, bare: build(bare)? })
     }
 
     fn builder(

@@ -38,6 +38,23 @@ pub fn untrusted(server: &FhirServer, origin: Option<&Origin>) -> Failure {
     Failure { sent: Sent::No, reason: Reason::UnexpectedAnswer, message, kind: FailureKind::Unreachable }
 }
 
+/// A file is where no file may come from.
+pub fn file_elsewhere(server: &FhirServer, origin: &Origin) -> String {
+    let name = named(server);
+    if !origin.is_encrypted() && server.spec.allow_insecure_http != Some(true) {
+        return format!("the files are at {origin}, which is not https, so nothing was fetched; tell the server's owner");
+    }
+    format!(
+        "the files are at {origin}, from where nothing was fetched; if that is right, add it to fileOrigins of {name} \
+         (to trustedOrigins if it wants the token)"
+    )
+}
+
+/// A file has a URL that nothing can be fetched from.
+pub fn no_file_url(server: &FhirServer) -> String {
+    format!("a file of {} has a URL that is not one of http or https; tell the server's owner", named(server))
+}
+
 /// Nothing was sent, since the origin asked for patience.
 pub fn held_back(origin: &Origin, until: jiff::Timestamp) -> Failure {
     let shown = until.strftime("%Y-%m-%dT%H:%M:%SZ");

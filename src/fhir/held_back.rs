@@ -33,7 +33,7 @@ impl HeldBack {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = held.get(origin)?;
         let until = match method {
-            Method::Get => held.until,
+            Method::Get | Method::Post => held.until,
             Method::Delete => held.until.min(after(held.since, CANCEL_WAIT)),
         };
         (now < until).then_some(until)

@@ -3,9 +3,11 @@
 mod answer;
 mod authorization;
 mod clients;
+mod download;
 mod failure;
 mod held_back;
 pub mod origin;
+mod pieces;
 mod wire;
 
 pub use held_back::is_failed_job;

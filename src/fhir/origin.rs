@@ -65,6 +65,26 @@ pub fn is_trusted(server: &FhirServer, origin: &Origin) -> bool {
         .any(|url| Origin::parse(url).as_ref() == Some(origin))
 }
 
+/// How far an origin is trusted with files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileTrust {
+    /// It may get the server's token, if the files want one.
+    WithToken,
+    /// It only keeps files, behind links that open them.
+    WithoutToken,
+}
+
+/// Whether files of `server` may be fetched from `origin`: from where its credentials may go, and from its
+/// `fileOrigins`. From nowhere else, whatever a manifest or a redirect says.
+pub fn file_trust(server: &FhirServer, origin: &Origin) -> Option<FileTrust> {
+    if is_trusted(server, origin) {
+        return Some(FileTrust::WithToken);
+    }
+    let may = origin.is_encrypted() || server.spec.allow_insecure_http == Some(true);
+    let listed = server.spec.file_origins.iter().flatten().any(|url| Origin::parse(url).as_ref() == Some(origin));
+    (may && listed).then_some(FileTrust::WithoutToken)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

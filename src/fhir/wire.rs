@@ -6,27 +6,34 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
 
 use super::authorization::{self, Authorization, Credentials, entra_header};
 use super::clients::{ClientPool, timeout_seconds};
+use super::download::Places;
 use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
-use crate::api::{FhirServer, Reason};
+use crate::api::{FhirServer, KeyRef, Reason};
 use crate::controller::world::Wire;
-use crate::core::wire::{Answer, Failure, Method, Reply, Request};
+use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
-use crate::credentials::{CredentialProblem, Identities};
+use crate::credentials::{CredentialProblem, CredentialSource, Identities};
 
 /// The operator's settings for the way to FHIR servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WireSettings {
     /// Further certificate authorities to trust for all servers, PEM bundles.
     pub extra_ca: Vec<String>,
+    /// Files that are read at once, of all servers; 0: 16.
+    pub max_downloads: usize,
 }
+
+/// Files that are read at once where nobody says otherwise.
+const DOWNLOADS: usize = 16;
 
 /// How long credentials are used on after what they came from is gone: a cancel must be possible then, but
 /// taking a Secret away must end its use.
@@ -38,6 +45,7 @@ pub struct FhirWire {
     clients: ClientPool,
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
+    places: Places,
 }
 
 /// The credentials of a server that were complete when they were last read.
@@ -49,7 +57,7 @@ struct Last {
 
 /// How far a request may go to get its token.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Footing {
+pub(super) enum Footing {
     /// The credentials are as the cluster has them.
     Current,
     /// What they came from is gone: only what is in hand.
@@ -64,15 +72,30 @@ impl FhirWire {
             clients: ClientPool::new(settings.extra_ca),
             held_back: HeldBack::default(),
             last: Mutex::default(),
+            places: Places::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
         }
+    }
+
+    pub(super) fn places(&self) -> &Places {
+        &self.places
+    }
+
+    pub(super) fn held_back(&self) -> &HeldBack {
+        &self.held_back
+    }
+
+    /// Learns from an answer how long the origin wants to be left alone.
+    pub(super) fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
+        self.held_back.learn(origin, answer, longest_wait(server), Timestamp::now());
     }
 
     /// Forgets the credentials of a `FhirServer` that is gone, by its uid.
     pub fn forget(&self, uid: &str) {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.places.forget(uid);
     }
 
-    async fn read(&self, server: &FhirServer, with_token: bool) -> Result<Credentials, CredentialProblem> {
+    pub(super) async fn read(&self, server: &FhirServer, with_token: bool) -> Result<Credentials, CredentialProblem> {
         let namespace = server.namespace().unwrap_or_default();
         let read =
             authorization::read(&self.identities, &self.clients, &namespace, server, with_token).await?;
@@ -128,6 +151,7 @@ impl FhirWire {
             if request.prefer.is_some() { &credentials.clients.fresh } else { &credentials.clients.kept };
         let method = match request.method {
             Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
             Method::Delete => reqwest::Method::DELETE,
         };
         let mut outgoing = client
@@ -137,6 +161,9 @@ impl FhirWire {
             .timeout(Duration::from_secs(seconds));
         if let Some(prefer) = request.prefer {
             outgoing = outgoing.header("prefer", prefer);
+        }
+        if let Some(body) = &request.body {
+            outgoing = outgoing.header(CONTENT_TYPE, request.accept).json(body);
         }
         if let Some(token) = token {
             outgoing = outgoing.header(AUTHORIZATION, token.clone());
@@ -157,7 +184,7 @@ impl FhirWire {
     }
 
     /// Another `Authorization` or other headers than those that were refused, if there are any by now.
-    async fn instead(
+    pub(super) async fn instead(
         &self,
         server: &FhirServer,
         refused: &Credentials,
@@ -217,6 +244,15 @@ impl Wire for FhirWire {
             Err(problem) => after_refusal(answer, problem),
         }
     }
+
+    async fn open(&self, server: &Arc<FhirServer>, file: &FileRequest) -> Result<FileAnswer, Failure> {
+        self.open_file(server, file).await
+    }
+
+    async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
+        let read = self.identities.source().secret_key(namespace, key).await;
+        read.map_err(failure::without_credential)
+    }
 }
 
 /// The token in hand was refused and there is no other. Why there is none tells more than the refusal, unless
@@ -225,7 +261,7 @@ fn after_refusal(answer: Answer, problem: CredentialProblem) -> Reply {
     if problem.passing { Ok(answer) } else { Err(failure::without_credential(problem)) }
 }
 
-async fn token(
+pub(super) async fn token(
     credentials: &Credentials,
     footing: Footing,
 ) -> Result<Option<HeaderValue>, CredentialProblem> {

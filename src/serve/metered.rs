@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use super::Metrics;
 use super::metrics::Operation;
-use crate::api::FhirServer;
+use secrecy::SecretString;
+
+use crate::api::{FhirServer, KeyRef};
 use crate::controller::world::Wire;
-use crate::core::wire::{Failure, FailureKind, Method, Reply, Request};
+use crate::core::wire::{Failure, FailureKind, FileAnswer, FileRequest, Method, Reply, Request};
 
 /// A wire whose requests are counted.
 pub struct Metered<W> {
@@ -39,15 +41,36 @@ impl<W: Wire> Wire for Metered<W> {
         self.metrics.requested(operation(request), status, started.elapsed());
         reply
     }
+
+    async fn open(&self, server: &Arc<FhirServer>, file: &FileRequest) -> Result<FileAnswer, Failure> {
+        let started = Instant::now();
+        let answer = self.wire.open(server, file).await;
+        let status = match &answer {
+            Ok(FileAnswer::Opened(head, _)) => Some(if head.offset > 0 { 206 } else { 200 }),
+            Ok(FileAnswer::Refused(answer)) => Some(answer.status),
+            Ok(FileAnswer::Elsewhere(_))
+            | Err(Failure { kind: FailureKind::Missing | FailureKind::HeldBack { .. }, .. }) => return answer,
+            Err(_) => None,
+        };
+        self.metrics.requested(Operation::File, status, started.elapsed());
+        answer
+    }
+
+    async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
+        self.wire.secret(namespace, key).await
+    }
 }
 
 fn operation(request: &Request) -> Operation {
     match request {
         Request { method: Method::Delete, .. } => Operation::Cancel,
+        Request { url, .. } if url.ends_with("?_summary=count") => Operation::Count,
         Request { prefer: Some(_), .. } => Operation::KickOff,
         Request { with_token: false, .. } => Operation::Metadata,
-        // The job that cannot exist: see core::server.
-        Request { url, .. } if url.ends_with("/_operations/export/0") => Operation::Access,
+        // See core::server: the job that cannot exist, or the metadata with a token.
+        Request { url, .. } if url.ends_with("/_operations/export/0") || url.ends_with("/metadata") => {
+            Operation::Access
+        }
         _ => Operation::Poll,
     }
 }

@@ -72,6 +72,10 @@ pub enum Operation {
     Metadata,
     /// Whether the identity may export.
     Access,
+    /// A file.
+    File,
+    /// How many resources of a type there are.
+    Count,
 }
 
 impl Operation {
@@ -82,12 +86,14 @@ impl Operation {
             Self::Cancel => "cancel",
             Self::Metadata => "metadata",
             Self::Access => "access",
+            Self::File => "file",
+            Self::Count => "count",
         }
     }
 }
 
 /// The words of `status.state`; anything else counts as `New`.
-const STATES: [&str; 12] = [
+const STATES: [&str; 13] = [
     "New",
     "Waiting",
     "Queued",
@@ -95,6 +101,7 @@ const STATES: [&str; 12] = [
     "Starting",
     "Uncertain",
     "Running",
+    "Landing",
     "Verifying",
     "Cancelling",
     "Complete",
@@ -115,6 +122,8 @@ pub struct Metrics {
     request_seconds: Histograms<1>,
     status_writes: Family<Labels<1>, Counter>,
     cancel_unconfirmed: Counter,
+    landed_files: Counter,
+    landed_bytes: Counter,
 }
 
 impl Metrics {
@@ -133,6 +142,7 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 3.0, 9)));
         let status_writes = Family::default();
         let cancel_unconfirmed = Counter::default();
+        let (landed_files, landed_bytes): (Counter, Counter) = Default::default();
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
 
@@ -147,6 +157,8 @@ impl Metrics {
         r.register("http_request_seconds", "How long they took", request_seconds.clone());
         r.register("status_writes", "Writes of status", status_writes.clone());
         r.register("cancel_unconfirmed", "Cancels that were given up", cancel_unconfirmed.clone());
+        r.register("landed_files", "Files that the operator landed", landed_files.clone());
+        r.register("landed_bytes", "Bytes of files that the operator wrote to storage accounts", landed_bytes.clone());
         r.register("build_info", "The version of the operator", build);
         Arc::new(Self {
             registry,
@@ -159,6 +171,8 @@ impl Metrics {
             request_seconds,
             status_writes,
             cancel_unconfirmed,
+            landed_files,
+            landed_bytes,
         })
     }
 
@@ -197,6 +211,12 @@ impl Metrics {
     /// A cancel was given up.
     pub fn cancel_unconfirmed(&self) {
         self.cancel_unconfirmed.inc();
+    }
+
+    /// Files and bytes landed.
+    pub fn landed(&self, files: u64, bytes: u64) {
+        self.landed_files.inc_by(files);
+        self.landed_bytes.inc_by(bytes);
     }
 
     /// The status of an export was written over this one: counts it if that ended it.

@@ -120,7 +120,7 @@ fn denied(said: &str, attempt: &Attempt<'_>) -> String {
         Access::Identity(_) => {
             let role = match attempt.right {
                 Right::Read => "Storage Blob Data Reader",
-                Right::Create => "Storage Blob Data Contributor",
+                Right::Create | Right::CreateContainer => "Storage Blob Data Contributor",
             };
             format!(
                 "the storage account refuses the identity ({said}): give the identity the role {role} on the account \
@@ -140,6 +140,7 @@ fn denied(said: &str, attempt: &Attempt<'_>) -> String {
                 let rights = match attempt.right {
                     Right::Read => "Read and List",
                     Right::Create => "Read, Create and Write",
+                    Right::CreateContainer => "Create for containers, or make the container yourself,",
                 };
                 format!(
                     "the storage account {account} refuses the SAS token ({said}): use a current one that permits \

@@ -117,7 +117,7 @@ pub(super) async fn one_container(account: &Account) -> Result<(), StorageFailur
 
 /// Reads a page, if it is one. The client takes any markup for an empty list; the page of a gateway would then
 /// say that every file is missing.
-fn read<T: DeserializeOwned>(body: &ResponseBody) -> azure_core::Result<T> {
+pub(super) fn read<T: DeserializeOwned>(body: &ResponseBody) -> azure_core::Result<T> {
     let start = body.get(..body.len().min(512)).unwrap_or_default();
     if !String::from_utf8_lossy(start).contains("<EnumerationResults") {
         return Err(azure_core::Error::with_message(ErrorKind::DataConversion, "this is not a list"));
@@ -125,7 +125,7 @@ fn read<T: DeserializeOwned>(body: &ResponseBody) -> azure_core::Result<T> {
     body.xml()
 }
 
-fn options(prefix: &str, page: i32) -> BlobContainerClientListBlobsOptions<'static> {
+pub(super) fn options(prefix: &str, page: i32) -> BlobContainerClientListBlobsOptions<'static> {
     BlobContainerClientListBlobsOptions {
         prefix: Some(prefix.to_owned()).filter(|prefix| !prefix.is_empty()),
         maxresults: Some(page),

@@ -5,11 +5,12 @@
 
 mod account;
 mod accounts;
+mod blocks;
 mod download;
 mod failure;
 mod folder;
 mod hosts;
-mod lines;
+mod landed;
 mod listing;
 mod patience;
 mod signature;
@@ -20,17 +21,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::http::Transport;
+use bytes::Bytes;
 use jiff::Timestamp;
 
 pub use hosts::StorageHosts;
-pub use lines::LineCounter;
+pub use crate::core::lines::LineCounter;
 
 use account::Account;
 use accounts::Accounts;
 
-use crate::api::FhirServer;
+use crate::api::{Compression, FhirServer};
 use crate::controller::world::Container;
-use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, StorageFailureKind, VerifyPlan};
+use crate::core::landing::{BlockId, Marks};
+use crate::core::ledger::{
+    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+};
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 
@@ -238,6 +243,71 @@ impl Container for BlobStorage {
             server,
             |account| async move { store::store(&account, container, path, body).await },
         )
+        .await
+    }
+
+    async fn read(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        max: usize,
+    ) -> Result<Option<Vec<u8>>, StorageFailure> {
+        self.with_account(server, |account| async move { store::read(&account, container, path, max).await }).await
+    }
+
+    async fn ledger(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        folder: &str,
+    ) -> Result<Ledger, StorageFailure> {
+        self.with_account(server, |account| async move {
+            landed::ledger(&account, container, &format!("{folder}/"), self.page).await
+        })
+        .await
+    }
+
+    async fn make_container(&self, server: &Arc<FhirServer>, container: &str) -> Result<(), StorageFailure> {
+        self.with_account(server, |account| async move { landed::make_container(&account, container).await }).await
+    }
+
+    async fn staged(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        blob: &str,
+    ) -> Result<Vec<BlockId>, StorageFailure> {
+        self.with_account(server, |account| async move { blocks::staged(&account, container, blob).await }).await
+    }
+
+    async fn stage(
+        &self,
+        server: &Arc<FhirServer>,
+        (container, blob): (&str, &str),
+        id: &BlockId,
+        body: Bytes,
+        compression: Compression,
+    ) -> Result<(), StorageFailure> {
+        let body = blocks::at_rest(body, compression).await?;
+        self.with_account(server, |account| {
+            let body = body.clone();
+            async move { blocks::stage(&account, container, blob, id, body).await }
+        })
+        .await
+    }
+
+    async fn commit(
+        &self,
+        server: &Arc<FhirServer>,
+        (container, blob): (&str, &str),
+        ids: &[BlockId],
+        marks: &Marks,
+        compression: Compression,
+    ) -> Result<bool, StorageFailure> {
+        self.with_account(server, |account| async move {
+            blocks::commit(&account, container, blob, ids, marks, compression).await
+        })
         .await
     }
 }

@@ -20,6 +20,8 @@ pub(super) enum Right {
     Read,
     /// Make a blob that is not there yet, and read what is there instead.
     Create,
+    /// Make a container.
+    CreateContainer,
 }
 
 impl Right {
@@ -29,6 +31,7 @@ impl Right {
             Self::Read => ("sco", "rl"),
             // Without `w` Azure answers 403 instead of 409 where the blob is there already.
             Self::Create => ("o", "rwc"),
+            Self::CreateContainer => ("c", "c"),
         }
     }
 }

@@ -52,8 +52,8 @@ pub(super) async fn store(
     }
 }
 
-/// Azure says it in three ways, by the request and by the permissions.
-fn is_there_already(error: &azure_core::Error) -> bool {
+/// Azure says it in several ways, by the request and by the permissions.
+pub(super) fn is_there_already(error: &azure_core::Error) -> bool {
     matches!(
         failure::code(error),
         Some(
@@ -63,6 +63,39 @@ fn is_there_already(error: &azure_core::Error) -> bool {
                 | "BlobImmutableDueToPolicy"
         )
     )
+}
+
+/// Reads a small blob whole; `None` when it is not there.
+pub(super) async fn read(
+    account: &Account,
+    container: &str,
+    path: &str,
+    max: usize,
+) -> Result<Option<Vec<u8>>, StorageFailure> {
+    let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
+    let client = account.container(container, Right::Read, Vec::new())?.blob_client(path);
+    let size = match client.get_properties(None).await {
+        Ok(there) => there.content_length().map_err(failure)?.unwrap_or_default(),
+        Err(error) if failure::code(&error) == Some("BlobNotFound") => return Ok(None),
+        Err(error) => return Err(failure(error)),
+    };
+    let size = usize::try_from(size).ok().filter(|size| *size <= max).ok_or_else(|| {
+        failure::permanent(format!("the file {path} in container {container} is larger than {max} bytes"))
+    })?;
+    let mut content = Vec::with_capacity(size);
+    if size > 0 {
+        let options = BlobClientDownloadOptions {
+            range: Some(HttpRange::new(0, size as u64)),
+            partition_size: NonZero::new(size),
+            parallel: NonZero::new(1),
+            ..BlobClientDownloadOptions::default()
+        };
+        let mut body = client.download(Some(options)).await.map_err(failure)?.body;
+        while let Some(piece) = body.next().await {
+            content.extend_from_slice(&piece.map_err(failure)?);
+        }
+    }
+    Ok(Some(content))
 }
 
 async fn same_content(

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::BlobStorage;
 use super::download::{Download, Progress};
-use super::lines::LineCounter;
+use crate::core::lines::LineCounter;
 use super::listing;
 use crate::api::FhirServer;
 use crate::core::ledger::{Checked, StorageFailure, VerifyPlan};

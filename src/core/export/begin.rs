@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::{Step, Turn, finish, plan};
-use crate::api::{ConditionType, Job, Level, Reason, ServerIdentity};
+use crate::api::{ConditionType, Dialect, Job, Level, Reason, ServerIdentity};
 use crate::core::allow;
 use crate::core::condition;
 use crate::core::effect::Effect;
@@ -134,6 +134,12 @@ fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, Option<Times
         // Labels of namespaces are not watched.
         return Err(Some(turn.later(turn.tuning.missing_retry)));
     }
+    if server.spec().dialect == Dialect::BulkData && !server.probed() {
+        // How the server wants to be asked is found out by the probe, which comes within moments.
+        let message = format!("waits for the first look at FhirServer {namespace}/{name}");
+        wait_for(turn, Reason::Probing, &message);
+        return Err(Some(turn.later(turn.tuning.missing_retry)));
+    }
     Ok(server)
 }
 
@@ -157,7 +163,7 @@ fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, Verdi
         return Err(Verdict::Never(Reason::InvalidSpec, format!("{first}; correct it in a new FhirExport")));
     }
     let planned =
-        plan::kick_off(server.spec(), request).map_err(|m| Verdict::Never(Reason::UnsupportedByServer, m))?;
+        plan::kick_off(server.object(), request, &turn.namespace()).map_err(|m| Verdict::Never(Reason::UnsupportedByServer, m))?;
     if let Err(why) = allow::admits_request(server.spec(), request) {
         refuse(
             turn,
@@ -231,7 +237,7 @@ fn start(mut turn: Turn<'_>, server: &ServerView<'_>, request: Request) -> Step 
     turn.set_true(ConditionType::Reconciling, Reason::Starting, "the kick-off is about to be sent");
     let authorized = turn.memory.authorized_at.is_some_and(|at| after(at, AUTHORIZED_FOR) > turn.now);
     if !authorized {
-        return turn.perform(Effect::Authorize);
+        return turn.perform(Effect::Authorize(request.patients));
     }
     if !turn.has_finalizer() {
         return turn.perform(Effect::AddFinalizer);
@@ -240,7 +246,7 @@ fn start(mut turn: Turn<'_>, server: &ServerView<'_>, request: Request) -> Step 
     turn.status.next_attempt_time = None;
     turn.status.server = Some(ServerIdentity { uid: server.uid(), url: server.spec().url.clone() });
     turn.status.job =
-        Some(Job { id: None, status_url: None, intent_time: now, kick_off_time: None, progress: None });
+        Some(Job { id: None, status_url: None, intent_time: now, kick_off_time: None, progress: None, separate_status: None });
     turn.state("Starting");
     turn.perform(Effect::KickOff(request))
 }

@@ -38,7 +38,8 @@ pub(super) fn requested(mut turn: Turn<'_>) -> Step {
 /// The object is being deleted, and our finalizer holds it.
 pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
     let Some(job) = turn.status.job.clone() else { return turn.perform(Effect::RemoveFinalizer) };
-    let done = turn.memory.manifest.is_some();
+    // What a Bulk Data server has finished is not ours yet: it is told to forget it.
+    let done = turn.memory.manifest.is_some() && !turn.lands();
     let settled = turn.status.cancellation.as_ref().is_some_and(|c| c.outcome.is_some());
     if done || settled {
         return turn.perform(Effect::RemoveFinalizer);
@@ -57,7 +58,7 @@ pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
     go_on(turn)
 }
 
-fn begin(turn: &mut Turn<'_>, reason: CancelReason) {
+pub(super) fn begin(turn: &mut Turn<'_>, reason: CancelReason) {
     let request_time = whole_seconds(turn.now);
     let cancellation = turn.status.cancellation.get_or_insert(Cancellation {
         request_time,
@@ -97,7 +98,11 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         let give_up = turn.memory.cancel_failure.is_some().then_some(grace_ends);
         return turn.wait_until(&[Some(due), give_up]);
     }
-    if !turn.memory.looked {
+    if turn.memory.landing_began.take().is_some() {
+        turn.memory.manifest = None;
+        return turn.perform(Effect::StopLanding);
+    }
+    if !turn.memory.looked && !turn.lands() {
         return turn.perform(Effect::Poll(plan::poll(&url)));
     }
     if let Some(cancellation) = turn.status.cancellation.as_mut() {
@@ -188,6 +193,17 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
         }
     };
     match answer::cancel(&answer) {
+        // A job that a Bulk Data server has finished is cleaned up by the same word.
+        CancelAnswer::AlreadyFinished if turn.lands() => settle(turn, CancelOutcome::Confirmed),
+        CancelAnswer::Again(_) if turn.lands() && answer.status == 405 => {
+            not_yet(turn, "the server does not offer to cancel jobs (405)");
+            if let Some(cancellation) = turn.status.cancellation.as_mut() {
+                cancellation.tries = turn.tuning.cancel_tries;
+            }
+        }
+        CancelAnswer::Look if turn.lands() => {
+            not_yet(turn, "the server answers 500 when asked to cancel");
+        }
         CancelAnswer::Settled => settle(turn, CancelOutcome::Confirmed),
         CancelAnswer::AlreadyFinished => {
             turn.memory.already_finished = true;

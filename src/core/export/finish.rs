@@ -8,13 +8,14 @@ use super::record::{apply, record};
 use super::summary::{counted, place, took};
 use super::turn::after;
 use super::verdict::{self, Verdict};
-use super::{Step, Turn, orphan};
+use super::landed::Told;
+use super::{Step, Turn, landing, orphan};
 use crate::api::{ConditionStatus, ConditionType, ErrorFilePolicy, Reason, StoredManifest};
 use crate::core::address::BlobAddress;
 use crate::core::condition::whole_seconds;
 use crate::core::effect::{Effect, NoteType};
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, Verification};
-use crate::core::manifest::{Manifest, sha256_hex};
+use crate::core::manifest::Manifest;
 use crate::core::poll::retry_delay;
 
 /// How often a check that failed in a way that may pass is tried again.
@@ -57,7 +58,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         if takes_long {
             turn.state("Verifying");
         }
-        if turn.verifying {
+        if turn.going_on {
             let look = turn.later(VERIFY_LOOK);
             return turn.wait_until(&[Some(look)]);
         }
@@ -74,7 +75,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
             ),
         };
     }
-    let verdict = match (&turn.memory.verified, endpoint) {
+    let mut verdict = match (&turn.memory.verified, endpoint) {
         (_, None) => Verdict::unknown(
             Reason::NoStorageAccess,
             "the FhirServer has no storage, so the files were not checked; set storage to have that done",
@@ -83,7 +84,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         (Some(Err((reason, why))), _) => Verdict::unknown(*reason, why),
         (Some(Ok(checked)), _) => verdict::judge(&manifest, &files, checked),
     };
-    apply(&mut turn, &manifest, &verdict);
+    verdict.checks.requested_types =
+        verdict::requested_types(&manifest, turn.spec().request.types.as_deref());
+    apply(&mut turn, &verdict);
     if verdict.status == ConditionStatus::False {
         return fail(
             turn,
@@ -97,14 +100,30 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     {
         return turn.perform(Effect::StoreManifest { container, path, body: Arc::new(manifest.to_store()) });
     }
-    complete(turn, &manifest, &files)
+    let errors = manifest.errors.len();
+    let told = Told {
+        errors: (errors > 0).then(|| {
+            format!("the server reports errors in {} beside them", counted(errors as u64, "file"))
+        }),
+        words: None,
+    };
+    let manifest_path = manifest_place(&turn, &files).map(|(_, path)| path);
+    complete(turn, &manifest, &Ending { manifest_path, errors: told })
+}
+
+/// What is known at the end besides the manifest.
+pub(super) struct Ending {
+    /// Where the manifest was stored, if it was.
+    pub(super) manifest_path: Option<String>,
+    /// What the server's error files say.
+    pub(super) errors: Told,
 }
 
 /// How the check of the files stands.
 pub(super) fn verification(turn: &mut Turn<'_>, state: Verification) {
     match state {
         Verification::Running { .. } => {
-            turn.verifying = true;
+            turn.going_on = true;
             turn.memory.verify_began.get_or_insert(turn.now);
         }
         Verification::Done(checked) => turn.memory.verified = Some(Ok(Arc::new(checked))),
@@ -160,25 +179,23 @@ fn manifest_place(turn: &Turn<'_>, files: &[BlobAddress]) -> Option<(String, Str
     Some((first.container.clone(), path))
 }
 
-fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> Step {
+/// The data is complete.
+pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending) -> Step {
     if let Some(Ok(sha256)) = turn.memory.stored.clone()
-        && let Some((_, path)) = manifest_place(&turn, files)
+        && let Some(path) = ending.manifest_path.clone()
         && let Some(output) = turn.status.output.as_mut()
     {
-        debug_assert_eq!(sha256, sha256_hex(&manifest.to_store()));
         output.manifest = Some(StoredManifest { path, sha256 });
     }
-    let errors = manifest.errors.len();
-    if errors > 0 && turn.spec().error_file_policy == Some(ErrorFilePolicy::Fail) {
-        let message = format!(
-            "the server reports errors in {} beside the data, and errorFilePolicy is Fail; read what it says there",
-            counted(errors as u64, "file")
-        );
+    let errors = ending.errors.errors.as_ref();
+    if let Some(errors) = errors.filter(|_| turn.spec().error_file_policy == Some(ErrorFilePolicy::Fail)) {
+        let message = format!("{errors}, and errorFilePolicy is Fail; read what it says there");
         return fail(turn, Reason::ServerReportedErrors, &message);
     }
     let types = manifest.by_type().len();
     let place = turn.status.output.as_ref().and_then(place);
-    let what = match manifest.resources() {
+    let resources = turn.status.output.as_ref().and_then(|o| u64::try_from(o.resources?).ok());
+    let what = match resources {
         _ if manifest.output.is_empty() => {
             "no resources matched, so there are no files; check the request if that is a surprise".to_owned()
         }
@@ -189,15 +206,15 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     };
     let at = place.filter(|_| !manifest.output.is_empty()).map(|p| format!(" in {p}")).unwrap_or_default();
     let mut message = format!("{what}{at}");
-    let reason = if errors > 0 {
-        message = format!(
-            "{message}; the server reports errors in {} beside them: read what it says there",
-            counted(errors as u64, "file")
-        );
+    let reason = if let Some(errors) = errors {
+        message = format!("{message}; {errors}: read what it says there");
         Reason::CompletedWithErrors
     } else {
         Reason::Exported
     };
+    if let Some(words) = &ending.errors.words {
+        message = format!("{message}; the server says: {words}");
+    }
     if let Some(Err(why)) = &turn.memory.stored {
         message = format!("{message}; the manifest was not stored beside the data ({why})");
     }
@@ -205,7 +222,7 @@ fn complete(mut turn: Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) -> S
     turn.state("Complete");
     let started = turn.status.start_time.filter(|_| !manifest.output.is_empty());
     let took = started.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
-    let type_ = if errors > 0 || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    let type_ = if errors.is_some() || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
     turn.note(type_, reason, "Finish", &format!("{what}{took}"));
     ended(&mut turn);
     after_end(turn)
@@ -239,8 +256,13 @@ fn ended(turn: &mut Turn<'_>) {
 }
 
 /// After the end: let the object go, and delete it when its time has come.
-pub(super) fn after_end(turn: Turn<'_>) -> Step {
+pub(super) fn after_end(mut turn: Turn<'_>) -> Step {
     if turn.has_finalizer() {
+        let success = turn.is_true(ConditionType::Complete);
+        let finished = success || turn.because(ConditionType::Failed, Reason::VerificationFailed);
+        if finished && let Some(step) = landing::clean_up(&mut turn, success) {
+            return step.into_step(turn);
+        }
         return turn.perform(Effect::RemoveFinalizer);
     }
     if turn.deleting() {

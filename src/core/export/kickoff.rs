@@ -40,6 +40,9 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
     match answer::kick_off(&answer) {
         KickOffAnswer::Accepted(location) => {
             answers(turn);
+            if let Some(job) = turn.status.job.as_mut().filter(|_| answer.separate_status) {
+                job.separate_status = Some(true);
+            }
             accepted(turn, location.as_deref());
         }
         KickOffAnswer::Uncertain(why) => {

@@ -5,6 +5,9 @@ mod begin;
 mod cancel;
 mod finish;
 mod kickoff;
+mod landed;
+mod landing;
+mod log;
 mod orphan;
 pub mod plan;
 mod poll;
@@ -17,14 +20,16 @@ mod verdict;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
+use crate::core::bulk::manifest::Pages;
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
+use crate::core::landing::{LandProgress, Landed};
 use crate::core::ledger::Checked;
 use crate::core::manifest::Manifest;
 use crate::core::tuning::Tuning;
@@ -78,6 +83,32 @@ pub struct Memory {
     pub verify_at: Option<Timestamp>,
     /// What came of storing the manifest.
     pub stored: Option<Result<String, String>>,
+    /// The manifest so far, while further pages are to come.
+    pub pages: Option<Arc<Pages>>,
+    /// What landed.
+    pub landed: Option<Arc<Vec<Landed>>>,
+    /// When the landing was begun, and is not known to have ended.
+    pub landing_began: Option<Timestamp>,
+    /// How far the landing is.
+    pub land_progress: LandProgress,
+    /// Tries of the landing that failed in a way that may pass, without a file between them.
+    pub land_failures: u32,
+    /// Fresh manifests in a row that brought no file.
+    pub refreshes: u32,
+    /// When to try the landing again after a failure.
+    pub land_at: Option<Timestamp>,
+    /// How many resources of a type the server says to have, where it says so.
+    pub counted_types: BTreeMap<String, Option<u64>>,
+    /// The log was stored, or could not be.
+    pub logged: bool,
+    /// Why this attempt is given up, once the server was told that it is done with.
+    pub giving_up: Option<(Reason, String)>,
+    /// The server was told that the job is done with, or cannot be told.
+    pub cleaned_up: bool,
+    /// How often it was tried to tell it.
+    pub clean_up_tries: u32,
+    /// When to try that again.
+    pub clean_up_at: Option<Timestamp>,
     /// When to try the cancel again.
     pub cancel_at: Option<Timestamp>,
     /// The job was looked at before the cancel.
@@ -155,14 +186,25 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
     let news = url(&step.status).is_some() && url(&step.status) != url(stored);
     match &step.effect {
         None
-        | Some(Effect::KickOff(_) | Effect::Cancel(_) | Effect::RemoveFinalizer | Effect::DeleteSelf) => true,
+        | Some(
+            Effect::KickOff(_)
+            | Effect::Cancel(_)
+            | Effect::CleanUp(_)
+            | Effect::RemoveFinalizer
+            | Effect::DeleteSelf,
+        ) => true,
         Some(
             Effect::AddFinalizer
-            | Effect::Authorize
+            | Effect::Authorize(_)
             | Effect::Poll(_)
             | Effect::FindJobs { .. }
             | Effect::CountFiles { .. }
             | Effect::Verify(_)
+            // What lands belongs to an attempt that is written down.
+            | Effect::Land(_)
+            | Effect::StopLanding
+            | Effect::CountType { .. }
+            | Effect::StoreLog { .. }
             | Effect::StoreManifest { .. },
         ) => news,
     }
@@ -173,6 +215,9 @@ pub fn step(inputs: Inputs<'_>) -> Step {
     let seen = inputs.seen.clone();
     let mut turn = Turn::new(inputs);
     if is_terminal(&turn.status) {
+        if let Some(Observation::CleanedUp(reply)) = seen {
+            landing::cleaned_up(&mut turn, reply);
+        }
         return finish::after_end(turn);
     }
     if turn.deleting() && !turn.has_finalizer() {
@@ -191,14 +236,18 @@ pub fn step(inputs: Inputs<'_>) -> Step {
 /// Takes an observation into status and memory.
 fn fold(turn: &mut Turn<'_>, seen: Observation) {
     match seen {
-        Observation::FinalizerChanged | Observation::DeletedSelf => {}
+        Observation::FinalizerChanged | Observation::DeletedSelf | Observation::LandingStopped => {}
         Observation::Authorized(result) => kickoff::authorized(turn, result),
         Observation::KickOff(reply) => kickoff::answered(turn, reply),
         Observation::Jobs(result) => orphan::searched(turn, result),
         Observation::Poll(reply) => poll::answered(turn, reply),
         Observation::Files(result) => poll::counted(turn, result),
         Observation::Verification(state) => finish::verification(turn, state),
+        Observation::Landing(state) => landing::stands(turn, state),
+        Observation::TypeCounted { type_, reply } => landing::type_counted(turn, type_, reply),
+        Observation::LogStored(result) => landing::logged(turn, &result),
         Observation::ManifestStored(result) => finish::stored(turn, result),
+        Observation::CleanedUp(reply) => landing::cleaned_up(turn, reply),
         Observation::Cancel(reply) => cancel::answered(turn, reply),
     }
 }
@@ -206,7 +255,7 @@ fn fold(turn: &mut Turn<'_>, seen: Observation) {
 fn decide(mut turn: Turn<'_>) -> Step {
     if turn.memory.manifest.is_some() && !turn.deleting() {
         if poll::server_lost(&turn).is_none() {
-            return finish::go_on(turn);
+            return if turn.lands() { landing::go_on(turn) } else { finish::go_on(turn) };
         }
         // Nothing can be proven or checked without the server; the job is asked again when it is back.
         turn.memory = Memory::default();

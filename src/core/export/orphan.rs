@@ -55,6 +55,11 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return turn.wait_until(&[deadline]);
     }
     let Some(server) = turn.server() else { return turn.wait_until(&[deadline]) };
+    if turn.lands() {
+        // Nothing lies anywhere before the operator lands it.
+        give_up(&mut turn, "a FHIR Bulk Data server cannot be searched for it");
+        return if super::is_terminal(&turn.status) { finish::after_end(turn) } else { begin::go_on(turn) };
+    }
     if server.blob_endpoint().is_none() {
         give_up(&mut turn, "the FhirServer has no storage to search for it");
         return if super::is_terminal(&turn.status) { finish::after_end(turn) } else { begin::go_on(turn) };
@@ -130,7 +135,7 @@ fn adopt(turn: &mut Turn<'_>, job: &JobFolder) {
 
 /// The manifest of an adopted job shows whose it is.
 pub(super) fn prove(turn: &mut Turn<'_>, manifest: &Manifest) -> Result<(), &'static str> {
-    let ours = turn.server().and_then(|s| plan::kick_off(s.spec(), &turn.spec().request).ok());
+    let ours = turn.server().and_then(|s| plan::kick_off(s.object(), &turn.spec().request, &turn.namespace()).ok());
     if ours.is_some_and(|ours| plan::same_request(&ours.url, &manifest.request)) {
         let message = "the manifest proves that the job is this export's";
         turn.set_false(ConditionType::KickOffUncertain, Reason::JobConfirmed, message);

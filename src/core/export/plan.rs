@@ -3,7 +3,8 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use url::Url;
 
-use crate::api::{Dialect, ExportRequest, FhirServerSpec, Handling, Level};
+use crate::api::{Dialect, ExportRequest, FhirServer, FhirServerSpec, Handling, Level};
+use crate::core::bulk;
 use crate::core::wire::{Method, Request};
 
 /// Everything but RFC 3986's unreserved characters: a raw `+` would be read as a space.
@@ -13,7 +14,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub const FHIR_JSON: &str = "application/fhir+json";
 
 /// Bodies of kick-off and cancel answers are OperationOutcomes.
-const MAX_OUTCOME: usize = 256 * 1024;
+pub(in crate::core) const MAX_OUTCOME: usize = 256 * 1024;
 /// Manifests name thousands of files.
 const MAX_MANIFEST: usize = 64 * 1024 * 1024;
 
@@ -23,14 +24,10 @@ pub fn container(server: &FhirServerSpec, request: &ExportRequest) -> Option<Str
 }
 
 /// The request that starts the job. The error is one sentence: what the server cannot do, and what to change.
-pub fn kick_off(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, String> {
-    match server.dialect {
-        Dialect::BulkData => {
-            Err("this version runs exports of dialect Azure only; dialect BulkData is in the \
-                                  schema and not run yet"
-                .to_owned())
-        }
-        Dialect::Azure => azure(server, request),
+pub fn kick_off(server: &FhirServer, request: &ExportRequest, namespace: &str) -> Result<Request, String> {
+    match server.spec.dialect {
+        Dialect::BulkData => bulk::kick_off::request(server, request, namespace),
+        Dialect::Azure => azure(&server.spec, request),
     }
 }
 
@@ -43,22 +40,24 @@ pub fn poll(status_url: &str) -> Request {
         prefer: None,
         max_body: MAX_MANIFEST,
         with_token: true,
+        body: None,
+        patients: None,
     }
 }
 
-/// The request that cancels a job.
+/// Likewise, of a Bulk Data server: its manifest is plain JSON.
+pub fn poll_bulk(url: &str) -> Request {
+    Request { accept: "application/json", ..poll(url) }
+}
+
+/// The request that cancels a job, or says that it is done with.
 pub fn cancel(status_url: &str) -> Request {
     Request { method: Method::Delete, max_body: MAX_OUTCOME, ..poll(status_url) }
 }
 
 fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, String> {
     let parameters = azure_parameters(server, request)?;
-    let path = match (request.level, request.group_id.as_deref()) {
-        (Level::System, _) => "$export".to_owned(),
-        (Level::Patient, _) => "Patient/$export".to_owned(),
-        (Level::Group, Some(id)) => format!("Group/{}/$export", encode(id)),
-        (Level::Group, None) => return Err("groupID is required when level is Group".to_owned()),
-    };
+    let path = path(request)?;
     let query: Vec<String> =
         parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
     let mut url = format!("{}/{path}", server.url.trim_end_matches('/'));
@@ -77,10 +76,22 @@ fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, St
         }),
         max_body: MAX_OUTCOME,
         with_token: true,
+        body: None,
+        patients: None,
     })
 }
 
-fn encode(text: &str) -> String {
+/// The operation, below the base URL.
+pub(in crate::core) fn path(request: &ExportRequest) -> Result<String, String> {
+    match (request.level, request.group_id.as_deref()) {
+        (Level::System, _) => Ok("$export".to_owned()),
+        (Level::Patient, _) => Ok("Patient/$export".to_owned()),
+        (Level::Group, Some(id)) => Ok(format!("Group/{}/$export", encode(id))),
+        (Level::Group, None) => Err("groupID is required when level is Group".to_owned()),
+    }
+}
+
+pub(in crate::core) fn encode(text: &str) -> String {
     utf8_percent_encode(text, ENCODED).to_string()
 }
 

@@ -9,7 +9,7 @@ use crate::core::export::tests::{azure_server, request};
 const BASE: &str = "https://clinic.example";
 
 fn planned(of: Value) -> Result<Request, String> {
-    kick_off(&azure_server().spec, &request(of))
+    kick_off(&azure_server(), &request(of), "fhir")
 }
 
 fn url(of: Value) -> String {
@@ -48,7 +48,7 @@ fn a_base_with_a_path_or_a_slash() {
     ] {
         let mut server = azure_server();
         server.spec.url = base.into();
-        assert_eq!(kick_off(&server.spec, &request(json!({"level": "System"}))).unwrap().url, wanted);
+        assert_eq!(kick_off(&server, &request(json!({"level": "System"})), "fhir").unwrap().url, wanted);
     }
 }
 
@@ -149,7 +149,7 @@ fn the_server_reads_what_was_written() {
 fn the_default_container() {
     let mut server = azure_server();
     server.spec.default_container = Some("exports".into());
-    let sent = |of: Value| kick_off(&server.spec, &request(of)).unwrap().url;
+    let sent = |of: Value| kick_off(&server, &request(of), "fhir").unwrap().url;
     assert_eq!(sent(json!({"level": "System"})), "https://clinic.example/$export?_container=exports");
     assert_eq!(
         sent(json!({"level": "System", "container": "own"})),
@@ -187,7 +187,8 @@ fn what_azure_cannot_do() {
     assert!(planned(json!({"level": "System", "bulkData": {}, "includeAssociatedData": []})).is_ok());
     let mut bulk = azure_server();
     bulk.spec.dialect = Dialect::BulkData;
-    assert!(kick_off(&bulk.spec, &request(json!({"level": "System"}))).unwrap_err().contains("BulkData"));
+    let sent = kick_off(&bulk, &request(json!({"level": "System"})), "fhir").unwrap();
+    assert_eq!(sent.url, "https://clinic.example/$export");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A job runs: ask for its status, show how far it is, and tell its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::begin::held;
@@ -7,6 +8,8 @@ use super::turn::after;
 use super::{Step, Turn, cancel, finish, kickoff, plan};
 use crate::api::{CancelReason, Cancellation, ConditionType, Output, Progress, Reason};
 use crate::core::answer::{self, JobFailure, Refusal, StatusAnswer};
+use crate::core::bulk::manifest::Pages;
+use crate::core::bulk;
 use crate::core::condition::whole_seconds;
 use crate::core::effect::Effect;
 use crate::core::ledger::{Seen, StorageFailure};
@@ -52,7 +55,8 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         turn.set_false(ConditionType::ServerReachable, reason, &message);
         return turn.wait_until(&[deadline]);
     }
-    let Some(url) = turn.status.job.as_ref().and_then(|job| job.status_url.clone()) else {
+    let page = turn.memory.pages.as_ref().and_then(|pages| pages.next.clone());
+    let Some(url) = page.or_else(|| turn.status.job.as_ref()?.status_url.clone()) else {
         return turn.rest();
     };
     let next = turn.memory.next_poll.unwrap_or_else(|| {
@@ -61,7 +65,8 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     });
     turn.memory.next_poll = Some(next);
     if next <= turn.now {
-        return turn.perform(Effect::Poll(plan::poll(&url)));
+        let request = if turn.lands() { plan::poll_bulk(&url) } else { plan::poll(&url) };
+        return turn.perform(Effect::Poll(request));
     }
     if let Some(effect) = look_for_progress(&turn) {
         return turn.perform(effect);
@@ -115,7 +120,7 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
             return;
         }
     };
-    match answer::status(&answer) {
+    match meaning(turn, &answer) {
         StatusAnswer::Running => {
             reachable(turn);
             turn.memory.nonsense = 0;
@@ -128,6 +133,13 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
         StatusAnswer::JobFailed(failure) => {
             reachable(turn);
             job_failed(turn, &failure);
+        }
+        StatusAnswer::Gone(_) if turn.memory.pages.is_some() && turn.memory.nonsense < GIVE_UP_AFTER => {
+            // The link to the next page, not the job: it begins anew with the first.
+            turn.memory.nonsense += 1;
+            turn.memory.pages = None;
+            let wait = turn.back_off(answer.retry_after);
+            turn.memory.next_poll = Some(turn.later(wait));
         }
         StatusAnswer::Gone(words) => {
             reachable(turn);
@@ -153,6 +165,16 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
     }
 }
 
+/// What the answer to a status request means, in the dialect of the server.
+pub(super) fn meaning(turn: &Turn<'_>, answer: &Answer) -> StatusAnswer {
+    if turn.lands() {
+        let separate = turn.status.job.as_ref().is_some_and(|job| job.separate_status == Some(true));
+        bulk::answer::status(answer, separate)
+    } else {
+        answer::status(answer)
+    }
+}
+
 fn reachable(turn: &mut Turn<'_>) {
     turn.memory.failures = 0;
     turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
@@ -166,14 +188,35 @@ fn refused(turn: &mut Turn<'_>, refusal: &Refusal, at_once: bool) {
     turn.memory.next_poll = Some(turn.later(wait));
 }
 
+/// The manifest, or what is known of it so far.
+fn manifest(turn: &mut Turn<'_>, answer: &Answer) -> Result<Option<Manifest>, &'static str> {
+    if answer.truncated {
+        return Err("an answer that broke off");
+    }
+    if !turn.lands() {
+        return Manifest::parse(&answer.body).map(Some);
+    }
+    let so_far = turn.memory.pages.take();
+    let next = so_far.as_ref().and_then(|pages| pages.next.clone());
+    let at = next.or_else(|| turn.status.job.as_ref()?.status_url.clone()).unwrap_or_default();
+    let pages = Pages::read(so_far.as_deref(), &answer.body, &at)?;
+    if pages.next.is_some() {
+        turn.memory.pages = Some(Arc::new(pages));
+        return Ok(None);
+    }
+    Ok(Some(pages.manifest))
+}
+
 fn done(turn: &mut Turn<'_>, answer: &Answer) {
-    let parsed =
-        if answer.truncated { Err("an answer that broke off") } else { Manifest::parse(&answer.body) };
-    match parsed {
-        Ok(manifest) => {
+    match manifest(turn, answer) {
+        Ok(Some(manifest)) => {
             reachable(turn);
             turn.memory.nonsense = 0;
-            turn.memory.manifest = Some(std::sync::Arc::new(manifest));
+            turn.memory.manifest = Some(Arc::new(manifest));
+        }
+        Ok(None) => {
+            reachable(turn);
+            turn.memory.next_poll = Some(turn.now);
         }
         Err(what) => {
             turn.memory.nonsense += 1;
@@ -251,7 +294,7 @@ fn look_for_progress(turn: &Turn<'_>) -> Option<Effect> {
     server.blob_endpoint()?;
     let job = turn.status.job.as_ref()?;
     let told = job.progress.as_ref().is_some_and(|p| p.files.is_none());
-    if told || turn.memory.polls == 0 {
+    if told || turn.lands() || turn.memory.polls == 0 {
         return None;
     }
     // Sooner while there is nothing to show yet.

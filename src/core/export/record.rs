@@ -1,10 +1,13 @@
 //! What is written down of the files: from the manifest, and from the check.
 
+use std::collections::BTreeMap;
+
 use super::Turn;
 use super::plan;
-use super::verdict::{self, Verdict};
+use super::verdict::Verdict;
 use crate::api::{ConditionType, Output, TypeOutput};
 use crate::core::address::BlobAddress;
+use crate::core::landing::{LandPlan, Landed};
 use crate::core::manifest::Manifest;
 
 /// Types that the status lists (a status stays under 16 KiB).
@@ -46,14 +49,43 @@ pub(super) fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddr
         .collect();
 }
 
+/// What landed, in the status.
+pub(super) fn landed(turn: &mut Turn<'_>, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) {
+    let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    turn.status.transaction_time = Some(manifest.transaction_time.clone());
+    let errors: u64 = landed.iter().map(|l| l.issues.errors).sum();
+    let mut types: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (file, landed) in manifest.output.iter().zip(landed) {
+        let (files, resources) = types.entry(&file.type_).or_default();
+        (*files, *resources) = (*files + 1, *resources + landed.sum.lines);
+    }
+    let output = turn.status.output.get_or_insert_with(Output::default);
+    output.container = Some(plan.container.clone());
+    output.folder = Some(plan.folder.clone());
+    output.files = count(manifest.output.len());
+    output.resources = Some(number(types.values().map(|(_, resources)| resources).sum()));
+    output.deleted_files = count(manifest.deleted.len()).filter(|n| *n > 0);
+    output.error_files = count(manifest.errors.len()).filter(|n| *n > 0);
+    output.error_issues = Some(number(errors)).filter(|n| *n > 0);
+    output.types = types
+        .into_iter()
+        .take(MAX_TYPES)
+        .map(|(type_, (files, resources))| TypeOutput {
+            type_: type_.to_owned(),
+            files: number(files),
+            resources: Some(number(resources)),
+            bytes: None,
+        })
+        .collect();
+    turn.told_files(manifest.output.len());
+}
+
 /// The check's part of the status.
-pub(super) fn apply(turn: &mut Turn<'_>, manifest: &Manifest, verdict: &Verdict) {
+pub(super) fn apply(turn: &mut Turn<'_>, verdict: &Verdict) {
     turn.set(ConditionType::Verified, verdict.status, verdict.reason, &verdict.message);
-    let requested = verdict::requested_types(manifest, turn.spec().request.types.as_deref());
     let Some(output) = turn.status.output.as_mut() else { return };
-    let mut checks = verdict.checks;
-    checks.requested_types = requested;
-    output.checks = Some(checks);
+    output.checks = Some(verdict.checks);
     output.bytes = verdict.bytes;
     if let Some(progress) = turn.status.job.as_mut().and_then(|job| job.progress.as_mut()) {
         progress.bytes = verdict.bytes;

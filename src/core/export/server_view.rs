@@ -5,13 +5,17 @@ use std::time::Duration;
 use kube::ResourceExt;
 use url::Url;
 
-use crate::api::{Dialect, FhirServer, FhirServerSpec};
+use crate::api::{Dialect, FhirServer, FhirServerSpec, Preset};
+use crate::core::bulk::Deviations;
 use crate::core::poll::Bounds;
 use crate::core::tuning::Tuning;
 
 /// Longest id of a job and longest status URL that a status can keep, in bytes.
 const MAX_ID: usize = 128;
 const MAX_URL: usize = 2048;
+
+/// Exports of Epic take days to weeks.
+const EPIC_DEADLINE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A `FhirServer`, read with its defaults.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +32,22 @@ impl<'a> ServerView<'a> {
     /// Its spec.
     pub fn spec(&self) -> &'a FhirServerSpec {
         &self.server.spec
+    }
+
+    /// The object.
+    pub fn object(&self) -> &'a FhirServer {
+        self.server
+    }
+
+    /// Whether it was looked at since its spec was last changed.
+    pub fn probed(&self) -> bool {
+        let seen = self.server.status.as_ref().and_then(|status| status.observed_generation);
+        seen.is_some_and(|seen| seen >= self.server.metadata.generation.unwrap_or(0))
+    }
+
+    /// How it deviates, if it is a Bulk Data server.
+    pub fn deviations(&self) -> Deviations {
+        Deviations::of(self.server)
     }
 
     /// `namespace/name`, for messages.
@@ -86,7 +106,9 @@ impl<'a> ServerView<'a> {
     /// How long a run may take that does not say so itself.
     pub fn deadline(&self, tuning: &Tuning) -> Duration {
         let set = self.spec().defaults.as_ref().and_then(|d| d.active_deadline_seconds);
-        set.and_then(|s| u64::try_from(s).ok()).map_or(tuning.default_deadline, Duration::from_secs)
+        let slow = self.spec().dialect == Dialect::BulkData && self.deviations().preset == Preset::Epic;
+        let default = if slow { tuning.default_deadline.max(EPIC_DEADLINE) } else { tuning.default_deadline };
+        set.and_then(|s| u64::try_from(s).ok()).map_or(default, Duration::from_secs)
     }
 
     /// The status URL to use for a `Content-Location`, and the job's id.
@@ -120,6 +142,7 @@ pub(super) fn status_url(
         .rsplit_once("/_operations/export/")
         .map(|(_, id)| id.trim_end_matches('/').to_owned())
         .filter(|id| !id.is_empty() && id.len() <= MAX_ID && !id.contains('/'));
+    let id = if dialect == Dialect::BulkData { id.or_else(|| bulk_id(&url)) } else { id };
     let plain = url.username().is_empty() && url.password().is_none();
     let own = plain && url.origin() == root.origin();
     let trusts = |origin: &String| Url::parse(origin).is_ok_and(|o| o.origin() == url.origin());
@@ -131,6 +154,14 @@ pub(super) fn status_url(
         }
         _ => None,
     }
+}
+
+/// What a Bulk Data server calls a job, as far as its status URL shows: a parameter for it, or the end of the path.
+fn bulk_id(url: &Url) -> Option<String> {
+    let parameter = url.query_pairs().find(|(name, _)| name.eq_ignore_ascii_case("_jobid")).map(|(_, id)| id.into_owned());
+    let id = parameter.or_else(|| url.path_segments()?.next_back().map(str::to_owned))?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    ((1..=64).contains(&id.len()) && id.chars().all(plain)).then_some(id)
 }
 
 fn job_url(base: &str, id: &str) -> Option<String> {

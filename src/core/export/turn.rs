@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::{Facts, Inputs, Memory, ServerView, Step};
 use crate::api::{
-    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportSpec, FhirExportStatus,
+    CANCEL_FINALIZER, ConditionStatus, ConditionType, Dialect, FhirExport, FhirExportSpec, FhirExportStatus,
     PreviousJob, Reason, UnsettledJob,
 };
 use crate::core::condition;
@@ -37,8 +37,8 @@ pub(super) struct Turn<'a> {
     pub(super) jitter: f64,
     pub(super) facts: &'a Facts,
     pub(super) tuning: &'a Tuning,
-    /// The check of the files was just looked at, and goes on.
-    pub(super) verifying: bool,
+    /// The check of the files, or their landing, was just looked at, and goes on.
+    pub(super) going_on: bool,
     export: &'a FhirExport,
     notes: Vec<Note>,
 }
@@ -57,7 +57,7 @@ impl<'a> Turn<'a> {
             jitter: inputs.jitter,
             facts: inputs.facts,
             tuning: inputs.tuning,
-            verifying: false,
+            going_on: false,
             export: inputs.export,
             notes: Vec::new(),
         }
@@ -73,6 +73,16 @@ impl<'a> Turn<'a> {
 
     pub(super) fn server(&self) -> Option<ServerView<'a>> {
         self.facts.server.as_deref().map(ServerView::new)
+    }
+
+    /// Whether the operator lands the files itself.
+    pub(super) fn lands(&self) -> bool {
+        self.server().is_some_and(|server| server.spec().dialect == Dialect::BulkData)
+    }
+
+    /// The namespace of the export.
+    pub(super) fn namespace(&self) -> String {
+        self.export.namespace().unwrap_or_default()
     }
 
     pub(super) fn deleting(&self) -> bool {

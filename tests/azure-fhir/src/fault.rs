@@ -85,6 +85,14 @@ pub enum On {
     Cancel,
     /// `GET /metadata`.
     Metadata,
+    /// A file that the server itself serves, which Azure's never does.
+    File,
+    /// A further page of a manifest.
+    Page,
+    /// The server's own token endpoint.
+    Token,
+    /// A search for the number of resources.
+    Count,
 }
 
 /// A fault for the next requests to the server, before it looks at the job.
@@ -121,14 +129,14 @@ impl RequestFault {
     }
 
     /// Counts one matching request; the fault, if it is this one's turn.
-    pub(crate) fn take(&mut self, on: On, path_and_query: &str) -> Option<Fault> {
+    pub fn take(&mut self, on: On, path_and_query: &str) -> Option<Fault> {
         let meant = (self.on == On::Any || self.on == on)
             && self.containing.as_deref().is_none_or(|text| path_and_query.contains(text));
         if meant { count(&mut self.skip, &mut self.times).then(|| self.fault.clone()) } else { None }
     }
 
     /// Nothing left of it.
-    pub(crate) fn spent(&self) -> bool {
+    pub fn spent(&self) -> bool {
         self.times == Some(0)
     }
 }
@@ -166,7 +174,7 @@ impl Step {
     }
 
     /// Counts one request against each of `steps`; the first fault whose turn it is.
-    pub(crate) fn take(steps: &mut [Self]) -> Option<Fault> {
+    pub fn take(steps: &mut [Self]) -> Option<Fault> {
         for step in steps {
             if step.times == Some(0) {
                 continue;

@@ -23,10 +23,10 @@ mod failure;
 mod fault;
 mod job;
 mod kickoff;
-mod listen;
+pub mod listen;
 mod manifest;
 mod metadata;
-mod outcome;
+pub mod outcome;
 mod parameters;
 mod patients;
 mod record;
@@ -34,6 +34,7 @@ mod routes;
 mod script;
 mod server;
 mod status;
+mod strike;
 mod test_routes;
 mod tls;
 mod token;
@@ -46,15 +47,18 @@ pub use failure::Failure;
 pub use fault::{Fault, On, RequestFault, Step};
 pub use job::{File, JobView, State};
 pub use manifest::ManifestQuirk;
-pub use parameters::Level;
-pub use patients::{LOADED, Patients};
+pub use parameters::{Level, parse_moment};
+pub use patients::{LOADED, Latest, Patients, owner};
 pub use record::{Listener, Request};
 pub use script::{
     CancelProfile, Ending, KickOffAnswer, Layout, Life, Matching, Progress, RetryAfter, Script,
 };
 pub use server::{Options, Server};
+pub use strike::strike;
 pub use tls::TestCa;
 pub use token::{Access, KnownToken, Role, unsigned_jwt};
+pub use type_filter::TypeFilter;
+pub use world::guid;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]

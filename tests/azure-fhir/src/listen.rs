@@ -20,24 +20,25 @@ use tokio_rustls::TlsAcceptor;
 use crate::outcome::Answer;
 
 /// A request with its whole body.
-pub(crate) type WholeRequest = hyper::Request<Vec<u8>>;
+pub type WholeRequest = hyper::Request<Vec<u8>>;
 
 /// What answers requests.
-pub(crate) trait Answering: Send + Sync + 'static {
+pub trait Answering: Send + Sync + 'static {
     /// The answer to `request`.
     fn answer(&self, request: WholeRequest) -> impl Future<Output = Answer> + Send;
 }
 
 /// A listening socket that answers until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) address: SocketAddr,
+pub struct Socket {
+    /// Where it listens.
+    pub address: SocketAddr,
     accepting: AbortHandle,
 }
 
 impl Socket {
     /// Listens on 127.0.0.1; port 0 is any free one.
-    pub(crate) async fn open<A: Answering>(
+    pub async fn open<A: Answering>(
         port: u16,
         tls: Option<TlsAcceptor>,
         answering: Arc<A>,
@@ -88,6 +89,7 @@ where
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
             match answering.answer(hyper::Request::from_parts(parts, body)).await {
                 Answer::Reply(reply) => Ok(reply.into_response()),
+                Answer::Streamed(response) => Ok(*response),
                 Answer::Close => Err(io::Error::other("closed on purpose")),
                 Answer::Reset => {
                     reset.store(true, Ordering::Relaxed);

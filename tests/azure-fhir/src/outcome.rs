@@ -10,13 +10,15 @@ use hyper::body::{Bytes, Frame};
 use serde_json::{Value, json};
 
 /// A body that can break off.
-pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
+pub type Body = BoxBody<Bytes, std::io::Error>;
 
 /// What a request gets.
-#[derive(Debug, Clone)]
-pub(crate) enum Answer {
+#[derive(Debug)]
+pub enum Answer {
     /// An HTTP answer.
     Reply(Reply),
+    /// An HTTP answer whose body is made while it is sent.
+    Streamed(Box<hyper::Response<Body>>),
     /// RST.
     Reset,
     /// FIN.
@@ -27,12 +29,15 @@ pub(crate) enum Answer {
 
 /// An HTTP answer.
 #[derive(Debug, Clone)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Header names and values.
+    pub headers: Vec<(String, String)>,
+    /// The body as it is sent.
+    pub body: Vec<u8>,
     /// Whether the body breaks off before its `Content-Length`.
-    pub(crate) truncated: bool,
+    pub truncated: bool,
 }
 
 impl From<Reply> for Answer {
@@ -42,25 +47,30 @@ impl From<Reply> for Answer {
 }
 
 impl Reply {
-    pub(crate) fn empty(status: u16) -> Self {
+    /// No body.
+    pub fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Vec::new(), truncated: false }
     }
 
-    pub(crate) fn text(status: u16, content_type: &str, body: &str) -> Self {
+    /// A text of any type.
+    pub fn text(status: u16, content_type: &str, body: &str) -> Self {
         Self { body: body.as_bytes().to_vec(), ..Self::empty(status) }.header("Content-Type", content_type)
     }
 
-    pub(crate) fn json(status: u16, content_type: &str, body: &Value) -> Self {
+    /// A JSON body.
+    pub fn json(status: u16, content_type: &str, body: &Value) -> Self {
         Self::text(status, content_type, &body.to_string())
     }
 
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// An `OperationOutcome` with one issue.
-    pub(crate) fn outcome(status: u16, code: &str, diagnostics: &str) -> Self {
+    pub fn outcome(status: u16, code: &str, diagnostics: &str) -> Self {
         let body = json!({
             "resourceType": "OperationOutcome",
             "id": "a6c1c5d0-5d2a-4c0f-9a56-0c1f2c7a9f10",
@@ -70,27 +80,27 @@ impl Reply {
     }
 
     /// 400 for a request that the service does not take.
-    pub(crate) fn invalid(diagnostics: &str) -> Self {
+    pub fn invalid(diagnostics: &str) -> Self {
         Self::outcome(400, "invalid", diagnostics)
     }
 
     /// 404 for a job, whether it never was or is gone.
-    pub(crate) fn job_not_found(id: &str) -> Self {
+    pub fn job_not_found(id: &str) -> Self {
         Self::outcome(404, "not-found", &format!("The requested job \"{id}\" was not found."))
     }
 
     /// 401.
-    pub(crate) fn unauthorized() -> Self {
+    pub fn unauthorized() -> Self {
         Self::outcome(401, "login", "Authentication failed.").header("WWW-Authenticate", "Bearer")
     }
 
     /// 403 for the caller.
-    pub(crate) fn forbidden() -> Self {
+    pub fn forbidden() -> Self {
         Self::outcome(403, "forbidden", "Authorization failed.")
     }
 
     /// As hyper wants it.
-    pub(crate) fn into_response(self) -> hyper::Response<Body> {
+    pub fn into_response(self) -> hyper::Response<Body> {
         let mut builder = hyper::Response::builder().status(self.status);
         for (name, value) in &self.headers {
             builder = builder.header(name, value);

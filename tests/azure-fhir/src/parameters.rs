@@ -232,7 +232,7 @@ fn moment(query: &Query, name: &str) -> Result<Option<Timestamp>, String> {
 }
 
 /// The first instant of a FHIR date or dateTime of any precision; UTC if it has no zone.
-pub(crate) fn parse_moment(text: &str) -> Option<Timestamp> {
+pub fn parse_moment(text: &str) -> Option<Timestamp> {
     if !text.chars().all(|c| c.is_ascii_digit() || "TZ:.+-".contains(c)) {
         return None;
     }

@@ -27,6 +27,19 @@ struct Version {
     resource: Value,
 }
 
+/// A resource as it is now.
+#[derive(Debug, Clone, Copy)]
+pub struct Latest<'a> {
+    /// Resource type.
+    pub kind: &'a str,
+    /// Its id.
+    pub id: &'a str,
+    /// When it was last changed or deleted.
+    pub updated: Timestamp,
+    /// What it is; `None` if it was deleted.
+    pub resource: Option<&'a Value>,
+}
+
 /// Resources with their versions, by type and id.
 #[derive(Debug, Clone, Default)]
 pub struct Patients {
@@ -98,6 +111,20 @@ impl Patients {
         (!latest.deleted).then_some(&latest.resource)
     }
 
+    /// All resources as they are now, by type and id; of deleted ones there is only the id.
+    pub fn latest(&self) -> impl Iterator<Item = Latest<'_>> {
+        self.resources.iter().filter_map(|((kind, id), versions)| {
+            let version = versions.last()?;
+            let resource = (!version.deleted).then_some(&version.resource);
+            Some(Latest { kind, id, updated: version.updated, resource })
+        })
+    }
+
+    /// The patients of a group.
+    pub fn group(&self, id: &str) -> Option<&BTreeSet<String>> {
+        self.groups.get(id)
+    }
+
     /// The types of which there are resources.
     pub fn types(&self) -> BTreeSet<String> {
         self.resources.keys().map(|(kind, _)| kind.clone()).collect()
@@ -160,7 +187,7 @@ fn stamp(resource: &mut Value, updated: Timestamp, version: usize) {
 }
 
 /// The patient in whose compartment a resource is.
-fn owner(resource: &Value) -> Option<&str> {
+pub fn owner(resource: &Value) -> Option<&str> {
     let reference =
         resource.get("subject").or_else(|| resource.get("patient"))?.get("reference")?.as_str()?;
     reference.strip_prefix("Patient/")

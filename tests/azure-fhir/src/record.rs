@@ -70,7 +70,22 @@ impl Request {
         self.path.contains(text) || self.query.as_deref().is_some_and(|query| query.contains(text))
     }
 
+    /// Whether it is for a file that the server serves.
+    pub fn is_file(&self) -> bool {
+        self.path.contains("/bulk-files/")
+    }
+
+    /// Whether it is for a further page of a manifest.
+    pub fn is_page(&self) -> bool {
+        self.path.contains("/bulk-status/") && self.path.contains("/page/")
+    }
+
+    /// Whether it is for a token.
+    pub fn is_token(&self) -> bool {
+        self.path.ends_with("/token")
+    }
+
     fn is_about_job(&self) -> bool {
-        self.path.contains("/_operations/export/")
+        self.path.contains("/_operations/export/") || (self.path.contains("/bulk-status/") && !self.is_page())
     }
 }

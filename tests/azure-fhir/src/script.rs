@@ -1,5 +1,6 @@
 //! What a job does: how long it runs, how it ends, and what is odd about its answers.
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -255,6 +256,38 @@ pub enum RetryAfter {
     Millis(u64),
     /// Any text as `Retry-After`.
     Text(String),
+    /// `Retry-After` with the seconds since 1970 of that many seconds from now, as a real server sends.
+    EpochSeconds(u64),
+    /// The same in milliseconds.
+    EpochMillis(u64),
+}
+
+impl RetryAfter {
+    /// The header that says it.
+    pub fn header(&self) -> Option<(&'static str, String)> {
+        let later =
+            |seconds: u64| Timestamp::now() + SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0));
+        match self {
+            Self::Absent => None,
+            Self::Seconds(seconds) => Some(("Retry-After", seconds.to_string())),
+            Self::Millis(millis) => Some(("x-ms-retry-after-ms", millis.to_string())),
+            Self::Text(text) => Some(("Retry-After", text.clone())),
+            Self::Date(seconds) => {
+                Some(("Retry-After", later(*seconds).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()))
+            }
+            Self::EpochSeconds(seconds) => Some(("Retry-After", later(*seconds).as_second().to_string())),
+            Self::EpochMillis(seconds) => Some(("Retry-After", later(*seconds).as_millisecond().to_string())),
+        }
+    }
+}
+
+impl Progress {
+    /// The headers of the poll number `polls`, counted from 1.
+    pub fn headers(&self, polls: u32) -> Vec<(&'static str, String)> {
+        let turn = usize::try_from(polls.saturating_sub(1)).unwrap_or(usize::MAX);
+        let text = self.texts.get(turn).or(self.texts.last());
+        text.map(|text| ("X-Progress", text.clone())).into_iter().chain(self.retry_after.header()).collect()
+    }
 }
 
 /// Where files go and how they are named.

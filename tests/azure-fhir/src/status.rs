@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-
 use crate::failure::Failure;
 use crate::fault::Step;
 use crate::job::{Job, State};
 use crate::manifest;
 use crate::outcome::{Answer, Reply};
 use crate::routes::Caller;
-use crate::script::{Life, Progress, RetryAfter};
+use crate::script::Life;
 use crate::token::Role;
 use crate::world::World;
 
@@ -63,20 +61,6 @@ fn failed(failure: &Failure) -> Reply {
 /// 202 without a body; Azure sends no headers either.
 fn running(job: &Job) -> Reply {
     let reply = Reply::empty(202);
-    let Some(Progress { texts, retry_after }) = &job.script.progress else { return reply };
-    let turn = usize::try_from(job.view.polls.saturating_sub(1)).unwrap_or(usize::MAX);
-    let reply = match texts.get(turn).or(texts.last()) {
-        Some(text) => reply.header("X-Progress", text),
-        None => reply,
-    };
-    match retry_after {
-        RetryAfter::Absent => reply,
-        RetryAfter::Seconds(seconds) => reply.header("Retry-After", &seconds.to_string()),
-        RetryAfter::Millis(millis) => reply.header("x-ms-retry-after-ms", &millis.to_string()),
-        RetryAfter::Text(text) => reply.header("Retry-After", text),
-        RetryAfter::Date(seconds) => {
-            let at = Timestamp::now() + SignedDuration::from_secs(i64::try_from(*seconds).unwrap_or(0));
-            reply.header("Retry-After", &at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
-        }
-    }
+    let Some(progress) = &job.script.progress else { return reply };
+    progress.headers(job.view.polls).iter().fold(reply, |reply, (name, value)| reply.header(name, value))
 }

@@ -58,7 +58,7 @@ impl TestCa {
     }
 
     /// What accepts https on this machine.
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, Error> {
+    pub fn acceptor(&self) -> Result<TlsAcceptor, Error> {
         let (certificate, key) = self.leaf(&[])?;
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         // Named here, since more than one provider can be in the program.

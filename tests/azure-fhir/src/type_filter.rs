@@ -4,8 +4,9 @@ use serde_json::Value;
 
 /// One filter of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TypeFilter {
-    pub(crate) kind: String,
+pub struct TypeFilter {
+    /// The type before `?`.
+    pub kind: String,
     pairs: Vec<(String, String)>,
 }
 
@@ -69,14 +70,19 @@ fn element(parameter: &str) -> Option<&'static str> {
 }
 
 impl TypeFilter {
+    /// One filter, decoded; the error is a text for people. A comma in it is part of a search value.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        segment(text)
+    }
+
     /// Whether `resource` is found by the filter. Parameters that nobody knows find everything.
-    pub(crate) fn finds(&self, resource: &Value) -> bool {
+    pub fn finds(&self, resource: &Value) -> bool {
         self.pairs.iter().all(|(name, wanted)| {
             let Some(element) = element(name) else { return true };
             match resource.get(element).or_else(|| (element == "subject").then(|| resource.get("patient"))?) {
                 None => false,
                 Some(found) if element.contains("Date") || element == "authoredOn" => date_is(found, wanted),
-                Some(found) => token_is(found, wanted),
+                Some(found) => wanted.split(',').any(|one| token_is(found, one)),
             }
         })
     }

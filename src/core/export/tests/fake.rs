@@ -1,11 +1,13 @@
 //! A FHIR server and its storage account, as values: they do what the Azure page says, or what a script says.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::said::{answer, container, folder, listed, manifest, outcome, unknown};
+use super::said::{answer, body, container, folder, listed, manifest, outcome, unknown};
+use crate::core::landing::{Issues, LandFile, LandPlan, Landed, Landing, Sum};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request};
 
@@ -94,6 +96,17 @@ pub(super) struct Fake {
     pub(super) denied: BTreeSet<String>,
     /// Jobs whose cancel it agreed to, though it goes on with them (Slow).
     pub(super) agreed: BTreeSet<String>,
+    /// What the landing meets; when empty, all lands.
+    pub(super) landings: VecDeque<Landing>,
+    /// What landed is changed so before it is told.
+    pub(super) spoil: fn(&mut Vec<Landed>),
+    pub(super) landing_stopped: usize,
+    pub(super) planned: Vec<LandPlan>,
+    /// How many resources of a type the server has, where its searches tell.
+    pub(super) has: BTreeMap<&'static str, u64>,
+    pub(super) clean_ups: VecDeque<Reply>,
+    pub(super) cleaned: Vec<String>,
+    pub(super) stored: Vec<Vec<u8>>,
 }
 
 impl Fake {
@@ -119,6 +132,14 @@ impl Fake {
             verifications: 0,
             denied: BTreeSet::new(),
             agreed: BTreeSet::new(),
+            landings: VecDeque::new(),
+            spoil: |_| {},
+            landing_stopped: 0,
+            planned: Vec::new(),
+            has: BTreeMap::new(),
+            clean_ups: VecDeque::new(),
+            cleaned: Vec::new(),
+            stored: Vec::new(),
         }
     }
 
@@ -290,8 +311,40 @@ impl Fake {
         Verification::Done(seen.collect())
     }
 
-    pub(super) fn store(&self, body: &[u8]) -> Result<String, StorageFailure> {
+    pub(super) fn land(&mut self, plan: &LandPlan) -> Landing {
+        self.planned.push(plan.clone());
+        if let Some(landing) = self.landings.pop_front() {
+            return landing;
+        }
+        let landed = |file: &LandFile| Landed {
+            sum: Sum {
+                bytes: file.claims.bytes.unwrap_or(100),
+                lines: file.claims.count.unwrap_or(1),
+                sha256: file.claims.sha256.clone().unwrap_or_else(|| "00".repeat(32)),
+            },
+            issues: Issues::default(),
+            words: Vec::new(),
+        };
+        let mut all: Vec<Landed> = plan.files.iter().map(landed).collect();
+        (self.spoil)(&mut all);
+        Landing::Done(Arc::new(all))
+    }
+
+    pub(super) fn count_type(&self, type_: &str) -> Answer {
+        match self.has.get(type_) {
+            Some(total) => body(&json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string()),
+            None => answer(403),
+        }
+    }
+
+    pub(super) fn clean_up(&mut self, request: &Request) -> Reply {
+        self.cleaned.push(request.url.clone());
+        self.clean_ups.pop_front().unwrap_or(Ok(answer(202)))
+    }
+
+    pub(super) fn store(&mut self, body: &[u8]) -> Result<String, StorageFailure> {
         self.storage()?;
+        self.stored.push(body.to_vec());
         self.store_fails.clone().map_or_else(|| Ok(crate::core::manifest::sha256_hex(body)), Err)
     }
 }

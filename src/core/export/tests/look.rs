@@ -5,6 +5,7 @@ use super::world::{Broken, World, failure};
 use crate::api::{CANCEL_FINALIZER, FhirExport, FhirExportStatus, Reason};
 use crate::core::effect::{Effect, Observation, Requeue};
 use crate::core::export::{Facts, Inputs, Step, holds_place, is_terminal, must_write_first, step};
+use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
 use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification};
 use crate::core::wire::{FailureKind, Sent};
 
@@ -112,7 +113,7 @@ impl World {
                 Observation::DeletedSelf
             }
             _ if self.server.is_none() => without_server(&effect),
-            Effect::Authorize => Observation::Authorized(self.fake.authorize()),
+            Effect::Authorize(_) => Observation::Authorized(self.fake.authorize()),
             Effect::KickOff(request) => Observation::KickOff(self.fake.kick_off(&request, self.now)),
             Effect::Poll(request) => Observation::Poll(self.fake.poll(&request, self.now)),
             Effect::Cancel(request) => Observation::Cancel(self.fake.delete(&request, self.now)),
@@ -129,6 +130,16 @@ impl World {
                 Observation::Verification(Verification::Running { files: 0 })
             }
             Effect::StoreManifest { body, .. } => Observation::ManifestStored(self.fake.store(&body)),
+            Effect::StoreLog { body, .. } => Observation::LogStored(self.fake.store(&body)),
+            Effect::Land(plan) => Observation::Landing(self.fake.land(&plan)),
+            Effect::StopLanding => {
+                self.fake.landing_stopped += 1;
+                Observation::LandingStopped
+            }
+            Effect::CountType { type_, .. } => {
+                Observation::TypeCounted { reply: Ok(self.fake.count_type(&type_)), type_ }
+            }
+            Effect::CleanUp(request) => Observation::CleanedUp(self.fake.clean_up(&request)),
         }
     }
 }
@@ -144,6 +155,18 @@ fn without_server(effect: &Effect) -> Observation {
         Effect::CountFiles { .. } => Observation::Files(Err(storage)),
         Effect::Verify(_) => Observation::Verification(Verification::Failed(storage)),
         Effect::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
+        Effect::StoreLog { .. } => Observation::LogStored(Err(storage)),
+        Effect::StopLanding => Observation::LandingStopped,
+        Effect::CleanUp(_) => Observation::CleanedUp(Err(failure)),
+        Effect::CountType { type_, .. } => {
+            Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
+        }
+        Effect::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
+            kind: LandFailureKind::Missing,
+            reason: failure.reason,
+            message: failure.message,
+            progress: LandProgress::default(),
+        })),
         _ => Observation::Authorized(Err(failure)),
     }
 }

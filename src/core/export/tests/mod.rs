@@ -7,6 +7,7 @@ mod ending;
 mod fake;
 mod following;
 mod holding;
+mod landing;
 mod law;
 mod look;
 mod lost;
@@ -52,6 +53,16 @@ pub(crate) fn stored_server() -> FhirServer {
     server.spec.storage = serde_json::from_value(json!({"type": "AzureBlob",
         "azureBlob": {"endpoint": "https://acct.blob.example", "auth": {"type": "AccountKey", "secretRef": {"name": "a", "key": "b"}}}}))
     .unwrap();
+    server
+}
+
+/// A Bulk Data server with a storage account, after its first probe.
+#[allow(clippy::needless_pass_by_value)] // likewise
+pub(crate) fn bulk_server(bulk_data: Value) -> FhirServer {
+    let mut server = stored_server();
+    server.spec.dialect = crate::api::Dialect::BulkData;
+    server.spec.bulk_data = Some(serde_json::from_value(bulk_data).unwrap());
+    server.status = Some(serde_json::from_value(json!({"observedGeneration": 1})).unwrap());
     server
 }
 

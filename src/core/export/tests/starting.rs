@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::fake::KickOff;
 use super::said::{answer, html, outcome};
 use super::world::{World, failure};
-use super::{at, azure_server, stored_server};
+use super::{at, azure_server, bulk_server, stored_server};
 use crate::api::ConditionType::{Accepted, Failed, Reconciling, ServerReachable, Stalled, Suspended};
 use crate::api::Reason;
 use crate::core::wire::{FailureKind, Sent};
@@ -246,15 +246,17 @@ fn what_the_server_asks_to_wait_is_waited() {
 
 #[test]
 fn unsupported_is_the_end_before_any_request() {
-    let mut bulk = stored_server();
-    bulk.spec.dialect = crate::api::Dialect::BulkData;
     let rows: Vec<(crate::api::FhirServer, Value)> = vec![
         (azure_server(), json!({"request": {"level": "System", "bulkData": {"elements": ["a"]}}})),
         (
             azure_server(),
             json!({"request": {"level": "System", "types": ["Observation"], "typeFilters": ["Observation?x=1,2"]}}),
         ),
-        (bulk, json!({})),
+        (bulk_server(json!({})), json!({"request": {"level": "System", "azure": {"maxCount": 5}}})),
+        (
+            bulk_server(json!({"preset": "Epic"})),
+            json!({"request": {"level": "System", "since": "2026-01-01T00:00:00Z"}}),
+        ),
     ];
     for (server, spec) in rows {
         let mut world = World::new(server, spec);

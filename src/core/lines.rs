@@ -25,6 +25,19 @@ impl LineCounter {
         }
     }
 
+    /// Where the count stands: lines so far, and whether one is begun. Absent while a byte order mark may still be
+    /// at hand, in the first three bytes.
+    #[must_use]
+    pub fn stand(&self) -> Option<(u64, bool)> {
+        (self.marked == BYTE_ORDER_MARK.len()).then_some((self.lines, self.begun))
+    }
+
+    /// Goes on from where a count stood.
+    #[must_use]
+    pub fn standing(lines: u64, begun: bool) -> Self {
+        Self { lines, begun, marked: BYTE_ORDER_MARK.len() }
+    }
+
     /// The number of lines, when nothing more follows.
     #[must_use]
     pub fn finish(self) -> u64 {

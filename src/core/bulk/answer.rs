@@ -1,0 +1,129 @@
+//! What a FHIR Bulk Data server's answer about a job means (specification: "Bulk Data Status Request").
+//!
+//! Without `separate-export-status` an error of the job is the error of the answer, so that a 4xx or 5xx with an
+//! OperationOutcome is the job's end; with it the job's own status is in `X-Export-Status`, and the answer's is only
+//! that of the question.
+
+use crate::api::Reason;
+use crate::core::answer::{JobFailure, Refusal, StatusAnswer, access, said, unexpected};
+use crate::core::outcome::Outcome;
+use crate::core::wire::Answer;
+
+/// Codes of issues that may pass: `transient` and what the value set has below it (specification, "Error Status").
+const PASSING: [&str; 7] =
+    ["transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"];
+
+/// What the answer to a status request means. `separate` is whether the server agreed to tell the job's status apart.
+pub fn status(answer: &Answer, separate: bool) -> StatusAnswer {
+    if let Some(own) = answer.export_status
+        && (200..=299).contains(&answer.status)
+    {
+        return of_the_job(&Answer { status: own, ..answer.clone() });
+    }
+    if separate && answer.status >= 400 && !matches!(answer.status, 401 | 403 | 404 | 410 | 429) {
+        // The question failed; the job may run on.
+        let outcome = Outcome::parse(&answer.body);
+        return StatusAnswer::Transient(passing(answer, outcome.as_ref()));
+    }
+    of_the_job(answer)
+}
+
+fn of_the_job(answer: &Answer) -> StatusAnswer {
+    let outcome = Outcome::parse(&answer.body);
+    let outcome = outcome.as_ref();
+    if answer.status >= 400 && outcome.is_some_and(|o| PASSING.iter().any(|code| o.has_code(code))) {
+        return StatusAnswer::Transient(passing(answer, outcome));
+    }
+    match answer.status {
+        404 | 410 if outcome.is_some() || answer.status == 410 => {
+            StatusAnswer::Gone(outcome.map(Outcome::words).unwrap_or_default())
+        }
+        401 | 429 => StatusAnswer::NotNow(access(answer, outcome).unwrap_or_else(|| unexpected(answer))),
+        403 if outcome.is_none_or(|o| !o.has_code("processing")) => {
+            StatusAnswer::NotNow(access(answer, outcome).unwrap_or_else(|| unexpected(answer)))
+        }
+        202 => StatusAnswer::Running,
+        200 => StatusAnswer::Done,
+        400.. => match outcome {
+            Some(outcome) => StatusAnswer::JobFailed(JobFailure {
+                reason: Reason::ExportFailed,
+                words: outcome.words(),
+                transient: answer.status >= 500,
+            }),
+            None if answer.status >= 500 || answer.status == 408 => {
+                StatusAnswer::Transient(passing(answer, None))
+            }
+            None => StatusAnswer::Refused(unexpected(answer)),
+        },
+        _ => StatusAnswer::Refused(unexpected(answer)),
+    }
+}
+
+fn passing(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
+    Refusal {
+        reason: if answer.status == 429 { Reason::Throttled } else { Reason::ServerError },
+        message: format!(
+            "the server answers {} when asked for the job's status; it is asked again",
+            said(answer, outcome)
+        ),
+        retry_after: answer.retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(status: u16, code: &str) -> Answer {
+        let body = serde_json::json!({"resourceType": "OperationOutcome",
+            "issue": [{"severity": "error", "code": code, "diagnostics": "words"}]});
+        Answer { status, body: body.to_string().into(), ..Answer::default() }
+    }
+
+    fn plain(status: u16) -> Answer {
+        Answer { status, body: b"<html>".to_vec(), ..Answer::default() }
+    }
+
+    #[test]
+    fn classic() {
+        assert_eq!(status(&plain(202), false), StatusAnswer::Running);
+        assert_eq!(status(&plain(200), false), StatusAnswer::Done);
+        for code in PASSING {
+            for http in [400, 429, 500, 503] {
+                assert!(matches!(status(&outcome(http, code), false), StatusAnswer::Transient(_)), "{code} {http}");
+            }
+        }
+        assert!(matches!(status(&outcome(500, "processing"), false), StatusAnswer::JobFailed(f) if f.transient));
+        assert!(matches!(status(&outcome(400, "invalid"), false), StatusAnswer::JobFailed(f) if !f.transient));
+        assert!(matches!(status(&outcome(403, "forbidden"), false), StatusAnswer::NotNow(_)));
+        assert!(matches!(status(&outcome(429, "processing"), false), StatusAnswer::NotNow(r) if r.reason == Reason::Throttled));
+        assert!(matches!(status(&outcome(404, "not-found"), false), StatusAnswer::Gone(w) if w == "words"));
+        assert!(matches!(status(&plain(404), false), StatusAnswer::Refused(_)));
+        assert!(matches!(status(&plain(503), false), StatusAnswer::Transient(_)));
+        assert!(matches!(status(&plain(302), false), StatusAnswer::Refused(_)));
+    }
+
+    #[test]
+    fn separate() {
+        let with = |export_status| Answer { export_status: Some(export_status), ..plain(200) };
+        assert_eq!(status(&with(202), true), StatusAnswer::Running);
+        assert_eq!(status(&with(200), true), StatusAnswer::Done);
+        let failed = Answer { export_status: Some(500), ..outcome(200, "processing") };
+        assert!(matches!(status(&failed, true), StatusAnswer::JobFailed(_)));
+        assert!(matches!(status(&outcome(500, "processing"), true), StatusAnswer::Transient(_)));
+        assert!(matches!(status(&outcome(404, "not-found"), true), StatusAnswer::Gone(_)));
+        assert_eq!(status(&plain(202), true), StatusAnswer::Running);
+    }
+
+    #[test]
+    fn every_code_and_body_is_survived() {
+        for code in 100..=599 {
+            for separate in [true, false] {
+                for export_status in [None, Some(202), Some(999)] {
+                    let _ = status(&Answer { export_status, ..plain(code) }, separate);
+                    let _ = status(&Answer { export_status, ..outcome(code, "processing") }, separate);
+                }
+            }
+        }
+    }
+}

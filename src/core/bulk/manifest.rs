@@ -1,0 +1,195 @@
+//! The manifest of a finished export in all its forms (specification: "Response - Complete Status", STU1 to STU4).
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use crate::core::manifest::{File, MAX_NAME, Manifest, is_type, json};
+
+/// More manifests than this are a server that goes round in circles.
+const MAX_PAGES: usize = 10_000;
+/// More files than this do not fit into memory and a listing.
+const MAX_FILES: usize = 1_000_000;
+/// Longest URL of a file, in bytes.
+const MAX_URL: usize = 8192;
+/// What organized files hold is of many types.
+pub const MIXED: &str = "Mixed";
+
+/// A manifest that is being put together, page by page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pages {
+    /// What is known so far.
+    pub manifest: Manifest,
+    /// The next page, if there is one.
+    pub next: Option<String>,
+    seen: BTreeSet<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    transaction_time: String,
+    #[serde(default)]
+    request: Option<String>,
+    #[serde(default)]
+    requires_access_token: Option<bool>,
+    #[serde(default)]
+    output_organized_by: Option<String>,
+    #[serde(default)]
+    output: Option<Vec<Entry>>,
+    #[serde(default)]
+    deleted: Option<Vec<Entry>>,
+    #[serde(default)]
+    error: Option<Vec<Entry>>,
+    #[serde(default)]
+    outcome: Option<Vec<Entry>>,
+    #[serde(default)]
+    link: Option<Vec<Link>>,
+}
+
+#[derive(Deserialize)]
+struct Link {
+    #[serde(default)]
+    relation: String,
+    url: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(rename = "type", default)]
+    type_: Option<String>,
+    url: String,
+    #[serde(default)]
+    count: Option<u64>,
+    #[serde(default)]
+    file_size: Option<u64>,
+    #[serde(default)]
+    continues_in_file: Option<String>,
+    #[serde(default)]
+    extension: Option<Value>,
+}
+
+impl Pages {
+    /// Reads the answer of the status URL, or of the page that was next. URLs may be relative to `at`. The error
+    /// says in a few words what is wrong with it.
+    pub fn read(so_far: Option<&Self>, body: &[u8], at: &str) -> Result<Self, &'static str> {
+        let raw = json(body)?;
+        // Other JSON is seen in the place of a manifest, such as Parameters.
+        if raw.get("resourceType").is_some() {
+            return Err("a FHIR resource in the place of a manifest");
+        }
+        let wire: Wire = serde_json::from_value(raw).map_err(|_| "JSON that is not a manifest")?;
+        let time = &wire.transaction_time;
+        // Not all servers write an instant; it is kept as it is, if it can be shown at all.
+        let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '+' | '-' | ' ');
+        if time.is_empty() || time.len() > MAX_NAME || !time.chars().all(shown) {
+            return Err("a manifest without a usable transactionTime");
+        }
+        if wire.output.is_none() && wire.requires_access_token.is_none() {
+            return Err("JSON that is not a manifest");
+        }
+        let base = Url::parse(at).map_err(|_| "an answer of an unknown place")?;
+        let mut seen = so_far.map(|p| p.seen.clone()).unwrap_or_default();
+        seen.insert(at.to_owned());
+        let next = wire.link.iter().flatten().find(|link| link.relation == "next");
+        let next = next.map(|link| absolute(&base, &link.url)).transpose()?;
+        if next.as_ref().is_some_and(|next| seen.contains(next)) || seen.len() > MAX_PAGES {
+            return Err("a manifest whose links go round in circles");
+        }
+        let organized = wire.output_organized_by.filter(|by| is_type(by));
+        let read = |entries: Option<Vec<Entry>>, fallback: Option<&str>| -> Result<Vec<File>, &'static str> {
+            entries.into_iter().flatten().map(|entry| file(&base, entry, fallback)).collect()
+        };
+        let mut manifest = so_far.map_or_else(
+            || Manifest {
+                transaction_time: wire.transaction_time.clone(),
+                request: wire.request.clone().unwrap_or_default(),
+                output: Vec::new(),
+                errors: Vec::new(),
+                deleted: Vec::new(),
+                requires_access_token: wire.requires_access_token,
+                organized_by: organized.clone(),
+                pages: 0,
+                raw: Value::Null,
+            },
+            |pages| pages.manifest.clone(),
+        );
+        if manifest.transaction_time != wire.transaction_time {
+            return Err("a linked manifest of another transactionTime");
+        }
+        manifest.pages += 1;
+        manifest.output.extend(read(wire.output, organized.is_some().then_some(MIXED))?);
+        manifest.deleted.extend(read(wire.deleted, Some("Bundle"))?);
+        manifest.errors.extend(read(wire.error, Some("OperationOutcome"))?);
+        manifest.errors.extend(read(wire.outcome, Some("OperationOutcome"))?);
+        if manifest.files() > MAX_FILES {
+            return Err("a manifest of more files than can be landed");
+        }
+        Ok(Self { manifest, next, seen })
+    }
+}
+
+fn absolute(base: &Url, url: &str) -> Result<String, &'static str> {
+    let joined = base.join(url.trim()).map_err(|_| "a manifest with a URL that is none")?;
+    let web = matches!(joined.scheme(), "http" | "https") && joined.as_str().len() <= MAX_URL;
+    if web { Ok(joined.to_string()) } else { Err("a manifest with a URL that cannot be fetched") }
+}
+
+/// `fallback` is the type of entries that name none.
+fn file(base: &Url, entry: Entry, fallback: Option<&str>) -> Result<File, &'static str> {
+    let type_ = match (entry.type_.filter(|t| !t.is_empty()), fallback) {
+        (Some(type_), _) if is_type(&type_) => type_,
+        (None, Some(fallback)) => fallback.to_owned(),
+        _ => return Err("a manifest with a type that is none"),
+    };
+    let extension = entry.extension.unwrap_or_default();
+    Ok(File {
+        type_,
+        url: absolute(base, &entry.url)?,
+        count: entry.count,
+        bytes: entry.file_size.or_else(|| number(&extension, "file_length")),
+        sha256: text(&extension, "checksum").and_then(|sum| hexadecimal(&sum)),
+        continues_in: entry.continues_in_file.and_then(|url| absolute(base, &url).ok()),
+    })
+}
+
+/// The value of an extension whose URL ends so: an array of FHIR extensions (STU4, and AB2D and DPC before), or an
+/// object of URLs and values.
+fn extension<'v>(extension: &'v Value, ending: &str) -> Option<&'v Value> {
+    let fits = |url: &str| url.trim_end_matches('/').rsplit(['/', '#']).next() == Some(ending);
+    match extension {
+        Value::Array(list) => {
+            let found = list.iter().find(|e| e.get("url").and_then(Value::as_str).is_some_and(fits))?;
+            found.as_object()?.iter().find(|(name, _)| name.starts_with("value")).map(|(_, value)| value)
+        }
+        Value::Object(members) => members.iter().find(|(url, _)| fits(url)).map(|(_, value)| value),
+        _ => None,
+    }
+}
+
+fn text(of: &Value, ending: &str) -> Option<String> {
+    extension(of, ending)?.as_str().map(str::to_owned)
+}
+
+fn number(of: &Value, ending: &str) -> Option<u64> {
+    let value = extension(of, ending)?;
+    // valueDecimal: 1234.0 is as good as 1234.
+    value.as_u64().or_else(|| value.as_str()?.parse().ok()).or_else(|| {
+        let whole = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..9e15).contains(n))?;
+        format!("{whole:.0}").parse().ok()
+    })
+}
+
+/// `sha256:<64 digits>`; anything else is a sum that we do not make.
+fn hexadecimal(sum: &str) -> Option<String> {
+    let digits = sum.trim().strip_prefix("sha256:")?.trim();
+    let right = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    right.then(|| digits.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+#[path = "manifest_tests.rs"]
+mod tests;

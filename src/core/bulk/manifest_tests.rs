@@ -1,0 +1,111 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+const AT: &str = "https://server.example/base/status/1";
+
+fn read(value: &Value) -> Result<Pages, &'static str> {
+    Pages::read(None, value.to_string().as_bytes(), AT)
+}
+
+fn with(members: Value) -> Value {
+    let mut value = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false, "output": []});
+    value.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    value
+}
+
+#[test]
+fn all_versions() {
+    let v1 = read(&with(json!({"request": "https://x/$export", "error": [{"type": "OperationOutcome", "url": "e"}],
+        "output": [{"type": "Patient", "url": "/files/1", "count": 5}]})))
+    .unwrap();
+    assert_eq!(v1.manifest.output[0].url, "https://server.example/files/1");
+    assert_eq!(v1.manifest.errors[0].url, "https://server.example/base/status/e");
+    assert_eq!((v1.manifest.request.as_str(), v1.next), ("https://x/$export", None));
+    let v4 = read(&with(json!({"outcome": [{"url": "https://x/o", "countSeverity": [{"code": "error", "count": 1}]}],
+        "manifestType": "x", "outputFormat": "y",
+        "output": [{"type": "Patient", "url": "https://x/1", "fileSize": 77}]})))
+    .unwrap();
+    assert_eq!(v4.manifest.errors[0].type_, "OperationOutcome");
+    assert_eq!(v4.manifest.output[0].bytes, Some(77));
+    // Nothing matched (STU4 leaves the list out), and HAPI adds a word to it.
+    let empty = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true, "message": "none"});
+    assert_eq!(read(&empty).unwrap().manifest.files(), 0);
+}
+
+#[test]
+fn what_servers_add() {
+    let sum = "ab".repeat(32);
+    for extension in [
+        json!([{"url": "https://ab2d.cms.gov/checksum", "valueString": format!("sha256:{sum}")},
+               {"url": "https://ab2d.cms.gov/file_length", "valueDecimal": 123.0}]),
+        json!({"https://x/checksum": format!("sha256:{}", sum.to_uppercase()), "https://x/file_length": 123}),
+        json!({"https://x/checksum": format!("sha256:{sum}"), "https://x/file_length": "123"}),
+    ] {
+        let manifest =
+            read(&with(json!({"output": [{"type": "A", "url": "u", "extension": extension}]}))).unwrap().manifest;
+        let file = &manifest.output[0];
+        assert_eq!((file.sha256.as_deref(), file.bytes), (Some(sum.as_str()), Some(123)));
+    }
+    for strange in [json!([]), json!({}), json!("x"), json!([{"url": "https://x/checksum", "valueString": "md5:1"}])] {
+        let manifest =
+            read(&with(json!({"output": [{"type": "A", "url": "u", "extension": strange}]}))).unwrap().manifest;
+        assert_eq!((manifest.output[0].sha256.as_deref(), manifest.output[0].bytes), (None, None));
+    }
+    let organized = with(json!({"outputOrganizedBy": "Patient", "output": [{"url": "a", "continuesInFile": "b"}, {"url": "b"}]}));
+    let organized = read(&organized).unwrap().manifest;
+    assert_eq!(organized.organized_by.as_deref(), Some("Patient"));
+    assert_eq!(organized.output[0].type_, MIXED);
+    assert_eq!(organized.output[0].continues_in, Some(organized.output[1].url.clone()));
+    // Not an instant, but it can be shown.
+    let mut odd = with(json!({}));
+    odd["transactionTime"] = "2026-01-01 00:00:00".into();
+    assert!(read(&odd).is_ok());
+}
+
+#[test]
+fn pages_and_circles() {
+    let page = |file: &str, next: Option<&str>| {
+        let link = next.map_or(json!([]), |url| json!([{"relation": "next", "url": url}]));
+        with(json!({"output": [{"type": "A", "url": file}], "link": link})).to_string()
+    };
+    let first = Pages::read(None, page("1", Some("p2")).as_bytes(), AT).unwrap();
+    let at = first.next.clone().unwrap();
+    assert_eq!(at, "https://server.example/base/status/p2");
+    let second = Pages::read(Some(&first), page("2", None).as_bytes(), &at).unwrap();
+    assert_eq!((second.manifest.output.len(), second.manifest.pages, second.next.clone()), (2, 2, None));
+    for back in [AT, "p2"] {
+        let circle = Pages::read(Some(&first), page("2", Some(back)).as_bytes(), &at);
+        assert_eq!(circle.unwrap_err(), "a manifest whose links go round in circles");
+    }
+    let mut other: Value = serde_json::from_str(&page("2", None)).unwrap();
+    other["transactionTime"] = "2026-01-02T00:00:00Z".into();
+    assert!(Pages::read(Some(&first), other.to_string().as_bytes(), &at).is_err());
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for value in [
+        json!([]),
+        json!({"transactionTime": "2026-01-01T00:00:00Z"}),
+        json!({"resourceType": "Parameters", "transactionTime": "2026-01-01T00:00:00Z", "output": []}),
+        with(json!({"output": [{"type": "../../etc", "url": "u"}]})),
+        with(json!({"output": [{"type": "Patient/1", "url": "u"}]})),
+        with(json!({"output": [{"url": "u"}]})),
+        with(json!({"output": [{"type": "A"}]})),
+        with(json!({"output": [{"type": "A", "url": "file:///etc/passwd"}]})),
+        with(json!({"output": [{"type": "A", "url": "ftp://x/y"}]})),
+        with(json!({"output": [{"type": "A", "url": "u".repeat(9000)}]})),
+        with(json!({"transactionTime": "<b>"})),
+    ] {
+        assert!(read(&value).is_err(), "{value}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Pages::read(None, &bytes, AT);
+    }
+}

@@ -1,0 +1,8 @@
+//! What is particular to FHIR Bulk Data servers: how they deviate, what is sent to them, what their answers mean.
+
+pub mod answer;
+pub mod dialect;
+pub mod kick_off;
+pub mod manifest;
+
+pub use dialect::Deviations;

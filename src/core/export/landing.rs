@@ -1,0 +1,337 @@
+//! The job of a Bulk Data server is done: its files are landed, and what landed is judged and told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::landed::{self, judge};
+use super::summary::counted;
+use super::turn::after;
+use super::{Step, Turn, begin, cancel, finish, kickoff, log, plan, record};
+use crate::api::{
+    CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason,
+};
+use crate::core::answer::{self, CancelAnswer};
+use crate::core::effect::{Effect, NoteType};
+use crate::core::landing::{
+    self as files, LandFailure, LandFailureKind, LandPlan, LandProgress, Landing, Place,
+};
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::manifest::Manifest;
+use crate::core::poll::retry_delay;
+use crate::core::wire::Reply;
+
+/// How soon to look at a landing that goes on beside; its end wakes the run anyway.
+const LOOK: Duration = Duration::from_secs(30);
+/// How often a landing is tried again that brings no file between.
+const TRIES: u32 = 10;
+/// How many fresh manifests in a row may bring no file.
+const REFRESHES: u32 = 5;
+/// The first delay between two tries; it doubles up to the longest.
+const DELAY: Duration = Duration::from_secs(2);
+const DELAY_MAX: Duration = Duration::from_secs(120);
+/// How often it is tried to tell the server that a job is done with.
+const CLEAN_UPS: u32 = 5;
+
+/// The manifest is at hand, and nobody deletes the run.
+pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
+    let (Some(manifest), Some(place)) = (turn.memory.manifest.clone(), place(&turn)) else {
+        return turn.rest();
+    };
+    if turn.spec().cancel == Some(true) {
+        return cancel::requested(turn);
+    }
+    if turn.status.cancellation.is_some() {
+        return cancel::go_on(turn);
+    }
+    let deadline = turn.deadline();
+    if deadline.is_some_and(|end| end <= turn.now) {
+        cancel::begin(&mut turn, CancelReason::Deadline);
+        return cancel::go_on(turn);
+    }
+    if let Some((reason, message)) = begin::held(&turn) {
+        turn.set_true(ConditionType::Suspended, reason, &format!("{message}; what has landed stays"));
+        turn.state("Suspended");
+        if turn.memory.landing_began.take().is_some() {
+            return turn.perform(Effect::StopLanding);
+        }
+        return turn.wait_until(&[deadline]);
+    }
+    if turn.is_true(ConditionType::Suspended) {
+        turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
+    }
+    if turn.memory.giving_up.is_some() {
+        return give_up(turn);
+    }
+    let Some(server) = turn.server() else { return turn.rest() };
+    let bounds = turn.bounds();
+    let to_land = files::plan(server.spec(), &manifest, &place, bounds);
+    if turn.memory.landed.is_none() {
+        return land(turn, &manifest, to_land);
+    }
+    conclude(turn, &manifest, &to_land)
+}
+
+/// Where this attempt lands.
+fn place(turn: &Turn<'_>) -> Option<Place> {
+    let intent = turn.status.job.as_ref()?.intent_time;
+    let container = plan::container(turn.server()?.spec(), &turn.spec().request);
+    Some(Place::of(container, turn.export().metadata.uid.as_deref().unwrap_or_default(), intent))
+}
+
+fn land(mut turn: Turn<'_>, manifest: &Manifest, to_land: LandPlan) -> Step {
+    let deadline = turn.deadline();
+    // A landing that is done within seconds is not worth a write of its own.
+    let long = turn.memory.land_failures > 0
+        || turn.memory.refreshes > 0
+        || turn.memory.landing_began.is_some_and(|began| after(began, LOOK) <= turn.now);
+    if long {
+        turn.status.transaction_time = Some(manifest.transaction_time.clone());
+        let output = turn.status.output.get_or_insert_with(Output::default);
+        output.container = Some(to_land.container.clone());
+        output.folder = Some(to_land.folder.clone());
+        turn.state("Landing");
+        tell_progress(&mut turn);
+    }
+    if let Some(due) = turn.memory.land_at.filter(|due| *due > turn.now) {
+        return turn.wait_until(&[Some(due), deadline]);
+    }
+    if turn.going_on {
+        let look = turn.later(LOOK);
+        return turn.wait_until(&[Some(look), deadline]);
+    }
+    turn.memory.landing_began.get_or_insert(turn.now);
+    turn.perform(Effect::Land(Arc::new(to_land)))
+}
+
+/// Written at first sight, then rarely, and for ten points.
+fn tell_progress(turn: &mut Turn<'_>) {
+    let LandProgress { files, of, bytes } = turn.memory.land_progress;
+    if of == 0 {
+        return;
+    }
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let percent = i32::try_from(files.saturating_mul(100) / of).unwrap_or(100);
+    let recently =
+        turn.memory.progress_at.is_some_and(|at| after(at, turn.tuning.progress_interval) > turn.now);
+    let Some(job) = turn.status.job.as_mut() else { return };
+    let told = job.progress.as_ref().filter(|p| p.summary.as_ref().is_some_and(|s| s.contains(" of ")));
+    let before = told.and_then(|p| p.percent);
+    if before.is_some_and(|before| recently || percent - before < 10) {
+        return;
+    }
+    job.progress = Some(Progress {
+        summary: Some(format!("{files} of {of} files")),
+        percent: Some(percent),
+        files: Some(number(files)),
+        bytes: Some(number(bytes)),
+    });
+    turn.memory.progress_at = Some(turn.now);
+}
+
+/// How the landing stands.
+pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
+    match state {
+        Landing::Running(progress) => {
+            turn.going_on = true;
+            turn.memory.landing_began.get_or_insert(turn.now);
+            came_on(turn, progress);
+        }
+        Landing::Done(landed) => {
+            turn.memory.landing_began = None;
+            turn.memory.landed = Some(landed);
+        }
+        Landing::Failed(failure) => {
+            turn.memory.landing_began = None;
+            came_on(turn, failure.progress);
+            failed(turn, failure);
+        }
+    }
+}
+
+/// Files that landed show that what was in the way has passed.
+fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
+    if progress.files > turn.memory.land_progress.files {
+        turn.memory.land_failures = 0;
+        turn.memory.refreshes = 0;
+    }
+    turn.memory.land_progress = progress;
+}
+
+fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
+    turn.memory.land_failures += 1;
+    let tries = i32::try_from(turn.memory.land_failures).unwrap_or(i32::MAX);
+    let own = retry_delay(DELAY, DELAY_MAX, tries, turn.jitter);
+    let not_yet = format!("the files have not all landed yet: {}", failure.message);
+    match failure.kind {
+        LandFailureKind::Expired => {
+            turn.memory.refreshes += 1;
+            if turn.memory.refreshes > REFRESHES {
+                turn.memory.giving_up = Some((failure.reason, failure.message));
+                return;
+            }
+            // A fresh manifest has fresh links; what has landed is known by its source.
+            turn.memory.manifest = None;
+            turn.memory.pages = None;
+            turn.memory.next_poll = Some(turn.later(own.min(turn.bounds().max)));
+        }
+        LandFailureKind::Missing => {
+            turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);
+            turn.memory.land_at = Some(turn.later(turn.tuning.missing_retry));
+        }
+        LandFailureKind::Source if turn.memory.land_failures < TRIES => {
+            turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);
+            turn.memory.land_at = Some(turn.later(own));
+        }
+        LandFailureKind::Storage(StorageFailureKind::Transient { retry_after })
+            if turn.memory.land_failures < TRIES =>
+        {
+            turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageUnreachable, &not_yet);
+            turn.memory.land_at = Some(turn.later(retry_after.unwrap_or(own).min(DELAY_MAX)));
+        }
+        // Somebody must give a role, a Secret or a container: the deadline bounds the wait.
+        LandFailureKind::Storage(
+            StorageFailureKind::Missing
+            | StorageFailureKind::Denied
+            | StorageFailureKind::HostNotAllowed
+            | StorageFailureKind::NotConfigured
+            | StorageFailureKind::NotFound,
+        ) => {
+            turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::NoStorageAccess, &not_yet);
+            turn.memory.land_at = Some(turn.later(own.min(turn.tuning.missing_retry * 6)));
+        }
+        LandFailureKind::Source | LandFailureKind::Storage(_) | LandFailureKind::Permanent => {
+            turn.memory.giving_up = Some((failure.reason, failure.message));
+        }
+    }
+}
+
+/// This attempt cannot land: the server is told that the job is done with, then another attempt begins, or the run
+/// ends.
+fn give_up(mut turn: Turn<'_>) -> Step {
+    if let Some(step) = clean_up(&mut turn, false) {
+        return step.into_step(turn);
+    }
+    let Some((reason, message)) = turn.memory.giving_up.take() else { return turn.rest() };
+    let earlier = turn.status.clone();
+    turn.retire_job(reason);
+    turn.status.output = None;
+    kickoff::try_again(&mut turn, reason, &message);
+    if super::is_terminal(&turn.status) {
+        // The last attempt is not an earlier one: it stays where users look for it.
+        turn.status.job = earlier.job;
+        turn.status.output = earlier.output;
+        turn.status.previous_jobs = earlier.previous_jobs;
+        return finish::after_end(turn);
+    }
+    begin::go_on(turn)
+}
+
+/// All has landed.
+fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step {
+    let landed = turn.memory.landed.clone().unwrap_or_default();
+    let requested = turn.spec().request.clone();
+    if let Some(type_) = landed::uncounted(manifest, &requested, &turn.memory.counted_types)
+        && let Some(server) = turn.server()
+    {
+        let request = landed::count(server.spec(), &type_);
+        return turn.perform(Effect::CountType { type_, request });
+    }
+    let verdict = judge(manifest, &requested, to_land, &landed, &turn.memory.counted_types);
+    record::landed(&mut turn, manifest, to_land, &landed);
+    record::apply(&mut turn, &verdict);
+    if verdict.status == ConditionStatus::False {
+        let message = format!("{}; keep the data apart and export anew", verdict.message);
+        return finish::fail(turn, Reason::VerificationFailed, &message);
+    }
+    let log_wanted = turn.server().is_some_and(|s| s.spec().storage.as_ref().is_some_and(|s| s.export_log == Some(true)));
+    if log_wanted && !turn.memory.logged {
+        let body = log::ndjson(&turn, manifest, to_land, &landed);
+        let path = format!("{}/log.ndjson", to_land.folder);
+        return turn.perform(Effect::StoreLog { container: to_land.container.clone(), path, body: Arc::new(body) });
+    }
+    let path = format!("{}/manifest.json", to_land.folder);
+    let body = landed::manifest(manifest, &turn, to_land, &landed);
+    if let Some(due) = turn.memory.land_at.filter(|due| *due > turn.now) {
+        let deadline = turn.deadline();
+        return turn.wait_until(&[Some(due), deadline]);
+    }
+    if turn.memory.stored.is_none() {
+        let container = to_land.container.clone();
+        return turn.perform(Effect::StoreManifest { container, path, body: Arc::new(body) });
+    }
+    let told = landed::told(&to_land.files, &landed);
+    finish::complete(turn, manifest, &finish::Ending { manifest_path: Some(path), errors: told })
+}
+
+/// What the server says to have of a type.
+pub(super) fn type_counted(turn: &mut Turn<'_>, type_: String, reply: Reply) {
+    let total = reply.ok().filter(|answer| answer.status == 200).and_then(|answer| landed::total(&answer.body));
+    turn.memory.counted_types.insert(type_, total);
+}
+
+/// What came of storing the log: it never fails a run whose data is complete.
+pub(super) fn logged(turn: &mut Turn<'_>, _: &Result<String, StorageFailure>) {
+    turn.memory.logged = true;
+}
+
+/// What the server said to the word that a job is done with.
+pub(super) fn cleaned_up(turn: &mut Turn<'_>, reply: Reply) {
+    turn.memory.clean_up_tries += 1;
+    let done = match &reply {
+        // Whoever knows no such word has nothing to clean up.
+        Ok(answer) => {
+            answer.status < 500 && !matches!(answer::cancel(answer), CancelAnswer::Again(_)) || answer.status == 405
+        }
+        Err(_) => false,
+    };
+    if done || turn.memory.clean_up_tries >= CLEAN_UPS {
+        turn.memory.cleaned_up = true;
+    } else {
+        let tries = i32::try_from(turn.memory.clean_up_tries).unwrap_or(i32::MAX);
+        let wait = retry_delay(DELAY / 2, DELAY_MAX, tries, turn.jitter);
+        turn.memory.clean_up_at = Some(turn.later(wait));
+    }
+    if !done && turn.memory.cleaned_up {
+        let why = match reply {
+            Ok(answer) => format!("it answers {}", answer.status),
+            Err(failure) => failure.message,
+        };
+        let message = format!("the server could not be told that the job is done with: {why}");
+        turn.note(NoteType::Warning, Reason::CleanUpFailed, "Finish", &message);
+    }
+}
+
+/// What is to be done before a job can be forgotten.
+pub(super) enum CleanUp {
+    Tell(Effect),
+    Wait(jiff::Timestamp),
+}
+
+impl CleanUp {
+    pub(super) fn into_step(self, turn: Turn<'_>) -> Step {
+        match self {
+            Self::Tell(effect) => turn.perform(effect),
+            Self::Wait(until) => turn.wait_until(&[Some(until)]),
+        }
+    }
+}
+
+/// Whether the server is still to be told that it may forget the job.
+pub(super) fn clean_up(turn: &mut Turn<'_>, success: bool) -> Option<CleanUp> {
+    let server = turn.server().filter(|_| turn.lands() && !turn.memory.cleaned_up)?;
+    let job = turn.status.job.as_ref()?;
+    let url = job.status_url.as_ref()?;
+    let own = turn.status.server.as_ref().is_some_and(|s| s.url == server.spec().url);
+    if !own || turn.status.cancellation.is_some() || !server.deviations().cleans_up(success) {
+        return None;
+    }
+    if let Some(due) = turn.memory.clean_up_at.filter(|due| *due > turn.now) {
+        return Some(CleanUp::Wait(due));
+    }
+    Some(CleanUp::Tell(Effect::CleanUp(plan::cancel(url))))
+}
+
+/// `12 files`, for messages.
+pub(super) fn files_text(number: usize) -> String {
+    counted(number as u64, "file")
+}

@@ -1,0 +1,73 @@
+//! What it means that a file was not given.
+
+use std::time::Duration;
+
+use super::LandFailureKind;
+use crate::api::Reason;
+use crate::core::answer::said;
+use crate::core::outcome::Outcome;
+use crate::core::wire::Answer;
+
+/// What to do next about one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Ask again later.
+    Again {
+        /// What the server asked for.
+        retry_after: Option<Duration>,
+        /// What to say if it stays.
+        reason: Reason,
+        /// One sentence.
+        message: String,
+    },
+    /// This landing cannot have it.
+    Fail(LandFailureKind, Reason, String),
+}
+
+/// What an answer other than 200 and 206 means.
+pub fn read_answer(answer: &Answer, blob: &str) -> Step {
+    let outcome = Outcome::parse(&answer.body);
+    let said = said(answer, outcome.as_ref());
+    match answer.status {
+        408 | 425 | 429 | 500.. => Step::Again {
+            retry_after: answer.retry_after,
+            reason: if answer.status == 429 { Reason::Throttled } else { Reason::ServerError },
+            message: format!("the server does not give {blob} now ({said}); it is asked again"),
+        },
+        // The token was renewed already: what is refused now is the link.
+        401 | 403 | 404 | 410 => Step::Fail(
+            LandFailureKind::Expired,
+            Reason::LinkExpired,
+            format!("the server does not give {blob} under the link of its manifest ({said})"),
+        ),
+        300..=399 => Step::Fail(
+            LandFailureKind::Permanent,
+            Reason::DownloadRefused,
+            format!("the server redirects {blob} again and again ({}); tell its owner", answer.status),
+        ),
+        _ => Step::Fail(
+            LandFailureKind::Permanent,
+            Reason::DownloadRefused,
+            format!("the server refuses to give {blob} ({said}); tell its owner"),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_what_is_refreshed_and_what_does_not() {
+        for status in 300..=599 {
+            let answer = Answer { status, ..Answer::default() };
+            let step = read_answer(&answer, "f/Patient-1.ndjson");
+            let wanted = match status {
+                408 | 425 | 429 | 500..=599 => matches!(step, Step::Again { .. }),
+                401 | 403 | 404 | 410 => matches!(step, Step::Fail(LandFailureKind::Expired, ..)),
+                _ => matches!(step, Step::Fail(LandFailureKind::Permanent, ..)),
+            };
+            assert!(wanted, "{status}: {step:?}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! From a manifest to what is to land, and under which names.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use url::Url;
+
+use super::source::identity;
+use super::{Claims, FileKind, LandFile, LandPlan};
+use crate::api::{Compression, FhirServerSpec};
+use crate::core::manifest::{File, Manifest};
+use crate::core::poll::Bounds;
+
+/// Files read at once, where the server's owner says nothing.
+const PARALLEL: usize = 8;
+
+/// Where an attempt lands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The container.
+    pub container: String,
+    /// The folder in it.
+    pub folder: String,
+}
+
+impl Place {
+    /// Of the attempt that was begun at `intent`: no two attempts share a folder. Without a container the run has one
+    /// of its own.
+    pub fn of(container: Option<String>, uid: &str, intent: Timestamp) -> Self {
+        let plain: String = uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let stamp = intent.strftime("%Y%m%dT%H%M%S");
+        let short: String = plain.chars().take(8).collect();
+        Self {
+            container: container.unwrap_or_else(|| format!("export-{plain}").to_ascii_lowercase()),
+            folder: format!("{stamp}-{short}"),
+        }
+    }
+}
+
+/// What is to land of a manifest.
+pub fn plan(server: &FhirServerSpec, manifest: &Manifest, place: &Place, bounds: Bounds) -> LandPlan {
+    let compression =
+        server.storage.as_ref().and_then(|storage| storage.compression).unwrap_or(Compression::None);
+    let ending = match compression {
+        Compression::None => "ndjson",
+        Compression::Gzip => "ndjson.gz",
+    };
+    let mut numbers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let parts = [
+        (FileKind::Output, "", &manifest.output),
+        (FileKind::Deleted, "deleted/", &manifest.deleted),
+        (FileKind::Error, "error/", &manifest.errors),
+    ];
+    let mut files = Vec::with_capacity(manifest.files());
+    for (kind, below, list) in parts {
+        for file in list {
+            let number = numbers.entry((below, &file.type_)).or_default();
+            *number += 1;
+            let blob = format!("{}/{below}{}-{number}.{ending}", place.folder, file.type_);
+            files.push(land_file(kind, file, blob));
+        }
+    }
+    let limit = server.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
+    LandPlan {
+        container: place.container.clone(),
+        folder: place.folder.clone(),
+        compression,
+        files,
+        parallel: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1),
+        // A server that does not say is asked as it wants to be asked for all else.
+        with_token: manifest.requires_access_token.unwrap_or(true),
+        bounds,
+    }
+}
+
+fn land_file(kind: FileKind, file: &File, blob: String) -> LandFile {
+    let source = Url::parse(&file.url).map(|url| identity(&url)).unwrap_or_default();
+    LandFile {
+        kind,
+        url: file.url.clone(),
+        blob,
+        source,
+        // Counts are of output only (specification, "count").
+        claims: Claims {
+            count: file.count.filter(|_| kind == FileKind::Output),
+            bytes: file.bytes,
+            sha256: file.sha256.clone(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::bulk::manifest::Pages;
+
+    #[test]
+    fn names_follow_type_and_place() {
+        let body = br#"{"transactionTime":"2026-01-01T00:00:00Z","requiresAccessToken":true,"output":[
+            {"type":"Patient","url":"https://x/1"},{"type":"Condition","url":"https://x/2","count":3},
+            {"type":"Patient","url":"/f/3?sig=1"}],
+            "deleted":[{"type":"Bundle","url":"https://x/4"}],"error":[{"type":"OperationOutcome","url":"https://x/5","count":7}]}"#;
+        let manifest = Pages::read(None, body, "https://x/status/1").unwrap().manifest;
+        let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
+            "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"},
+            "storage": {"type": "AzureBlob", "compression": "Gzip"}, "limits": {"maxParallelDownloads": 3}}))
+        .unwrap();
+        let place = Place::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
+        assert_eq!(place.container, "export-0123abcd-ef");
+        let second = Duration::from_secs(1);
+        let bounds = Bounds { min: second, max: second, max_retry_after: second };
+        let plan = plan(&spec, &manifest, &place, bounds);
+        let names: Vec<&str> = plan.files.iter().map(|f| f.blob.as_str()).collect();
+        let folder = "20261124T020304-0123abcd";
+        assert_eq!(
+            names,
+            [
+                format!("{folder}/Patient-1.ndjson.gz"),
+                format!("{folder}/Condition-1.ndjson.gz"),
+                format!("{folder}/Patient-2.ndjson.gz"),
+                format!("{folder}/deleted/Bundle-1.ndjson.gz"),
+                format!("{folder}/error/OperationOutcome-1.ndjson.gz"),
+            ]
+        );
+        assert_eq!(plan.files[2].url, "https://x/f/3?sig=1");
+        assert_eq!(plan.files[1].claims.count, Some(3));
+        assert_eq!(plan.files[4].claims.count, None);
+        assert!(plan.with_token && plan.parallel == 3);
+    }
+}

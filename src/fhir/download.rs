@@ -1,0 +1,234 @@
+//! Files of a server: opened from the origins that they may come from, and read as a stream.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use reqwest::Response;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use url::Url;
+
+use super::authorization::Credentials;
+use super::clients::timeout_seconds;
+use super::origin::{FileTrust, Origin, file_trust};
+use super::wire::{FhirWire, Footing, token};
+use super::{answer, failure, pieces};
+use crate::api::FhirServer;
+use crate::core::wire::{Answer, Failure, FileAnswer, FileHead, FileRequest, Method};
+use crate::credentials::cause::Cause;
+
+/// What a file is asked for as: HAPI wraps it into JSON for anything else.
+const NDJSON: &str = "application/fhir+ndjson";
+/// Redirects that are followed for one file; a pre-signed URL takes one.
+const MAX_HOPS: usize = 3;
+const MAX_OUTCOME: usize = 64 * 1024;
+/// Files of one server that are read at once, where its owner says nothing.
+const PARALLEL: usize = 8;
+
+/// The places for downloads: of the operator, and of each server.
+pub struct Places {
+    all: Arc<Semaphore>,
+    servers: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
+}
+
+/// Two places; given back when they are dropped.
+pub struct Permit {
+    _of_server: OwnedSemaphorePermit,
+    _of_all: OwnedSemaphorePermit,
+}
+
+impl Places {
+    /// So many in all.
+    pub fn new(all: usize) -> Self {
+        Self { all: Arc::new(Semaphore::new(all.max(1))), servers: Mutex::default() }
+    }
+
+    async fn take(&self, server: &FhirServer) -> Option<Permit> {
+        let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
+        let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
+        let of_server = {
+            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+            let uid = server.uid().unwrap_or_default();
+            let known = servers.entry(uid).or_insert_with(|| (limit, Arc::new(Semaphore::new(limit))));
+            if known.0 != limit {
+                *known = (limit, Arc::new(Semaphore::new(limit)));
+            }
+            Arc::clone(&known.1)
+        };
+        // The narrower one first: who waits for it takes no place of others. Neither is ever closed.
+        let of_server = of_server.acquire_owned().await.ok()?;
+        let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Permit { _of_server: of_server, _of_all: of_all })
+    }
+
+    /// Forgets the places of a server that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+impl FhirWire {
+    /// See [`Wire::open`](crate::controller::world::Wire::open).
+    pub(super) async fn open_file(
+        &self,
+        server: &Arc<FhirServer>,
+        file: &FileRequest,
+    ) -> Result<FileAnswer, Failure> {
+        let permit = self.places().take(server).await;
+        let Ok(mut url) = Url::parse(&file.url) else {
+            return Ok(FileAnswer::Elsewhere(failure::no_file_url(server)));
+        };
+        for _ in 0..=MAX_HOPS {
+            let response = match self.ask(server, &url, file).await? {
+                Asked::Answered(response) => response,
+                Asked::Elsewhere(message) => return Ok(FileAnswer::Elsewhere(message)),
+            };
+            if response.status().is_redirection() {
+                let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+                if let Some(next) = location.and_then(|location| url.join(location).ok()) {
+                    url = next;
+                    continue;
+                }
+            }
+            return Ok(self.read_answer(server, &url, file, response, permit).await);
+        }
+        Ok(FileAnswer::Refused(Answer { status: 310, ..Answer::default() }))
+    }
+
+    /// One request, and once more with another token if the first is refused.
+    async fn ask(&self, server: &Arc<FhirServer>, url: &Url, file: &FileRequest) -> Result<Asked, Failure> {
+        let Some(origin) = Origin::of(url) else {
+            return Ok(Asked::Elsewhere(failure::no_file_url(server)));
+        };
+        let trust = match file_trust(server, &origin) {
+            Some(trust) => trust,
+            None => return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin))),
+        };
+        if let Some(until) = self.held_back().until(&origin, Method::Get, Timestamp::now()) {
+            return Err(failure::held_back(&origin, until));
+        }
+        let own = trust == FileTrust::WithToken;
+        let credentials =
+            self.read(server, own && file.with_token).await.map_err(failure::without_credential)?;
+        let header = if own {
+            token(&credentials, Footing::Current).await.map_err(failure::without_credential)?
+        } else {
+            None
+        };
+        let ask = Ask { server, url, file, origin: &origin, own };
+        let response = ask.send(&credentials, header.as_ref()).await?;
+        let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
+            return Ok(Asked::Answered(response));
+        };
+        match self.instead(server, &credentials, &refused).await {
+            Ok(Some((other, header))) => ask.send(&other, Some(&header)).await.map(Asked::Answered),
+            _ => Ok(Asked::Answered(response)),
+        }
+    }
+
+    async fn read_answer(
+        &self,
+        server: &FhirServer,
+        url: &Url,
+        file: &FileRequest,
+        response: Response,
+        permit: Option<Permit>,
+    ) -> FileAnswer {
+        let status = response.status().as_u16();
+        if !matches!(status, 200 | 206) {
+            let answer = answer::read(response, MAX_OUTCOME).await;
+            if let Some(origin) = Origin::of(url) {
+                self.learn(server, &origin, &answer);
+            }
+            return FileAnswer::Refused(answer);
+        }
+        let headers = response.headers();
+        let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(|v: &str| v.trim().to_owned());
+        let encoding = text(CONTENT_ENCODING).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("identity"));
+        let gzip = encoding.as_ref().is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "gzip" | "x-gzip"));
+        let offset = if status == 206 { first_byte(headers) } else { Some(0) };
+        let fits = match (offset, &file.resume) {
+            (Some(0), None) => true,
+            (Some(offset), Some(resume)) => offset == 0 || offset == resume.offset && encoding.is_none(),
+            _ => false,
+        };
+        if !fits || encoding.is_some() && !gzip {
+            // Not what was asked for: it is asked for anew.
+            return FileAnswer::Refused(Answer { status: 416, ..Answer::default() });
+        }
+        let etag = text(ETAG).filter(|tag| tag.starts_with('"'));
+        let ranges = status == 206 || text(ACCEPT_RANGES).is_some_and(|r| r.eq_ignore_ascii_case("bytes"));
+        let head = FileHead {
+            offset: offset.unwrap_or_default(),
+            resumable: ranges && etag.is_some() && encoding.is_none(),
+            etag,
+            content_type: text(CONTENT_TYPE),
+        };
+        FileAnswer::Opened(head, pieces::of(response, gzip, permit))
+    }
+}
+
+/// One request for a file.
+struct Ask<'a> {
+    server: &'a FhirServer,
+    url: &'a Url,
+    file: &'a FileRequest,
+    origin: &'a Origin,
+    /// The origin may have token, headers and client certificate; others only keep files.
+    own: bool,
+}
+
+impl Ask<'_> {
+    async fn send(&self, credentials: &Credentials, token: Option<&HeaderValue>) -> Result<Response, Failure> {
+        let clients = &credentials.clients;
+        let client = if self.own { &clients.files } else { &clients.bare };
+        let mut request = client.get(self.url.clone()).header(ACCEPT, NDJSON);
+        if self.own {
+            request = request.headers(credentials.headers.clone());
+        }
+        if let Some(token) = token {
+            request = request.header(AUTHORIZATION, token.clone());
+        }
+        request = match &self.file.resume {
+            Some(resume) => {
+                let ranged = request
+                    .header(RANGE, format!("bytes={}-", resume.offset))
+                    .header(ACCEPT_ENCODING, "identity");
+                match &resume.etag {
+                    Some(etag) => ranged.header(IF_RANGE, etag),
+                    None => ranged,
+                }
+            }
+            None => request.header(ACCEPT_ENCODING, "gzip"),
+        };
+        let seconds = timeout_seconds(self.server);
+        // Until the body begins; each piece of that has a time of its own.
+        let answered = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
+        let cause = match answered {
+            Ok(Ok(response)) => {
+                tracing::debug!(server = %failure::named(self.server), status = response.status().as_u16(), "a file answered");
+                return Ok(response);
+            }
+            Ok(Err(error)) => Cause::of(&error),
+            Err(_) => Cause::Timeout,
+        };
+        Err(failure::unanswered(&cause, self.server, self.origin, seconds))
+    }
+}
+
+enum Asked {
+    Answered(Response),
+    Elsewhere(String),
+}
+
+/// Where the body of a 206 begins.
+fn first_byte(headers: &HeaderMap) -> Option<u64> {
+    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
+    range.trim().strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}

@@ -1,0 +1,19 @@
+//! Exports of FHIR Bulk Data servers that the operator lands itself: as a process, on a real Kubernetes API server,
+//! from the Bulk Data test server into Azurite.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc
+)]
+
+#[allow(dead_code)] // what other programs use of it
+#[path = "../storage/lake.rs"]
+mod lake;
+mod place;
+mod runs;
+#[allow(dead_code)] // likewise
+#[path = "../e2e/site.rs"]
+mod site;

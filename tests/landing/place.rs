@@ -1,0 +1,136 @@
+//! One test's world: that of the end-to-end tests, with a Bulk Data server.
+
+use std::collections::BTreeMap;
+
+use bulk_fhir::{List, Options, Server};
+use fhir_export_operator::api::{FhirExport, Output};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::lake;
+use crate::site::{Site, merge, shared};
+
+/// A Bulk Data server, the operator, and a container of Azurite.
+pub struct Place {
+    pub site: Site,
+    pub fhir: Server,
+}
+
+impl Place {
+    /// A world with a `FhirServer` named `clinic`.
+    pub async fn start(name: &str, options: Options, change: Value) -> Self {
+        let mut place = Self::without_operator(name, options, change).await;
+        place.site.start_operator().await;
+        place
+    }
+
+    /// Likewise, with the operator still to be started.
+    pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
+        let site = Site::without_server(name, azure_fhir::Options::default()).await;
+        let fhir = Server::start(options).await.unwrap();
+        let place = Self { site, fhir };
+        place.apply_server(change).await;
+        place
+    }
+
+    /// Applies the `FhirServer` named `clinic`.
+    pub async fn apply_server(&self, change: Value) {
+        let mut spec = json!({"url": self.fhir.url(), "dialect": "BulkData",
+            "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
+        merge(&mut spec, change);
+        self.site.apply_server(spec).await;
+    }
+
+    /// Creates an export into a container of this test's own.
+    pub async fn export(&self, name: &str, request: Value, spec: Value) {
+        let mut whole = json!({"level": "System", "container": self.container()});
+        merge(&mut whole, request);
+        self.site.export(name, whole, spec).await;
+    }
+
+    /// The container of this test.
+    pub fn container(&self) -> String {
+        self.site.namespace.clone()
+    }
+
+    /// Creates an export and waits until it is complete.
+    pub async fn landed(&self, name: &str, request: Value) -> FhirExport {
+        self.export(name, request, json!({})).await;
+        self.site.complete(name).await
+    }
+
+    /// All blobs of a run, by their names in its folder.
+    pub async fn blobs(&self, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
+        let output = output(object);
+        let folder = format!("{}/", output.folder.as_deref().unwrap());
+        let container = lake::container(&shared().await.azurite, output.container.as_deref().unwrap()).await;
+        let names: Vec<String> = container
+            .list_blobs(None)
+            .unwrap()
+            .try_filter_map(|item| async move { Ok(item.name) })
+            .try_collect()
+            .await
+            .unwrap();
+        let mut blobs = BTreeMap::new();
+        for name in names {
+            let Some(inside) = name.strip_prefix(&folder) else { continue };
+            let mut body = container.blob_client(&name).download(None).await.unwrap().body;
+            let mut bytes = Vec::new();
+            while let Some(piece) = body.next().await {
+                bytes.extend_from_slice(&piece.unwrap());
+            }
+            blobs.insert(inside.to_owned(), bytes);
+        }
+        blobs
+    }
+
+    /// Asserts that the container holds of a run exactly what the server's job served, and that its manifest says so.
+    pub async fn assert_same(&self, object: &FhirExport, job: &str) {
+        let mut blobs = self.blobs(object).await;
+        let manifest: Value = serde_json::from_slice(&blobs.remove("manifest.json").unwrap()).unwrap();
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        let mut expected = self.fhir.expected(job);
+        expected.sort_by_key(|file| (rank(file.list), file.index));
+        let mut entries: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for list in ["output", "deleted", "error"] {
+            entries.insert(list, manifest[list].as_array().unwrap().clone());
+        }
+        for file in expected {
+            let (list, below) = match file.list {
+                List::Output => ("output", ""),
+                List::Deleted => ("deleted", "deleted/"),
+                List::Error => ("error", "error/"),
+            };
+            let kind = file.kind.clone().unwrap_or_else(|| "Mixed".into());
+            let number = numbers.entry(format!("{below}{kind}")).or_default();
+            *number += 1;
+            let name = format!("{below}{kind}-{number}.ndjson");
+            let bytes = blobs.remove(&name).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!(hex(&bytes), file.sha256(), "{name}");
+            let entry = &entries[list][file.index];
+            assert_eq!(entry["sha256"], hex(&bytes), "{name}");
+            assert_eq!(entry["count"], file.lines, "{name}");
+            assert!(entry["url"].as_str().unwrap().ends_with(&format!("/{name}")), "{entry}");
+        }
+        assert!(blobs.is_empty(), "more than was served: {:?}", blobs.keys());
+    }
+}
+
+fn rank(list: List) -> u8 {
+    match list {
+        List::Output => 0,
+        List::Deleted => 1,
+        List::Error => 2,
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What lies where.
+pub fn output(object: &FhirExport) -> Output {
+    object.status.as_ref().unwrap().output.clone().unwrap()
+}
