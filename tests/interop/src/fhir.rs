@@ -51,11 +51,6 @@ impl Fhir {
         Ok(Self { url: url.to_owned(), compartments, client })
     }
 
-    /// Its base URL.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Its name and version, as it says.
     pub async fn software(&self) -> Result<String> {
         let statement = self.get(&format!("{}/metadata", self.url)).await?;
