@@ -203,10 +203,14 @@ impl Capability {
     /// The version of the Bulk Data specification, if it says so.
     fn version(&self) -> Option<Version> {
         let operations = || {
-            self.rest.iter().flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
+            self.rest
+                .iter()
+                .flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
         };
-        let mut names: Vec<&str> =
-            operations().map(|o| o.name.trim_start_matches('$')).filter(|n| n.starts_with("export")).collect();
+        let mut names: Vec<&str> = operations()
+            .map(|o| o.name.trim_start_matches('$'))
+            .filter(|n| n.starts_with("export"))
+            .collect();
         names.sort_unstable();
         names.dedup();
         let canonicals: Vec<&str> = operations()

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use reqwest::Response;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -150,8 +150,10 @@ impl FhirWire {
         }
         let headers = response.headers();
         let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(|v: &str| v.trim().to_owned());
-        let encoding = text(CONTENT_ENCODING).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("identity"));
-        let gzip = encoding.as_ref().is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "gzip" | "x-gzip"));
+        let encoding =
+            text(CONTENT_ENCODING).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("identity"));
+        let gzip =
+            encoding.as_ref().is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "gzip" | "x-gzip"));
         let offset = if status == 206 { first_byte(headers) } else { Some(0) };
         let fits = match (offset, &file.resume) {
             (Some(0), None) => true,
@@ -185,7 +187,11 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    async fn send(&self, credentials: &Credentials, token: Option<&HeaderValue>) -> Result<Response, Failure> {
+    async fn send(
+        &self,
+        credentials: &Credentials,
+        token: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
         let clients = &credentials.clients;
         let client = if self.own { &clients.files } else { &clients.bare };
         let mut request = client.get(self.url.clone()).header(ACCEPT, NDJSON);

@@ -95,7 +95,11 @@ impl FhirWire {
         self.places.forget(uid);
     }
 
-    pub(super) async fn read(&self, server: &FhirServer, with_token: bool) -> Result<Credentials, CredentialProblem> {
+    pub(super) async fn read(
+        &self,
+        server: &FhirServer,
+        with_token: bool,
+    ) -> Result<Credentials, CredentialProblem> {
         let namespace = server.namespace().unwrap_or_default();
         let read =
             authorization::read(&self.identities, &self.clients, &namespace, server, with_token).await?;

@@ -1,8 +1,8 @@
 //! Landing files, beside the reconcile: what lies in the container already is not fetched again, and what was begun is
 //! gone on with.
 
-mod file;
 mod fetch;
+mod file;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -159,7 +159,8 @@ async fn known<W: World>(
     let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
         return Err(not_the_same(file));
     };
-    let words = if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
+    let words =
+        if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
     Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
 }
 

@@ -135,7 +135,13 @@ pub(super) fn judge(
         let sum = said.map(|said| (said, l.sum.sha256.clone()));
         // A wrong one of the two is the one that tells.
         let (said, found) = match (sum, length) {
-            (Some(sum), Some(length)) => if length.0 == length.1 { sum } else { length },
+            (Some(sum), Some(length)) => {
+                if length.0 == length.1 {
+                    sum
+                } else {
+                    length
+                }
+            }
             (sum, length) => sum.or(length)?,
         };
         Some((f, said, found))
@@ -175,13 +181,17 @@ fn whole(checks: &Checks, manifest: &Manifest) -> (ConditionStatus, Reason, Stri
             Reason::CountsMatch,
             format!("{all}, with the counts and checksums that the server says"),
         ),
-        (CheckResult::Passed, _) => {
-            (ConditionStatus::True, Reason::CountsMatch, format!("{all}, with the counts that the server says"))
-        }
+        (CheckResult::Passed, _) => (
+            ConditionStatus::True,
+            Reason::CountsMatch,
+            format!("{all}, with the counts that the server says"),
+        ),
         (_, CheckResult::Passed) => (
             ConditionStatus::True,
             Reason::CountsMatch,
-            format!("{all}, with the checksums or lengths that the server says; it does not count all of them"),
+            format!(
+                "{all}, with the checksums or lengths that the server says; it does not count all of them"
+            ),
         ),
         _ => (
             ConditionStatus::Unknown,
@@ -230,11 +240,16 @@ pub(super) fn told(files: &[LandFile], landed: &[Landed]) -> Told {
     let of_errors: Vec<&Landed> =
         files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Error).map(|(_, l)| l).collect();
     let errors: u64 = of_errors.iter().map(|l| l.issues.errors).sum();
-    let words: Vec<&str> = of_errors.iter().flat_map(|l| l.words.iter().map(String::as_str)).take(3).collect();
+    let words: Vec<&str> =
+        of_errors.iter().flat_map(|l| l.words.iter().map(String::as_str)).take(3).collect();
     let with_errors = of_errors.iter().filter(|l| l.issues.errors > 0).count();
     Told {
         errors: (errors > 0).then(|| {
-            format!("the server reports {} in {} beside them", counted(errors, "error"), files_text(with_errors))
+            format!(
+                "the server reports {} in {} beside them",
+                counted(errors, "error"),
+                files_text(with_errors)
+            )
         }),
         words: (!words.is_empty()).then(|| words.join("; ")),
     }

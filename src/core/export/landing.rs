@@ -7,9 +7,7 @@ use super::landed::{self, judge};
 use super::summary::counted;
 use super::turn::after;
 use super::{Step, Turn, begin, cancel, finish, kickoff, log, plan, record};
-use crate::api::{
-    CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason,
-};
+use crate::api::{CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason};
 use crate::core::answer::{self, CancelAnswer};
 use crate::core::effect::{Effect, NoteType};
 use crate::core::landing::{
@@ -243,11 +241,16 @@ fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step
         let message = format!("{}; keep the data apart and export anew", verdict.message);
         return finish::fail(turn, Reason::VerificationFailed, &message);
     }
-    let log_wanted = turn.server().is_some_and(|s| s.spec().storage.as_ref().is_some_and(|s| s.export_log == Some(true)));
+    let log_wanted =
+        turn.server().is_some_and(|s| s.spec().storage.as_ref().is_some_and(|s| s.export_log == Some(true)));
     if log_wanted && !turn.memory.logged {
         let body = log::ndjson(&turn, manifest, to_land, &landed);
         let path = format!("{}/log.ndjson", to_land.folder);
-        return turn.perform(Effect::StoreLog { container: to_land.container.clone(), path, body: Arc::new(body) });
+        return turn.perform(Effect::StoreLog {
+            container: to_land.container.clone(),
+            path,
+            body: Arc::new(body),
+        });
     }
     let path = format!("{}/manifest.json", to_land.folder);
     let body = landed::manifest(manifest, &turn, to_land, &landed);
@@ -265,7 +268,8 @@ fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step
 
 /// What the server says to have of a type.
 pub(super) fn type_counted(turn: &mut Turn<'_>, type_: String, reply: Reply) {
-    let total = reply.ok().filter(|answer| answer.status == 200).and_then(|answer| landed::total(&answer.body));
+    let total =
+        reply.ok().filter(|answer| answer.status == 200).and_then(|answer| landed::total(&answer.body));
     turn.memory.counted_types.insert(type_, total);
 }
 
@@ -280,7 +284,8 @@ pub(super) fn cleaned_up(turn: &mut Turn<'_>, reply: Reply) {
     let done = match &reply {
         // Whoever knows no such word has nothing to clean up.
         Ok(answer) => {
-            answer.status < 500 && !matches!(answer::cancel(answer), CancelAnswer::Again(_)) || answer.status == 405
+            answer.status < 500 && !matches!(answer::cancel(answer), CancelAnswer::Again(_))
+                || answer.status == 405
         }
         Err(_) => false,
     };

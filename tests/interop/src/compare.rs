@@ -32,46 +32,41 @@ pub struct Missing {
 }
 
 /// Compares them: what the search finds by type and id, the lines of the server's files, and those of the container.
-pub fn compare(
-    found: &BTreeMap<String, Value>,
-    served: &[String],
-    landed: &[String],
-) -> Result<Comparison> {
+pub fn compare(found: &BTreeMap<String, Value>, served: &[String], landed: &[String]) -> Result<Comparison> {
     let times_served = times(served);
     let times_landed = times(landed);
-    let served_resources = parse(&times_served)?;
-    let landed_resources = parse(&times_landed)?;
-    let held = |resources: &HashMap<String, Vec<Value>>, name: &str, resource: &Value| {
-        resources.get(name).is_some_and(|versions| versions.contains(resource))
+    // Most lines are in both, and reading them is most of the work.
+    let mut read = HashMap::new();
+    for line in times_served.keys().chain(times_landed.keys()) {
+        if !read.contains_key(line) {
+            let resource: Value = serde_json::from_str(line)?;
+            read.insert(*line, (name(&resource), resource));
+        }
+    }
+    let served_resources = by_name(&times_served, &read);
+    let landed_resources = by_name(&times_landed, &read);
+    let landed_so = |name: &str, resource: &Value| {
+        landed_resources.get(name).is_some_and(|versions| versions.contains(&resource))
     };
-    let missing: BTreeSet<&String> = found
+    let missing: BTreeSet<&str> = found
         .iter()
-        .filter(|(name, resource)| !held(&landed_resources, name, resource))
-        .map(|(name, _)| name)
-        .chain(lost(&served_resources, &landed_resources))
+        .filter(|(name, resource)| !landed_so(name, resource))
+        .map(|(name, _)| name.as_str())
+        .chain(served_resources.keys().copied().filter(|name| !landed_resources.contains_key(name)))
         .collect();
-    let missing = missing.into_iter().map(|name| Missing {
-        name: name.clone(),
-        served: served_resources.contains_key(name),
-    });
+    let missing = missing
+        .into_iter()
+        .map(|name| Missing { name: name.to_owned(), served: served_resources.contains_key(name) });
+    let more = |(line, times): (&&str, &usize)| {
+        times.saturating_sub(times_served.get(line).copied().unwrap_or_default())
+    };
     Ok(Comparison {
         on_server: found.len(),
         landed: landed.len(),
         missing: missing.collect(),
-        doubled: times_landed
-            .iter()
-            .map(|(line, times)| times.saturating_sub(times_served.get(line).copied().unwrap_or(0)))
-            .sum(),
+        doubled: times_landed.iter().map(more).sum(),
         repeats: served.len() - served_resources.len(),
     })
-}
-
-/// Resources of the server's files of which not one version landed.
-fn lost<'a>(
-    served: &'a HashMap<String, Vec<Value>>,
-    landed: &HashMap<String, Vec<Value>>,
-) -> impl Iterator<Item = &'a String> {
-    served.keys().filter(|name| !landed.contains_key(*name))
 }
 
 fn times(lines: &[String]) -> HashMap<&str, usize> {
@@ -82,13 +77,15 @@ fn times(lines: &[String]) -> HashMap<&str, usize> {
     times
 }
 
-fn parse(lines: &HashMap<&str, usize>) -> Result<HashMap<String, Vec<Value>>> {
-    let mut resources: HashMap<String, Vec<Value>> = HashMap::new();
-    for line in lines.keys() {
-        let resource: Value = serde_json::from_str(line)?;
-        resources.entry(name(&resource)).or_default().push(resource);
+fn by_name<'a>(
+    lines: &HashMap<&'a str, usize>,
+    read: &'a HashMap<&str, (String, Value)>,
+) -> HashMap<&'a str, Vec<&'a Value>> {
+    let mut resources: HashMap<&str, Vec<&Value>> = HashMap::new();
+    for (name, resource) in lines.keys().filter_map(|line| read.get(line)) {
+        resources.entry(name).or_default().push(resource);
     }
-    Ok(resources)
+    resources
 }
 
 #[cfg(test)]

@@ -141,7 +141,9 @@ pub async fn run(client: &Client, exports: &[Export]) -> Result<Vec<Ended>> {
         {
             let status = serde_json::to_string_pretty(&object.status)?;
             let name = export.name();
-            return Err(Error::Operator(format!("{name} did not end in five minutes; its status:\n{status}")));
+            return Err(Error::Operator(format!(
+                "{name} did not end in five minutes; its status:\n{status}"
+            )));
         }
         waiting = left.into_iter().map(|(export, _)| export).collect();
         tokio::time::sleep(LOOK_EVERY).await;

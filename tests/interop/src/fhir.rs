@@ -51,6 +51,11 @@ impl Fhir {
         Ok(Self { url: url.to_owned(), compartments, client })
     }
 
+    /// Its base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Its name and version, as it says.
     pub async fn software(&self) -> Result<String> {
         let statement = self.get(&format!("{}/metadata", self.url)).await?;
@@ -105,7 +110,8 @@ impl Fhir {
                 }
             }
             Compartments::ByDefinition => {
-                let unknown = || Error::Fhir(format!("whether {wanted} is in a compartment is not known here"));
+                let unknown =
+                    || Error::Fhir(format!("whether {wanted} is in a compartment is not known here"));
                 for parameter in parameters(wanted).ok_or_else(unknown)? {
                     let query = format!("{wanted}?{parameter}={}&_count={AT_ONCE}", ids.join(","));
                     found.extend(self.search(wanted, &query).await?);
@@ -120,9 +126,11 @@ impl Fhir {
         let path = format!("Patient/{id}/{wanted}?_count={AT_ONCE}");
         let page = self.get(&format!("{}/{path}", self.url)).await?;
         if next(&page).is_some() {
-            return Err(Error::Fhir(format!("{path}: more than one page, and the links leave the compartment")));
+            return Err(Error::Fhir(format!(
+                "{path}: more than one page, and the links leave the compartment"
+            )));
         }
-        resources(&page, wanted)
+        resources(page, wanted)
     }
 
     /// All pages.
@@ -131,9 +139,10 @@ impl Fhir {
         let mut url = format!("{}/{query}", self.url);
         loop {
             let page = self.get(&url).await?;
-            found.extend(resources(&page, wanted)?);
-            match next(&page) {
-                Some(next) => url = next.to_owned(),
+            let next = next(&page).map(str::to_owned);
+            found.extend(resources(page, wanted)?);
+            match next {
+                Some(next) => url = next,
                 None => return Ok(found),
             }
         }
@@ -179,9 +188,9 @@ fn next(page: &Value) -> Option<&str> {
 }
 
 /// The resources of a page, which must all be of the type: an OperationOutcome among them says what the search left out.
-fn resources(page: &Value, wanted: &str) -> Result<Vec<Value>> {
-    let entries = page.get("entry").and_then(Value::as_array).into_iter().flatten();
-    let resources: Vec<Value> = entries.filter_map(|entry| entry.get("resource")).cloned().collect();
+fn resources(mut page: Value, wanted: &str) -> Result<Vec<Value>> {
+    let entries = page.get_mut("entry").and_then(Value::as_array_mut).into_iter().flatten();
+    let resources: Vec<Value> = entries.filter_map(|entry| Some(entry.get_mut("resource")?.take())).collect();
     match resources.iter().find(|resource| kind(resource) != wanted) {
         Some(other) => Err(Error::Fhir(format!("a search for {wanted} finds {other}"))),
         None => Ok(resources),
@@ -200,9 +209,9 @@ mod tests {
             "entry": [{ "resource": { "resourceType": "Claim", "id": "1" } }],
         });
         assert_eq!(next(&page), Some("2"));
-        assert_eq!(resources(&page, "Claim").unwrap().len(), 1);
-        assert!(resources(&page, "Patient").is_err());
+        assert!(resources(page.clone(), "Patient").is_err());
+        assert_eq!(resources(page, "Claim").unwrap().len(), 1);
         assert_eq!(next(&json!({})), None);
-        assert!(resources(&json!({}), "Patient").unwrap().is_empty());
+        assert!(resources(json!({}), "Patient").unwrap().is_empty());
     }
 }

@@ -28,7 +28,8 @@ impl Row {
     /// Whether the status of a complete export counts the resources that are there.
     pub fn is_counted(&self) -> bool {
         let said = self.ended.status.output.as_ref().and_then(|output| output.resources);
-        self.ended.end().0 != "Complete" || said.is_some_and(|said| usize::try_from(said) == Ok(self.found.landed))
+        self.ended.end().0 != "Complete"
+            || said.is_some_and(|said| usize::try_from(said) == Ok(self.found.landed))
     }
 
     fn cells(&self) -> [String; 9] {

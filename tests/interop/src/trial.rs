@@ -1,8 +1,10 @@
 //! The whole of it, from the first start to the table.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
 use fhir_export_operator::api::FhirExportStatus;
+use serde_json::Value;
 
 use crate::Result;
 use crate::compare::compare;
@@ -11,7 +13,7 @@ use crate::fhir::{Compartments, Fhir, Scope};
 use crate::lake::Lake;
 use crate::objects::{self, CONTAINER, NAMESPACE};
 use crate::operator::Operator;
-use crate::patients::Patients;
+use crate::patients::{Patients, kind};
 use crate::table::{Row, table};
 use crate::tell::{complain, say, timed};
 use crate::world::World;
@@ -77,26 +79,22 @@ impl Trial {
         let all = Export::all();
         let ended = timed(format!("{} exports", all.len()), exports::run(client, &all)).await?;
         timed("comparing what landed with what the servers' own searches find", async {
-            let mut rows = Vec::new();
+            let (mut found, mut rows) = (Found::new(), Vec::new());
             for end in ended {
-                rows.push(self.look(end).await?);
+                rows.push(self.look(end, &mut found).await?);
             }
             Ok(rows)
         })
         .await
     }
 
-    async fn look(&self, ended: Ended) -> Result<Row> {
-        let export = &ended.export;
-        let server = if export.server == "sekmet" { &self.sekmet } else { &self.hapi };
-        let all: Vec<&str> = self.patients.types().into_iter().collect();
-        let types = if export.types.is_empty() { all.as_slice() } else { export.types };
-        let people: Vec<&str> = match export.group {
-            Some(group) => self.patients.members(group),
-            None => self.patients.ids("Patient").collect(),
-        };
-        let scope = if export.level == "System" { Scope::System } else { Scope::Patients(&people) };
-        let found = server.find(scope, types).await?;
+    async fn look(&self, ended: Ended, found: &mut Found) -> Result<Row> {
+        let export = ended.export;
+        let server = self.server(&export);
+        let mut on_server = self.search(&export, found).await?;
+        if !export.types.is_empty() {
+            on_server.retain(|_, resource| export.types.contains(&kind(resource)));
+        }
         let served = match status_url(&ended.status) {
             Some(url) => server.served(url).await?,
             None => Vec::new(),
@@ -105,11 +103,37 @@ impl Trial {
             Some(folder) => self.lake.landed(folder).await?,
             None => Vec::new(),
         };
-        let found = compare(&found, &served, &landed)?;
-        let types = if export.types.is_empty() { format!("all {}", all.len()) } else { types.join(", ") };
+        let found = compare(&on_server, &served, &landed)?;
+        let all = format!("all {}", self.patients.types().len());
+        let types = if export.types.is_empty() { all } else { export.types.join(", ") };
         Ok(Row { ended, types, found })
     }
+
+    /// All that the server's search finds at an export's level, whatever its types: once for all exports of that level.
+    async fn search(&self, export: &Export, found: &mut Found) -> Result<BTreeMap<String, Value>> {
+        let server = self.server(export);
+        let key = (server.url().to_owned(), export.level, export.group);
+        if let Some(found) = found.get(&key) {
+            return Ok(found.clone());
+        }
+        let types: Vec<&str> = self.patients.types().into_iter().collect();
+        let people: Vec<&str> = match export.group {
+            Some(group) => self.patients.members(group),
+            None => self.patients.ids("Patient").collect(),
+        };
+        let scope = if export.level == "System" { Scope::System } else { Scope::Patients(&people) };
+        let all = server.find(scope, &types).await?;
+        found.insert(key, all.clone());
+        Ok(all)
+    }
+
+    fn server(&self, export: &Export) -> &Fhir {
+        if export.server == "sekmet" { &self.sekmet } else { &self.hapi }
+    }
 }
+
+/// What searches found, by server, level and group.
+type Found = HashMap<(String, &'static str, Option<&'static str>), BTreeMap<String, Value>>;
 
 fn status_url(status: &FhirExportStatus) -> Option<&str> {
     status.job.as_ref()?.status_url.as_deref()
@@ -128,11 +152,13 @@ fn explain(row: &Row) -> Result<()> {
     let missing = &row.found.missing;
     let by_server = missing.iter().filter(|missing| !missing.served).count();
     let names: Vec<&str> = missing.iter().take(NAMED).map(|missing| missing.name.as_str()).collect();
-    complain(&format!(
-        "{name}: {} missing, of which the server's own files lack {by_server}: {} ...",
-        missing.len(),
-        names.join(", ")
-    ));
+    if !missing.is_empty() {
+        let names = names.join(", ");
+        complain(&format!(
+            "{name}: {} missing, {by_server} of them in the server's own files, too: {names}",
+            missing.len()
+        ));
+    }
     if !row.is_counted() {
         complain(&format!("{name}: its status says another number of resources than {}", row.found.landed));
     }
