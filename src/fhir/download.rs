@@ -106,9 +106,8 @@ impl FhirWire {
         let Some(origin) = Origin::of(url) else {
             return Ok(Asked::Elsewhere(failure::no_file_url(server)));
         };
-        let trust = match file_trust(server, &origin) {
-            Some(trust) => trust,
-            None => return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin))),
+        let Some(trust) = file_trust(server, &origin) else {
+            return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         if let Some(until) = self.held_back().until(&origin, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));

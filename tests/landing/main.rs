@@ -9,6 +9,7 @@
     clippy::missing_panics_doc
 )]
 
+mod kills;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;

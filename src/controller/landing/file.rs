@@ -35,7 +35,7 @@ impl Passing {
 
 /// What one try came to.
 enum Tried {
-    Whole(Fetch),
+    Whole(Box<Fetch>),
     Again(Passing),
 }
 
@@ -160,7 +160,7 @@ async fn attempt<W: World>(
     match poured {
         Poured::Whole => Ok(fetch.take().map_or_else(
             || Tried::Again(Passing::new(Reason::DownloadFailed, "nothing came")),
-            Tried::Whole,
+            |fetch| Tried::Whole(Box::new(fetch)),
         )),
         Poured::Broken => {
             let message = format!("the download of {} broke off; it is gone on with", file.blob);

@@ -43,6 +43,9 @@ impl From<StorageFailure> for Obstacle {
     }
 }
 
+/// How the landing of one file ended.
+type Ended = Result<Landed, Obstacle>;
+
 /// Lands all files of a plan, or says why not. `told` hears how far it is.
 pub(super) async fn land<W: World>(
     world: &W,
@@ -85,7 +88,7 @@ async fn land_all<W: World>(
     }
     told(*progress);
     let stopped = AtomicBool::new(false);
-    let fetches: Vec<BoxFuture<'_, (usize, Option<Result<Landed, Obstacle>>)>> = missing
+    let fetches: Vec<BoxFuture<'_, (usize, Option<Ended>)>> = missing
         .into_iter()
         .filter_map(|index| {
             let file = plan.files.get(index)?;
@@ -124,7 +127,7 @@ async fn unless_stopped(
     stopped: &AtomicBool,
     index: usize,
     land: impl Future<Output = Result<Landed, Obstacle>>,
-) -> (usize, Option<Result<Landed, Obstacle>>) {
+) -> (usize, Option<Ended>) {
     if stopped.load(Ordering::Relaxed) { (index, None) } else { (index, Some(land.await)) }
 }
 

@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,6 +1,9 @@
-use serde_json::json;
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
+use serde_json::{Value, json};
 
 use super::*;
+use crate::api::CheckResult::{Failed, Passed, Unknown};
 use crate::core::bulk::manifest::Pages;
 use crate::core::landing::{Issues, Place, Sum, plan};
 use crate::core::poll::Bounds;
@@ -49,7 +52,6 @@ fn what_a_verdict_needs() {
     };
     let sum = |sha: &str, bytes: u64| json!({"fileSize": bytes, "extension": [{"url": "https://x/checksum", "valueString": format!("sha256:{sha}")}]});
     let (right, wrong) = ("ab".repeat(32), "cd".repeat(32));
-    use CheckResult::{Failed, Passed, Unknown};
     for (manifest, counts, checksums, status, reason) in [
         (file(json!({"count": 5})), Passed, Unknown, ConditionStatus::True, Reason::CountsMatch),
         (file(json!({"count": 6})), Failed, Unknown, ConditionStatus::False, Reason::CountMismatch),

@@ -1,5 +1,7 @@
 //! The files of a Bulk Data server: landed, judged, told, and the server's job forgotten.
 
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
 use serde_json::{Value, json};
 
 use super::fake::Ending;
@@ -108,12 +110,12 @@ fn what_is_wrong_with_what_landed_is_failed_and_stays() {
 #[test]
 fn a_type_that_got_lost_is_found_by_asking() {
     let types = json!({"request": {"level": "System", "container": "lake", "types": ["Patient", "Observation", "Condition"]}});
-    let lost = ran(json!({}), types.clone(), |w| drop(w.fake.has.insert("Condition", 9)));
+    let lost = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 9)]));
     assert_eq!(
         (lost.says(Failed).as_str(), lost.says(Verified).as_str()),
         ("True/VerificationFailed", "False/TypesMissing")
     );
-    let none = ran(json!({}), types.clone(), |w| drop(w.fake.has.insert("Condition", 0)));
+    let none = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 0)]));
     assert_eq!(none.state(), "Complete");
     assert_eq!(none.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Passed);
     let silent = ran(json!({}), types, |_| {});
@@ -317,7 +319,7 @@ fn manifests_come_in_pages() {
     let at = "https://clinic.example/_operations/export";
     assert_eq!(asked, [format!("{at}/7"), format!("{at}/p2"), format!("{at}/p2"), format!("{at}/p3")]);
     let circle = ran(json!({}), json!({}), |w| {
-        w.fake.polls.extend((0..40).map(|n| page("a", Some(if n % 2 == 0 { "p2" } else { "7" }))))
+        w.fake.polls.extend((0..40).map(|n| page("a", Some(if n % 2 == 0 { "p2" } else { "7" }))));
     });
     assert_eq!(circle.says(Failed), "True/InvalidManifest");
 }
