@@ -60,13 +60,8 @@ impl Export {
     }
 
     async fn create(&self, exports: &Api<FhirExport>) -> Result<()> {
-        let mut request = json!({ "level": self.level });
-        if let Some(group) = self.group {
-            request["groupID"] = group.into();
-        }
-        if !self.types.is_empty() {
-            request["types"] = self.types.into();
-        }
+        let types = (!self.types.is_empty()).then_some(self.types);
+        let request = json!({ "level": self.level, "groupID": self.group, "types": types });
         let export: FhirExport = serde_json::from_value(json!({
             "apiVersion": "fhirexport.dev/v1alpha1",
             "kind": "FhirExport",

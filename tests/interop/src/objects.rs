@@ -39,13 +39,13 @@ pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage
 /// Makes the FhirServers: one for each server, and one that is wrong about HAPI.
 pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &str) -> Result<()> {
     let servers: Api<FhirServer> = Api::namespaced(client.clone(), NAMESPACE);
-    for (name, url, dialect) in [
-        ("hapi", hapi, json!({})),
-        ("sekmet", sekmet, json!({})),
+    for (name, url, list_style) in [
+        ("hapi", hapi, "Auto"),
+        ("sekmet", sekmet, "Auto"),
         // HAPI takes one list with commas; of repeated lists it takes the first and says nothing.
-        (REPEATING, hapi, json!({ "listStyle": "Repeat" })),
+        (REPEATING, hapi, "Repeat"),
     ] {
-        let spec = spec(url, dialect, storage);
+        let spec = spec(url, list_style, storage);
         let server: FhirServer = serde_json::from_value(json!({
             "apiVersion": "fhirexport.dev/v1alpha1",
             "kind": "FhirServer",
@@ -57,9 +57,7 @@ pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &st
     Ok(())
 }
 
-fn spec(url: &str, mut dialect: Value, storage: &Storage) -> Value {
-    // The files are read from the server once more afterwards.
-    dialect["finishedJobs"] = "Keep".into();
+fn spec(url: &str, list_style: &str, storage: &Storage) -> Value {
     json!({
         "url": url,
         "allowInsecureHTTP": true,
@@ -70,7 +68,8 @@ fn spec(url: &str, mut dialect: Value, storage: &Storage) -> Value {
             "auth": { "type": "AccountKey", "secretRef": { "name": "storage", "key": "key" } },
         } },
         "defaultContainer": CONTAINER,
-        "bulkData": dialect,
+        // The files are read from the server once more afterwards.
+        "bulkData": { "listStyle": list_style, "finishedJobs": "Keep" },
         // HAPI always asks for two minutes. More than two of its jobs at once are slower together on two cores.
         "limits": {
             "maxConcurrentExports": 2, "minPollSeconds": 1, "maxPollSeconds": 2, "maxRetryAfterSeconds": 1,
@@ -86,7 +85,7 @@ mod tests {
     #[test]
     fn the_spec_is_one() {
         let storage = Storage::new("http://127.0.0.1:1/account", "account", "a2V5");
-        let spec = spec("http://127.0.0.1:2/fhir", json!({ "listStyle": "Repeat" }), &storage);
+        let spec = spec("http://127.0.0.1:2/fhir", "Repeat", &storage);
         let object = json!({ "metadata": { "name": "hapi" }, "spec": spec });
         let server: FhirServer = serde_json::from_value(object).unwrap();
         assert!(server.spec.bulk_data.is_some_and(|dialect| dialect.finished_jobs.is_some()));

@@ -41,7 +41,9 @@ pub async fn run(world: &mut World) -> Result<bool> {
     world.operator = Some(timed("starting the operator", Operator::start(&kubeconfig, NAMESPACE)).await?);
     let rows = trial.export(&client).await?;
     say("");
-    table(&rows).iter().for_each(|line| say(line));
+    for line in table(&rows) {
+        say(&line);
+    }
     let bad: Vec<&Row> = rows.iter().filter(|row| !row.is_good()).collect();
     bad.iter().try_for_each(|row| explain(row))?;
     let (good, bad) = (rows.len() - bad.len(), bad.len());

@@ -44,7 +44,7 @@ impl World {
     pub async fn raise(&mut self) -> Result<Patients> {
         let folder = Folder::new("interop")?;
         let Self { kubernetes, azurite, hapi, sekmet, .. } = self;
-        let (_, _, patients) = tokio::try_join!(
+        let ((), (), patients) = tokio::try_join!(
             timed("starting a Kubernetes control plane, Azurite and sekmet-fhir", async {
                 *kubernetes = Some(Kubernetes::start(KubernetesOptions::default()).await?);
                 *azurite = Some(Azurite::start(AzuriteOptions::default()).await?);
