@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::ACCEPT;
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
@@ -16,6 +17,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_mins(5);
 const FHIR_JSON: &str = "application/fhir+json";
 /// Resources of one transaction, and of one page: the most that both servers give.
 const AT_ONCE: usize = 1000;
+/// Of the many that ask for one type of one patient.
+const REQUESTS_AT_ONCE: usize = 8;
 
 /// How a server is asked for what belongs to a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +108,10 @@ impl Fhir {
                 found.extend(self.search(wanted, &query).await?);
             }
             Compartments::Own => {
-                for id in ids {
-                    found.extend(self.compartment(id, wanted).await?);
-                }
+                let pages =
+                    stream::iter(ids).map(|id| self.compartment(id, wanted)).buffered(REQUESTS_AT_ONCE);
+                let pages: Vec<Vec<Value>> = pages.try_collect().await?;
+                found.extend(pages.into_iter().flatten());
             }
             Compartments::ByDefinition => {
                 let unknown =
