@@ -71,8 +71,10 @@ pub struct FileRequest {
     pub url: String,
     /// Whether a token goes along, where the URL's origin may have one at all.
     pub with_token: bool,
-    /// Go on from here, with identity encoding; else from the start, in gzip if the server likes.
+    /// Go on from here, with identity encoding; else from the start.
     pub resume: Option<Resume>,
+    /// The server may compress it on the way.
+    pub compressed: bool,
 }
 
 /// Where a file is to be read on from.
@@ -110,6 +112,8 @@ pub struct FileHead {
     pub etag: Option<String>,
     /// It could be read on from any byte: the server offers ranges, the ETag is strong, the body came as it is.
     pub resumable: bool,
+    /// It could be if it had not come compressed.
+    pub resumable_as_it_is: bool,
     /// `Content-Type`, verbatim.
     pub content_type: Option<String>,
 }

@@ -21,6 +21,8 @@ pub async fn read(mut response: Response, max_body: usize) -> Answer {
         retry_after: retry_after(headers, Timestamp::now()),
         progress: text(headers, "x-progress"),
         content_type: text(headers, CONTENT_TYPE.as_str()),
+        export_status: export_status(headers),
+        separate_status: separate_status(headers),
         ..Answer::default()
     };
     loop {
@@ -44,6 +46,18 @@ pub async fn read(mut response: Response, max_body: usize) -> Answer {
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+}
+
+/// The job's own status, where the server tells it apart.
+fn export_status(headers: &HeaderMap) -> Option<u16> {
+    text(headers, "x-export-status")?.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether the server agreed to tell the job's status apart; the header is a list, or comes more than once.
+fn separate_status(headers: &HeaderMap) -> bool {
+    let values = headers.get_all("preference-applied").iter().filter_map(|value| value.to_str().ok());
+    let mut applied = values.flat_map(|value| value.split([',', ';']));
+    applied.any(|one| one.trim().eq_ignore_ascii_case("separate-export-status"))
 }
 
 /// How long the server asks to wait: `x-ms-retry-after-ms` is the finer one; `Retry-After` is a number of
@@ -70,6 +84,29 @@ fn date(value: &str) -> Option<Timestamp> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_status_of_the_job_apart() {
+        let headers = |all: &[(&'static str, &str)]| -> HeaderMap {
+            all.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        };
+        for (value, wanted) in [("202", Some(202)), ("500 Internal Server Error", Some(500)), ("soon", None)] {
+            assert_eq!(export_status(&headers(&[("x-export-status", value)])), wanted, "{value}");
+        }
+        assert_eq!(export_status(&HeaderMap::new()), None);
+        for (all, wanted) in [
+            (vec!["respond-async, separate-export-status"], true),
+            (vec!["respond-async", "Separate-Export-Status"], true),
+            (vec!["respond-async"], false),
+            (vec![], false),
+        ] {
+            let mut map = HeaderMap::new();
+            for value in &all {
+                map.append("preference-applied", value.parse().unwrap());
+            }
+            assert_eq!(separate_status(&map), wanted, "{all:?}");
+        }
+    }
 
     fn asked(headers: &[(&'static str, &str)]) -> Option<u64> {
         let headers =

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::ready;
+use futures::stream::{StreamExt, once};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use reqwest::Response;
@@ -20,7 +22,7 @@ use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, Footing, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
-use crate::core::wire::{Answer, Failure, FileAnswer, FileHead, FileRequest, Method};
+use crate::core::wire::{Answer, BrokenOff, Failure, FileAnswer, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
 
 /// What a file is asked for as: HAPI wraps it into JSON for anything else.
@@ -168,10 +170,14 @@ impl FhirWire {
         let head = FileHead {
             offset: offset.unwrap_or_default(),
             resumable: ranges && etag.is_some() && encoding.is_none(),
+            resumable_as_it_is: ranges && etag.is_some(),
             etag,
             content_type: text(CONTENT_TYPE),
         };
-        FileAnswer::Opened(head, pieces::of(response, gzip, permit))
+        let part = status == 206 && ends_early(headers);
+        let pieces = pieces::of(response, gzip, permit);
+        // Less than was asked for: the end of the body is not that of the file.
+        FileAnswer::Opened(head, if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces })
     }
 }
 
@@ -210,7 +216,7 @@ impl Ask<'_> {
                     None => ranged,
                 }
             }
-            None => request.header(ACCEPT_ENCODING, "gzip"),
+            None => request.header(ACCEPT_ENCODING, if self.file.compressed { "gzip" } else { "identity" }),
         };
         let seconds = timeout_seconds(self.server);
         // Until the body begins; each piece of that has a time of its own.
@@ -230,6 +236,17 @@ impl Ask<'_> {
 enum Asked {
     Answered(Response),
     Elsewhere(String),
+}
+
+/// Whether the body of a 206 ends before the file does.
+fn ends_early(headers: &HeaderMap) -> bool {
+    let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
+    let ends = || {
+        let (range, whole) = range?.split_once('/')?;
+        let last: u64 = range.rsplit('-').next()?.trim().parse().ok()?;
+        Some(last.checked_add(1)? < whole.trim().parse().ok()?)
+    };
+    ends().unwrap_or(false)
 }
 
 /// Where the body of a 206 begins.

@@ -38,8 +38,12 @@ pub(super) async fn ledger(
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let Some(blob) = item.name else { continue };
-            // One that was only begun has no ETag, since there is nothing yet that could change.
-            let committed = item.properties.as_ref().is_some_and(|p| p.etag.is_some());
+            // One that was only begun has no ETag on Azure, but has one on Azurite; on both it has no length. Where
+            // an empty blob of somebody else is taken for it, the commit finds that out.
+            let committed = item
+                .properties
+                .as_ref()
+                .is_some_and(|p| p.etag.is_some() && p.content_length.is_some_and(|length| length > 0));
             let values = item.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
             match marks(&values) {
                 Some(marks) => ledger.landed.push(LedgerEntry { blob, marks: Some(marks) }),
@@ -79,8 +83,7 @@ pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
 /// The same read back; `None` for a blob that is not of a landing.
 fn marks(values: &HashMap<String, String>) -> Option<Marks> {
     // The service keeps the case of names, but not all that stand in for it do.
-    let value =
-        |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
+    let value = |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
     let mut issues = value(ISSUES)?.split(',').map(str::parse);
     let mut next = || issues.next()?.ok();
     Some(Marks {

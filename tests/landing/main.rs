@@ -13,8 +13,11 @@ mod kills;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
+mod leaks;
 mod place;
+mod resume;
 mod runs;
 #[allow(dead_code)] // likewise
 #[path = "../e2e/site.rs"]
 mod site;
+mod wire;

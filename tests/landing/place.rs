@@ -1,19 +1,22 @@
 //! One test's world: that of the end-to-end tests, with a Bulk Data server.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
-use bulk_fhir::{List, Options, Server};
+use bulk_fhir::{JobView, List, Options, Request, Script, Server};
 use fhir_export_operator::api::{FhirExport, Output};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
+use stage::wait_until;
 
 use crate::lake;
-use crate::site::{Site, merge, shared};
+use crate::site::{PATIENCE, Site, merge, shared};
 
 /// A Bulk Data server, the operator, and a container of Azurite.
 pub struct Place {
     pub site: Site,
     pub fhir: Server,
+    server: Mutex<Value>,
 }
 
 impl Place {
@@ -28,16 +31,20 @@ impl Place {
     pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
         let site = Site::without_server(name, azure_fhir::Options::default()).await;
         let fhir = Server::start(options).await.unwrap();
-        let place = Self { site, fhir };
-        place.apply_server(change).await;
+        let server = json!({"url": fhir.url(), "dialect": "BulkData",
+            "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
+        let place = Self { site, fhir, server: Mutex::new(server) };
+        place.change_server(change).await;
         place
     }
 
-    /// Applies the `FhirServer` named `clinic`.
-    pub async fn apply_server(&self, change: Value) {
-        let mut spec = json!({"url": self.fhir.url(), "dialect": "BulkData",
-            "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
-        merge(&mut spec, change);
+    /// Changes the `FhirServer` named `clinic`, and keeps what was changed before.
+    pub async fn change_server(&self, change: Value) {
+        let spec = {
+            let mut server = self.server.lock().unwrap();
+            merge(&mut server, change);
+            server.clone()
+        };
         self.site.apply_server(spec).await;
     }
 
@@ -57,6 +64,37 @@ impl Place {
     pub async fn landed(&self, name: &str, request: Value) -> FhirExport {
         self.export(name, request, json!({})).await;
         self.site.complete(name).await
+    }
+
+    /// The one export of this world whose job does as scripted is landed whole.
+    pub async fn lands(&self, script: Script) -> (FhirExport, JobView) {
+        self.fhir.script(script);
+        let object = self.landed("run", json!({})).await;
+        let job = self.last_job();
+        self.assert_same(&object, &job.id).await;
+        (object, job)
+    }
+
+    /// The job that was made last.
+    pub fn last_job(&self) -> JobView {
+        self.fhir.jobs().last().unwrap().clone()
+    }
+
+    /// Requests for files, in order of arrival.
+    pub fn file_requests(&self) -> Vec<Request> {
+        self.fhir.requests().into_iter().filter(Request::is_file).collect()
+    }
+
+    /// Waits until the server has seen or done something.
+    pub async fn until_served(&self, what: &str, seen: impl Fn(&Server) -> bool) {
+        let result = wait_until(what, PATIENCE, || async { seen(&self.fhir) }).await;
+        self.site.told(result);
+    }
+
+    /// Waits until so many bytes of a file were given to the network.
+    pub async fn until_sent(&self, file: usize, bytes: u64) {
+        let sent = |server: &Server| server.jobs().last().is_some_and(|j| j.files[file].bytes_sent >= bytes);
+        self.until_served("the file to be on its way", sent).await;
     }
 
     /// All blobs of a run, by their names in its folder.

@@ -22,6 +22,8 @@ pub(super) struct Fetch {
     tag: Tag,
     etag: Option<String>,
     resumable: bool,
+    /// It could not be gone on with only since it came compressed.
+    compressed: bool,
     ids: Vec<BlockId>,
     /// What is not yet a block.
     rest: BytesMut,
@@ -53,6 +55,7 @@ impl Fetch {
             tag,
             etag: head.etag.clone(),
             resumable: head.resumable,
+            compressed: head.resumable_as_it_is && !head.resumable,
             ids: Vec::new(),
             rest: BytesMut::new(),
             tally: Tally::default(),
@@ -68,6 +71,7 @@ impl Fetch {
             tag: last.tag,
             etag: None,
             resumable: true,
+            compressed: false,
             ids: blocks.iter().map(Block::id).collect(),
             rest: BytesMut::new(),
             tally: last.tally()?,
@@ -85,6 +89,11 @@ impl Fetch {
     pub(super) fn resume(&self) -> Option<Resume> {
         (self.resumable && self.offset() > 0)
             .then(|| Resume { offset: self.offset(), etag: self.etag.clone() })
+    }
+
+    /// Whether it could be read on had it not come compressed.
+    pub(super) fn better_as_it_is(&self) -> bool {
+        self.compressed
     }
 
     /// Whether a body goes on exactly where this ends, in the same bytes.

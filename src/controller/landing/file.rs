@@ -54,9 +54,10 @@ pub(super) async fn land<W: World>(
     }
     let mut fruitless = 0;
     let mut doubted = false;
+    let mut compressed = true;
     loop {
         let before = fetch.as_ref().map_or(0, Fetch::offset);
-        let passing = match attempt(world, server, plan, file, &mut fetch).await? {
+        let passing = match attempt(world, server, plan, file, &mut fetch, compressed).await? {
             Tried::Whole(whole) => {
                 let (ids, sum, issues, words) = whole.finish();
                 if let Some(doubt) = doubts(file, &sum).filter(|_| !doubted) {
@@ -74,6 +75,8 @@ pub(super) async fn land<W: World>(
             }
             Tried::Again(passing) => passing,
         };
+        // What broke off compressed cannot be gone on with: the next try is one that can.
+        compressed &= !fetch.as_ref().is_some_and(Fetch::better_as_it_is);
         let now = fetch.as_ref().map_or(0, Fetch::offset);
         fruitless = if now > before { 1 } else { fruitless + 1 };
         if fruitless >= TRIES {
@@ -92,13 +95,14 @@ async fn attempt<W: World>(
     plan: &LandPlan,
     file: &LandFile,
     fetch: &mut Option<Fetch>,
+    compressed: bool,
 ) -> Result<Tried, Obstacle> {
     let resume = fetch.as_ref().and_then(Fetch::resume);
     if resume.is_none() {
         *fetch = None;
     }
     let resumed = resume.is_some();
-    let request = FileRequest { url: file.url.clone(), with_token: plan.with_token, resume };
+    let request = FileRequest { url: file.url.clone(), with_token: plan.with_token, resume, compressed };
     let (head, pieces) = match world.wire().open(server, &request).await {
         Ok(FileAnswer::Opened(head, pieces)) => (head, pieces),
         Ok(FileAnswer::Elsewhere(message)) => {

@@ -137,6 +137,7 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
         Landing::Done(landed) => {
             turn.memory.land.began = None;
             turn.memory.land.landed = Some(landed);
+            reachable(turn);
         }
         Landing::Failed(failure) => {
             turn.memory.land.began = None;
@@ -151,8 +152,13 @@ fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
     if progress.files > turn.memory.land.progress.files {
         turn.memory.land.failures = 0;
         turn.memory.land.refreshes = 0;
+        reachable(turn);
     }
     turn.memory.land.progress = progress;
+}
+
+fn reachable(turn: &mut Turn<'_>) {
+    turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
 }
 
 fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
