@@ -28,6 +28,10 @@ help: ## List the targets
 demo: ## Show it all: real parts, a live export, a crash, a cancel. HOLD=1 stays up; KUBE_CONTEXT=name uses that cluster
 	@tests/demo/run
 
+.PHONY: interop
+interop: ## Run exports of HAPI FHIR and sekmet-fhir through the operator, and compare what landed with what they hold
+	@tests/interop/run
+
 .PHONY: test
 test: ## Run everything, with one summary
 	@tests/all

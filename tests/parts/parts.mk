@@ -2,7 +2,7 @@
 
 .PHONY: parts parts-clean
 
-parts: ## Build or install the Kubernetes control plane, Helm and Azurite, once
+parts: ## Build or install the control plane, Helm, Azurite, two FHIR servers and Synthea, once
 	@tests/parts/fetch all
 
 parts-clean: ## Remove the parts that were built

@@ -1,6 +1,6 @@
 //! The real parts that the tests and the demonstration run against: a
-//! Kubernetes control plane, Azurite, kubectl and Helm, as child processes on
-//! loopback.
+//! Kubernetes control plane, Azurite, kubectl and Helm, and FHIR servers of
+//! others with patients by Synthea, as child processes on loopback.
 //!
 //! Every part keeps its files in a temporary folder of its own, and ends when
 //! its value is dropped, or when the process that started it ends in any way,
@@ -14,11 +14,14 @@ mod authority;
 mod azurite;
 mod error;
 mod folder;
+mod hapi;
 mod kubeconfig;
 mod kubernetes;
 mod parts;
 mod port;
 mod process;
+mod sekmet;
+mod synthea;
 mod tool;
 mod wait;
 
@@ -27,9 +30,12 @@ pub use authority::{Authority, Issued};
 pub use azurite::{Azurite, AzuriteOptions, WELL_KNOWN_ACCOUNT, WELL_KNOWN_KEY};
 pub use error::{Error, Result};
 pub use folder::Folder;
+pub use hapi::Hapi;
 pub use kubernetes::{Kubernetes, KubernetesOptions, service_account_user};
 pub use parts::{Parts, helm, parts};
 pub use port::free_port;
 pub use process::{Process, ProcessOptions};
+pub use sekmet::Sekmet;
+pub use synthea::synthea;
 pub use tool::{Output, Tool};
 pub use wait::{wait_for, wait_until};

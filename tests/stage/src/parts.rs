@@ -11,8 +11,8 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Parts(HashMap<String, PathBuf>);
 
-/// All the parts; those that are not there are built first, which takes some
-/// ten minutes, once.
+/// The parts that every test needs; those that are not there are built first,
+/// which takes some ten minutes, once.
 pub async fn parts() -> Result<Parts> {
     let mut all = HashMap::new();
     for part in [kubernetes().await?, helm().await?, azurite().await?] {
@@ -35,6 +35,21 @@ pub async fn helm() -> Result<&'static Parts> {
 pub(crate) async fn azurite() -> Result<&'static Parts> {
     static PART: OnceCell<Parts> = OnceCell::const_new();
     PART.get_or_try_init(|| fetch("azurite")).await
+}
+
+pub(crate) async fn hapi() -> Result<&'static Parts> {
+    static PART: OnceCell<Parts> = OnceCell::const_new();
+    PART.get_or_try_init(|| fetch("hapi")).await
+}
+
+pub(crate) async fn sekmet() -> Result<&'static Parts> {
+    static PART: OnceCell<Parts> = OnceCell::const_new();
+    PART.get_or_try_init(|| fetch("sekmet")).await
+}
+
+pub(crate) async fn synthea() -> Result<&'static Parts> {
+    static PART: OnceCell<Parts> = OnceCell::const_new();
+    PART.get_or_try_init(|| fetch("synthea")).await
 }
 
 impl Parts {

@@ -1,0 +1,134 @@
+//! The table of what was found.
+
+use crate::compare::Comparison;
+use crate::exports::Ended;
+
+/// One export and what was found of it.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The export.
+    pub ended: Ended,
+    /// Its types, for people.
+    pub types: String,
+    /// What was found.
+    pub found: Comparison,
+}
+
+impl Row {
+    /// Whether all is as it must be. Where it must fail, what is missing must be missing.
+    pub fn is_good(&self) -> bool {
+        let complete = self.ended.export.must_be().0 == "Complete";
+        let found = &self.found;
+        self.ended.is_as_it_must()
+            && found.doubled == 0
+            && found.missing.is_empty() == complete
+            && self.is_counted()
+    }
+
+    /// Whether the status of a complete export counts the resources that are there.
+    pub fn is_counted(&self) -> bool {
+        let said = self.ended.status.output.as_ref().and_then(|output| output.resources);
+        self.ended.end().0 != "Complete"
+            || said.is_some_and(|said| usize::try_from(said) == Ok(self.found.landed))
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let export = &self.ended.export;
+        [
+            export.server.to_owned(),
+            export.level.to_owned(),
+            self.types.clone(),
+            self.found.on_server.to_string(),
+            self.found.landed.to_string(),
+            self.found.missing.len().to_string(),
+            self.found.doubled.to_string(),
+            self.found.repeats.to_string(),
+            self.ended.end().1.to_owned(),
+        ]
+    }
+}
+
+const HEADS: [&str; 9] = [
+    "SERVER",
+    "LEVEL",
+    "TYPES",
+    "ON SERVER",
+    "LANDED",
+    "MISSING",
+    "DOUBLED BY US",
+    "SERVER'S REPEATS",
+    "ENDED",
+];
+/// Where the numbers are.
+const NUMBERS: std::ops::Range<usize> = 3..8;
+
+/// The table, a line for each export.
+pub fn table(rows: &[Row]) -> Vec<String> {
+    let mut all = vec![HEADS.map(str::to_owned)];
+    all.extend(rows.iter().map(Row::cells));
+    let widths: Vec<usize> = (0..HEADS.len())
+        .map(|column| all.iter().filter_map(|cells| cells.get(column)).map(String::len).max().unwrap_or(0))
+        .collect();
+    all.iter().map(|cells| line(cells, &widths)).collect()
+}
+
+fn line(cells: &[String], widths: &[usize]) -> String {
+    let pad = |(column, (cell, width)): (usize, (&String, &usize))| {
+        if NUMBERS.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+    };
+    let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(pad).collect();
+    format!("  {}", cells.join("  ")).trim_end().to_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::compare::Missing;
+    use crate::exports::Export;
+    use crate::objects::REPEATING;
+
+    fn row(server: &'static str, condition: &str, found: Comparison) -> Row {
+        let reason = if condition == "Failed" { "VerificationFailed" } else { "Exported" };
+        let condition = json!({ "type": condition, "status": "True", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z" });
+        let status = json!({ "conditions": [condition], "output": { "resources": 0 } });
+        let status = serde_json::from_value(status).unwrap();
+        let export = Export { server, level: "System", group: None, types: &[] };
+        Row { ended: Ended { export, status }, types: "all 25".to_owned(), found }
+    }
+
+    fn missing() -> Comparison {
+        let missing = vec![Missing { name: "Patient/1".to_owned(), served: true }];
+        Comparison { on_server: 1000, missing, ..Comparison::default() }
+    }
+
+    #[test]
+    fn nothing_may_be_missing_or_doubled() {
+        assert!(row("hapi", "Complete", Comparison::default()).is_good());
+        assert!(!row("hapi", "Complete", missing()).is_good());
+        assert!(!row("hapi", "Complete", Comparison { doubled: 1, ..Comparison::default() }).is_good());
+        assert!(!row("hapi", "Failed", Comparison::default()).is_good());
+        // Its status counts none.
+        assert!(!row("hapi", "Complete", Comparison { landed: 1, ..Comparison::default() }).is_good());
+    }
+
+    #[test]
+    fn what_must_fail_must_miss_something() {
+        assert!(row(REPEATING, "Failed", missing()).is_good());
+        assert!(!row(REPEATING, "Failed", Comparison::default()).is_good());
+        assert!(!row(REPEATING, "Complete", missing()).is_good());
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_they_must_be() {
+        let rows = [row("hapi", "Complete", Comparison::default()), row(REPEATING, "Failed", missing())];
+        let lines = table(&rows);
+        let ends: Vec<Option<usize>> = lines.iter().map(|line| line.find("ENDED")).collect();
+        assert_eq!(lines.len(), 3);
+        let end = ends.first().copied().flatten().unwrap();
+        assert!(lines.iter().skip(1).all(|line| line.split_at(end).1.starts_with(['E', 'V'])), "{lines:#?}");
+    }
+}
