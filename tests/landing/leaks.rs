@@ -1,8 +1,6 @@
 //! Files, links and redirects that lead elsewhere: nothing is fetched there without leave, and no secret goes along.
 
-use bulk_fhir::{
-    Access, FileScript, KickOffAnswer, Listener, Options, Redirect, Request, Script, Shape,
-};
+use bulk_fhir::{Access, FileScript, KickOffAnswer, Listener, Options, Redirect, Request, Script, Shape};
 use serde_json::{Value, json};
 
 use crate::place::Place;
@@ -13,7 +11,8 @@ const HEADER: &str = "ocp-apim-subscription-key";
 /// A world whose server is asked with a token and a secret header.
 async fn guarded(name: &str, change: Value) -> Place {
     let options = Options { access: Access::Bearer("the-token".into()), ..Options::default() };
-    let auth = json!({"type": "BearerToken", "bearerToken": {"secretRef": {"name": "token", "key": "token"}}});
+    let auth =
+        json!({"type": "BearerToken", "bearerToken": {"secretRef": {"name": "token", "key": "token"}}});
     let headers = json!([{"name": HEADER, "secretRef": {"name": "gateway", "key": "key"}}]);
     let mut place = Place::without_operator(name, options, json!({})).await;
     place.site.secret("token", json!({"token": "the-token"}), true).await;
@@ -40,7 +39,9 @@ async fn waits_and_lands(place: &mut Place, script: Script) {
     let object = place.site.until_condition("run", "ServerReachable", "False", "OriginNotAllowed").await;
     let message = condition(&object, "ServerReachable").unwrap().2;
     assert!(message.contains(&place.fhir.foreign_url()), "{message}");
-    assert!(message.contains(&format!("add it to fileOrigins of FhirServer {}/clinic", place.site.namespace)));
+    assert!(
+        message.contains(&format!("add it to fileOrigins of FhirServer {}/clinic", place.site.namespace))
+    );
     assert!(!message.contains("sig=") && !message.contains("/bulk-files/"), "{message}");
     assert!(foreign(place).is_empty());
     place.change_server(json!({"fileOrigins": [place.fhir.foreign_url()]})).await;
@@ -75,11 +76,8 @@ async fn redirects_elsewhere_wait_for_leave_and_lose_the_token() {
 async fn a_trusted_origin_gets_the_token_if_files_want_one() {
     let place = guarded("trusted", json!({})).await;
     place.change_server(json!({"trustedOrigins": [place.fhir.foreign_url()]})).await;
-    let manifest = |requires| Shape {
-        foreign_urls: true,
-        requires_access_token: Some(requires),
-        ..Shape::default()
-    };
+    let manifest =
+        |requires| Shape { foreign_urls: true, requires_access_token: Some(requires), ..Shape::default() };
     place.fhir.script(Script::polls(0).manifest(manifest(false)));
     place.landed("without", json!({})).await;
     assert!(!foreign(&place).is_empty() && place.fhir.leaked_tokens().is_empty());

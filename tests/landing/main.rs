@@ -9,11 +9,11 @@
     clippy::missing_panics_doc
 )]
 
+mod at_rest;
+mod dialects;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
-mod at_rest;
-mod dialects;
 mod leaks;
 mod lifetimes;
 mod patients;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulk_fhir::{
-    Breaks, Fault, FileScript, Options, RetryAfter, Script, Step, Validator, not_yet, throttled, unavailable,
+    Breaks, Count, Fault, FileScript, Options, RetryAfter, Script, Shape, Step, Validator, not_yet,
+    throttled, unavailable,
 };
 use serde_json::json;
 
@@ -35,7 +36,8 @@ async fn a_cut_file_goes_on_where_it_broke_off() {
     assert_eq!(requests[0].headers["accept"], "application/fhir+ndjson");
     for (number, request) in requests.iter().enumerate().skip(1) {
         let headers = &request.headers;
-        let from: u64 = headers["range"].strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
+        let from: u64 =
+            headers["range"].strip_prefix("bytes=").unwrap().trim_end_matches('-').parse().unwrap();
         assert!(from > 0 && from <= 1_500_000 * number as u64, "{from}");
         assert!(headers["if-range"].starts_with('"'), "{headers:?}");
         assert_eq!(headers["accept-encoding"], "identity");
@@ -87,7 +89,8 @@ async fn what_was_spoiled_on_the_way_is_fetched_once_more() {
 
 #[tokio::test]
 async fn expired_links_are_refreshed_and_landed_files_stay() {
-    let place = Place::start("expired", Options::default(), json!({"limits": {"maxParallelDownloads": 2}})).await;
+    let place =
+        Place::start("expired", Options::default(), json!({"limits": {"maxParallelDownloads": 2}})).await;
     let cut = |expired_status| FileScript {
         cut: Some(Breaks::after(3_000_000, 1)),
         expires_requests: Some(1),
@@ -109,7 +112,8 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
 
 #[tokio::test]
 async fn links_that_live_shorter_than_the_landing_are_refreshed() {
-    let place = Place::start("moments", Options::default(), json!({"limits": {"maxParallelDownloads": 1}})).await;
+    let place =
+        Place::start("moments", Options::default(), json!({"limits": {"maxParallelDownloads": 1}})).await;
     let slow = FileScript { expires_millis: Some(700), trickle: Some(1_000_000), ..plain() };
     let (_, job) = place.lands(Script::polls(0).made("Condition", 8, 250_000).files(slow)).await;
     assert!(job.polls >= 3, "{}", job.polls);
@@ -165,9 +169,26 @@ async fn a_web_page_never_lands() {
     };
     let page = FileScript { html_pages: 2, ..plain() };
     let files = vec![page, FileScript { faults: vec![Step::times(2, disguised)], ..plain() }];
-    let absent = bulk_fhir::Shape { count: bulk_fhir::Count::Absent, ..bulk_fhir::Shape::default() };
+    let absent = Shape { count: Count::Absent, ..Shape::default() };
     let (_, job) = place.lands(each(100_000, files).manifest(absent)).await;
     assert!(job.files.iter().all(|file| file.refused == 2 && file.completed == 1), "{:?}", job.files);
+}
+
+#[tokio::test]
+async fn a_part_that_nobody_asked_for_is_not_the_whole() {
+    let place = Place::start("part", Options::default(), json!({})).await;
+    let line = format!("{{\"resourceType\":\"Observation\",\"id\":\"1\"}}{}\n", " ".repeat(20));
+    let part = Fault::Custom {
+        status: 206,
+        headers: vec![
+            ("Content-Type".into(), "application/fhir+ndjson".into()),
+            ("Content-Range".into(), format!("bytes 0-{}/100000", line.len() - 1)),
+        ],
+        body: line,
+    };
+    let files = FileScript { faults: vec![Step::times(1, part)], ..plain() };
+    let absent = Shape { count: Count::Absent, ..Shape::default() };
+    place.lands(Script::polls(0).made("Observation", 1, 100_000).files(files).manifest(absent)).await;
 }
 
 #[tokio::test]

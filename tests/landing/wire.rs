@@ -59,7 +59,10 @@ async fn absurd_waits_are_clamped() {
 async fn bodies_of_a_running_job_are_no_manifest() {
     let place = of_version("bodies", Version::Stu3, Quirks::default()).await;
     for (name, running) in [("parameters", Running::Parameters), ("partial", Running::PartialManifest)] {
-        place.fhir.script(Script { running, ..Script::polls(2).manifest(Shape { page: Some(4), ..Shape::default() }) });
+        place.fhir.script(Script {
+            running,
+            ..Script::polls(2).manifest(Shape { page: Some(4), ..Shape::default() })
+        });
         let object = place.landed(name, json!({"bulkData": {"allowPartialManifests": true}})).await;
         let job = place.last_job();
         assert!(job.asked.allow_partial_manifests);
@@ -137,7 +140,10 @@ async fn all_pages_of_a_manifest_land() {
     let (deleted, errors) = (output(&object).deleted_files, output(&object).error_files);
     assert_eq!((deleted, errors), (Some(1), Some(1)));
     let blobs = place.blobs(&object).await;
-    assert!(blobs.contains_key("deleted/Bundle-1.ndjson") && blobs.contains_key("error/OperationOutcome-1.ndjson"));
+    assert!(
+        blobs.contains_key("deleted/Bundle-1.ndjson")
+            && blobs.contains_key("error/OperationOutcome-1.ndjson")
+    );
 }
 
 #[tokio::test]
@@ -167,7 +173,11 @@ async fn version_4_says_outcome_and_has_its_own_forms() {
 async fn checksums_are_read_from_objects_and_arrays() {
     let place = Place::start("sums", Options::default(), json!({})).await;
     for (name, checksums) in [("object", ExtensionForm::Object), ("array", ExtensionForm::Array)] {
-        place.fhir.script(Script::polls(0).manifest(Shape { checksums, extension: checksums, ..Shape::default() }));
+        place.fhir.script(Script::polls(0).manifest(Shape {
+            checksums,
+            extension: checksums,
+            ..Shape::default()
+        }));
         let object = place.landed(name, json!({})).await;
         let checks = output(&object).checks.unwrap();
         assert_eq!((checks.counts, checks.checksums), (CheckResult::Passed, CheckResult::Passed), "{name}");
