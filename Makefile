@@ -54,6 +54,11 @@ unit: ## Run the tests that need none of the real parts
 e2e: ## Run the tests in tests/: on the real parts, end to end
 	cargo test --workspace --locked --no-fail-fast --test '*'
 
+.PHONY: bench
+bench: ## Measure how files land, optimised: RUNS="1x5000000000 1000x5000000" is FILESxBYTES each
+	cargo build --release --locked -p fhir-export-operator -p bulk-fhir -p bench --bins
+	$(TARGET)/release/bench $(RUNS)
+
 .PHONY: generate
 generate: ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md
 	$(OPERATOR) crds --write crds

@@ -200,7 +200,7 @@ async fn the_pod_keeps_to_the_restricted_standard() {
 
 #[tokio::test]
 async fn the_program_takes_every_flag_that_the_chart_gives() {
-    let tuning = json!({ "concurrency": 8, "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
+    let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
         "pollCeilingSeconds": 600, "orphanWaitSeconds": 90, "retryBaseSeconds": 10, "retryMaxSeconds": 100,
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
@@ -210,6 +210,7 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
     assert_eq!(args[0], "run");
     let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
     assert_eq!(config.concurrency, 8);
+    assert_eq!(config.max_downloads, 5);
     assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
     assert_eq!(config.watch_namespaces.len(), 2);
     assert_eq!(config.entra_audiences.len(), 2);

@@ -72,7 +72,7 @@ reasons! {
     TimedOut: "The server did not answer in time." => "Check the server; raise limits.requestTimeoutSeconds if it is slow.",
     ServerError: "The server failed (5xx)." => "Check the server.",
     UnexpectedAnswer: "The server answered something that is not FHIR." => "Check url, and proxies on the way.",
-    TokenRefused: "The identity provider refuses the credential." => "Read its code in the message; check the client id, the secret and the federated credential.",
+    TokenRefused: "The identity provider refuses the credential." => "Read its code in the message; check the client id, and the secret, the registered key or the federated credential.",
     TokenUnavailable: "The identity provider cannot be reached." => "Check the network policy and firewalls.",
     NotContacted: "No request was sent yet." => "",
     // A lost answer

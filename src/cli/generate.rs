@@ -42,7 +42,8 @@ pub fn reasons_markdown() -> String {
     text
 }
 
-fn print(text: &str) -> Result<(), Stop> {
+/// Prints to standard output.
+pub fn print(text: &str) -> Result<(), Stop> {
     match std::io::stdout().write_all(text.as_bytes()) {
         // Whoever reads has seen enough, as `head` does.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

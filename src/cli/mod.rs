@@ -1,6 +1,7 @@
 //! The commands that people run.
 
 mod generate;
+mod jwks;
 mod stop;
 
 use std::ffi::OsString;
@@ -40,6 +41,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
+    /// Prints the public half of a private key as JWKS, to register at a server for SMART Backend Services
+    Jwks {
+        /// The private key: PEM or JWK; - reads standard input
+        #[arg(value_name = "FILE")]
+        key: PathBuf,
+        /// What the key is called, as in keyID of the FhirServer [default: its own kid, else its thumbprint]
+        #[arg(long, value_name = "ID")]
+        key_id: Option<String>,
+    },
 }
 
 /// Does what the command line asks for. Exit code 2: the command line is wrong; 1: the command failed.
@@ -58,6 +68,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
+        Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -47,7 +47,8 @@ pub(super) async fn read<W: World>(
             let place = format!("the blob {container}/{path}");
             let content = world.container().read(server, container, path, MAX_BLOB).await;
             let content = content.map_err(|failure| of_storage(&failure))?;
-            let content = content.ok_or_else(|| invalid(format!("{place} does not exist; put the list there")))?;
+            let content =
+                content.ok_or_else(|| invalid(format!("{place} does not exist; put the list there")))?;
             if sha256_hex(&content) != *sha256 {
                 return Err(invalid(format!(
                     "{place} is not what patientsBlob.sha256 says; restore it, or create a new FhirExport"
@@ -65,7 +66,9 @@ pub(super) async fn read<W: World>(
         .map(|(number, line)| reference(line.trim()).ok_or(number + 1))
         .collect();
     match references {
-        Ok(references) if references.is_empty() => Err(invalid(format!("{place} names no patient; put one reference a line there"))),
+        Ok(references) if references.is_empty() => {
+            Err(invalid(format!("{place} names no patient; put one reference a line there")))
+        }
         Ok(references) => Ok(references),
         Err(line) => Err(invalid(format!(
             "line {line} of {place} is no reference to a patient; write Patient/<id> or <id>"

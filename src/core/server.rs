@@ -99,7 +99,7 @@ pub fn judge(
     let with_token = spec.dialect == Dialect::BulkData && !shown && probe.access.is_ok();
     let identity = identity(spec, if with_token { &probe.access } else { &probe.metadata });
     let authenticated = authenticated(spec, &probe.access);
-    let storage = storage(probe.storage.as_ref());
+    let storage = storage(spec, probe.storage.as_ref());
     if let Ok(capability) = &identity {
         status.software = Some(capability.software());
         let version = capability.fhir_version.as_deref().map(words::clean);
@@ -203,10 +203,14 @@ impl Capability {
     /// The version of the Bulk Data specification, if it says so.
     fn version(&self) -> Option<Version> {
         let operations = || {
-            self.rest.iter().flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
+            self.rest
+                .iter()
+                .flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
         };
-        let mut names: Vec<&str> =
-            operations().map(|o| o.name.trim_start_matches('$')).filter(|n| n.starts_with("export")).collect();
+        let mut names: Vec<&str> = operations()
+            .map(|o| o.name.trim_start_matches('$'))
+            .filter(|n| n.starts_with("export"))
+            .collect();
         names.sort_unstable();
         names.dedup();
         let canonicals: Vec<&str> = operations()
@@ -291,15 +295,19 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
         _ if spec.auth.type_ == AuthType::None => {
             Finding::new(ConditionStatus::True, Reason::NotRequired, "the server asks for no credentials")
         }
-        _ => Finding::new(
-            ConditionStatus::True,
-            Reason::TokenAccepted,
-            "the server accepts the token for exports",
-        ),
+        _ => {
+            let message = match spec.dialect {
+                Dialect::Azure => "the server accepts the token for exports",
+                Dialect::BulkData => {
+                    "the server accepts the token; whether it may export shows at the first one"
+                }
+            };
+            Finding::new(ConditionStatus::True, Reason::TokenAccepted, message)
+        }
     }
 }
 
-fn storage(seen: Option<&Result<(), StorageFailure>>) -> Finding {
+fn storage(spec: &FhirServerSpec, seen: Option<&Result<(), StorageFailure>>) -> Finding {
     match seen {
         None => Finding::new(
             ConditionStatus::Unknown,
@@ -324,7 +332,11 @@ fn storage(seen: Option<&Result<(), StorageFailure>>) -> Finding {
             };
             let message = match failure.kind {
                 StorageFailureKind::NotFound => {
-                    format!("{}, or let the FHIR service do so with the first export", failure.message)
+                    let who = match spec.dialect {
+                        Dialect::Azure => "the FHIR service",
+                        Dialect::BulkData => "the operator",
+                    };
+                    format!("{}, or let {who} do so with the first export", failure.message)
                 }
                 _ => failure.message.clone(),
             };

@@ -210,3 +210,60 @@ fn a_hostile_server_stays_small_and_names_nobody() {
     assert!(text.len() < 16 * 1024, "{}", text.len());
     assert!(!text.contains("4711") && !text.contains("secret"));
 }
+
+fn bulk_capability(software: &str, more: &Value) -> Answer {
+    let mut body = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "software": {"name": software}});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    Answer { status: 200, body: body.to_string().into(), ..Answer::default() }
+}
+
+#[test]
+fn what_is_found_out_of_a_bulk_data_server() {
+    use crate::api::{KickOffMethod, ListStyle, Resolved};
+    let server = crate::core::export::tests::bulk_server(json!({}));
+    let access = access_request(&server.spec);
+    assert_eq!((access.url.as_str(), access.with_token), ("https://clinic.example/metadata", true));
+    let operation = |name: &str, version: &str| {
+        let definition = format!("http://hl7.org/fhir/uv/bulkdata/OperationDefinition/{name}|{version}");
+        json!({"rest": [{"operation": [{"name": name, "definition": definition}]}]})
+    };
+    for (software, more, method, lists, version) in [
+        ("HAPI FHIR Server", json!({}), KickOffMethod::Get, ListStyle::Comma, None),
+        ("x", json!({}), KickOffMethod::Get, ListStyle::Comma, None),
+        ("x", operation("export", "2.0.0"), KickOffMethod::Get, ListStyle::Comma, Some(Version::Stu2)),
+        ("x", operation("export", "3.0.0"), KickOffMethod::Get, ListStyle::Repeat, Some(Version::Stu3)),
+        (
+            "x",
+            operation("export-v4", "4.0.0-ballot"),
+            KickOffMethod::Post,
+            ListStyle::Repeat,
+            Some(Version::Stu4),
+        ),
+        (
+            "x",
+            json!({"rest": [{"resource": [{"operation": [{"name": "export",
+                "definition": "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/patient-export|1.0.1"}]}]}]}),
+            KickOffMethod::Get,
+            ListStyle::Comma,
+            Some(Version::Stu1),
+        ),
+    ] {
+        let answer = bulk_capability(software, &more);
+        let probe = Probe { metadata: Ok(answer.clone()), access: Ok(answer), storage: Some(Ok(())) };
+        let (status, _) = judged(&server.spec, &probe);
+        assert_eq!(found(&status, ConditionType::Ready), (ConditionStatus::True, "ProbeSucceeded".into()));
+        let wanted = Resolved { kick_off_method: Some(method), list_style: Some(lists), version };
+        assert_eq!(status.resolved, Some(wanted), "{software} {more}");
+    }
+    // Metadata for those only whom the server knows.
+    let probe = Probe {
+        metadata: Ok(outcome(401, "login", "who are you?")),
+        access: Ok(bulk_capability("Epic", &json!({}))),
+        storage: Some(Ok(())),
+    };
+    let (status, _) = judged(&server.spec, &probe);
+    assert_eq!(status.software.as_deref(), Some("Epic"));
+    let wrong = Probe { metadata: Ok(capability("Microsoft FHIR Server")), ..probe };
+    let (status, _) = judged(&server.spec, &wrong);
+    assert_eq!(found(&status, ConditionType::Ready), (ConditionStatus::False, "WrongDialect".into()));
+}

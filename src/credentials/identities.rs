@@ -1,27 +1,38 @@
-//! The Entra identities in use: one each, so that tokens are shared.
+//! The identities in use: one each, so that tokens are shared.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use tokio::time::Instant;
 
 use super::flow::{Flow, Target};
-use super::{CachedSource, CredentialProblem, CredentialSource, EntraIdentity, EntraSettings};
+use super::in_use::InUse;
+use super::{CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity};
 use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
 
-/// Identities that nobody asked for in this time are dropped, with their tokens.
-const UNUSED: Duration = Duration::from_secs(2 * 3600);
+/// No token request to Entra takes longer, retries included.
+const LONGEST: Duration = Duration::from_secs(15);
+/// Nor one to another token endpoint: its discovery, and the second way to send a client secret, included.
+const LONGEST_OF_CLIENT: Duration = Duration::from_secs(30);
 
-/// The Entra identities in use.
+/// The identities in use.
 pub struct Identities {
     source: Arc<CachedSource>,
     settings: EntraSettings,
     http: reqwest::Client,
-    known: Mutex<HashMap<Key, Known>>,
+    entra: InUse<Key>,
+    clients: InUse<ClientKey>,
+}
+
+/// An OAuth client: one of a namespace, with all else that makes it what it is but for the secret.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ClientKey {
+    /// Of the `FhirServer`.
+    pub namespace: String,
+    /// What its spec says about the client and the way to the token endpoint.
+    pub spec: String,
 }
 
 /// What makes two identities the same. The namespace is part of it, so that none is shared across one.
@@ -60,13 +71,6 @@ impl Kind {
     }
 }
 
-struct Known {
-    identity: Arc<EntraIdentity>,
-    /// SHA-256 of the secret that it was made with.
-    made_with: Option<[u8; 32]>,
-    used: Instant,
-}
-
 impl Identities {
     /// None yet. `http` carries the token requests: see [`EntraSettings::http_client`]. What `source` gives is
     /// remembered for a minute.
@@ -76,7 +80,7 @@ impl Identities {
 
     /// Likewise, sharing what is remembered of credentials.
     pub fn with_source(source: Arc<CachedSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
-        Self { source, settings, http, known: Mutex::default() }
+        Self { source, settings, http, entra: InUse::default(), clients: InUse::default() }
     }
 
     /// Where the credentials come from, with its memory.
@@ -104,7 +108,7 @@ impl Identities {
         namespace: &str,
         entra: &Entra,
         default_audience: &str,
-    ) -> Result<Arc<EntraIdentity>, CredentialProblem> {
+    ) -> Result<Arc<Identity>, CredentialProblem> {
         self.scope(entra, default_audience)?;
         if let Some(secret) = self.refused_secret(namespace, entra) {
             // Somebody may have put another one there; that is not to wait until this one is forgotten anyway.
@@ -116,15 +120,28 @@ impl Identities {
             _ => None,
         };
         let key = Key::new(namespace, entra, kind);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| known.used.elapsed() < UNUSED);
-        if let Some(known) = known.get_mut(&key).filter(|known| known.made_with == made_with) {
-            known.used = Instant::now();
-            return Ok(known.identity.clone());
+        self.entra.get(key.clone(), made_with, || Ok(self.make(&key, flow)))
+    }
+
+    /// The identity of an OAuth client with this secret. `way` is all else that it is made with, as the
+    /// certificates; `host` is that of the token endpoint, for messages.
+    pub async fn client(
+        &self,
+        key: ClientKey,
+        secret: &KeyRef,
+        way: [u8; 32],
+        host: String,
+        make: impl FnOnce(SecretString) -> Result<Arc<dyn TokenCredential>, CredentialProblem> + Send,
+    ) -> Result<Arc<Identity>, CredentialProblem> {
+        if self.clients.is_refused(&key) {
+            self.source.forget(&key.namespace, &secret.name).await;
         }
-        let identity = Arc::new(self.make(&key, flow));
-        known.insert(key, Known { identity: identity.clone(), made_with, used: Instant::now() });
-        Ok(identity)
+        let secret = self.source.secret_key(&key.namespace, secret).await?;
+        let made_with = Sha256::new().chain_update(way).chain_update(secret.expose_secret()).finalize();
+        self.clients.get(key, Some(made_with.into()), || {
+            let credential = make(secret)?;
+            Ok(Identity::new(host, LONGEST_OF_CLIENT, Box::new(move || Ok(credential.clone()))))
+        })
     }
 
     /// The scope to ask a token for. An audience that ends in a slash keeps it (`https://x//.default`): to
@@ -148,11 +165,10 @@ impl Identities {
     fn refused_secret<'e>(&self, namespace: &str, entra: &'e Entra) -> Option<&'e str> {
         let secret = entra.client_secret_ref.as_ref()?;
         let key = Key::new(namespace, entra, Kind::of_secret(secret));
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&key).filter(|known| known.identity.is_refused()).map(|_| secret.name.as_str())
+        self.entra.is_refused(&key).then_some(secret.name.as_str())
     }
 
-    fn make(&self, key: &Key, flow: Flow) -> EntraIdentity {
+    fn make(&self, key: &Key, flow: Flow) -> Identity {
         let authority = self.authority(key.cloud);
         let host = match key.kind {
             Kind::Managed => "the managed identity endpoint".to_owned(),
@@ -164,7 +180,7 @@ impl Identities {
             authority,
             http: self.http.clone(),
         };
-        EntraIdentity::new(host, Box::new(move || target.credential(&flow)))
+        Identity::new(host, LONGEST, Box::new(move || target.credential(&flow)))
     }
 
     fn authority(&self, cloud: Cloud) -> String {

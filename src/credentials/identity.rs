@@ -1,4 +1,4 @@
-//! One Entra identity and its tokens.
+//! One identity and its tokens.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,30 +9,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
 use azure_core::error::ErrorKind;
-use azure_core::time::OffsetDateTime;
+use azure_core::time::{Duration as TimeDelta, OffsetDateTime};
 use tokio::time::{Instant, timeout};
 
 use super::CredentialProblem;
 use super::token_problem::{token_problem, token_timed_out};
 use crate::api::Reason;
 
-/// No token request takes longer, retries included.
-const LONGEST: Duration = Duration::from_secs(15);
-/// Tokens are renewed so long before they end, or in the middle of a short life.
-const AHEAD: azure_core::time::Duration = azure_core::time::Duration::seconds(300);
-/// A token this near its end is not used any more.
-const LAST_USE: Duration = Duration::from_secs(5);
+/// Tokens are renewed so long before they end; one with a short life, when a fifth of it is left.
+const AHEAD: TimeDelta = TimeDelta::seconds(300);
+/// A token this near its end is not used any more; one with a short life, when a tenth of it is left.
+const LAST_USE: TimeDelta = TimeDelta::seconds(5);
 /// What failed is not tried again within this time, however many ask.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// A refused token is replaced at most so often: a server that refuses any token must not make the
-/// operator ask for a token with each request.
+/// operator ask for a token with each request. One with a short life, after half of it.
 const FORCED_APART: Duration = Duration::from_secs(30);
 
 /// Makes the credential object anew; that is how its own cache of tokens is emptied.
 pub type Maker = Box<dyn Fn() -> Result<Arc<dyn TokenCredential>, CredentialProblem> + Send + Sync>;
 
 /// An identity with its tokens, renewed ahead. Where a renewal fails, a token that is still good is used on.
-pub struct EntraIdentity {
+pub struct Identity {
     host: String,
     make: Maker,
     longest: Duration,
@@ -45,6 +43,27 @@ pub struct EntraIdentity {
 struct Held {
     token: AccessToken,
     renew: OffsetDateTime,
+    last_use: OffsetDateTime,
+    forced_apart: Duration,
+}
+
+impl Held {
+    /// Just received.
+    fn new(token: AccessToken) -> Self {
+        let end = token.expires_on;
+        let life = (end - OffsetDateTime::now_utc()).max(TimeDelta::ZERO);
+        let half = Duration::try_from(life / 2_i32).unwrap_or_default();
+        Self {
+            token,
+            renew: end - (life / 5_i32).min(AHEAD),
+            last_use: end - (life / 10_i32).min(LAST_USE),
+            forced_apart: half.min(FORCED_APART),
+        }
+    }
+
+    fn is_usable(&self) -> bool {
+        OffsetDateTime::now_utc() < self.last_use
+    }
 }
 
 #[derive(Default)]
@@ -54,13 +73,13 @@ struct Asking {
     forced: Option<Instant>,
 }
 
-impl EntraIdentity {
-    /// `host` is the authority's, for messages.
-    pub(super) fn new(host: String, make: Maker) -> Self {
+impl Identity {
+    /// `host` is the authority's, for messages. No token request takes longer than `longest`, retries included.
+    pub(super) fn new(host: String, longest: Duration, make: Maker) -> Self {
         Self {
             host,
             make,
-            longest: LONGEST,
+            longest,
             held: Mutex::default(),
             refused: AtomicBool::new(false),
             asking: tokio::sync::Mutex::default(),
@@ -80,12 +99,12 @@ impl EntraIdentity {
         {
             return Ok(held.token.clone());
         }
-        let old = held.filter(|held| is_usable(&held.token)).map(|held| held.token);
+        let old = held.filter(Held::is_usable);
         let mut asking = match &old {
             // Somebody is renewing it: the old one does meanwhile.
             Some(old) => match self.asking.try_lock() {
                 Ok(asking) => asking,
-                Err(_) => return Ok(old.clone()),
+                Err(_) => return Ok(old.token.clone()),
             },
             None => self.asking.lock().await,
         };
@@ -96,7 +115,7 @@ impl EntraIdentity {
         }
         let asked = self.ask(&mut asking, scope).await;
         match (asked, old) {
-            (Err(_), Some(old)) if is_usable(&old) => Ok(old),
+            (Err(_), Some(old)) if old.is_usable() => Ok(old.token),
             (asked, _) => asked,
         }
     }
@@ -110,7 +129,7 @@ impl EntraIdentity {
     ) -> Result<AccessToken, CredentialProblem> {
         let mut asking = self.asking.lock().await;
         if let Some(held) = self.kept(scope) {
-            let too_soon = asking.forced.is_some_and(|at| at.elapsed() < FORCED_APART);
+            let too_soon = asking.forced.is_some_and(|at| at.elapsed() < held.forced_apart);
             if held.token.token.secret() != refused || too_soon {
                 return Ok(held.token);
             }
@@ -122,7 +141,7 @@ impl EntraIdentity {
 
     /// The token in hand, if it is still good: for what must go on although the credential is gone.
     pub fn held_token(&self, scope: &str) -> Option<AccessToken> {
-        self.kept(scope).map(|held| held.token).filter(is_usable)
+        self.kept(scope).filter(Held::is_usable).map(|held| held.token)
     }
 
     fn kept(&self, scope: &str) -> Option<Held> {
@@ -135,13 +154,13 @@ impl EntraIdentity {
         {
             return Err(problem.clone());
         }
-        let asked = self.ask_entra(asking, scope).await;
+        let asked = self.ask_authority(asking, scope).await;
         let refused = asked.as_ref().is_err_and(|problem| problem.reason == Reason::TokenRefused);
         self.refused.store(refused, Ordering::Relaxed);
         match &asked {
             Ok(token) => {
                 asking.failed.remove(scope);
-                let held = Held { token: token.clone(), renew: renewal(token) };
+                let held = Held::new(token.clone());
                 self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.to_owned(), held);
             }
             Err(problem) => {
@@ -151,7 +170,11 @@ impl EntraIdentity {
         asked
     }
 
-    async fn ask_entra(&self, asking: &mut Asking, scope: &str) -> Result<AccessToken, CredentialProblem> {
+    async fn ask_authority(
+        &self,
+        asking: &mut Asking,
+        scope: &str,
+    ) -> Result<AccessToken, CredentialProblem> {
         let credential = match &asking.credential {
             Some(credential) => credential.clone(),
             None => asking.credential.insert((self.make)()?).clone(),
@@ -163,29 +186,20 @@ impl EntraIdentity {
     }
 }
 
-fn is_usable(token: &AccessToken) -> bool {
-    OffsetDateTime::now_utc() + LAST_USE < token.expires_on
-}
-
-fn renewal(token: &AccessToken) -> OffsetDateTime {
-    let life = token.expires_on - OffsetDateTime::now_utc();
-    token.expires_on - (life / 2_i32).min(AHEAD)
-}
-
-impl fmt::Debug for EntraIdentity {
+impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EntraIdentity").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Identity").field("host", &self.host).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl TokenCredential for EntraIdentity {
+impl TokenCredential for Identity {
     async fn get_token(
         &self,
         scopes: &[&str],
         _: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        // One scope per request is what Entra's client credentials flow takes.
+        // One per request is what Entra's client credentials flow takes.
         let scope = scopes.first().copied().unwrap_or_default();
         self.token(scope).await.map_err(|problem| azure_core::Error::new(ErrorKind::Credential, problem))
     }

@@ -8,11 +8,18 @@ use crate::api::Reason;
 const SCOPE: &str = "https://a.example/.default";
 
 /// Gives `t1`, `t2`, ... or nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Entra {
     asked: AtomicUsize,
+    life: i64,
     fails: bool,
     hangs: bool,
+}
+
+impl Default for Entra {
+    fn default() -> Self {
+        Self { asked: AtomicUsize::new(0), life: 3600, fails: false, hangs: false }
+    }
 }
 
 #[async_trait]
@@ -30,7 +37,7 @@ impl TokenCredential for Entra {
             let problem = CredentialProblem::passing(Reason::TokenUnavailable, "down");
             return Err(azure_core::Error::new(ErrorKind::Credential, problem));
         }
-        Ok(token(&format!("t{number}"), 3600))
+        Ok(token(&format!("t{number}"), self.life))
     }
 }
 
@@ -39,19 +46,24 @@ fn token(value: &str, seconds: i64) -> AccessToken {
     AccessToken::new(value.to_owned(), expires_on)
 }
 
-fn identity(entra: Entra) -> (Arc<Entra>, EntraIdentity) {
+fn identity(entra: Entra) -> (Arc<Entra>, Identity) {
     let entra = Arc::new(entra);
     let credential = entra.clone();
-    (entra, EntraIdentity::new("host".to_owned(), Box::new(move || Ok(credential.clone()))))
+    (
+        entra,
+        Identity::new("host".to_owned(), Duration::from_secs(15), Box::new(move || Ok(credential.clone()))),
+    )
 }
 
 /// A token in hand that is due for renewal.
-fn hold(identity: &EntraIdentity, seconds: i64) {
-    let held = Held { token: token("old", seconds), renew: OffsetDateTime::now_utc() };
+fn hold(identity: &Identity, seconds: i64) {
+    let end = token("old", seconds);
+    let last_use = end.expires_on - LAST_USE;
+    let held = Held { renew: OffsetDateTime::now_utc(), last_use, ..Held::new(end) };
     identity.held.lock().unwrap().insert(SCOPE.to_owned(), held);
 }
 
-async fn ask(identity: &EntraIdentity) -> Result<String, Reason> {
+async fn ask(identity: &Identity) -> Result<String, Reason> {
     let asked = identity.token(SCOPE).await;
     asked.map(|token| token.token.secret().to_owned()).map_err(|problem| problem.reason)
 }
@@ -122,4 +134,31 @@ async fn only_a_token_that_is_good_is_in_hand() {
     assert!(identity.held_token(SCOPE).is_none());
     hold(&identity, 60);
     assert_eq!(identity.held_token(SCOPE).unwrap().token.secret(), "old");
+}
+
+#[test]
+fn a_short_life_is_used_almost_to_its_end() {
+    for (life, renewed, last) in
+        [(5, 4.0, 4.5), (60, 48.0, 55.0), (300, 240.0, 295.0), (3600, 3300.0, 3595.0)]
+    {
+        let begun = OffsetDateTime::now_utc();
+        let held = Held::new(token("t", life));
+        assert!(((held.renew - begun).as_seconds_f64() - renewed).abs() < 0.5, "{life}");
+        assert!(((held.last_use - begun).as_seconds_f64() - last).abs() < 0.5, "{life}");
+        assert!(held.is_usable() && held.forced_apart < Duration::from_secs(31));
+    }
+    assert!(!Held::new(token("t", -1)).is_usable());
+}
+
+#[tokio::test]
+async fn a_refused_token_of_a_short_life_is_replaced_sooner() {
+    let (_, identity) = identity(Entra { life: 1, ..Entra::default() });
+    assert_eq!(ask(&identity).await.unwrap(), "t1");
+    let instead = async |refused: &str| {
+        identity.token_instead_of(SCOPE, refused).await.unwrap().token.secret().to_owned()
+    };
+    assert_eq!(instead("t1").await, "t2");
+    assert_eq!(instead("t2").await, "t2", "too soon");
+    *identity.asking.lock().await.forced.as_mut().unwrap() -= Duration::from_millis(500);
+    assert_eq!(instead("t2").await, "t3");
 }

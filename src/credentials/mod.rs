@@ -2,21 +2,25 @@
 //!
 //! A credential is read through [`CredentialSource`], always in the namespace of the `FhirServer` that names
 //! it, and only if it carries the label [`CREDENTIAL_LABEL`](crate::api::CREDENTIAL_LABEL). [`CachedSource`]
-//! remembers it for a minute; [`Identities`] makes Entra tokens of it. Nothing here prints a secret.
+//! remembers it for a minute; [`Identities`] makes tokens of it. Nothing here prints a secret.
 
 mod cached;
 pub mod cause;
 mod flow;
 mod identities;
 mod identity;
+mod in_use;
+mod private_jwk;
 mod settings;
+mod signing_key;
 mod source;
 mod token_problem;
 pub mod transport;
 
 pub use cached::{CachedSource, Memory};
-pub use identities::Identities;
-pub use identity::EntraIdentity;
+pub use identities::{ClientKey, Identities};
+pub use identity::Identity;
 pub use settings::EntraSettings;
+pub use signing_key::{KeyProblem, SigningKey, USABLE_KEYS};
 pub use source::{CredentialProblem, CredentialSource};
-pub use token_problem::token_problem;
+pub use token_problem::{no_answer, token_problem};

@@ -1,4 +1,4 @@
-//! What Entra's refusals mean, in one sentence each.
+//! What Entra's refusals mean, and why no token came, in one sentence each.
 
 use std::error::Error;
 
@@ -41,7 +41,12 @@ fn unanswered(chain: &[&(dyn Error + 'static)], host: &str) -> CredentialProblem
             "{host} answered a token request with something else than a token; check proxies on the way"
         ));
     };
-    unavailable(match Cause::of(*http) {
+    no_answer(&Cause::of(*http), host, "the operator's extra CA")
+}
+
+/// There is no token because a request got no answer; `authorities` is where TLS is repaired.
+pub fn no_answer(cause: &Cause, host: &str, authorities: &str) -> CredentialProblem {
+    unavailable(match cause {
         Cause::Name(name) => {
             format!("the host name {name} does not resolve, so there is no token; check the cluster's DNS")
         }
@@ -49,7 +54,7 @@ fn unanswered(chain: &[&(dyn Error + 'static)], host: &str) -> CredentialProblem
             format!("{host} {how}, so there is no token; check the network policy and firewalls")
         }
         Cause::Tls(how) => {
-            format!("TLS with {host} failed, so there is no token: {how}; check the operator's extra CA")
+            format!("TLS with {host} failed, so there is no token: {how}; check {authorities}")
         }
         Cause::ConnectTimeout | Cause::Timeout => timed_out(host),
         Cause::Broken => format!("the connection to {host} broke, so there is no token; it is asked again"),

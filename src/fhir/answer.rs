@@ -90,7 +90,8 @@ mod tests {
         let headers = |all: &[(&'static str, &str)]| -> HeaderMap {
             all.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
         };
-        for (value, wanted) in [("202", Some(202)), ("500 Internal Server Error", Some(500)), ("soon", None)] {
+        for (value, wanted) in [("202", Some(202)), ("500 Internal Server Error", Some(500)), ("soon", None)]
+        {
             assert_eq!(export_status(&headers(&[("x-export-status", value)])), wanted, "{value}");
         }
         assert_eq!(export_status(&HeaderMap::new()), None);

@@ -10,9 +10,10 @@ use secrecy::ExposeSecret;
 
 use super::clients::{ClientPool, Clients, member};
 use super::failure::named;
+use super::oauth;
 use super::origin::Origin;
 use crate::api::{AuthType, FhirServer, Reason};
-use crate::credentials::{CredentialProblem, CredentialSource, EntraIdentity, Identities};
+use crate::credentials::{CredentialProblem, CredentialSource, Identities, Identity};
 
 /// Everything that is needed to ask one server.
 #[derive(Clone)]
@@ -32,7 +33,7 @@ pub enum Authorization {
     /// A header that is known beforehand.
     Fixed(HeaderValue),
     /// A token that ends and is renewed.
-    Entra { identity: Arc<EntraIdentity>, scope: String },
+    Token { identity: Arc<Identity>, scope: String },
 }
 
 /// Reads what `server` names; for a request without a token, not the token.
@@ -52,15 +53,18 @@ pub async fn read(
             HeaderName::try_from(&header.name).map_err(|_| missing(server, "a valid name in headers"))?;
         headers.append(name, from_secret(value.expose_secret(), namespace, &header.secret_ref.name)?);
     }
-    let authorization =
-        if with_token { Some(authorization(identities, namespace, server).await?) } else { None };
-    Ok(Credentials { clients, headers, authorization })
+    let mut credentials = Credentials { clients, headers, authorization: None };
+    if with_token {
+        credentials.authorization = Some(authorization(identities, namespace, server, &credentials).await?);
+    }
+    Ok(credentials)
 }
 
 async fn authorization(
     identities: &Identities,
     namespace: &str,
     server: &FhirServer,
+    way: &Credentials,
 ) -> Result<Authorization, CredentialProblem> {
     let auth = &server.spec.auth;
     let source = identities.source();
@@ -72,7 +76,7 @@ async fn authorization(
                 Origin::parse(&server.spec.url).ok_or_else(|| missing(server, "a valid url"))?.to_string();
             let scope = identities.scope(entra, &audience)?;
             let identity = identities.identity(namespace, entra, &audience).await?;
-            Ok(Authorization::Entra { identity, scope })
+            Ok(Authorization::Token { identity, scope })
         }
         AuthType::BearerToken => {
             let bearer = auth.bearer_token.as_ref().ok_or_else(|| missing(server, "auth.bearerToken"))?;
@@ -93,18 +97,19 @@ async fn authorization(
             let pair = STANDARD.encode(format!("{user}:{password}"));
             Ok(Authorization::Fixed(from_secret(&format!("Basic {pair}"), namespace, name)?))
         }
-        AuthType::SmartBackendServices | AuthType::OAuthClientSecret => Err(CredentialProblem::lasting(
-            Reason::UnsupportedByServer,
-            "auth types SmartBackendServices and OAuthClientSecret are for dialect BulkData, which this version \
-             does not run yet; use Entra, BearerToken, Basic or None",
-        )),
+        AuthType::SmartBackendServices | AuthType::OAuthClientSecret => {
+            let client = oauth::identity(identities, namespace, server, &way.clients, &way.headers).await;
+            let (identity, scope) = client.ok_or_else(|| missing(server, "the client in auth"))??;
+            Ok(Authorization::Token { identity, scope })
+        }
     }
 }
 
-/// The header for a token of Entra.
-pub fn entra_header(token: &AccessToken) -> Result<HeaderValue, CredentialProblem> {
+/// The header for a token.
+pub fn bearer_header(token: &AccessToken) -> Result<HeaderValue, CredentialProblem> {
     sensitive(&format!("Bearer {}", token.token.secret())).ok_or_else(|| {
-        let message = "Entra gave a token that cannot be sent in a header; check proxies on the way";
+        let message =
+            "the identity provider gave a token that cannot be sent in a header; check proxies on the way";
         CredentialProblem::passing(Reason::TokenUnavailable, message)
     })
 }
@@ -116,7 +121,8 @@ pub fn secrets(server: &FhirServer) -> impl Iterator<Item = &str> {
     let entra = auth.entra.as_ref().and_then(|entra| entra.client_secret_ref.as_ref());
     let bearer = auth.bearer_token.as_ref().map(|bearer| &bearer.secret_ref);
     let basic = auth.basic.as_ref().map(|basic| basic.secret_ref.name.as_str());
-    headers.chain(entra.into_iter().chain(bearer).map(|key| key.name.as_str())).chain(basic)
+    let keys = entra.into_iter().chain(bearer).chain(oauth::secret(server));
+    headers.chain(keys.map(|key| key.name.as_str())).chain(basic)
 }
 
 fn sensitive(value: &str) -> Option<HeaderValue> {

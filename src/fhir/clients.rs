@@ -23,6 +23,8 @@ pub struct Clients {
     pub files: Client,
     /// For files of other origins: without the client certificate.
     pub bare: Client,
+    /// A digest of the certificates.
+    pub certificates: [u8; 32],
 }
 
 /// A file of which nothing comes for so long has broken off.
@@ -78,7 +80,13 @@ impl ClientPool {
         let strangers = Certificates { authorities: certificates.authorities.clone(), own: None };
         let bare = as_it_comes(self.builder(&strangers, server)?);
         let build = |builder: ClientBuilder| builder.build().map_err(|_| unusable("tls", server));
-        Ok(Clients { kept: build(kept)?, fresh: build(fresh)?, files: build(files)?, bare: build(bare)? })
+        Ok(Clients {
+            kept: build(kept)?,
+            fresh: build(fresh)?,
+            files: build(files)?,
+            bare: build(bare)?,
+            certificates: certificates.digest(),
+        })
     }
 
     fn builder(

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use reqwest::Response;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
+    ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
@@ -108,9 +108,8 @@ impl FhirWire {
         let Some(origin) = Origin::of(url) else {
             return Ok(Asked::Elsewhere(failure::no_file_url(server)));
         };
-        let trust = match file_trust(server, &origin) {
-            Some(trust) => trust,
-            None => return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin))),
+        let Some(trust) = file_trust(server, &origin) else {
+            return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         if let Some(until) = self.held_back().until(&origin, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));
@@ -152,8 +151,10 @@ impl FhirWire {
         }
         let headers = response.headers();
         let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(|v: &str| v.trim().to_owned());
-        let encoding = text(CONTENT_ENCODING).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("identity"));
-        let gzip = encoding.as_ref().is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "gzip" | "x-gzip"));
+        let encoding =
+            text(CONTENT_ENCODING).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("identity"));
+        let gzip =
+            encoding.as_ref().is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "gzip" | "x-gzip"));
         let offset = if status == 206 { first_byte(headers) } else { Some(0) };
         let fits = match (offset, &file.resume) {
             (Some(0), None) => true,
@@ -176,7 +177,10 @@ impl FhirWire {
         let part = status == 206 && ends_early(headers);
         let pieces = pieces::of(response, gzip, permit);
         // Less than was asked for: the end of the body is not that of the file.
-        FileAnswer::Opened(head, if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces })
+        FileAnswer::Opened(
+            head,
+            if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces },
+        )
     }
 }
 
@@ -191,7 +195,11 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    async fn send(&self, credentials: &Credentials, token: Option<&HeaderValue>) -> Result<Response, Failure> {
+    async fn send(
+        &self,
+        credentials: &Credentials,
+        token: Option<&HeaderValue>,
+    ) -> Result<Response, Failure> {
         let clients = &credentials.clients;
         let client = if self.own { &clients.files } else { &clients.bare };
         let mut request = client.get(self.url.clone()).header(ACCEPT, NDJSON);

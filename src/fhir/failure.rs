@@ -42,7 +42,9 @@ pub fn untrusted(server: &FhirServer, origin: Option<&Origin>) -> Failure {
 pub fn file_elsewhere(server: &FhirServer, origin: &Origin) -> String {
     let name = named(server);
     if !origin.is_encrypted() && server.spec.allow_insecure_http != Some(true) {
-        return format!("the files are at {origin}, which is not https, so nothing was fetched; tell the server's owner");
+        return format!(
+            "the files are at {origin}, which is not https, so nothing was fetched; tell the server's owner"
+        );
     }
     format!(
         "the files are at {origin}, from where nothing was fetched; if that is right, add it to fileOrigins of {name} \

@@ -6,6 +6,7 @@ mod clients;
 mod download;
 mod failure;
 mod held_back;
+mod oauth;
 pub mod origin;
 mod pieces;
 mod wire;

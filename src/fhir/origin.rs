@@ -81,7 +81,8 @@ pub fn file_trust(server: &FhirServer, origin: &Origin) -> Option<FileTrust> {
         return Some(FileTrust::WithToken);
     }
     let may = origin.is_encrypted() || server.spec.allow_insecure_http == Some(true);
-    let listed = server.spec.file_origins.iter().flatten().any(|url| Origin::parse(url).as_ref() == Some(origin));
+    let listed =
+        server.spec.file_origins.iter().flatten().any(|url| Origin::parse(url).as_ref() == Some(origin));
     (may && listed).then_some(FileTrust::WithoutToken)
 }
 

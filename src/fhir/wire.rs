@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
 
-use super::authorization::{self, Authorization, Credentials, entra_header};
+use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
 use super::download::Places;
 use super::held_back::HeldBack;
@@ -200,11 +200,11 @@ impl FhirWire {
         }
         let credentials = self.read(server, true).await?;
         let other = match &credentials.authorization {
-            Some(Authorization::Entra { identity, scope }) => {
+            Some(Authorization::Token { identity, scope }) => {
                 let refused =
                     token.to_str().ok().and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
                 let token = identity.token_instead_of(scope, refused).await?;
-                Some(entra_header(&token)?)
+                Some(bearer_header(&token)?)
             }
             Some(Authorization::Fixed(header)) => Some(header.clone()),
             Some(Authorization::None) | None => None,
@@ -275,14 +275,14 @@ pub(super) async fn token(
     match &credentials.authorization {
         None | Some(Authorization::None) => Ok(None),
         Some(Authorization::Fixed(header)) => Ok(Some(header.clone())),
-        Some(Authorization::Entra { identity, scope }) => {
+        Some(Authorization::Token { identity, scope }) => {
             let token = match footing {
                 Footing::Current => identity.token(scope).await?,
                 Footing::Held => identity.held_token(scope).ok_or_else(|| {
                     CredentialProblem::lasting(Reason::TokenUnavailable, "no token is in hand any more")
                 })?,
             };
-            entra_header(&token).map(Some)
+            bearer_header(&token).map(Some)
         }
     }
 }

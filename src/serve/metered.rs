@@ -49,7 +49,9 @@ impl<W: Wire> Wire for Metered<W> {
             Ok(FileAnswer::Opened(head, _)) => Some(if head.offset > 0 { 206 } else { 200 }),
             Ok(FileAnswer::Refused(answer)) => Some(answer.status),
             Ok(FileAnswer::Elsewhere(_))
-            | Err(Failure { kind: FailureKind::Missing | FailureKind::HeldBack { .. }, .. }) => return answer,
+            | Err(Failure { kind: FailureKind::Missing | FailureKind::HeldBack { .. }, .. }) => {
+                return answer;
+            }
             Err(_) => None,
         };
         self.metrics.requested(Operation::File, status, started.elapsed());

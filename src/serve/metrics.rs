@@ -158,7 +158,11 @@ impl Metrics {
         r.register("status_writes", "Writes of status", status_writes.clone());
         r.register("cancel_unconfirmed", "Cancels that were given up", cancel_unconfirmed.clone());
         r.register("landed_files", "Files that the operator landed", landed_files.clone());
-        r.register("landed_bytes", "Bytes of files that the operator wrote to storage accounts", landed_bytes.clone());
+        r.register(
+            "landed_bytes",
+            "Bytes of files that the operator wrote to storage accounts",
+            landed_bytes.clone(),
+        );
         r.register("build_info", "The version of the operator", build);
         Arc::new(Self {
             registry,

@@ -4,9 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use azure_core::http::RequestContent;
-use azure_storage_blob::models::{
-    BlockBlobClientCommitBlockListOptions, BlockListType, BlockLookupList,
-};
+use azure_storage_blob::models::{BlockBlobClientCommitBlockListOptions, BlockListType, BlockLookupList};
 use bytes::Bytes;
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
@@ -26,7 +24,8 @@ pub(super) async fn staged(
     blob: &str,
 ) -> Result<Vec<BlockId>, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
-    let client = account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client =
+        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
     let list = match client.get_block_list(BlockListType::Uncommitted, None).await {
         Ok(list) => list.into_model().map_err(failure)?,
         Err(error) if failure::code(&error) == Some("BlobNotFound") => return Ok(Vec::new()),
@@ -60,7 +59,8 @@ pub(super) async fn stage(
     id: &BlockId,
     body: Bytes,
 ) -> Result<(), StorageFailure> {
-    let client = account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client =
+        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
     let length = body.len() as u64;
     let staged = client.stage_block(&id.0, length, RequestContent::from(body.to_vec()), None).await;
     staged.map(|_| ()).map_err(|error| account.failure(&error, Some(container), Right::Create))
@@ -76,7 +76,8 @@ pub(super) async fn commit(
     compression: Compression,
 ) -> Result<bool, StorageFailure> {
     let failure = |error: &azure_core::Error| account.failure(error, Some(container), Right::Create);
-    let client = account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client =
+        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
     let list = BlockLookupList {
         latest: Some(ids.iter().map(|id| id.0.clone()).collect()),
         ..BlockLookupList::default()

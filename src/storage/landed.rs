@@ -83,7 +83,8 @@ pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
 /// The same read back; `None` for a blob that is not of a landing.
 fn marks(values: &HashMap<String, String>) -> Option<Marks> {
     // The service keeps the case of names, but not all that stand in for it do.
-    let value = |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
+    let value =
+        |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
     let mut issues = value(ISSUES)?.split(',').map(str::parse);
     let mut next = || issues.next()?.ok();
     Some(Marks {

@@ -24,8 +24,8 @@ use azure_core::http::Transport;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-pub use hosts::StorageHosts;
 pub use crate::core::lines::LineCounter;
+pub use hosts::StorageHosts;
 
 use account::Account;
 use accounts::Accounts;
@@ -33,9 +33,7 @@ use accounts::Accounts;
 use crate::api::{Compression, FhirServer};
 use crate::controller::world::Container;
 use crate::core::landing::{BlockId, Marks};
-use crate::core::ledger::{
-    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
-};
+use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 
@@ -253,7 +251,8 @@ impl Container for BlobStorage {
         path: &str,
         max: usize,
     ) -> Result<Option<Vec<u8>>, StorageFailure> {
-        self.with_account(server, |account| async move { store::read(&account, container, path, max).await }).await
+        self.with_account(server, |account| async move { store::read(&account, container, path, max).await })
+            .await
     }
 
     async fn ledger(
@@ -269,7 +268,8 @@ impl Container for BlobStorage {
     }
 
     async fn make_container(&self, server: &Arc<FhirServer>, container: &str) -> Result<(), StorageFailure> {
-        self.with_account(server, |account| async move { landed::make_container(&account, container).await }).await
+        self.with_account(server, |account| async move { landed::make_container(&account, container).await })
+            .await
     }
 
     async fn staged(
@@ -278,7 +278,8 @@ impl Container for BlobStorage {
         container: &str,
         blob: &str,
     ) -> Result<Vec<BlockId>, StorageFailure> {
-        self.with_account(server, |account| async move { blocks::staged(&account, container, blob).await }).await
+        self.with_account(server, |account| async move { blocks::staged(&account, container, blob).await })
+            .await
     }
 
     async fn stage(

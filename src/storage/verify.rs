@@ -7,10 +7,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::BlobStorage;
 use super::download::{Download, Progress};
-use crate::core::lines::LineCounter;
 use super::listing;
 use crate::api::FhirServer;
 use crate::core::ledger::{Checked, StorageFailure, VerifyPlan};
+use crate::core::lines::LineCounter;
 
 /// Files read at once.
 const PARALLEL: usize = 4;

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use fhir_export_operator::api::FhirServer;
+use azure_core::Bytes;
+use fhir_export_operator::api::{Compression, FhirServer, KeyRef};
 use fhir_export_operator::controller::world::{Container, Wire};
+use fhir_export_operator::core::landing::{BlockId, Marks};
 use fhir_export_operator::core::ledger::{
-    Checked, JobFolder, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
 };
-use fhir_export_operator::core::wire::{Answer, Failure, Method, Reply, Request};
+use fhir_export_operator::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 
 /// A server whose kick-offs are answered when the test lets them.
@@ -75,6 +78,14 @@ impl Wire for FakeServer {
         let location = format!("https://clinic.example.org/_operations/export/{number}");
         Ok(Answer { content_location: Some(location), ..answer(202, "") })
     }
+
+    async fn open(&self, _: &Arc<FhirServer>, _: &FileRequest) -> Result<FileAnswer, Failure> {
+        Ok(FileAnswer::Refused(answer(404, "")))
+    }
+
+    async fn secret(&self, _: &str, _: &KeyRef) -> Result<SecretString, Failure> {
+        Ok(SecretString::from("Patient/1"))
+    }
 }
 
 /// No storage account.
@@ -118,6 +129,50 @@ impl Container for NoStorage {
     }
 
     async fn store(&self, _: &Arc<FhirServer>, _: &str, _: &str, _: &[u8]) -> Result<String, StorageFailure> {
+        Err(none())
+    }
+
+    async fn read(
+        &self,
+        _: &Arc<FhirServer>,
+        _: &str,
+        _: &str,
+        _: usize,
+    ) -> Result<Option<Vec<u8>>, StorageFailure> {
+        Err(none())
+    }
+
+    async fn ledger(&self, _: &Arc<FhirServer>, _: &str, _: &str) -> Result<Ledger, StorageFailure> {
+        Err(none())
+    }
+
+    async fn make_container(&self, _: &Arc<FhirServer>, _: &str) -> Result<(), StorageFailure> {
+        Err(none())
+    }
+
+    async fn staged(&self, _: &Arc<FhirServer>, _: &str, _: &str) -> Result<Vec<BlockId>, StorageFailure> {
+        Err(none())
+    }
+
+    async fn stage(
+        &self,
+        _: &Arc<FhirServer>,
+        _: (&str, &str),
+        _: &BlockId,
+        _: Bytes,
+        _: Compression,
+    ) -> Result<(), StorageFailure> {
+        Err(none())
+    }
+
+    async fn commit(
+        &self,
+        _: &Arc<FhirServer>,
+        _: (&str, &str),
+        _: &[BlockId],
+        _: &Marks,
+        _: Compression,
+    ) -> Result<bool, StorageFailure> {
         Err(none())
     }
 }

@@ -44,6 +44,7 @@ fn running() -> FhirExportStatus {
             intent_time: "2026-01-01T00:00:00Z".parse().unwrap(),
             kick_off_time: None,
             progress: None,
+            separate_status: None,
         }),
         ..FhirExportStatus::default()
     }

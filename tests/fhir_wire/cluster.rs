@@ -144,6 +144,8 @@ pub fn get(url: &str) -> Request {
         prefer: None,
         max_body: 1024,
         with_token: true,
+        body: None,
+        patients: None,
     }
 }
 

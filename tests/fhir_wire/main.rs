@@ -3,7 +3,11 @@
 
 mod answers;
 mod cluster;
+mod endpoint;
 mod entra;
 mod failures;
+mod oauth;
+mod provider;
 mod server;
+mod smart;
 mod tokens;

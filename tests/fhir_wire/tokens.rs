@@ -6,7 +6,7 @@ use fhir_export_operator::core::wire::{FailureKind, Request, Sent};
 use fhir_export_operator::credentials::{EntraSettings, Memory};
 use serde_json::json;
 
-use crate::cluster::{Cluster, bearer, cancel, get, kick_off, open, server, wire, wire_with};
+use crate::cluster::{Cluster, bearer, cancel, get, kick_off, server, wire, wire_with};
 use crate::server::{Server, answer};
 
 #[allow(clippy::unnecessary_wraps)] // as it is seen: with or without
@@ -136,17 +136,6 @@ async fn user_name_and_password() {
     assert_eq!(fhir.headers("authorization"), [Some("Basic YW5uOnA6dw==".to_owned()), None]);
     cluster.keys.lock().unwrap().remove(&("login".to_owned(), "password".to_owned()));
     assert_eq!(wire.authorize(&clinic).await.unwrap_err().reason, Reason::SecretKeyMissing);
-}
-
-#[tokio::test]
-async fn what_is_not_run_yet_says_so() {
-    let wire = wire(&Cluster::with(&[]), EntraSettings::default());
-    let smart = json!({ "type": "SmartBackendServices",
-        "smartBackendServices": { "clientID": "c", "privateKeySecretRef": { "name": "k", "key": "k" } } });
-    let failure =
-        wire.authorize(&server("clinic", "https://localhost", &smart, &json!({}))).await.unwrap_err();
-    assert_eq!((failure.kind, failure.reason), (FailureKind::Missing, Reason::UnsupportedByServer));
-    wire.authorize(&server("clinic", "https://localhost", &open(), &json!({}))).await.unwrap();
 }
 
 #[tokio::test]

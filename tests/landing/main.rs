@@ -11,6 +11,7 @@
 
 mod at_rest;
 mod dialects;
+mod kills;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
@@ -23,5 +24,6 @@ mod runs;
 #[allow(dead_code)] // likewise
 #[path = "../e2e/site.rs"]
 mod site;
+mod smart;
 mod verdicts;
 mod wire;

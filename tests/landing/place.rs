@@ -8,7 +8,6 @@ use bulk_fhir::{JobView, List, Options, Request, Script, Server};
 use fhir_export_operator::api::{FhirExport, Output};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use stage::{Azurite, wait_until};
 
 use crate::lake;
@@ -123,6 +122,18 @@ impl Place {
         blobs
     }
 
+    /// The names of the blobs in this test's container that are in another folder than this, without their folders.
+    pub async fn names_outside(&self, folder: &str) -> Vec<String> {
+        let container = lake::container(&shared().await.azurite, &self.container()).await;
+        let items: Vec<_> = container.list_blobs(None).unwrap().try_collect().await.unwrap();
+        let names = items.into_iter().filter_map(|item| item.name);
+        names
+            .filter_map(|name| {
+                name.split_once('/').filter(|(of, _)| *of != folder).map(|(_, n)| n.to_owned())
+            })
+            .collect()
+    }
+
     /// Asserts that the container holds of a run exactly what the server's job served, and that its manifest says so.
     pub async fn assert_same(&self, object: &FhirExport, job: &str) {
         self.assert_same_in(&shared().await.azurite, object, job).await;
@@ -177,7 +188,7 @@ fn rank(list: List) -> u8 {
 
 /// SHA-256 in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    fhir_export_operator::core::manifest::sha256_hex(bytes)
 }
 
 /// What lies where.

@@ -1,6 +1,7 @@
 //! The storage edge against Azurite: credentials, lists, counts, checks, broken connections.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod blocks;
 mod credentials;
 mod entra;
 mod faults;

@@ -11,7 +11,8 @@ use futures::stream::StreamExt;
 use super::super::world::{Container, World};
 use crate::api::{Compression, FhirServer};
 use crate::core::landing::{
-    Block, BlockId, FileKind, Issues, LandFile, LandPlan, MAX_BLOCKS, OutcomeReader, Sum, Tag, Tally, block_size,
+    Block, BlockId, FileKind, Issues, LandFile, LandPlan, MAX_BLOCKS, OutcomeReader, Sum, Tag, Tally,
+    block_size,
 };
 use crate::core::ledger::StorageFailure;
 use crate::core::wire::{FileHead, Pieces, Resume};

@@ -35,7 +35,7 @@ impl Passing {
 
 /// What one try came to.
 enum Tried {
-    Whole(Fetch),
+    Whole(Box<Fetch>),
     Again(Passing),
 }
 
@@ -157,13 +157,14 @@ async fn attempt<W: World>(
     let poured = running.pour(world, server, plan, file, pieces).await?;
     if !running.begins_well() {
         *fetch = None;
-        let message = format!("what came in the place of {} is not NDJSON; check proxies on the way", file.blob);
+        let message =
+            format!("what came in the place of {} is not NDJSON; check proxies on the way", file.blob);
         return Ok(Tried::Again(Passing::new(Reason::UnexpectedAnswer, message)));
     }
     match poured {
         Poured::Whole => Ok(fetch.take().map_or_else(
             || Tried::Again(Passing::new(Reason::DownloadFailed, "nothing came")),
-            Tried::Whole,
+            |fetch| Tried::Whole(Box::new(fetch)),
         )),
         Poured::Broken => {
             let message = format!("the download of {} broke off; it is gone on with", file.blob);
@@ -198,6 +199,7 @@ async fn landed_before<W: World>(
     ours: &Marks,
 ) -> Result<(), Obstacle> {
     let ledger = world.container().ledger(server, &plan.container, &plan.folder).await?;
-    let theirs = ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
+    let theirs =
+        ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
     if theirs.as_ref() == Some(ours) { Ok(()) } else { Err(not_the_same(file)) }
 }

@@ -1,8 +1,8 @@
 //! Landing files, beside the reconcile: what lies in the container already is not fetched again, and what was begun is
 //! gone on with.
 
-mod file;
 mod fetch;
+mod file;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -42,6 +42,9 @@ impl From<StorageFailure> for Obstacle {
         Self::new(LandFailureKind::Storage(failure.kind), Reason::UploadFailed, failure.message)
     }
 }
+
+/// How the landing of one file ended.
+type Ended = Result<Landed, Obstacle>;
 
 /// Lands all files of a plan, or says why not. `told` hears how far it is.
 pub(super) async fn land<W: World>(
@@ -85,7 +88,7 @@ async fn land_all<W: World>(
     }
     told(*progress);
     let stopped = AtomicBool::new(false);
-    let fetches: Vec<BoxFuture<'_, (usize, Option<Result<Landed, Obstacle>>)>> = missing
+    let fetches: Vec<BoxFuture<'_, (usize, Option<Ended>)>> = missing
         .into_iter()
         .filter_map(|index| {
             let file = plan.files.get(index)?;
@@ -124,7 +127,7 @@ async fn unless_stopped(
     stopped: &AtomicBool,
     index: usize,
     land: impl Future<Output = Result<Landed, Obstacle>>,
-) -> (usize, Option<Result<Landed, Obstacle>>) {
+) -> (usize, Option<Ended>) {
     if stopped.load(Ordering::Relaxed) { (index, None) } else { (index, Some(land.await)) }
 }
 
@@ -159,7 +162,8 @@ async fn known<W: World>(
     let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
         return Err(not_the_same(file));
     };
-    let words = if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
+    let words =
+        if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
     Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
 }
 

@@ -90,13 +90,22 @@ mod tests {
         assert_eq!(status(&plain(200), false), StatusAnswer::Done);
         for code in PASSING {
             for http in [400, 429, 500, 503] {
-                assert!(matches!(status(&outcome(http, code), false), StatusAnswer::Transient(_)), "{code} {http}");
+                assert!(
+                    matches!(status(&outcome(http, code), false), StatusAnswer::Transient(_)),
+                    "{code} {http}"
+                );
             }
         }
-        assert!(matches!(status(&outcome(500, "processing"), false), StatusAnswer::JobFailed(f) if f.transient));
-        assert!(matches!(status(&outcome(400, "invalid"), false), StatusAnswer::JobFailed(f) if !f.transient));
+        assert!(
+            matches!(status(&outcome(500, "processing"), false), StatusAnswer::JobFailed(f) if f.transient)
+        );
+        assert!(
+            matches!(status(&outcome(400, "invalid"), false), StatusAnswer::JobFailed(f) if !f.transient)
+        );
         assert!(matches!(status(&outcome(403, "forbidden"), false), StatusAnswer::NotNow(_)));
-        assert!(matches!(status(&outcome(429, "processing"), false), StatusAnswer::NotNow(r) if r.reason == Reason::Throttled));
+        assert!(
+            matches!(status(&outcome(429, "processing"), false), StatusAnswer::NotNow(r) if r.reason == Reason::Throttled)
+        );
         assert!(matches!(status(&outcome(404, "not-found"), false), StatusAnswer::Gone(w) if w == "words"));
         assert!(matches!(status(&plain(404), false), StatusAnswer::Refused(_)));
         assert!(matches!(status(&plain(503), false), StatusAnswer::Transient(_)));

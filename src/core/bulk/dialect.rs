@@ -55,10 +55,11 @@ impl Deviations {
             (_, Some(Version::Stu3 | Version::Stu4)) => ListStyle::Repeat,
             _ => ListStyle::Comma,
         });
-        let escape = set.type_filter_escape.filter(|e| *e != TypeFilterEscape::Auto).unwrap_or(match preset {
-            Preset::Epic => TypeFilterEscape::Backslash,
-            _ => TypeFilterEscape::Percent,
-        });
+        let escape =
+            set.type_filter_escape.filter(|e| *e != TypeFilterEscape::Auto).unwrap_or(match preset {
+                Preset::Epic => TypeFilterEscape::Backslash,
+                _ => TypeFilterEscape::Percent,
+            });
         let since = match set.supports_since {
             Some(YesNo::Yes) => true,
             Some(YesNo::No) => false,
@@ -76,11 +77,7 @@ impl Deviations {
 
     /// What status shows of them.
     pub fn resolved(&self) -> Resolved {
-        Resolved {
-            kick_off_method: Some(self.method),
-            list_style: Some(self.lists),
-            version: self.version,
-        }
+        Resolved { kick_off_method: Some(self.method), list_style: Some(self.lists), version: self.version }
     }
 
     /// Whether the server is of this version or a later one; a server that names none may be.
@@ -167,7 +164,10 @@ mod tests {
         let hapi = decide(auto.clone(), "HAPI FHIR Server 8.8.0", Some(Version::Stu3));
         assert_eq!((hapi.lists, hapi.finished), (ListStyle::Comma, FinishedJobs::Keep));
         let epic = decide(auto.clone(), "Epic", None);
-        assert_eq!((epic.since, epic.finished, epic.escape), (false, FinishedJobs::Delete, TypeFilterEscape::Backslash));
+        assert_eq!(
+            (epic.since, epic.finished, epic.escape),
+            (false, FinishedJobs::Delete, TypeFilterEscape::Backslash)
+        );
         assert_eq!(decide(auto.clone(), "Cerner Millennium", Some(Version::Stu3)).lists, ListStyle::Comma);
         let v4 = decide(auto, "x", Some(Version::Stu4));
         assert_eq!((v4.method, v4.lists), (KickOffMethod::Post, ListStyle::Repeat));

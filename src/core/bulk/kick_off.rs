@@ -49,8 +49,10 @@ pub fn request(server: &FhirServer, export: &ExportRequest, namespace: &str) -> 
         let members: Vec<Value> = parameters.iter().map(|(name, value)| value.json(name)).collect();
         body = Some(json!({"resourceType": "Parameters", "parameter": members}));
     } else if !parameters.is_empty() {
-        let pairs: Vec<String> =
-            parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(&value.text()))).collect();
+        let pairs: Vec<String> = parameters
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(&value.text())))
+            .collect();
         url.push('?');
         url.push_str(&pairs.join("&"));
     }
@@ -122,9 +124,15 @@ fn refuse(ways: &Deviations, export: &ExportRequest) -> Result<(), String> {
             .to_owned());
     }
     if let Some(blob) = &bulk.patients_blob
-        && !blob.path.split_once('/').is_some_and(|(container, path)| !container.is_empty() && !path.is_empty())
+        && !blob
+            .path
+            .split_once('/')
+            .is_some_and(|(container, path)| !container.is_empty() && !path.is_empty())
     {
-        return Err("patientsBlob.path must name a container and a blob in it, such as cohorts/cohort-42.txt".to_owned());
+        return Err(
+            "patientsBlob.path must name a container and a blob in it, such as cohorts/cohort-42.txt"
+                .to_owned(),
+        );
     }
     Ok(())
 }

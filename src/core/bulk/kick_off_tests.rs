@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -44,7 +46,9 @@ fn a_query_that_repeats() {
     let sent = ask(json!({"version": "STU3"}), everything("Patient")).unwrap();
     assert!(sent.url.starts_with("https://x.example/fhir/Patient/$export?"));
     assert!(sent.url.contains("&_type=Patient&_type=Observation&"));
-    assert!(sent.url.contains("&_typeFilter=Observation%3Fcode%3Da%2Cb%26status%3Dfinal&_typeFilter=Patient"));
+    assert!(
+        sent.url.contains("&_typeFilter=Observation%3Fcode%3Da%2Cb%26status%3Dfinal&_typeFilter=Patient")
+    );
     assert_eq!(sent.prefer, Some("respond-async, separate-export-status, handling=lenient"));
 }
 
@@ -64,21 +68,24 @@ fn a_body() {
     assert_eq!(of("_typeFilter")[0]["valueString"], "Observation?code=a,b&status=final");
     assert_eq!(of("includeAssociatedData")[0]["valueCoding"]["code"], "LatestProvenanceResources");
     assert_eq!(of("allowPartialManifests")[0]["valueBoolean"], true);
-    let older = ask(json!({"version": "STU2", "kickOffMethod": "Post"}), json!({"level": "System", "types": ["A", "B"]}));
+    let older = ask(
+        json!({"version": "STU2", "kickOffMethod": "Post"}),
+        json!({"level": "System", "types": ["A", "B"]}),
+    );
     assert_eq!(older.unwrap().body.unwrap()["parameter"], json!([{"name": "_type", "valueString": "A,B"}]));
 }
 
 #[test]
 fn patients_go_in_a_body_and_are_read_by_the_edge() {
-    let listed = |level: &str| {
-        json!({"level": level, "groupID": "g", "bulkData": {"patientsSecretRef": {"name": "cohort", "key": "ids"}}})
-    };
+    let listed = |level: &str| json!({"level": level, "groupID": "g", "bulkData": {"patientsSecretRef": {"name": "cohort", "key": "ids"}}});
     let sent = ask(json!({}), listed("Group")).unwrap();
     assert_eq!((sent.method, sent.url.as_str()), (Method::Post, "https://x.example/fhir/Group/g/$export"));
     let Some(Patients::Secret { namespace, key }) = sent.patients else { panic!("no patients") };
     assert_eq!((namespace.as_str(), key.name.as_str()), ("research", "cohort"));
     let blob = json!({"level": "Patient", "bulkData": {"patientsBlob": {"path": "cohorts/a/b.txt", "sha256": "0".repeat(64)}}});
-    let Some(Patients::Blob { container, path, .. }) = ask(json!({}), blob).unwrap().patients else { panic!("no blob") };
+    let Some(Patients::Blob { container, path, .. }) = ask(json!({}), blob).unwrap().patients else {
+        panic!("no blob")
+    };
     assert_eq!((container.as_str(), path.as_str()), ("cohorts", "a/b.txt"));
     assert!(ask(json!({}), listed("System")).is_err());
     assert!(ask(json!({"kickOffMethod": "Get"}), listed("Group")).unwrap_err().contains("POST"));
@@ -91,8 +98,16 @@ fn what_the_server_cannot_do_is_refused_before_it_is_asked() {
         (json!({"preset": "Epic"}), json!({"level": "System", "since": "2026-01-01T00:00:00Z"}), "_since"),
         (json!({"version": "STU2"}), json!({"level": "System", "until": "2026-01-01T00:00:00Z"}), "until"),
         (json!({"version": "STU1"}), json!({"level": "System", "handling": "Lenient"}), "handling Lenient"),
-        (json!({"version": "STU1"}), json!({"level": "System", "bulkData": {"elements": ["id"]}}), "elements"),
-        (json!({"version": "STU2"}), json!({"level": "System", "bulkData": {"organizeOutputBy": "Patient"}}), "organizeOutputBy"),
+        (
+            json!({"version": "STU1"}),
+            json!({"level": "System", "bulkData": {"elements": ["id"]}}),
+            "elements",
+        ),
+        (
+            json!({"version": "STU2"}),
+            json!({"level": "System", "bulkData": {"organizeOutputBy": "Patient"}}),
+            "organizeOutputBy",
+        ),
     ] {
         let refusal = ask(bulk, export).unwrap_err();
         assert!(refusal.contains(said), "{refusal}");

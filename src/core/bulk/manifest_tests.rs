@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -10,27 +12,33 @@ fn read(value: &Value) -> Result<Pages, &'static str> {
 }
 
 fn with(members: Value) -> Value {
-    let mut value = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false, "output": []});
+    let mut value =
+        json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false, "output": []});
     value.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     value
 }
 
 #[test]
 fn all_versions() {
-    let v1 = read(&with(json!({"request": "https://x/$export", "error": [{"type": "OperationOutcome", "url": "e"}],
-        "output": [{"type": "Patient", "url": "/files/1", "count": 5}]})))
+    let v1 = read(&with(
+        json!({"request": "https://x/$export", "error": [{"type": "OperationOutcome", "url": "e"}],
+        "output": [{"type": "Patient", "url": "/files/1", "count": 5}]}),
+    ))
     .unwrap();
     assert_eq!(v1.manifest.output[0].url, "https://server.example/files/1");
     assert_eq!(v1.manifest.errors[0].url, "https://server.example/base/status/e");
     assert_eq!((v1.manifest.request.as_str(), v1.next), ("https://x/$export", None));
-    let v4 = read(&with(json!({"outcome": [{"url": "https://x/o", "countSeverity": [{"code": "error", "count": 1}]}],
+    let v4 = read(&with(
+        json!({"outcome": [{"url": "https://x/o", "countSeverity": [{"code": "error", "count": 1}]}],
         "manifestType": "x", "outputFormat": "y",
-        "output": [{"type": "Patient", "url": "https://x/1", "fileSize": 77}]})))
+        "output": [{"type": "Patient", "url": "https://x/1", "fileSize": 77}]}),
+    ))
     .unwrap();
     assert_eq!(v4.manifest.errors[0].type_, "OperationOutcome");
     assert_eq!(v4.manifest.output[0].bytes, Some(77));
     // Nothing matched (STU4 leaves the list out), and HAPI adds a word to it.
-    let empty = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true, "message": "none"});
+    let empty =
+        json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true, "message": "none"});
     assert_eq!(read(&empty).unwrap().manifest.files(), 0);
 }
 
@@ -43,17 +51,23 @@ fn what_servers_add() {
         json!({"https://x/checksum": format!("sha256:{}", sum.to_uppercase()), "https://x/file_length": 123}),
         json!({"https://x/checksum": format!("sha256:{sum}"), "https://x/file_length": "123"}),
     ] {
-        let manifest =
-            read(&with(json!({"output": [{"type": "A", "url": "u", "extension": extension}]}))).unwrap().manifest;
+        let manifest = read(&with(json!({"output": [{"type": "A", "url": "u", "extension": extension}]})))
+            .unwrap()
+            .manifest;
         let file = &manifest.output[0];
         assert_eq!((file.sha256.as_deref(), file.bytes), (Some(sum.as_str()), Some(123)));
     }
-    for strange in [json!([]), json!({}), json!("x"), json!([{"url": "https://x/checksum", "valueString": "md5:1"}])] {
-        let manifest =
-            read(&with(json!({"output": [{"type": "A", "url": "u", "extension": strange}]}))).unwrap().manifest;
+    for strange in
+        [json!([]), json!({}), json!("x"), json!([{"url": "https://x/checksum", "valueString": "md5:1"}])]
+    {
+        let manifest = read(&with(json!({"output": [{"type": "A", "url": "u", "extension": strange}]})))
+            .unwrap()
+            .manifest;
         assert_eq!((manifest.output[0].sha256.as_deref(), manifest.output[0].bytes), (None, None));
     }
-    let organized = with(json!({"outputOrganizedBy": "Patient", "output": [{"url": "a", "continuesInFile": "b"}, {"url": "b"}]}));
+    let organized = with(
+        json!({"outputOrganizedBy": "Patient", "output": [{"url": "a", "continuesInFile": "b"}, {"url": "b"}]}),
+    );
     let organized = read(&organized).unwrap().manifest;
     assert_eq!(organized.organized_by.as_deref(), Some("Patient"));
     assert_eq!(organized.output[0].type_, MIXED);

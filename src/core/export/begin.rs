@@ -162,8 +162,8 @@ fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, Verdi
             errors.iter().next().map(|e| format!("{}: {}", e.field_path, e.message)).unwrap_or_default();
         return Err(Verdict::Never(Reason::InvalidSpec, format!("{first}; correct it in a new FhirExport")));
     }
-    let planned =
-        plan::kick_off(server.object(), request, &turn.namespace()).map_err(|m| Verdict::Never(Reason::UnsupportedByServer, m))?;
+    let planned = plan::kick_off(server.object(), request, &turn.namespace())
+        .map_err(|m| Verdict::Never(Reason::UnsupportedByServer, m))?;
     if let Err(why) = allow::admits_request(server.spec(), request) {
         refuse(
             turn,
@@ -245,8 +245,14 @@ fn start(mut turn: Turn<'_>, server: &ServerView<'_>, request: Request) -> Step 
     turn.memory.retry_at = None;
     turn.status.next_attempt_time = None;
     turn.status.server = Some(ServerIdentity { uid: server.uid(), url: server.spec().url.clone() });
-    turn.status.job =
-        Some(Job { id: None, status_url: None, intent_time: now, kick_off_time: None, progress: None, separate_status: None });
+    turn.status.job = Some(Job {
+        id: None,
+        status_url: None,
+        intent_time: now,
+        kick_off_time: None,
+        progress: None,
+        separate_status: None,
+    });
     turn.state("Starting");
     turn.perform(Effect::KickOff(request))
 }

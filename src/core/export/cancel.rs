@@ -98,7 +98,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         let give_up = turn.memory.cancel_failure.is_some().then_some(grace_ends);
         return turn.wait_until(&[Some(due), give_up]);
     }
-    if turn.memory.landing_began.take().is_some() {
+    if turn.memory.land.began.take().is_some() {
         turn.memory.manifest = None;
         return turn.perform(Effect::StopLanding);
     }

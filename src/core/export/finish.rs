@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::landed::Told;
 use super::record::{apply, record};
 use super::summary::{counted, place, took};
 use super::turn::after;
 use super::verdict::{self, Verdict};
-use super::landed::Told;
 use super::{Step, Turn, landing, orphan};
 use crate::api::{ConditionStatus, ConditionType, ErrorFilePolicy, Reason, StoredManifest};
 use crate::core::address::BlobAddress;
@@ -102,9 +102,8 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     }
     let errors = manifest.errors.len();
     let told = Told {
-        errors: (errors > 0).then(|| {
-            format!("the server reports errors in {} beside them", counted(errors as u64, "file"))
-        }),
+        errors: (errors > 0)
+            .then(|| format!("the server reports errors in {} beside them", counted(errors as u64, "file"))),
         words: None,
     };
     let manifest_path = manifest_place(&turn, &files).map(|(_, path)| path);
@@ -222,7 +221,8 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     turn.state("Complete");
     let started = turn.status.start_time.filter(|_| !manifest.output.is_empty());
     let took = started.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
-    let type_ = if errors.is_some() || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    let type_ =
+        if errors.is_some() || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
     turn.note(type_, reason, "Finish", &format!("{what}{took}"));
     ended(&mut turn);
     after_end(turn)

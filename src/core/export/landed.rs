@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use url::Url;
 
 use super::Turn;
@@ -13,7 +14,7 @@ use super::verdict::Verdict;
 use crate::api::{CheckResult, Checks, ConditionStatus, ExportRequest, FhirServerSpec, Level, Reason};
 use crate::core::bulk::manifest::MIXED;
 use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
-use crate::core::manifest::Manifest;
+use crate::core::manifest::{File, Manifest};
 use crate::core::wire::{Method, Request};
 
 /// Types that the server is asked about; more are left Unknown.
@@ -135,7 +136,13 @@ pub(super) fn judge(
         let sum = said.map(|said| (said, l.sum.sha256.clone()));
         // A wrong one of the two is the one that tells.
         let (said, found) = match (sum, length) {
-            (Some(sum), Some(length)) => if length.0 == length.1 { sum } else { length },
+            (Some(sum), Some(length)) => {
+                if length.0 == length.1 {
+                    sum
+                } else {
+                    length
+                }
+            }
             (sum, length) => sum.or(length)?,
         };
         Some((f, said, found))
@@ -175,13 +182,17 @@ fn whole(checks: &Checks, manifest: &Manifest) -> (ConditionStatus, Reason, Stri
             Reason::CountsMatch,
             format!("{all}, with the counts and checksums that the server says"),
         ),
-        (CheckResult::Passed, _) => {
-            (ConditionStatus::True, Reason::CountsMatch, format!("{all}, with the counts that the server says"))
-        }
+        (CheckResult::Passed, _) => (
+            ConditionStatus::True,
+            Reason::CountsMatch,
+            format!("{all}, with the counts that the server says"),
+        ),
         (_, CheckResult::Passed) => (
             ConditionStatus::True,
             Reason::CountsMatch,
-            format!("{all}, with the checksums or lengths that the server says; it does not count all of them"),
+            format!(
+                "{all}, with the checksums or lengths that the server says; it does not count all of them"
+            ),
         ),
         _ => (
             ConditionStatus::Unknown,
@@ -230,14 +241,48 @@ pub(super) fn told(files: &[LandFile], landed: &[Landed]) -> Told {
     let of_errors: Vec<&Landed> =
         files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Error).map(|(_, l)| l).collect();
     let errors: u64 = of_errors.iter().map(|l| l.issues.errors).sum();
-    let words: Vec<&str> = of_errors.iter().flat_map(|l| l.words.iter().map(String::as_str)).take(3).collect();
+    let words: Vec<&str> =
+        of_errors.iter().flat_map(|l| l.words.iter().map(String::as_str)).take(3).collect();
     let with_errors = of_errors.iter().filter(|l| l.issues.errors > 0).count();
     Told {
         errors: (errors > 0).then(|| {
-            format!("the server reports {} in {} beside them", counted(errors, "error"), files_text(with_errors))
+            format!(
+                "the server reports {} in {} beside them",
+                counted(errors, "error"),
+                files_text(with_errors)
+            )
         }),
         words: (!words.is_empty()).then(|| words.join("; ")),
     }
+}
+
+/// The stored manifest: the specification's, with a checksum of each file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored<'a> {
+    transaction_time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    requires_access_token: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_organized_by: Option<&'a str>,
+    output: Vec<Entry>,
+    deleted: Vec<Entry>,
+    error: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    type_: Option<String>,
+    url: String,
+    count: u64,
+    /// In bytes, of the NDJSON before any compression, as is the checksum.
+    file_size: u64,
+    sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continues_in_file: Option<String>,
 }
 
 /// The manifest to store beside the data: what landed where, and what it is. Never a URL of the server's files, which
@@ -248,34 +293,31 @@ pub(super) fn manifest(manifest: &Manifest, turn: &Turn<'_>, plan: &LandPlan, la
     let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
     let by_source: BTreeMap<&str, &str> =
         sources.clone().zip(&plan.files).map(|(s, f)| (s.url.as_str(), f.blob.as_str())).collect();
-    let entries = |kind: FileKind| -> Vec<Value> {
-        let rows = sources.clone().zip(&plan.files).zip(landed).filter(|((_, f), _)| f.kind == kind);
-        rows.map(|((source, file), landed)| {
-            let mut entry = json!({"url": url(&file.blob), "count": landed.sum.lines,
-                "fileSize": landed.sum.bytes, "sha256": landed.sum.sha256});
-            if source.type_ != MIXED {
-                entry["type"] = source.type_.as_str().into();
-            }
-            if let Some(next) = source.continues_in.as_deref().and_then(|next| by_source.get(next)) {
-                entry["continuesInFile"] = url(next).into();
-            }
-            entry
-        })
-        .collect()
+    let entry = |source: &File, file: &LandFile, landed: &Landed| Entry {
+        type_: Some(source.type_.clone()).filter(|type_| type_ != MIXED),
+        url: url(&file.blob),
+        count: landed.sum.lines,
+        file_size: landed.sum.bytes,
+        sha256: landed.sum.sha256.clone(),
+        continues_in_file: source
+            .continues_in
+            .as_deref()
+            .and_then(|n| by_source.get(n))
+            .map(|blob| url(blob)),
     };
-    let mut whole = json!({
-        "transactionTime": manifest.transaction_time,
-        "requiresAccessToken": false,
-        "output": entries(FileKind::Output),
-        "deleted": entries(FileKind::Deleted),
-        "error": entries(FileKind::Error),
-    });
-    if let Some(by) = &manifest.organized_by {
-        whole["outputOrganizedBy"] = by.as_str().into();
-    }
-    if let Some(request) = without_query(&manifest.request) {
-        whole["request"] = request.into();
-    }
+    let entries = |kind: FileKind| -> Vec<Entry> {
+        let rows = sources.clone().zip(&plan.files).zip(landed).filter(|((_, f), _)| f.kind == kind);
+        rows.map(|((source, file), landed)| entry(source, file, landed)).collect()
+    };
+    let whole = Stored {
+        transaction_time: &manifest.transaction_time,
+        request: without_query(&manifest.request),
+        requires_access_token: false,
+        output_organized_by: manifest.organized_by.as_deref(),
+        output: entries(FileKind::Output),
+        deleted: entries(FileKind::Deleted),
+        error: entries(FileKind::Error),
+    };
     let mut body = serde_json::to_vec_pretty(&whole).unwrap_or_default();
     body.push(b'\n');
     body

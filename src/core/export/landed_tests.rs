@@ -1,6 +1,9 @@
-use serde_json::json;
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
+use serde_json::{Value, json};
 
 use super::*;
+use crate::api::CheckResult::{Failed, Passed, Unknown};
 use crate::core::bulk::manifest::Pages;
 use crate::core::landing::{Issues, Place, Sum, plan};
 use crate::core::poll::Bounds;
@@ -8,7 +11,10 @@ use crate::core::poll::Bounds;
 const AT: &str = "https://x.example/status/1";
 
 fn spec() -> FhirServerSpec {
-    serde_json::from_value(json!({"url": "https://x.example", "dialect": "BulkData", "auth": {"type": "None"}})).unwrap()
+    serde_json::from_value(
+        json!({"url": "https://x.example", "dialect": "BulkData", "auth": {"type": "None"}}),
+    )
+    .unwrap()
 }
 
 fn read(members: Value) -> Manifest {
@@ -44,11 +50,8 @@ fn what_a_verdict_needs() {
         file.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         read(json!({"output": [file]}))
     };
-    let sum = |sha: &str, bytes: u64| {
-        json!({"fileSize": bytes, "extension": [{"url": "https://x/checksum", "valueString": format!("sha256:{sha}")}]})
-    };
+    let sum = |sha: &str, bytes: u64| json!({"fileSize": bytes, "extension": [{"url": "https://x/checksum", "valueString": format!("sha256:{sha}")}]});
     let (right, wrong) = ("ab".repeat(32), "cd".repeat(32));
-    use CheckResult::{Failed, Passed, Unknown};
     for (manifest, counts, checksums, status, reason) in [
         (file(json!({"count": 5})), Passed, Unknown, ConditionStatus::True, Reason::CountsMatch),
         (file(json!({"count": 6})), Failed, Unknown, ConditionStatus::False, Reason::CountMismatch),
@@ -56,7 +59,13 @@ fn what_a_verdict_needs() {
         (file(sum(&right, 50)), Unknown, Passed, ConditionStatus::True, Reason::CountsMatch),
         (file(sum(&wrong, 50)), Unknown, Failed, ConditionStatus::False, Reason::ChecksumMismatch),
         (file(sum(&right, 51)), Unknown, Failed, ConditionStatus::False, Reason::ChecksumMismatch),
-        (file(json!({"fileSize": 50, "count": 5})), Passed, Passed, ConditionStatus::True, Reason::CountsMatch),
+        (
+            file(json!({"fileSize": 50, "count": 5})),
+            Passed,
+            Passed,
+            ConditionStatus::True,
+            Reason::CountsMatch,
+        ),
     ] {
         let verdict = judged(&manifest, &[5], json!([]), &[]);
         assert_eq!(
@@ -92,7 +101,8 @@ fn a_requested_type_without_a_file() {
 #[test]
 fn the_server_is_asked_only_where_its_answer_tells() {
     let manifest = read(json!({"output": []}));
-    let ask = |request: Value| uncounted(&manifest, &serde_json::from_value(request).unwrap(), &BTreeMap::new());
+    let ask =
+        |request: Value| uncounted(&manifest, &serde_json::from_value(request).unwrap(), &BTreeMap::new());
     assert_eq!(ask(json!({"level": "System", "types": ["Patient"]})).as_deref(), Some("Patient"));
     for narrowed in [
         json!({"level": "System"}),
@@ -123,7 +133,10 @@ fn error_files_are_told_by_what_they_hold() {
     landed[0].issues.information = 3;
     landed[0].words = vec!["_elements was ignored".into()];
     let told_of_information = told(&plan.files, &landed);
-    assert_eq!((told_of_information.errors, told_of_information.words.as_deref()), (None, Some("_elements was ignored")));
+    assert_eq!(
+        (told_of_information.errors, told_of_information.words.as_deref()),
+        (None, Some("_elements was ignored"))
+    );
     landed[1].issues.errors = 2;
     let told = told(&plan.files, &landed);
     assert_eq!(told.errors.as_deref(), Some("the server reports 2 errors in 1 file beside them"));

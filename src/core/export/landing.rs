@@ -7,9 +7,7 @@ use super::landed::{self, judge};
 use super::summary::counted;
 use super::turn::after;
 use super::{Step, Turn, begin, cancel, finish, kickoff, log, plan, record};
-use crate::api::{
-    CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason,
-};
+use crate::api::{CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason};
 use crate::core::answer::{self, CancelAnswer};
 use crate::core::effect::{Effect, NoteType};
 use crate::core::landing::{
@@ -51,7 +49,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if let Some((reason, message)) = begin::held(&turn) {
         turn.set_true(ConditionType::Suspended, reason, &format!("{message}; what has landed stays"));
         turn.state("Suspended");
-        if turn.memory.landing_began.take().is_some() {
+        if turn.memory.land.began.take().is_some() {
             return turn.perform(Effect::StopLanding);
         }
         return turn.wait_until(&[deadline]);
@@ -59,13 +57,13 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if turn.is_true(ConditionType::Suspended) {
         turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
     }
-    if turn.memory.giving_up.is_some() {
+    if turn.memory.land.giving_up.is_some() {
         return give_up(turn);
     }
     let Some(server) = turn.server() else { return turn.rest() };
     let bounds = turn.bounds();
     let to_land = files::plan(server.spec(), &manifest, &place, bounds);
-    if turn.memory.landed.is_none() {
+    if turn.memory.land.landed.is_none() {
         return land(turn, &manifest, to_land);
     }
     conclude(turn, &manifest, &to_land)
@@ -81,9 +79,9 @@ fn place(turn: &Turn<'_>) -> Option<Place> {
 fn land(mut turn: Turn<'_>, manifest: &Manifest, to_land: LandPlan) -> Step {
     let deadline = turn.deadline();
     // A landing that is done within seconds is not worth a write of its own.
-    let long = turn.memory.land_failures > 0
-        || turn.memory.refreshes > 0
-        || turn.memory.landing_began.is_some_and(|began| after(began, LOOK) <= turn.now);
+    let long = turn.memory.land.failures > 0
+        || turn.memory.land.refreshes > 0
+        || turn.memory.land.began.is_some_and(|began| after(began, LOOK) <= turn.now);
     if long {
         turn.status.transaction_time = Some(manifest.transaction_time.clone());
         let output = turn.status.output.get_or_insert_with(Output::default);
@@ -92,20 +90,20 @@ fn land(mut turn: Turn<'_>, manifest: &Manifest, to_land: LandPlan) -> Step {
         turn.state("Landing");
         tell_progress(&mut turn);
     }
-    if let Some(due) = turn.memory.land_at.filter(|due| *due > turn.now) {
+    if let Some(due) = turn.memory.land.retry_at.filter(|due| *due > turn.now) {
         return turn.wait_until(&[Some(due), deadline]);
     }
     if turn.going_on {
         let look = turn.later(LOOK);
         return turn.wait_until(&[Some(look), deadline]);
     }
-    turn.memory.landing_began.get_or_insert(turn.now);
+    turn.memory.land.began.get_or_insert(turn.now);
     turn.perform(Effect::Land(Arc::new(to_land)))
 }
 
 /// Written at first sight, then rarely, and for ten points.
 fn tell_progress(turn: &mut Turn<'_>) {
-    let LandProgress { files, of, bytes } = turn.memory.land_progress;
+    let LandProgress { files, of, bytes } = turn.memory.land.progress;
     if of == 0 {
         return;
     }
@@ -133,16 +131,16 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
     match state {
         Landing::Running(progress) => {
             turn.going_on = true;
-            turn.memory.landing_began.get_or_insert(turn.now);
+            turn.memory.land.began.get_or_insert(turn.now);
             came_on(turn, progress);
         }
         Landing::Done(landed) => {
-            turn.memory.landing_began = None;
-            turn.memory.landed = Some(landed);
+            turn.memory.land.began = None;
+            turn.memory.land.landed = Some(landed);
             reachable(turn);
         }
         Landing::Failed(failure) => {
-            turn.memory.landing_began = None;
+            turn.memory.land.began = None;
             came_on(turn, failure.progress);
             failed(turn, failure);
         }
@@ -151,12 +149,12 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
 
 /// Files that landed show that what was in the way has passed.
 fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
-    if progress.files > turn.memory.land_progress.files {
-        turn.memory.land_failures = 0;
-        turn.memory.refreshes = 0;
+    if progress.files > turn.memory.land.progress.files {
+        turn.memory.land.failures = 0;
+        turn.memory.land.refreshes = 0;
         reachable(turn);
     }
-    turn.memory.land_progress = progress;
+    turn.memory.land.progress = progress;
 }
 
 fn reachable(turn: &mut Turn<'_>) {
@@ -164,15 +162,15 @@ fn reachable(turn: &mut Turn<'_>) {
 }
 
 fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
-    turn.memory.land_failures += 1;
-    let tries = i32::try_from(turn.memory.land_failures).unwrap_or(i32::MAX);
+    turn.memory.land.failures += 1;
+    let tries = i32::try_from(turn.memory.land.failures).unwrap_or(i32::MAX);
     let own = retry_delay(DELAY, DELAY_MAX, tries, turn.jitter);
     let not_yet = format!("the files have not all landed yet: {}", failure.message);
     match failure.kind {
         LandFailureKind::Expired => {
-            turn.memory.refreshes += 1;
-            if turn.memory.refreshes > REFRESHES {
-                turn.memory.giving_up = Some((failure.reason, failure.message));
+            turn.memory.land.refreshes += 1;
+            if turn.memory.land.refreshes > REFRESHES {
+                turn.memory.land.giving_up = Some((failure.reason, failure.message));
                 return;
             }
             // A fresh manifest has fresh links; what has landed is known by its source.
@@ -182,17 +180,17 @@ fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
         }
         LandFailureKind::Missing => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);
-            turn.memory.land_at = Some(turn.later(turn.tuning.missing_retry));
+            turn.memory.land.retry_at = Some(turn.later(turn.tuning.missing_retry));
         }
-        LandFailureKind::Source if turn.memory.land_failures < TRIES => {
+        LandFailureKind::Source if turn.memory.land.failures < TRIES => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);
-            turn.memory.land_at = Some(turn.later(own));
+            turn.memory.land.retry_at = Some(turn.later(own));
         }
         LandFailureKind::Storage(StorageFailureKind::Transient { retry_after })
-            if turn.memory.land_failures < TRIES =>
+            if turn.memory.land.failures < TRIES =>
         {
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageUnreachable, &not_yet);
-            turn.memory.land_at = Some(turn.later(retry_after.unwrap_or(own).min(DELAY_MAX)));
+            turn.memory.land.retry_at = Some(turn.later(retry_after.unwrap_or(own).min(DELAY_MAX)));
         }
         // Somebody must give a role, a Secret or a container: the deadline bounds the wait.
         LandFailureKind::Storage(
@@ -203,10 +201,10 @@ fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
             | StorageFailureKind::NotFound,
         ) => {
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::NoStorageAccess, &not_yet);
-            turn.memory.land_at = Some(turn.later(own.min(turn.tuning.missing_retry * 6)));
+            turn.memory.land.retry_at = Some(turn.later(own.min(turn.tuning.missing_retry * 6)));
         }
         LandFailureKind::Source | LandFailureKind::Storage(_) | LandFailureKind::Permanent => {
-            turn.memory.giving_up = Some((failure.reason, failure.message));
+            turn.memory.land.giving_up = Some((failure.reason, failure.message));
         }
     }
 }
@@ -217,7 +215,7 @@ fn give_up(mut turn: Turn<'_>) -> Step {
     if let Some(step) = clean_up(&mut turn, false) {
         return step.into_step(turn);
     }
-    let Some((reason, message)) = turn.memory.giving_up.take() else { return turn.rest() };
+    let Some((reason, message)) = turn.memory.land.giving_up.take() else { return turn.rest() };
     let earlier = turn.status.clone();
     turn.retire_job(reason);
     turn.status.output = None;
@@ -234,30 +232,35 @@ fn give_up(mut turn: Turn<'_>) -> Step {
 
 /// All has landed.
 fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step {
-    let landed = turn.memory.landed.clone().unwrap_or_default();
+    let landed = turn.memory.land.landed.clone().unwrap_or_default();
     let requested = turn.spec().request.clone();
-    if let Some(type_) = landed::uncounted(manifest, &requested, &turn.memory.counted_types)
+    if let Some(type_) = landed::uncounted(manifest, &requested, &turn.memory.land.counted_types)
         && let Some(server) = turn.server()
     {
         let request = landed::count(server.spec(), &type_);
         return turn.perform(Effect::CountType { type_, request });
     }
-    let verdict = judge(manifest, &requested, to_land, &landed, &turn.memory.counted_types);
+    let verdict = judge(manifest, &requested, to_land, &landed, &turn.memory.land.counted_types);
     record::landed(&mut turn, manifest, to_land, &landed);
     record::apply(&mut turn, &verdict);
     if verdict.status == ConditionStatus::False {
         let message = format!("{}; keep the data apart and export anew", verdict.message);
         return finish::fail(turn, Reason::VerificationFailed, &message);
     }
-    let log_wanted = turn.server().is_some_and(|s| s.spec().storage.as_ref().is_some_and(|s| s.export_log == Some(true)));
-    if log_wanted && !turn.memory.logged {
+    let log_wanted =
+        turn.server().is_some_and(|s| s.spec().storage.as_ref().is_some_and(|s| s.export_log == Some(true)));
+    if log_wanted && !turn.memory.land.logged {
         let body = log::ndjson(&turn, manifest, to_land, &landed);
         let path = format!("{}/log.ndjson", to_land.folder);
-        return turn.perform(Effect::StoreLog { container: to_land.container.clone(), path, body: Arc::new(body) });
+        return turn.perform(Effect::StoreLog {
+            container: to_land.container.clone(),
+            path,
+            body: Arc::new(body),
+        });
     }
     let path = format!("{}/manifest.json", to_land.folder);
     let body = landed::manifest(manifest, &turn, to_land, &landed);
-    if let Some(due) = turn.memory.land_at.filter(|due| *due > turn.now) {
+    if let Some(due) = turn.memory.land.retry_at.filter(|due| *due > turn.now) {
         let deadline = turn.deadline();
         return turn.wait_until(&[Some(due), deadline]);
     }
@@ -271,13 +274,14 @@ fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step
 
 /// What the server says to have of a type.
 pub(super) fn type_counted(turn: &mut Turn<'_>, type_: String, reply: Reply) {
-    let total = reply.ok().filter(|answer| answer.status == 200).and_then(|answer| landed::total(&answer.body));
-    turn.memory.counted_types.insert(type_, total);
+    let total =
+        reply.ok().filter(|answer| answer.status == 200).and_then(|answer| landed::total(&answer.body));
+    turn.memory.land.counted_types.insert(type_, total);
 }
 
 /// What came of storing the log: it never fails a run whose data is complete.
 pub(super) fn logged(turn: &mut Turn<'_>, _: &Result<String, StorageFailure>) {
-    turn.memory.logged = true;
+    turn.memory.land.logged = true;
 }
 
 /// What the server said to the word that a job is done with.
@@ -285,25 +289,26 @@ pub(super) fn cleaned_up(turn: &mut Turn<'_>, reply: Reply) {
     if let Err(Failure { kind: FailureKind::HeldBack { until }, .. }) = &reply {
         // Another run was told to be patient. This word may be what it waits for: some servers run one export at a
         // time until they hear that the last one is done with.
-        turn.memory.clean_up_at = Some((*until).max(turn.later(turn.tuning.poll_floor)));
+        turn.memory.clean_up.retry_at = Some((*until).max(turn.later(turn.tuning.poll_floor)));
         return;
     }
-    turn.memory.clean_up_tries += 1;
+    turn.memory.clean_up.tries += 1;
     let done = match &reply {
         // Whoever knows no such word has nothing to clean up.
         Ok(answer) => {
-            answer.status < 500 && !matches!(answer::cancel(answer), CancelAnswer::Again(_)) || answer.status == 405
+            answer.status < 500 && !matches!(answer::cancel(answer), CancelAnswer::Again(_))
+                || answer.status == 405
         }
         Err(_) => false,
     };
-    if done || turn.memory.clean_up_tries >= CLEAN_UPS {
-        turn.memory.cleaned_up = true;
+    if done || turn.memory.clean_up.tries >= CLEAN_UPS {
+        turn.memory.clean_up.done = true;
     } else {
-        let tries = i32::try_from(turn.memory.clean_up_tries).unwrap_or(i32::MAX);
+        let tries = i32::try_from(turn.memory.clean_up.tries).unwrap_or(i32::MAX);
         let wait = retry_delay(DELAY / 2, DELAY_MAX, tries, turn.jitter);
-        turn.memory.clean_up_at = Some(turn.later(wait));
+        turn.memory.clean_up.retry_at = Some(turn.later(wait));
     }
-    if !done && turn.memory.cleaned_up {
+    if !done && turn.memory.clean_up.done {
         let why = match reply {
             Ok(answer) => format!("it answers {}", answer.status),
             Err(failure) => failure.message,
@@ -330,14 +335,14 @@ impl CleanUp {
 
 /// Whether the server is still to be told that it may forget the job.
 pub(super) fn clean_up(turn: &mut Turn<'_>, success: bool) -> Option<CleanUp> {
-    let server = turn.server().filter(|_| turn.lands() && !turn.memory.cleaned_up)?;
+    let server = turn.server().filter(|_| turn.lands() && !turn.memory.clean_up.done)?;
     let job = turn.status.job.as_ref()?;
     let url = job.status_url.as_ref()?;
     let own = turn.status.server.as_ref().is_some_and(|s| s.url == server.spec().url);
     if !own || turn.status.cancellation.is_some() || !server.deviations().cleans_up(success) {
         return None;
     }
-    if let Some(due) = turn.memory.clean_up_at.filter(|due| *due > turn.now) {
+    if let Some(due) = turn.memory.clean_up.retry_at.filter(|due| *due > turn.now) {
         return Some(CleanUp::Wait(due));
     }
     Some(CleanUp::Tell(Effect::CleanUp(plan::cancel(url))))

@@ -52,14 +52,19 @@ pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, land
             FileKind::Deleted => "deleted",
             FileKind::Error => "error",
         };
-        log(turn.now, "download_request", json!({"fileUrl": file.blob, "itemType": item, "resourceType": source.type_}));
+        log(
+            turn.now,
+            "download_request",
+            json!({"fileUrl": file.blob, "itemType": item, "resourceType": source.type_}),
+        );
         log(
             turn.now,
             "download_complete",
             json!({"fileUrl": file.blob, "resourceCount": landed.sum.lines, "fileSize": landed.sum.bytes}),
         );
     }
-    let output = || plan.files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Output).map(|(_, l)| &l.sum);
+    let output =
+        || plan.files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Output).map(|(_, l)| &l.sum);
     let took = turn.now.duration_since(started).as_millis().max(0);
     log(
         turn.now,

@@ -8,6 +8,7 @@ mod kickoff;
 mod landed;
 mod landing;
 mod log;
+mod memory;
 mod orphan;
 pub mod plan;
 mod poll;
@@ -20,20 +21,17 @@ mod verdict;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
-use crate::core::bulk::manifest::Pages;
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
-use crate::core::landing::{LandProgress, Landed};
-use crate::core::ledger::Checked;
-use crate::core::manifest::Manifest;
 use crate::core::tuning::Tuning;
 
+pub use memory::{CleanUpMemory, LandMemory, Memory, Verified};
 pub use server_view::ServerView;
 use turn::Turn;
 
@@ -48,75 +46,6 @@ pub struct Facts {
     pub place: bool,
     /// Job ids that other exports of the same server hold.
     pub claimed: BTreeSet<String>,
-}
-
-/// What a check of the files saw, or why it could not be done.
-pub type Verified = Result<Arc<Vec<Checked>>, (Reason, String)>;
-
-/// What the operator remembers of a run between two looks; a restart forgets it, and nothing is lost but
-/// patience.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Memory {
-    /// When to poll next.
-    pub next_poll: Option<Timestamp>,
-    /// Polls in a row that found the job running.
-    pub polls: u32,
-    /// Requests in a row that failed in a way that may pass.
-    pub failures: u32,
-    /// Answers in a row that were refusals or nonsense.
-    pub nonsense: u32,
-    /// When to try again on the way to the kick-off.
-    pub retry_at: Option<Timestamp>,
-    /// Credentials were there at that time.
-    pub authorized_at: Option<Timestamp>,
-    /// When the container was last looked at for progress.
-    pub progress_at: Option<Timestamp>,
-    /// The manifest, once the job is done.
-    pub manifest: Option<Arc<Manifest>>,
-    /// What the check of the files saw, or why it could not be done.
-    pub verified: Option<Verified>,
-    /// When the check was begun.
-    pub verify_began: Option<Timestamp>,
-    /// Tries of the check that failed in a way that may pass.
-    pub verify_failures: u32,
-    /// When to try the check again after a failure.
-    pub verify_at: Option<Timestamp>,
-    /// What came of storing the manifest.
-    pub stored: Option<Result<String, String>>,
-    /// The manifest so far, while further pages are to come.
-    pub pages: Option<Arc<Pages>>,
-    /// What landed.
-    pub landed: Option<Arc<Vec<Landed>>>,
-    /// When the landing was begun, and is not known to have ended.
-    pub landing_began: Option<Timestamp>,
-    /// How far the landing is.
-    pub land_progress: LandProgress,
-    /// Tries of the landing that failed in a way that may pass, without a file between them.
-    pub land_failures: u32,
-    /// Fresh manifests in a row that brought no file.
-    pub refreshes: u32,
-    /// When to try the landing again after a failure.
-    pub land_at: Option<Timestamp>,
-    /// How many resources of a type the server says to have, where it says so.
-    pub counted_types: BTreeMap<String, Option<u64>>,
-    /// The log was stored, or could not be.
-    pub logged: bool,
-    /// Why this attempt is given up, once the server was told that it is done with.
-    pub giving_up: Option<(Reason, String)>,
-    /// The server was told that the job is done with, or cannot be told.
-    pub cleaned_up: bool,
-    /// How often it was tried to tell it.
-    pub clean_up_tries: u32,
-    /// When to try that again.
-    pub clean_up_at: Option<Timestamp>,
-    /// When to try the cancel again.
-    pub cancel_at: Option<Timestamp>,
-    /// The job was looked at before the cancel.
-    pub looked: bool,
-    /// The cancel's answer was 409: a manifest that is found now is the job's own.
-    pub already_finished: bool,
-    /// The last failure of a cancel, for its report.
-    pub cancel_failure: Option<String>,
 }
 
 /// All that a decision depends on.

@@ -135,7 +135,8 @@ fn adopt(turn: &mut Turn<'_>, job: &JobFolder) {
 
 /// The manifest of an adopted job shows whose it is.
 pub(super) fn prove(turn: &mut Turn<'_>, manifest: &Manifest) -> Result<(), &'static str> {
-    let ours = turn.server().and_then(|s| plan::kick_off(s.object(), &turn.spec().request, &turn.namespace()).ok());
+    let ours =
+        turn.server().and_then(|s| plan::kick_off(s.object(), &turn.spec().request, &turn.namespace()).ok());
     if ours.is_some_and(|ours| plan::same_request(&ours.url, &manifest.request)) {
         let message = "the manifest proves that the job is this export's";
         turn.set_false(ConditionType::KickOffUncertain, Reason::JobConfirmed, message);

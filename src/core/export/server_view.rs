@@ -158,7 +158,10 @@ pub(super) fn status_url(
 
 /// What a Bulk Data server calls a job, as far as its status URL shows: a parameter for it, or the end of the path.
 fn bulk_id(url: &Url) -> Option<String> {
-    let parameter = url.query_pairs().find(|(name, _)| name.eq_ignore_ascii_case("_jobid")).map(|(_, id)| id.into_owned());
+    let parameter = url
+        .query_pairs()
+        .find(|(name, _)| name.eq_ignore_ascii_case("_jobid"))
+        .map(|(_, id)| id.into_owned());
     let id = parameter.or_else(|| url.path_segments()?.next_back().map(str::to_owned))?;
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     ((1..=64).contains(&id.len()) && id.chars().all(plain)).then_some(id)

@@ -129,10 +129,10 @@ pub fn chain(ids: &[BlockId]) -> Vec<Block> {
     for block in blocks {
         let next = u32::try_from(row.len()).unwrap_or(u32::MAX);
         let fits = block.index == next && row.last().is_none_or(|last| last.tag == block.tag);
-        if !fits {
-            row = if block.index == 0 { vec![block] } else { Vec::new() };
-        } else {
+        if fits {
             row.push(block);
+        } else {
+            row = if block.index == 0 { vec![block] } else { Vec::new() };
         }
         if row.len() > best.len() {
             best.clone_from(&row);

@@ -83,7 +83,9 @@ mod tests {
     #[test]
     fn severities_are_counted_however_the_file_is_cut() {
         let line = |severity: &str, text: &str| {
-            format!(r#"{{"resourceType":"OperationOutcome","issue":[{{"severity":"{severity}","diagnostics":"{text}"}}]}}"#)
+            format!(
+                r#"{{"resourceType":"OperationOutcome","issue":[{{"severity":"{severity}","diagnostics":"{text}"}}]}}"#
+            )
         };
         let file = [
             line("information", "ignored _elements"),

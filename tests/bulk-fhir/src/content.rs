@@ -23,21 +23,20 @@ pub(crate) enum Source {
 /// The lines of one made file.
 #[derive(Debug, Clone)]
 pub(crate) struct Made {
-    /// A block of lines that still lack their numbers, so that most of the work is one copy.
+    /// A block of lines that still lack their numbers, so that most of the work is one copy; files share it.
     block: Arc<[u8]>,
     line: usize,
-    /// Where in a line the digits of its number begin.
-    digits_at: usize,
+    /// Where in a line the digits of the file's number begin, and those of its own.
+    digits_at: (usize, usize),
     lines: u64,
     file: u64,
 }
 
 impl Made {
     /// As many whole lines of `line_bytes` as fit into `file_bytes`, but one at least.
-    pub(crate) fn new(kind: &str, file: u64, file_bytes: u64, line_bytes: usize, crlf: bool) -> Self {
-        let id = format!("f{file:0FILE_DIGITS$}-");
-        let start = format!("{{\"resourceType\":\"{kind}\",\"id\":\"{id}");
-        let digits_at = start.len();
+    pub(crate) fn new(kind: &str, file_bytes: u64, line_bytes: usize, crlf: bool) -> Self {
+        let start = format!("{{\"resourceType\":\"{kind}\",\"id\":\"f{:0FILE_DIGITS$}-", 0);
+        let digits_at = (start.len() - FILE_DIGITS - 1, start.len());
         let required = match kind {
             "Observation" => {
                 ",\"status\":\"final\",\"code\":{\"text\":\"Body weight\"},\"subject\":{\"reference\":\"Patient/1\"}"
@@ -50,14 +49,23 @@ impl Made {
              \"div\":\"<div xmlns=\\\"http://www.w3.org/1999/xhtml\\\">"
         );
         let end = if crlf { "</div>\"}}\r\n" } else { "</div>\"}}\n" };
-        let fixed = digits_at + LINE_DIGITS + middle.len() + end.len();
+        let fixed = start.len() + LINE_DIGITS + middle.len() + end.len();
         let filler: String =
             "A synthetic resource. ".chars().cycle().take(line_bytes.saturating_sub(fixed)).collect();
         let text = format!("{start}{:0LINE_DIGITS$}{middle}{filler}{end}", 0);
         let line = text.len();
         let lines = (file_bytes / to_u64(line)).max(1);
         let repeated = (CHUNK / line).clamp(1, usize::try_from(lines).unwrap_or(usize::MAX));
-        Self { block: text.repeat(repeated).into_bytes().into(), line, digits_at, lines, file }
+        Self { block: text.repeat(repeated).into_bytes().into(), line, digits_at, lines, file: 0 }
+    }
+
+    /// The file of this number.
+    pub(crate) fn numbered(&self, file: u64) -> Self {
+        Self { file, ..self.clone() }
+    }
+
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
     }
 
     fn len(&self) -> u64 {
@@ -71,7 +79,11 @@ impl Made {
         let left = usize::try_from(self.lines.saturating_sub(first)).unwrap_or(usize::MAX);
         bytes.truncate(left.saturating_mul(self.line));
         for (number, line) in (first..).zip(bytes.chunks_exact_mut(self.line)) {
-            if let Some(digits) = line.get_mut(self.digits_at..self.digits_at + LINE_DIGITS) {
+            let (of_file, of_line) = self.digits_at;
+            if let Some(digits) = line.get_mut(of_file..of_file + FILE_DIGITS) {
+                write_digits(digits, self.file);
+            }
+            if let Some(digits) = line.get_mut(of_line..of_line + LINE_DIGITS) {
                 write_digits(digits, number);
             }
         }
@@ -99,18 +111,19 @@ pub(crate) fn to_u64(size: usize) -> u64 {
 pub(crate) struct Content {
     source: Source,
     mark: bool,
-    no_final_newline: bool,
+    /// Bytes that are missing at the end.
+    missing: u64,
 }
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl Content {
-    pub(crate) fn new(source: Source, mark: bool, no_final_newline: bool) -> Self {
-        Self { source, mark, no_final_newline }
+    pub(crate) fn new(source: Source, mark: bool, missing: u64) -> Self {
+        Self { source, mark, missing }
     }
 
     pub(crate) fn text(text: String) -> Self {
-        Self::new(Source::Bytes(text.into_bytes().into()), false, false)
+        Self::new(Source::Bytes(text.into_bytes().into()), false, 0)
     }
 
     /// What the `ETag` is made of, so that it is the same in another run.
@@ -129,7 +142,7 @@ impl Content {
             Source::Bytes(bytes) => to_u64(bytes.len()),
             Source::Made(made) => made.len(),
         };
-        let whole = if self.no_final_newline { whole.saturating_sub(1) } else { whole };
+        let whole = whole.saturating_sub(self.missing);
         if self.mark { whole + to_u64(BYTE_ORDER_MARK.len()) } else { whole }
     }
 
@@ -138,7 +151,7 @@ impl Content {
             Source::Bytes(bytes) => {
                 to_u64(bytes.split(|&b| b == b'\n').filter(|line| !line.is_empty()).count())
             }
-            Source::Made(made) => made.lines,
+            Source::Made(made) => made.lines(),
         }
     }
 

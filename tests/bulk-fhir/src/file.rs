@@ -81,7 +81,7 @@ fn decide(world: &World, caller: &Caller, [id, list, index]: [&str; 3], known: b
             stats::count(&file.stats.refused);
             return Next::Strike(fault);
         }
-        if let Some(target) = target(file.script.redirect, caller, foreign) {
+        if let Some(target) = target(file.script.redirect, caller, foreign, &world.fresh()) {
             stats::count(&file.stats.refused);
             return Next::Answer(Reply::empty(307).header("Location", &target).into());
         }
@@ -115,15 +115,19 @@ fn link(job: &mut Job, caller: &Caller, list: &str, index: &str) -> Option<Reply
     over.then(|| denied(script.expired_status, "ExpiredToken"))
 }
 
-fn target(redirect: Redirect, caller: &Caller, foreign: &str) -> Option<String> {
-    let query = caller.query.as_deref().unwrap_or_default();
+/// Where a redirect goes, if there is one; `mark` is what the foreign host signs its URL with.
+fn target(redirect: Redirect, caller: &Caller, foreign: &str, mark: &str) -> Option<String> {
     let origin = caller.origin();
     let path = &caller.path;
+    let query = caller.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     match redirect {
         Redirect::No => None,
-        Redirect::Foreign => Some(format!("{foreign}{path}{ELSEWHERE}?{query}")),
-        Redirect::SameOrigin => Some(format!("{origin}{path}{ELSEWHERE}?{query}")),
-        Redirect::Loop => Some(format!("{origin}{path}?{query}")),
+        Redirect::Foreign => {
+            let joint = if query.is_empty() { '?' } else { '&' };
+            Some(format!("{foreign}{path}{ELSEWHERE}{query}{joint}X-Amz-Signature={mark}"))
+        }
+        Redirect::SameOrigin => Some(format!("{origin}{path}{ELSEWHERE}{query}")),
+        Redirect::Loop => Some(format!("{origin}{path}{query}")),
     }
 }
 

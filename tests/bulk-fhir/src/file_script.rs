@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 /// How a file is served. The default is a good server with ranges and gzip.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+// Each is a switch of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct FileScript {
     /// Whether a client that accepts gzip gets it.
     pub gzip: bool,

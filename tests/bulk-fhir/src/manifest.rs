@@ -33,9 +33,11 @@ pub(crate) fn requires_token(shape: &Shape, closed: bool) -> bool {
     shape.requires_access_token.unwrap_or(closed)
 }
 
-/// Whether links carry a signature: those that need no token, and those that expire.
+/// Whether links carry a signature: those for which it stands in for the token, and those that expire.
 pub(crate) fn signed(job: &Job, closed: bool) -> bool {
-    !requires_token(&job.script.manifest, closed) || job.files.iter().any(|file| file.script.expires())
+    let shape = &job.script.manifest;
+    let instead = !requires_token(shape, closed) && (closed || shape.requires_access_token.is_some());
+    instead || job.files.iter().any(|file| file.script.expires())
 }
 
 /// One page of the manifest of a job; while it runs, there is no link to another.

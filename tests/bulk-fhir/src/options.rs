@@ -55,6 +55,8 @@ impl Default for Options {
 /// Deviations of a whole server, and rules of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+// Each is a switch of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Quirks {
     /// HAPI: of a repeated `_type`, only the first value is exported, silently.
     pub comma_only: bool,

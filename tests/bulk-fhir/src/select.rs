@@ -182,23 +182,31 @@ fn at(script: &Script, index: usize) -> FileScript {
 fn written(lines: &[String], kind: Option<&str>, index: usize, script: &Script) -> JobFile {
     let manner = at(script, index);
     let end = if manner.crlf { "\r\n" } else { "\n" };
-    let mut text: String = lines.iter().flat_map(|line| [line.as_str(), end]).collect();
-    if manner.no_final_newline {
-        text.truncate(text.trim_end().len());
-    }
-    let source = Source::Bytes(text.into_bytes().into());
-    let content = Content::new(source, manner.byte_order_mark, false);
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), end]).collect();
+    let content =
+        Content::new(Source::Bytes(text.into_bytes().into()), manner.byte_order_mark, missing(&manner));
     JobFile::new(List::Output, kind.map(str::to_owned), content, manner)
+}
+
+/// How much of the last line end is not there.
+fn missing(manner: &FileScript) -> u64 {
+    match (manner.no_final_newline, manner.crlf) {
+        (false, _) => 0,
+        (true, false) => 1,
+        (true, true) => 2,
+    }
 }
 
 fn made_files(made: &[MadeFiles], asked: &Asked, script: &Script) -> Vec<JobFile> {
     let mut files: Vec<JobFile> = Vec::new();
     let wanted = made.iter().filter(|made| asked.types.is_empty() || asked.types.contains(&made.kind));
     for of_type in wanted {
+        let make = |crlf| Made::new(&of_type.kind, of_type.file_bytes, of_type.line_bytes, crlf);
+        let (plain, crlf) = (make(false), make(true));
         for number in 0..of_type.files {
             let manner = at(script, files.len());
-            let made = Made::new(&of_type.kind, number, of_type.file_bytes, of_type.line_bytes, manner.crlf);
-            let content = Content::new(Source::Made(made), manner.byte_order_mark, manner.no_final_newline);
+            let made = if manner.crlf { crlf.numbered(number) } else { plain.numbered(number) };
+            let content = Content::new(Source::Made(made), manner.byte_order_mark, missing(&manner));
             files.push(JobFile::new(List::Output, Some(of_type.kind.clone()), content, manner));
         }
     }
@@ -214,9 +222,10 @@ fn deleted(patients: &Patients, asked: &Asked, script: &Script) -> Option<JobFil
         .map(|latest| format!("{}/{}", latest.kind, latest.id));
     let entries = really.chain(script.manifest.deleted.iter().cloned());
     let lines: String = entries
-        .map(|url| {
+        .flat_map(|url| {
             let entry = json!([{ "request": { "method": "DELETE", "url": url } }]);
-            format!("{}\n", json!({ "resourceType": "Bundle", "type": "transaction", "entry": entry }))
+            let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": entry });
+            [bundle.to_string(), "\n".to_owned()]
         })
         .collect();
     let file = |lines| {
@@ -249,15 +258,5 @@ fn issues(asked: &Asked, script: &Script) -> Option<JobFile> {
 /// How many made resources of a type a script has.
 pub(crate) fn made_count(made: &[MadeFiles], kind: &str) -> u64 {
     let of_type = made.iter().filter(|made| made.kind == kind);
-    of_type
-        .map(|made| {
-            made.files
-                * Content::new(
-                    Source::Made(Made::new(kind, 0, made.file_bytes, made.line_bytes, false)),
-                    false,
-                    false,
-                )
-                .lines()
-        })
-        .sum()
+    of_type.map(|made| made.files * Made::new(kind, made.file_bytes, made.line_bytes, false).lines()).sum()
 }

@@ -9,6 +9,8 @@ use crate::version::Version;
 /// The form of a manifest. The default is that of the server's version.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+// Each is a switch of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Shape {
     /// Another version than the server's.
     pub version: Option<Version>,

@@ -332,7 +332,9 @@ impl Fake {
 
     pub(super) fn count_type(&self, type_: &str) -> Answer {
         match self.has.get(type_) {
-            Some(total) => body(&json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string()),
+            Some(total) => {
+                body(&json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string())
+            }
             None => answer(403),
         }
     }

@@ -1,5 +1,7 @@
 //! The files of a Bulk Data server: landed, judged, told, and the server's job forgotten.
 
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
 use serde_json::{Value, json};
 
 use super::fake::Ending;
@@ -28,7 +30,12 @@ fn ran(bulk_data: Value, spec: Value, change: impl FnOnce(&mut World)) -> World 
 
 fn failed(kind: LandFailureKind, reason: Reason, files: u64) -> Landing {
     let progress = LandProgress { files, of: 2, bytes: files * 100 };
-    Landing::Failed(LandFailure { kind, reason, message: "f/Patient-1.ndjson could not be had".into(), progress })
+    Landing::Failed(LandFailure {
+        kind,
+        reason,
+        message: "f/Patient-1.ndjson could not be had".into(),
+        progress,
+    })
 }
 
 fn running(files: u64, of: u64) -> Landing {
@@ -41,15 +48,26 @@ fn a_run_that_goes_well_lands_and_tells_and_cleans_up() {
     assert_eq!((world.state().as_str(), world.says(Complete).as_str()), ("Complete", "True/Exported"));
     assert_eq!(world.says(Verified), "True/CountsMatch");
     let output = world.status().output.unwrap();
-    assert_eq!((output.container.as_deref(), output.folder.as_deref()), (Some("lake"), Some("20261123T020000-0123abcd")));
+    assert_eq!(
+        (output.container.as_deref(), output.folder.as_deref()),
+        (Some("lake"), Some("20261123T020000-0123abcd"))
+    );
     assert_eq!((output.files, output.resources, output.bytes), (Some(2), Some(25), Some(200)));
     let manifest: Value = serde_json::from_slice(world.fake.stored.last().unwrap()).unwrap();
-    assert_eq!(manifest["output"][0]["url"], "https://acct.blob.example/lake/20261123T020000-0123abcd/Observation-1.ndjson");
+    assert_eq!(
+        manifest["output"][0]["url"],
+        "https://acct.blob.example/lake/20261123T020000-0123abcd/Observation-1.ndjson"
+    );
     assert_eq!(output.manifest.unwrap().path, "20261123T020000-0123abcd/manifest.json");
     // Told that it is done with, after the end was written down.
     assert_eq!(world.fake.cleaned, ["https://clinic.example/_operations/export/7"]);
     assert_eq!((world.fake.deletes_sent(), world.held()), (0, false));
-    assert!(world.status_writes <= 4 && world.notes.len() <= 3, "{} {}", world.status_writes, world.notes.len());
+    assert!(
+        world.status_writes <= 4 && world.notes.len() <= 3,
+        "{} {}",
+        world.status_writes,
+        world.notes.len()
+    );
     let polls: Vec<&str> = world.fake.sent.iter().filter(|r| r.prefer.is_none()).map(|r| r.accept).collect();
     assert!(polls.iter().all(|accept| *accept == "application/json"));
 }
@@ -82,7 +100,8 @@ fn what_is_wrong_with_what_landed_is_failed_and_stays() {
     assert!(short.fake.stored.is_empty(), "the manifest is the mark of completeness");
     assert!(short.fake.cleaned.is_empty(), "the server's files may have to be looked at");
     assert_eq!(short.status().output.unwrap().checks.unwrap().counts, CheckResult::Failed);
-    let epic = ran(json!({"preset": "Epic"}), json!({}), |w| w.fake.spoil = |landed| landed[0].sum.lines -= 1);
+    let epic =
+        ran(json!({"preset": "Epic"}), json!({}), |w| w.fake.spoil = |landed| landed[0].sum.lines -= 1);
     assert_eq!(epic.fake.cleaned.len(), 1, "it runs nothing else for this group before that");
     let kept = ran(json!({"finishedJobs": "Keep"}), json!({}), |_| {});
     assert!(kept.fake.cleaned.is_empty());
@@ -91,12 +110,12 @@ fn what_is_wrong_with_what_landed_is_failed_and_stays() {
 #[test]
 fn a_type_that_got_lost_is_found_by_asking() {
     let types = json!({"request": {"level": "System", "container": "lake", "types": ["Patient", "Observation", "Condition"]}});
-    let lost = ran(json!({}), types.clone(), |w| drop(w.fake.has.insert("Condition", 9)));
+    let lost = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 9)]));
     assert_eq!(
         (lost.says(Failed).as_str(), lost.says(Verified).as_str()),
         ("True/VerificationFailed", "False/TypesMissing")
     );
-    let none = ran(json!({}), types.clone(), |w| drop(w.fake.has.insert("Condition", 0)));
+    let none = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 0)]));
     assert_eq!(none.state(), "Complete");
     assert_eq!(none.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Passed);
     let silent = ran(json!({}), types, |_| {});
@@ -132,7 +151,8 @@ fn expired_links_are_refreshed_by_a_fresh_manifest() {
     assert_eq!((world.state().as_str(), world.fake.planned.len()), ("Complete", 3));
     assert_eq!(world.fake.kick_offs_sent(), 1);
     // Fresh ones that are refused as well: another attempt, then the end.
-    let world = ran(json!({}), json!({"backoffLimit": 1}), |w| w.fake.landings.extend((0..40).map(|_| expired())));
+    let world =
+        ran(json!({}), json!({"backoffLimit": 1}), |w| w.fake.landings.extend((0..40).map(|_| expired())));
     assert_eq!((world.says(Failed).as_str(), world.fake.kick_offs_sent()), ("True/LinkExpired", 2));
     assert_eq!(world.status().previous_jobs.len(), 1);
     // Each that brings a file counts from the start.
@@ -278,24 +298,39 @@ fn a_job_of_its_own_status_is_read_by_that() {
 fn manifests_come_in_pages() {
     let page = |file: &str, next: Option<&str>| {
         let link = next.map_or(json!([]), |next| json!([{"relation": "next", "url": next}]));
-        Ok(body(&json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true,
-            "output": [{"type": "Patient", "url": file, "count": 1}], "link": link}).to_string()))
+        Ok(body(
+            &json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true,
+            "output": [{"type": "Patient", "url": file, "count": 1}], "link": link})
+            .to_string(),
+        ))
     };
     let world = ran(json!({}), json!({}), |w| {
         w.fake.polls.extend([page("a", Some("p2")), Ok(answer(202)), page("b", Some("p3")), page("c", None)]);
     });
     assert_eq!(world.state(), "Complete");
     assert_eq!(world.status().output.unwrap().files, Some(3));
-    let asked: Vec<&str> = world.fake.sent.iter().filter(|r| r.method == Method::Get && r.prefer.is_none()).map(|r| r.url.as_str()).collect();
+    let asked: Vec<&str> = world
+        .fake
+        .sent
+        .iter()
+        .filter(|r| r.method == Method::Get && r.prefer.is_none())
+        .map(|r| r.url.as_str())
+        .collect();
     let at = "https://clinic.example/_operations/export";
     assert_eq!(asked, [format!("{at}/7"), format!("{at}/p2"), format!("{at}/p2"), format!("{at}/p3")]);
-    let circle = ran(json!({}), json!({}), |w| w.fake.polls.extend((0..40).map(|n| page("a", Some(if n % 2 == 0 { "p2" } else { "7" })))));
+    let circle = ran(json!({}), json!({}), |w| {
+        w.fake.polls.extend((0..40).map(|n| page("a", Some(if n % 2 == 0 { "p2" } else { "7" }))));
+    });
     assert_eq!(circle.says(Failed), "True/InvalidManifest");
 }
 
 #[test]
 fn a_lost_answer_cannot_be_searched_for() {
-    let lost = super::world::failure(crate::core::wire::Sent::Maybe, crate::core::wire::FailureKind::Unreachable, Reason::TimedOut);
+    let lost = super::world::failure(
+        crate::core::wire::Sent::Maybe,
+        crate::core::wire::FailureKind::Unreachable,
+        Reason::TimedOut,
+    );
     let mut world = world(json!({}), json!({"onUncertainKickOff": "Fail"}));
     world.kick_off_meets([super::fake::KickOff::MadeAndLost(lost)]);
     world.run();
@@ -308,7 +343,13 @@ fn a_lost_answer_cannot_be_searched_for() {
 fn a_server_that_cannot_be_told_is_given_up_and_that_is_said() {
     let mut world = world(json!({}), json!({}));
     world.fake.clean_ups.extend((0..9).map(|_| Ok(answer(503))));
-    assert_eq!({ world.run(); world.look() }, Requeue::AwaitChange);
+    assert_eq!(
+        {
+            world.run();
+            world.look()
+        },
+        Requeue::AwaitChange
+    );
     assert_eq!((world.state().as_str(), world.fake.cleaned.len(), world.held()), ("Complete", 5, false));
     for status in [200, 204, 404, 405, 410] {
         let world = ran(json!({}), json!({}), |w| w.fake.clean_ups.push_back(Ok(answer(status))));

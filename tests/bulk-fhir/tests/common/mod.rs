@@ -1,6 +1,12 @@
 //! A caller of the server.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    dead_code,
+    unreachable_pub
+)]
 
 use std::sync::LazyLock;
 
