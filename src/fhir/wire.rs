@@ -254,6 +254,9 @@ impl Wire for FhirWire {
     }
 
     async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
+        // A list of patients is no credential that a server would refuse once it is old: whoever was taken off it is
+        // not exported any more.
+        self.identities.source().forget(namespace, &key.name).await;
         let read = self.identities.source().secret_key(namespace, key).await;
         read.map_err(failure::without_credential)
     }

@@ -67,7 +67,8 @@ async fn compressed_at_rest_goes_on_after_a_kill() {
 #[tokio::test]
 async fn odd_bytes_land_as_they_are() {
     let place = stored_so("odd", json!({})).await;
-    let odd = FileScript { crlf: true, byte_order_mark: true, no_final_newline: true, ..FileScript::default() };
+    let odd =
+        FileScript { crlf: true, byte_order_mark: true, no_final_newline: true, ..FileScript::default() };
     let (object, _) = place.lands(Script::polls(0).files(odd)).await;
     assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");
     let patients = place.blobs(&object).await.remove("Patient-1.ndjson").unwrap();
@@ -142,7 +143,9 @@ async fn a_run_that_names_no_container_gets_one() {
 
 #[tokio::test]
 async fn finished_jobs_are_kept_or_deleted_as_told() {
-    for (ways, success, deletes) in [("Keep", true, 0), ("Delete", true, 1), ("Delete", false, 1), ("Auto", false, 0)] {
+    for (ways, success, deletes) in
+        [("Keep", true, 0), ("Delete", true, 1), ("Delete", false, 1), ("Auto", false, 0)]
+    {
         let change = json!({"bulkData": {"finishedJobs": ways}});
         let place = Place::start("finished", Options::default(), change).await;
         let count = if success { bulk_fhir::Count::Right } else { bulk_fhir::Count::Wrong(1) };

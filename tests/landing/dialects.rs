@@ -129,7 +129,10 @@ async fn every_field_arrives_as_the_server_reads_it() {
         assert_eq!(pair("_vendor"), Some("a b&c=ü+%"));
         assert_eq!(asked.associated_data, ["LatestProvenanceResources", "_custom"]);
         assert_eq!(asked.elements, ["Patient.gender", "status"]);
-        assert_eq!((asked.organize_by.as_deref(), asked.output_format.as_deref()), (Some("Patient"), Some("ndjson")));
+        assert_eq!(
+            (asked.organize_by.as_deref(), asked.output_format.as_deref()),
+            (Some("Patient"), Some("ndjson"))
+        );
         assert!(asked.allow_partial_manifests && !asked.lenient);
         place.assert_same(&object, &job.id).await;
     }
@@ -182,6 +185,7 @@ async fn a_throttled_kick_off_and_page_wait() {
     place.fhir.fault(RequestFault::next(On::KickOff, 1, busy()));
     place.fhir.fault(RequestFault::next(On::Page, 1, busy()));
     let issues = BTreeMap::from([("information".to_owned(), 1)]);
-    let (object, job) = place.lands(Script::polls(0).manifest(Shape { page: Some(8), issues, ..Shape::default() })).await;
+    let (object, job) =
+        place.lands(Script::polls(0).manifest(Shape { page: Some(8), issues, ..Shape::default() })).await;
     assert_eq!((object.status.unwrap().attempts, job.polls), (Some(1), 1));
 }

@@ -9,12 +9,12 @@
     clippy::missing_panics_doc
 )]
 
+mod at_rest;
+mod dialects;
 mod kills;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;
-mod at_rest;
-mod dialects;
 mod leaks;
 mod lifetimes;
 mod patients;

@@ -45,7 +45,8 @@ async fn lands_these(place: &Place, ids: &[String]) {
 /// Waits until the run waits for this reason, and says so in these words.
 async fn waits(place: &Place, reason: &str, words: &str) {
     let told = |object: &FhirExport| {
-        condition(object, "Reconciling").is_some_and(|c| c.0 == "True" && c.1 == reason && c.2.contains(words))
+        condition(object, "Reconciling")
+            .is_some_and(|c| c.0 == "True" && c.1 == reason && c.2.contains(words))
     };
     place.site.until("run", &format!("{reason} {words}"), told).await;
 }
@@ -73,7 +74,7 @@ async fn a_secret_of_patients_is_waited_for_and_sent() {
     place.site.secret("cohort", json!({"list": format!("{}\nPatient/a b {}\n", ids[0], ids[1])}), true).await;
     waits(&place, "PatientsInvalid", "line 2 of key list of Secret").await;
     place.site.secret("cohort", json!({"list": " \n\n"}), true).await;
-    waits(&place, "PatientsInvalid", "names no patient").await;
+    waits(&place, "SecretInvalid", "is empty").await;
     assert!(place.fhir.jobs().is_empty());
     let right = format!("Patient/{}\r\n\n  {}", ids[0], ids[1]);
     place.site.secret("cohort", json!({"list": right}), true).await;
@@ -85,7 +86,8 @@ async fn a_blob_of_patients_must_be_the_one_that_was_reviewed() {
     let place = place("blob").await;
     let ids = ids(&place, 3);
     let right = ids.join("\n");
-    let blob = json!({"path": format!("{}/lists/cohort.txt", place.container()), "sha256": hex(right.as_bytes())});
+    let blob =
+        json!({"path": format!("{}/lists/cohort.txt", place.container()), "sha256": hex(right.as_bytes())});
     let container = lake::container(&shared().await.azurite, &place.container()).await;
     place.export("run", request(json!({"patientsBlob": blob})), json!({})).await;
     waits(&place, "PatientsInvalid", "does not exist").await;

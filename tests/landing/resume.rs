@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulk_fhir::{
-    Breaks, Fault, FileScript, Options, RetryAfter, Script, Step, Validator, not_yet, throttled, unavailable,
+    Breaks, Count, Fault, FileScript, Options, RetryAfter, Script, Shape, Step, Validator, not_yet,
+    throttled, unavailable,
 };
 use serde_json::json;
 
@@ -168,9 +169,26 @@ async fn a_web_page_never_lands() {
     };
     let page = FileScript { html_pages: 2, ..plain() };
     let files = vec![page, FileScript { faults: vec![Step::times(2, disguised)], ..plain() }];
-    let absent = bulk_fhir::Shape { count: bulk_fhir::Count::Absent, ..bulk_fhir::Shape::default() };
+    let absent = Shape { count: Count::Absent, ..Shape::default() };
     let (_, job) = place.lands(each(100_000, files).manifest(absent)).await;
     assert!(job.files.iter().all(|file| file.refused == 2 && file.completed == 1), "{:?}", job.files);
+}
+
+#[tokio::test]
+async fn a_part_that_nobody_asked_for_is_not_the_whole() {
+    let place = Place::start("part", Options::default(), json!({})).await;
+    let line = format!("{{\"resourceType\":\"Observation\",\"id\":\"1\"}}{}\n", " ".repeat(20));
+    let part = Fault::Custom {
+        status: 206,
+        headers: vec![
+            ("Content-Type".into(), "application/fhir+ndjson".into()),
+            ("Content-Range".into(), format!("bytes 0-{}/100000", line.len() - 1)),
+        ],
+        body: line,
+    };
+    let files = FileScript { faults: vec![Step::times(1, part)], ..plain() };
+    let absent = Shape { count: Count::Absent, ..Shape::default() };
+    place.lands(Script::polls(0).made("Observation", 1, 100_000).files(files).manifest(absent)).await;
 }
 
 #[tokio::test]
