@@ -6,6 +6,7 @@ pub mod admission;
 pub mod allow;
 pub mod answer;
 pub mod bulk;
+mod capability;
 pub mod condition;
 pub mod effect;
 pub mod export;

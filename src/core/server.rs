@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
 use super::answer::{StatusAnswer, status as read_status};
 use super::bulk::Deviations;
-use super::bulk::dialect::version_in;
+use super::capability::Capability;
 use super::condition;
 use super::ledger::{StorageFailure, StorageFailureKind};
 use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
 use crate::api::{
-    AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason, Version,
+    AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
 };
 
 /// `CapabilityStatement`s of large servers reach several MiB.
@@ -148,82 +147,6 @@ pub fn judge(
         condition::remove(&mut status.conditions, ConditionType::Stalled);
     }
     (status, wait)
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Capability {
-    resource_type: String,
-    #[serde(default)]
-    software: Software,
-    #[serde(default)]
-    fhir_version: Option<String>,
-    #[serde(default)]
-    instantiates: Vec<String>,
-    #[serde(default)]
-    implementation_guide: Vec<String>,
-    #[serde(default)]
-    rest: Vec<Rest>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Rest {
-    operation: Vec<Operation>,
-    resource: Vec<RestResource>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct RestResource {
-    operation: Vec<Operation>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Operation {
-    name: String,
-    definition: String,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Software {
-    name: String,
-    version: Option<String>,
-}
-
-impl Capability {
-    fn software(&self) -> String {
-        let name = if self.software.name.is_empty() { "the server" } else { self.software.name.as_str() };
-        let version = self.software.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
-        words::clean(&format!("{name}{version}")).chars().take(128).collect()
-    }
-
-    /// The version of the Bulk Data specification, if it says so.
-    fn version(&self) -> Option<Version> {
-        let operations = || {
-            self.rest
-                .iter()
-                .flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
-        };
-        let mut names: Vec<&str> = operations()
-            .map(|o| o.name.trim_start_matches('$'))
-            .filter(|n| n.starts_with("export"))
-            .collect();
-        names.sort_unstable();
-        names.dedup();
-        let canonicals: Vec<&str> = operations()
-            .map(|o| o.definition.as_str())
-            .chain(self.instantiates.iter().chain(&self.implementation_guide).map(String::as_str))
-            .collect();
-        version_in(&canonicals, &names)
-    }
-
-    fn is_microsoft(&self) -> bool {
-        let name = self.software.name.to_ascii_lowercase();
-        name.contains("microsoft") || name.contains("azure")
-    }
 }
 
 fn unreachable(failure: &Failure) -> Finding {

@@ -9,7 +9,7 @@ use super::record::{apply, record};
 use super::summary::{counted, place, took};
 use super::turn::after;
 use super::verdict::{self, Verdict};
-use super::{Step, Turn, landing, orphan};
+use super::{Step, Turn, clean_up, orphan};
 use crate::api::{ConditionStatus, ConditionType, ErrorFilePolicy, Reason, StoredManifest};
 use crate::core::address::BlobAddress;
 use crate::core::condition::whole_seconds;
@@ -260,8 +260,8 @@ pub(super) fn after_end(mut turn: Turn<'_>) -> Step {
     if turn.has_finalizer() {
         let success = turn.is_true(ConditionType::Complete);
         let finished = success || turn.because(ConditionType::Failed, Reason::VerificationFailed);
-        if finished && let Some(step) = landing::clean_up(&mut turn, success) {
-            return step.into_step(turn);
+        if finished && let Some(due) = clean_up::due(&mut turn, success) {
+            return due.into_step(turn);
         }
         return turn.perform(Effect::RemoveFinalizer);
     }

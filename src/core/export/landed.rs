@@ -2,19 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::Value;
-use url::Url;
 
-use super::Turn;
-use super::landing::files_text;
 use super::plan::{FHIR_JSON, MAX_OUTCOME, encode};
-use super::summary::counted;
+use super::summary::{counted, files_text};
 use super::verdict::Verdict;
 use crate::api::{CheckResult, Checks, ConditionStatus, ExportRequest, FhirServerSpec, Level, Reason};
-use crate::core::bulk::manifest::MIXED;
 use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
-use crate::core::manifest::{File, Manifest};
+use crate::core::manifest::Manifest;
 use crate::core::wire::{Method, Request};
 
 /// Types that the server is asked about; more are left Unknown.
@@ -254,80 +249,6 @@ pub(super) fn told(files: &[LandFile], landed: &[Landed]) -> Told {
         }),
         words: (!words.is_empty()).then(|| words.join("; ")),
     }
-}
-
-/// The stored manifest: the specification's, with a checksum of each file.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Stored<'a> {
-    transaction_time: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<String>,
-    requires_access_token: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_organized_by: Option<&'a str>,
-    output: Vec<Entry>,
-    deleted: Vec<Entry>,
-    error: Vec<Entry>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    type_: Option<String>,
-    url: String,
-    count: u64,
-    /// In bytes, of the NDJSON before any compression, as is the checksum.
-    file_size: u64,
-    sha256: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    continues_in_file: Option<String>,
-}
-
-/// The manifest to store beside the data: what landed where, and what it is. Never a URL of the server's files, which
-/// may be signed.
-pub(super) fn manifest(manifest: &Manifest, turn: &Turn<'_>, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
-    let endpoint = turn.server().and_then(|s| s.blob_endpoint()).unwrap_or_default().trim_end_matches('/');
-    let url = |blob: &str| format!("{endpoint}/{}/{blob}", plan.container);
-    let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
-    let by_source: BTreeMap<&str, &str> =
-        sources.clone().zip(&plan.files).map(|(s, f)| (s.url.as_str(), f.blob.as_str())).collect();
-    let entry = |source: &File, file: &LandFile, landed: &Landed| Entry {
-        type_: Some(source.type_.clone()).filter(|type_| type_ != MIXED),
-        url: url(&file.blob),
-        count: landed.sum.lines,
-        file_size: landed.sum.bytes,
-        sha256: landed.sum.sha256.clone(),
-        continues_in_file: source
-            .continues_in
-            .as_deref()
-            .and_then(|n| by_source.get(n))
-            .map(|blob| url(blob)),
-    };
-    let entries = |kind: FileKind| -> Vec<Entry> {
-        let rows = sources.clone().zip(&plan.files).zip(landed).filter(|((_, f), _)| f.kind == kind);
-        rows.map(|((source, file), landed)| entry(source, file, landed)).collect()
-    };
-    let whole = Stored {
-        transaction_time: &manifest.transaction_time,
-        request: without_query(&manifest.request),
-        requires_access_token: false,
-        output_organized_by: manifest.organized_by.as_deref(),
-        output: entries(FileKind::Output),
-        deleted: entries(FileKind::Deleted),
-        error: entries(FileKind::Error),
-    };
-    let mut body = serde_json::to_vec_pretty(&whole).unwrap_or_default();
-    body.push(b'\n');
-    body
-}
-
-/// The query of a kick-off may name people.
-fn without_query(request: &str) -> Option<String> {
-    let mut url = Url::parse(request).ok()?;
-    url.set_query(None);
-    Some(url.to_string())
 }
 
 #[cfg(test)]

@@ -4,19 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::landed::{self, judge};
-use super::summary::counted;
 use super::turn::after;
-use super::{Step, Turn, begin, cancel, finish, kickoff, log, plan, record};
+use super::{Step, Turn, begin, cancel, clean_up, finish, kickoff, log, plan, record, stored};
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason};
-use crate::core::answer::{self, CancelAnswer};
-use crate::core::effect::{Effect, NoteType};
+use crate::core::effect::Effect;
 use crate::core::landing::{
     self as files, LandFailure, LandFailureKind, LandPlan, LandProgress, Landing, Place,
 };
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::Manifest;
 use crate::core::poll::retry_delay;
-use crate::core::wire::{Failure, FailureKind, Reply};
+use crate::core::wire::Reply;
 
 /// How soon to look at a landing that goes on beside; its end wakes the run anyway.
 const LOOK: Duration = Duration::from_secs(30);
@@ -27,8 +25,6 @@ const REFRESHES: u32 = 5;
 /// The first delay between two tries; it doubles up to the longest.
 const DELAY: Duration = Duration::from_secs(2);
 const DELAY_MAX: Duration = Duration::from_secs(120);
-/// How often it is tried to tell the server that a job is done with.
-const CLEAN_UPS: u32 = 5;
 
 /// The manifest is at hand, and nobody deletes the run.
 pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
@@ -212,8 +208,8 @@ fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
 /// This attempt cannot land: the server is told that the job is done with, then another attempt begins, or the run
 /// ends.
 fn give_up(mut turn: Turn<'_>) -> Step {
-    if let Some(step) = clean_up(&mut turn, false) {
-        return step.into_step(turn);
+    if let Some(due) = clean_up::due(&mut turn, false) {
+        return due.into_step(turn);
     }
     let Some((reason, message)) = turn.memory.land.giving_up.take() else { return turn.rest() };
     let earlier = turn.status.clone();
@@ -259,7 +255,7 @@ fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step
         });
     }
     let path = format!("{}/manifest.json", to_land.folder);
-    let body = landed::manifest(manifest, &turn, to_land, &landed);
+    let body = stored::body(manifest, &turn, to_land, &landed);
     if let Some(due) = turn.memory.land.retry_at.filter(|due| *due > turn.now) {
         let deadline = turn.deadline();
         return turn.wait_until(&[Some(due), deadline]);
@@ -282,73 +278,4 @@ pub(super) fn type_counted(turn: &mut Turn<'_>, type_: String, reply: Reply) {
 /// What came of storing the log: it never fails a run whose data is complete.
 pub(super) fn logged(turn: &mut Turn<'_>, _: &Result<String, StorageFailure>) {
     turn.memory.land.logged = true;
-}
-
-/// What the server said to the word that a job is done with.
-pub(super) fn cleaned_up(turn: &mut Turn<'_>, reply: Reply) {
-    if let Err(Failure { kind: FailureKind::HeldBack { until }, .. }) = &reply {
-        // Another run was told to be patient. This word may be what it waits for: some servers run one export at a
-        // time until they hear that the last one is done with.
-        turn.memory.clean_up.retry_at = Some((*until).max(turn.later(turn.tuning.poll_floor)));
-        return;
-    }
-    turn.memory.clean_up.tries += 1;
-    let done = match &reply {
-        // Whoever knows no such word has nothing to clean up.
-        Ok(answer) => {
-            answer.status < 500 && !matches!(answer::cancel(answer), CancelAnswer::Again(_))
-                || answer.status == 405
-        }
-        Err(_) => false,
-    };
-    if done || turn.memory.clean_up.tries >= CLEAN_UPS {
-        turn.memory.clean_up.done = true;
-    } else {
-        let tries = i32::try_from(turn.memory.clean_up.tries).unwrap_or(i32::MAX);
-        let wait = retry_delay(DELAY / 2, DELAY_MAX, tries, turn.jitter);
-        turn.memory.clean_up.retry_at = Some(turn.later(wait));
-    }
-    if !done && turn.memory.clean_up.done {
-        let why = match reply {
-            Ok(answer) => format!("it answers {}", answer.status),
-            Err(failure) => failure.message,
-        };
-        let message = format!("the server could not be told that the job is done with: {why}");
-        turn.note(NoteType::Warning, Reason::CleanUpFailed, "Finish", &message);
-    }
-}
-
-/// What is to be done before a job can be forgotten.
-pub(super) enum CleanUp {
-    Tell(Effect),
-    Wait(jiff::Timestamp),
-}
-
-impl CleanUp {
-    pub(super) fn into_step(self, turn: Turn<'_>) -> Step {
-        match self {
-            Self::Tell(effect) => turn.perform(effect),
-            Self::Wait(until) => turn.wait_until(&[Some(until)]),
-        }
-    }
-}
-
-/// Whether the server is still to be told that it may forget the job.
-pub(super) fn clean_up(turn: &mut Turn<'_>, success: bool) -> Option<CleanUp> {
-    let server = turn.server().filter(|_| turn.lands() && !turn.memory.clean_up.done)?;
-    let job = turn.status.job.as_ref()?;
-    let url = job.status_url.as_ref()?;
-    let own = turn.status.server.as_ref().is_some_and(|s| s.url == server.spec().url);
-    if !own || turn.status.cancellation.is_some() || !server.deviations().cleans_up(success) {
-        return None;
-    }
-    if let Some(due) = turn.memory.clean_up.retry_at.filter(|due| *due > turn.now) {
-        return Some(CleanUp::Wait(due));
-    }
-    Some(CleanUp::Tell(Effect::CleanUp(plan::cancel(url))))
-}
-
-/// `12 files`, for messages.
-pub(super) fn files_text(number: usize) -> String {
-    counted(number as u64, "file")
 }

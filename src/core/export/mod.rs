@@ -3,6 +3,7 @@
 
 mod begin;
 mod cancel;
+mod clean_up;
 mod finish;
 mod kickoff;
 mod landed;
@@ -12,8 +13,10 @@ mod memory;
 mod orphan;
 pub mod plan;
 mod poll;
+mod progress;
 mod record;
 mod server_view;
+mod stored;
 mod summary;
 mod turn;
 mod verdict;
@@ -145,7 +148,7 @@ pub fn step(inputs: Inputs<'_>) -> Step {
     let mut turn = Turn::new(inputs);
     if is_terminal(&turn.status) {
         if let Some(Observation::CleanedUp(reply)) = seen {
-            landing::cleaned_up(&mut turn, reply);
+            clean_up::answered(&mut turn, reply);
         }
         return finish::after_end(turn);
     }
@@ -170,13 +173,13 @@ fn fold(turn: &mut Turn<'_>, seen: Observation) {
         Observation::KickOff(reply) => kickoff::answered(turn, reply),
         Observation::Jobs(result) => orphan::searched(turn, result),
         Observation::Poll(reply) => poll::answered(turn, reply),
-        Observation::Files(result) => poll::counted(turn, result),
+        Observation::Files(result) => progress::counted(turn, result),
         Observation::Verification(state) => finish::verification(turn, state),
         Observation::Landing(state) => landing::stands(turn, state),
         Observation::TypeCounted { type_, reply } => landing::type_counted(turn, type_, reply),
         Observation::LogStored(result) => landing::logged(turn, &result),
         Observation::ManifestStored(result) => finish::stored(turn, result),
-        Observation::CleanedUp(reply) => landing::cleaned_up(turn, reply),
+        Observation::CleanedUp(reply) => clean_up::answered(turn, reply),
         Observation::Cancel(reply) => cancel::answered(turn, reply),
     }
 }

@@ -15,6 +15,11 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     format!("{text} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// A number of files.
+pub(super) fn files_text(number: usize) -> String {
+    counted(number as u64, "file")
+}
+
 /// How long a run took.
 pub(super) fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
     let seconds = now.duration_since(start).as_secs().max(0);
