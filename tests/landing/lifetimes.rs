@@ -1,12 +1,11 @@
 //! The end, or a pause, in the middle of a landing; storage that fails for a while; a queue.
 
-use bulk_fhir::{FileScript, Options, Script};
-use fhir_export_operator::api::FhirExport;
+use bulk_fhir::{Cancel, FileScript, Life, Options, Script};
 use kube::ResourceExt;
 use serde_json::json;
 use stage::{Azurite, AzuriteOptions, wait_for};
 
-use crate::place::{Place, output};
+use crate::place::Place;
 use crate::site::{PATIENCE, condition};
 
 const MIB: u64 = 1 << 20;
@@ -48,6 +47,24 @@ async fn a_landing_is_cancelled() {
     place.site.until("run", "let go", |o| o.finalizers().is_empty()).await;
     no_more_is_sent(&place, &job).await;
     assert_eq!(place.fhir.jobs().len(), 1);
+}
+
+#[tokio::test]
+async fn a_running_job_is_cancelled_in_every_dialect() {
+    let place = Place::start("running", Options::default(), json!({})).await;
+    for (status, reason) in
+        [(200, "Cancelled"), (204, "Cancelled"), (404, "Cancelled"), (405, "CancelUnconfirmed")]
+    {
+        let cancel = Cancel { running: status, ..Cancel::default() };
+        place.fhir.script(Script { cancel, ..Script::stuck() });
+        let name = format!("run-{status}");
+        place.export(&name, json!({}), json!({})).await;
+        place.site.until_condition(&name, "Reconciling", "False", "KickedOff").await;
+        place.site.change(&name, json!({"cancel": true})).await;
+        place.site.failed(&name, reason).await;
+        assert_eq!(place.last_job().cancel_requests, 1, "{status}");
+        place.site.until(&name, "let go", |o| o.finalizers().is_empty()).await;
+    }
 }
 
 #[tokio::test]
@@ -144,25 +161,27 @@ async fn a_wrong_account_key_is_told_and_repaired() {
 async fn a_full_queue_lands_one_after_the_other() {
     let change = json!({"limits": {"maxConcurrentExports": 1}});
     let place = Place::start("queue", Options::default(), change).await;
-    let slow = FileScript { gzip: false, trickle: Some(400_000), ..FileScript::default() };
-    place.fhir.script(Script::polls(0).made("Condition", 1, 400_000).files(slow).every_time());
-    let names = ["one", "two", "three"];
-    for name in names {
+    let files = FileScript { gzip: false, trickle: Some(1_000_000), ..FileScript::default() };
+    place.fhir.script(Script { life: Life::Stuck, ..Script::default() }.files(files.clone()));
+    place.fhir.script(Script::polls(0).made("Condition", 1, 300_000).files(files).every_time());
+    place.export("one", json!({}), json!({})).await;
+    place.site.until_condition("one", "Reconciling", "False", "KickedOff").await;
+    for name in ["two", "three"] {
         place.export(name, json!({}), json!({})).await;
+        place.site.until_condition(name, "Reconciling", "True", "Queued").await;
     }
-    let queued = |o: &FhirExport| condition(o, "Reconciling").is_some_and(|c| c.1 == "Queued");
-    place.site.until("three", "queued", queued).await;
-    let mut folders = Vec::new();
-    for (name, number) in names.into_iter().zip(0..) {
+    assert_eq!(place.fhir.jobs().len(), 1);
+    let first = place.last_job().id;
+    place.fhir.rescript(&first, |script| script.life = Life::Polls(1));
+    for name in ["one", "two", "three"] {
         let object = place.site.complete(name).await;
-        place.assert_same(&object, &place.fhir.jobs()[number].id).await;
-        folders.push(output(&object).folder);
+        let job = object.status.as_ref().unwrap().job.as_ref().unwrap().id.clone().unwrap();
+        place.assert_same(&object, &job).await;
     }
     let jobs = place.fhir.jobs();
     assert_eq!(jobs.len(), 3);
     for pair in jobs.windows(2) {
-        assert!(pair[0].cancelled_at.unwrap() <= pair[1].created, "a place is given back only at the end");
+        let landed = pair[0].files.iter().all(|file| file.completed == 1);
+        assert!(landed && pair[0].created < pair[1].created, "one after the other");
     }
-    folders.dedup();
-    assert_eq!(folders.len(), 3);
 }

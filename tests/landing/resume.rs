@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bulk_fhir::{
-    Breaks, Count, Fault, FileScript, Options, RetryAfter, Script, Shape, Step, Validator, not_yet,
-    throttled, unavailable,
+    Breaks, Count, Fault, FileScript, Options, Quirks, Rate, RetryAfter, Script, Shape, Step, Validator,
+    not_yet, throttled, unavailable,
 };
 use serde_json::json;
 
@@ -148,6 +148,21 @@ async fn a_server_that_is_not_ready_or_busy_is_waited_for() {
     let (object, job) = place.lands(each(100_000, files)).await;
     assert!(job.files.iter().all(|file| file.refused >= 2 && file.completed == 1), "{:?}", job.files);
     assert_eq!(object.status.unwrap().attempts, Some(1));
+}
+
+#[tokio::test]
+async fn a_limit_of_requests_slows_a_landing_and_does_not_stop_it() {
+    let rate = Some(Rate { requests: 6, millis: 1000 });
+    let options = Options { quirks: Quirks { rate, ..Quirks::default() }, ..Options::default() };
+    let place = Place::start("rate", options, json!({})).await;
+    let (object, job) = place.lands(Script::polls(0).made("Condition", 40, 1_000)).await;
+    assert!(job.sent_twice().is_empty(), "{:?}", job.sent_twice());
+    let status = object.status.unwrap();
+    assert_eq!((status.attempts, job.polls), (Some(1), 1));
+    let refused = place.file_requests().iter().filter(|r| r.status == Some(429)).count();
+    assert!((1..40).contains(&refused), "{refused} refusals: one is told to all");
+    let reachable = status.conditions.iter().find(|c| c.type_ == "ServerReachable").unwrap();
+    assert!(Some(reachable.last_transition_time) <= status.accepted_time, "nobody is alarmed");
 }
 
 #[tokio::test]

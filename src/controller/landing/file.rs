@@ -25,11 +25,13 @@ struct Passing {
     reason: Reason,
     message: String,
     retry_after: Option<Duration>,
+    /// The server was asked: it is not only that another request was told to be patient.
+    asked: bool,
 }
 
 impl Passing {
     fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), retry_after: None }
+        Self { reason, message: message.into(), retry_after: None, asked: true }
     }
 }
 
@@ -78,7 +80,7 @@ pub(super) async fn land<W: World>(
         // What broke off compressed cannot be gone on with: the next try is one that can.
         compressed &= !fetch.as_ref().is_some_and(Fetch::better_as_it_is);
         let now = fetch.as_ref().map_or(0, Fetch::offset);
-        fruitless = if now > before { 1 } else { fruitless + 1 };
+        fruitless = if now > before { 1 } else { fruitless + i32::from(passing.asked) };
         if fruitless >= TRIES {
             return Err(Obstacle::new(LandFailureKind::Source, passing.reason, passing.message));
         }
@@ -116,7 +118,7 @@ async fn attempt<W: World>(
         Ok(FileAnswer::Refused(answer)) => {
             return match read_answer(&answer, &file.blob) {
                 Step::Again { retry_after, reason, message } => {
-                    Ok(Tried::Again(Passing { reason, message, retry_after }))
+                    Ok(Tried::Again(Passing { reason, message, retry_after, asked: true }))
                 }
                 Step::Fail(kind, reason, message) => Err(Obstacle::new(kind, reason, message)),
             };
@@ -133,6 +135,7 @@ async fn attempt<W: World>(
                         reason: failure.reason,
                         message: failure.message,
                         retry_after: wait.ok(),
+                        asked: false,
                     }))
                 }
             };
