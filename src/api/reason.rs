@@ -64,7 +64,7 @@ reasons! {
     // The server's answers
     Reachable: "The server answers." => "",
     Unauthorized: "The server does not accept the credentials (401)." => "Check auth of the FhirServer: the identity, its tenant and the audience.",
-    Forbidden: "The identity may not export (403)." => "Give it the role FHIR Data Exporter on the FHIR service; roles take minutes to work.",
+    Forbidden: "The identity may not export (403)." => "Give it the right to (on Azure the role FHIR Data Exporter on the FHIR service; roles take minutes to work).",
     Throttled: "The server asks for patience (429)." => "Wait; lower limits.maxConcurrentExports if it stays.",
     HostNotFound: "The host name does not resolve." => "Check url, and the cluster's DNS.",
     ConnectionFailed: "The connection was refused or broke." => "Check url, the network policy and firewalls.",

@@ -219,7 +219,7 @@ fn bulk_capability(software: &str, more: &Value) -> Answer {
 
 #[test]
 fn what_is_found_out_of_a_bulk_data_server() {
-    use crate::api::{KickOffMethod, ListStyle, Resolved};
+    use crate::api::{KickOffMethod, ListStyle, Resolved, Version};
     let server = crate::core::export::tests::bulk_server(json!({}));
     let access = access_request(&server.spec);
     assert_eq!((access.url.as_str(), access.with_token), ("https://clinic.example/metadata", true));

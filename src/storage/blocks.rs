@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use azure_core::http::RequestContent;
+use azure_core::http::Body;
 use azure_storage_blob::models::{BlockBlobClientCommitBlockListOptions, BlockListType, BlockLookupList};
 use bytes::Bytes;
 use flate2::Compression as Level;
@@ -62,7 +62,7 @@ pub(super) async fn stage(
     let client =
         account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
     let length = body.len() as u64;
-    let staged = client.stage_block(&id.0, length, RequestContent::from(body.to_vec()), None).await;
+    let staged = client.stage_block(&id.0, length, Body::from(body).into(), None).await;
     staged.map(|_| ()).map_err(|error| account.failure(&error, Some(container), Right::Create))
 }
 

@@ -20,7 +20,7 @@ fn marks(source: &str) -> Marks {
 fn ids(tag: Tag, number: u32) -> Vec<BlockId> {
     let mut tally = Tally::default();
     let id = |index| {
-        tally.feed(&vec![0; 2 << 20]);
+        tally.feed(&vec![0; 1 << 20]);
         Block::new(tag, index, &tally).id()
     };
     (0..number).map(id).collect()

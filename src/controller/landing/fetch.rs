@@ -17,6 +17,11 @@ use crate::core::landing::{
 use crate::core::ledger::StorageFailure;
 use crate::core::wire::{FileHead, Pieces, Resume};
 
+/// What a refusal begins with that came with status 200, without its blanks.
+const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;
+/// So much of a file is looked at for that.
+const BEGINNING: usize = 64;
+
 /// A file, as far as it is laid down.
 pub(super) struct Fetch {
     tag: Tag,
@@ -30,8 +35,10 @@ pub(super) struct Fetch {
     /// Of the blocks.
     tally: Tally,
     outcomes: Option<OutcomeReader>,
-    /// The first byte that is not blank.
-    first: Option<u8>,
+    /// The first bytes that are not blank.
+    beginning: Vec<u8>,
+    /// What it holds may be OperationOutcomes.
+    of_outcomes: bool,
 }
 
 /// How a body ended.
@@ -60,7 +67,8 @@ impl Fetch {
             rest: BytesMut::new(),
             tally: Tally::default(),
             outcomes: (file.kind == FileKind::Error).then(OutcomeReader::default),
-            first: None,
+            beginning: Vec::new(),
+            of_outcomes: file.kind == FileKind::Error || file.is_of("OperationOutcome"),
         }
     }
 
@@ -76,7 +84,8 @@ impl Fetch {
             rest: BytesMut::new(),
             tally: last.tally()?,
             outcomes: None,
-            first: Some(b'{'),
+            beginning: b"{".to_vec(),
+            of_outcomes: true,
         })
     }
 
@@ -106,9 +115,11 @@ impl Fetch {
         fits
     }
 
-    /// Whether it can be NDJSON, by its first byte.
+    /// Whether it can be the file, by its first bytes: JSON, and not a server's refusal in the place of data.
     pub(super) fn begins_well(&self) -> bool {
-        self.first.is_none_or(|first| first == b'{')
+        let beginning = self.beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.beginning);
+        let json = beginning.first().is_none_or(|first| *first == b'{' || *first == 0xEF);
+        json && (self.of_outcomes || !beginning.starts_with(REFUSAL))
     }
 
     /// Takes a body to its end. A block is laid down while the next one is read: no more than two of them are held.
@@ -136,55 +147,72 @@ impl Fetch {
                 }
             };
             let poured = match piece {
-                Some(Ok(piece)) => {
-                    self.take(&piece);
-                    if !self.begins_well() {
-                        Some(Poured::Broken)
-                    } else if self.index() >= MAX_BLOCKS {
-                        Some(Poured::TooLong)
-                    } else {
-                        None
+                Some(Ok(mut piece)) => {
+                    self.see(&piece);
+                    while !piece.is_empty() && self.begins_well() && self.index() < MAX_BLOCKS {
+                        self.fill(&mut piece);
+                        if self.rest.len() == self.size() {
+                            if !staged {
+                                (&mut staging).await?;
+                            }
+                            let (id, body) = self.cut();
+                            staging = lay_down(world, server, plan, file, id, body).fuse();
+                            staged = false;
+                        }
+                    }
+                    match piece.is_empty() {
+                        true => continue,
+                        false if self.begins_well() => Poured::TooLong,
+                        false => Poured::Broken,
                     }
                 }
-                Some(Err(_)) => Some(Poured::Broken),
-                None => Some(Poured::Whole),
+                Some(Err(_)) => Poured::Broken,
+                None => Poured::Whole,
             };
-            let size = usize::try_from(block_size(self.index())).unwrap_or(usize::MAX);
-            while self.rest.len() >= size || matches!(poured, Some(Poured::Whole)) && !self.rest.is_empty() {
-                if !staged {
-                    (&mut staging).await?;
-                }
-                let (id, body) = self.cut(size);
-                staging = lay_down(world, server, plan, file, id, body).fuse();
-                staged = false;
+            if !staged {
+                staging.await?;
             }
-            if let Some(poured) = poured {
-                if !staged {
-                    staging.await?;
-                }
-                return Ok(poured);
+            if matches!(poured, Poured::Whole) && !self.rest.is_empty() {
+                let (id, body) = self.cut();
+                lay_down(world, server, plan, file, id, body).await?;
             }
+            return Ok(poured);
         }
+    }
+
+    /// How much the next block holds.
+    fn size(&self) -> usize {
+        usize::try_from(block_size(self.index())).unwrap_or(usize::MAX)
+    }
+
+    /// Takes of a piece what the next block still has room for. A block is of one allocation that is just large enough.
+    fn fill(&mut self, piece: &mut Bytes) {
+        let size = self.size();
+        let part = piece.split_to(piece.len().min(size - self.rest.len()));
+        if self.rest.capacity() < self.rest.len() + part.len() {
+            // Small files stay small; whoever had a block fills another one.
+            let wanted =
+                if self.ids.is_empty() { (2 * self.rest.len()).max(part.len()).min(size) } else { size };
+            self.rest.reserve(wanted - self.rest.len().min(wanted));
+        }
+        self.rest.extend_from_slice(&part);
     }
 
     fn index(&self) -> u32 {
         u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
     }
 
-    fn take(&mut self, piece: &Bytes) {
-        if self.first.is_none() {
-            let mark = |byte: &&u8| !byte.is_ascii_whitespace() && !b"\xEF\xBB\xBF".contains(byte);
-            self.first = piece.iter().find(mark).copied();
-        }
+    fn see(&mut self, piece: &Bytes) {
+        let room = BEGINNING.saturating_sub(self.beginning.len());
+        self.beginning.extend(piece.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(room));
         if let Some(outcomes) = &mut self.outcomes {
             outcomes.feed(piece);
         }
-        self.rest.extend_from_slice(piece);
     }
 
     /// The next block, of what is not yet one.
-    fn cut(&mut self, size: usize) -> (BlockId, Bytes) {
-        let body = self.rest.split_to(size.min(self.rest.len())).freeze();
+    fn cut(&mut self) -> (BlockId, Bytes) {
+        let body = self.rest.split().freeze();
         self.tally.feed(&body);
         let id = Block::new(self.tag, self.index(), &self.tally).id();
         self.ids.push(id.clone());

@@ -5,7 +5,7 @@
 //! that of the question.
 
 use crate::api::Reason;
-use crate::core::answer::{JobFailure, Refusal, StatusAnswer, access, said, unexpected};
+use crate::core::answer::{self, JobFailure, KickOffAnswer, Refusal, StatusAnswer, access, said, unexpected};
 use crate::core::outcome::Outcome;
 use crate::core::wire::Answer;
 
@@ -28,6 +28,27 @@ pub fn status(answer: &Answer, separate: bool) -> StatusAnswer {
     of_the_job(answer)
 }
 
+/// What the answer to a kick-off means: as on Azure, but for the role that is missing.
+pub fn kick_off(answer: &Answer) -> KickOffAnswer {
+    match answer::kick_off(answer) {
+        KickOffAnswer::NotNow(refusal) if refusal.reason == Reason::Forbidden => {
+            KickOffAnswer::NotNow(forbidden(answer, Outcome::parse(&answer.body).as_ref()))
+        }
+        other => other,
+    }
+}
+
+fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
+    Refusal {
+        reason: Reason::Forbidden,
+        message: format!(
+            "the identity may not export ({}); ask the server's owner for the right to, and check the scopes",
+            said(answer, outcome)
+        ),
+        retry_after: answer.retry_after,
+    }
+}
+
 fn of_the_job(answer: &Answer) -> StatusAnswer {
     let outcome = Outcome::parse(&answer.body);
     let outcome = outcome.as_ref();
@@ -40,7 +61,7 @@ fn of_the_job(answer: &Answer) -> StatusAnswer {
         }
         401 | 429 => StatusAnswer::NotNow(access(answer, outcome).unwrap_or_else(|| unexpected(answer))),
         403 if outcome.is_none_or(|o| !o.has_code("processing")) => {
-            StatusAnswer::NotNow(access(answer, outcome).unwrap_or_else(|| unexpected(answer)))
+            StatusAnswer::NotNow(forbidden(answer, outcome))
         }
         202 => StatusAnswer::Running,
         200 => StatusAnswer::Done,
@@ -110,6 +131,14 @@ mod tests {
         assert!(matches!(status(&plain(404), false), StatusAnswer::Refused(_)));
         assert!(matches!(status(&plain(503), false), StatusAnswer::Transient(_)));
         assert!(matches!(status(&plain(302), false), StatusAnswer::Refused(_)));
+    }
+
+    #[test]
+    fn a_missing_right_is_the_server_owners() {
+        let refused = kick_off(&outcome(403, "forbidden"));
+        assert!(matches!(refused, KickOffAnswer::NotNow(r) if !r.message.contains("FHIR Data Exporter")));
+        assert!(matches!(kick_off(&plain(202)), KickOffAnswer::Accepted(None)));
+        assert!(matches!(kick_off(&outcome(400, "invalid")), KickOffAnswer::Rejected(_)));
     }
 
     #[test]

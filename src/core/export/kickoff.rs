@@ -4,6 +4,7 @@ use super::turn::after;
 use super::{Turn, finish, orphan, server_view};
 use crate::api::{ConditionType, Dialect, Reason};
 use crate::core::answer::{self, KickOffAnswer, Refusal};
+use crate::core::bulk;
 use crate::core::condition::{next_whole_second, whole_seconds};
 use crate::core::effect::NoteType;
 use crate::core::poll::retry_delay;
@@ -37,7 +38,8 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
             return orphan::lost(turn, &failure.message);
         }
     };
-    match answer::kick_off(&answer) {
+    let meaning = if turn.lands() { bulk::answer::kick_off(&answer) } else { answer::kick_off(&answer) };
+    match meaning {
         KickOffAnswer::Accepted(location) => {
             answers(turn);
             if let Some(job) = turn.status.job.as_mut().filter(|_| answer.separate_status) {

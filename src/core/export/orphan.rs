@@ -26,7 +26,12 @@ pub(super) fn no_status_url(turn: &mut Turn<'_>, why: &str) {
 }
 
 fn uncertain(turn: &mut Turn<'_>, reason: Reason, why: &str) {
-    let message = format!("{why}; a job may run unseen, and the container is searched for it");
+    let next = if turn.lands() {
+        "onUncertainKickOff says what comes next"
+    } else {
+        "the container is searched for it"
+    };
+    let message = format!("{why}; a job may run unseen, and {next}");
     turn.note(NoteType::Warning, Reason::KickOffUncertain, "KickOff", &message);
     turn.set_true(ConditionType::KickOffUncertain, reason, &message);
     turn.set_true(ConditionType::Reconciling, reason, &message);
@@ -57,7 +62,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     let Some(server) = turn.server() else { return turn.wait_until(&[deadline]) };
     if turn.lands() {
         // Nothing lies anywhere before the operator lands it.
-        give_up(&mut turn, "a FHIR Bulk Data server cannot be searched for it");
+        give_up(&mut turn, "a FHIR Bulk Data server cannot be asked for its jobs");
         return if super::is_terminal(&turn.status) { finish::after_end(turn) } else { begin::go_on(turn) };
     }
     if server.blob_endpoint().is_none() {

@@ -65,6 +65,14 @@ pub struct LandFile {
     pub claims: Claims,
 }
 
+impl LandFile {
+    /// Whether it is of this type, by its name.
+    pub fn is_of(&self, type_: &str) -> bool {
+        let name = self.blob.rsplit('/').next().unwrap_or_default();
+        name.split('-').next() == Some(type_)
+    }
+}
+
 /// What a server says of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
