@@ -102,7 +102,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         turn.memory.manifest = None;
         return turn.perform(Effect::StopLanding);
     }
-    if !turn.memory.looked && !turn.lands() {
+    // What a Bulk Data server has finished is not wanted any more; only its word that there is nothing to cancel is
+    // looked into.
+    if !turn.memory.looked && (!turn.lands() || turn.memory.already_finished) {
         return turn.perform(Effect::Poll(plan::poll(&url)));
     }
     if let Some(cancellation) = turn.status.cancellation.as_mut() {
@@ -127,7 +129,8 @@ pub(super) fn looked(turn: &mut Turn<'_>, reply: Reply) {
         }
     };
     turn.memory.looked = true;
-    match answer::status(&answer) {
+    match poll::meaning(turn, &answer) {
+        StatusAnswer::Done if turn.lands() => settle(turn, CancelOutcome::AlreadyFinished),
         StatusAnswer::Done => {
             let manifest = if answer.truncated { None } else { Manifest::parse(&answer.body).ok() };
             let ours = !asked_before || turn.memory.already_finished;
@@ -193,8 +196,6 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
         }
     };
     match answer::cancel(&answer) {
-        // A job that a Bulk Data server has finished is cleaned up by the same word.
-        CancelAnswer::AlreadyFinished if turn.lands() => settle(turn, CancelOutcome::Confirmed),
         CancelAnswer::Again(_) if turn.lands() && answer.status == 405 => {
             not_yet(turn, "the server does not offer to cancel jobs (405)");
             if let Some(cancellation) = turn.status.cancellation.as_mut() {

@@ -6,18 +6,31 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use serde_json::json;
 
 use super::fake::Fake;
 use super::said::storage_failure;
 use super::script::{Event, events, specs};
 use super::world::World;
-use super::{azure_server, stored_server};
+use super::{azure_server, bulk_server, stored_server};
 use crate::api::FhirServer;
 use crate::core::effect::Requeue;
 use crate::core::ledger::{JobFolder, StorageFailureKind};
 
-fn server(kind: usize) -> Option<FhirServer> {
-    let mut server = if kind == 0 { azure_server() } else { stored_server() };
+/// Which servers a world has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    Azure,
+    BulkData,
+}
+
+fn server(dialect: Dialect, kind: usize) -> Option<FhirServer> {
+    let mut server = match (dialect, kind) {
+        (Dialect::BulkData, 0) => bulk_server(json!({"preset": "Epic", "supportsSince": "Yes"})),
+        (Dialect::BulkData, _) => bulk_server(json!({})),
+        (Dialect::Azure, 0) => azure_server(),
+        (Dialect::Azure, _) => stored_server(),
+    };
     if kind == 2 {
         server.spec.url = "https://another.example".into();
         server.metadata.uid = Some("another".into());
@@ -25,7 +38,11 @@ fn server(kind: usize) -> Option<FhirServer> {
     (kind != 3).then_some(server)
 }
 
-fn happen(world: &mut World, event: Event) {
+fn dialects() -> impl Strategy<Value = Dialect> {
+    proptest::sample::select(vec![Dialect::Azure, Dialect::BulkData])
+}
+
+fn happen(world: &mut World, dialect: Dialect, event: Event) {
     let fake = &mut world.fake;
     match event {
         Event::Look => {
@@ -40,7 +57,7 @@ fn happen(world: &mut World, event: Event) {
         Event::Cancel => world.edit(|spec| spec.cancel = Some(true)),
         Event::Deadline(seconds) => world.edit(|spec| spec.active_deadline_seconds = Some(seconds)),
         Event::Delete => world.delete(),
-        Event::Server(kind) => world.server = server(kind).map(Arc::new),
+        Event::Server(kind) => world.server = server(dialect, kind).map(Arc::new),
         Event::SuspendServer(on) if world.server.is_some() => {
             world.edit_server(|s| s.spec.suspend = Some(on));
         }
@@ -70,13 +87,24 @@ fn happen(world: &mut World, event: Event) {
         }
         Event::Claim => drop(world.claimed.insert("7".into())),
         Event::Folders(on) => fake.shows_folders = on,
+        Event::Landing(landing) => fake.landings.push_back(landing),
+        Event::Spoil => {
+            fake.spoil = |landed| {
+                landed.iter_mut().for_each(|l| {
+                    l.sum.lines += 1;
+                    l.issues.errors += 1;
+                    l.words = vec!["x".repeat(512); 3];
+                })
+            };
+        }
+        Event::CleanUp(reply) => fake.clean_ups.push_back(reply),
     }
 }
 
 /// All obstacles go away, but for what is the run's own.
-fn heal(world: &mut World) {
+fn heal(world: &mut World, dialect: Dialect) {
     world.fake.heal();
-    world.server = server(1).map(Arc::new);
+    world.server = server(dialect, 1).map(Arc::new);
     world.full = false;
     world.admitted = true;
     if world.export.spec.suspend == Some(true) {
@@ -121,23 +149,23 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_laws_hold_and_every_run_ends(spec in specs(), storage in 0..2_usize, jitter in 0.0..1.0_f64, script in vec(events(), 0..60)) {
-        let mut world = World::new(server(storage).unwrap(), spec);
+    fn the_laws_hold_and_every_run_ends(spec in specs(), dialect in dialects(), storage in 0..2_usize, jitter in 0.0..1.0_f64, script in vec(events(), 0..60)) {
+        let mut world = World::new(server(dialect, storage).unwrap(), spec);
         world.jitter = jitter;
         for event in script {
-            happen(&mut world, event);
+            happen(&mut world, dialect, event);
         }
-        heal(&mut world);
+        heal(&mut world, dialect);
         let ended = settle(&mut world, 3000, |w| w.gone || (w.ended() && !w.held()));
         prop_assert!(ended, "no end: {:#?}", world.status());
         accounted(&world);
     }
 
     #[test]
-    fn deletion_ends_whatever_the_server_does(spec in specs(), storage in 0..2_usize, script in vec(events(), 0..40)) {
-        let mut world = World::new(server(storage).unwrap(), spec);
+    fn deletion_ends_whatever_the_server_does(spec in specs(), dialect in dialects(), storage in 0..2_usize, script in vec(events(), 0..40)) {
+        let mut world = World::new(server(dialect, storage).unwrap(), spec);
         for event in script {
-            happen(&mut world, event);
+            happen(&mut world, dialect, event);
         }
         world.delete();
         let asked = world.now;

@@ -70,6 +70,8 @@ pub(super) struct FakeJob {
 /// Server and storage account.
 #[derive(Clone, Debug)]
 pub(super) struct Fake {
+    /// It answers as a Bulk Data server.
+    pub(super) bulk: bool,
     pub(super) cancels: Cancels,
     pub(super) jobs: Vec<FakeJob>,
     /// The answers to come; when empty, all is well.
@@ -112,6 +114,7 @@ pub(super) struct Fake {
 impl Fake {
     pub(super) fn new() -> Self {
         Self {
+            bulk: false,
             cancels: Cancels::Y2026,
             jobs: Vec::new(),
             authorizations: VecDeque::new(),
@@ -152,6 +155,8 @@ impl Fake {
         self.endings.clear();
         self.storage_down = None;
         self.store_fails = None;
+        self.landings.clear();
+        self.clean_ups.clear();
         self.cancels = Cancels::Y2026;
     }
 
@@ -210,9 +215,11 @@ impl Fake {
     pub(super) fn poll(&mut self, request: &Request, now: Timestamp) -> Reply {
         self.sent.push(request.clone());
         if let Some(reply) = self.polls.pop_front() {
+            let bulk = self.bulk;
             let over = |a: &Answer| {
                 use crate::core::answer::{StatusAnswer as A, status};
-                matches!(status(a), A::Done | A::JobFailed(_) | A::Gone(_))
+                let meaning = if bulk { crate::core::bulk::answer::status(a, false) } else { status(a) };
+                matches!(meaning, A::Done | A::JobFailed(_) | A::Gone(_))
             };
             self.deny(&request.url, reply.as_ref().is_ok_and(over));
             return reply;

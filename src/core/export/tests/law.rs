@@ -115,6 +115,11 @@ pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) 
     if url(status).is_some() {
         assert_eq!(url(&stored), url(status), "{effect:?} before the status URL was written");
     }
+    if let Effect::CleanUp(_) = effect {
+        // What is landed is told, or given up, before the server may forget it.
+        assert!(is_terminal(&stored) || world.memory.land.giving_up.is_some(), "a job is let go too early");
+        assert!(stored.cancellation.is_none());
+    }
     if let Effect::Cancel(_) = effect {
         assert!(stored.cancellation.as_ref().is_some_and(|c| c.tries > 0), "a cancel that a restart forgets");
         let adopted = condition::find(&stored.conditions, ConditionType::KickOffUncertain);

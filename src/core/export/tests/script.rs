@@ -12,6 +12,7 @@ use super::law::SECRET;
 use super::said::{answer, body, html, job_failure, manifest, outcome};
 use super::world::{Broken, failure};
 use crate::api::Reason;
+use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
 use crate::core::ledger::StorageFailureKind;
 use crate::core::wire::{Answer, Failure, FailureKind, Reply, Sent};
 
@@ -42,6 +43,30 @@ pub(super) enum Event {
     Stranger(i64),
     Claim,
     Folders(bool),
+    Landing(Landing),
+    Spoil,
+    CleanUp(Reply),
+}
+
+/// How a landing may stand: on its way, or in each kind of trouble.
+fn landings() -> impl Strategy<Value = Landing> {
+    let kinds = prop_oneof![
+        select(vec![
+            LandFailureKind::Expired,
+            LandFailureKind::Source,
+            LandFailureKind::Missing,
+            LandFailureKind::Permanent,
+        ]),
+        storage_kinds().prop_map(LandFailureKind::Storage),
+    ];
+    (kinds, any::<bool>(), 0..9_u64).prop_map(|(kind, runs, files)| {
+        let progress = LandProgress { files, of: 9, bytes: files * 100 };
+        if runs {
+            return Landing::Running(progress);
+        }
+        let message = "f/Patient-1.ndjson could not be had; check the server".to_owned();
+        Landing::Failed(LandFailure { kind, reason: Reason::DownloadFailed, message, progress })
+    })
 }
 
 fn hostile() -> String {
@@ -168,6 +193,9 @@ pub(super) fn events() -> impl Strategy<Value = Event> {
         1 => (-300_i64..300).prop_map(Event::Stranger),
         1 => Just(Event::Claim),
         1 => any::<bool>().prop_map(Event::Folders),
+        4 => landings().prop_map(Event::Landing),
+        1 => Just(Event::Spoil),
+        2 => replies().prop_map(Event::CleanUp),
     ]
 }
 

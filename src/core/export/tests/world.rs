@@ -57,10 +57,11 @@ pub(super) struct World {
 impl World {
     /// A world with this server and an export of these fields of `spec`.
     pub(super) fn new(server: FhirServer, spec: Value) -> Self {
+        let bulk = server.spec.dialect == crate::api::Dialect::BulkData;
         Self {
             export: export(spec),
             server: Some(Arc::new(server)),
-            fake: Fake::new(),
+            fake: Fake { bulk, ..Fake::new() },
             now: start(),
             jitter: 0.5,
             tuning: Tuning::default(),
