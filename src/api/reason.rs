@@ -123,7 +123,7 @@ reasons! {
     // Whether the data was checked
     CountsMatch: "All files are there and hold as many resources as the manifest says." => "",
     ChecksumMismatch: "A file is not what the server's checksum or length says." => "Keep the data apart; export anew.",
-    TypesMissing: "A requested type has no file although the server has resources of it." => "Check bulkData.listStyle of the FhirServer; export anew.",
+    TypesMissing: "A requested type has no file although the server has resources of it." => "Check bulkData.listStyle of the FhirServer (Comma or Repeat); export anew.",
     PartlyChecked: "All files are there; not all of them were counted." => "Raise storage.verifyMaxBytes to have more counted.",
     NoStorageAccess: "The operator cannot look into the container." => "Set storage on the FhirServer and give the identity Storage Blob Data Reader (Contributor to store the manifest).",
     StorageUnreachable: "The storage account did not answer." => "Check the network policy and the account's firewall.",
@@ -132,6 +132,7 @@ reasons! {
     // The server's own conditions
     ProbeSucceeded: "The server answers as it should." => "",
     WrongDialect: "The server's software is not what dialect says." => "Create a FhirServer with the right dialect.",
+    NotTried: "The server shows its metadata to anybody, so the credentials were not tried." => "They are with the first export.",
     NotRequired: "The server asks for no credentials." => "",
     TokenAccepted: "The server accepts the token." => "",
     ContainerListed: "The operator can list the storage account." => "",

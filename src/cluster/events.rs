@@ -33,12 +33,11 @@ impl Events {
             action: note.action.into(),
             secondary: None,
         };
-        info!(
-            export = %about.name_any(),
-            namespace = about.namespace(),
-            reason = %note.reason,
-            "{}", note.message
-        );
+        let (export, namespace) = (about.name_any(), about.namespace());
+        match note.type_ {
+            NoteType::Normal => info!(%export, namespace, reason = %note.reason, "{}", note.message),
+            NoteType::Warning => warn!(%export, namespace, reason = %note.reason, "{}", note.message),
+        }
         let reference = about.object_ref(&());
         match call(|| self.0.publish(&event, &reference)).await {
             Ok(()) => {}

@@ -59,7 +59,9 @@ pub(super) async fn read<W: World>(
             (text, place)
         }
     };
+    // Some editors begin with a mark.
     let references: Result<Vec<String>, usize> = text
+        .trim_start_matches('\u{feff}')
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::world::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire, World};
-use crate::api::{FhirServer, IN_USE_FINALIZER};
+use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
 use crate::core::export::{holds_place, is_terminal};
-use crate::core::server::{Probe, access_request, judge, metadata_request};
+use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
 
 /// Looks at one server, and says when to look again.
 pub async fn reconcile_server<W: World>(
@@ -17,8 +17,15 @@ pub async fn reconcile_server<W: World>(
 ) -> Result<Requeue, ClusterFailure> {
     let held = object.finalizers().iter().any(|f| f == IN_USE_FINALIZER);
     if object.metadata.deletion_timestamp.is_some() {
-        if held && !in_use(world.as_ref(), &object) {
+        let users = in_use(world.as_ref(), &object);
+        if held && users == 0 {
             world.cluster().set_server_finalizer(&object, false).await?;
+        } else if held {
+            let old = object.status.clone().unwrap_or_default();
+            let status = deleting(&old, users, object.metadata.generation.unwrap_or(0), world.clock().now());
+            if status != old {
+                world.cluster().write_server_status(&object, &status).await?;
+            }
         }
         return Ok(Requeue::AwaitChange);
     }
@@ -30,6 +37,13 @@ pub async fn reconcile_server<W: World>(
     }
     let probe = probe(world.as_ref(), &object).await;
     let old = object.status.clone().unwrap_or_default();
+    if let Some(wait) =
+        probe.put_off(world.clock().now()).filter(|_| old.observed_generation == Some(generation))
+    {
+        // Nothing was asked, so nothing was found: what was found before stays.
+        world.runs().probed(&uid, generation, world.clock().now(), wait);
+        return Ok(Requeue::After(wait));
+    }
     let (status, wait) = judge(&object.spec, &old, generation, &probe, world.tuning(), world.clock().now());
     if object.status.as_ref() != Some(&status) {
         world.cluster().write_server_status(&object, &status).await?;
@@ -53,10 +67,12 @@ async fn probe<W: World>(world: &W, server: &Arc<FhirServer>) -> Probe {
     Probe { metadata, access, storage }
 }
 
-/// Whether an export that started needs the connection to end well.
-fn in_use<W: World>(world: &W, server: &FhirServer) -> bool {
+/// How many exports that started need the connection to end well.
+fn in_use<W: World>(world: &W, server: &FhirServer) -> usize {
     let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
-    exports.iter().map(|e| world.runs().newest(e)).any(|export| {
-        export.status.as_ref().is_some_and(|s| !is_terminal(s) && (s.job.is_some() || holds_place(s)))
-    })
+    let uses = |export: &Arc<FhirExport>| {
+        let status = export.status.as_ref();
+        status.is_some_and(|s| !is_terminal(s) && (s.job.is_some() || holds_place(s)))
+    };
+    exports.iter().map(|e| world.runs().newest(e)).filter(uses).count()
 }

@@ -37,6 +37,21 @@ pub struct Probe {
     pub storage: Option<Result<(), StorageFailure>>,
 }
 
+impl Probe {
+    /// How long to wait if the server, or another one of its origin, asked for patience.
+    pub fn put_off(&self, now: Timestamp) -> Option<Duration> {
+        let wait = |reply: &Reply| match reply {
+            Err(Failure { kind: FailureKind::HeldBack { until }, .. }) => {
+                Duration::try_from(until.duration_since(now)).ok().or(Some(Duration::ZERO))
+            }
+            Ok(answer) if answer.status == 429 => Some(answer.retry_after.unwrap_or(WHEN_NOT)),
+            _ => None,
+        };
+        let waits = [wait(&self.metadata), wait(&self.access)];
+        waits.into_iter().flatten().max().map(|wait| wait.max(Duration::from_secs(1)).min(WHEN_READY))
+    }
+}
+
 /// The request for the server's `CapabilityStatement`; it needs no token.
 pub fn metadata_request(spec: &FhirServerSpec) -> Request {
     Request {
@@ -69,6 +84,20 @@ pub fn access_request(spec: &FhirServerSpec) -> Request {
     }
 }
 
+/// The status of a server that is being deleted while exports still need it.
+pub fn deleting(old: &FhirServerStatus, users: usize, generation: i64, now: Timestamp) -> FhirServerStatus {
+    let mut status = old.clone();
+    let who = if users == 1 {
+        "one export still uses it".to_owned()
+    } else {
+        format!("{users} exports still use it")
+    };
+    let message = format!("it is being deleted, and {who}; cancel or delete them, or wait for their end");
+    let (type_, no) = (ConditionType::Ready, ConditionStatus::False);
+    condition::set(&mut status.conditions, type_, no, Reason::ServerDeleting, &message, generation, now);
+    status
+}
+
 /// One condition in the making.
 struct Finding {
     status: ConditionStatus,
@@ -97,7 +126,12 @@ pub fn judge(
     let shown = matches!(&probe.metadata, Ok(answer) if answer.status == 200);
     let with_token = spec.dialect == Dialect::BulkData && !shown && probe.access.is_ok();
     let identity = identity(spec, if with_token { &probe.access } else { &probe.metadata });
-    let authenticated = authenticated(spec, &probe.access);
+    let lands = spec.dialect == Dialect::BulkData;
+    let authenticated = if lands && shown {
+        shown_to_anybody(spec, &probe.access)
+    } else {
+        authenticated(spec, &probe.access)
+    };
     let storage = storage(spec, probe.storage.as_ref());
     if let Ok(capability) = &identity {
         status.software = Some(capability.software());
@@ -115,7 +149,13 @@ pub fn judge(
         (Ok(_), bad, _) | (Ok(_), _, bad) if bad.status == ConditionStatus::False => {
             Finding::new(ConditionStatus::False, bad.reason, bad.message.clone())
         }
-        (Ok(_), unsure, _) if unsure.status == ConditionStatus::Unknown => {
+        (Ok(_), unsure, _)
+            if unsure.status == ConditionStatus::Unknown && unsure.reason != Reason::NotTried =>
+        {
+            Finding::new(ConditionStatus::Unknown, unsure.reason, unsure.message.clone())
+        }
+        // Without storage nothing can land.
+        (Ok(_), _, unsure) if lands && unsure.reason == Reason::StorageUnreachable => {
             Finding::new(ConditionStatus::Unknown, unsure.reason, unsure.message.clone())
         }
         (Ok(capability), _, _) => Finding::new(
@@ -131,7 +171,8 @@ pub fn judge(
         || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing);
     let wait = match (ready.status, missing) {
         (_, true) => tuning.missing_retry,
-        (ConditionStatus::True, _) => WHEN_READY,
+        // A container that is made meanwhile is seen soon.
+        (ConditionStatus::True, _) if storage.reason != Reason::ContainerNotFound => WHEN_READY,
         _ => WHEN_NOT,
     };
     let mut set = |type_, finding: &Finding| {
@@ -227,6 +268,32 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
             };
             Finding::new(ConditionStatus::True, Reason::TokenAccepted, message)
         }
+    }
+}
+
+/// Where the metadata are shown to anybody, an answer to a request with credentials says nothing of them; a token
+/// that the provider gave says something.
+fn shown_to_anybody(spec: &FhirServerSpec, access: &Reply) -> Finding {
+    let finding = authenticated(spec, access);
+    if finding.status != ConditionStatus::True {
+        return finding;
+    }
+    match spec.auth.type_ {
+        AuthType::None => Finding::new(
+            ConditionStatus::True,
+            Reason::NotRequired,
+            "no credentials are configured (auth.type None)",
+        ),
+        AuthType::BearerToken | AuthType::Basic => Finding::new(
+            ConditionStatus::Unknown,
+            Reason::NotTried,
+            "the server shows its metadata to anybody, so the credentials are tried with the first export",
+        ),
+        AuthType::Entra | AuthType::SmartBackendServices | AuthType::OAuthClientSecret => Finding::new(
+            ConditionStatus::True,
+            Reason::TokenAccepted,
+            "a token was given; whether the server lets it export shows at the first one",
+        ),
     }
 }
 

@@ -12,6 +12,7 @@ const MAX_CHARACTERS: usize = 512;
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut quoted: Option<char> = None;
+    let mut scheme = false;
     for token in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|t| !t.is_empty()) {
         // A query inside quotation marks goes on to the closing one: `'Patient?name=A B'`.
         if let Some(mark) = quoted {
@@ -21,7 +22,10 @@ pub fn clean(text: &str) -> String {
         if !out.is_empty() {
             out.push(' ');
         }
-        out.push_str(&masked(token));
+        // What follows the name of a scheme is a credential.
+        let scheme = std::mem::replace(&mut scheme, is_scheme(token));
+        let credential = scheme && token.chars().any(|c| !c.is_alphabetic());
+        out.push_str(&if credential { "***".to_owned() } else { masked(token) });
         quoted = open_query(token);
     }
     if out.chars().count() > MAX_CHARACTERS {
@@ -41,6 +45,11 @@ pub fn cut(text: &str, bytes: usize) -> String {
     let mut short = text.get(..end.unwrap_or(0)).unwrap_or_default().to_owned();
     short.push_str(MORE);
     short
+}
+
+fn is_scheme(token: &str) -> bool {
+    let word = token.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
 }
 
 /// One word, without what may name a patient or open a file; verbatim where there is nothing of that. Servers
@@ -86,7 +95,24 @@ fn finds_people(name: &str) -> bool {
     let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == ':');
     let last = name.rsplit(word).next().unwrap_or_default();
     let parameter = last.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    allow::IDENTIFYING.contains(&parameter.as_str()) || matches!(parameter.as_str(), "patient" | "subject")
+    allow::IDENTIFYING.contains(&parameter.as_str())
+        || is_secret(&parameter)
+        || matches!(parameter.as_str(), "patient" | "subject")
+}
+
+/// Names that credentials are written behind.
+fn is_secret(name: &str) -> bool {
+    matches!(
+        name,
+        "token"
+            | "access_token"
+            | "password"
+            | "secret"
+            | "client_secret"
+            | "client_assertion"
+            | "sig"
+            | "signature"
+    )
 }
 
 /// The first sentence as a clause inside another one: without its capital and its full stop.
@@ -144,6 +170,9 @@ mod tests {
     #[test]
     fn cleans() {
         for (given, wanted) in [
+            ("Bearer abc.def.ghi is old", "Bearer *** is old"),
+            ("Basic authentication failed", "Basic authentication failed"),
+            ("token=xyz123, sig=a%2Fb", "token=*** sig=***"),
             ("a\r\n  b\tc", "a b c"),
             ("see https://x.example/y?sig=abc&se=1 now", "see https://x.example/y? now"),
             ("Patient/123-4.x was not found.", "Patient/*** was not found."),

@@ -12,7 +12,7 @@ use super::clients::{ClientPool, Clients, member};
 use super::failure::named;
 use super::oauth;
 use super::origin::Origin;
-use crate::api::{AuthType, FhirServer, Reason};
+use crate::api::{AuthType, FhirServer, KeyRef, Reason};
 use crate::credentials::{CredentialProblem, CredentialSource, Identities, Identity};
 
 /// Everything that is needed to ask one server.
@@ -81,7 +81,17 @@ async fn authorization(
         AuthType::BearerToken => {
             let bearer = auth.bearer_token.as_ref().ok_or_else(|| missing(server, "auth.bearerToken"))?;
             let token = source.secret_key(namespace, &bearer.secret_ref).await?;
-            let header = format!("Bearer {}", token.expose_secret());
+            let token = token.expose_secret();
+            if token.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("bearer")) {
+                let KeyRef { name, key } = &bearer.secret_ref;
+                return Err(CredentialProblem::lasting(
+                    Reason::SecretInvalid,
+                    format!(
+                        "key {key} of Secret {namespace}/{name} begins with the word Bearer; put the token alone there"
+                    ),
+                ));
+            }
+            let header = format!("Bearer {token}");
             Ok(Authorization::Fixed(from_secret(&header, namespace, &bearer.secret_ref.name)?))
         }
         AuthType::Basic => {

@@ -118,7 +118,10 @@ async fn what_the_server_cannot_do_fails_before_any_request() {
     let spec = site.server_spec(json!({"dialect": "BulkData"})).await;
     site.apply_server_named("bulk", spec).await;
     site.export("bulk", json!({"level": "System"}), json!({"serverRef": {"name": "bulk"}})).await;
-    site.failed("bulk", "UnsupportedByServer").await;
+    site.until("bulk", "kept from a server of the other dialect", |o| {
+        condition(o, "Reconciling").is_some_and(|c| c.1 == "WrongDialect" && c.2.contains("dialect Azure"))
+    })
+    .await;
     assert_eq!(site.kick_offs(), 0);
 }
 

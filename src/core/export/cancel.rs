@@ -1,7 +1,7 @@
 //! The end before the end: `spec.cancel`, the deadline, deletion. Never said before the server agreed, and never
 //! waited for longer than the grace (Azure page, section 4).
 
-use super::summary::place;
+use super::summary::{files_text, place};
 use super::turn::after;
 use super::{Step, Turn, finish, plan, poll};
 use crate::api::{CancelOutcome, CancelReason, Cancellation, ConditionType, DeletionPolicy, Job, Reason};
@@ -75,7 +75,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return turn.rest();
     };
     let Some(url) = job.status_url.clone() else { return turn.rest() };
-    let message = format!("{} is being cancelled", job_name(&job));
+    let why = turn.memory.cancel_failure.as_ref().filter(|_| cancellation.tries > 0);
+    let why = why.map(|why| format!(" (try {}: {why})", cancellation.tries)).unwrap_or_default();
+    let message = format!("{} is being cancelled{why}", job_name(&job));
     turn.set_true(ConditionType::Reconciling, Reason::Cancelling, &message);
     turn.state("Cancelling");
     if turn.because(ConditionType::KickOffUncertain, Reason::JobAdopted) {
@@ -107,7 +109,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if !turn.memory.looked && (!turn.lands() || turn.memory.already_finished) {
         return turn.perform(Effect::Poll(plan::poll(&url)));
     }
-    if let Some(cancellation) = turn.status.cancellation.as_mut() {
+    // One that was held back before it was sent is the same try still.
+    let held_back = std::mem::take(&mut turn.memory.cancel_held_back);
+    if let Some(cancellation) = turn.status.cancellation.as_mut().filter(|c| !held_back || c.tries == 0) {
         // Written before the request: after a restart a 200 is not taken for success (older builds answer a
         // cancelled job with an empty manifest).
         cancellation.tries += 1;
@@ -181,6 +185,7 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
         Err(failure) => {
             if let FailureKind::HeldBack { until } = failure.kind {
                 turn.memory.cancel_at = Some(until);
+                turn.memory.cancel_held_back = true;
                 turn.memory.cancel_failure = Some(failure.message);
                 return;
             }
@@ -278,6 +283,12 @@ fn remaining(turn: &Turn<'_>) -> String {
     let files = turn.status.job.as_ref().and_then(|j| j.progress.as_ref()?.files);
     let Some(output) = &turn.status.output else { return String::new() };
     match (files, place(output)) {
+        (Some(files), Some(place)) if files > 0 && turn.lands() => {
+            format!(
+                "; {} had landed in {place}: remove what is not wanted",
+                files_text(usize::try_from(files).unwrap_or(0))
+            )
+        }
         (Some(files), Some(place)) if files > 0 => {
             format!("; {files} or more files written before that remain in {place}")
         }

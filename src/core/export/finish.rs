@@ -102,8 +102,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     }
     let errors = manifest.errors.len();
     let told = Told {
-        errors: (errors > 0)
-            .then(|| format!("the server reports errors in {} beside them", counted(errors as u64, "file"))),
+        errors: (errors > 0).then(|| {
+            format!("the server reports errors in {}: read them", counted(errors as u64, "error file"))
+        }),
         words: None,
     };
     let manifest_path = manifest_place(&turn, &files).map(|(_, path)| path);
@@ -188,13 +189,14 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     }
     let errors = ending.errors.errors.as_ref();
     if let Some(errors) = errors.filter(|_| turn.spec().error_file_policy == Some(ErrorFilePolicy::Fail)) {
-        let message = format!("{errors}, and errorFilePolicy is Fail; read what it says there");
+        let message = format!("{errors}, and errorFilePolicy is Fail");
         return fail(turn, Reason::ServerReportedErrors, &message);
     }
     let types = manifest.by_type().len();
     let place = turn.status.output.as_ref().and_then(place);
     let resources = turn.status.output.as_ref().and_then(|o| u64::try_from(o.resources?).ok());
     let what = match resources {
+        _ if manifest.output.is_empty() && ending.errors.errors.is_some() => "no data came".to_owned(),
         _ if manifest.output.is_empty() => {
             "no resources matched, so there are no files; check the request if that is a surprise".to_owned()
         }
@@ -206,7 +208,7 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     let at = place.filter(|_| !manifest.output.is_empty()).map(|p| format!(" in {p}")).unwrap_or_default();
     let mut message = format!("{what}{at}");
     let reason = if let Some(errors) = errors {
-        message = format!("{message}; {errors}: read what it says there");
+        message = format!("{message}; {errors}");
         Reason::CompletedWithErrors
     } else {
         Reason::Exported
@@ -223,7 +225,8 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     let took = started.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
     let type_ =
         if errors.is_some() || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
-    turn.note(type_, reason, "Finish", &format!("{what}{took}"));
+    let reported = errors.map(|errors| format!("; {errors}")).unwrap_or_default();
+    turn.note(type_, reason, "Finish", &format!("{what}{took}{reported}"));
     ended(&mut turn);
     after_end(turn)
 }

@@ -1,8 +1,8 @@
 //! What becomes of a kick-off: a job, a refusal, another try, or uncertainty.
 
 use super::turn::after;
-use super::{Turn, finish, orphan, server_view};
-use crate::api::{ConditionType, Dialect, Reason};
+use super::{Turn, finish, landing, orphan, server_view};
+use crate::api::{ConditionType, Dialect, Output, Reason};
 use crate::core::answer::{self, KickOffAnswer, Refusal};
 use crate::core::bulk;
 use crate::core::condition::{next_whole_second, whole_seconds};
@@ -118,6 +118,14 @@ pub(super) fn started(turn: &mut Turn<'_>, url: String, id: Option<String>, mess
         job.kick_off_time = Some(now);
     }
     turn.status.accepted_time.get_or_insert(now);
+    // Where files are to land is known before the first of them does.
+    if let Some(place) = landing::place(turn) {
+        turn.status.output = Some(Output {
+            container: Some(place.container),
+            folder: Some(place.folder),
+            ..Output::default()
+        });
+    }
     answers(turn);
     turn.set_false(ConditionType::Reconciling, Reason::KickedOff, message);
     turn.state("Running");
@@ -136,7 +144,11 @@ fn not_sent(turn: &mut Turn<'_>, failure: &Failure) {
             turn.later(turn.tuning.missing_retry)
         }
         FailureKind::HeldBack { until } => {
-            unreachable_for_now(turn, failure.reason, &failure.message);
+            // What is missing in the cluster is the better news.
+            let starting = turn.because(ConditionType::Reconciling, Reason::Starting);
+            if starting || turn.because(ConditionType::Reconciling, Reason::WaitingToRetry) {
+                unreachable_for_now(turn, failure.reason, &failure.message);
+            }
             until.max(turn.now)
         }
         FailureKind::Unreachable => {

@@ -74,7 +74,7 @@ fn requested_types(
             Some(0) => {}
             Some(number) => {
                 let message = format!(
-                    "no file of type {type_} came, although the server counts {} of it",
+                    "no file of type {type_} came, although the server counts {} of it; check bulkData.listStyle of the FhirServer",
                     counted(number, "resource")
                 );
                 return (CheckResult::Failed, Some(message));
@@ -238,16 +238,18 @@ pub(super) fn told(files: &[LandFile], landed: &[Landed]) -> Told {
     let errors: u64 = of_errors.iter().map(|l| l.issues.errors).sum();
     let words: Vec<&str> =
         of_errors.iter().flat_map(|l| l.words.iter().map(String::as_str)).take(3).collect();
-    let with_errors = of_errors.iter().filter(|l| l.issues.errors > 0).count();
     Told {
         errors: (errors > 0).then(|| {
-            format!(
-                "the server reports {} in {} beside them",
-                counted(errors, "error"),
-                files_text(with_errors)
-            )
+            let rows = files.iter().zip(landed);
+            let named: Vec<&str> =
+                rows.filter(|(_, l)| l.issues.errors > 0).map(|(f, _)| f.blob.as_str()).collect();
+            let more = named.len().saturating_sub(1);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let first = named.first().copied().unwrap_or_default();
+            format!("the server reports {}: read {first}{more}", counted(errors, "error"))
         }),
-        words: (!words.is_empty()).then(|| words.join("; ")),
+        words: (!words.is_empty())
+            .then(|| words.iter().map(|words| words.trim_end_matches('.')).collect::<Vec<_>>().join("; ")),
     }
 }
 

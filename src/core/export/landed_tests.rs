@@ -94,7 +94,7 @@ fn a_requested_type_without_a_file() {
     assert_eq!((lost.checks.requested_types, lost.reason), (CheckResult::Failed, Reason::TypesMissing));
     assert_eq!(
         lost.message,
-        "no file of type Observation came, although the server counts 1,234 resources of it"
+        "no file of type Observation came, although the server counts 1,234 resources of it; check bulkData.listStyle of the FhirServer"
     );
 }
 
@@ -139,5 +139,8 @@ fn error_files_are_told_by_what_they_hold() {
     );
     landed[1].issues.errors = 2;
     let told = told(&plan.files, &landed);
-    assert_eq!(told.errors.as_deref(), Some("the server reports 2 errors in 1 file beside them"));
+    assert_eq!(
+        told.errors.as_deref(),
+        Some("the server reports 2 errors: read f/error/OperationOutcome-2.ndjson")
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::landed::{self, judge};
 use super::turn::after;
 use super::{Step, Turn, begin, cancel, clean_up, finish, kickoff, log, plan, record, stored};
-use crate::api::{CancelReason, ConditionStatus, ConditionType, Output, Progress, Reason};
+use crate::api::{CancelReason, ConditionStatus, ConditionType, Progress, Reason};
 use crate::core::effect::Effect;
 use crate::core::landing::{
     self as files, LandFailure, LandFailureKind, LandPlan, LandProgress, Landing, Place,
@@ -18,6 +18,8 @@ use crate::core::wire::Reply;
 
 /// How soon to look at a landing that goes on beside; its end wakes the run anyway.
 const LOOK: Duration = Duration::from_secs(30);
+/// One that takes longer is told.
+const SOON: Duration = Duration::from_secs(5);
 /// How often a landing is tried again that brings no file between.
 const TRIES: u32 = 10;
 /// How many fresh manifests in a row may bring no file.
@@ -32,6 +34,7 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         return turn.rest();
     };
     if turn.spec().cancel == Some(true) {
+        tell_progress(&mut turn, true);
         return cancel::requested(turn);
     }
     if turn.status.cancellation.is_some() {
@@ -39,11 +42,13 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     }
     let deadline = turn.deadline();
     if deadline.is_some_and(|end| end <= turn.now) {
+        tell_progress(&mut turn, true);
         cancel::begin(&mut turn, CancelReason::Deadline);
         return cancel::go_on(turn);
     }
     if let Some((reason, message)) = begin::held(&turn) {
-        turn.set_true(ConditionType::Suspended, reason, &format!("{message}; what has landed stays"));
+        let at = format!("{message}; what has landed stays in {}/{}", place.container, place.folder);
+        turn.set_true(ConditionType::Suspended, reason, &at);
         turn.state("Suspended");
         if turn.memory.land.began.take().is_some() {
             return turn.perform(Effect::StopLanding);
@@ -65,8 +70,11 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     conclude(turn, &manifest, &to_land)
 }
 
-/// Where this attempt lands.
-fn place(turn: &Turn<'_>) -> Option<Place> {
+/// Where this attempt lands, if the operator lands it.
+pub(super) fn place(turn: &Turn<'_>) -> Option<Place> {
+    if !turn.lands() {
+        return None;
+    }
     let intent = turn.status.job.as_ref()?.intent_time;
     let container = plan::container(turn.server()?.spec(), &turn.spec().request);
     Some(Place::of(container, turn.export().metadata.uid.as_deref().unwrap_or_default(), intent))
@@ -77,28 +85,26 @@ fn land(mut turn: Turn<'_>, manifest: &Manifest, to_land: LandPlan) -> Step {
     // A landing that is done within seconds is not worth a write of its own.
     let long = turn.memory.land.failures > 0
         || turn.memory.land.refreshes > 0
-        || turn.memory.land.began.is_some_and(|began| after(began, LOOK) <= turn.now);
-    if long {
+        || turn.memory.land.began.is_some_and(|began| after(began, SOON) <= turn.now);
+    // What is told was just looked at.
+    if long && (turn.going_on || turn.memory.land.failures > 0) {
         turn.status.transaction_time = Some(manifest.transaction_time.clone());
-        let output = turn.status.output.get_or_insert_with(Output::default);
-        output.container = Some(to_land.container.clone());
-        output.folder = Some(to_land.folder.clone());
         turn.state("Landing");
-        tell_progress(&mut turn);
+        tell_progress(&mut turn, false);
     }
     if let Some(due) = turn.memory.land.retry_at.filter(|due| *due > turn.now) {
         return turn.wait_until(&[Some(due), deadline]);
     }
     if turn.going_on {
-        let look = turn.later(LOOK);
+        let look = turn.later(if long { LOOK } else { SOON });
         return turn.wait_until(&[Some(look), deadline]);
     }
     turn.memory.land.began.get_or_insert(turn.now);
     turn.perform(Effect::Land(Arc::new(to_land)))
 }
 
-/// Written at first sight, then rarely, and for ten points.
-fn tell_progress(turn: &mut Turn<'_>) {
+/// Written at first sight, then rarely, and for ten points; at the end of a landing in any case.
+fn tell_progress(turn: &mut Turn<'_>, last: bool) {
     let LandProgress { files, of, bytes } = turn.memory.land.progress;
     if of == 0 {
         return;
@@ -110,7 +116,7 @@ fn tell_progress(turn: &mut Turn<'_>) {
     let Some(job) = turn.status.job.as_mut() else { return };
     let told = job.progress.as_ref().filter(|p| p.summary.as_ref().is_some_and(|s| s.contains(" of ")));
     let before = told.and_then(|p| p.percent);
-    if before.is_some_and(|before| recently || percent - before < 10) {
+    if !last && before.is_some_and(|before| recently || percent - before < 10) {
         return;
     }
     job.progress = Some(Progress {
@@ -134,6 +140,7 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
             turn.memory.land.began = None;
             turn.memory.land.landed = Some(landed);
             reachable(turn);
+            goes_on(turn);
         }
         Landing::Failed(failure) => {
             turn.memory.land.began = None;
@@ -149,6 +156,7 @@ fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
         turn.memory.land.failures = 0;
         turn.memory.land.refreshes = 0;
         reachable(turn);
+        goes_on(turn);
     }
     turn.memory.land.progress = progress;
 }
@@ -157,11 +165,21 @@ fn reachable(turn: &mut Turn<'_>) {
     turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
 }
 
+/// Nothing holds up the landing any more.
+fn goes_on(turn: &mut Turn<'_>) {
+    if turn.is_true(ConditionType::Reconciling) {
+        turn.set_false(ConditionType::Reconciling, Reason::KickedOff, "the files land");
+    }
+}
+
 fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
     turn.memory.land.failures += 1;
     let tries = i32::try_from(turn.memory.land.failures).unwrap_or(i32::MAX);
     let own = retry_delay(DELAY, DELAY_MAX, tries, turn.jitter);
     let not_yet = format!("the files have not all landed yet: {}", failure.message);
+    if failure.kind != LandFailureKind::Expired {
+        turn.set_true(ConditionType::Reconciling, failure.reason, &not_yet);
+    }
     match failure.kind {
         LandFailureKind::Expired => {
             turn.memory.land.refreshes += 1;

@@ -56,6 +56,8 @@ pub struct Memory {
     pub looked: bool,
     /// The cancel's answer was 409: a manifest that is found now is the job's own.
     pub already_finished: bool,
+    /// The last try of a cancel was counted, and held back before it was sent.
+    pub cancel_held_back: bool,
     /// The last failure of a cancel, for its report.
     pub cancel_failure: Option<String>,
 }

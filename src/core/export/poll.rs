@@ -221,7 +221,11 @@ fn done(turn: &mut Turn<'_>, answer: &Answer) {
             );
             if turn.memory.nonsense >= GIVE_UP_AFTER {
                 turn.leave_job("its manifest cannot be read");
-                let message = format!("{message}, and look into the container: the files may be there");
+                let message = if turn.lands() {
+                    format!("{message}, and tell the server's owner")
+                } else {
+                    format!("{message}, and look into the container: the files may be there")
+                };
                 return finish::failed(turn, Reason::InvalidManifest, &message);
             }
             let refusal =

@@ -5,8 +5,9 @@ use std::time::Duration;
 use kube::ResourceExt;
 use url::Url;
 
-use crate::api::{Dialect, FhirServer, FhirServerSpec, Preset};
+use crate::api::{ConditionStatus, ConditionType, Dialect, FhirServer, FhirServerSpec, Preset, Reason};
 use crate::core::bulk::Deviations;
+use crate::core::condition;
 use crate::core::poll::Bounds;
 use crate::core::tuning::Tuning;
 
@@ -43,6 +44,20 @@ impl<'a> ServerView<'a> {
     pub fn probed(&self) -> bool {
         let seen = self.server.status.as_ref().and_then(|status| status.observed_generation);
         seen.is_some_and(|seen| seen >= self.server.metadata.generation.unwrap_or(0))
+    }
+
+    /// What the last probe found that no export can get past: a server of the other dialect, or, where the operator
+    /// is to land the files, a storage account that it may not use.
+    pub fn known_problem(&self) -> Option<(Reason, &'a str)> {
+        let status = self.server.status.as_ref().filter(|_| self.probed())?;
+        let no =
+            |type_| condition::find(&status.conditions, type_).filter(|c| c.status == ConditionStatus::False);
+        if let Some(wrong) = no(ConditionType::Ready).filter(|c| c.because(Reason::WrongDialect)) {
+            return Some((Reason::WrongDialect, &wrong.message));
+        }
+        let lands = self.spec().dialect == Dialect::BulkData;
+        let storage = no(ConditionType::StorageAccessible).filter(|_| lands)?;
+        Some((Reason::NoStorageAccess, &storage.message))
     }
 
     /// How it deviates, if it is a Bulk Data server.
