@@ -168,7 +168,9 @@ pub fn judge(
         .into_iter()
         .flatten()
         .any(|f| f.kind == FailureKind::Missing)
-        || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing);
+        || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing)
+        // Exports wait for it.
+        || lands && storage.status == ConditionStatus::False;
     let wait = match (ready.status, missing) {
         (_, true) => tuning.missing_retry,
         // A container that is made meanwhile is seen soon.

@@ -147,7 +147,9 @@ async fn a_wrong_account_key_is_told_and_repaired() {
     place.site.start_operator().await;
     place.fhir.script(Script::polls(0));
     place.export("run", json!({}), json!({})).await;
-    place.site.until_condition("run", "Verified", "Unknown", "NoStorageAccess").await;
+    // Known from the probe: no job is started whose files could not be stored.
+    place.site.until_condition("run", "Reconciling", "True", "NoStorageAccess").await;
+    assert!(place.fhir.jobs().is_empty());
     let key = crate::site::shared().await.azurite.key();
     place.site.secret("storage", json!({"key": key}), true).await;
     let object = place.site.complete("run").await;

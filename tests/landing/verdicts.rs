@@ -89,7 +89,8 @@ async fn error_files_decide_by_what_they_hold() {
     let object = place.landed("errors", json!({})).await;
     let (_, reason, message) = condition(&object, "Complete").unwrap();
     assert_eq!(reason, "CompletedWithErrors");
-    assert!(message.contains("the server reports 3 errors in 1 file beside them"), "{message}");
+    let file = format!("read {}/error/OperationOutcome-1.ndjson", output(&object).folder.unwrap());
+    assert!(message.contains(&format!("the server reports 3 errors: {file}")), "{message}");
     assert_eq!(output(&object).error_issues, Some(3));
     place.assert_same(&object, &place.last_job().id).await;
 
