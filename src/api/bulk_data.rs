@@ -105,25 +105,29 @@ choice!(
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkDataDialect {
-    /// Auto, HAPI, Epic or OracleHealth.
+    /// Auto, HAPI, Epic or OracleHealth: what is known of a server's ways. Auto goes by the name of its software.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Auto, Get or Post.
+    /// Auto, Get or Post: whether parameters go in the query or in the body. Auto is Post for STU4 and for lists of
+    /// patients, else Get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kick_off_method: Option<KickOffMethod>,
-    /// Auto, Comma or Repeat.
+    /// Auto, Comma or Repeat: how several values of one parameter are sent. Auto is Repeat for STU3 and STU4, but Comma
+    /// for HAPI and OracleHealth; else Comma. Wrong, it can lose types in silence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_style: Option<ListStyle>,
-    /// Auto, or STU1 to STU4.
+    /// Auto, or STU1 to STU4: the version of the specification. Auto is what the server's metadata say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
-    /// Auto, Backslash or Percent.
+    /// Auto, Backslash or Percent: how a comma inside a type filter is escaped where filters are joined by commas. Auto
+    /// is Backslash for Epic, else Percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_filter_escape: Option<TypeFilterEscape>,
-    /// Auto, Yes or No.
+    /// Auto, Yes or No: whether the server knows `since`. Auto is No for Epic, else Yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supports_since: Option<YesNo>,
-    /// Auto, Delete or Keep.
+    /// Auto, Delete or Keep: whether the server is told to forget a job that has ended. Auto is Keep for HAPI, Delete for
+    /// Epic, else Delete after success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_jobs: Option<FinishedJobs>,
 }

@@ -267,3 +267,59 @@ fn what_is_found_out_of_a_bulk_data_server() {
     let (status, _) = judged(&server.spec, &wrong);
     assert_eq!(found(&status, ConditionType::Ready), (ConditionStatus::False, "WrongDialect".into()));
 }
+
+#[test]
+fn credentials_that_were_not_tried_are_not_called_good() {
+    let mut server = crate::core::export::tests::bulk_server(json!({}));
+    let shown = bulk_capability("x", &json!({}));
+    let probe = Probe { metadata: Ok(shown.clone()), access: Ok(shown), storage: Some(Ok(())) };
+    for (auth, status, reason) in [
+        (json!({"type": "None"}), ConditionStatus::True, "NotRequired"),
+        (
+            json!({"type": "Basic", "basic": {"secretRef": {"name": "b"}}}),
+            ConditionStatus::Unknown,
+            "NotTried",
+        ),
+        (
+            json!({"type": "BearerToken", "bearerToken": {"secretRef": {"name": "b", "key": "k"}}}),
+            ConditionStatus::Unknown,
+            "NotTried",
+        ),
+        (
+            json!({"type": "SmartBackendServices", "smartBackendServices":
+                {"clientID": "c", "privateKeySecretRef": {"name": "b", "key": "k"}}}),
+            ConditionStatus::True,
+            "TokenAccepted",
+        ),
+    ] {
+        server.spec.auth = serde_json::from_value(auth).unwrap();
+        let (judged, _) = judged(&server.spec, &probe);
+        assert_eq!(found(&judged, ConditionType::Authenticated), (status, reason.to_owned()));
+        assert_eq!(found(&judged, ConditionType::Ready).0, ConditionStatus::True, "{reason}");
+    }
+    let away = StorageFailure {
+        kind: StorageFailureKind::Transient { retry_after: None },
+        message: "no connection".into(),
+    };
+    let (judged, _) = judged(&server.spec, &Probe { storage: Some(Err(away)), ..probe });
+    assert_eq!(found(&judged, ConditionType::Ready), (ConditionStatus::Unknown, "StorageUnreachable".into()));
+}
+
+#[test]
+fn a_probe_that_was_put_off_finds_nothing() {
+    let held = Failure {
+        kind: FailureKind::HeldBack { until: at(40) },
+        ..failure(FailureKind::Unreachable, Reason::Throttled)
+    };
+    assert_eq!(good().put_off(at(0)), None);
+    assert_eq!(Probe { metadata: Err(held), ..good() }.put_off(at(0)), Some(Duration::from_secs(40)));
+    let busy = Answer { status: 429, retry_after: Some(Duration::from_secs(7)), ..Answer::default() };
+    assert_eq!(Probe { access: Ok(busy), ..good() }.put_off(at(0)), Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_server_that_goes_says_who_holds_it() {
+    let status = deleting(&FhirServerStatus::default(), 2, 3, at(0));
+    assert_eq!(found(&status, ConditionType::Ready), (ConditionStatus::False, "ServerDeleting".into()));
+    assert!(status.conditions[0].message.contains("2 exports still use it"));
+}

@@ -366,3 +366,60 @@ fn storage_that_cannot_hold_the_manifest_fails_no_run() {
     assert_eq!((empty.state().as_str(), empty.says(Verified).as_str()), ("Complete", "True/CountsMatch"));
     assert!(empty.now > at(0));
 }
+
+#[test]
+fn where_files_will_land_is_known_with_the_job() {
+    let mut world = world(json!({}), json!({}));
+    world.fake.landings.extend((0..1000).map(|_| running(18, 50)));
+    assert!(world.run_until(|w| w.status().job.is_some_and(|job| job.status_url.is_some())));
+    let output = world.status().output.unwrap();
+    let place = (output.container.as_deref(), output.folder.as_deref());
+    assert_eq!(place, (Some("lake"), Some("20261123T020000-0123abcd")));
+    // It takes longer than a moment: told after a look, with what that look saw.
+    assert!(world.run_until(|w| w.state() == "Landing"));
+    assert_eq!(world.status().job.unwrap().progress.unwrap().summary.as_deref(), Some("18 of 50 files"));
+    world.edit(|spec| spec.cancel = Some(true));
+    world.run();
+    let message = world.message(Failed);
+    assert!(message.contains("18 files had landed in lake/20261123T020000-0123abcd"), "{message}");
+}
+
+#[test]
+fn no_job_is_started_whose_files_could_not_be_stored() {
+    let refused = |type_: &str, reason: &str| {
+        json!({"observedGeneration": 1, "conditions": [{"type": type_, "status": "False", "reason": reason,
+            "message": "give the identity the role", "lastTransitionTime": at(0).to_string()}]})
+    };
+    for (type_, reason, waits) in [
+        ("StorageAccessible", "NoStorageAccess", "NoStorageAccess"),
+        ("Ready", "WrongDialect", "WrongDialect"),
+    ] {
+        let mut world = world(json!({}), json!({}));
+        world.edit_server(|s| s.status = Some(serde_json::from_value(refused(type_, reason)).unwrap()));
+        world.look();
+        assert_eq!(world.says(crate::api::ConditionType::Reconciling), format!("True/{waits}"));
+        assert!(world.fake.sent.is_empty() && world.state() == "Waiting");
+        world.edit_server(|s| s.status = bulk_server(json!({})).status);
+        world.run();
+        assert_eq!(world.state(), "Complete");
+    }
+}
+
+#[test]
+fn a_cancel_that_is_held_back_is_no_try() {
+    let mut world = world(json!({}), json!({}));
+    world.fake.landings.extend((0..1000).map(|_| running(1, 2)));
+    assert!(world.run_until(|w| w.fake.planned.len() == 2));
+    let until = |seconds: i64| {
+        let kind = crate::core::wire::FailureKind::HeldBack {
+            until: world.now + jiff::SignedDuration::from_secs(seconds),
+        };
+        Err(super::world::failure(crate::core::wire::Sent::No, kind, Reason::Throttled))
+    };
+    let held: Vec<_> = (1..30).map(until).collect();
+    world.fake.deletes.extend(held);
+    world.edit(|spec| spec.cancel = Some(true));
+    world.run();
+    assert_eq!(world.says(Failed), "True/Cancelled");
+    assert_eq!(world.status().cancellation.unwrap().tries, 1);
+}
