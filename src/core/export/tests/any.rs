@@ -90,11 +90,11 @@ fn happen(world: &mut World, dialect: Dialect, event: Event) {
         Event::Landing(landing) => fake.landings.push_back(landing),
         Event::Spoil => {
             fake.spoil = |landed| {
-                landed.iter_mut().for_each(|l| {
+                for l in landed {
                     l.sum.lines += 1;
                     l.issues.errors += 1;
                     l.words = vec!["x".repeat(512); 3];
-                })
+                }
             };
         }
         Event::CleanUp(reply) => fake.clean_ups.push_back(reply),
