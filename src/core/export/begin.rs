@@ -140,7 +140,7 @@ fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, Option<Times
         wait_for(turn, Reason::Probing, &message);
         return Err(Some(turn.later(turn.tuning.missing_retry)));
     }
-    if let Some((reason, message)) = server.known_problem() {
+    if let Some((reason, message)) = server.known_problem(&turn.spec().request) {
         let message = format!("FhirServer {namespace}/{name} is not ready: {message}");
         wait_for(turn, reason, &message);
         return Err(Some(turn.later(turn.tuning.poll_ceiling)));

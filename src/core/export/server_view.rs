@@ -5,7 +5,10 @@ use std::time::Duration;
 use kube::ResourceExt;
 use url::Url;
 
-use crate::api::{ConditionStatus, ConditionType, Dialect, FhirServer, FhirServerSpec, Preset, Reason};
+use crate::api::{
+    BlobAuthType, ConditionStatus, ConditionType, Dialect, ExportRequest, FhirServer, FhirServerSpec, Preset,
+    Reason,
+};
 use crate::core::bulk::Deviations;
 use crate::core::condition;
 use crate::core::poll::Bounds;
@@ -46,9 +49,9 @@ impl<'a> ServerView<'a> {
         seen.is_some_and(|seen| seen >= self.server.metadata.generation.unwrap_or(0))
     }
 
-    /// What the last probe found that no export can get past: a server of the other dialect, or, where the operator
-    /// is to land the files, a storage account that it may not use.
-    pub fn known_problem(&self) -> Option<(Reason, &'a str)> {
+    /// What the last probe found that this export cannot get past: a server of the other dialect, or, where the
+    /// operator is to land the files, a storage account that it may not use.
+    pub fn known_problem(&self, request: &ExportRequest) -> Option<(Reason, &'a str)> {
         let status = self.server.status.as_ref().filter(|_| self.probed())?;
         let no =
             |type_| condition::find(&status.conditions, type_).filter(|c| c.status == ConditionStatus::False);
@@ -57,7 +60,13 @@ impl<'a> ServerView<'a> {
         }
         let lands = self.spec().dialect == Dialect::BulkData;
         let storage = no(ConditionType::StorageAccessible).filter(|_| lands)?;
-        Some((Reason::NoStorageAccess, &storage.message))
+        // Whoever may use one container need not be allowed to list all of them, or another one.
+        let by_key = self.blob_auth() == Some(BlobAuthType::AccountKey);
+        let asked = self.spec().default_container.as_ref();
+        let same =
+            asked.is_some() && request.container.as_ref().is_none_or(|container| Some(container) == asked);
+        let certain = !storage.because(Reason::NoStorageAccess) || by_key || same;
+        certain.then_some((Reason::NoStorageAccess, &storage.message))
     }
 
     /// How it deviates, if it is a Bulk Data server.
@@ -84,6 +93,10 @@ impl<'a> ServerView<'a> {
     pub fn blob_endpoint(&self) -> Option<&'a str> {
         let storage = self.spec().storage.as_ref()?;
         Some(storage.azure_blob.as_ref()?.endpoint.as_str())
+    }
+
+    fn blob_auth(&self) -> Option<BlobAuthType> {
+        Some(self.spec().storage.as_ref()?.azure_blob.as_ref()?.auth.type_)
     }
 
     /// How many bytes of one export may be read back.

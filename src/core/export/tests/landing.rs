@@ -406,6 +406,28 @@ fn no_job_is_started_whose_files_could_not_be_stored() {
 }
 
 #[test]
+fn who_may_use_one_container_need_not_see_them_all() {
+    let refused = json!({"observedGeneration": 1, "conditions": [{"type": "StorageAccessible", "status": "False",
+        "reason": "NoStorageAccess", "message": "m", "lastTransitionTime": at(0).to_string()}]});
+    for (default, auth, waits) in [
+        (None, "SASToken", false),
+        (Some("other"), "SASToken", false),
+        (Some("lake"), "SASToken", true),
+        (None, "AccountKey", true),
+    ] {
+        let mut world = world(json!({}), json!({}));
+        world.edit_server(|s| {
+            s.status = Some(serde_json::from_value(refused.clone()).unwrap());
+            s.spec.default_container = default.map(str::to_owned);
+            let blob = s.spec.storage.as_mut().unwrap().azure_blob.as_mut().unwrap();
+            blob.auth.type_ = serde_json::from_value(json!(auth)).unwrap();
+        });
+        world.look();
+        assert_eq!(world.state() == "Waiting", waits, "{default:?} {auth}");
+    }
+}
+
+#[test]
 fn a_cancel_that_is_held_back_is_no_try() {
     let mut world = world(json!({}), json!({}));
     world.fake.landings.extend((0..1000).map(|_| running(1, 2)));
