@@ -166,8 +166,14 @@ pub(super) fn is_type(name: &str) -> bool {
 
 /// SHA-256 in hexadecimal.
 pub fn sha256_hex(body: &[u8]) -> String {
+    hex(&Sha256::digest(body))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    Sha256::digest(body).iter().fold(String::with_capacity(64), |mut hex, byte| {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        // Writing to a String does not fail.
         let _ = write!(hex, "{byte:02x}");
         hex
     })

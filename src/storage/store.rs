@@ -13,6 +13,7 @@ use super::account::Account;
 use super::failure;
 use super::signature::Right;
 use crate::core::ledger::StorageFailure;
+use crate::core::manifest::sha256_hex;
 
 const CONTENT_TYPE: &str = "application/json";
 /// Larger bodies go up in blocks of this many bytes.
@@ -35,7 +36,7 @@ pub(super) async fn store(
         ..BlockBlobClientUploadOptions::default()
     }
     .if_not_exists();
-    let digest = hex(&Sha256::digest(body));
+    let digest = sha256_hex(body);
     match client.upload(RequestContent::from(body.to_vec()), Some(options)).await {
         Ok(_) => Ok(digest),
         Err(error) if is_there_already(&error) => {
@@ -125,13 +126,4 @@ async fn same_content(
         hash.update(piece.map_err(failure)?);
     }
     Ok(hash.finalize() == Sha256::digest(body))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -76,7 +76,7 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
 }
 
 /// Whatever it says, the server is there.
-fn answers(turn: &mut Turn<'_>) {
+pub(super) fn answers(turn: &mut Turn<'_>) {
     turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
 }
 

@@ -61,13 +61,18 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if turn.memory.land.giving_up.is_some() {
         return give_up(turn);
     }
-    let Some(server) = turn.server() else { return turn.rest() };
-    let bounds = turn.bounds();
-    let to_land = files::plan(server.spec(), &manifest, &place, bounds);
     if turn.memory.land.landed.is_none() {
-        return land(turn, &manifest, to_land);
+        return land(turn, &manifest, &place);
     }
-    conclude(turn, &manifest, &to_land)
+    match plan_of(&turn, &manifest, &place) {
+        Some(to_land) => conclude(turn, &manifest, &to_land),
+        None => turn.rest(),
+    }
+}
+
+/// What is to land there.
+fn plan_of(turn: &Turn<'_>, manifest: &Manifest, place: &Place) -> Option<LandPlan> {
+    Some(files::plan(turn.server()?.spec(), manifest, place, turn.bounds()))
 }
 
 /// Where this attempt lands, if the operator lands it.
@@ -80,7 +85,7 @@ pub(super) fn place(turn: &Turn<'_>) -> Option<Place> {
     Some(Place::of(container, turn.export().metadata.uid.as_deref().unwrap_or_default(), intent))
 }
 
-fn land(mut turn: Turn<'_>, manifest: &Manifest, to_land: LandPlan) -> Step {
+fn land(mut turn: Turn<'_>, manifest: &Manifest, place: &Place) -> Step {
     let deadline = turn.deadline();
     // A landing that is done within seconds is not worth a write of its own.
     let long = turn.memory.land.failures > 0
@@ -99,6 +104,7 @@ fn land(mut turn: Turn<'_>, manifest: &Manifest, to_land: LandPlan) -> Step {
         let look = turn.later(if long { LOOK } else { SOON });
         return turn.wait_until(&[Some(look), deadline]);
     }
+    let Some(to_land) = plan_of(&turn, manifest, place) else { return turn.rest() };
     turn.memory.land.began.get_or_insert(turn.now);
     turn.perform(Effect::Land(Arc::new(to_land)))
 }
@@ -139,7 +145,7 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
         Landing::Done(landed) => {
             turn.memory.land.began = None;
             turn.memory.land.landed = Some(landed);
-            reachable(turn);
+            kickoff::answers(turn);
             goes_on(turn);
         }
         Landing::Failed(failure) => {
@@ -155,14 +161,10 @@ fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
     if progress.files > turn.memory.land.progress.files {
         turn.memory.land.failures = 0;
         turn.memory.land.refreshes = 0;
-        reachable(turn);
+        kickoff::answers(turn);
         goes_on(turn);
     }
     turn.memory.land.progress = progress;
-}
-
-fn reachable(turn: &mut Turn<'_>) {
-    turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
 }
 
 /// Nothing holds up the landing any more.

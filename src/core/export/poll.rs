@@ -173,7 +173,7 @@ pub(super) fn meaning(turn: &Turn<'_>, answer: &Answer) -> StatusAnswer {
 
 fn reachable(turn: &mut Turn<'_>) {
     turn.memory.failures = 0;
-    turn.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
+    kickoff::answers(turn);
 }
 
 fn refused(turn: &mut Turn<'_>, refusal: &Refusal, at_once: bool) {

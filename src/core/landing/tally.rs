@@ -5,6 +5,7 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 
 use crate::core::lines::LineCounter;
+use crate::core::manifest::hex;
 
 /// SHA-256 works on so many bytes at once: at a multiple of it there is nothing in its buffer.
 const WORD: u64 = 64;
@@ -47,12 +48,7 @@ impl Tally {
 
     /// What the whole came to.
     pub fn finish(self) -> Sum {
-        use std::fmt::Write;
-        let sha256 = self.hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a String does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
+        let sha256 = hex(&self.hash.finalize());
         Sum { bytes: self.bytes, lines: self.lines.finish(), sha256 }
     }
 
