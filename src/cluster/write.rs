@@ -112,7 +112,7 @@ impl Cluster for KubeCluster {
     ) -> Result<FhirExport, ClusterFailure> {
         let written = self.write_status(read, status).await?;
         self.metrics.status_written(Kind::FhirExport);
-        self.metrics.export_moved(read.status.as_ref(), status);
+        self.metrics.export_moved(read, status);
         Ok(written)
     }
 

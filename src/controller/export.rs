@@ -34,8 +34,14 @@ pub async fn reconcile_export<W: World>(
         seen,
         notes: Vec::new(),
         competes: newest.status.as_ref().is_none_or(competes),
+        polled: false,
     };
     let result = look.go(world).await;
+    if let (true, Ok(Requeue::After(wait)), Some("Running")) =
+        (look.polled, &result, look.status.state.as_deref())
+    {
+        world.note_poll_wait(*wait);
+    }
     let ended = look.base.status.as_ref().is_some_and(is_terminal);
     if ended && matches!(result, Ok(Requeue::AwaitChange)) {
         world.runs().forget(&uid);
@@ -64,6 +70,8 @@ struct Look {
     notes: Vec<Note>,
     /// Whether others may wait behind it for a place.
     competes: bool,
+    /// Whether the job was asked for its status.
+    polled: bool,
 }
 
 impl Look {
@@ -89,6 +97,7 @@ impl Look {
             self.seen = None;
             self.note_place(world.as_ref(), facts.server.as_deref());
             let Some(effect) = effect else { return Ok(requeue) };
+            self.polled |= matches!(effect, Effect::Poll(_));
             let settled = matches!(effect, Effect::DeleteSelf);
             let finalizer = matches!(effect, Effect::AddFinalizer | Effect::RemoveFinalizer);
             let seen = perform(world, &mut self.base, facts.server.as_ref(), effect).await?;

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use super::runs::Runs;
 use super::wake::Wakes;
-use super::world::{Clock, Container, EndTask, Randomness, Wire, World};
+use super::world::{Clock, Container, EndTask, Randomness, Stores, Wire, World};
+use crate::api::FhirExport;
+use crate::cluster::stores::server_key;
 use crate::cluster::{KubeCluster, KubeStores};
 use crate::core::tuning::Tuning;
 use crate::serve::Metrics;
@@ -57,6 +59,19 @@ impl Randomness for SystemRandomness {
     }
 }
 
+impl<W: Wire, C> Live<W, C> {
+    /// Counts what there is now, for a scrape.
+    pub fn count(&self) {
+        let server_of = |export: &FhirExport| {
+            let (namespace, name) = server_key(export);
+            self.stores.server(&namespace, &name)
+        };
+        self.metrics.count_exports(&self.stores.exports(), server_of, &self.tuning, Timestamp::now());
+        self.metrics.count_servers(&self.stores.server_store().state());
+        self.metrics.throttled_origins(self.wire.throttled_origins());
+    }
+}
+
 impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
     type Cluster = KubeCluster;
     type Wire = Metered<W>;
@@ -99,6 +114,10 @@ impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
 
     fn note_landed(&self, files: u64, bytes: u64) {
         self.metrics.landed(files, bytes);
+    }
+
+    fn note_poll_wait(&self, wait: std::time::Duration) {
+        self.metrics.poll_in(wait);
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {

@@ -53,21 +53,8 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
     let health = Health::starting("The operator is starting.");
     let watches = Watches::new(client.clone(), &config.watch_namespaces);
     let stores = watches.stores();
-    let counted = stores.clone();
-    let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
-    let served = listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |metrics| {
-        metrics.count_exports(&counted.exports());
-    })
-    .await?;
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        metrics = %served.metrics_addr,
-        health = %served.health_addr,
-        namespaces = %watched(&config),
-        "the operator starts"
-    );
     let (wakes, woken) = Wakes::new();
-    let live = Live {
+    let live = Arc::new(Live {
         cluster: KubeCluster::new(client.clone(), metrics.clone()),
         wire: Metered::new(wire, metrics.clone()),
         container,
@@ -76,11 +63,22 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         runs: Runs::default(),
         wakes,
         metrics: metrics.clone(),
-    };
+    });
+    let counted = live.clone();
+    let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
+    let served =
+        listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |_| counted.count()).await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        metrics = %served.metrics_addr,
+        health = %served.health_addr,
+        namespaces = %watched(&config),
+        "the operator starts"
+    );
     let operator = Operator {
         config,
         client,
-        live: Arc::new(live),
+        live,
         exports: Arc::new(Guard::new(Kind::FhirExport, metrics.clone())),
         servers: Arc::new(Guard::new(Kind::FhirServer, metrics)),
         health,
@@ -112,6 +110,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             leadership = ready => leadership,
             () = self.stopping.clone() => return Ok(()),
         };
+        self.live.metrics.leads(true);
         let (mut watching, primed) = self.watch(watches);
         self.health.not_ready("Waiting for the first lists of FhirServers and FhirExports.");
         tokio::select! {

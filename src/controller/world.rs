@@ -89,6 +89,10 @@ pub trait Wire: Send + Sync {
         namespace: &str,
         key: &KeyRef,
     ) -> impl Future<Output = Result<SecretString, Failure>> + Send;
+    /// How many origins ask for patience now: for metrics.
+    fn throttled_origins(&self) -> usize {
+        0
+    }
 }
 
 /// The storage account of a `FhirServer`.
@@ -236,6 +240,8 @@ pub trait World: Send + Sync + 'static {
     fn runs(&self) -> &Runs;
     /// Counts what has landed.
     fn note_landed(&self, files: u64, bytes: u64);
+    /// Counts the wait before the next poll of a job.
+    fn note_poll_wait(&self, _wait: std::time::Duration) {}
     /// Starts a task beside the reconciles; what is answered ends it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask;
     /// Has an export reconciled soon: for tasks beside the reconcile, and for runs whose turn has come.

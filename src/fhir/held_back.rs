@@ -39,6 +39,11 @@ impl HeldBack {
         (now < until).then_some(until)
     }
 
+    /// How many origins are left alone now.
+    pub fn count(&self, now: Timestamp) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|held| now < held.until).count()
+    }
+
     /// Learns from an answer. What it asks for is kept up to `cap`.
     pub fn learn(&self, origin: &Origin, answer: &Answer, cap: Duration, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,6 +168,7 @@ mod tests {
         all.learn(&origin(), &answer(202, None), CAP, at(1));
         all.learn(&origin(), &answer(429, Some(5)), CAP, at(2));
         assert_eq!(all.until(&origin(), Method::Get, at(3)), Some(at(60)));
+        assert_eq!((all.count(at(59)), all.count(at(60))), (1, 0));
     }
 
     #[test]

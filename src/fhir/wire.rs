@@ -260,6 +260,10 @@ impl Wire for FhirWire {
         let read = self.identities.source().secret_key(namespace, key).await;
         read.map_err(failure::without_credential)
     }
+
+    fn throttled_origins(&self) -> usize {
+        self.held_back.count(Timestamp::now())
+    }
 }
 
 /// The token in hand was refused and there is no other. Why there is none tells more than the refusal, unless

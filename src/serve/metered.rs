@@ -35,7 +35,11 @@ impl<W: Wire> Wire for Metered<W> {
         let status = match &reply {
             Ok(answer) => Some(answer.status),
             // Nothing was asked of the server.
-            Err(Failure { kind: FailureKind::Missing | FailureKind::HeldBack { .. }, .. }) => return reply,
+            Err(Failure { kind: FailureKind::Missing, .. }) => return reply,
+            Err(Failure { kind: FailureKind::HeldBack { .. }, .. }) => {
+                self.metrics.held_back(operation(request));
+                return reply;
+            }
             Err(_) => None,
         };
         self.metrics.requested(operation(request), status, started.elapsed());
@@ -48,8 +52,9 @@ impl<W: Wire> Wire for Metered<W> {
         let status = match &answer {
             Ok(FileAnswer::Opened(head, _)) => Some(if head.offset > 0 { 206 } else { 200 }),
             Ok(FileAnswer::Refused(answer)) => Some(answer.status),
-            Ok(FileAnswer::Elsewhere(_))
-            | Err(Failure { kind: FailureKind::Missing | FailureKind::HeldBack { .. }, .. }) => {
+            Ok(FileAnswer::Elsewhere(_)) | Err(Failure { kind: FailureKind::Missing, .. }) => return answer,
+            Err(Failure { kind: FailureKind::HeldBack { .. }, .. }) => {
+                self.metrics.held_back(Operation::File);
                 return answer;
             }
             Err(_) => None,
@@ -60,6 +65,10 @@ impl<W: Wire> Wire for Metered<W> {
 
     async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
         self.wire.secret(namespace, key).await
+    }
+
+    fn throttled_origins(&self) -> usize {
+        self.wire.throttled_origins()
     }
 }
 

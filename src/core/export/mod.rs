@@ -26,10 +26,13 @@ pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
+use crate::api::{
+    ConditionStatus, ConditionType, FhirExport, FhirExportSpec, FhirExportStatus, FhirServer, Reason,
+};
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::tuning::Tuning;
@@ -102,6 +105,13 @@ pub fn competes(status: &FhirExportStatus) -> bool {
     let refused = condition::find(&status.conditions, ConditionType::Accepted)
         .is_some_and(|c| c.status == ConditionStatus::False);
     !is_terminal(status) && !refused && !condition::is_true(&status.conditions, ConditionType::Suspended)
+}
+
+/// How long a run may take from its start, over all attempts.
+pub fn deadline(spec: &FhirExportSpec, server: Option<&FhirServer>, tuning: &Tuning) -> Duration {
+    let own = spec.active_deadline_seconds.and_then(|s| u64::try_from(s).ok());
+    let of_server = || server.map_or(tuning.default_deadline, |s| ServerView::new(s).deadline(tuning));
+    own.map_or_else(of_server, Duration::from_secs)
 }
 
 /// Since when a run waits for a place.

@@ -113,11 +113,7 @@ impl<'a> Turn<'a> {
 
     /// When the run must have ended; absent before it left the queue.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
-        let own = self.spec().active_deadline_seconds.and_then(|s| u64::try_from(s).ok());
-        let limit = own.map_or_else(
-            || self.server().map_or(self.tuning.default_deadline, |server| server.deadline(self.tuning)),
-            Duration::from_secs,
-        );
+        let limit = super::deadline(self.spec(), self.server().map(|view| view.object()), self.tuning);
         Some(after(self.status.start_time?, limit))
     }
 
