@@ -32,7 +32,7 @@ pub use error::{Error, Result};
 pub use folder::Folder;
 pub use hapi::Hapi;
 pub use kubernetes::{Kubernetes, KubernetesOptions, service_account_user};
-pub use parts::{Parts, helm, parts};
+pub use parts::{Parts, helm, parts, promtool};
 pub use port::free_port;
 pub use process::{Process, ProcessOptions};
 pub use sekmet::Sekmet;

@@ -52,6 +52,12 @@ pub(crate) async fn synthea() -> Result<&'static Parts> {
     PART.get_or_try_init(|| fetch("synthea")).await
 }
 
+/// promtool, which tests alerts.
+pub async fn promtool() -> Result<&'static Parts> {
+    static PART: OnceCell<Parts> = OnceCell::const_new();
+    PART.get_or_try_init(|| fetch("promtool")).await
+}
+
 impl Parts {
     /// The program by the name that `tests/parts/fetch` gives it, `KUBECTL` say.
     pub fn program(&self, name: &str) -> Result<&Path> {

@@ -1,0 +1,112 @@
+//! A recording of `/metrics`, and what promtool makes of it.
+//!
+//! A recording is plain text: expositions one after the other, each after a line `# at SECONDS`, counted from any
+//! beginning, in order. Where several processes are recorded the line is `# at SECONDS NAME`, and the name becomes
+//! the label `pod`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+/// Prometheus scrapes so often, in seconds.
+const INTERVAL: u64 = 60;
+/// Without a scrape for so many intervals a process is down.
+const GONE_AFTER: u64 = 2;
+
+/// The scrapes of one process: when, in seconds, and each series with its value.
+type Scrapes = Vec<(f64, BTreeMap<String, String>)>;
+
+/// A recording.
+pub struct Recording(BTreeMap<String, Scrapes>);
+
+impl Recording {
+    /// Reads a recording, of which only series of these names are kept.
+    pub fn read(text: &str, names: &BTreeSet<String>) -> Self {
+        let mut all: BTreeMap<String, Scrapes> = BTreeMap::new();
+        let mut pod = String::new();
+        for line in text.lines() {
+            if let Some(at) = line.strip_prefix("# at ") {
+                let (seconds, name) = at.split_once(' ').unwrap_or((at, ""));
+                name.trim().clone_into(&mut pod);
+                let scrapes = all.entry(pod.clone()).or_default();
+                let seconds: f64 = seconds.trim().parse().unwrap_or_else(|e| panic!("{line}: {e}"));
+                assert!(scrapes.last().is_none_or(|(last, _)| *last <= seconds), "{line}: time goes back");
+                scrapes.push((seconds, BTreeMap::new()));
+            } else if !line.starts_with('#') && !line.trim().is_empty() {
+                let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line}"));
+                let (_, samples) = all.get_mut(&pod).and_then(|s| s.last_mut()).expect("a line `# at` first");
+                if names.contains(series.split('{').next().unwrap_or_default()) {
+                    samples.insert(labelled(series, &pod), value.to_owned());
+                }
+            }
+        }
+        Self(all)
+    }
+
+    /// Whole intervals that it takes, if each of its seconds is `stretch` seconds.
+    pub fn intervals(&self, stretch: f64) -> u64 {
+        let last =
+            self.0.values().filter_map(|scrapes| scrapes.last()).map(|(at, _)| *at).fold(0.0, f64::max);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let intervals = (last * stretch / INTERVAL as f64).ceil() as u64;
+        intervals
+    }
+
+    /// promtool's `input_series`, with each second of the recording taken for `stretch` seconds.
+    pub fn input_series(&self, stretch: f64) -> String {
+        let intervals = self.intervals(stretch);
+        let mut yaml = String::new();
+        for scrapes in self.0.values() {
+            let names: BTreeSet<&String> = scrapes.iter().flat_map(|(_, samples)| samples.keys()).collect();
+            for series in names {
+                let values: Vec<Option<&str>> = (0..=intervals)
+                    .map(|n| value_at(scrapes, series, (n * INTERVAL) as f64, stretch))
+                    .collect();
+                writeln!(yaml, "      - series: '{series}'\n        values: '{}'", notation(&values))
+                    .unwrap();
+            }
+        }
+        yaml
+    }
+}
+
+fn labelled(series: &str, pod: &str) -> String {
+    match (pod, series.strip_suffix('}')) {
+        ("", _) => series.to_owned(),
+        (_, Some(open)) => format!("{open},pod=\"{pod}\"}}"),
+        (_, None) => format!("{series}{{pod=\"{pod}\"}}"),
+    }
+}
+
+/// What Prometheus would have scraped: the last value until then, unless the process was gone.
+fn value_at<'a>(scrapes: &'a Scrapes, series: &str, time: f64, stretch: f64) -> Option<&'a str> {
+    let (at, samples) = scrapes.iter().rev().find(|(at, _)| at * stretch <= time)?;
+    let gone = time - at * stretch > (GONE_AFTER * INTERVAL) as f64;
+    samples.get(series).filter(|_| !gone).map(String::as_str)
+}
+
+/// promtool's notation: `1x4` is 1 and four more of it, `_x4` is nothing, four times.
+fn notation(values: &[Option<&str>]) -> String {
+    let runs = values.chunk_by(|a, b| a == b).map(|run| match run[0] {
+        Some(value) => format!("{value}+0x{}", run.len() - 1),
+        None => format!("_x{}", run.len()),
+    });
+    runs.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_recording_becomes_series() {
+    let text = "# at 0\n# HELP a x\na 1\nb{x=\"y\"} 2\nc 9\n# EOF\n# at 30 two\na 5\n# at 60\na 1\nb{x=\"y\"} 3\n# at 120\na 4\n# at 600\na 6\n";
+    let names = ["a", "b"].map(str::to_owned).into();
+    let recording = Recording::read(text, &names);
+    assert_eq!(recording.intervals(1.0), 10);
+    let series = recording.input_series(1.0);
+    for expected in [
+        "- series: 'a'\n        values: '1+0x1 4+0x2 _x5 6+0x0'",
+        "- series: 'b{x=\"y\"}'\n        values: '2+0x0 3+0x0 _x9'",
+        "- series: 'a{pod=\"two\"}'\n        values: '_x1 5+0x1 _x8'",
+    ] {
+        assert!(series.contains(expected), "{expected}\nis not in\n{series}");
+    }
+    assert!(!series.contains("'c'"), "{series}");
+    assert_eq!(recording.intervals(10.0), 100);
+}
