@@ -1,16 +1,19 @@
 //! A live operator while things go wrong around it: what it exposes makes the alerts fire that should, and no others.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use azure_fhir::{Access, Fault, Options, Script, Step};
 use serde_json::json;
 
-use crate::recorded::assert_fire;
+use crate::recorded::{assert_fire, used};
+use crate::recording::Recording;
+use crate::rules::{rendered, rules};
 use crate::site::{PATIENCE, Site};
 
 /// The operator is some thirty times as quick here as by default, and so is the time of the alerts quicker still.
-const STRETCH: f64 = 300.0;
+const STRETCH: f64 = 150.0;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Scrapes an operator again and again.
@@ -49,11 +52,15 @@ impl Scraper {
         }
     }
 
-    /// With `FHIR_EXPORT_RECORDING` set the recording is kept there, to be looked at or checked in.
-    fn keep(&self, name: &str) {
+    /// With `FHIR_EXPORT_RECORDING` set to a folder the recording is kept there, trimmed, to be checked in.
+    async fn keep(&self, name: &str, fire: &BTreeSet<String>) {
         if let Some(folder) = std::env::var_os("FHIR_EXPORT_RECORDING") {
+            let used = used(&rules(&rendered(crate::on()).await));
             let path = std::path::Path::new(&folder).join(name);
-            std::fs::write(path, &self.text).unwrap();
+            std::fs::write(path.with_extension("txt"), Recording::read(&self.text, &used).trimmed(1.0))
+                .unwrap();
+            let expected = format!("{}\n", json!({"stretch": STRETCH, "fire": fire}));
+            std::fs::write(path.with_extension("json"), expected).unwrap();
         }
     }
 }
@@ -74,8 +81,8 @@ async fn all_is_quiet_where_all_goes_well() {
         scraper.until(0.0, async || has_ended(&site, name).await).await;
         site.complete(name).await;
     }
-    scraper.until(90.0, async || true).await;
-    scraper.keep("quiet.txt");
+    scraper.until(45.0, async || true).await;
+    scraper.keep("quiet", &[].into()).await;
     assert_fire("quiet", &scraper.text, STRETCH, &[].into()).await;
 }
 
@@ -106,7 +113,6 @@ async fn what_goes_wrong_is_told() {
         status.conditions.iter().any(|c| c.type_ == "Authenticated" && format!("{:?}", c.status) == "False")
     };
     scraper.until(45.0, refused).await;
-    scraper.keep("trouble.txt");
     let fire = [
         "FhirExportKickOffUncertain",
         "FhirExportCancelUnconfirmed",
@@ -115,7 +121,9 @@ async fn what_goes_wrong_is_told() {
         "FhirServerTokenRefused",
         "FhirExportBlocked",
     ];
-    assert_fire("trouble", &scraper.text, STRETCH, &fire.map(str::to_owned).into()).await;
+    let fire = fire.map(str::to_owned).into();
+    scraper.keep("trouble", &fire).await;
+    assert_fire("trouble", &scraper.text, STRETCH, &fire).await;
 }
 
 /// Killed in the middle of an export: nobody leads for a while, and that is all that there is to tell.

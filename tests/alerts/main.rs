@@ -49,7 +49,7 @@ async fn each_alert_has_what_a_woken_person_needs() {
         assert!(["critical", "warning"].contains(&severity), "{name}");
         for annotation in ["summary", "description"] {
             let text = rule["annotations"][annotation].as_str().unwrap();
-            assert!(text.len() > 15 && text.ends_with('.'), "{name}: {text}");
+            assert!(text.len() > 12 && text.ends_with('.'), "{name}: {text}");
         }
         let anchor = name.to_lowercase();
         assert_eq!(

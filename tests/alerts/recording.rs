@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 /// Prometheus scrapes so often, in seconds.
 const INTERVAL: u64 = 60;
-/// Without a scrape for so many intervals a process is down.
-const GONE_AFTER: u64 = 2;
+/// Without a scrape for so many intervals, of Prometheus or of the recording, a process is down.
+const GONE_AFTER: f64 = 3.0;
 
 /// The scrapes of one process: when, in seconds, and each series with its value.
 type Scrapes = Vec<(f64, BTreeMap<String, String>)>;
@@ -42,6 +42,26 @@ impl Recording {
         Self(all)
     }
 
+    /// The same as text, to be checked in: a scrape every so many seconds, and no series that never left zero.
+    pub fn trimmed(&self, every: f64) -> String {
+        let scrapes = self.0.get("").expect("one process");
+        let moving = |series: &String| {
+            scrapes.iter().any(|(_, samples)| samples.get(series).is_some_and(|v| v != "0"))
+        };
+        let (mut text, mut last) = (String::new(), f64::NEG_INFINITY);
+        for (at, samples) in scrapes {
+            if at - last < every {
+                continue;
+            }
+            last = *at;
+            writeln!(text, "# at {at}").unwrap();
+            for (series, value) in samples.iter().filter(|(series, _)| moving(series)) {
+                writeln!(text, "{series} {value}").unwrap();
+            }
+        }
+        text
+    }
+
     /// Whole intervals that it takes, if each of its seconds is `stretch` seconds.
     pub fn intervals(&self, stretch: f64) -> u64 {
         let last =
@@ -56,10 +76,11 @@ impl Recording {
         let intervals = self.intervals(stretch);
         let mut yaml = String::new();
         for scrapes in self.0.values() {
+            let patience = GONE_AFTER * (typical_gap(scrapes) * stretch).max(INTERVAL as f64);
             let names: BTreeSet<&String> = scrapes.iter().flat_map(|(_, samples)| samples.keys()).collect();
             for series in names {
                 let values: Vec<Option<&str>> = (0..=intervals)
-                    .map(|n| value_at(scrapes, series, (n * INTERVAL) as f64, stretch))
+                    .map(|n| value_at(scrapes, series, (n * INTERVAL) as f64, stretch, patience))
                     .collect();
                 writeln!(yaml, "      - series: '{series}'\n        values: '{}'", notation(&values))
                     .unwrap();
@@ -77,10 +98,23 @@ fn labelled(series: &str, pod: &str) -> String {
     }
 }
 
+/// The time between two scrapes, as a rule.
+fn typical_gap(scrapes: &Scrapes) -> f64 {
+    let mut gaps: Vec<f64> = scrapes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
+    gaps.sort_by(f64::total_cmp);
+    gaps.get(gaps.len() / 2).copied().unwrap_or(0.0)
+}
+
 /// What Prometheus would have scraped: the last value until then, unless the process was gone.
-fn value_at<'a>(scrapes: &'a Scrapes, series: &str, time: f64, stretch: f64) -> Option<&'a str> {
+fn value_at<'a>(
+    scrapes: &'a Scrapes,
+    series: &str,
+    time: f64,
+    stretch: f64,
+    patience: f64,
+) -> Option<&'a str> {
     let (at, samples) = scrapes.iter().rev().find(|(at, _)| at * stretch <= time)?;
-    let gone = time - at * stretch > (GONE_AFTER * INTERVAL) as f64;
+    let gone = time - at * stretch > patience;
     samples.get(series).filter(|_| !gone).map(String::as_str)
 }
 
@@ -101,12 +135,15 @@ fn a_recording_becomes_series() {
     assert_eq!(recording.intervals(1.0), 10);
     let series = recording.input_series(1.0);
     for expected in [
-        "- series: 'a'\n        values: '1+0x1 4+0x2 _x5 6+0x0'",
+        "- series: 'a'\n        values: '1+0x1 4+0x3 _x4 6+0x0'",
         "- series: 'b{x=\"y\"}'\n        values: '2+0x0 3+0x0 _x9'",
-        "- series: 'a{pod=\"two\"}'\n        values: '_x1 5+0x1 _x8'",
+        "- series: 'a{pod=\"two\"}'\n        values: '_x1 5+0x2 _x7'",
     ] {
         assert!(series.contains(expected), "{expected}\nis not in\n{series}");
     }
     assert!(!series.contains("'c'"), "{series}");
     assert_eq!(recording.intervals(10.0), 100);
+
+    let one = Recording::read("# at 0\na 0\nb 0\n# at 1\na 0\nb 1\n# at 2\na 0\nb 2\n", &names);
+    assert_eq!(one.trimmed(2.0), "# at 0\nb 0\n# at 2\nb 2\n");
 }
