@@ -1,32 +1,11 @@
 //! The chart as the README installs it first: for all namespaces.
 
-use std::sync::Arc;
-
-use azure_fhir::{Access, Entra, EntraOptions, KnownToken, Options, Script, Secret, State, TestCa};
+use azure_fhir::{Access, Failure, KnownToken, Options, Script, State};
 use serde_json::{Value, json};
 
+use crate::platform::Platform;
 use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, secret, server};
-
-const TENANT: &str = "11111111-2222-3333-4444-555555555555";
-const CLIENT: &str = "99999999-8888-7777-6666-555555555555";
-
-/// The platform team's namespace, with a connection by a federated ServiceAccount that others may use.
-async fn platform(release: &Release, url: &str, pem: &str) {
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "exporter", "namespace": "fhir",
-        "labels": {"fhirexport.dev/credential": "true"}, "annotations": {"azure.workload.identity/client-id": CLIENT}}});
-    let ca = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca", "namespace": "fhir"}, "data": {"ca.crt": pem}});
-    let spec = json!({
-        "url": url, "dialect": "Azure", "allowInsecureHTTP": true, "storage": release.storage(),
-        "tls": {"caBundleRef": {"kind": "ConfigMap", "name": "ca", "key": "ca.crt"}},
-        "auth": {"type": "Entra", "entra": {"type": "WorkloadIdentity", "tenantID": TENANT, "clientID": CLIENT,
-            "workloadIdentity": {"serviceAccountRef": {"name": "exporter"}}}},
-        "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"export": "yes"}}}},
-        "limits": {"minPollSeconds": 1, "maxPollSeconds": 1, "maxConcurrentExports": 20},
-    });
-    for object in [account, ca, release.storage_secret("fhir"), server("fhir", "clinic", &spec)] {
-        release.apply(&object).await;
-    }
-}
+use crate::rights;
 
 /// A namespace of its own, with a token from a Secret.
 async fn lab(release: &Release, url: &str) {
@@ -46,30 +25,24 @@ fn system(container: &str) -> Value {
 }
 
 #[tokio::test]
-async fn exports_run_and_nothing_is_refused_or_stranded() {
-    let ca = Arc::new(TestCa::new().unwrap());
-    let tokens = EntraOptions { secret: Secret::Any, ..EntraOptions::default() };
-    let entra = Entra::start(tokens, ca.clone()).await.unwrap();
+async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
+    let platform = Platform::start().await;
     let before = [
         namespace(NAMESPACE, &json!({})),
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "authorities", "namespace": NAMESPACE},
-            "data": {"ca.crt": ca.pem()}}),
+        platform.authorities(),
         namespace("fhir", &json!({})),
         namespace("research", &json!({"export": "yes"})),
         namespace("guests", &json!({})),
         namespace("lab", &json!({})),
     ];
-    let values = json!({
+    let values = platform.values(json!({
         "image": {"repository": "registry.example/fhir-export-operator"},
-        "entra": {"authorityHost": entra.url()}, "extraCA": {"configMap": "authorities"},
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1},
-    });
-    let release = Release::install(&before, &values).await;
+    }));
+    let mut release = Release::install(&before, &values).await;
 
-    let fhir = release.fhir(Options { tls: Some(ca.clone()), ..Options::default() }).await;
+    let fhir = platform.fhir(&release).await;
     let url = fhir.tls_url().unwrap();
-    fhir.set_access(Access::Jwt { audience: url.clone() });
-    entra.change(|options| options.audiences.push(url.clone()));
     let known = Access::Tokens(vec![KnownToken::exporter("sesame")]);
     let open = release.fhir(Options { access: known, ..Options::default() }).await;
 
@@ -77,7 +50,7 @@ async fn exports_run_and_nothing_is_refused_or_stranded() {
     let group = json!({"level": "Group", "groupID": "cohort-42", "container": "research-lake"});
     release.apply(&export("research", "group", "fhir/clinic", &group, &json!({}))).await;
     release.until("fexp/group", "research", "Reconciling=True ServerNotFound").await;
-    platform(&release, &url, ca.pem()).await;
+    platform.connect(&release, &url).await;
     lab(&release, &open.url()).await;
     for (object, namespace) in [("fserver/clinic", "fhir"), ("fserver/own", "lab")] {
         release.until(object, namespace, "Ready=True ProbeSucceeded").await;
@@ -85,7 +58,7 @@ async fn exports_run_and_nothing_is_refused_or_stranded() {
     release.until("fexp/group", "research", "Complete=True Exported").await;
     release.until("fexp/group", "research", "Verified=True CountsMatch").await;
     assert!(
-        entra.requests().iter().any(|r| r.body.contains("client_assertion")),
+        platform.entra.requests().iter().any(|r| r.body.contains("client_assertion")),
         "no token of the ServiceAccount"
     );
 
@@ -102,6 +75,11 @@ async fn exports_run_and_nothing_is_refused_or_stranded() {
     release.kubectl("label namespace guests export=yes").await;
     release.until("fexp/guest", "guests", "Complete=True Exported").await;
 
+    // Its second event of one kind is counted with the first.
+    open.script(Script::fails(Failure::Unknown).container("twice"));
+    release.apply(&export("lab", "twice", "own", &system("twice"), &json!({}))).await;
+    release.until("fexp/twice", "lab", "Complete=True Exported").await;
+
     open.script(Script::stuck().container("deleted"));
     release.apply(&export("lab", "deleted", "own", &system("deleted"), &json!({}))).await;
     release.until("fexp/deleted", "lab", "Reconciling=False KickedOff").await;
@@ -110,21 +88,21 @@ async fn exports_run_and_nothing_is_refused_or_stranded() {
     let events = release.kubectl("get events -n lab -o jsonpath={.items[*].reason}").await;
     assert!(events.contains("KickedOff") && events.contains("Cancelled"), "{events}");
 
-    uninstall(&release, &fhir).await;
+    uninstall(&mut release, &fhir).await;
 }
 
 /// The README's one command, with a run under way and others that have ended.
-async fn uninstall(release: &Release, fhir: &azure_fhir::Server) {
+async fn uninstall(release: &mut Release, fhir: &azure_fhir::Server) {
     fhir.script(Script::stuck().container("last"));
     release.apply(&export("research", "last", "fhir/clinic", &system("last"), &json!({}))).await;
     release.until("fexp/last", "research", "Reconciling=False KickedOff").await;
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let command = readme.lines().find(|l| l.contains("helm uninstall")).unwrap();
+    let given = rights::of(release).await;
     release.shell(command).await.ok().unwrap();
     assert!(matches!(fhir.jobs().last().unwrap().state, State::Gone | State::CancelledEmpty));
     release.nothing_is_stranded().await;
-    let refused = release.refused();
-    assert!(refused.is_empty(), "{refused:#?}");
+    rights::are_those_used(release, &given, |_| false).await;
     let left = release.kubectl(&format!("get all,sa,roles,rolebindings -n {NAMESPACE} -o name")).await;
     assert!(!left.contains("fhir-export-operator"), "{left}");
     let definitions = readme.lines().find(|l| l.starts_with("kubectl delete crd ")).unwrap();

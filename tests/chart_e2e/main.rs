@@ -11,4 +11,6 @@
 
 mod everywhere;
 mod listed;
+mod platform;
 mod release;
+mod rights;

@@ -13,7 +13,7 @@ use stage::{
 pub const PATIENCE: Duration = Duration::from_secs(90);
 /// Where the README installs it.
 pub const NAMESPACE: &str = "fhir-export";
-const NAME: &str = "fhir-export-operator";
+pub const NAME: &str = "fhir-export-operator";
 
 /// A cluster with one release of the chart.
 pub struct Release {
@@ -101,15 +101,22 @@ impl Release {
             .unwrap_or_else(|error| panic!("{error}\n--- the operator's log:\n{}", self.operator.log_end()));
     }
 
-    /// What RBAC refused the operator until helm took its roles away.
-    pub fn refused(&self) -> Vec<AuditEntry> {
+    /// What the operator asked for until helm took its roles away.
+    pub fn asked(&self) -> Vec<AuditEntry> {
         let entries = self.kubernetes.audit().entries().unwrap();
         let user = service_account_user(NAME, NAMESPACE);
         assert!(entries.iter().any(|e| e.user == user && e.is_write()), "nothing was asked as {user}");
         let uninstalled = entries.iter().find(|e| e.verb == "delete" && e.resource.ends_with("rolebindings"));
         let until = uninstalled.map(|e| e.received);
         let counts = |e: &AuditEntry| e.user == user && until.is_none_or(|until| e.received < until);
-        entries.into_iter().filter(|e| counts(e) && e.is_refused()).collect()
+        entries.into_iter().filter(counts).collect()
+    }
+
+    /// What RBAC refused the operator until then.
+    pub fn refused(&self) -> Vec<AuditEntry> {
+        let mut asked = self.asked();
+        asked.retain(AuditEntry::is_refused);
+        asked
     }
 
     /// Runs a command line as a person would, with kubectl and helm on the PATH.

@@ -1,13 +1,14 @@
-{{- /* What the operator does with its own kinds, in each namespace that it serves. */ -}}
+{{- /* What the operator does with its own kinds, in each namespace that it serves: not one right that it does not
+     use, as tests/chart_e2e/rights.rs sees to. */ -}}
 {{- define "operator.rules.kinds" -}}
 - apiGroups: [fhirexport.dev]
   resources: [fhirexports]
   # patch: the finalizer; delete: ttlSecondsAfterFinished
-  verbs: [get, list, watch, patch, delete]
+  verbs: [list, watch, patch, delete]
 - apiGroups: [fhirexport.dev]
   resources: [fhirservers]
   # patch: the finalizer
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [fhirexport.dev]
   resources: [fhirexports/status, fhirservers/status]
   verbs: [patch]

@@ -70,7 +70,8 @@ impl AuditEntry {
 }
 
 impl AuditLog {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    /// The log in this file.
+    pub fn at(path: PathBuf) -> Self {
         Self(path)
     }
 

@@ -220,7 +220,7 @@ impl Kubernetes {
 
     /// What the API server was asked.
     pub fn audit(&self) -> AuditLog {
-        AuditLog::new(self.folder.path().join("audit.log"))
+        AuditLog::at(self.folder.path().join("audit.log"))
     }
 
     /// The API server, to signal it or to read its log.
