@@ -91,7 +91,7 @@ async fn user_name_and_password() {
 #[tokio::test]
 async fn a_role_that_is_missing_is_told_by_its_name() {
     let (mut tenant, mut site) = Tenant::start("norole", Secret::Any, Options::default()).await;
-    site.secret("client", json!({"secret": "any"}), true).await;
+    site.secret("client", json!({"secret": "any-secret-7431"}), true).await;
     site.apply_server_named("clinic", tenant.server(&site, by_secret()).await).await;
     tenant.change(|options| {
         options.roles = Some(vec!["globalReader".into()]);

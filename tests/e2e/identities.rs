@@ -39,7 +39,7 @@ async fn another_audience_must_be_on_the_operator_s_list() {
     let (mut tenant, mut site) = Tenant::start("audience", Secret::Any, Options::default()).await;
     tenant.change(|options| options.audiences.push("api://fhir-proxy".into()));
     site.fhir.set_access(Access::Jwt { audience: "api://fhir-proxy".into() });
-    site.secret("client", json!({"secret": "any"}), true).await;
+    site.secret("client", json!({"secret": "any-secret-7431"}), true).await;
     let with_audience = |audience: &str| {
         let mut entra = by_secret();
         merge(&mut entra, json!({"audience": audience}));

@@ -20,6 +20,7 @@ mod leaks;
 mod left_behind;
 mod lifetimes;
 mod mistakes;
+mod planted;
 mod reading;
 mod refused;
 mod repairs;

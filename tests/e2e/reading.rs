@@ -140,7 +140,7 @@ async fn an_end_without_files_is_no_riddle() {
 #[tokio::test]
 async fn a_check_that_cannot_be_made_yet_says_why() {
     let mut site = Site::without_server("check", azure_fhir::Options::default()).await;
-    site.secret("other", json!({"key": "not base64"}), true).await;
+    site.secret("other", json!({"key": "no+base64=key"}), true).await;
     let reference = json!({"storage": {"azureBlob": {"auth": {"secretRef": {"name": "other"}}}}});
     site.apply_server(reference).await;
     site.start_operator().await;

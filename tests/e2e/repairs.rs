@@ -26,8 +26,10 @@ async fn an_export_without_a_server_waits_for_it() {
 
 #[tokio::test]
 async fn secrets_that_are_missing_wrong_or_not_labelled_are_told_and_repaired() {
-    let options =
-        Options { access: Access::Tokens(vec![KnownToken::exporter("good")]), ..Options::default() };
+    let options = Options {
+        access: Access::Tokens(vec![KnownToken::exporter("good-token-1835")]),
+        ..Options::default()
+    };
     let mut site = Site::without_server("secrets", options).await;
     site.apply_server(json!({"auth": {"type": "BearerToken",
         "bearerToken": {"secretRef": {"name": "token", "key": "token"}}}}))
@@ -36,14 +38,14 @@ async fn secrets_that_are_missing_wrong_or_not_labelled_are_told_and_repaired() 
     site.export("patient", json!({"level": "System", "container": "secrets"}), json!({})).await;
     let object = site.until_condition("patient", "Reconciling", "True", "SecretNotFound").await;
     assert!(condition(&object, "Reconciling").unwrap().2.contains("token"));
-    site.secret("token", json!({"other": "good"}), true).await;
+    site.secret("token", json!({"other": "good-token-1835"}), true).await;
     site.until_condition("patient", "Reconciling", "True", "SecretKeyMissing").await;
-    site.secret("token", json!({"token": "good"}), false).await;
+    site.secret("token", json!({"token": "good-token-1835"}), false).await;
     let object = site.until_condition("patient", "Reconciling", "True", "CredentialNotLabelled").await;
     assert!(condition(&object, "Reconciling").unwrap().2.contains("fhirexport.dev/credential"));
-    site.secret("token", json!({"token": "bad"}), true).await;
+    site.secret("token", json!({"token": "bad-token-6622"}), true).await;
     site.until_condition("patient", "ServerReachable", "False", "Unauthorized").await;
-    site.secret("token", json!({"token": "good"}), true).await;
+    site.secret("token", json!({"token": "good-token-1835"}), true).await;
     let object = site.complete("patient").await;
     assert_eq!(object.status.unwrap().attempts, Some(1));
 }

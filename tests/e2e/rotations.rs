@@ -19,9 +19,9 @@ fn access(tokens: &[&str]) -> Access {
 
 #[tokio::test]
 async fn a_bearer_token_is_rotated_while_a_job_runs() {
-    let options = Options { access: access(&["first"]), ..Options::default() };
+    let options = Options { access: access(&["first-token-1"]), ..Options::default() };
     let mut site = Site::without_server("rotate", options).await;
-    site.secret("token", json!({"token": "first"}), true).await;
+    site.secret("token", json!({"token": "first-token-1"}), true).await;
     site.apply_server(json!({"auth": {"type": "BearerToken",
         "bearerToken": {"secretRef": {"name": "token", "key": "token"}}}}))
         .await;
@@ -37,8 +37,8 @@ async fn a_bearer_token_is_rotated_while_a_job_runs() {
     let result = stage::wait_until("some polls", PATIENCE, || async { polls() >= 8 }).await;
     site.told(result);
     // The new one before the old one ends, as a rotation should be: one request is refused, and nobody hears of it.
-    rotate(&site, "token", json!({"token": "second"})).await;
-    site.fhir.set_access(access(&["second"]));
+    rotate(&site, "token", json!({"token": "second-token-2"})).await;
+    site.fhir.set_access(access(&["second-token-2"]));
     let with = |token: &str, status: Option<u16>| {
         let header = format!("Bearer {token}");
         let requests = site.fhir.requests();
@@ -48,15 +48,16 @@ async fn a_bearer_token_is_rotated_while_a_job_runs() {
             .filter(|r| r.status == status)
             .count()
     };
-    let result = stage::wait_until("the second", PATIENCE, || async { with("second", Some(202)) >= 3 }).await;
+    let result =
+        stage::wait_until("the second", PATIENCE, || async { with("second-token-2", Some(202)) >= 3 }).await;
     site.told(result);
-    assert_eq!(with("first", Some(401)), 1);
-    assert_eq!(with("second", Some(401)), 0);
+    assert_eq!(with("first-token-1", Some(401)), 1);
+    assert_eq!(with("second-token-2", Some(401)), 0);
 
     // The old one ends first: it is told, and the job goes on with the third.
-    site.fhir.set_access(access(&["third"]));
+    site.fhir.set_access(access(&["third-token-3"]));
     site.until_condition("job", "ServerReachable", "False", "Unauthorized").await;
-    rotate(&site, "token", json!({"token": "third"})).await;
+    rotate(&site, "token", json!({"token": "third-token-3"})).await;
     site.until_condition("job", "ServerReachable", "True", "").await;
     site.fhir.rescript(&id, |script| script.life = Life::Polls(1));
     let object = site.complete("job").await;
@@ -66,8 +67,8 @@ async fn a_bearer_token_is_rotated_while_a_job_runs() {
 #[tokio::test]
 async fn a_secret_header_is_rotated_while_a_job_runs() {
     let mut site = Site::without_server("header", Options::default()).await;
-    site.secret("gateway", json!({"key": "key-1"}), true).await;
-    site.secret("token", json!({"token": "good"}), true).await;
+    site.secret("gateway", json!({"key": "gateway-key-1"}), true).await;
+    site.secret("token", json!({"token": "good-token-1835"}), true).await;
     site.apply_server(json!({
         "auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": "token", "key": "token"}}},
         "headers": [{"name": "Ocp-Apim-Subscription-Key", "secretRef": {"name": "gateway", "key": "key"}}],
@@ -86,14 +87,18 @@ async fn a_secret_header_is_rotated_while_a_job_runs() {
         let name = "ocp-apim-subscription-key";
         site.fhir.requests().iter().filter(|r| r.headers.get(name).map(String::as_str) == Some(key)).count()
     };
-    assert_eq!(sent("key-1"), site.fhir.requests().len(), "each request has it, and so has /metadata");
-    rotate(&site, "gateway", json!({"key": "key-2"})).await;
+    assert_eq!(
+        sent("gateway-key-1"),
+        site.fhir.requests().len(),
+        "each request has it, and so has /metadata"
+    );
+    rotate(&site, "gateway", json!({"key": "gateway-key-2"})).await;
     // The gateway says 401 to the old key.
     site.fhir.fault(
         azure_fhir::RequestFault::next(azure_fhir::On::Status, 1, azure_fhir::Fault::Unauthorized)
             .containing(&id),
     );
-    let result = stage::wait_until("the new key", PATIENCE, || async { sent("key-2") >= 2 }).await;
+    let result = stage::wait_until("the new key", PATIENCE, || async { sent("gateway-key-2") >= 2 }).await;
     site.told(result);
     site.fhir.rescript(&id, |script| script.life = Life::Polls(1));
     let object = site.complete("job").await;

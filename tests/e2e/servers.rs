@@ -41,11 +41,13 @@ async fn a_good_server_is_ready_and_says_what_it_is() {
 
 #[tokio::test]
 async fn an_identity_that_may_not_export_is_known_at_once() {
-    let tokens = vec![KnownToken::exporter("good"), KnownToken::without_role("weak")];
+    let tokens = vec![KnownToken::exporter("good-token-1835"), KnownToken::without_role("weak-token-4410")];
     let options = Options { access: Access::Tokens(tokens), ..Options::default() };
     let mut site = Site::without_server("identity", options).await;
     site.start_operator().await;
-    for (name, token) in [("right", "good"), ("weak", "weak"), ("bad", "bad")] {
+    for (name, token) in
+        [("right", "good-token-1835"), ("weak", "weak-token-4410"), ("bad", "bad-token-6622")]
+    {
         site.secret(name, json!({"token": token}), true).await;
         let auth = json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": name, "key": "token"}}}});
         let spec = site.server_spec(auth).await;

@@ -1,7 +1,14 @@
-//! One test's world: a namespace, a FHIR server, a storage account, an operator process.
+//! One test's world: a namespace, a FHIR server, a storage account, an operator process. At its end it is searched for
+//! what must be found nowhere.
+
+#[path = "marks.rs"]
+mod marks;
+#[path = "traces.rs"]
+mod traces;
 
 use std::fmt::Debug;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -17,6 +24,9 @@ use stage::{
     Azurite, AzuriteOptions, Folder, Kubernetes, KubernetesOptions, Process, ProcessOptions, wait_for,
 };
 use tokio::sync::OnceCell;
+
+pub use marks::Marks;
+use traces::Traces;
 
 /// Long enough for a loaded machine; tests wait for conditions, not for this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,6 +69,10 @@ pub struct Site {
     starts: u32,
     pub flags: Vec<String>,
     pub variables: Vec<(String, String)>,
+    /// Whatever a test puts into a Secret, and what it adds.
+    pub marks: Mutex<Marks>,
+    /// Exports that are gone.
+    gone: Mutex<Vec<FhirExport>>,
 }
 
 impl Site {
@@ -92,6 +106,8 @@ impl Site {
             starts: 0,
             flags: Vec::new(),
             variables: Vec::new(),
+            marks: Mutex::default(),
+            gone: Mutex::default(),
         };
         site.secret("storage", json!({"key": shared.azurite.key()}), true).await;
         site
@@ -104,6 +120,10 @@ impl Site {
 
     /// Makes a Secret, with the credential label or without.
     pub async fn secret(&self, name: &str, data: Value, labelled: bool) {
+        for (key, value) in data.as_object().unwrap().iter().filter(|(key, _)| *key != "username") {
+            let what = format!("key {key} of Secret {name}");
+            self.marks.lock().unwrap().add_secret(&what, value.as_str().unwrap());
+        }
         let labels = if labelled { json!({"fhirexport.dev/credential": "true"}) } else { json!({}) };
         let secret: Secret =
             serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": data}))
@@ -212,6 +232,8 @@ impl Site {
     /// Deletes an export, and does not wait.
     pub async fn delete(&self, name: &str) {
         let api: Api<FhirExport> = self.api();
+        let last = api.get(name).await.unwrap();
+        self.gone.lock().unwrap().push(last);
         api.delete(name, &DeleteParams::default()).await.unwrap();
     }
 
@@ -317,13 +339,45 @@ impl Site {
     }
 }
 
+impl Site {
+    /// What the operator has left behind until now.
+    pub async fn traces(&self) -> Traces {
+        let client = shared().await.kubernetes.client().await.unwrap();
+        let mut traces = Traces::of(self, client).await;
+        for export in self.gone.lock().unwrap().iter() {
+            traces.export(export);
+        }
+        traces
+    }
+
+    /// The first mark that is found in it, and where.
+    pub async fn leak(&self) -> Option<String> {
+        let traces = self.traces().await;
+        let mut marks = self.marks.lock().unwrap();
+        for request in self.fhir.requests() {
+            marks.add_request(&request);
+        }
+        for id in self.fhir.patients().ids("Patient") {
+            marks.add("the id of a patient", &id);
+        }
+        traces.find(&marks)
+    }
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(operator) = &self.operator
-        {
-            eprintln!("--- namespace {}, operator log {}", self.namespace, operator.log().display());
+        if std::thread::panicking() {
+            if let Some(operator) = &self.operator {
+                eprintln!("--- namespace {}, operator log {}", self.namespace, operator.log().display());
+            }
+            return;
         }
+        // A test's own runtime cannot be waited for in here.
+        let leak = std::thread::scope(|scope| {
+            let look = || tokio::runtime::Runtime::new().unwrap().block_on(self.leak());
+            scope.spawn(look).join().unwrap()
+        });
+        assert!(leak.is_none(), "{}", leak.unwrap_or_default());
     }
 }
 

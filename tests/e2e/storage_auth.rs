@@ -69,8 +69,8 @@ async fn entra_over_https_to_hosts_of_the_operator_s_list_only() {
         ..Storage::new(endpoint.as_str(), azurite.account(), azurite.key())
     };
     let options = Options { storage: Some(storage), tls: Some(ca), ..Options::default() };
-    let (tenant, mut site) = Tenant::start("blobs", Secret::Text("right".into()), options).await;
-    site.secret("client", json!({"secret": "right"}), true).await;
+    let (tenant, mut site) = Tenant::start("blobs", Secret::Text("right-secret-2207".into()), options).await;
+    site.secret("client", json!({"secret": "right-secret-2207"}), true).await;
     let spec = tenant.server(&site, by_secret()).await;
     let identity = spec["auth"]["entra"].clone();
     let with = |auth: Value| {

@@ -10,8 +10,9 @@ use crate::tenant::{Tenant, by_secret};
 
 /// A tenant with a client secret, its `FhirServer` and an operator.
 async fn clinic(name: &str) -> (Tenant, Site) {
-    let (tenant, mut site) = Tenant::start(name, Secret::Text("right".into()), Options::default()).await;
-    site.secret("client", json!({"secret": "right"}), true).await;
+    let (tenant, mut site) =
+        Tenant::start(name, Secret::Text("right-secret-2207".into()), Options::default()).await;
+    site.secret("client", json!({"secret": "right-secret-2207"}), true).await;
     site.apply_server_named("clinic", tenant.server(&site, by_secret()).await).await;
     site.start_operator().await;
     (tenant, site)
@@ -83,8 +84,9 @@ async fn a_token_that_is_refused_in_the_middle_is_renewed_once() {
 
 #[tokio::test]
 async fn a_wrong_client_secret_is_told_and_the_right_one_is_taken_soon() {
-    let (tenant, mut site) = Tenant::start("wrong", Secret::Text("changed".into()), Options::default()).await;
-    site.secret("client", json!({"secret": "of yesterday"}), true).await;
+    let (tenant, mut site) =
+        Tenant::start("wrong", Secret::Text("changed-secret-9312".into()), Options::default()).await;
+    site.secret("client", json!({"secret": "secret-of-yesterday-66"}), true).await;
     let server = tenant.server(&site, by_secret()).await;
     site.apply_server_named("clinic", server).await;
     site.start_operator().await;
@@ -93,7 +95,7 @@ async fn a_wrong_client_secret_is_told_and_the_right_one_is_taken_soon() {
     let message = condition(&object, "ServerReachable").unwrap().2;
     assert!(message.contains("AADSTS7000215") && message.contains("client secret"), "{message}");
     let told = tokio::time::Instant::now();
-    site.secret("client", json!({"secret": "changed"}), true).await;
+    site.secret("client", json!({"secret": "changed-secret-9312"}), true).await;
     let object = site.complete("waits").await;
     assert!(told.elapsed().as_secs() < 30, "{:?} to take the new secret", told.elapsed());
     assert_eq!((object.status.unwrap().attempts, site.kick_offs()), (Some(1), 1));
@@ -103,7 +105,7 @@ async fn a_wrong_client_secret_is_told_and_the_right_one_is_taken_soon() {
 async fn entra_that_is_down_before_the_start_is_waited_for() {
     let (mut tenant, mut site) = Tenant::start("beforehand", Secret::Any, Options::default()).await;
     tenant.down();
-    site.secret("client", json!({"secret": "any"}), true).await;
+    site.secret("client", json!({"secret": "any-secret-7431"}), true).await;
     site.apply_server_named("clinic", tenant.server(&site, by_secret()).await).await;
     site.start_operator().await;
     site.export("waits", json!({"level": "System", "container": "beforehand"}), json!({"backoffLimit": 0}))
@@ -133,7 +135,7 @@ async fn a_job_survives_entra_being_down_and_refusing() {
         (status.state.as_deref(), status.job.unwrap().id.as_deref()),
         (Some("Running"), Some(id.as_str()))
     );
-    tenant.change(|options| options.secret = Secret::Text("right".into()));
+    tenant.change(|options| options.secret = Secret::Text("right-secret-2207".into()));
     site.until_condition("job", "ServerReachable", "True", "").await;
     ends_as_the_only_one(&site, "job", &id).await;
 }

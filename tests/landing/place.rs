@@ -171,6 +171,18 @@ impl Place {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Ok(mut marks) = self.site.marks.lock() else { return };
+        for request in self.fhir.requests() {
+            marks.add_request(&request);
+        }
+        for id in self.fhir.patients().ids("Patient") {
+            marks.add("the id of a patient", &id);
+        }
+    }
+}
+
 /// A blob.
 pub async fn read(container: &BlobContainerClient, name: &str) -> Vec<u8> {
     let body = container.blob_client(name).download(None).await.unwrap().body;

@@ -122,16 +122,16 @@ async fn a_client_secret_user_and_password_and_a_bearer_token() {
     let basic = |_: &Place| json!({"auth": {"type": "Basic", "basic": {"secretRef": {"name": "basic"}}}});
     let bearer = |_: &Place| json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": "bearer", "key": "token"}}}});
     let ways: [(&str, Access, Auth<'_>); 3] = [
-        ("oauth", Access::Smart(Smart::client("exporter", Proof::Secret("p:w d".into()))), &oauth),
-        ("basic", Access::Basic("me".into(), "pass word".into()), &basic),
+        ("oauth", Access::Smart(Smart::client("exporter", Proof::Secret("p:w d 4471".into()))), &oauth),
+        ("basic", Access::Basic("me".into(), "pass word-5820".into()), &basic),
         ("bearer", Access::Bearer("token-1".into()), &bearer),
     ];
     for (name, access, auth) in ways {
         let options = Options { access, ..Options::default() };
         let mut place = Place::without_operator(name, options, json!({})).await;
         place.change_server(auth(&place)).await;
-        place.site.secret("client", json!({"secret": "p:w d"}), true).await;
-        place.site.secret("basic", json!({"username": "me", "password": "pass word"}), true).await;
+        place.site.secret("client", json!({"secret": "p:w d 4471"}), true).await;
+        place.site.secret("basic", json!({"username": "me", "password": "pass word-5820"}), true).await;
         place.site.secret("bearer", json!({"token": "token-1"}), true).await;
         place.site.start_operator().await;
         let object = place.landed(name, json!({"types": ["Patient"]})).await;

@@ -1,0 +1,100 @@
+//! All that an operator leaves behind in one test's world: its logs, what it wrote to the API server, what it exposes,
+//! and what it stored beside the data. Each end-to-end test looks through it at its end.
+
+use azure_fhir::Storage;
+use fhir_export_operator::api::{FhirExport, FhirServer};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+
+use super::{Site, shared};
+
+/// What was found of one site: a place and its text.
+pub struct Traces(Vec<(String, String)>);
+
+impl Traces {
+    /// Gathers them, with a client of this runtime.
+    pub async fn of(site: &Site, client: Client) -> Self {
+        let mut all = Self(Vec::new());
+        for entry in std::fs::read_dir(site.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "log") {
+                let log = std::fs::read(&path).unwrap();
+                all.add(&path.display().to_string(), String::from_utf8_lossy(&log).into_owned());
+            }
+        }
+        if let Some(metrics) = metrics(site).await {
+            all.add("the metrics", metrics);
+        }
+        let list = ListParams::default();
+        let exports: Api<FhirExport> = Api::namespaced(client.clone(), &site.namespace);
+        for export in exports.list(&list).await.unwrap().items {
+            all.export(&export);
+            let output = export.status.as_ref().and_then(|status| status.output.clone());
+            let Some((container, manifest)) = output.and_then(|o| Some((o.container?, o.manifest?.path)))
+            else {
+                continue;
+            };
+            let folder = manifest.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
+            for blob in [manifest, format!("{folder}log.ndjson")] {
+                if let Some(text) = stored(&container, &blob).await {
+                    all.add(&format!("{container}/{blob}"), text);
+                }
+            }
+        }
+        let servers: Api<FhirServer> = Api::namespaced(client.clone(), &site.namespace);
+        for server in servers.list(&list).await.unwrap().items {
+            let status = serde_json::to_string(&server.status).unwrap();
+            all.add(&format!("the status of FhirServer {}", server.name_any()), status);
+        }
+        let events: Api<Event> = Api::namespaced(client, &site.namespace);
+        for event in events.list(&list).await.unwrap().items {
+            all.add("an event", serde_json::to_string(&event).unwrap());
+        }
+        all
+    }
+
+    /// The status of an export, as it is or was.
+    pub fn export(&mut self, export: &FhirExport) {
+        let mut status = serde_json::to_value(&export.status).unwrap();
+        // It is kept whole, whatever it says: without it the job is lost.
+        if let Some(job) = status.get_mut("job").and_then(Value::as_object_mut) {
+            job.remove("statusURL");
+        }
+        for job in status.get_mut("unsettledJobs").and_then(Value::as_array_mut).into_iter().flatten() {
+            job.as_object_mut().unwrap().remove("statusURL");
+        }
+        self.add(&format!("the status of FhirExport {}", export.name_any()), status.to_string());
+    }
+
+    fn add(&mut self, place: &str, text: String) {
+        self.0.push((place.to_owned(), text));
+    }
+
+    /// The places that were looked at.
+    pub fn places(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(place, _)| place.as_str())
+    }
+
+    /// The first mark, and where it is.
+    pub fn find(&self, marks: &super::Marks) -> Option<String> {
+        self.0.iter().find_map(|(place, text)| Some(format!("{place}: {}", marks.find(text)?)))
+    }
+}
+
+/// What the operator exposes, if it runs.
+async fn metrics(site: &Site) -> Option<String> {
+    let log = std::fs::read_to_string(site.operator.as_ref()?.log()).ok()?;
+    let address = log.split("metrics=").nth(1)?.split_whitespace().next()?;
+    reqwest::get(format!("http://{address}/metrics")).await.ok()?.text().await.ok()
+}
+
+/// The text of a blob, if it is there.
+async fn stored(container: &str, path: &str) -> Option<String> {
+    let azurite = &shared().await.azurite;
+    let storage = Storage::new(&Site::blob_endpoint().await, azurite.account(), azurite.key());
+    let url = format!("{}/{container}/{path}?{}", storage.endpoint, storage.sas().ok()?);
+    let answer = reqwest::get(url).await.ok()?;
+    if answer.status() == 200 { answer.text().await.ok() } else { None }
+}
