@@ -8,6 +8,7 @@ use super::NAME;
 use super::call::{CallError, call};
 use crate::api::FhirExport;
 use crate::core::effect::{Note, NoteType};
+use crate::serve::metrics::Kind;
 
 /// The API server refuses longer notes, in bytes.
 const LONGEST: usize = 1024;
@@ -33,25 +34,23 @@ impl Events {
             action: note.action.into(),
             secondary: None,
         };
-        let (export, namespace) = (about.name_any(), about.namespace());
+        let (kind, namespace, name, uid) =
+            (Kind::FhirExport.as_str(), about.namespace(), about.name_any(), about.uid());
+        let state = about.status.as_ref().and_then(|status| status.state.as_deref());
+        let reason = note.reason.as_str();
         match note.type_ {
-            NoteType::Normal => info!(%export, namespace, reason = %note.reason, "{}", note.message),
-            NoteType::Warning => warn!(%export, namespace, reason = %note.reason, "{}", note.message),
+            NoteType::Normal => info!(kind, namespace, name, uid, state, reason, "{}", note.message),
+            NoteType::Warning => warn!(kind, namespace, name, uid, state, reason, "{}", note.message),
         }
         let reference = about.object_ref(&());
         match call(|| self.0.publish(&event, &reference)).await {
             Ok(()) => {}
             // The namespace is being deleted, or is gone: nobody will read events there.
             Err(CallError::Forbidden(words)) if words.contains("being terminated") => {
-                debug!(reason = %note.reason, "no event in a namespace that is being deleted");
+                debug!(reason, "no event in a namespace that is being deleted");
             }
-            Err(CallError::NotFound) => debug!(reason = %note.reason, "no event: the namespace is gone"),
-            Err(error) => warn!(
-                export = %about.name_any(),
-                namespace = about.namespace(),
-                reason = %note.reason,
-                "{}", error.failure("publish an event")
-            ),
+            Err(CallError::NotFound) => debug!(reason, "no event: the namespace is gone"),
+            Err(error) => warn!(kind, namespace, name, uid, reason, "{}", error.failure("publish an event")),
         }
     }
 }

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
+use super::told;
 use super::world::{Clock, Cluster, ClusterFailure, Randomness, World};
 use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::condition;
@@ -145,7 +146,10 @@ impl Look {
                 self.notes.clear();
                 return Err(failure);
             }
-            self.base = written?;
+            let before = std::mem::replace(&mut self.base, written?);
+            if self.notes.is_empty() {
+                told::export(before.status.as_ref(), &self.base);
+            }
             world.runs().wrote(&self.base);
         }
         for note in std::mem::take(&mut self.notes) {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::told;
 use super::world::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire, World};
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
@@ -47,6 +48,7 @@ pub async fn reconcile_server<W: World>(
     let (status, wait) = judge(&object.spec, &old, generation, &probe, world.tuning(), world.clock().now());
     if object.status.as_ref() != Some(&status) {
         world.cluster().write_server_status(&object, &status).await?;
+        told::server(&old.conditions, &status.conditions, &object);
     }
     let wait = wait.mul_f64(0.9 + world.randomness().unit() * 0.2);
     world.runs().probed(&uid, generation, world.clock().now(), wait);

@@ -1,5 +1,5 @@
 //! Everything that the operator leaves behind is searched for what must never be written: status, events, its log
-//! at the level debug, metrics, stored manifests.
+//! at the level trace, metrics, stored manifests.
 
 use azure_fhir::{
     Access, Ending, Failure, Fault, Life, ManifestQuirk, Options, Progress, RetryAfter, Script, Secret, Step,
@@ -75,7 +75,7 @@ async fn no_secret_no_signature_and_no_patient_is_left_behind() {
         Tenant::start("left", Secret::Text("client-secret-1".into()), Options::default()).await;
     site.fhir.set_access(Access::Open);
     // The patience that the server asks one export for holds the cancel of another back.
-    site.flags.extend(["--log-filter=trace".into(), "--cancel-grace-seconds=60".into()]);
+    site.flags.push("--cancel-grace-seconds=60".into());
     let secrets = set_up(&tenant, &site).await;
     site.start_operator().await;
     script(&site);

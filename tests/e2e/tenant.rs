@@ -40,6 +40,8 @@ impl Tenant {
         site.flags = vec![
             format!("--extra-ca={}", authorities.display()),
             format!("--entra-authority-host={}", entra.url()),
+            // What other crates say, too, is searched at the end.
+            "--log-filter=trace".to_owned(),
         ];
         (Self { ca, port, options: EntraOptions { port, ..options }, running: Some(entra) }, site)
     }

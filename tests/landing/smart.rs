@@ -36,6 +36,8 @@ async fn start(name: &str, pem: &str, smart: Smart) -> Place {
     let options = Options { access: Access::Smart(smart), ..Options::default() };
     let mut place = Place::without_operator(name, options, smart_auth()).await;
     place.site.secret("smart", json!({"key.pem": pem}), true).await;
+    // What other crates say, too, is searched at the end.
+    place.site.flags.push("--log-filter=trace".into());
     place.site.start_operator().await;
     place
 }
@@ -133,6 +135,7 @@ async fn a_client_secret_user_and_password_and_a_bearer_token() {
         place.site.secret("client", json!({"secret": "p:w d 4471"}), true).await;
         place.site.secret("basic", json!({"username": "me", "password": "pass word-5820"}), true).await;
         place.site.secret("bearer", json!({"token": "token-1"}), true).await;
+        place.site.flags.push("--log-filter=trace".into());
         place.site.start_operator().await;
         let object = place.landed(name, json!({"types": ["Patient"]})).await;
         place.assert_same(&object, &place.fhir.jobs()[0].id).await;

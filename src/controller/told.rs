@@ -1,0 +1,146 @@
+//! The operator's log tells each transition in one line, in the words of the condition: which object, what it is now,
+//! why. Where there is an event for it, that is the line.
+
+use kube::ResourceExt;
+use tracing::{info, warn};
+
+use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer};
+use crate::core::condition::find;
+use crate::serve::metrics::Kind;
+
+/// What somebody should read, most telling first, with the status that is bad news.
+const BAD: [(ConditionType, ConditionStatus); 8] = [
+    (ConditionType::Failed, ConditionStatus::True),
+    (ConditionType::KickOffUncertain, ConditionStatus::True),
+    (ConditionType::Accepted, ConditionStatus::False),
+    (ConditionType::ServerReachable, ConditionStatus::False),
+    (ConditionType::Verified, ConditionStatus::False),
+    (ConditionType::Ready, ConditionStatus::False),
+    (ConditionType::Authenticated, ConditionStatus::False),
+    (ConditionType::StorageAccessible, ConditionStatus::False),
+];
+
+/// The rest, likewise.
+const OTHERS: [ConditionType; 9] = [
+    ConditionType::Complete,
+    ConditionType::Suspended,
+    ConditionType::Reconciling,
+    ConditionType::ServerReachable,
+    ConditionType::Verified,
+    ConditionType::Accepted,
+    ConditionType::Ready,
+    ConditionType::Authenticated,
+    ConditionType::StorageAccessible,
+];
+
+/// The condition that tells best what changed, and whether it is bad news.
+fn telling<'a>(before: &[Condition], now: &'a [Condition]) -> Option<(&'a Condition, bool)> {
+    let changed = |type_| {
+        let new = find(now, type_)?;
+        find(before, type_)
+            .is_none_or(|old| (old.status, &old.reason) != (new.status, &new.reason))
+            .then_some(new)
+    };
+    let bad = BAD.iter().find_map(|(type_, status)| changed(*type_).filter(|c| c.status == *status));
+    bad.map(|c| (c, true)).or_else(|| OTHERS.into_iter().find_map(changed).map(|c| (c, false)))
+}
+
+/// The status of an export was written: tells what changed.
+pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
+    let Some(now) = &written.status else { return };
+    let none = FhirExportStatus::default();
+    let before = before.unwrap_or(&none);
+    let (kind, namespace, name, uid) = named(Kind::FhirExport, written);
+    let state = now.state.as_deref().unwrap_or_default();
+    match telling(&before.conditions, &now.conditions) {
+        Some((c, true)) => {
+            warn!(kind, namespace, name, uid, state, reason = c.reason, "{}: {}", said(c), c.message)
+        }
+        Some((c, false)) => {
+            info!(kind, namespace, name, uid, state, reason = c.reason, "{}: {}", said(c), c.message)
+        }
+        None if before.state != now.state => {
+            info!(kind, namespace, name, uid, state, "the export is now {state}")
+        }
+        None => {}
+    }
+}
+
+/// The status of a server was written, likewise.
+pub(super) fn server(before: &[Condition], now: &[Condition], server: &FhirServer) {
+    let (kind, namespace, name, uid) = named(Kind::FhirServer, server);
+    match telling(before, now) {
+        Some((c, true)) => warn!(kind, namespace, name, uid, reason = c.reason, "{}: {}", said(c), c.message),
+        Some((c, false)) => {
+            info!(kind, namespace, name, uid, reason = c.reason, "{}: {}", said(c), c.message)
+        }
+        None => {}
+    }
+}
+
+fn named<K: ResourceExt>(kind: Kind, object: &K) -> (&'static str, String, String, String) {
+    (
+        kind.as_str(),
+        object.namespace().unwrap_or_default(),
+        object.name_any(),
+        object.uid().unwrap_or_default(),
+    )
+}
+
+fn said(condition: &Condition) -> String {
+    format!("{}={:?}", condition.type_, condition.status)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::api::Reason;
+    use crate::core::condition::set;
+
+    fn conditions(all: &[(ConditionType, ConditionStatus, Reason)]) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        for (type_, status, reason) in all {
+            set(&mut conditions, *type_, *status, *reason, "words", 1, jiff::Timestamp::UNIX_EPOCH);
+        }
+        conditions
+    }
+
+    #[test]
+    fn bad_news_come_first_and_nothing_new_is_not_told() {
+        use ConditionStatus::{False, True};
+        use ConditionType::{Accepted, Failed, Ready, Reconciling, ServerReachable, Stalled};
+        let starting =
+            conditions(&[(Accepted, True, Reason::Allowed), (Reconciling, True, Reason::Starting)]);
+        let waits = conditions(&[
+            (Accepted, True, Reason::Allowed),
+            (Reconciling, True, Reason::WaitingToRetry),
+            (ServerReachable, False, Reason::TimedOut),
+        ]);
+        let throttled = conditions(&[
+            (Reconciling, True, Reason::WaitingToRetry),
+            (ServerReachable, False, Reason::Throttled),
+        ]);
+        let back = conditions(&[
+            (Reconciling, True, Reason::WaitingToRetry),
+            (ServerReachable, True, Reason::Reachable),
+        ]);
+        let failed = conditions(&[(Stalled, True, Reason::JobDied), (Failed, True, Reason::JobDied)]);
+        for (before, now, told) in [
+            (&vec![], &starting, Some(("Reconciling", "Starting", false))),
+            (&starting, &waits, Some(("ServerReachable", "TimedOut", true))),
+            (&waits, &waits, None),
+            (&waits, &throttled, Some(("ServerReachable", "Throttled", true))),
+            (&throttled, &back, Some(("ServerReachable", "Reachable", false))),
+            (&back, &failed, Some(("Failed", "JobDied", true))),
+            (
+                &vec![],
+                &conditions(&[(Ready, False, Reason::Unauthorized)]),
+                Some(("Ready", "Unauthorized", true)),
+            ),
+        ] {
+            let found = telling(before, now).map(|(c, bad)| (c.type_.as_str(), c.reason.as_str(), bad));
+            assert_eq!(found, told);
+        }
+    }
+}
