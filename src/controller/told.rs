@@ -4,7 +4,9 @@
 use kube::ResourceExt;
 use tracing::{info, warn};
 
-use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer};
+use crate::api::{
+    Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason,
+};
 use crate::core::condition::find;
 use crate::serve::metrics::Kind;
 
@@ -42,7 +44,8 @@ fn telling<'a>(before: &[Condition], now: &'a [Condition]) -> Option<(&'a Condit
             .then_some(new)
     };
     let bad = BAD.iter().find_map(|(type_, status)| changed(*type_).filter(|c| c.status == *status));
-    bad.map(|c| (c, true)).or_else(|| OTHERS.into_iter().find_map(changed).map(|c| (c, false)))
+    let other = || OTHERS.into_iter().find_map(changed).map(|c| (c, c.because(Reason::WaitingToRetry)));
+    bad.map(|c| (c, true)).or_else(other)
 }
 
 /// The status of an export was written: tells what changed.
@@ -54,10 +57,10 @@ pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
     let state = now.state.as_deref().unwrap_or_default();
     match telling(&before.conditions, &now.conditions) {
         Some((c, true)) => {
-            warn!(kind, namespace, name, uid, state, reason = c.reason, "{}: {}", said(c), c.message)
+            warn!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message)
         }
         Some((c, false)) => {
-            info!(kind, namespace, name, uid, state, reason = c.reason, "{}: {}", said(c), c.message)
+            info!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message)
         }
         None if before.state != now.state => {
             info!(kind, namespace, name, uid, state, "the export is now {state}")
@@ -70,9 +73,11 @@ pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
 pub(super) fn server(before: &[Condition], now: &[Condition], server: &FhirServer) {
     let (kind, namespace, name, uid) = named(Kind::FhirServer, server);
     match telling(before, now) {
-        Some((c, true)) => warn!(kind, namespace, name, uid, reason = c.reason, "{}: {}", said(c), c.message),
+        Some((c, true)) => {
+            warn!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message)
+        }
         Some((c, false)) => {
-            info!(kind, namespace, name, uid, reason = c.reason, "{}: {}", said(c), c.message)
+            info!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message)
         }
         None => {}
     }
@@ -95,7 +100,6 @@ fn said(condition: &Condition) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::api::Reason;
     use crate::core::condition::set;
 
     fn conditions(all: &[(ConditionType, ConditionStatus, Reason)]) -> Vec<Condition> {
@@ -125,6 +129,8 @@ mod tests {
             (Reconciling, True, Reason::WaitingToRetry),
             (ServerReachable, True, Reason::Reachable),
         ]);
+        let again =
+            conditions(&[(Accepted, True, Reason::Allowed), (Reconciling, True, Reason::WaitingToRetry)]);
         let failed = conditions(&[(Stalled, True, Reason::JobDied), (Failed, True, Reason::JobDied)]);
         for (before, now, told) in [
             (&vec![], &starting, Some(("Reconciling", "Starting", false))),
@@ -132,6 +138,7 @@ mod tests {
             (&waits, &waits, None),
             (&waits, &throttled, Some(("ServerReachable", "Throttled", true))),
             (&throttled, &back, Some(("ServerReachable", "Reachable", false))),
+            (&starting, &again, Some(("Reconciling", "WaitingToRetry", true))),
             (&back, &failed, Some(("Failed", "JobDied", true))),
             (
                 &vec![],

@@ -19,6 +19,7 @@ mod kick_offs;
 mod leaks;
 mod left_behind;
 mod lifetimes;
+mod logs;
 mod mistakes;
 mod planted;
 mod reading;
