@@ -12,5 +12,6 @@ mod perform;
 pub mod run;
 pub mod runs;
 pub mod server;
+pub mod tenure;
 pub mod wake;
 pub mod world;

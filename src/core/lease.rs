@@ -163,8 +163,12 @@ impl Candidate {
         self.until
     }
 
-    /// Who holds the Lease, as last seen.
-    pub fn holder(&self) -> Option<&str> {
+    /// Another replica that holds the Lease, as last seen.
+    pub fn other(&self) -> Option<&str> {
+        self.holder().filter(|holder| *holder != self.me)
+    }
+
+    fn holder(&self) -> Option<&str> {
         match &self.known {
             Known::Lease(seen) => seen.record.holder(),
             Known::Nothing | Known::Absent => None,
@@ -184,7 +188,7 @@ impl Candidate {
             if now >= until {
                 return Ask::End(Ending::Lapsed);
             }
-            if let Some(other) = holder.filter(|holder| *holder != self.me) {
+            if let Some(other) = self.other() {
                 return Ask::End(Ending::Taken(other.to_owned()));
             }
         }

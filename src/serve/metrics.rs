@@ -124,6 +124,7 @@ pub struct Metrics {
     cancel_unconfirmed: Counter,
     landed_files: Counter,
     landed_bytes: Counter,
+    leader: Gauge,
 }
 
 impl Metrics {
@@ -143,6 +144,7 @@ impl Metrics {
         let status_writes = Family::default();
         let cancel_unconfirmed = Counter::default();
         let (landed_files, landed_bytes): (Counter, Counter) = Default::default();
+        let leader = Gauge::default();
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
 
@@ -163,6 +165,7 @@ impl Metrics {
             "Bytes of files that the operator wrote to storage accounts",
             landed_bytes.clone(),
         );
+        r.register("leader", "Whether this replica works (1) or stands by (0)", leader.clone());
         r.register("build_info", "The version of the operator", build);
         Arc::new(Self {
             registry,
@@ -177,6 +180,7 @@ impl Metrics {
             cancel_unconfirmed,
             landed_files,
             landed_bytes,
+            leader,
         })
     }
 
@@ -221,6 +225,11 @@ impl Metrics {
     pub fn landed(&self, files: u64, bytes: u64) {
         self.landed_files.inc_by(files);
         self.landed_bytes.inc_by(bytes);
+    }
+
+    /// This replica works from now on, or does not any more.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
     }
 
     /// The status of an export was written over this one: counts it if that ended it.
