@@ -9,7 +9,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Config};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::call::CallError;
 use crate::controller::tenure::{Tenure, end, steady};
@@ -152,7 +152,9 @@ impl Campaign {
                 ask => {
                     let began = steady();
                     let answer = self.carry_out(&ask).await;
-                    self.candidate.learn(&ask, answer, began, steady());
+                    let ended = steady();
+                    debug!(?ask, ?answer, took = ?ended.saturating_sub(began), "asked about the Lease");
+                    self.candidate.learn(&ask, answer, began, ended);
                     if !leaves {
                         self.tell();
                     }
