@@ -29,7 +29,7 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    fn of(error: &kube::Error) -> Self {
+    pub(super) fn of(error: &kube::Error) -> Self {
         match error {
             // By code: what is not served at all is answered without a reason.
             kube::Error::Api(status) if status.code == 404 => Self::NotFound,

@@ -20,6 +20,7 @@ use super::merge::prune;
 use crate::api::{
     CANCEL_FINALIZER, FhirExport, FhirExportStatus, FhirServer, FhirServerStatus, IN_USE_FINALIZER, Reason,
 };
+use crate::controller::tenure::Tenure;
 use crate::controller::world::{Cluster, ClusterFailure};
 use crate::core::effect::Note;
 use crate::serve::metrics::{Kind, Metrics};
@@ -35,12 +36,39 @@ pub struct KubeCluster {
     events: Events,
     metrics: Arc<Metrics>,
     labels: Mutex<HashMap<String, (Instant, Labels)>>,
+    tenure: Tenure,
 }
 
 impl KubeCluster {
     /// With this client. There should be one for the process: it folds repeated events.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { events: Events::new(client.clone()), client, metrics, labels: Mutex::default() }
+        Self {
+            events: Events::new(client.clone()),
+            client,
+            metrics,
+            labels: Mutex::default(),
+            tenure: Tenure::default(),
+        }
+    }
+
+    /// Writes no longer than this.
+    #[must_use]
+    pub fn within(mut self, tenure: Tenure) -> Self {
+        self.tenure = tenure;
+        self
+    }
+
+    /// A call that writes, at each try of which this process must be one that may.
+    async fn change<T, F, Fut>(&self, request: F) -> Result<T, CallError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = kube::Result<T>>,
+    {
+        call(|| {
+            self.tenure.look();
+            request()
+        })
+        .await
     }
 
     fn api<K>(&self, object: &K) -> Api<K>
@@ -64,7 +92,7 @@ impl KubeCluster {
         }));
         let (api, name) = (self.api(read), read.name_any());
         let parameters = PatchParams::apply(NAME).force();
-        call(|| api.patch_status(&name, &parameters, &body))
+        self.change(|| api.patch_status(&name, &parameters, &body))
             .await
             .map(pruned)
             .map_err(|e| e.failure(&format!("write the status of {}", told(read))))
@@ -91,7 +119,7 @@ impl KubeCluster {
         let patch = serde_json::from_value(operations)
             .map_err(|e| ClusterFailure::Other(format!("The finalizer patch is wrong: {e}")))?;
         let patch = Patch::Json::<()>(patch);
-        call(|| api.patch(&name, &parameters, &patch))
+        self.change(|| api.patch(&name, &parameters, &patch))
             .await
             .map(pruned)
             .map_err(|e| e.failure(&format!("change the finalizers of {}", told(read))))
@@ -138,7 +166,7 @@ impl Cluster for KubeCluster {
         let preconditions = Preconditions { uid: read.uid(), resource_version: Some(version(read)?) };
         let parameters = DeleteParams::background().preconditions(preconditions);
         let (api, name) = (self.api(read), read.name_any());
-        match call(|| api.delete(&name, &parameters)).await {
+        match self.change(|| api.delete(&name, &parameters)).await {
             Ok(_) | Err(CallError::NotFound) => Ok(()),
             Err(e) => Err(e.failure(&format!("delete {}", told(read)))),
         }
@@ -148,6 +176,7 @@ impl Cluster for KubeCluster {
         if note.reason == Reason::CancelUnconfirmed {
             self.metrics.cancel_unconfirmed();
         }
+        self.tenure.look();
         self.events.publish(about, note).await;
     }
 

@@ -40,6 +40,35 @@ pub fn namespace(word: &str) -> Result<(), String> {
     if well_formed { Ok(()) } else { Err(format!("{word} is not the name of a namespace")) }
 }
 
+/// A Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseName {
+    /// Its namespace; absent: that of the pod or of the kubeconfig.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// A Lease, as `name` or `namespace/name`.
+pub fn lease(text: &str) -> Result<LeaseName, String> {
+    let (namespaced, name) = match text.split_once('/') {
+        Some((namespaced, name)) => (Some(namespaced), name),
+        None => (None, text),
+    };
+    if let Some(namespaced) = namespaced {
+        namespace(namespaced)?;
+    }
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let well_formed = name.len() <= 253
+        && name.chars().all(|c| inner(c) || matches!(c, '-' | '.'))
+        && name.starts_with(inner)
+        && name.ends_with(inner);
+    if !well_formed {
+        return Err("use the name of a Lease, as name or namespace/name".into());
+    }
+    Ok(LeaseName { namespace: namespaced.map(Into::into), name: name.into() })
+}
+
 /// An Entra authority.
 pub fn authority(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "use an https URL".to_string())?;

@@ -12,6 +12,7 @@ mod perform;
 pub mod run;
 pub mod runs;
 pub mod server;
+pub mod tenure;
 mod told;
 pub mod wake;
 pub mod world;

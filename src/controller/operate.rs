@@ -19,14 +19,14 @@ use tracing::{error, info};
 
 use super::export::reconcile_export;
 use super::guard::Guard;
-use super::live::Live;
+use super::live::{Live, Tasks};
 use super::runs::Runs;
 use super::server::reconcile_server;
 use super::wake::{Wakes, Woken};
 use super::world::{Container, Stores, Wire};
 use crate::api::{FhirExport, FhirServer};
 use crate::cli::Stop;
-use crate::cluster::lead::Leadership;
+use crate::cluster::lead::{Election, Leadership, Standing};
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
 use crate::cluster::{KubeCluster, definitions};
@@ -41,10 +41,12 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// Completes when the operator is to stop.
 type Stopping = Shared<BoxFuture<'static, ()>>;
 
-/// Works with these wires and storage accounts until `stop` completes and what was in flight is finished.
+/// Works with these wires and storage accounts until `stop` completes and what was in flight is finished; with an
+/// election, as long as this replica leads.
 pub async fn operate<W: Wire + 'static, C: Container + 'static>(
     config: Config,
     client: Client,
+    election: Option<Election>,
     wire: W,
     container: C,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -54,8 +56,9 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
     let watches = Watches::new(client.clone(), &config.watch_namespaces);
     let stores = watches.stores();
     let (wakes, woken) = Wakes::new();
+    let tenure = election.as_ref().map(|election| election.tenure.clone()).unwrap_or_default();
     let live = Arc::new(Live {
-        cluster: KubeCluster::new(client.clone(), metrics.clone()),
+        cluster: KubeCluster::new(client.clone(), metrics.clone()).within(tenure),
         wire: Metered::new(wire, metrics.clone()),
         container,
         stores,
@@ -63,6 +66,7 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         runs: Runs::default(),
         wakes,
         metrics: metrics.clone(),
+        beside: Tasks::default(),
     });
     let counted = live.clone();
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
@@ -85,7 +89,7 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         stopping: stop.boxed().shared(),
     };
     tokio::select! {
-        done = operator.work(watches, woken) => done,
+        done = operator.work(watches, woken, election) => done,
         ended = served.run() => Err(Stop::because(format!("The listeners ended by themselves: {ended:?}."))),
     }
 }
@@ -101,16 +105,11 @@ struct Operator<W, C> {
 }
 
 impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
-    async fn work(self, watches: Watches, woken: Woken) -> Result<(), Stop> {
-        let ready = async {
-            definitions::wait(&self.client, |missing| self.health.not_ready(missing)).await;
-            Leadership::acquire(self.config.leader_elect).await
-        };
-        let leadership = tokio::select! {
-            leadership = ready => leadership,
+    async fn work(self, watches: Watches, mut woken: Woken, election: Option<Election>) -> Result<(), Stop> {
+        tokio::select! {
+            () = definitions::wait(&self.client, |missing| self.health.not_ready(missing)) => {}
             () = self.stopping.clone() => return Ok(()),
-        };
-        self.live.metrics.leads(true);
+        }
         let (mut watching, primed) = self.watch(watches);
         self.health.not_ready("Waiting for the first lists of FhirServers and FhirExports.");
         tokio::select! {
@@ -119,7 +118,18 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             () = self.stopping.clone() => return Ok(()),
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
-        self.health.ready();
+        // Only who knows all objects may hold up others.
+        let mut leadership = election.map_or_else(Leadership::alone, Leadership::seek);
+        tokio::select! {
+            biased;
+            () = self.lead(&mut leadership, &mut woken) => {}
+            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            () = self.stopping.clone() => {
+                // It may just have been elected.
+                leadership.release().await;
+                return Ok(());
+            }
+        }
         let work =
             async { tokio::join!(self.work_on_exports(woken.exports), self.work_on_servers(woken.servers)) };
         let farewell = async {
@@ -131,14 +141,41 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             _ = work => {}
             () = self.forget_the_gone() => {}
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
-            () = leadership.lost() => return Err(ended_by_itself("the leadership")),
             () = farewell => {}
         }
         if self.stopping.peek().is_none() {
             return Err(ended_by_itself("a queue"));
         }
+        // Whoever leads next must find nobody at work.
+        self.live.beside.end().await;
+        leadership.release().await;
         info!("the operator has stopped");
         Ok(())
+    }
+
+    /// Waits until this replica leads. Until then it is ready if it could lead, and all that changes is known but
+    /// looked at by the one that does.
+    async fn lead(&self, leadership: &mut Leadership, woken: &mut Woken) {
+        let mut standing = leadership.standing();
+        let waits = standing != Standing::Leads;
+        loop {
+            match standing {
+                Standing::Unknown(hindrance) => self
+                    .health
+                    .not_ready(hindrance.as_deref().unwrap_or("Waiting for the first look at the Lease.")),
+                Standing::Waiting => self.health.ready(),
+                Standing::Leads => break,
+            }
+            tokio::select! {
+                now = leadership.changed() => standing = now,
+                () = woken.ignore() => standing = leadership.standing(),
+            }
+        }
+        if waits {
+            self.live.wakes.all(&self.live.stores);
+        }
+        self.live.metrics.leads(true);
+        self.health.ready();
     }
 
     /// A deletion that happens while its object is looked at leaves something behind.

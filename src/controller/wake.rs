@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::world::Stores;
 use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirServer};
-use crate::cluster::stores::{key, server_key};
+use crate::cluster::stores::{KubeStores, key, server_key};
 use crate::cluster::watch::{Change, matters, reference};
 
 /// How many of the exports that wait for a place are woken when one is free: the others look again by
@@ -30,6 +31,17 @@ pub struct Woken {
     pub servers: UnboundedReceiver<ObjectRef<FhirServer>>,
 }
 
+impl Woken {
+    /// Lets wakes pass until both other ends are gone.
+    pub async fn ignore(&mut self) {
+        let (exports, servers) = (&mut self.exports, &mut self.servers);
+        futures::join!(
+            exports.by_ref().for_each(|_| std::future::ready(())),
+            servers.by_ref().for_each(|_| std::future::ready(()))
+        );
+    }
+}
+
 impl Wakes {
     /// Both ends.
     pub fn new() -> (Self, Woken) {
@@ -47,6 +59,18 @@ impl Wakes {
     /// Has a server reconciled.
     pub fn server(&self, namespace: &str, name: &str) {
         let _ = self.servers.unbounded_send(reference(namespace, name));
+    }
+
+    /// Has everything reconciled.
+    pub fn all(&self, stores: &KubeStores) {
+        for server in stores.server_store().state() {
+            let (namespace, name) = key(server.as_ref());
+            self.server(&namespace, &name);
+        }
+        for export in stores.exports() {
+            let (namespace, name) = key(export.as_ref());
+            self.export(&namespace, &name);
+        }
     }
 
     /// An export changed: itself, its server, and who waits for its place.

@@ -11,6 +11,7 @@ pub mod condition;
 pub mod effect;
 pub mod export;
 pub mod landing;
+pub mod lease;
 pub mod ledger;
 pub mod lines;
 pub mod manifest;

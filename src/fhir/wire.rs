@@ -18,6 +18,7 @@ use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
+use crate::controller::tenure::Tenure;
 use crate::controller::world::Wire;
 use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
@@ -46,6 +47,7 @@ pub struct FhirWire {
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
     places: Places,
+    tenure: Tenure,
 }
 
 /// The credentials of a server that were complete when they were last read.
@@ -73,7 +75,15 @@ impl FhirWire {
             held_back: HeldBack::default(),
             last: Mutex::default(),
             places: Places::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
+            tenure: Tenure::default(),
         }
+    }
+
+    /// Sends no longer than this.
+    #[must_use]
+    pub fn within(mut self, tenure: Tenure) -> Self {
+        self.tenure = tenure;
+        self
     }
 
     pub(super) fn places(&self) -> &Places {
@@ -173,6 +183,7 @@ impl FhirWire {
             outgoing = outgoing.header(AUTHORIZATION, token.clone());
         }
         let begun = Instant::now();
+        self.tenure.look();
         let answer = match outgoing.send().await {
             Ok(response) => answer::read(response, request.max_body).await,
             Err(error) => {

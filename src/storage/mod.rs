@@ -12,6 +12,7 @@ mod folder;
 mod hosts;
 mod landed;
 mod listing;
+mod outgoing;
 mod patience;
 mod signature;
 mod store;
@@ -29,8 +30,10 @@ pub use hosts::StorageHosts;
 
 use account::Account;
 use accounts::Accounts;
+use outgoing::Outgoing;
 
 use crate::api::{Compression, FhirServer};
+use crate::controller::tenure::Tenure;
 use crate::controller::world::Container;
 use crate::core::landing::{BlockId, Marks};
 use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan};
@@ -60,8 +63,18 @@ impl BlobStorage {
     /// Uses `http` (see [`http_client`]) for every account, and reads Secrets through the memory of `identities`.
     /// Tokens of Entra go to Azure's own blob endpoints and to `hosts`.
     pub fn new(identities: Arc<Identities>, http: reqwest::Client, hosts: StorageHosts) -> Self {
-        let accounts = Accounts::new(identities, Transport::new(Arc::new(http)), hosts);
-        Self { accounts, page: listing::PAGE }
+        Self::within(Tenure::default(), identities, http, hosts)
+    }
+
+    /// Likewise; writes no longer than this.
+    pub fn within(
+        tenure: Tenure,
+        identities: Arc<Identities>,
+        http: reqwest::Client,
+        hosts: StorageHosts,
+    ) -> Self {
+        let transport = Transport::new(Arc::new(Outgoing { http, tenure }));
+        Self { accounts: Accounts::new(identities, transport, hosts), page: listing::PAGE }
     }
 
     /// Lists so many names at once instead of 5000.

@@ -31,6 +31,18 @@
   verbs: [create]
 {{- end -}}
 
+{{- /* The Lease of the replica that works, in the operator's own namespace. */ -}}
+{{- define "operator.rules.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  # What is made has no name yet that a rule could know.
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "operator.fullname" . }}]
+  verbs: [get, update]
+{{- end -}}
+
 {{- /* A Role and its binding: dict "root" $ "name" … "namespace" … "rules" … */ -}}
 {{- define "operator.role" -}}
 apiVersion: rbac.authorization.k8s.io/v1
