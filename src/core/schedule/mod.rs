@@ -1,0 +1,3 @@
+//! When a schedule runs.
+
+pub mod slots;
