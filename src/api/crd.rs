@@ -12,11 +12,7 @@ use super::{FhirExport, FhirExportSchedule, FhirServer};
 
 /// The definitions of all kinds, in the order in which they are installed.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
-    Ok(vec![
-        definition::<FhirServer>()?,
-        definition::<FhirExport>()?,
-        definition::<FhirExportSchedule>()?,
-    ])
+    Ok(vec![definition::<FhirServer>()?, definition::<FhirExport>()?, definition::<FhirExportSchedule>()?])
 }
 
 /// The definitions as YAML documents, each with the plural name of its kind.

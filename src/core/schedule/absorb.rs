@@ -116,7 +116,8 @@ fn concluded(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
     match (complete, taken) {
         (true, Ok(())) => {
             turn.status.consecutive_failures = Some(0);
-            turn.status.last_successful_time = child.status.as_ref().and_then(|status| status.completion_time);
+            turn.status.last_successful_time =
+                child.status.as_ref().and_then(|status| status.completion_time);
             let message = format!("FhirExport {}: {}", run.name, told(ConditionType::Complete));
             turn.set(ConditionType::LastRunSucceeded, ConditionStatus::True, Reason::RunSucceeded, &message);
             turn.note(NoteType::Normal, Reason::RunSucceeded, "Finish", &message);

@@ -242,7 +242,9 @@ pub(super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
             LeftOut::Nothing => (
                 ConditionStatus::True,
                 Reason::Chained,
-                format!("all changes until {covered} are exported; each run begins there: no overlap, no gap"),
+                format!(
+                    "all changes until {covered} are exported; each run begins there: no overlap, no gap"
+                ),
             ),
         },
     };

@@ -87,7 +87,7 @@ pub(super) fn export(schedule: &FhirExportSchedule, plan: &Plan) -> FhirExport {
         .clone()
         .map(|metadata| (metadata.labels.unwrap_or_default(), metadata.annotations.unwrap_or_default()))
         .unwrap_or_default();
-    let mut put = |map: &mut BTreeMap<String, String>, key: &str, value: String| {
+    let put = |map: &mut BTreeMap<String, String>, key: &str, value: String| {
         map.insert(key.to_owned(), value);
     };
     put(&mut labels, SCHEDULE_LABEL, schedule.name_any());

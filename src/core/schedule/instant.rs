@@ -24,7 +24,10 @@ fn is_plain(instant: &str) -> bool {
     let (time, fraction) = time.split_once('.').map_or((time, "0"), |(time, fraction)| (time, fraction));
     let shaped = |text: &str, shape: &str| {
         text.len() == shape.len()
-            && text.bytes().zip(shape.bytes()).all(|(b, s)| if s == b'0' { b.is_ascii_digit() } else { b == s })
+            && text
+                .bytes()
+                .zip(shape.bytes())
+                .all(|(b, s)| if s == b'0' { b.is_ascii_digit() } else { b == s })
     };
     let digits = fraction.bytes().all(|b| b.is_ascii_digit());
     shaped(date, "0000-00-00")
