@@ -1,4 +1,4 @@
-//! Events about exports.
+//! Events about exports and schedules.
 
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
@@ -6,7 +6,6 @@ use tracing::{debug, info, warn};
 
 use super::NAME;
 use super::call::{CallError, call};
-use crate::api::FhirExport;
 use crate::core::effect::{Note, NoteType};
 
 /// The API server refuses longer notes, in bytes.
@@ -22,7 +21,7 @@ impl Events {
         Self(Recorder::new(client, Reporter { controller: NAME.into(), instance }))
     }
 
-    pub(super) async fn publish(&self, about: &FhirExport, note: &Note) {
+    pub(super) async fn publish<K: Resource<DynamicType = ()>>(&self, about: &K, note: &Note) {
         let event = Event {
             type_: match note.type_ {
                 NoteType::Normal => EventType::Normal,
@@ -33,10 +32,10 @@ impl Events {
             action: note.action.into(),
             secondary: None,
         };
-        let (export, namespace) = (about.name_any(), about.namespace());
+        let (kind, name, namespace) = (K::kind(&()), about.name_any(), about.namespace());
         match note.type_ {
-            NoteType::Normal => info!(%export, namespace, reason = %note.reason, "{}", note.message),
-            NoteType::Warning => warn!(%export, namespace, reason = %note.reason, "{}", note.message),
+            NoteType::Normal => info!(%kind, namespace, name, reason = %note.reason, "{}", note.message),
+            NoteType::Warning => warn!(%kind, namespace, name, reason = %note.reason, "{}", note.message),
         }
         let reference = about.object_ref(&());
         match call(|| self.0.publish(&event, &reference)).await {
@@ -47,8 +46,9 @@ impl Events {
             }
             Err(CallError::NotFound) => debug!(reason = %note.reason, "no event: the namespace is gone"),
             Err(error) => warn!(
-                export = %about.name_any(),
-                namespace = about.namespace(),
+                %kind,
+                namespace,
+                name,
                 reason = %note.reason,
                 "{}", error.failure("publish an event")
             ),

@@ -82,6 +82,11 @@ fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), St
 }
 
 async fn client() -> Result<Client, Stop> {
+    client_and_namespace().await.map(|(client, _)| client)
+}
+
+/// A client of the cluster, and the namespace of the current context.
+pub(crate) async fn client_and_namespace() -> Result<(Client, String), Stop> {
     let sentence = |error: &dyn Error| {
         let text = error.to_string();
         // A parser goes on to show the text; its first line says what is wrong, and where.
@@ -94,7 +99,8 @@ async fn client() -> Result<Client, Stop> {
     let settings =
         cluster::client_settings().await.map_err(|e| e.source().map_or_else(|| sentence(&e), sentence))?;
     info!(api_server = %settings.cluster_url, "the cluster to work on");
-    Client::try_from(settings).map_err(|e| sentence(&e))
+    let namespace = settings.default_namespace.clone();
+    Ok((Client::try_from(settings).map_err(|e| sentence(&e))?, namespace))
 }
 
 /// SIGTERM and SIGINT, from now on.

@@ -1,9 +1,11 @@
-//! Metrics, with labels from fixed sets only: never a name, a URL or a message.
+//! Metrics, with labels from fixed sets only: never a name, a URL or a message. The one exception are schedules, which
+//! are few and whose alerts must say which one it is.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -11,9 +13,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::api::{ConditionType, FhirExport, FhirExportStatus, Reason};
+use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirExportStatus, Reason};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
+/// Namespace and name of a schedule.
+type Schedule = [(&'static str, String); 2];
 type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
 /// The kinds that are reconciled.
@@ -23,6 +27,8 @@ pub enum Kind {
     FhirExport,
     /// `FhirServer`.
     FhirServer,
+    /// `FhirExportSchedule`.
+    FhirExportSchedule,
 }
 
 impl Kind {
@@ -31,6 +37,7 @@ impl Kind {
         match self {
             Self::FhirExport => "FhirExport",
             Self::FhirServer => "FhirServer",
+            Self::FhirExportSchedule => "FhirExportSchedule",
         }
     }
 }
@@ -124,6 +131,8 @@ pub struct Metrics {
     cancel_unconfirmed: Counter,
     landed_files: Counter,
     landed_bytes: Counter,
+    schedule_last_success: Family<Schedule, Gauge>,
+    schedule_last_status: Family<Schedule, Gauge>,
 }
 
 impl Metrics {
@@ -143,6 +152,10 @@ impl Metrics {
         let status_writes = Family::default();
         let cancel_unconfirmed = Counter::default();
         let (landed_files, landed_bytes): (Counter, Counter) = Default::default();
+        let (schedule_last_success, schedule_last_status): (
+            Family<Schedule, Gauge>,
+            Family<Schedule, Gauge>,
+        ) = Default::default();
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
 
@@ -163,6 +176,16 @@ impl Metrics {
             "Bytes of files that the operator wrote to storage accounts",
             landed_bytes.clone(),
         );
+        r.register(
+            "schedule_last_success_timestamp_seconds",
+            "When the last run of a FhirExportSchedule that succeeded ended",
+            schedule_last_success.clone(),
+        );
+        r.register(
+            "schedule_last_status",
+            "Whether the last run of a FhirExportSchedule that ended succeeded: 1, or 0",
+            schedule_last_status.clone(),
+        );
         r.register("build_info", "The version of the operator", build);
         Arc::new(Self {
             registry,
@@ -177,6 +200,8 @@ impl Metrics {
             cancel_unconfirmed,
             landed_files,
             landed_bytes,
+            schedule_last_success,
+            schedule_last_status,
         })
     }
 
@@ -241,6 +266,24 @@ impl Metrics {
         for state in STATES {
             let count = exports.iter().filter(|export| state_of(export) == state).count();
             self.exports.get_or_create(&[("state", state)]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Tells of the schedules that there are, and of no others.
+    pub fn tell_schedules(&self, schedules: &[Arc<FhirExportSchedule>]) {
+        self.schedule_last_success.clear();
+        self.schedule_last_status.clear();
+        for schedule in schedules {
+            let Some(status) = &schedule.status else { continue };
+            let labels =
+                [("namespace", schedule.namespace().unwrap_or_default()), ("schedule", schedule.name_any())];
+            if let Some(time) = status.last_successful_time {
+                self.schedule_last_success.get_or_create(&labels).set(time.as_second());
+            }
+            let last = status.conditions.iter().find(|c| c.is(ConditionType::LastRunSucceeded));
+            if let Some(last) = last.filter(|c| c.status != ConditionStatus::Unknown) {
+                self.schedule_last_status.get_or_create(&labels).set(i64::from(last.is_true()));
+            }
         }
     }
 }
