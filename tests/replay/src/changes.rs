@@ -35,6 +35,11 @@ impl Changes {
         Self { chance: seed, number: 0, deletes, living: BTreeSet::new(), deleted: BTreeSet::new() }
     }
 
+    /// From now on nothing is deleted.
+    pub fn delete_no_more(&mut self) {
+        self.deletes = false;
+    }
+
     /// A number below this.
     fn below(&mut self, bound: usize) -> usize {
         // SplitMix64.
