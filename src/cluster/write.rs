@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,10 +18,11 @@ use super::call::{CallError, call};
 use super::events::Events;
 use super::merge::prune;
 use crate::api::{
-    CANCEL_FINALIZER, FhirExport, FhirExportStatus, FhirServer, FhirServerStatus, IN_USE_FINALIZER, Reason,
+    CANCEL_FINALIZER, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer,
+    FhirServerStatus, IN_USE_FINALIZER, Reason,
 };
 use crate::controller::tenure::Tenure;
-use crate::controller::world::{Cluster, ClusterFailure};
+use crate::controller::world::{Cluster, ClusterFailure, Creation};
 use crate::core::effect::Note;
 use crate::serve::metrics::{Kind, Metrics};
 
@@ -154,6 +155,37 @@ impl Cluster for KubeCluster {
         Ok(written)
     }
 
+    async fn write_schedule_status(
+        &self,
+        read: &FhirExportSchedule,
+        status: &FhirExportScheduleStatus,
+    ) -> Result<FhirExportSchedule, ClusterFailure> {
+        let written = self.write_status(read, status).await?;
+        self.metrics.status_written(Kind::FhirExportSchedule);
+        Ok(written)
+    }
+
+    async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
+        let (api, name) = (self.api(export), export.name_any());
+        let parameters = PostParams { field_manager: Some(NAME.into()), ..PostParams::default() };
+        match self.change(|| api.create(&parameters, export)).await {
+            Ok(made) => Ok(Creation::Made(Box::new(pruned(made)))),
+            // One that is gone again meanwhile is made at the next look.
+            Err(CallError::AlreadyExists) => {
+                let there = self.read_export(&export.namespace().unwrap_or_default(), &name).await?;
+                Ok(Creation::Exists(Box::new(there.ok_or(ClusterFailure::Conflict)?)))
+            }
+            Err(CallError::Forbidden(words) | CallError::Refused(words)) => Ok(Creation::Refused(words)),
+            Err(e) => Err(e.failure(&format!("create {}", told(export)))),
+        }
+    }
+
+    async fn read_export(&self, namespace: &str, name: &str) -> Result<Option<FhirExport>, ClusterFailure> {
+        let api: Api<FhirExport> = Api::namespaced(self.client.clone(), namespace);
+        let read = call(|| api.get_opt(name)).await;
+        Ok(read.map_err(|e| e.failure(&format!("read FhirExport {namespace}/{name}")))?.map(pruned))
+    }
+
     async fn set_export_finalizer(&self, read: &FhirExport, on: bool) -> Result<FhirExport, ClusterFailure> {
         self.set_finalizer(read, CANCEL_FINALIZER, on).await
     }
@@ -177,7 +209,13 @@ impl Cluster for KubeCluster {
             self.metrics.cancel_unconfirmed();
         }
         self.tenure.look();
-        self.events.publish(about, note).await;
+        let state = about.status.as_ref().and_then(|status| status.state.as_deref());
+        self.events.publish(about, state, note).await;
+    }
+
+    async fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note) {
+        self.tenure.look();
+        self.events.publish(about, None, note).await;
     }
 
     async fn namespace_labels(&self, namespace: &str) -> Result<Labels, ClusterFailure> {

@@ -89,6 +89,7 @@ impl<W: Wire, C> Live<W, C> {
         };
         self.metrics.count_exports(&self.stores.exports(), server_of, &self.tuning, Timestamp::now());
         self.metrics.count_servers(&self.stores.server_store().state());
+        self.metrics.tell_schedules(&self.stores.schedules());
         self.metrics.throttled_origins(self.wire.throttled_origins());
     }
 }

@@ -11,6 +11,7 @@ mod patients;
 mod perform;
 pub mod run;
 pub mod runs;
+pub mod schedule;
 pub mod server;
 pub mod tenure;
 mod told;

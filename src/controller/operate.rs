@@ -21,10 +21,11 @@ use super::export::reconcile_export;
 use super::guard::Guard;
 use super::live::{Live, Tasks};
 use super::runs::Runs;
+use super::schedule::reconcile_schedule;
 use super::server::reconcile_server;
 use super::wake::{Wakes, Woken};
 use super::world::{Container, Stores, Wire};
-use crate::api::{FhirExport, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::cli::Stop;
 use crate::cluster::lead::{Election, Leadership, Standing};
 use crate::cluster::stores::key;
@@ -84,7 +85,8 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         client,
         live,
         exports: Arc::new(Guard::new(Kind::FhirExport, metrics.clone())),
-        servers: Arc::new(Guard::new(Kind::FhirServer, metrics)),
+        servers: Arc::new(Guard::new(Kind::FhirServer, metrics.clone())),
+        schedules: Arc::new(Guard::new(Kind::FhirExportSchedule, metrics)),
         health,
         stopping: stop.boxed().shared(),
     };
@@ -100,6 +102,7 @@ struct Operator<W, C> {
     live: Arc<Live<W, C>>,
     exports: Arc<Guard>,
     servers: Arc<Guard>,
+    schedules: Arc<Guard>,
     health: Health,
     stopping: Stopping,
 }
@@ -111,7 +114,8 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             () = self.stopping.clone() => return Ok(()),
         }
         let (mut watching, primed) = self.watch(watches);
-        self.health.not_ready("Waiting for the first lists of FhirServers and FhirExports.");
+        self.health
+            .not_ready("Waiting for the first lists of FhirServers, FhirExports and FhirExportSchedules.");
         tokio::select! {
             all = primed => all?,
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
@@ -130,8 +134,13 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
                 return Ok(());
             }
         }
-        let work =
-            async { tokio::join!(self.work_on_exports(woken.exports), self.work_on_servers(woken.servers)) };
+        let work = async {
+            tokio::join!(
+                self.work_on_exports(woken.exports),
+                self.work_on_servers(woken.servers),
+                self.work_on_schedules(woken.schedules)
+            )
+        };
         let farewell = async {
             self.stopping.clone().await;
             self.health.not_ready("The operator is stopping.");
@@ -206,14 +215,24 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             }
             live.wakes.server_changed(&live.stores, &change);
         };
-        let (exports, exports_primed, servers, servers_primed) =
-            watches.start(exports_changed, servers_changed);
+        let (live, guard) = (self.live.clone(), self.schedules.clone());
+        let schedules_changed = move |change: Change<FhirExportSchedule>| {
+            if let Some(gone) = change.gone() {
+                guard.forget(&key(gone));
+            }
+            live.wakes.schedule_changed(&change);
+        };
         let mut watching = JoinSet::new();
-        watching.spawn(exports);
-        watching.spawn(servers);
+        let mut lists = Vec::new();
+        for watch in watches.start(exports_changed, servers_changed, schedules_changed) {
+            watching.spawn(watch.work);
+            lists.push(watch.primed);
+        }
         let primed = async {
-            until(servers_primed).await?;
-            until(exports_primed).await
+            for list in lists {
+                until(list).await?;
+            }
+            Ok(())
         };
         (watching, primed)
     }
@@ -232,6 +251,15 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         self.queue(live.stores.server_store(), woken, move |object| {
             let (live, guard) = (live.clone(), guard.clone());
             async move { guard.run(key(object.as_ref()), reconcile_server(&live, object)).await }
+        })
+        .await;
+    }
+
+    async fn work_on_schedules(&self, woken: UnboundedReceiver<ObjectRef<FhirExportSchedule>>) {
+        let (live, guard) = (self.live.clone(), self.schedules.clone());
+        self.queue(live.stores.schedule_store(), woken, move |object| {
+            let (live, guard) = (live.clone(), guard.clone());
+            async move { guard.run(key(object.as_ref()), reconcile_schedule(&live, object)).await }
         })
         .await;
     }

@@ -109,6 +109,13 @@ fn client(settings: kube::Config) -> Result<Client, Stop> {
     Client::try_from(settings).map_err(|e| no_cluster(&e))
 }
 
+/// A client of the cluster, and the namespace of the current context.
+pub(crate) async fn client_and_namespace() -> Result<(Client, String), Stop> {
+    let settings = settings().await?;
+    let namespace = settings.default_namespace.clone();
+    Ok((client(settings)?, namespace))
+}
+
 fn no_cluster(error: &dyn Error) -> Stop {
     let text = error.to_string();
     // A parser goes on to show the text; its first line says what is wrong, and where.

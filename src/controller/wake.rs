@@ -8,8 +8,10 @@ use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::world::Stores;
-use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirServer};
-use crate::cluster::stores::{KubeStores, key, server_key};
+use crate::api::{
+    ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirServer, RUN_NOW_ANNOTATION,
+};
+use crate::cluster::stores::{KubeStores, key, owner_of, server_key, template_server_key};
 use crate::cluster::watch::{Change, matters, reference};
 
 /// How many of the exports that wait for a place are woken when one is free: the others look again by
@@ -21,6 +23,7 @@ const WOKEN: usize = 64;
 pub struct Wakes {
     exports: UnboundedSender<ObjectRef<FhirExport>>,
     servers: UnboundedSender<ObjectRef<FhirServer>>,
+    schedules: UnboundedSender<ObjectRef<FhirExportSchedule>>,
 }
 
 /// The other ends, for kube's runtime.
@@ -29,25 +32,30 @@ pub struct Woken {
     pub exports: UnboundedReceiver<ObjectRef<FhirExport>>,
     /// Servers to reconcile.
     pub servers: UnboundedReceiver<ObjectRef<FhirServer>>,
+    /// Schedules to reconcile.
+    pub schedules: UnboundedReceiver<ObjectRef<FhirExportSchedule>>,
 }
 
 impl Woken {
-    /// Lets wakes pass until both other ends are gone.
+    /// Lets wakes pass until all other ends are gone.
     pub async fn ignore(&mut self) {
-        let (exports, servers) = (&mut self.exports, &mut self.servers);
+        let (exports, servers, schedules) = (&mut self.exports, &mut self.servers, &mut self.schedules);
         futures::join!(
             exports.by_ref().for_each(|_| std::future::ready(())),
-            servers.by_ref().for_each(|_| std::future::ready(()))
+            servers.by_ref().for_each(|_| std::future::ready(())),
+            schedules.by_ref().for_each(|_| std::future::ready(()))
         );
     }
 }
 
 impl Wakes {
-    /// Both ends.
+    /// All ends.
     pub fn new() -> (Self, Woken) {
         let (exports, woken_exports) = unbounded();
         let (servers, woken_servers) = unbounded();
-        (Self { exports, servers }, Woken { exports: woken_exports, servers: woken_servers })
+        let (schedules, woken_schedules) = unbounded();
+        let woken = Woken { exports: woken_exports, servers: woken_servers, schedules: woken_schedules };
+        (Self { exports, servers, schedules }, woken)
     }
 
     /// Has an export reconciled.
@@ -71,9 +79,31 @@ impl Wakes {
             let (namespace, name) = key(export.as_ref());
             self.export(&namespace, &name);
         }
+        for schedule in stores.schedules() {
+            let (namespace, name) = key(schedule.as_ref());
+            self.schedule(&namespace, &name);
+        }
     }
 
-    /// An export changed: itself, its server, and who waits for its place.
+    /// Has a schedule reconciled.
+    pub fn schedule(&self, namespace: &str, name: &str) {
+        let _ = self.schedules.unbounded_send(reference(namespace, name));
+    }
+
+    /// A schedule changed: itself.
+    pub fn schedule_changed(&self, change: &Change<FhirExportSchedule>) {
+        let asked = |schedule: &Option<Arc<FhirExportSchedule>>| {
+            schedule.as_ref().and_then(|schedule| schedule.annotations().get(RUN_NOW_ANNOTATION).cloned())
+        };
+        if let Some(new) =
+            change.new.as_ref().filter(|_| matters(change) || asked(&change.old) != asked(&change.new))
+        {
+            let (namespace, name) = key(new.as_ref());
+            self.schedule(&namespace, &name);
+        }
+    }
+
+    /// An export changed: itself, its server, its schedule, and who waits for its place.
     pub fn export_changed(&self, stores: &impl Stores, change: &Change<FhirExport>) {
         if let (true, Some(new)) = (matters(change), &change.new) {
             let (namespace, name) = key(new.as_ref());
@@ -84,6 +114,13 @@ impl Wakes {
         let ended = was.is_some_and(|was| !finished(was)) && is.is_none_or(finished);
         let gone = is.is_none();
         let Some((namespace, name)) = is.or(was).map(server_key) else { return };
+        let deleting = |export: &FhirExport| export.metadata.deletion_timestamp.is_some();
+        if (ended || gone || is.is_some_and(deleting))
+            && let Some(export) = is.or(was)
+            && let Some(owner) = owner_of(export).filter(|owner| owner.kind == "FhirExportSchedule")
+        {
+            self.schedule(&export.namespace().unwrap_or_default(), &owner.name);
+        }
         if appeared || ended || gone {
             self.server(&namespace, &name);
         }
@@ -107,6 +144,12 @@ impl Wakes {
             for export in stores.exports_of(&namespace, &name).iter().filter(|e| !finished(e)) {
                 let (namespace, name) = key(export.as_ref());
                 self.export(&namespace, &name);
+            }
+            let theirs = stores.schedules().into_iter();
+            let server = (namespace, name);
+            for schedule in theirs.filter(|schedule| template_server_key(schedule) == server) {
+                let (namespace, name) = key(schedule.as_ref());
+                self.schedule(&namespace, &name);
             }
         }
     }
@@ -141,9 +184,9 @@ mod tests {
 
     use super::*;
 
-    /// Exports by name; all name the server `clinic` of namespace `ns`.
+    /// Exports by name, and schedules; all name the server `clinic` of namespace `ns`.
     #[derive(Default)]
-    struct Known(HashMap<String, Arc<FhirExport>>);
+    struct Known(HashMap<String, Arc<FhirExport>>, Vec<Arc<FhirExportSchedule>>);
 
     impl Known {
         fn with(mut self, name: &str, created: i64, status: Value) -> Self {
@@ -164,6 +207,12 @@ mod tests {
         }
         fn exports(&self) -> Vec<Arc<FhirExport>> {
             self.0.values().cloned().collect()
+        }
+        fn children_of(&self, _: &str) -> Vec<Arc<FhirExport>> {
+            Vec::new()
+        }
+        fn schedules(&self) -> Vec<Arc<FhirExportSchedule>> {
+            self.1.clone()
         }
     }
 

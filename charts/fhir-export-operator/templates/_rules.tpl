@@ -3,14 +3,17 @@
 {{- define "operator.rules.kinds" -}}
 - apiGroups: [fhirexport.dev]
   resources: [fhirexports]
-  # patch: the finalizer; delete: ttlSecondsAfterFinished
-  verbs: [list, watch, patch, delete]
+  # create: the runs of schedules; patch: the finalizer; delete: ttlSecondsAfterFinished, history limits, Replace
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [fhirexport.dev]
+  resources: [fhirexportschedules]
+  verbs: [list, watch]
 - apiGroups: [fhirexport.dev]
   resources: [fhirservers]
   # patch: the finalizer
   verbs: [list, watch, patch]
 - apiGroups: [fhirexport.dev]
-  resources: [fhirexports/status, fhirservers/status]
+  resources: [fhirexports/status, fhirservers/status, fhirexportschedules/status]
   verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
