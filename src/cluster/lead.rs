@@ -1,5 +1,6 @@
 //! Which replica works: the loop around [`core::lease`](crate::core::lease).
 
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -8,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Config};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use super::call::CallError;
@@ -47,7 +47,8 @@ pub struct Leadership {
 
 struct Elected {
     leave: oneshot::Sender<()>,
-    work: JoinHandle<()>,
+    /// Closed when there is nothing to give back any more.
+    left: oneshot::Receiver<()>,
 }
 
 /// What an election needs.
@@ -69,12 +70,16 @@ impl Leadership {
 
     /// Of one that takes part in an election from now on. From the moment that it leads it must go on to the end of its
     /// tenure or be released: dropping it changes nothing.
-    pub fn seek(election: Election) -> Self {
+    ///
+    /// The election has a thread of its own: whoever takes over begins with everything at once, and must not lose the Lease
+    /// over that.
+    pub fn seek(election: Election) -> std::io::Result<Self> {
         let (tell, standing) = watch::channel(Standing::Unknown(None));
         let (leave, leaving) = oneshot::channel();
+        let (leaves, left) = oneshot::channel();
         let me = identity();
         info!(lease = %election.place, %me, "standing for election");
-        let work = Campaign {
+        let campaign = Campaign {
             candidate: Candidate::new(me, Windows::default()),
             election,
             client: None,
@@ -82,15 +87,19 @@ impl Leadership {
             standing: tell,
             trouble: None,
         };
-        Self { standing, elected: Some(Elected { leave, work: tokio::spawn(work.run(leaving)) }) }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("election".into()).spawn(move || {
+            runtime.block_on(campaign.run(leaving));
+            drop(leaves);
+        })?;
+        Ok(Self { standing, elected: Some(Elected { leave, left }) })
     }
 
-    /// Completes when the standing is not as it was when this was called last; never if it will not change.
-    pub async fn changed(&mut self) -> Standing {
-        if self.standing.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        self.standing()
+    /// Completes when the standing is not as it was when this was called last; with none if the election has ended by
+    /// itself.
+    pub async fn changed(&mut self) -> Option<Standing> {
+        self.standing.changed().await.ok()?;
+        Some(self.standing())
     }
 
     /// As it is now.
@@ -100,10 +109,10 @@ impl Leadership {
 
     /// Gives the Lease back, so that another replica takes it at once. This process must have ceased to act.
     pub async fn release(self) {
-        let Some(Elected { leave, work }) = self.elected else { return };
-        // Where the work has ended there is nothing to give back.
+        let Some(Elected { leave, left }) = self.elected else { return };
+        // Where it has ended there is nothing to give back.
         let _ = leave.send(());
-        if tokio::time::timeout(RETURNED_WITHIN, work).await.is_err() {
+        if tokio::time::timeout(RETURNED_WITHIN, left).await.is_err() {
             warn!("the Lease could not be given back: another replica takes it when it has run out");
         }
     }

@@ -123,10 +123,14 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
         // Only who knows all objects may hold up others.
-        let mut leadership = election.map_or_else(Leadership::alone, Leadership::seek);
+        let mut leadership = match election {
+            Some(election) => Leadership::seek(election)
+                .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?,
+            None => Leadership::alone(),
+        };
         tokio::select! {
             biased;
-            () = self.lead(&mut leadership, &mut woken) => {}
+            leads = self.lead(&mut leadership, &mut woken) => leads?,
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
             () = self.stopping.clone() => {
                 // It may just have been elected.
@@ -164,7 +168,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
 
     /// Waits until this replica leads. Until then it is ready if it could lead, and all that changes is known but
     /// looked at by the one that does.
-    async fn lead(&self, leadership: &mut Leadership, woken: &mut Woken) {
+    async fn lead(&self, leadership: &mut Leadership, woken: &mut Woken) -> Result<(), Stop> {
         let mut standing = leadership.standing();
         let waits = standing != Standing::Leads;
         loop {
@@ -176,7 +180,9 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
                 Standing::Leads => break,
             }
             tokio::select! {
-                now = leadership.changed() => standing = now,
+                now = leadership.changed() => {
+                    standing = now.ok_or_else(|| ended_by_itself("the election"))?;
+                }
                 () = woken.ignore() => standing = leadership.standing(),
             }
         }
@@ -185,6 +191,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         }
         self.live.metrics.leads(true);
         self.health.ready();
+        Ok(())
     }
 
     /// A deletion that happens while its object is looked at leaves something behind.

@@ -1,7 +1,7 @@
 //! How long this process may act, and its end when that time is over.
 
 use std::process::exit;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -118,6 +118,13 @@ impl Tenure {
 
 /// Ends the process at once, with a sentence.
 pub fn end(sentence: &str) -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::SeqCst) {
+        // Another thread was faster: this one does nothing more.
+        loop {
+            thread::park();
+        }
+    }
     let (said, done) = mpsc::channel();
     let sentence = format!("error: {sentence}");
     let told = thread::Builder::new().spawn(move || {

@@ -12,7 +12,7 @@ use crate::place::{NAME, PATIENCE, Place};
 use crate::relay::{Relay, Way};
 use crate::replica::Replica;
 use crate::stream::{Stream, seconds};
-use crate::takeover::{LOADED, NOT_BEFORE, TAKEOVER};
+use crate::takeover::{LOADED, TAKEOVER};
 
 /// How long a replica works on without the API server.
 const HOLD: Duration = Duration::from_secs(10);
@@ -33,11 +33,10 @@ async fn cut_off(name: &str, way: Way, cause: &str) {
     let (end, led) = tokio::join!(one.ends(), two.leads());
     let (ended, code, log) = end;
     assert_eq!(code, 1);
-    assert!(log.contains(LAPSED) && log.contains(cause), "{log}");
+    assert!(log.matches(LAPSED).count() == 1 && log.contains(cause), "{log}");
     assert!(ended < led, "{:?} after another one led", ended - led);
     assert!(ended - cut < HOLD + LOADED, "{:?}", ended - cut);
-    let took = led - cut;
-    assert!(took >= NOT_BEFORE && took < TAKEOVER + LOADED, "{took:?}");
+    assert!(led - cut < TAKEOVER + LOADED, "{:?}", led - cut);
     let outcome = stream.end(&place).await;
     println!(
         "{way:?}: ended after {:.1} s, another replica led {:.1} s later; {outcome}",
@@ -46,19 +45,14 @@ async fn cut_off(name: &str, way: Way, cause: &str) {
     );
 }
 
+/// All at once, since they wait most of the time.
 #[tokio::test]
-async fn an_api_server_that_hangs() {
-    cut_off("hangs", Way::Silent, "no answer within 3 s").await;
-}
-
-#[tokio::test]
-async fn an_api_server_that_refuses_connections() {
-    cut_off("refuses", Way::Closed, "Connection refused").await;
-}
-
-#[tokio::test]
-async fn an_api_server_that_fails() {
-    cut_off("fails", Way::Failing, "did not answer to write Lease").await;
+async fn an_api_server_that_hangs_refuses_connections_or_fails() {
+    tokio::join!(
+        cut_off("hangs", Way::Silent, "no answer within 3 s"),
+        cut_off("refuses", Way::Closed, "Connection refused"),
+        cut_off("fails", Way::Failing, "did not answer to write Lease"),
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::place::{PATIENCE, Place};
 use crate::relay::Relay;
 use crate::replica::Replica;
 use crate::stream::{Stream, is, seconds};
-use crate::takeover::{LOADED, NOT_BEFORE, TAKEOVER};
+use crate::takeover::{LOADED, TAKEOVER};
 
 /// What a replica says whose time was over.
 pub const LAPSED: &str = "The operator ends since it could not renew its Lease in time";
@@ -29,8 +29,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     let stopped = Instant::now();
     one.process.signal("STOP").unwrap();
     let led = two.leads().await;
-    let took = led - stopped;
-    assert!(took >= NOT_BEFORE && took < TAKEOVER + LOADED, "{took:?}");
+    assert!(led - stopped < TAKEOVER + LOADED, "{:?}", led - stopped);
     let outcome = stream.end(&place).await;
 
     // All that is left to do is what the first one remembers.
@@ -40,7 +39,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     one.process.signal("CONT").unwrap();
     let (ended, code, log) = one.ends().await;
     assert_eq!(code, 1);
-    assert!(log.contains(LAPSED), "{log}");
+    assert_eq!(log.matches(LAPSED).count(), 1, "{log}");
     assert_eq!(sent(), before, "it asked the FHIR server for something");
     assert_eq!(two.asked.leads().await, Some(true));
     println!(

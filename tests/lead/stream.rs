@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::place::Place;
 
 /// From one export to the next.
-const EVERY: Duration = Duration::from_millis(250);
+const EVERY: Duration = Duration::from_millis(400);
 
 pub struct Stream {
     enough: Arc<AtomicBool>,
@@ -76,7 +76,7 @@ impl fmt::Display for Outcome {
 
 pub fn is(export: &FhirExport, type_: &str) -> bool {
     let conditions = export.status.iter().flat_map(|status| &status.conditions);
-    conditions.filter(|c| c.type_ == type_).any(|c| c.is_true())
+    conditions.filter(|c| c.type_ == type_).any(fhir_export_operator::api::Condition::is_true)
 }
 
 /// The seconds between two moments, for people.

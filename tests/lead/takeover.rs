@@ -9,8 +9,6 @@ use crate::stream::{Stream, seconds};
 
 /// From the loss of the one that leads until another one does, as the documentation says it.
 pub const TAKEOVER: Duration = Duration::from_secs(17);
-/// The same from below: the last renewal may be that old already.
-pub const NOT_BEFORE: Duration = Duration::from_secs(12);
 /// What a loaded machine may add.
 pub const LOADED: Duration = Duration::from_secs(5);
 
@@ -33,8 +31,7 @@ async fn one_of_three_leads_and_another_one_when_it_is_killed() {
         led = two.leads() => led,
         led = three.leads() => led,
     };
-    let took = led - killed;
-    assert!(took >= NOT_BEFORE && took < TAKEOVER + LOADED, "{took:?}");
+    assert!(led - killed < TAKEOVER + LOADED, "{:?}", led - killed);
     let holder = place.lease().await.spec.unwrap().holder_identity.unwrap();
     let standing = if holder.starts_with("two_") { &mut others[1] } else { &mut others[0] };
     standing.stands_by().await;
