@@ -57,13 +57,13 @@ pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
     let state = now.state.as_deref().unwrap_or_default();
     match telling(&before.conditions, &now.conditions) {
         Some((c, true)) => {
-            warn!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message)
+            warn!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message);
         }
         Some((c, false)) => {
-            info!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message)
+            info!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message);
         }
         None if before.state != now.state => {
-            info!(kind, namespace, name, uid, state, "the export is now {state}")
+            info!(kind, namespace, name, uid, state, "the export is now {state}");
         }
         None => {}
     }
@@ -74,10 +74,10 @@ pub(super) fn server(before: &[Condition], now: &[Condition], server: &FhirServe
     let (kind, namespace, name, uid) = named(Kind::FhirServer, server);
     match telling(before, now) {
         Some((c, true)) => {
-            warn!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message)
+            warn!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message);
         }
         Some((c, false)) => {
-            info!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message)
+            info!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message);
         }
         None => {}
     }

@@ -82,11 +82,8 @@ pub fn selectors(expression: &str) -> Vec<Selector> {
             let inside = inside.split('}').next().unwrap();
             for matcher in inside.split("\",").map(|m| m.trim_end_matches('"')) {
                 let (label, value) = matcher.split_once('"').unwrap_or_else(|| panic!("{expression}"));
-                if label.ends_with("=~") {
-                    labels.insert(
-                        label[..label.len() - 2].to_owned(),
-                        value.split('|').map(str::to_owned).collect(),
-                    );
+                if let Some(label) = label.strip_suffix("=~") {
+                    labels.insert(label.to_owned(), value.split('|').map(str::to_owned).collect());
                 } else if let Some(label) = label.strip_suffix('=').filter(|l| !l.ends_with('!')) {
                     labels.insert(label.to_owned(), vec![value.to_owned()]);
                 }

@@ -35,7 +35,7 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
         namespace("guests", &json!({})),
         namespace("lab", &json!({})),
     ];
-    let values = platform.values(json!({
+    let values = platform.values(&json!({
         "image": {"repository": "registry.example/fhir-export-operator"},
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1},
     }));

@@ -17,7 +17,7 @@ async fn two_namespaces_are_served_and_no_other() {
         namespace("research", &json!({"export": "yes"})),
         namespace("elsewhere", &json!({"export": "yes"})),
     ];
-    let values = platform.values(json!({
+    let values = platform.values(&json!({
         "watchNamespaces": ["research", "fhir"], "credentialNamespaces": ["fhir"],
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1},
     }));

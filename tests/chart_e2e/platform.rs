@@ -30,7 +30,7 @@ impl Platform {
     }
 
     /// Values of the chart.
-    pub fn values(&self, more: Value) -> Value {
+    pub fn values(&self, more: &Value) -> Value {
         let mut values =
             json!({"entra": {"authorityHost": self.entra.url()}, "extraCA": {"configMap": "authorities"}});
         values.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

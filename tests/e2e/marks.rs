@@ -3,6 +3,7 @@
 use azure_fhir::Request;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
+use fhir_export_operator::core::manifest::hex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// A shorter value would be found in words that are no secret.
@@ -79,8 +80,11 @@ impl Marks {
     }
 }
 
+/// Where a text has something of a shape.
+type Shape = fn(&str) -> Option<usize>;
+
 /// What gives itself away, whoever made it up: by its shape.
-const SHAPES: [(&str, fn(&str) -> Option<usize>); 4] = [
+const SHAPES: [(&str, Shape); 4] = [
     ("a JSON Web Token", |text| followed(text, "eyJ", 12, |c| c.is_ascii_alphanumeric() || "-_".contains(c))),
     ("a signed query", |text| followed(text, "sig=", 1, |c| c.is_ascii_alphanumeric())),
     ("a reference to a patient", |text| followed(text, "Patient/", 1, |c| c.is_ascii_alphanumeric())),
@@ -106,7 +110,7 @@ fn around(text: &str, at: usize) -> String {
 fn forms(value: &str) -> Vec<String> {
     let bytes = value.as_bytes();
     let percent = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex(bytes);
     let json = serde_json::to_string(value).unwrap();
     let mut forms = vec![
         value.to_owned(),
@@ -145,7 +149,7 @@ fn each_form_is_found_and_what_is_no_secret_is_not() {
         serde_json::to_string(&format!("x {secret} y")).unwrap(),
         utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string(),
         url::form_urlencoded::byte_serialize(bytes).collect(),
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        hex(bytes),
         BASE64_STANDARD.encode(secret),
         BASE64_STANDARD.encode(format!("me:{secret}")),
         BASE64_STANDARD.encode(format!("you:{secret}")),

@@ -4,6 +4,7 @@ use azure_fhir::Storage;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fhir_export_operator::api::FhirExport;
+use fhir_export_operator::core::manifest::hex;
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -65,7 +66,7 @@ async fn what_is_planted_is_found() {
     let put = |text: String| {
         reqwest::Client::new().put(&url).header("x-ms-blob-type", "BlockBlob").body(text).send()
     };
-    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let hex = hex(TOKEN.as_bytes()).to_uppercase();
     assert_eq!(put(format!("{{\"url\":\"{hex}\"}}")).await.unwrap().status(), 201);
     found(&site, "manifest.json").await;
     assert_eq!(put("{}".to_owned()).await.unwrap().status(), 201);
