@@ -36,6 +36,7 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
         let message = "no run has ended yet";
         turn.set(ConditionType::LastRunSucceeded, ConditionStatus::Unknown, Reason::NoRunYet, message);
     }
+    drop_the_late(&mut turn);
     let retry = turn.refused.then(|| after(turn.now, AFTER_REFUSAL));
     let ready = if turn.refused { None } else { ready::check(&mut turn) };
     let Some(ready) = ready else {
@@ -45,7 +46,6 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
         return tidy(turn, &[retry]);
     };
     chain::tell(&mut turn, &ready);
-    drop_the_late(&mut turn);
     let handled = handled(&mut turn);
     let suspended = turn.spec().suspend == Some(true);
     let next = ready.calendar.next_after(handled.max(turn.now)).filter(|_| !suspended);
