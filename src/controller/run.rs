@@ -12,6 +12,7 @@ use super::operate::operate;
 use crate::cli::Stop;
 use crate::cluster::{self, KubeCredentials, root_cause};
 use crate::config::Config;
+use crate::core::reach::Reach;
 use crate::credentials::{EntraSettings, Identities};
 use crate::fhir::{FhirWire, WireSettings};
 use crate::serve::logs;
@@ -72,12 +73,14 @@ fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), St
     let unusable = |e: reqwest::Error| {
         Stop::because(format!("The certificate authorities cannot be used: {}.", root_cause(&e)))
     };
+    let reach = Reach::named(config.refused_networks.clone());
     let tokens = settings.http_client().map_err(unusable)?;
-    let blobs = storage::http_client(&extra_ca).map_err(unusable)?;
+    let blobs = storage::http_client(&extra_ca, &reach).map_err(unusable)?;
     let credentials = Arc::new(KubeCredentials::new(client.clone()));
     let identities = Arc::new(Identities::new(credentials, settings, tokens));
-    let container = BlobStorage::new(identities.clone(), blobs, config.storage_hosts.clone());
-    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads };
+    let container =
+        BlobStorage::new(identities.clone(), blobs, config.storage_hosts.clone()).within(reach.clone());
+    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads, reach };
     Ok((FhirWire::new(identities, settings), container))
 }
 

@@ -111,6 +111,7 @@ impl FhirWire {
         let Some(trust) = file_trust(server, &origin) else {
             return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
+        self.check_address(server, url, &origin)?;
         if let Some(until) = self.held_back().until(&origin, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));
         }

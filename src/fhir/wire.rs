@@ -19,9 +19,10 @@ use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
 use crate::controller::world::Wire;
+use crate::core::reach::Reach;
 use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
-use crate::credentials::{CredentialProblem, CredentialSource, Identities};
+use crate::credentials::{CredentialProblem, CredentialSource, Identities, transport};
 
 /// The operator's settings for the way to FHIR servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub struct WireSettings {
     pub extra_ca: Vec<String>,
     /// Files that are read at once, of all servers; 0: 16.
     pub max_downloads: usize,
+    /// What hosts that a `FhirServer` names may resolve to.
+    pub reach: Reach,
 }
 
 /// Files that are read at once where nobody says otherwise.
@@ -69,7 +72,7 @@ impl FhirWire {
     pub fn new(identities: Arc<Identities>, settings: WireSettings) -> Self {
         Self {
             identities,
-            clients: ClientPool::new(settings.extra_ca),
+            clients: ClientPool::new(settings.extra_ca, settings.reach),
             held_back: HeldBack::default(),
             last: Mutex::default(),
             places: Places::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
@@ -135,10 +138,22 @@ impl FhirWire {
         if !is_trusted(server, &origin) {
             return Err(failure::untrusted(server, Some(&origin)));
         }
+        self.check_address(server, &url, &origin)?;
         match self.held_back.until(&origin, method, Timestamp::now()) {
             Some(until) => Err(failure::held_back(&origin, until)),
             None => Ok((url, origin)),
         }
+    }
+
+    /// Whether requests may go to the address in a URL; one that names a host is checked when that resolves.
+    pub(super) fn check_address(
+        &self,
+        server: &FhirServer,
+        url: &Url,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        let unanswered = |refused| failure::unanswered(&Cause::Address(refused), server, origin, 0);
+        transport::check_address(self.clients.reach(), url).map_err(unanswered)
     }
 
     async fn exchange(
