@@ -12,8 +12,14 @@ use crate::core::wire::Answer;
 /// No wait of less than this is worth asking for.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// No header that is read is longer, in bytes; more is cut off.
+const MAX_HEADER: usize = 8192;
+/// What is said of a failure is an OperationOutcome: no body of one is longer, in bytes.
+const MAX_FAILURE: usize = 1 << 20;
+
 /// Reads the answer, and of its body at most `max_body` bytes, after decompression.
 pub async fn read(mut response: Response, max_body: usize) -> Answer {
+    let max_body = if response.status().is_success() { max_body } else { max_body.min(MAX_FAILURE) };
     let headers = response.headers();
     let mut answer = Answer {
         status: response.status().as_u16(),
@@ -45,7 +51,8 @@ pub async fn read(mut response: Response, max_body: usize) -> Answer {
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+    let value = headers.get(name)?.as_bytes();
+    Some(String::from_utf8_lossy(value.get(..MAX_HEADER).unwrap_or(value)).trim().to_owned())
 }
 
 /// The job's own status, where the server tells it apart.

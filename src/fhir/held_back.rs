@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::origin::Origin;
+use crate::core::outcome::MAX_BODY;
 use crate::core::wire::{Answer, Method};
 
 /// The first wait after a 429 that names none; it doubles while that repeats.
@@ -91,11 +92,15 @@ pub fn is_failed_job(answer: &Answer) -> bool {
         #[serde(default)]
         diagnostics: String,
     }
-    serde_json::from_slice::<Outcome>(&answer.body).is_ok_and(|outcome| {
-        outcome.issue.iter().any(|issue| {
-            issue.code == "processing" && issue.diagnostics.starts_with("export operation failed for reason:")
-        })
-    })
+    let short = answer.body.len() <= MAX_BODY;
+    short.then(|| serde_json::from_slice::<Outcome>(&answer.body)).and_then(Result::ok).is_some_and(
+        |outcome| {
+            outcome.issue.iter().any(|issue| {
+                issue.code == "processing"
+                    && issue.diagnostics.starts_with("export operation failed for reason:")
+            })
+        },
+    )
 }
 
 #[cfg(test)]
