@@ -85,6 +85,7 @@ fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<C
         && (status.is_none_or(competes) || uid == asking);
     (holds || wants).then(|| Candidate {
         uid,
+        namespace: export.namespace().unwrap_or_default(),
         created: export.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
         group: spec.request.group_id.clone(),
         holds,
