@@ -28,7 +28,25 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
     };
     let searching = status.and_then(|s| s.job.as_ref()).is_some_and(|job| job.status_url.is_none());
     let claimed = if searching { claimed(world, export) } else { BTreeSet::new() };
-    Ok(Facts { server, namespace_admitted, place, claimed })
+    let contested = contested(world, export);
+    Ok(Facts { server, namespace_admitted, place, claimed, contested })
+}
+
+/// Whether another export has the same job in its status.
+fn contested<W: World>(world: &W, export: &FhirExport) -> bool {
+    let job = |export: &FhirExport| {
+        let status = export.status.as_ref()?;
+        Some((status.server.as_ref()?.url.clone(), status.job.as_ref()?.status_url.clone()?))
+    };
+    let Some((server, url)) = job(export) else { return false };
+    let own = export.uid();
+    world.stores().exports().iter().any(|other| {
+        other.status.as_ref().is_some_and(|status| {
+            status.job.as_ref().is_some_and(|job| job.status_url.as_ref() == Some(&url))
+                && status.server.as_ref().is_some_and(|other| other.url == server)
+                && !is_terminal(status)
+        }) && other.uid() != own
+    })
 }
 
 /// Namespace and name of the server that an export names.

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 
+use crate::core::poll::asked;
 use crate::core::wire::Answer;
-
-/// No wait of less than this is worth asking for.
-const SHORTEST: Duration = Duration::from_secs(1);
 
 /// No header that is read is longer, in bytes; more is cut off.
 const MAX_HEADER: usize = 8192;
@@ -67,24 +64,10 @@ fn separate_status(headers: &HeaderMap) -> bool {
     applied.any(|one| one.trim().eq_ignore_ascii_case("separate-export-status"))
 }
 
-/// How long the server asks to wait: `x-ms-retry-after-ms` is the finer one; `Retry-After` is a number of
-/// seconds, or a date that is compared with the server's own clock, where it tells it.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    if let Some(millis) = text(headers, "x-ms-retry-after-ms").and_then(|ms| ms.parse().ok()) {
-        return Some(Duration::from_millis(millis).max(SHORTEST));
-    }
-    let value = text(headers, RETRY_AFTER.as_str())?;
-    if value.bytes().all(|b| b.is_ascii_digit()) {
-        // More seconds than fit are many.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))).max(SHORTEST));
-    }
-    let then = date(&value)?;
-    let now = text(headers, DATE.as_str()).and_then(|value| date(&value)).unwrap_or(now);
-    Some(Duration::try_from(then.duration_since(now)).unwrap_or_default().max(SHORTEST))
-}
-
-fn date(value: &str) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(value).ok()
+    let said = |name| text(headers, name);
+    let (millis, seconds_or_date) = (said("x-ms-retry-after-ms"), said(RETRY_AFTER.as_str()));
+    asked(millis.as_deref(), seconds_or_date.as_deref(), said(DATE.as_str()).as_deref(), now)
 }
 
 #[cfg(test)]
@@ -116,7 +99,7 @@ mod tests {
         }
     }
 
-    fn asked(headers: &[(&'static str, &str)]) -> Option<u64> {
+    fn waits(headers: &[(&'static str, &str)]) -> Option<u64> {
         let headers =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
@@ -140,7 +123,7 @@ mod tests {
             (vec![("x-ms-retry-after-ms", "20")], Some(1_000)),
             (vec![("retry-after", "7"), ("x-ms-retry-after-ms", "many")], Some(7_000)),
         ] {
-            assert_eq!(asked(&headers), wait, "{headers:?}");
+            assert_eq!(waits(&headers), wait, "{headers:?}");
         }
     }
 }

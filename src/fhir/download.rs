@@ -112,7 +112,8 @@ impl FhirWire {
             return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         self.check_address(server, url, &origin)?;
-        if let Some(until) = self.held_back().until(&origin, Method::Get, Timestamp::now()) {
+        let namespace = server.namespace().unwrap_or_default();
+        if let Some(until) = self.held_back().until(&origin, &namespace, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));
         }
         let own = trust == FileTrust::WithToken;

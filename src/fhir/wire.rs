@@ -89,7 +89,8 @@ impl FhirWire {
 
     /// Learns from an answer how long the origin wants to be left alone.
     pub(super) fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
-        self.held_back.learn(origin, answer, longest_wait(server), Timestamp::now());
+        let namespace = server.namespace().unwrap_or_default();
+        self.held_back.learn(origin, &namespace, answer, longest_wait(server), Timestamp::now());
     }
 
     /// Forgets the credentials of a `FhirServer` that is gone, by its uid.
@@ -139,7 +140,8 @@ impl FhirWire {
             return Err(failure::untrusted(server, Some(&origin)));
         }
         self.check_address(server, &url, &origin)?;
-        match self.held_back.until(&origin, method, Timestamp::now()) {
+        let namespace = server.namespace().unwrap_or_default();
+        match self.held_back.until(&origin, &namespace, method, Timestamp::now()) {
             Some(until) => Err(failure::held_back(&origin, until)),
             None => Ok((url, origin)),
         }
@@ -198,7 +200,7 @@ impl FhirWire {
         };
         let took = begun.elapsed();
         tracing::debug!(server = %failure::named(server), method = ?request.method, status = answer.status, ?took, "answered");
-        self.held_back.learn(origin, &answer, longest_wait(server), Timestamp::now());
+        self.learn(server, origin, &answer);
         Ok(answer)
     }
 
