@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::world::{Cluster, ClusterFailure, Stores, World};
 use crate::api::{FhirExport, FhirServer};
-use crate::core::admission::{Candidate, admitted};
+use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
 use crate::core::export::{Facts, ServerView, competes, holds_place, is_terminal};
 
@@ -84,9 +84,21 @@ fn has_place<W: World>(world: &W, server: &Arc<FhirServer>, export: &FhirExport)
 fn inside<W: World>(world: &W, server: &FhirServer, asking: &str) -> BTreeSet<String> {
     let view = ServerView::new(server);
     let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
-    let candidates: Vec<Candidate> =
-        exports.iter().map(|e| world.runs().newest(e)).filter_map(|e| candidate(world, &e, asking)).collect();
-    admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates)
+    let exports: Vec<Arc<FhirExport>> = exports.iter().map(|e| world.runs().newest(e)).collect();
+    let candidates: Vec<Candidate> = exports.iter().filter_map(|e| candidate(world, e, asking)).collect();
+    let served = world.runs().served(&view.uid(), &turns(&exports));
+    admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates, &served)
+}
+
+/// When an export of each namespace last left the queue, as far as their statuses show it.
+fn turns(exports: &[Arc<FhirExport>]) -> Served {
+    let mut served = Served::new();
+    for export in exports {
+        let Some(start) = export.status.as_ref().and_then(|status| status.start_time) else { continue };
+        let last = served.entry(export.namespace().unwrap_or_default()).or_insert(start);
+        *last = start.max(*last);
+    }
+    served
 }
 
 fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<Candidate> {

@@ -20,16 +20,25 @@ pub struct Candidate {
     pub holds: bool,
 }
 
-/// Those of one namespace: how many hold a place or get one, and who waits, in order.
+/// When an export of each namespace last left the queue of a server.
+pub type Served = BTreeMap<String, Timestamp>;
+
+/// Those of one namespace: how many hold a place or get one, when it last had its turn, and who waits, in order.
 #[derive(Default)]
 struct Line<'c> {
     inside: usize,
+    served: Option<Timestamp>,
     waiting: VecDeque<&'c Candidate>,
 }
 
 /// The uids that hold a place or get one now. Those who hold keep it, whatever the limits became. A free place goes to
-/// the namespace that has the fewest.
-pub fn admitted(limit: usize, per_group: usize, candidates: &[Candidate]) -> BTreeSet<String> {
+/// the namespace that has the fewest; among those, to the one whose last turn is longest ago.
+pub fn admitted(
+    limit: usize,
+    per_group: usize,
+    candidates: &[Candidate],
+    served: &Served,
+) -> BTreeSet<String> {
     let mut groups: HashMap<&str, usize> = HashMap::new();
     let mut lines: BTreeMap<&str, Line<'_>> = BTreeMap::new();
     let mut inside = BTreeSet::new();
@@ -48,7 +57,9 @@ pub fn admitted(limit: usize, per_group: usize, candidates: &[Candidate]) -> BTr
     let mut places = inside.len();
     queue.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
     for next in queue {
-        lines.entry(&next.namespace).or_default().waiting.push_back(next);
+        let line = lines.entry(&next.namespace).or_default();
+        line.served = served.get(&next.namespace).copied();
+        line.waiting.push_back(next);
     }
     while places < limit {
         let turn =
@@ -94,7 +105,7 @@ mod tests {
             candidate("a", 1, None, false),
             candidate("h", 9, None, true),
         ];
-        let inside = admitted(3, 1, &all);
+        let inside = admitted(3, 1, &all, &Served::new());
         assert_eq!(inside.into_iter().collect::<Vec<_>>(), ["a", "b", "h"]);
     }
 
@@ -106,7 +117,7 @@ mod tests {
             candidate("y", 3, Some("k"), false),
             candidate("z", 4, Some("k"), false),
         ];
-        assert_eq!(admitted(4, 1, &all).into_iter().collect::<Vec<_>>(), ["h", "y"]);
+        assert_eq!(admitted(4, 1, &all, &Served::new()).into_iter().collect::<Vec<_>>(), ["h", "y"]);
     }
 
     fn of(namespace: &str, n: i64, holds: bool) -> Candidate {
@@ -118,7 +129,11 @@ mod tests {
         let mut all: Vec<Candidate> = (0..1000).map(|n| of("many", n, n < 4)).collect();
         all.extend([of("few", 5000, false), of("few", 5001, false), of("one", 6000, false)]);
         let holders = ["many-0000", "many-0001", "many-0002", "many-0003"];
-        assert_eq!(admitted(4, 1, &all).into_iter().collect::<Vec<_>>(), holders, "who holds keeps");
+        assert_eq!(
+            admitted(4, 1, &all, &Served::new()).into_iter().collect::<Vec<_>>(),
+            holders,
+            "who holds keeps"
+        );
         // Places become free one after the other.
         for (ended, next) in [
             ("many-0000", "few-5000"),
@@ -129,10 +144,25 @@ mod tests {
             ("one-6000", "many-0005"),
         ] {
             all.retain(|c| c.uid != ended);
-            let inside = admitted(4, 1, &all);
+            let inside = admitted(4, 1, &all, &Served::new());
             assert!(inside.contains(next) && inside.len() == 4, "{next}: {inside:?}");
             all.iter_mut().find(|c| c.uid == next).unwrap().holds = true;
         }
+    }
+
+    #[test]
+    fn one_place_goes_round() {
+        let mut all: Vec<Candidate> = (0..1000).map(|n| of("many", n, false)).collect();
+        all.extend([of("few", 5000, false), of("few", 5001, false), of("one", 6000, false)]);
+        let mut served = Served::new();
+        let mut order = Vec::new();
+        for second in 0..6 {
+            let next = admitted(1, 1, &all, &served).pop_first().unwrap();
+            let at = all.iter().position(|c| c.uid == next).unwrap();
+            served.insert(all.remove(at).namespace, Timestamp::from_second(second).unwrap());
+            order.push(next);
+        }
+        assert_eq!(order, ["many-0000", "few-5000", "one-6000", "many-0001", "few-5001", "many-0002"]);
     }
 
     proptest! {
@@ -143,7 +173,7 @@ mod tests {
             let all: Vec<Candidate> = rows.iter().enumerate()
                 .map(|(n, (namespace, created))| Candidate { uid: n.to_string(), ..of(&namespace.to_string(), *created, false) })
                 .collect();
-            let inside = admitted(limit, 1, &all);
+            let inside = admitted(limit, 1, &all, &Served::new());
             let has = |namespace: &str| all.iter().filter(|c| c.namespace == namespace && inside.contains(&c.uid)).count();
             for waiting in all.iter().filter(|c| !inside.contains(&c.uid)) {
                 for other in &all {
@@ -164,7 +194,7 @@ mod tests {
             let all: Vec<Candidate> = rows.iter().enumerate()
                 .map(|(n, (created, group))| candidate(&n.to_string(), *created, group.map(|g| g.to_string()).as_deref(), false))
                 .collect();
-            let inside = admitted(limit, per_group, &all);
+            let inside = admitted(limit, per_group, &all, &Served::new());
             prop_assert!(inside.len() <= limit);
             for g in 0..3_u8 {
                 let g = g.to_string();

@@ -133,7 +133,8 @@ impl Release {
     }
 }
 
-async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
+/// Starts what the Deployment describes.
+pub async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
     let line = format!("get deployment {NAME} -n {NAMESPACE} -o json");
     let tool = kubernetes.kubectl(line.split_whitespace()).await.unwrap();
     let deployment: Value = serde_json::from_str(&tool.run().await.unwrap().ok().unwrap()).unwrap();
