@@ -19,8 +19,10 @@ async fn loosen(client: &Client, plural: &str) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = format!("{plural}.fhirexport.dev");
     let mut definition = serde_json::to_value(api.get(&name).await.unwrap()).unwrap();
-    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+    let version = definition["spec"]["versions"][0].as_object_mut().unwrap();
+    version["schema"]["openAPIV3Schema"] =
         json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    version.remove("selectableFields");
     let loose = serde_json::from_value(definition).unwrap();
     api.replace(&name, &PostParams::default(), &loose).await.unwrap();
 }

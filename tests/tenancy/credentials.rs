@@ -81,12 +81,12 @@ fn attacks(host: &str) -> Vec<(&'static str, Value, &'static str)> {
         (
             "sas",
             json!({"auth": none, "storage": storage(json!({"type": "SASToken", "secretRef": key("sas")}))}),
-            unlabelled,
+            "DependencyMissing",
         ),
         (
             "account",
             json!({"auth": none, "storage": storage(json!({"type": "AccountKey", "secretRef": key("key")}))}),
-            unlabelled,
+            "DependencyMissing",
         ),
         (
             "storage",

@@ -1,6 +1,6 @@
 //! A cluster with the chart in it, and people with the chart's roles.
 
-use fhir_export_operator::api::{FhirExport, FhirServer};
+use fhir_export_operator::api::FhirExport;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -56,10 +56,6 @@ impl Person {
     }
 
     pub fn exports(&self) -> Api<FhirExport> {
-        Api::namespaced(self.client.clone(), &self.namespace)
-    }
-
-    pub fn servers(&self) -> Api<FhirServer> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
