@@ -62,8 +62,9 @@ pub fn admitted(
         line.waiting.push_back(next);
     }
     while places < limit {
-        let turn =
-            |line: &&mut Line<'_>| line.waiting.front().map(|c| (line.inside, c.created, c.uid.clone()));
+        let turn = |line: &&mut Line<'_>| {
+            line.waiting.front().map(|c| (line.inside, line.served, c.created, c.uid.clone()))
+        };
         let lines = lines.values_mut().filter(|line| !line.waiting.is_empty());
         let Some(line) = lines.min_by_key(turn) else { break };
         let Some(next) = line.waiting.pop_front() else { break };
