@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 use url::Url;
 
 use crate::cluster::NAME;
+use crate::core::reach::Network;
 use crate::core::tuning::Tuning;
 use crate::storage::StorageHosts;
 pub use parse::LeaseName;
-use parse::{authority, directives, lease, listener, namespace, seconds, words};
+use parse::{authority, directives, lease, listener, namespace, networks, seconds, words};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,6 +100,9 @@ pub struct RunArgs {
     /// Blob endpoints that may get a token of Entra besides Azure's own, as host or host:port, separated by commas
     #[arg(long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "", value_parser = StorageHosts::parse)]
     storage_hosts: StorageHosts,
+    /// Networks in which nothing is connected to that a FhirServer names, such as 127.0.0.0/8, separated by commas
+    #[arg(long, env = "FHIR_EXPORT_REFUSED_NETWORKS", value_name = "NETWORKS", default_value = "", value_parser = networks)]
+    refused_networks: Networks,
     /// Namespaces whose FhirServers may use the operator's own identity, separated by commas; default: none
     #[arg(long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
     own_identity_namespaces: Words,
@@ -110,6 +114,9 @@ type Words = BTreeSet<String>;
 fn namespaces(text: &str) -> Result<Words, String> {
     words(text, namespace)
 }
+
+/// Ranges of addresses in one flag.
+type Networks = Vec<Network>;
 
 fn plain(text: &str) -> Result<Words, String> {
     words(text, |_| Ok(()))
@@ -146,6 +153,8 @@ pub struct Config {
     pub entra_audiences: BTreeSet<String>,
     /// Blob endpoints that may get a token of Entra besides Azure's own.
     pub storage_hosts: StorageHosts,
+    /// Networks in which nothing is connected to that a `FhirServer` names.
+    pub refused_networks: Vec<Network>,
     /// Namespaces that the operator's own identity serves.
     pub own_identity_namespaces: BTreeSet<String>,
 }
@@ -186,6 +195,7 @@ impl RunArgs {
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
             storage_hosts: self.storage_hosts,
+            refused_networks: self.refused_networks,
             own_identity_namespaces: self.own_identity_namespaces,
         })
     }
@@ -236,7 +246,7 @@ mod tests {
         let config = config(
             "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect --lease ops/fhir \
              --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
-             --storage-hosts blobs.example.org,127.0.0.1:10000",
+             --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1",
         )
         .unwrap();
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
@@ -249,6 +259,8 @@ mod tests {
             config.storage_hosts,
             StorageHosts::parse("127.0.0.1:10000,blobs.example.org:443").unwrap()
         );
+        let networks: Vec<String> = config.refused_networks.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["127.0.0.0/8", "::1/128"]);
     }
 
     #[test]
@@ -267,6 +279,7 @@ mod tests {
             ("--retry-base-seconds 10 --retry-max-seconds 5", "--retry-max-seconds"),
             ("--entra-authority-host http://login.example.org", "https"),
             ("--storage-hosts https://blobs.example.org", "host:port"),
+            ("--refused-networks 127.0.0.1/8", "10.0.0.0/8"),
             ("--metrics-addr 8080", "0.0.0.0:8080"),
             ("--concurrency 0", "0 is not in 1.."),
             ("--log-filter info,=,", "log filter"),

@@ -250,12 +250,14 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
         "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
-        "storageHosts": ["blobs.example.org", "[::1]:10000"], "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
+        "storageHosts": ["blobs.example.org", "[::1]:10000"], "refusedNetworks": ["10.96.0.0/12", "::1/128"], "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
     let args = arguments(&rendered(OPERATOR, values).await);
     assert_eq!(args[0], "run");
     let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
     assert_eq!(config.concurrency, 8);
     assert_eq!(config.max_downloads, 5);
+    let networks: Vec<String> = config.refused_networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.96.0.0/12", "::1/128"]);
     assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
     assert_eq!(config.watch_namespaces.len(), 2);
     assert_eq!(config.entra_audiences.len(), 2);
@@ -280,6 +282,7 @@ async fn unknown_values_are_refused() {
         (OPERATOR, json!({ "tuning": { "pollFloor": 1 } }), "pollFloor"),
         (OPERATOR, json!({ "watchNamespaces": ["My_Namespace"] }), "My_Namespace"),
         (OPERATOR, json!({ "storageHosts": ["https://blobs.example.org"] }), "https://blobs.example.org"),
+        (OPERATOR, json!({ "refusedNetworks": ["localhost"] }), "localhost"),
         (OPERATOR, json!({ "terminationGracePeriodSeconds": 5 }), "terminationGracePeriodSeconds"),
         (OPERATOR, json!({ "fhir-export-operator-crds": { "keep": false } }), "keep"),
         (CRDS, json!({ "keep": false }), "keep"),

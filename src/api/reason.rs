@@ -67,6 +67,7 @@ reasons! {
     Forbidden: "The identity may not export (403)." => "Give it the right to (on Azure the role FHIR Data Exporter on the FHIR service; roles take minutes to work).",
     Throttled: "The server asks for patience (429)." => "Wait; lower limits.maxConcurrentExports if it stays.",
     HostNotFound: "The host name does not resolve." => "Check url, and the cluster's DNS.",
+    AddressNotAllowed: "The host has an address that the operator does not connect to." => "Correct url, tokenURL or the storage endpoint; ask the operator's owner if it is in --refused-networks.",
     ConnectionFailed: "The connection was refused or broke." => "Check url, the network policy and firewalls.",
     TLSFailed: "The server's certificate is not trusted, or the handshake failed." => "Check url, and tls.caBundleRef if the server has a private authority.",
     TimedOut: "The server did not answer in time." => "Check the server; raise limits.requestTimeoutSeconds if it is slow.",

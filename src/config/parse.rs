@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::core::reach::Network;
+
 /// A century: more is a typing error, and would overflow sums with the time of day.
 const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
 
@@ -67,6 +69,16 @@ pub fn lease(text: &str) -> Result<LeaseName, String> {
         return Err("use the name of a Lease, as name or namespace/name".into());
     }
     Ok(LeaseName { namespace: namespaced.map(Into::into), name: name.into() })
+}
+
+/// Ranges of addresses, separated by commas.
+pub fn networks(text: &str) -> Result<Vec<Network>, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let network = |word| {
+        Network::parse(word)
+            .ok_or_else(|| format!("{word} is not a network such as 10.0.0.0/8, nor an address"))
+    };
+    words.map(network).collect()
 }
 
 /// An Entra authority.

@@ -14,6 +14,7 @@ use crate::cli::Stop;
 use crate::cluster::lead::{Election, Place};
 use crate::cluster::{self, KubeCredentials, root_cause};
 use crate::config::{Config, LeaseName};
+use crate::core::reach::Reach;
 use crate::credentials::{EntraSettings, Identities};
 use crate::fhir::{FhirWire, WireSettings};
 use crate::serve::logs;
@@ -77,13 +78,15 @@ fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, 
     let unusable = |e: reqwest::Error| {
         Stop::because(format!("The certificate authorities cannot be used: {}.", root_cause(&e)))
     };
+    let reach = Reach::named(config.refused_networks.clone());
     let tokens = settings.http_client().map_err(unusable)?;
-    let blobs = storage::http_client(&extra_ca).map_err(unusable)?;
+    let blobs = storage::http_client(&extra_ca, &reach).map_err(unusable)?;
     let credentials = Arc::new(KubeCredentials::new(client.clone()));
     let identities = Arc::new(Identities::new(credentials, settings, tokens));
     let container =
-        BlobStorage::within(tenure.clone(), identities.clone(), blobs, config.storage_hosts.clone());
-    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads };
+        BlobStorage::within(tenure.clone(), identities.clone(), blobs, config.storage_hosts.clone())
+            .reaching(reach.clone());
+    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads, reach };
     Ok((FhirWire::new(identities, settings).within(tenure), container))
 }
 

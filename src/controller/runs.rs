@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 use super::world::EndTask;
 use crate::api::FhirExport;
+use crate::core::admission::Served;
 use crate::core::effect::Observation;
 use crate::core::export::Memory;
 use crate::core::landing::Landing;
@@ -30,6 +31,8 @@ struct Inner {
     claims: HashMap<(String, String), String>,
     /// When each server is to be probed next, by uid, and for which generation that holds.
     probes: HashMap<String, (i64, Timestamp)>,
+    /// When each namespace last had a place of a server, by the server's uid: exports may be deleted to hide it.
+    served: HashMap<String, Served>,
 }
 
 #[derive(Default)]
@@ -118,6 +121,17 @@ impl Runs {
         let mut inner = locked(&self.inner);
         let key = (server_url.to_owned(), job_id.to_owned());
         inner.claims.entry(key).or_insert_with(|| uid.to_owned()) == uid
+    }
+
+    /// When each namespace last had a place of a server, by what its exports show now and showed before.
+    pub(super) fn served(&self, server: &str, shown: &Served) -> Served {
+        let mut inner = locked(&self.inner);
+        let known = inner.served.entry(server.to_owned()).or_default();
+        for (namespace, at) in shown {
+            let last = known.entry(namespace.clone()).or_insert(*at);
+            *last = (*at).max(*last);
+        }
+        known.clone()
     }
 
     /// Takes what is remembered of a run; it must be kept again.
@@ -212,7 +226,9 @@ impl Runs {
         for uid in &gone {
             self.forget(uid);
         }
-        locked(&self.inner).probes.retain(|uid, _| alive(uid));
+        let mut inner = locked(&self.inner);
+        inner.probes.retain(|uid, _| alive(uid));
+        inner.served.retain(|uid, _| alive(uid));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who is looked at again when something changes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -164,22 +165,29 @@ fn ready(server: &FhirServer) -> Option<ConditionStatus> {
     conditions.iter().find(|c| c.is(ConditionType::Ready)).map(|c| c.status)
 }
 
-/// Those without a job, first come first served.
+/// Those without a job, in the order in which they get a place: namespaces in turn, each first come first served.
 fn first_waiting(mut exports: Vec<Arc<FhirExport>>) -> Vec<Arc<FhirExport>> {
-    exports.retain(|export| {
-        let has_job = export.status.as_ref().is_some_and(|status| status.job.is_some());
-        !finished(export) && !has_job && export.spec.suspend != Some(true)
-    });
+    let mut ahead: HashMap<String, usize> = HashMap::new();
+    let has_job = |export: &FhirExport| export.status.as_ref().is_some_and(|status| status.job.is_some());
+    for holder in exports.iter().filter(|export| !finished(export) && has_job(export)) {
+        *ahead.entry(holder.namespace().unwrap_or_default()).or_default() += 1;
+    }
+    exports.retain(|export| !finished(export) && !has_job(export) && export.spec.suspend != Some(true));
     exports.sort_by_cached_key(|export| (export.creation_timestamp(), export.uid()));
-    exports.truncate(WOKEN);
-    exports
+    let turns = exports.into_iter().map(|export| {
+        let turn = ahead.entry(export.namespace().unwrap_or_default()).or_default();
+        *turn += 1;
+        (*turn, export)
+    });
+    let mut turns: Vec<(usize, Arc<FhirExport>)> = turns.collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.truncate(WOKEN);
+    turns.into_iter().map(|(_, export)| export).collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 mod tests {
-    use std::collections::HashMap;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -289,6 +297,19 @@ mod tests {
         let (exports, _) = woken(|w| w.export_changed(&known, &gone));
         assert_eq!(exports.len(), WOKEN);
         assert_eq!(exports.first().map(String::as_str), Some("e0000"));
+    }
+
+    #[test]
+    fn a_long_queue_of_one_namespace_hides_nobody() {
+        let mut known =
+            (0..1000).fold(Known::default(), |known, n| known.with(&format!("e{n:04}"), n, json!({})));
+        let mut other = (*export("other", 5000, json!({}))).clone();
+        other.metadata.namespace = Some("elsewhere".into());
+        known.0.insert("other".into(), Arc::new(other));
+        let known = known.with("busy", 0, running());
+        let gone = Change { old: Some(export("one", 1, running())), new: None };
+        let (exports, _) = woken(|w| w.export_changed(&known, &gone));
+        assert_eq!((exports.len(), exports[0].as_str(), exports[1].as_str()), (WOKEN, "other", "e0000"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod lines;
 pub mod manifest;
 pub mod outcome;
 pub mod poll;
+pub mod reach;
 pub mod schedule;
 pub mod server;
 pub mod tuning;

@@ -37,6 +37,7 @@ use crate::controller::tenure::Tenure;
 use crate::controller::world::Container;
 use crate::core::landing::{BlockId, Marks};
 use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan};
+use crate::core::reach::Reach;
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 
@@ -48,9 +49,9 @@ const STALLED: Duration = Duration::from_secs(15);
 
 /// The client that carries all requests to storage accounts. It follows no redirect (a signature would go
 /// along) and decompresses nothing (ranges are of what is stored); `extra_ca` (PEM) are trusted besides the
-/// system's authorities.
-pub fn http_client(extra_ca: &[String]) -> Result<reqwest::Client, reqwest::Error> {
-    client_builder(extra_ca)?.no_gzip().no_deflate().read_timeout(STALLED).build()
+/// system's authorities; names must resolve to addresses within `reach`.
+pub fn http_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
+    client_builder(extra_ca, Some(reach.clone()))?.no_gzip().no_deflate().read_timeout(STALLED).build()
 }
 
 /// Azure Blob Storage: the storage accounts of all `FhirServer`s.
@@ -75,6 +76,13 @@ impl BlobStorage {
     ) -> Self {
         let transport = Transport::new(Arc::new(Outgoing { http, tenure }));
         Self { accounts: Accounts::new(identities, transport, hosts), page: listing::PAGE }
+    }
+
+    /// Uses endpoints that are addresses only within `reach`.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.accounts = self.accounts.within(reach);
+        self
     }
 
     /// Lists so many names at once instead of 5000.

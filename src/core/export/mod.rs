@@ -52,6 +52,8 @@ pub struct Facts {
     pub place: bool,
     /// Job ids that other exports of the same server hold.
     pub claimed: BTreeSet<String>,
+    /// Whether another export that has not ended has the same job in its status, so that nobody knows whose it is.
+    pub contested: bool,
 }
 
 /// All that a decision depends on.
