@@ -2,17 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
 use serde_json::Value;
 use stage::{Process, ProcessOptions, free_port, wait_for, wait_until};
 
-use crate::place::{PATIENCE, Place};
+use crate::place::{NAME, PATIENCE, Place};
 use crate::relay::Relay;
 
-/// How long a replica that is stopped is waited for when it is asked something.
-const ASKED: Duration = Duration::from_millis(300);
+/// How long a replica may take to answer when it is asked something.
+const ASKED: Duration = Duration::from_secs(5);
 
 pub struct Replica {
     pub name: String,
+    lease: Api<Lease>,
     pub process: Process,
     pub asked: Asked,
 }
@@ -46,16 +49,22 @@ impl Replica {
                 _ => arg.clone(),
             });
         }
-        Self { name: name.into(), process: Process::start(&options).unwrap(), asked }
+        Self { name: name.into(), lease: place.api(), process: Process::start(&options).unwrap(), asked }
     }
 
-    /// Waits until it leads; answers when it was seen to.
+    /// Waits until it leads; answers when the Lease was seen to name it.
     pub async fn leads(&mut self) -> Instant {
+        let what = format!("the Lease to name {}", self.name);
+        let named = wait_for(&what, PATIENCE, || async {
+            let lease = self.lease.get(NAME).await.map_err(|e| e.to_string())?;
+            let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+            holder.starts_with(&format!("{}_", self.name)).then(Instant::now).ok_or(holder)
+        });
+        let named = named.await.unwrap_or_else(|error| panic!("{error}\n{}", self.process.log_end()));
         let what = format!("{} to lead", self.name);
-        let asked = self.asked.clone();
-        let led = wait_until(&what, PATIENCE, || async { asked.leads().await == Some(true) }).await;
-        led.unwrap_or_else(|error| panic!("{error}\n{}", self.process.log_end()));
-        Instant::now()
+        let works = wait_until(&what, PATIENCE, || async { self.asked.leads().await == Some(true) });
+        works.await.unwrap_or_else(|error| panic!("{error}\n{}", self.process.log_end()));
+        named
     }
 
     /// Waits until it is ready and does not lead.
