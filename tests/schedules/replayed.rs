@@ -4,6 +4,9 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use bulk_fhir::{Breaks, Count, FileScript, Options, Script, Server, Shape};
@@ -13,8 +16,8 @@ use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use replay::{Change, Changes, Journal, Mode, Run, State};
-use serde_json::json;
-use stage::wait_for;
+use serde_json::{Value, json};
+use stage::{Folder, wait_for};
 
 use crate::ahead;
 use crate::lake;
@@ -229,11 +232,7 @@ impl Story<'_> {
         let api = self.site.api::<FhirExportSchedule>();
         let done = wait_for(&format!("{name} to be taken in"), PATIENCE, || async {
             let status = api.get(SCHEDULE).await.map_err(|e| e.to_string())?.status.unwrap_or_default();
-            let made = status.active.iter().any(|run| run.name == name);
-            if made || status.active.iter().any(|run| run.uid.is_none()) {
-                return Err(format!("{status:?}"));
-            }
-            Ok(status)
+            if status.active.is_empty() { Ok(status) } else { Err(format!("{:?}", status.active)) }
         })
         .await;
         let status = self.site.told(done);
@@ -263,7 +262,6 @@ impl Story<'_> {
         self.fhir.script(Script::polls(1));
         let back = Timestamp::now().checked_add(jiff::SignedDuration::from_secs(TWO_DAYS)).unwrap();
         self.site.start_operator().await;
-        let slots = self.schedule().await;
         let api = self.site.api::<FhirExportSchedule>();
         let caught_up = wait_for("the schedule to catch up", PATIENCE, || async {
             let status = api.get(SCHEDULE).await.map_err(|e| e.to_string())?.status.unwrap_or_default();
@@ -276,11 +274,8 @@ impl Story<'_> {
         })
         .await;
         let (last, name) = self.site.told(caught_up);
-        assert!(
-            last <= back && last >= back.checked_sub(1.hour()).unwrap(),
-            "{last}, {:?}",
-            slots.spec.schedule
-        );
+        let missed = back.checked_sub(1.hour()).unwrap();
+        assert!(missed <= last && last <= back, "{last} is the last time before {back}");
         self.absorbed(&name).await;
         assert_eq!(self.children().await.len(), before + 1, "one run makes up for all that were missed");
         let run = self.chain.last().unwrap();
@@ -302,6 +297,58 @@ impl Story<'_> {
     }
 }
 
+/// The example of the documentation, which is called now and then.
+struct Example<'a> {
+    folder: &'a Path,
+    downloaded: usize,
+}
+
+impl Example<'_> {
+    /// Downloads what is new and loads what the schedule names, into this database.
+    async fn load(&mut self, story: &Story<'_>) {
+        let container = lake::container(&shared().await.azurite, &story.site.namespace).await;
+        for run in &story.chain[self.downloaded..] {
+            let folder = run.folder.as_deref().unwrap();
+            for (name, bytes) in replay::folder(&container, folder).await.unwrap() {
+                let path = self.folder.join("lake").join(folder).join(name);
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(path, bytes).unwrap();
+            }
+        }
+        self.downloaded = story.chain.len();
+        let schedule = serde_json::to_value(story.schedule().await).unwrap();
+        self.call(&schedule, "fhir.db").unwrap();
+    }
+
+    /// Calls it with what kubectl says; what it says, if it refuses.
+    fn call(&self, schedule: &Value, database: &str) -> Result<(), String> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load/load.py");
+        let arguments = [Path::new(script), &self.folder.join("lake"), &self.folder.join(database)];
+        let (output, mut input) = std::io::pipe().unwrap();
+        input.write_all(schedule.to_string().as_bytes()).unwrap();
+        drop(input);
+        let ended = Command::new("python3").args(arguments).stdin(output).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+        if ended.status.success() { Ok(()) } else { Err(said) }
+    }
+
+    /// What the database holds.
+    fn known(&self) -> State {
+        let select = "import sqlite3, sys\n\
+            for row in sqlite3.connect(sys.argv[1]).execute('SELECT resource FROM resources'): print(row[0])";
+        let database = self.folder.join("fhir.db");
+        let ended = Command::new("python3").args(["-c", select]).arg(database).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        State::of(
+            ended
+                .stdout
+                .split(|b| *b == b'\n')
+                .filter(|l| !l.is_empty())
+                .map(|l| serde_json::from_slice(l).unwrap()),
+        )
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     let mut place = Place::start("replayed", Options::default(), json!({})).await;
@@ -309,10 +356,15 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     let fhir: &Server = fhir;
     let mut story = Story { site, fhir, chain: Vec::new() };
     story.begin().await;
+    let folder = Folder::new("lake").unwrap();
+    let mut example = Example { folder: folder.path(), downloaded: 0 };
     let stop = Cell::new(false);
     let (journal, ()) = tokio::join!(change(fhir, 5, &stop), async {
         for number in 0..RUNS - 2 {
             story.run(number, Mishap::of(number)).await;
+            if number % 5 == 0 {
+                example.load(&story).await;
+            }
             // Three runs in a row have failed before it.
             if number == 14 {
                 story.outage().await;
@@ -329,6 +381,15 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     let told = journal.compare(&story.loaded().await, &server);
     println!("{} runs, {failed} failed: {} changes made, {} landed", RUNS, told.made, told.landed);
     assert!(told.none(), "{told:?}");
+    example.load(&story).await;
+    let by_example = journal.compare(&example.known(), &server);
+    assert!(by_example.none(), "{by_example:?}");
+    // Nobody may take increments without what is before them for the whole.
+    let mut schedule = serde_json::to_value(story.schedule().await).unwrap();
+    let history = schedule["status"]["chain"]["history"].as_array_mut().unwrap();
+    history.retain(|run| run["mode"] == "Incremental");
+    let refused = example.call(&schedule, "another.db").unwrap_err();
+    assert!(refused.contains("wait for the next full run"), "{refused}");
     assert!(told.made > 1000, "{}", told.made);
     // A failed run is no part of what is loaded, and is told as failed.
     for child in story.children().await {
