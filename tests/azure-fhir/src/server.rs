@@ -130,6 +130,11 @@ impl Server {
         self.world.faults().clear();
     }
 
+    /// Takes back the request faults that are still queued; scripts stay.
+    pub fn clear_faults(&self) {
+        self.world.faults().clear();
+    }
+
     /// Changes who may call.
     pub fn set_access(&self, access: Access) {
         *self.world.access() = access;
