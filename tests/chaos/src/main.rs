@@ -1,0 +1,5 @@
+//! x
+mod audit;
+mod plan;
+mod record;
+fn main() {}
