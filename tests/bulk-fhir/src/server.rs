@@ -146,6 +146,11 @@ impl Server {
         self.world.requests().clone()
     }
 
+    /// How many kick-offs came so far, refused ones included.
+    pub fn kick_offs(&self) -> usize {
+        self.world.requests().iter().filter(|request| request.is_kick_off()).count()
+    }
+
     /// All jobs so far, the oldest first.
     pub fn jobs(&self) -> Vec<JobView> {
         self.world.views()

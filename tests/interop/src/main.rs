@@ -11,7 +11,6 @@ mod objects;
 mod operator;
 mod patients;
 mod table;
-mod tell;
 mod trial;
 mod world;
 
@@ -19,7 +18,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use tell::complain;
+use stage::complain;
 use world::World;
 
 /// Why it ended early.

@@ -23,6 +23,7 @@ mod process;
 mod relay;
 mod sekmet;
 mod synthea;
+mod tell;
 mod tool;
 mod wait;
 
@@ -39,5 +40,6 @@ pub use process::{Process, ProcessOptions};
 pub use relay::{Manner, Relay};
 pub use sekmet::Sekmet;
 pub use synthea::synthea;
+pub use tell::{complain, say, timed};
 pub use tool::{Output, Tool};
 pub use wait::{wait_for, wait_until};

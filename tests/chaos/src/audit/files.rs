@@ -56,7 +56,8 @@ fn one(export: &Export, job: &Job, containers: &Containers<'_>, findings: &mut F
     let folder = output.folder.as_deref().unwrap_or_default();
     let mut there = containers.folder(container, folder);
     let manifest = there.remove(MANIFEST);
-    if !job.files.is_empty() && (manifest.is_none() || manifest != output.manifest.as_ref().map(|m| m.sha256.as_str()))
+    if !job.files.is_empty()
+        && (manifest.is_none() || manifest != output.manifest.as_ref().map(|m| m.sha256.as_str()))
     {
         findings.missing.push(format!("{name}: its manifest is not in the container as its status says"));
     }
@@ -77,7 +78,8 @@ fn one(export: &Export, job: &Job, containers: &Containers<'_>, findings: &mut F
             findings.broken.push(format!("{name}: {file} is in its folder and was not served"));
         }
     }
-    let said = output.files.unwrap_or(0) + output.deleted_files.unwrap_or(0) + output.error_files.unwrap_or(0);
+    let said =
+        output.files.unwrap_or(0) + output.deleted_files.unwrap_or(0) + output.error_files.unwrap_or(0);
     let count = i64::try_from(job.files.len()).unwrap_or(i64::MAX);
     if said != count {
         findings.broken.push(format!("{name} says that it has {said} files, but its server served {count}"));

@@ -42,9 +42,10 @@ impl Owned<'_> {
         }
         if export.knows(&job.id) {
             // The job that it follows: only words about this one count.
-            return export.told.iter().any(|told| {
-                SAYS_UNSEEN.contains(&told.reason.as_str()) && told.note.contains(&job.id)
-            });
+            return export
+                .told
+                .iter()
+                .any(|told| SAYS_UNSEEN.contains(&told.reason.as_str()) && told.note.contains(&job.id));
         }
         // Its answer was lost, so that it has no name: as many were told as the status counts.
         let nameless = self.jobs.iter().filter(|job| !export.knows(&job.id));
@@ -117,11 +118,14 @@ impl Owned<'_> {
             let wished = *act != Act::Wait || *deadline;
             // The server of a landed run is told that it may forget the job.
             if !wished && !lands {
-                findings.broken.push(format!("job {} of {name} was cancelled, and nobody wished that", job.id));
+                findings
+                    .broken
+                    .push(format!("job {} of {name} was cancelled, and nobody wished that", job.id));
             }
         }
         let Some(cancellation) = &self.export.status.cancellation else { return };
-        let confirmed = cancellation.outcome.map(|outcome| format!("{outcome:?}")).as_deref() == Some("Confirmed");
+        let confirmed =
+            cancellation.outcome.map(|outcome| format!("{outcome:?}")).as_deref() == Some("Confirmed");
         let id = self.export.status.job.as_ref().and_then(|job| job.id.as_deref());
         let job = self.jobs.iter().find(|job| Some(job.id.as_str()) == id);
         if confirmed && job.is_some_and(|job| job.end == End::Running && !job.cancelled) {
@@ -130,10 +134,9 @@ impl Owned<'_> {
         // Counted before it is sent.
         let sent = job.map_or(0, |job| job.cancel_requests);
         if !lands && i64::from(sent) > i64::from(cancellation.tries) {
-            findings.broken.push(format!(
-                "{name} counts {} cancels, but its server saw {sent}",
-                cancellation.tries
-            ));
+            findings
+                .broken
+                .push(format!("{name} counts {} cancels, but its server saw {sent}", cancellation.tries));
         }
     }
 }

@@ -206,9 +206,10 @@ fn a_second_job_beside_a_first_is_doubled_unless_it_was_told() {
     assert_eq!(found(uncertain), [0; 8]);
     let retired = |records: &mut Records| {
         second(End::Failed)(records);
-        records.exports[0].status.previous_jobs = serde_json::from_value(json!([{ "id": "first", "reason": "",
+        records.exports[0].status.previous_jobs =
+            serde_json::from_value(json!([{ "id": "first", "reason": "",
             "startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:00Z" }]))
-        .unwrap();
+            .unwrap();
     };
     assert_eq!(found(retired), [0; 8]);
     let two_and_one_told = |records: &mut Records| {
@@ -231,7 +232,8 @@ fn a_file_that_is_absent_or_another_is_missing() {
 fn a_file_that_is_there_once_more_is_doubled() {
     for folder in ["time-uid00001", "time-j2"] {
         let sha = if folder == "time-j2" { "c" } else { "a" };
-        let again = |records: &mut Records| records.blobs.push(blob(&format!("{folder}/Patient-2.ndjson"), sha));
+        let again =
+            |records: &mut Records| records.blobs.push(blob(&format!("{folder}/Patient-2.ndjson"), sha));
         assert_eq!(found(again)[4], 1, "{folder}");
     }
 }
@@ -239,7 +241,8 @@ fn a_file_that_is_there_once_more_is_doubled() {
 #[test]
 fn what_is_still_being_deleted_is_told() {
     assert_eq!(found(|records| records.namespaces_left.push("doomed".into()))[5], 1);
-    let deleting = |records: &mut Records| (records.exports[1].deleting, records.exports[1].act) = (true, Act::Delete);
+    let deleting =
+        |records: &mut Records| (records.exports[1].deleting, records.exports[1].act) = (true, Act::Delete);
     assert_eq!(found(deleting), [0, 0, 0, 0, 0, 1, 0, 0]);
 }
 

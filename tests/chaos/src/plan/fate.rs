@@ -46,8 +46,8 @@ pub enum Fate {
 /// How many of each, in 62 exports.
 const WEIGHTS: [(Site, Fate, usize); 43] = {
     use Fate::{
-        CutFiles, ErrorFiles, ExpiredLinks, Forgotten, Good, Large, LostAnswer, MissingFile, NoStatusUrl, Pages,
-        Permanent, Slow, Spoiled, Stuck, Transient, WrongCount,
+        CutFiles, ErrorFiles, ExpiredLinks, Forgotten, Good, Large, LostAnswer, MissingFile, NoStatusUrl,
+        Pages, Permanent, Slow, Spoiled, Stuck, Transient, WrongCount,
     };
     use Site::{Azure, Bulk, Entra, Hapi, Smart};
     [

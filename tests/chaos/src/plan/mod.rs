@@ -188,7 +188,8 @@ fn one(
         request.insert("since".into(), json!(mark(number)));
     }
     let backoff = if matches!(fate.must(site), Must::Fail) { 1 } else { 20 };
-    let mut spec = json!({ "serverRef": { "name": site.name() }, "request": request, "backoffLimit": backoff });
+    let mut spec =
+        json!({ "serverRef": { "name": site.name() }, "request": request, "backoffLimit": backoff });
     if let Some(spec) = spec.as_object_mut() {
         if act == Act::Abandon {
             spec.insert("deletionPolicy".into(), json!("Abandon"));

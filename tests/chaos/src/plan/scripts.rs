@@ -13,8 +13,10 @@ use super::{Planned, needle};
 /// What a server of Azure's dialect does; none for what it does by itself.
 pub fn azure(planned: &Planned, dice: &mut StdRng) -> azure_fhir::Script {
     use azure_fhir::{CancelProfile, Ending, KickOffAnswer, Script};
-    let matching =
-        azure_fhir::Matching { url_contains: Some(needle(planned.number)), ..azure_fhir::Matching::default() };
+    let matching = azure_fhir::Matching {
+        url_contains: Some(needle(planned.number)),
+        ..azure_fhir::Matching::default()
+    };
     let cancel = match dice.random_range(0..5) {
         0 => CancelProfile::Build2022,
         1 => CancelProfile::Build2025,
@@ -54,8 +56,10 @@ pub fn azure(planned: &Planned, dice: &mut StdRng) -> azure_fhir::Script {
 /// What a Bulk Data server does.
 pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
     use bulk_fhir::{Data, Ending, KickOffAnswer, MadeFiles, Script};
-    let matching = bulk_fhir::Matching { contains: Some(needle(planned.number)), ..bulk_fhir::Matching::default() };
-    let files = FileScript { gzip: dice.random_bool(0.3), ranges: dice.random_bool(0.8), ..FileScript::default() };
+    let matching =
+        bulk_fhir::Matching { contains: Some(needle(planned.number)), ..bulk_fhir::Matching::default() };
+    let files =
+        FileScript { gzip: dice.random_bool(0.3), ranges: dice.random_bool(0.8), ..FileScript::default() };
     let checksums = if dice.random_bool(0.5) { ExtensionForm::Object } else { ExtensionForm::Absent };
     let usual = Script {
         matching,
@@ -76,9 +80,7 @@ pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
     match planned.fate {
         Fate::Transient => Script { ending: failed(500, "transient"), uses: Some(1), ..usual },
         Fate::Permanent => Script { ending: failed(400, "invalid"), ..usual },
-        Fate::LostAnswer => {
-            Script { kick_off: KickOffAnswer::Lost(Fault::Close), uses: Some(1), ..usual }
-        }
+        Fate::LostAnswer => Script { kick_off: KickOffAnswer::Lost(Fault::Close), uses: Some(1), ..usual },
         Fate::NoStatusUrl => Script { kick_off: KickOffAnswer::NoContentLocation, ..usual },
         Fate::Forgotten => Script { ending: failed(404, "not-found"), ..usual },
         Fate::WrongCount => Script { manifest: Shape { count: Count::Wrong(3), ..usual.manifest }, ..usual },
