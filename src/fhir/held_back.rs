@@ -17,6 +17,9 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// A cancel waits no longer: it lightens the server's load, and its own time is short.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
 
+/// Less is no setting back of the clock.
+const SET_BACK: Duration = Duration::from_secs(60);
+
 /// Which origins asked for patience, and until when.
 #[derive(Default)]
 pub struct HeldBack(Mutex<HashMap<Origin, Held>>);
@@ -31,7 +34,8 @@ impl HeldBack {
     /// When a request may go out, if not now.
     pub fn until(&self, origin: &Origin, method: Method, now: Timestamp) -> Option<Timestamp> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = held.get(origin)?;
+        // A clock that was set back meanwhile would hold for as much longer.
+        let held = held.get(origin).filter(|held| held.since <= after(now, SET_BACK))?;
         let until = match method {
             Method::Get | Method::Post => held.until,
             Method::Delete => held.until.min(after(held.since, CANCEL_WAIT)),
@@ -42,7 +46,7 @@ impl HeldBack {
     /// Learns from an answer. What it asks for is kept up to `cap`.
     pub fn learn(&self, origin: &Origin, answer: &Answer, cap: Duration, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = all.get(origin);
+        let before = all.get(origin).filter(|held| held.since <= after(now, SET_BACK));
         let running = before.is_some_and(|held| now < held.until);
         let wait = match (answer.status, answer.retry_after) {
             (429 | 503, _) if is_failed_job(answer) => None,
@@ -163,6 +167,16 @@ mod tests {
         all.learn(&origin(), &answer(202, None), CAP, at(1));
         all.learn(&origin(), &answer(429, Some(5)), CAP, at(2));
         assert_eq!(all.until(&origin(), Method::Get, at(3)), Some(at(60)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nobody_for_longer() {
+        let all = HeldBack::default();
+        all.learn(&origin(), &answer(429, Some(60)), CAP, at(3600));
+        assert_eq!(all.until(&origin(), Method::Get, at(3590)), Some(at(3660)), "a moment is nothing");
+        assert_eq!(all.until(&origin(), Method::Get, at(0)), None);
+        all.learn(&origin(), &answer(429, Some(60)), CAP, at(0));
+        assert_eq!(all.until(&origin(), Method::Get, at(0)), Some(at(60)));
     }
 
     #[test]

@@ -235,6 +235,8 @@ impl<'a> Turn<'a> {
 
     fn into_step(mut self, effect: Option<Effect>, requeue: Requeue) -> Step {
         fit(&mut self.status);
+        // Memory may have begun anew.
+        self.memory.last_look = Some(self.now);
         Step { status: self.status, memory: self.memory, effect, requeue, notes: self.notes }
     }
 }

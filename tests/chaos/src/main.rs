@@ -108,6 +108,10 @@ async fn run(world: &mut World) -> Result<bool> {
             complain(&format!("chaos: {kind}: {sentence}"));
         }
     }
+    if !findings.none() {
+        let kept = world.keep(&records).await?;
+        complain(&format!("chaos: all records and the operators' logs are in {}", kept.display()));
+    }
     let verdict = if findings.none() { "nothing was lost" } else { "it is not as it must be" };
     say(&format!("\nchaos: {verdict}; SEED={} EXPORTS={exports}", figures.seed));
     Ok(findings.none())

@@ -46,12 +46,17 @@ impl Series {
 
     /// Writes it beside this program's build, and says where.
     pub fn keep(&self) -> Result<PathBuf> {
-        let program = std::env::current_exe()?;
-        let target = program.parent().and_then(Path::parent);
-        let folder = target.ok_or_else(|| Error::Io("there is no target folder".into()))?.join("chaos");
-        std::fs::create_dir_all(&folder)?;
-        let file = folder.join("metrics.txt");
+        let file = folder()?.join("metrics.txt");
         std::fs::write(&file, self.text())?;
         Ok(file)
     }
+}
+
+/// A folder beside this program's build.
+pub fn folder() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.parent().and_then(Path::parent);
+    let folder = target.ok_or_else(|| Error::Io("there is no target folder".into()))?.join("chaos");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }

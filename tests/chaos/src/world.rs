@@ -1,5 +1,6 @@
 //! All that runs, from the first start to the end.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use azure_fhir::Storage;
@@ -14,7 +15,7 @@ use crate::fire::Fire;
 use crate::operator::Fleet;
 use crate::plan::{DOOMED, NAMESPACE, Plan};
 use crate::record::{Act, Records};
-use crate::scrape::Series;
+use crate::scrape::{self, Series};
 use crate::servers::Servers;
 use crate::table::Figures;
 use crate::tally::Tally;
@@ -109,6 +110,18 @@ impl World {
             seconds: started.elapsed().as_secs(),
         };
         Ok((records, figures))
+    }
+
+    /// Writes what is needed to understand findings beside this program's build, and says where.
+    pub async fn keep(&self, records: &Records) -> Result<PathBuf> {
+        let folder = scrape::folder()?;
+        std::fs::write(folder.join("exports.txt"), format!("{:#?}\n{:#?}\n", records.exports, records.jobs))?;
+        if let Some(fleet) = &self.fleet {
+            for (number, log) in (1..).zip(fleet.lock().await.said()) {
+                std::fs::write(folder.join(format!("operator-{number}.log")), log)?;
+            }
+        }
+        Ok(folder)
     }
 
     /// Where to look when it went wrong.

@@ -74,9 +74,10 @@ pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
         status,
         outcome: Some((code.to_owned(), "Scripted.".to_owned())),
     };
-    let made = |files, file_bytes| {
-        Data::Made(vec![MadeFiles { kind: "Observation".into(), files, file_bytes, line_bytes: 1000 }])
-    };
+    // Of a type that is asked for.
+    let kind = planned.spec.pointer("/request/types/0").and_then(serde_json::Value::as_str);
+    let kind = kind.unwrap_or("Observation").to_owned();
+    let made = |files, file_bytes| Data::Made(vec![MadeFiles { kind, files, file_bytes, line_bytes: 1000 }]);
     match planned.fate {
         Fate::Transient => Script { ending: failed(500, "transient"), uses: Some(1), ..usual },
         Fate::Permanent => Script { ending: failed(400, "invalid"), ..usual },
