@@ -167,12 +167,14 @@ impl Cluster {
             "spec": planned.spec,
         }))?;
         let api = self.exports(planned.namespace);
+        let name = planned.name();
         insist("making an export", || async {
             match api.create(&PostParams::default(), &export).await {
-                // An answer was lost.
-                Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-                made => made.map(drop),
+                // The answer to an earlier try was lost; only what is there counts.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                made => drop(made?),
             }
+            api.get(&name).await.map(drop)
         })
         .await
     }
@@ -199,16 +201,25 @@ impl Cluster {
         .await
     }
 
-    /// Deletes a namespace with all that is in it.
+    /// Deletes a namespace, and waits until what is in it is being deleted: the API server must not be restarted meanwhile,
+    /// since while it starts it does not yet show the kinds of the definitions, and the namespace goes without their objects.
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
+        let exports = self.exports(name);
+        insist("the kinds to be shown", || exports.list(&ListParams::default())).await?;
         insist("deleting a namespace", || async {
             match api.delete(name, &DeleteParams::default()).await {
-                Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
                 deleted => deleted.map(drop),
             }
         })
-        .await
+        .await?;
+        let marked = wait_for("a namespace to be emptied", INSISTS_FOR, || async {
+            let all = exports.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+            let left = all.iter().filter(|export| export.metadata.deletion_timestamp.is_none()).count();
+            if left == 0 { Ok(()) } else { Err(format!("{left} are not being deleted")) }
+        });
+        marked.await.map_err(Error::from)
     }
 
     /// Whether a namespace is there.

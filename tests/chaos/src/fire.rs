@@ -30,6 +30,8 @@ pub struct Fire<'a> {
     pub storage: &'a Relay,
     /// The operator.
     pub fleet: &'a Mutex<Fleet>,
+    /// Held while the API server must not be restarted.
+    pub unbroken: &'a Mutex<()>,
     /// Counts what was done.
     pub tally: &'a Tally,
     /// When it began.
@@ -122,7 +124,9 @@ impl Fire<'_> {
                     self.say("two operators in a rollout", "");
                     self.fleet.lock().await.start()?;
                     self.wait(&mut dice, 4_000..9_000).await;
-                    self.fleet.lock().await.retire().await?;
+                    if !self.fleet.lock().await.retire().await? {
+                        self.say("operator killed at the end of its grace", "");
+                    }
                 }
                 Some(OfProcesses::ClockJump) => {
                     let seconds = JUMPS.choose(&mut dice).copied().unwrap_or_default();
@@ -159,6 +163,7 @@ impl Fire<'_> {
         ]);
         while self.burns() {
             self.wait(&mut dice, 3_000..8_000).await;
+            let broken = self.unbroken.lock().await;
             match bag.draw(&mut dice) {
                 _ if !self.burns() => break,
                 Some(OfControlPlane::KillApiServer) => {
@@ -191,6 +196,7 @@ impl Fire<'_> {
                 }
                 None => break,
             }
+            drop(broken);
         }
         Ok(())
     }

@@ -69,10 +69,17 @@ impl World {
         let fleet = self.fleet.insert(Mutex::new(Fleet::new(&kubernetes.admin_kubeconfig(), flags).await?));
         fleet.lock().await.start()?;
 
-        let (tally, series) = (Tally::default(), Series::default());
+        let (tally, series, unbroken) = (Tally::default(), Series::default(), Mutex::new(()));
         let began = tokio::time::Instant::now();
-        let fire =
-            Fire { servers, storage: &relay, fleet, tally: &tally, started: began, until: began + plan.fire };
+        let fire = Fire {
+            servers,
+            storage: &relay,
+            fleet,
+            unbroken: &unbroken,
+            tally: &tally,
+            started: began,
+            until: began + plan.fire,
+        };
         let lanes = async {
             say(&format!("  the fire burns for {} s", plan.fire.as_secs()));
             let wires = async {
@@ -80,7 +87,7 @@ impl World {
                 Ok(())
             };
             tokio::try_join!(
-                owners(plan, &cluster, began),
+                owners(plan, &cluster, &unbroken, began),
                 fire.processes(plan),
                 fire.control_plane(kubernetes, plan),
                 wires,
@@ -150,7 +157,12 @@ impl World {
 }
 
 /// What the exports' owners do, in order.
-async fn owners(plan: &Plan, cluster: &Cluster, began: tokio::time::Instant) -> Result<()> {
+async fn owners(
+    plan: &Plan,
+    cluster: &Cluster,
+    unbroken: &Mutex<()>,
+    began: tokio::time::Instant,
+) -> Result<()> {
     enum Deed {
         Create,
         Act,
@@ -170,6 +182,7 @@ async fn owners(plan: &Plan, cluster: &Cluster, began: tokio::time::Instant) -> 
         match (deed, planned.act) {
             (Deed::Create, _) => cluster.create(planned).await?,
             (Deed::DeleteNamespace, _) => {
+                let _whole = unbroken.lock().await;
                 say(&format!("    {:>6.1} s  a namespace deleted", began.elapsed().as_secs_f64()));
                 cluster.delete_namespace(DOOMED).await?;
             }

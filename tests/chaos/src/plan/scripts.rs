@@ -79,7 +79,11 @@ pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
     let kind = kind.unwrap_or("Observation").to_owned();
     let made = |files, file_bytes| Data::Made(vec![MadeFiles { kind, files, file_bytes, line_bytes: 1000 }]);
     match planned.fate {
-        Fate::Transient => Script { ending: failed(500, "transient"), uses: Some(1), ..usual },
+        // One that is asked again, then one whose job is over.
+        Fate::Transient => {
+            let status_faults = vec![Step::times(2, bulk_fhir::outcome(500, "transient"))];
+            Script { ending: failed(500, "processing"), status_faults, uses: Some(1), ..usual }
+        }
         Fate::Permanent => Script { ending: failed(400, "invalid"), ..usual },
         Fate::LostAnswer => Script { kick_off: KickOffAnswer::Lost(Fault::Close), uses: Some(1), ..usual },
         Fate::NoStatusUrl => Script { kick_off: KickOffAnswer::NoContentLocation, ..usual },
