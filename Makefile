@@ -37,6 +37,10 @@ demo: ## Show it all: real parts, a live export, a crash, a cancel. HOLD=1 stays
 interop: ## Run exports of HAPI FHIR and sekmet-fhir through the operator, and compare what landed with what they hold
 	@tests/interop/run
 
+.PHONY: chaos
+chaos: ## Run 200 exports while everything breaks, and audit what became of them: SEED=n, EXPORTS=n
+	@SEED='$(SEED)' EXPORTS='$(EXPORTS)' tests/chaos/run
+
 .PHONY: test
 test: ## Run everything, with one summary
 	@tests/all

@@ -21,6 +21,9 @@ const LONGEST: Duration = Duration::from_secs(300);
 /// A cancel waits no longer: it lightens the server's load, and its own time is short.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
 
+/// Less is no setting back of the clock.
+const SET_BACK: Duration = Duration::from_secs(60);
+
 /// Which origins asked whom for patience, and until when.
 #[derive(Default)]
 pub struct HeldBack(Mutex<HashMap<Origin, HashMap<String, Held>>>);
@@ -41,7 +44,9 @@ impl HeldBack {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = all.get(origin)?.iter().map(|(asked, held)| {
+        // A clock that was set back meanwhile would hold for as much longer.
+        let asked = all.get(origin)?.iter().filter(|(_, held)| held.since <= after(now, SET_BACK));
+        let until = asked.map(|(asked, held)| {
             let until =
                 if asked == namespace { held.until } else { held.until.min(after(held.since, LONGEST)) };
             match method {
@@ -61,7 +66,10 @@ impl HeldBack {
     /// Learns from an answer to a `FhirServer` of this namespace. What it asks for is kept up to `cap`.
     pub fn learn(&self, origin: &Origin, namespace: &str, answer: &Answer, cap: Duration, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = all.get(origin).and_then(|asked| asked.get(namespace));
+        let before = all
+            .get(origin)
+            .and_then(|asked| asked.get(namespace))
+            .filter(|held| held.since <= after(now, SET_BACK));
         let running = before.is_some_and(|held| now < held.until);
         let wait = match (answer.status, answer.retry_after) {
             (429 | 503, _) if is_failed_job(answer) => None,
@@ -218,6 +226,16 @@ mod tests {
         all.learn(&origin(), "ns", &answer(429, Some(5)), CAP, at(2));
         assert_eq!(all.until(&origin(), "ns", Method::Get, at(3)), Some(at(60)));
         assert_eq!((all.count(at(59)), all.count(at(60))), (1, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nobody_for_longer() {
+        let all = HeldBack::default();
+        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(3600));
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(3590)), Some(at(3660)), "a moment is nothing");
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), None);
+        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(0));
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), Some(at(60)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod begin;
 mod cancel;
 mod clean_up;
+mod clock;
 mod finish;
 mod kickoff;
 mod landed;
@@ -158,6 +159,9 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
 pub fn step(inputs: Inputs<'_>) -> Step {
     let seen = inputs.seen.clone();
     let mut turn = Turn::new(inputs);
+    if !is_terminal(&turn.status) {
+        clock::heed(&mut turn);
+    }
     if is_terminal(&turn.status) {
         if let Some(Observation::CleanedUp(reply)) = seen {
             clean_up::answered(&mut turn, reply);

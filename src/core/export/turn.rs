@@ -236,6 +236,8 @@ impl<'a> Turn<'a> {
         if self.export.status.as_ref().is_none_or(|status| !super::is_terminal(status)) {
             fit(&mut self.status);
         }
+        // Memory may have begun anew.
+        self.memory.last_look = Some(self.now);
         Step { status: self.status, memory: self.memory, effect, requeue, notes: self.notes }
     }
 }

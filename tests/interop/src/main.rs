@@ -14,7 +14,6 @@ mod operator;
 mod patients;
 mod schedules;
 mod table;
-mod tell;
 mod trial;
 mod world;
 
@@ -22,7 +21,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use tell::complain;
+use stage::complain;
 use world::World;
 
 /// Why it ended early.

@@ -16,8 +16,8 @@ use crate::operator::Operator;
 use crate::patients::{Patients, kind};
 use crate::schedules;
 use crate::table::{Row, table};
-use crate::tell::{complain, say, timed};
 use crate::world::World;
+use stage::{complain, say, timed};
 
 /// How many of the resources that are missing are named.
 const NAMED: usize = 5;
