@@ -15,8 +15,7 @@ use crate::place::{MALFORMED, SOON, exports, kubernetes, make_export, make_serve
 
 struct Watching {
     stores: KubeStores,
-    exports: Primed,
-    servers: Primed,
+    primed: Vec<Primed>,
     changed: Arc<Mutex<Vec<String>>>,
     _tasks: JoinSet<()>,
 }
@@ -27,23 +26,27 @@ fn watch(client: &Client, namespaces: &[&str]) -> Watching {
     let stores = watches.stores();
     let changed = Arc::new(Mutex::new(Vec::new()));
     let note = changed.clone();
-    let (exports, exports_primed, servers, servers_primed) = watches.start(
+    let all = watches.start(
         move |change: Change<_>| {
             let object = change.new.as_ref().or(change.old.as_ref()).unwrap();
             note.lock().unwrap().push(object.name_any());
         },
         |_| {},
+        |_| {},
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(exports);
-    tasks.spawn(servers);
-    Watching { stores, exports: exports_primed, servers: servers_primed, changed, _tasks: tasks }
+    let primed = all.map(|watch| {
+        tasks.spawn(watch.work);
+        watch.primed
+    });
+    Watching { stores, primed: primed.into(), changed, _tasks: tasks }
 }
 
 impl Watching {
     async fn primed(&mut self) {
-        tokio::time::timeout(SOON, self.exports.wait_for(|p| *p)).await.unwrap().unwrap();
-        tokio::time::timeout(SOON, self.servers.wait_for(|p| *p)).await.unwrap().unwrap();
+        for primed in &mut self.primed {
+            tokio::time::timeout(SOON, primed.wait_for(|p| *p)).await.unwrap().unwrap();
+        }
     }
 
     fn of_clinic(&self, namespace: &str) -> BTreeSet<String> {

@@ -12,7 +12,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use replay::{Differences, Mode, State};
 use serde_json::json;
-use stage::wait_for;
+use stage::{say, wait_for};
 
 use crate::changing::{Changing, TYPES};
 use crate::fhir::Fhir;
@@ -20,7 +20,6 @@ use crate::lake::Lake;
 use crate::objects::{NAMESPACE, TEST};
 use crate::operator::Operator;
 use crate::table::columns;
-use crate::tell::say;
 use crate::{Error, Result};
 
 /// Runs of each schedule.
