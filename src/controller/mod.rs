@@ -12,6 +12,7 @@ mod perform;
 pub mod run;
 pub mod runs;
 pub mod server;
+mod stand_by;
 pub mod tenure;
 pub mod wake;
 pub mod world;
