@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -29,6 +31,18 @@ pub struct Watches {
     exports: Merge<FhirExport>,
     servers: Merge<FhirServer>,
     stores: KubeStores,
+    broken: Broken,
+}
+
+/// How many watches do not work now.
+#[derive(Clone, Debug, Default)]
+pub struct Broken(Arc<AtomicUsize>);
+
+impl Broken {
+    /// So many.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether a kind was listed whole.
@@ -41,7 +55,12 @@ impl Watches {
             if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
         let (exports, servers) = (Merge::new(&scopes), Merge::new(&scopes));
         let stores = KubeStores::new(exports.store(), servers.store());
-        Self { client, scopes, exports, servers, stores }
+        Self { client, scopes, exports, servers, stores, broken: Broken::default() }
+    }
+
+    /// How many of them do not work, from now on.
+    pub fn broken(&self) -> Broken {
+        self.broken.clone()
     }
 
     /// What the watches know.
@@ -60,12 +79,19 @@ impl Watches {
         let (tell_servers, servers_primed) = watch::channel(false);
         let stores = self.stores;
         let mut exports_changed = exports_changed;
-        let exports =
-            keep(self.client.clone(), self.scopes.clone(), self.exports, tell_exports, move |change| {
+        let exports = keep(
+            self.client.clone(),
+            self.scopes.clone(),
+            self.exports,
+            tell_exports,
+            self.broken.clone(),
+            move |change| {
                 stores.note(&change);
                 exports_changed(change);
-            });
-        let servers = keep(self.client, self.scopes, self.servers, tell_servers, servers_changed);
+            },
+        );
+        let servers =
+            keep(self.client, self.scopes, self.servers, tell_servers, self.broken, servers_changed);
         (exports, exports_primed, servers, servers_primed)
     }
 }
@@ -75,6 +101,7 @@ async fn keep<K>(
     scopes: Vec<Option<String>>,
     mut merge: Merge<K>,
     primed: watch::Sender<bool>,
+    all_broken: Broken,
     mut changed: impl FnMut(Change<K>) + Send,
 ) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
@@ -95,6 +122,7 @@ async fn keep<K>(
         match event {
             Ok(event) => {
                 if broken.remove(&index) {
+                    all_broken.0.fetch_sub(1, Ordering::Relaxed);
                     info!(kind = %K::kind(&()), scope, "the watch works again");
                 }
                 merge.take(index, event).into_iter().for_each(&mut changed);
@@ -102,6 +130,7 @@ async fn keep<K>(
             }
             // It is tried again, with back-off; once is enough to say so.
             Err(error) if broken.insert(index) => {
+                all_broken.0.fetch_add(1, Ordering::Relaxed);
                 warn!(kind = %K::kind(&()), scope, "the watch broke and is tried again: {}", root_cause(&error));
             }
             Err(_) => {}

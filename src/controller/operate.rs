@@ -64,10 +64,13 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         wakes,
         metrics: metrics.clone(),
     });
-    let counted = live.clone();
+    let (counted, broken) = (live.clone(), watches.broken());
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
-    let served =
-        listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |_| counted.count()).await?;
+    let served = listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |metrics| {
+        counted.count();
+        metrics.watches_broken(broken.count());
+    })
+    .await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         metrics = %served.metrics_addr,
@@ -110,7 +113,6 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             leadership = ready => leadership,
             () = self.stopping.clone() => return Ok(()),
         };
-        self.live.metrics.leads(true);
         let (mut watching, primed) = self.watch(watches);
         self.health.not_ready("Waiting for the first lists of FhirServers and FhirExports.");
         tokio::select! {
@@ -120,6 +122,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
         self.health.ready();
+        self.live.metrics.leads(true);
         let work =
             async { tokio::join!(self.work_on_exports(woken.exports), self.work_on_servers(woken.servers)) };
         let farewell = async {
