@@ -279,6 +279,32 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
 }
 
 #[tokio::test]
+async fn metrics_are_scraped_where_that_is_wanted() {
+    let by_default = rendered(OPERATOR, json!({})).await;
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        assert!(of_kind(&by_default, kind).is_empty(), "its definition may not be there");
+    }
+    let on = json!({ "metrics": { "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } },
+        "prometheusRule": { "enabled": true } } });
+    let objects = rendered(OPERATOR, on).await;
+    let monitor = of_kind(&objects, "ServiceMonitor")[0];
+    let service = of_kind(&objects, "Service")[0];
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(&service["metadata"]["labels"][label], value);
+    }
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
+    assert_eq!(endpoint["honorLabels"], true);
+    assert_eq!(of_kind(&objects, "PrometheusRule").len(), 1);
+
+    let blind =
+        json!({ "metrics": { "service": { "enabled": false }, "serviceMonitor": { "enabled": true } } });
+    let refused = template(OPERATOR, &blind).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("metrics.serviceMonitor needs metrics.service.enabled"), "{refused}");
+}
+
+#[tokio::test]
 async fn unknown_values_are_refused() {
     for (chart, values, named) in [
         (OPERATOR, json!({ "replicas": 0 }), "replicas"),

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -32,6 +34,18 @@ pub struct Watches {
     servers: Merge<FhirServer>,
     schedules: Merge<FhirExportSchedule>,
     stores: KubeStores,
+    broken: Broken,
+}
+
+/// How many watches do not work now.
+#[derive(Clone, Debug, Default)]
+pub struct Broken(Arc<AtomicUsize>);
+
+impl Broken {
+    /// So many.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether a kind was listed whole.
@@ -52,7 +66,12 @@ impl Watches {
             if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
         let (exports, servers, schedules) = (Merge::new(&scopes), Merge::new(&scopes), Merge::new(&scopes));
         let stores = KubeStores::new(exports.store(), servers.store(), schedules.store());
-        Self { client, scopes, exports, servers, schedules, stores }
+        Self { client, scopes, exports, servers, schedules, stores, broken: Broken::default() }
+    }
+
+    /// How many of them do not work, from now on.
+    pub fn broken(&self) -> Broken {
+        self.broken.clone()
     }
 
     /// What the watches know.
@@ -67,36 +86,39 @@ impl Watches {
         servers_changed: impl FnMut(Change<FhirServer>) + Send + 'static,
         schedules_changed: impl FnMut(Change<FhirExportSchedule>) + Send + 'static,
     ) -> [Watching; 3] {
-        let (client, scopes, stores) = (self.client, self.scopes, self.stores);
+        let stores = self.stores;
         let note = move |change: Change<FhirExport>| {
             stores.note(&change);
             exports_changed(change);
         };
+        let place = Place { client: self.client, scopes: self.scopes, broken: self.broken };
         [
-            watching(client.clone(), scopes.clone(), self.exports, note),
-            watching(client.clone(), scopes.clone(), self.servers, servers_changed),
-            watching(client, scopes, self.schedules, schedules_changed),
+            watching(place.clone(), self.exports, note),
+            watching(place.clone(), self.servers, servers_changed),
+            watching(place, self.schedules, schedules_changed),
         ]
     }
 }
 
-fn watching<K>(
+/// Where is watched, and what counts the watches that do not work.
+#[derive(Clone)]
+struct Place {
     client: Client,
     scopes: Vec<Option<String>>,
-    merge: Merge<K>,
-    changed: impl FnMut(Change<K>) + Send + 'static,
-) -> Watching
+    broken: Broken,
+}
+
+fn watching<K>(place: Place, merge: Merge<K>, changed: impl FnMut(Change<K>) + Send + 'static) -> Watching
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (tell, primed) = watch::channel(false);
-    Watching { work: keep(client, scopes, merge, tell, changed).boxed(), primed }
+    Watching { work: keep(place, merge, tell, changed).boxed(), primed }
 }
 
 async fn keep<K>(
-    client: Client,
-    scopes: Vec<Option<String>>,
+    place: Place,
     mut merge: Merge<K>,
     primed: watch::Sender<bool>,
     mut changed: impl FnMut(Change<K>) + Send,
@@ -104,6 +126,7 @@ async fn keep<K>(
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    let Place { client, scopes, broken: all_broken } = place;
     let mut events = SelectAll::new();
     for (index, namespace) in scopes.iter().enumerate() {
         let api: Api<DeserializeGuard<K>> = match namespace {
@@ -119,6 +142,7 @@ async fn keep<K>(
         match event {
             Ok(event) => {
                 if broken.remove(&index) {
+                    all_broken.0.fetch_sub(1, Ordering::Relaxed);
                     info!(kind = %K::kind(&()), scope, "the watch works again");
                 }
                 merge.take(index, event).into_iter().for_each(&mut changed);
@@ -126,6 +150,7 @@ async fn keep<K>(
             }
             // It is tried again, with back-off; once is enough to say so.
             Err(error) if broken.insert(index) => {
+                all_broken.0.fetch_add(1, Ordering::Relaxed);
                 warn!(kind = %K::kind(&()), scope, "the watch broke and is tried again: {}", root_cause(&error));
             }
             Err(_) => {}

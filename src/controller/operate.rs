@@ -70,10 +70,13 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         metrics: metrics.clone(),
         beside: Tasks::default(),
     });
-    let counted = live.clone();
+    let (counted, broken) = (live.clone(), watches.broken());
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
-    let served =
-        listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |_| counted.count()).await?;
+    let served = listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |metrics| {
+        counted.count();
+        metrics.watches_broken(broken.count());
+    })
+    .await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         metrics = %served.metrics_addr,

@@ -35,6 +35,19 @@ const CASES: &[Case] = &[
         "36m",
         "",
     ),
+    // One hands over to the other; then both lead.
+    case(
+        "FhirExportTwoOperators",
+        &[
+            ("fhir_export_leader{namespace=\"a\",pod=\"a\"}", "1x30 0x10 1x60"),
+            ("fhir_export_leader{namespace=\"a\",pod=\"b\"}", "0x30 1x80"),
+            ("fhir_export_leader{namespace=\"b\",pod=\"c\"}", "1x110"),
+        ],
+        "40m",
+        "45m",
+        "namespace=\"a\"",
+    ),
+    case("FhirExportWatchBroken", &[("fhir_export_watches_broken", "0x30 2x60")], "40m", "43m", ""),
     // Nothing is scraped any more.
     case("FhirExportOperatorNotLeading", &[("fhir_export_leader", "1x30 _x60")], "38m", "41m", ""),
     case(
@@ -174,7 +187,7 @@ fn tests(case: &Case) -> String {
         series.push(json!({"series": "fhir_export_leader", "values": "1x700"}));
     }
     series.extend(case.series.iter().map(|(series, values)| json!({"series": series, "values": values})));
-    let firing = "sum by (alertname, kind, state, reason) (ALERTS{alertstate=\"firing\"})";
+    let firing = "sum by (alertname, kind, state, reason, namespace) (ALERTS{alertstate=\"firing\"})";
     let comma = if case.labels.is_empty() { "" } else { ", " };
     let fired = format!("{{alertname=\"{}\"{comma}{}}}", case.alert, case.labels);
     json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [{

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use fhir_export_operator::cluster::KubeStores;
-use fhir_export_operator::cluster::watch::{Change, Primed, Watches};
+use fhir_export_operator::cluster::watch::{Broken, Change, Primed, Watches};
 use fhir_export_operator::controller::world::Stores;
-use kube::api::DeleteParams;
-use kube::{Client, ResourceExt};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
 use stage::wait_until;
 use tokio::task::JoinSet;
 
@@ -17,13 +19,14 @@ struct Watching {
     stores: KubeStores,
     primed: Vec<Primed>,
     changed: Arc<Mutex<Vec<String>>>,
+    broken: Broken,
     _tasks: JoinSet<()>,
 }
 
 fn watch(client: &Client, namespaces: &[&str]) -> Watching {
     let namespaces: BTreeSet<String> = namespaces.iter().map(|n| (*n).to_string()).collect();
     let watches = Watches::new(client.clone(), &namespaces);
-    let stores = watches.stores();
+    let (stores, broken) = (watches.stores(), watches.broken());
     let changed = Arc::new(Mutex::new(Vec::new()));
     let note = changed.clone();
     let all = watches.start(
@@ -39,7 +42,7 @@ fn watch(client: &Client, namespaces: &[&str]) -> Watching {
         tasks.spawn(watch.work);
         watch.primed
     });
-    Watching { stores, primed: primed.into(), changed, _tasks: tasks }
+    Watching { stores, primed: primed.into(), changed, broken, _tasks: tasks }
 }
 
 impl Watching {
@@ -102,4 +105,20 @@ async fn an_object_that_cannot_be_read_hides_no_other() {
         .await
         .unwrap();
     assert_eq!(*watching.changed.lock().unwrap(), ["even"]);
+}
+
+#[tokio::test]
+async fn watches_that_are_refused_are_counted_until_they_work() {
+    let admin = namespace("watch-refused").await;
+    let client = kubernetes().await.client_for("default", "watch-refused").await.unwrap();
+    let mut watching = watch(&client, &["watch-refused"]);
+    wait_until("both to be refused", SOON, || async { watching.broken.count() == 2 }).await.unwrap();
+    let binding: RoleBinding = serde_json::from_value(json!({"metadata": {"name": "all"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "watch-refused"}]}))
+    .unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(admin, "watch-refused");
+    bindings.create(&PostParams::default(), &binding).await.unwrap();
+    watching.primed().await;
+    assert_eq!(watching.broken.count(), 0);
 }

@@ -26,7 +26,6 @@ use stage::{
 use tokio::sync::OnceCell;
 
 pub use marks::Marks;
-use traces::Traces;
 
 /// Long enough for a loaded machine; tests wait for conditions, not for this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -336,48 +335,6 @@ impl Site {
         let audit = shared().await.kubernetes.audit();
         let writes = audit.writes("fhirexports", &self.namespace, name).unwrap();
         writes.iter().filter(|w| w.user_agent.contains("fhir-export-operator") && w.code < 300).count()
-    }
-}
-
-impl Site {
-    /// What the operator has left behind until now.
-    pub async fn traces(&self) -> Traces {
-        let client = shared().await.kubernetes.client().await.unwrap();
-        let mut traces = Traces::of(self, client).await;
-        for export in self.gone.lock().unwrap().iter() {
-            traces.export(export);
-        }
-        traces
-    }
-
-    /// The first mark that is found in it, and where.
-    pub async fn leak(&self) -> Option<String> {
-        let traces = self.traces().await;
-        let mut marks = self.marks.lock().unwrap();
-        for request in self.fhir.requests() {
-            marks.add_request(&request);
-        }
-        for id in self.fhir.patients().ids("Patient") {
-            marks.add("the id of a patient", &id);
-        }
-        traces.find(&marks)
-    }
-}
-
-impl Drop for Site {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Some(operator) = &self.operator {
-                eprintln!("--- namespace {}, operator log {}", self.namespace, operator.log().display());
-            }
-            return;
-        }
-        // A test's own runtime cannot be waited for in here.
-        let leak = std::thread::scope(|scope| {
-            let look = || tokio::runtime::Runtime::new().unwrap().block_on(self.leak());
-            scope.spawn(look).join().unwrap()
-        });
-        assert!(leak.is_none(), "{}", leak.unwrap_or_default());
     }
 }
 

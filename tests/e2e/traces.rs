@@ -98,3 +98,45 @@ async fn stored(container: &str, path: &str) -> Option<String> {
     let answer = reqwest::get(url).await.ok()?;
     if answer.status() == 200 { answer.text().await.ok() } else { None }
 }
+
+impl Site {
+    /// What the operator has left behind until now.
+    pub async fn traces(&self) -> Traces {
+        let client = shared().await.kubernetes.client().await.unwrap();
+        let mut traces = Traces::of(self, client).await;
+        for export in self.gone.lock().unwrap().iter() {
+            traces.export(export);
+        }
+        traces
+    }
+
+    /// The first mark that is found in it, and where.
+    pub async fn leak(&self) -> Option<String> {
+        let traces = self.traces().await;
+        let mut marks = self.marks.lock().unwrap();
+        for request in self.fhir.requests() {
+            marks.add_request(&request);
+        }
+        for id in self.fhir.patients().ids("Patient") {
+            marks.add("the id of a patient", &id);
+        }
+        traces.find(&marks)
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            if let Some(operator) = &self.operator {
+                eprintln!("--- namespace {}, operator log {}", self.namespace, operator.log().display());
+            }
+            return;
+        }
+        // A test's own runtime cannot be waited for in here.
+        let leak = std::thread::scope(|scope| {
+            let look = || tokio::runtime::Runtime::new().unwrap().block_on(self.leak());
+            scope.spawn(look).join().unwrap()
+        });
+        assert!(leak.is_none(), "{}", leak.unwrap_or_default());
+    }
+}

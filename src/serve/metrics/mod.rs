@@ -38,6 +38,7 @@ pub struct Metrics {
     reconcile_seconds: Histograms<1>,
     status_writes: Family<Labels<1>, Counter>,
     leader: Gauge,
+    watches_broken: Gauge,
     exports: Exports,
     requests: Requests,
     servers: Servers,
@@ -58,7 +59,7 @@ impl Metrics {
             drop(reconcile_seconds.get_or_create(&[("kind", kind.as_str())]));
             drop(status_writes.get_or_create(&[("kind", kind.as_str())]));
         }
-        let leader = Gauge::default();
+        let (leader, watches_broken) = (Gauge::default(), Gauge::default());
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
 
@@ -68,6 +69,11 @@ impl Metrics {
         r.register("reconcile_seconds", "How long they took", reconcile_seconds.clone());
         r.register("status_writes", "Writes of status", status_writes.clone());
         r.register("leader", "1 where this process does the work", leader.clone());
+        r.register(
+            "watches_broken",
+            "Watches of the API server that do not work now",
+            watches_broken.clone(),
+        );
         r.register("build_info", "The version of the operator", build);
         let exports = Exports::register(r);
         let requests = Requests::register(r);
@@ -79,6 +85,7 @@ impl Metrics {
             reconcile_seconds,
             status_writes,
             leader,
+            watches_broken,
             exports,
             requests,
             servers,
@@ -103,6 +110,11 @@ impl Metrics {
     /// Whether this process does the work, or stands by for the one that does.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
+    }
+
+    /// So many watches do not work now.
+    pub fn watches_broken(&self, count: usize) {
+        self.watches_broken.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// One request to a FHIR server ended; `status` is absent if there was no answer.
