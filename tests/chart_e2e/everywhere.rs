@@ -5,7 +5,7 @@ use std::sync::Arc;
 use azure_fhir::{Access, Entra, EntraOptions, KnownToken, Options, Script, Secret, State, TestCa};
 use serde_json::{Value, json};
 
-use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, secret, server};
+use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, schedule, secret, server};
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const CLIENT: &str = "99999999-8888-7777-6666-555555555555";
@@ -101,6 +101,14 @@ async fn exports_run_and_nothing_is_refused_or_stranded() {
     release.until("fexp/guest", "guests", "Accepted=False NamespaceNotAllowed").await;
     release.kubectl("label namespace guests export=yes").await;
     release.until("fexp/guest", "guests", "Complete=True Exported").await;
+
+    // A schedule makes its runs, takes them in, and deletes their objects, with the same rights.
+    release.apply(&schedule("lab", "nightly", "own", &system("nightly"))).await;
+    release.until("fexps/nightly", "lab", "Ready=True Scheduled").await;
+    release.kubectl("annotate fexps/nightly -n lab fhirexport.dev/run-now=once").await;
+    release.until("fexps/nightly", "lab", "LastRunSucceeded=True RunSucceeded").await;
+    release.until("fexps/nightly", "lab", "ChainIntact=True Chained").await;
+    release.kubectl("wait --for=delete fexp -l fhirexport.dev/schedule=nightly -n lab --timeout=90s").await;
 
     open.script(Script::stuck().container("deleted"));
     release.apply(&export("lab", "deleted", "own", &system("deleted"), &json!({}))).await;
