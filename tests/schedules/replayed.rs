@@ -64,17 +64,15 @@ impl Mishap {
         match run {
             2 | 12 | 13 | 14 => Self::JobFails,
             4 => Self::WrongCount,
-            5 => Self::KilledInJob,
+            5 | 26 => Self::KilledInJob,
             6 => Self::ServerErrors,
             8 => Self::BreaksOff,
             9 => Self::KilledBefore,
             11 => Self::Cancelled,
-            15 => Self::KilledInLanding,
+            15 | 24 => Self::KilledInLanding,
             17 => Self::Deleted,
             19 => Self::Full,
             21 => Self::AnswerLost,
-            24 => Self::KilledInLanding,
-            26 => Self::KilledInJob,
             _ => Self::None,
         }
     }
