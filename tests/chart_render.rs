@@ -90,6 +90,9 @@ async fn cluster_wide_by_default() {
     assert_eq!(roles.len(), 1);
     for (resource, verb) in [
         ("fhirexports", "delete"),
+        ("fhirexports", "create"),
+        ("fhirexportschedules", "watch"),
+        ("fhirexportschedules/status", "patch"),
         ("fhirexports/status", "patch"),
         ("fhirservers/status", "patch"),
         ("fhirservers", "patch"),
@@ -104,7 +107,8 @@ async fn cluster_wide_by_default() {
         ("secrets", "list"),
         ("secrets", "watch"),
         ("configmaps", "list"),
-        ("fhirexports", "create"),
+        ("fhirexportschedules", "create"),
+        ("fhirexportschedules", "patch"),
         ("fhirexports", "update"),
         ("fhirservers", "delete"),
         ("namespaces", "list"),
@@ -164,7 +168,7 @@ async fn no_role_lets_editors_move_patient_data() {
         let writes = ["create", "update", "patch", "delete", "deletecollection"];
         if label(role, "view").is_some() {
             assert_eq!(role["metadata"]["name"], "fhir-export-viewer");
-            assert!(gives(role, "fhirexports", "watch"));
+            assert!(gives(role, "fhirexports", "watch") && gives(role, "fhirexportschedules", "watch"));
             assert!(
                 !writes
                     .iter()
@@ -173,7 +177,8 @@ async fn no_role_lets_editors_move_patient_data() {
         }
     }
     let editor = roles.iter().find(|r| r["metadata"]["name"] == "fhir-export-editor").unwrap();
-    assert!(gives(editor, "fhirexports", "create") && !gives(editor, "fhirservers", "create"));
+    assert!(gives(editor, "fhirexports", "create") && gives(editor, "fhirexportschedules", "create"));
+    assert!(!gives(editor, "fhirservers", "create"));
     assert!(of_kind(&rendered(OPERATOR, json!({})).await, "ClusterRole").len() < roles.len());
 }
 

@@ -252,6 +252,65 @@ mod tests {
         assert_eq!(woken(|w| w.export_changed(&known, &gone)), (waiting, 1));
     }
 
+    fn schedule(name: &str, asked: Option<&str>) -> Arc<FhirExportSchedule> {
+        let annotations = asked.map(|token| json!({ RUN_NOW_ANNOTATION: token })).unwrap_or(json!({}));
+        let object = json!({
+            "metadata": { "name": name, "namespace": "ns", "uid": name, "generation": 1, "annotations": annotations },
+            "spec": { "schedule": "0 2 * * *", "template": { "spec": { "serverRef": { "name": "clinic" },
+                "request": { "level": "System" } } } },
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    /// Names of the schedules that are woken, in order.
+    fn woken_schedules(change: impl FnOnce(&Wakes)) -> Vec<String> {
+        let (wakes, mut woken) = Wakes::new();
+        change(&wakes);
+        drop(wakes);
+        std::iter::from_fn(|| woken.schedules.try_recv().ok()).map(|reference| reference.name).collect()
+    }
+
+    fn run_of_a_schedule(status: Value, deleting: bool) -> Arc<FhirExport> {
+        let mut run = FhirExport::clone(&export("nightly-1", 1, status));
+        run.metadata.owner_references =
+            serde_json::from_value(json!([{ "apiVersion": "fhirexport.dev/v1alpha1",
+            "kind": "FhirExportSchedule", "name": "nightly", "uid": "nightly", "controller": true }]))
+            .unwrap();
+        run.metadata.deletion_timestamp =
+            deleting.then(|| serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        Arc::new(run)
+    }
+
+    #[test]
+    fn a_schedule_is_woken_by_its_runs_when_they_end_or_go() {
+        let run = run_of_a_schedule;
+        for (old, new, wakes) in [
+            (None, Some(run(json!({}), false)), false),
+            (Some(run(json!({}), false)), Some(run(running(), false)), false),
+            (Some(run(running(), false)), Some(run(done(), false)), true),
+            (Some(run(running(), false)), Some(run(running(), true)), true),
+            (Some(run(done(), false)), None, true),
+            (Some(export("by-hand", 1, running())), Some(export("by-hand", 1, done())), false),
+        ] {
+            let change = Change { old, new };
+            let woken = woken_schedules(|w| w.export_changed(&Known::default(), &change));
+            assert_eq!(!woken.is_empty(), wakes, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_woken_when_it_is_asked_for_a_run_and_when_its_server_comes() {
+        let change = |old, new| woken_schedules(|w| w.schedule_changed(&Change { old, new }));
+        let nightly = vec!["nightly".to_string()];
+        assert_eq!(change(None, Some(schedule("nightly", None))), nightly);
+        let (one, two) = (Some(schedule("nightly", Some("1"))), Some(schedule("nightly", Some("2"))));
+        assert_eq!(change(one.clone(), two), nightly);
+        assert_eq!(change(one.clone(), one), Vec::<String>::new());
+        let known = Known(HashMap::new(), vec![schedule("nightly", None)]);
+        let server_comes = Change { old: None, new: Some(server(1, "False")) };
+        assert_eq!(woken_schedules(|w| w.server_changed(&known, &server_comes)), nightly);
+    }
+
     #[test]
     fn a_long_queue_is_not_woken_whole() {
         let known =

@@ -350,6 +350,45 @@ mod tests {
     }
 
     #[test]
+    fn schedules_are_told_by_name_and_go_with_their_objects() {
+        let schedule = |name: &str, status: serde_json::Value| {
+            Arc::new(
+                serde_json::from_value::<FhirExportSchedule>(serde_json::json!({
+                    "metadata": { "name": name, "namespace": "ns" },
+                    "spec": { "schedule": "0 2 * * *", "template": { "spec": { "serverRef": { "name": "clinic" },
+                        "request": { "level": "System" } } } },
+                    "status": status,
+                }))
+                .unwrap(),
+            )
+        };
+        let ended = |status: &str| {
+            serde_json::json!({ "lastSuccessfulTime": "2026-01-01T00:00:00Z", "conditions": [{ "type":
+                "LastRunSucceeded", "status": status, "reason": "X", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" }] })
+        };
+        let metrics = Metrics::new();
+        metrics.tell_schedules(&[
+            schedule("good", ended("True")),
+            schedule("bad", ended("False")),
+            schedule("new", ended("Unknown")),
+            schedule("unseen", serde_json::json!({})),
+        ]);
+        let text = metrics.text();
+        for line in [
+            r#"fhir_export_schedule_last_success_timestamp_seconds{namespace="ns",schedule="good"} 1767225600"#,
+            r#"fhir_export_schedule_last_status{namespace="ns",schedule="good"} 1"#,
+            r#"fhir_export_schedule_last_status{namespace="ns",schedule="bad"} 0"#,
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert!(!text.contains(r#"last_status{namespace="ns",schedule="new"}"#));
+        assert!(!text.contains("unseen"));
+        metrics.tell_schedules(&[]);
+        assert!(!metrics.text().contains("good"));
+    }
+
+    #[test]
     fn requests_are_told_apart_by_class() {
         let metrics = Metrics::new();
         for status in [Some(202), Some(200), Some(429), Some(503), None] {

@@ -27,17 +27,19 @@ fn watch(client: &Client, namespaces: &[&str]) -> Watching {
     let stores = watches.stores();
     let changed = Arc::new(Mutex::new(Vec::new()));
     let note = changed.clone();
-    let (exports, exports_primed, servers, servers_primed) = watches.start(
+    let [exports, servers, schedules] = watches.start(
         move |change: Change<_>| {
             let object = change.new.as_ref().or(change.old.as_ref()).unwrap();
             note.lock().unwrap().push(object.name_any());
         },
         |_| {},
+        |_| {},
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(exports);
-    tasks.spawn(servers);
-    Watching { stores, exports: exports_primed, servers: servers_primed, changed, _tasks: tasks }
+    for watch in [exports.work, servers.work, schedules.work] {
+        tasks.spawn(watch);
+    }
+    Watching { stores, exports: exports.primed, servers: servers.primed, changed, _tasks: tasks }
 }
 
 impl Watching {

@@ -195,8 +195,10 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     let types = manifest.by_type().len();
     let place = turn.status.output.as_ref().and_then(place);
     let resources = turn.status.output.as_ref().and_then(|o| u64::try_from(o.resources?).ok());
+    let nothing_new = manifest.output.is_empty() && turn.spec().request.since.is_some();
     let what = match resources {
         _ if manifest.output.is_empty() && ending.errors.errors.is_some() => "no data came".to_owned(),
+        _ if nothing_new => "nothing changed since then, so there are no files".to_owned(),
         _ if manifest.output.is_empty() => {
             "no resources matched, so there are no files; check the request if that is a surprise".to_owned()
         }
@@ -223,8 +225,8 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     turn.state("Complete");
     let started = turn.status.start_time.filter(|_| !manifest.output.is_empty());
     let took = started.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
-    let type_ =
-        if errors.is_some() || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    let odd = errors.is_some() || manifest.output.is_empty() && !nothing_new;
+    let type_ = if odd { NoteType::Warning } else { NoteType::Normal };
     let reported = errors.map(|errors| format!("; {errors}")).unwrap_or_default();
     turn.note(type_, reason, "Finish", &format!("{what}{took}{reported}"));
     ended(&mut turn);
