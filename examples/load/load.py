@@ -47,9 +47,7 @@ def check(folder):
             sys.exit(f"{folder / name} is missing: download it again")
 
 
-def load(database, folder, mode):
-    if mode == "Full":
-        database.execute("DELETE FROM resources")
+def load(database, folder):
     newest, gone = {}, []
     for path in files(folder):
         for resource in lines(path):
@@ -81,13 +79,18 @@ def main(lake, database):
     if new and not known and new[0]["mode"] != "Full":
         sys.exit("the runs before these are not named any more: wait for the next full run, or ask for one")
     for run in new:
-        folder = pathlib.Path(lake) / run["folder"]
-        if not folder.is_dir():
+        # A run without changes has no folder.
+        folder = pathlib.Path(lake) / run["folder"] if run.get("folder") else None
+        if folder and not folder.is_dir():
             sys.exit(f"{folder} is missing: download it first")
-        check(folder)
+        if folder:
+            check(folder)
         # One transaction: a run is loaded whole, or not at all.
         with database:
-            load(database, folder, run["mode"])
+            if run["mode"] == "Full":
+                database.execute("DELETE FROM resources")
+            if folder:
+                load(database, folder)
             database.execute("INSERT INTO runs VALUES (?, ?)", (run["uid"], run["name"]))
         print(f"{run['mode']} run {run['name']} is loaded")
 

@@ -44,7 +44,13 @@ pub async fn run(world: &mut World) -> Result<bool> {
     let rows = trial.export(&client).await?;
     let scheduled = timed(
         "two schedules of 30 runs each, from servers whose data change",
-        Box::pin(schedules::run(&client, &trial.lake, (&test, &trial.hapi), &mut world.operator, &kubeconfig)),
+        Box::pin(schedules::run(
+            &client,
+            &trial.lake,
+            (&test, &trial.hapi),
+            &mut world.operator,
+            &kubeconfig,
+        )),
     )
     .await?;
     say("");
