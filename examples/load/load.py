@@ -5,7 +5,8 @@
     kubectl get fexps nightly -o json | python3 load.py lake fhir.db
 
 The table `resources` then has what the server had at `status.chain.coveredUntil`: type, id, and the resource as JSON.
-Call it again after further runs. It reads what `status.chain.history` names, which are the last ten runs that count.
+Call it again after further runs. It reads what `status.chain.history` names, which are the last ten runs that count; they
+must have landed in one container (`request.container`, or the server's `defaultContainer`).
 """
 
 import gzip
@@ -78,6 +79,8 @@ def main(lake, database):
     new = history[known[-1] + 1 :] if known else history
     if new and not known and new[0]["mode"] != "Full":
         sys.exit("the runs before these are not named any more: wait for the next full run, or ask for one")
+    if any(run.get("container", "").startswith("export-") for run in new):
+        sys.exit("each run has a container of its own: name one in the request of the schedule")
     for run in new:
         # A run without changes has no folder.
         folder = pathlib.Path(lake) / run["folder"] if run.get("folder") else None
