@@ -126,7 +126,7 @@ impl Release {
     /// The definitions are there, and not one object of theirs.
     pub async fn nothing_is_stranded(&self) {
         let crds = self.kubectl("get crd -o name").await;
-        assert_eq!(crds.lines().filter(|l| l.ends_with(".fhirexport.dev")).count(), 2, "{crds}");
+        assert_eq!(crds.lines().filter(|l| l.ends_with(".fhirexport.dev")).count(), 3, "{crds}");
         assert_eq!(self.kubectl("get fexp,fserver -A -o name").await, "");
     }
 }
