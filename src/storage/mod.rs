@@ -6,6 +6,7 @@
 mod account;
 mod accounts;
 mod blocks;
+mod bounded;
 mod download;
 mod failure;
 mod folder;
@@ -29,6 +30,7 @@ pub use hosts::StorageHosts;
 
 use account::Account;
 use accounts::Accounts;
+use bounded::Bounded;
 
 use crate::api::{Compression, FhirServer};
 use crate::controller::world::Container;
@@ -61,7 +63,7 @@ impl BlobStorage {
     /// Uses `http` (see [`http_client`]) for every account, and reads Secrets through the memory of `identities`.
     /// Tokens of Entra go to Azure's own blob endpoints and to `hosts`.
     pub fn new(identities: Arc<Identities>, http: reqwest::Client, hosts: StorageHosts) -> Self {
-        let accounts = Accounts::new(identities, Transport::new(Arc::new(http)), hosts);
+        let accounts = Accounts::new(identities, Transport::new(Arc::new(Bounded(http))), hosts);
         Self { accounts, page: listing::PAGE }
     }
 
