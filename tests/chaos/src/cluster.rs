@@ -206,7 +206,8 @@ impl Cluster {
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let exports = self.exports(name);
-        insist("the kinds to be shown", || exports.list(&ListParams::default())).await?;
+        insist("the kinds to be shown", || async { exports.list(&ListParams::default()).await.map(drop) })
+            .await?;
         insist("deleting a namespace", || async {
             match api.delete(name, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
