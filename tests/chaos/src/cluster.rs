@@ -174,9 +174,11 @@ impl Cluster {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 made => drop(made?),
             }
-            api.get(&name).await.map(drop)
+            api.get(&name).await
         })
         .await
+        // A watch that just began anew may miss one that is deleted soon.
+        .map(|export| self.seen.export(export))
     }
 
     /// Deletes an export.
@@ -230,7 +232,7 @@ impl Cluster {
             .await
     }
 
-    /// All exports as they are now, which the record takes, too.
+    /// All exports as they are now; the record takes them and all events, too.
     pub async fn list(&self) -> Result<Vec<FhirExport>> {
         let api: Api<FhirExport> = Api::all(self.client.clone());
         let all = insist("listing exports", || async {
@@ -238,6 +240,11 @@ impl Cluster {
         })
         .await?;
         all.iter().cloned().for_each(|export| self.seen.export(export));
+        let events: Api<Event> = Api::all(self.client.clone());
+        let events = insist("listing events", || async {
+            events.list(&ListParams::default()).await.map(|list| list.items)
+        });
+        events.await?.into_iter().for_each(|event| self.seen.event(event));
         Ok(all)
     }
 }
