@@ -74,6 +74,10 @@ impl Seen {
         let status = object.status.clone().unwrap_or_default();
         let mut exports = lock(&self.exports);
         let before = exports.get(&uid);
+        // A watch may bring what a list has already overtaken.
+        if before.is_some_and(|known| version(&known.object) > version(&object)) {
+            return;
+        }
         let mut ended = before.and_then(|known| known.ended.clone());
         let mut changed_after_end = before.is_some_and(|known| known.changed_after_end);
         changed_after_end |= ended.as_ref().is_some_and(|ended| *ended != status);
@@ -91,6 +95,10 @@ impl Seen {
         let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
         lock(&self.events).insert(uid, Noted { about, reason, note });
     }
+}
+
+fn version(export: &FhirExport) -> u64 {
+    export.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// The API server, and what was seen of it.
