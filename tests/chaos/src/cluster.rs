@@ -216,12 +216,8 @@ impl Cluster {
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let exports = self.exports(name);
-<<<<<<< HEAD
-        insist("the kinds to be shown", || async { exports.list(&ListParams::default()).await }).await?;
-=======
         insist("the kinds to be shown", || async { exports.list(&ListParams::default()).await.map(drop) })
             .await?;
->>>>>>> chaos
         insist("deleting a namespace", || async {
             match api.delete(name, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
