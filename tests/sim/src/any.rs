@@ -84,7 +84,7 @@ fn server(chance: &mut Chance) -> ServerPlan {
 
 fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPlan {
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
-    let bulk = servers.get(server).is_some_and(|server| server.dialect == Dialect::BulkData);
+    let bulk = servers.get(server).filter(|server| server.dialect == Dialect::BulkData);
     let mut request = match chance.below(3) {
         0 => json!({"level": "System"}),
         1 => json!({"level": "Patient", "types": ["Patient", "Observation"]}),
@@ -122,7 +122,7 @@ fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPl
     ExportPlan { server, at: chance.between(0, heal_at.min(60)), spec, jobs }
 }
 
-fn job(chance: &mut Chance, bulk: bool) -> JobPlan {
+fn job(chance: &mut Chance, bulk: Option<&ServerPlan>) -> JobPlan {
     let ending = match chance.below(10) {
         0 | 1 => {
             let (code, words) = chance.pick(FAILS, (500, "Unknown Error."));
@@ -134,17 +134,22 @@ fn job(chance: &mut Chance, bulk: bool) -> JobPlan {
     JobPlan { lasts: chance.magnitude(1, 4000), ending }
 }
 
-fn file(chance: &mut Chance, bulk: bool) -> FilePlan {
+fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
+    let bulk = server.is_some();
     let types: &[&'static str] = if bulk {
         &["Patient", "Observation", "Observation", "error", "deleted"]
     } else {
         &["Patient", "Observation", "Condition"]
     };
+    let type_ = chance.pick(types, "Patient");
+    let data = !matches!(type_, "error" | "deleted");
     let flaw = match chance.below(12) {
         0 => Flaw::Missing,
-        1 => Flaw::Miscounted,
+        // Counts are of data only.
+        1 if data && server.is_none_or(|server| server.counts) => Flaw::Miscounted,
         2 if bulk => Flaw::Breaks(u32::try_from(chance.between(1, 9)).unwrap_or(1)),
-        3 if bulk => Flaw::Short(u32::try_from(chance.between(1, 4)).unwrap_or(1)),
+        // Nobody can tell without a checksum.
+        3 if server.is_some_and(|server| server.checksums) => Flaw::Short(u32::try_from(chance.between(1, 4)).unwrap_or(1)),
         4 if bulk => Flaw::Page(u32::try_from(chance.between(1, 3)).unwrap_or(1)),
         5 if bulk => Flaw::Refused(
             u32::try_from(chance.between(1, 12)).unwrap_or(1),
@@ -155,7 +160,7 @@ fn file(chance: &mut Chance, bulk: bool) -> FilePlan {
         _ => Flaw::None,
     };
     FilePlan {
-        type_: chance.pick(types, "Patient"),
+        type_,
         lines: chance.between(1, 9).unsigned_abs(),
         big: bulk && chance.one_in(150),
         flaw,

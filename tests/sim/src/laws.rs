@@ -45,10 +45,8 @@ pub struct Record {
     pub number: usize,
     /// Its status, as it was written last.
     pub status: FhirExportStatus,
-    /// Events about it.
-    pub told: Vec<Reason>,
-    /// When it was asked to be deleted, in microseconds.
-    pub deleted_at: Option<i64>,
+    /// Events about it, and when they were published, in microseconds.
+    pub told: Vec<(Reason, i64)>,
     /// It is gone.
     pub gone: bool,
     /// Jobs that it began.
@@ -80,9 +78,9 @@ impl Record {
     }
 
     /// Whether its owner was told by an event that a job may run on.
-    fn told_by_event(&self) -> bool {
-        let reasons = [Reason::CancelUnconfirmed, Reason::Abandoned];
-        self.told.iter().any(|reason| reasons.contains(reason))
+    fn told_by_event(&self, job: &Job) -> bool {
+        let reasons = [Reason::CancelUnconfirmed, Reason::Abandoned, Reason::KickOffUncertain, Reason::NoJobFound];
+        self.told.iter().any(|(reason, at)| *at >= job.began && reasons.contains(reason))
     }
 }
 
@@ -127,8 +125,9 @@ impl State {
         if note.message.is_empty() || note.message.len() > 1024 {
             self.broken("8: events are short", format!("event {}: {} bytes", note.reason, note.message.len()));
         }
+        let now = self.time.now;
         if let Some(record) = self.laws.records.get_mut(&about.uid().unwrap_or_default()) {
-            record.told.push(note.reason);
+            record.told.push((note.reason, now));
         }
     }
 

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
+use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::wake::{Wakes, Woken};
-use fhir_export_operator::controller::world::ClusterFailure;
+use fhir_export_operator::controller::world::{ClusterFailure, Stores};
 use fhir_export_operator::core::effect::Requeue;
 use futures::future::BoxFuture;
 
@@ -234,7 +235,7 @@ impl Simulation {
             return;
         }
         let echo = task.acting.echo;
-        if !echo && matches!(result, Ok(_)) && subject.is_export() && self.order.one_in(8) {
+        if !echo && result.is_ok() && subject.is_export() && self.order.one_in(8) {
             self.echo(&subject);
         }
         let Some(running) = self.running.as_mut() else { return };
@@ -243,7 +244,7 @@ impl Simulation {
 
     /// The same look again, at the same time: nothing may be written.
     fn echo(&mut self, subject: &Subject) {
-        if locked(&self.state).kill.is_some() {
+        if !self.is_current(subject) {
             return;
         }
         let Some((number, _)) = self.begin(subject, true) else { return };
@@ -251,6 +252,16 @@ impl Simulation {
         // What it does beside writing and telling may take its time; nobody waits for it.
         self.tasks.remove(&number);
         locked(&self.ready).retain(|ready| *ready != number);
+    }
+
+    /// Whether the cache knows the object as it is.
+    fn is_current(&self, subject: &Subject) -> bool {
+        let (Some(running), Subject::Export((namespace, name))) = (self.running.as_ref(), subject) else { return false };
+        let state = locked(&self.state);
+        let there = state.api.exports.objects.get(&(namespace.clone(), name.clone()));
+        let known = running.process.cache.export(namespace, name);
+        let version = |object: &Arc<FhirExport>| object.metadata.resource_version.clone();
+        state.kill.is_none() && there.map(version) == known.as_ref().map(version)
     }
 
     /// What follows from a step: tasks beside, wakes, deaths, deliveries.

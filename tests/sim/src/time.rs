@@ -85,11 +85,6 @@ impl Time {
         self.now = self.now.max(entry.at);
         Some(entry.due)
     }
-
-    /// When the next is due.
-    pub fn next_at(&self) -> Option<i64> {
-        self.heap.peek().map(|entry| entry.at)
-    }
 }
 
 impl Default for Time {

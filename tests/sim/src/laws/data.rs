@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use fhir_export_operator::api::{ConditionType, Dialect, FhirExport, FhirExportStatus};
-use fhir_export_operator::core::condition::is_true;
+use fhir_export_operator::api::{ConditionType, Dialect, FhirExport, FhirExportStatus, Reason};
+use fhir_export_operator::core::condition::{find, is_true};
 use kube::ResourceExt;
 
 use crate::container::lines;
@@ -24,7 +24,9 @@ impl State {
         };
         let Some(job) = self.fhir.jobs.get(number) else { return };
         let (server, files) = (job.server, job.files().len());
-        let ours = job.owner == object.uid();
+        // What was adopted is proven by its request: of two exports that ask for the same it may be the other's.
+        let proven = find(&status.conditions, ConditionType::KickOffUncertain).is_some_and(|c| c.because(Reason::JobConfirmed));
+        let ours = job.owner == object.uid() || proven && job.owner.is_some();
         let done = job.ends <= now && job.state != JobState::Gone || job.done(now);
         let dialect = self.fhir.server(server).map(|s| s.dialect);
         let cancelled_by_us = job.agreed && job.deleted > 0;

@@ -144,7 +144,7 @@ impl State {
             .jobs
             .iter()
             .filter(|job| job.owner.as_deref() == Some(uid.as_str()) && job.works(now) && !job.agreed)
-            .filter(|job| !record.told_by_event() && !record.lists(job, &self.fhir.status_url(job)))
+            .filter(|job| !record.told_by_event(job) && !record.lists(job, &self.fhir.status_url(job)))
             .map(|job| job.id())
             .collect();
         for id in left {
