@@ -16,6 +16,7 @@ pub mod lines;
 pub mod manifest;
 pub mod outcome;
 pub mod poll;
+pub mod rules;
 pub mod server;
 pub mod tuning;
 pub mod wire;

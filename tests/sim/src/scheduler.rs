@@ -70,6 +70,8 @@ struct Task {
     subject: Option<Subject>,
     acting: Acting,
     ended: Option<Arc<AtomicBool>>,
+    /// When it began.
+    since: i64,
 }
 
 struct TaskWaker {
@@ -234,7 +236,7 @@ impl Simulation {
         if !alive {
             return;
         }
-        let echo = task.acting.echo;
+        let echo = task.acting.echo || task.since != locked(&self.state).time.now;
         if !echo && result.is_ok() && subject.is_export() && self.order.one_in(8) {
             self.echo(&subject);
         }
@@ -296,7 +298,7 @@ impl Simulation {
                 End::Beside
             });
             let acting = Acting { process, task: 0, export: beside.export, uid, echo: false };
-            self.add(Task { future, process, subject: None, acting, ended: Some(beside.ended) });
+            self.add(Task { future, process, subject: None, acting, ended: Some(beside.ended), since: 0 });
         }
     }
 
@@ -304,6 +306,7 @@ impl Simulation {
         self.made += 1;
         let number = self.made;
         task.acting.task = number;
+        task.since = locked(&self.state).time.now;
         let waker =
             Arc::new(TaskWaker { task: number, ready: Arc::clone(&self.ready), queued: AtomicBool::new(true) });
         self.tasks.insert(number, (task, waker));

@@ -225,12 +225,12 @@ impl Simulation {
                 acting.export = name.strip_prefix('e').and_then(|number| number.parse().ok());
                 acting.uid = object.uid().unwrap_or_default();
                 let future = Box::pin(async move { End::Looked(reconcile_export(&world, object).await) });
-                Task { future, process, subject: Some(subject.clone()), acting, ended: None }
+                Task { future, process, subject: Some(subject.clone()), acting, ended: None, since: 0 }
             }
             Subject::Server((namespace, name)) => {
                 let object = world.cache.server(namespace, name)?;
                 let future = Box::pin(async move { End::Looked(reconcile_server(&world, object).await) });
-                Task { future, process, subject: Some(subject.clone()), acting, ended: None }
+                Task { future, process, subject: Some(subject.clone()), acting, ended: None, since: 0 }
             }
         };
         Some((self.add(task), subject.clone()))

@@ -228,7 +228,7 @@ impl Simulation {
             }
             Happening::World(number) => {
                 let event = locked(&self.state).plan.events.get(number).cloned();
-                if let Some(event) = event {
+                if let Some(event) = event.filter(|_| !self.healed) {
                     self.world(event.kind);
                 }
             }
