@@ -46,6 +46,10 @@ fn manifest(job: &mut Job, plan: &ServerPlan, url: &str, now: i64) -> Answer {
     let mut body = json!({"transactionTime": job.stamp.to_string(), "request": job.request,
         "requiresAccessToken": plan.links_last.is_none(), "output": output, "error": error});
     if let Some(members) = body.as_object_mut() {
+        if plan.version == 1 {
+            // Not all of the oldest servers say it.
+            members.remove("requiresAccessToken");
+        }
         if !deleted.is_empty() {
             members.insert("deleted".into(), deleted.into());
         }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use fhir_export_operator::api::{ConditionType, Dialect, FhirExport, FhirExportStatus, Reason};
+use fhir_export_operator::api::{CheckResult, Checks, ConditionType, Dialect, FhirExport, FhirExportStatus, Reason};
 use fhir_export_operator::core::condition::{find, is_true};
 use kube::ResourceExt;
 
 use crate::container::lines;
 use crate::fhir::JobState;
-use crate::plan::Flaw;
+use crate::plan::{Ending, Flaw};
 use crate::state::State;
 
 impl State {
@@ -37,6 +37,9 @@ impl State {
         if !done && (cancelled_by_us || now < self.fhir.jobs.get(number).map_or(0, |job| job.ends)) {
             self.broken(LAW, format!("{name}: job {} did not come to its end", number + 7));
         }
+        if !self.fhir.jobs.get(number).is_some_and(|job| matches!(job.ending, Ending::Files(_))) {
+            self.broken(LAW, format!("{name}: job {} ended without files", number + 7));
+        }
         match dialect {
             Some(Dialect::Azure) => self.check_written(&name, number, status),
             _ => self.check_landed(&name, number, status),
@@ -51,7 +54,10 @@ impl State {
 
     /// Files that the server wrote: what was checked is right.
     fn check_written(&mut self, name: &str, number: usize, status: &FhirExportStatus) {
-        if !is_true(&status.conditions, ConditionType::Verified) {
+        let verified = is_true(&status.conditions, ConditionType::Verified);
+        let passed = |checks: &Checks| checks.files == CheckResult::Passed;
+        let looked = status.output.as_ref().and_then(|output| output.checks.as_ref()).is_some_and(passed);
+        if !verified && !looked {
             return;
         }
         let Some(job) = self.fhir.jobs.get(number) else { return };
@@ -59,7 +65,8 @@ impl State {
         let wrong = job.files().iter().enumerate().find_map(|(index, file)| {
             let blob = job.blob(index);
             let Some(lying) = self.lake.blob(&container, &blob) else { return Some(format!("{blob} is not there")) };
-            (file.flaw == Flaw::Miscounted || lines(&lying.body) != file.lines).then(|| format!("{blob} is not counted so"))
+            let wrong = file.flaw == Flaw::Miscounted || lines(&lying.body) != file.lines;
+            (verified && wrong).then(|| format!("{blob} is not counted so"))
         });
         if let Some(wrong) = wrong {
             self.broken("6: Verified means that the files were checked", format!("{name}: {wrong}"));
