@@ -38,7 +38,8 @@ mod tests {
                 "request": {"level": "Group", "groupID": group}}});
             let export: FhirExport = serde_json::from_value(object).unwrap();
             let derived = export.validate_cel().err();
-            let derived = derived.and_then(|e| e.iter().next().map(|e| format!("{}: {}", e.field_path, e.message)));
+            let derived =
+                derived.and_then(|e| e.iter().next().map(|e| format!("{}: {}", e.field_path, e.message)));
             assert_eq!(broken_by(&export), derived);
             assert_eq!(broken_by(&export).is_some(), breaks, "{group}");
         }

@@ -1,12 +1,12 @@
 //! Any plan: what a seed makes of servers, exports, faults and events.
 
 use fhir_export_operator::api::Dialect;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
 use crate::plan::{
-    Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location, Plan,
-    ServerPlan,
+    Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
+    Plan, ServerPlan,
 };
 
 /// How jobs fail: for good, and for now (Azure page, 3.3).
@@ -52,7 +52,14 @@ fn server(chance: &mut Chance) -> ServerPlan {
     let dialect = chance.pick(&[Dialect::Azure, Dialect::BulkData], Dialect::Azure);
     let cancels = match dialect {
         Dialect::Azure => chance.pick(
-            &[Cancels::Forgets, Cancels::Forgets, Cancels::Empties500, Cancels::Empties409, Cancels::Slowly, Cancels::Never],
+            &[
+                Cancels::Forgets,
+                Cancels::Forgets,
+                Cancels::Empties500,
+                Cancels::Empties409,
+                Cancels::Slowly,
+                Cancels::Never,
+            ],
             Cancels::Forgets,
         ),
         Dialect::BulkData => chance.pick(
@@ -85,19 +92,19 @@ fn server(chance: &mut Chance) -> ServerPlan {
 fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPlan {
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
     let bulk = servers.get(server).filter(|server| server.dialect == Dialect::BulkData);
-    let mut request = match chance.below(3) {
+    let mut request = members(match chance.below(3) {
         0 => json!({"level": "System"}),
         1 => json!({"level": "Patient", "types": ["Patient", "Observation"]}),
         _ => json!({"level": "Group", "groupID": "g"}),
-    };
+    });
     if chance.one_in(2) {
-        request["since"] = "2026-01-01T00:00:00+01:00".into();
+        request.insert("since".into(), "2026-01-01T00:00:00+01:00".into());
     }
     if !chance.one_in(3) {
-        request["container"] = "lake".into();
+        request.insert("container".into(), "lake".into());
     }
-    let mut spec = json!({"request": request});
-    let mut set = |name: &str, value: Value| spec[name] = value;
+    let mut spec = members(json!({"request": request}));
+    let mut set = |name: &str, value: Value| drop(spec.insert(name.to_owned(), value));
     // Bounded, so that what hangs comes to an end.
     set("activeDeadlineSeconds", chance.magnitude(60, 12_000).into());
     if chance.one_in(3) {
@@ -119,7 +126,14 @@ fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPl
         set("suspend", true.into());
     }
     let jobs = (0..3).map(|_| job(chance, bulk)).collect();
-    ExportPlan { server, at: chance.between(0, heal_at.min(60)), spec, jobs }
+    ExportPlan { server, at: chance.between(0, heal_at.min(60)), spec: spec.into(), jobs }
+}
+
+fn members(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
 }
 
 fn job(chance: &mut Chance, bulk: Option<&ServerPlan>) -> JobPlan {
@@ -149,7 +163,9 @@ fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
         1 if data && server.is_none_or(|server| server.counts) => Flaw::Miscounted,
         2 if bulk => Flaw::Breaks(u32::try_from(chance.between(1, 9)).unwrap_or(1)),
         // Nobody can tell without a checksum.
-        3 if server.is_some_and(|server| server.checksums) => Flaw::Short(u32::try_from(chance.between(1, 4)).unwrap_or(1)),
+        3 if server.is_some_and(|server| server.checksums) => {
+            Flaw::Short(u32::try_from(chance.between(1, 4)).unwrap_or(1))
+        }
         4 if bulk => Flaw::Page(u32::try_from(chance.between(1, 3)).unwrap_or(1)),
         5 if bulk => Flaw::Refused(
             u32::try_from(chance.between(1, 12)).unwrap_or(1),
@@ -159,15 +175,11 @@ fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
         7 if bulk && chance.one_in(3) => Flaw::Elsewhere,
         _ => Flaw::None,
     };
-    FilePlan {
-        type_,
-        lines: chance.between(1, 9).unsigned_abs(),
-        big: bulk && chance.one_in(150),
-        flaw,
-    }
+    FilePlan { type_, lines: chance.between(1, 9).unsigned_abs(), big: bulk && chance.one_in(150), flaw }
 }
 
 fn fault(chance: &mut Chance) -> Fault {
+    use FaultKind::{AnswerLost, CrashAfter, CrashBefore, Denied, NotDone, NotSent, Repeated, Truncated};
     const EDGES: &[(Edge, i64)] = &[
         (Edge::Status, 12),
         (Edge::Status, 12),
@@ -191,18 +203,41 @@ fn fault(chance: &mut Chance) -> Fault {
     let page = FaultKind::Page(chance.pick(&[502, 503, 504, 500, 404, 403, 200, 408, 302], 502));
     let outcome = FaultKind::Outcome(chance.pick(&[500, 503], 500));
     let throttled = FaultKind::Throttled(chance.pick(&[None, Some(1), Some(30), Some(900)], None));
-    let places = [Location::None, Location::Relative, Location::Inside, Location::Elsewhere, Location::Signed];
+    let places =
+        [Location::None, Location::Relative, Location::Inside, Location::Elsewhere, Location::Signed];
     let location = FaultKind::Location(chance.pick(&places, Location::None));
-    use FaultKind::{AnswerLost, CrashAfter, CrashBefore, Denied, NotDone, NotSent, Repeated, Truncated};
     let kinds: Vec<FaultKind> = match edge {
         Edge::Status | Edge::Object => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, Repeated, slow],
         Edge::Note => vec![CrashBefore, CrashAfter, NotDone, AnswerLost],
         Edge::Authorize => vec![CrashBefore, CrashAfter, NotDone],
         Edge::KickOff => vec![
-            CrashBefore, CrashAfter, NotSent, NotDone, AnswerLost, AnswerLost, slow, page, outcome, throttled, location,
+            CrashBefore,
+            CrashAfter,
+            NotSent,
+            NotDone,
+            AnswerLost,
+            AnswerLost,
+            slow,
+            page,
+            outcome,
+            throttled,
+            location,
         ],
-        Edge::Poll => vec![CrashBefore, CrashAfter, NotSent, NotDone, AnswerLost, slow, page, outcome, throttled, Truncated],
-        Edge::Delete => vec![CrashBefore, CrashAfter, NotSent, NotDone, AnswerLost, slow, page, outcome, throttled],
+        Edge::Poll => vec![
+            CrashBefore,
+            CrashAfter,
+            NotSent,
+            NotDone,
+            AnswerLost,
+            slow,
+            page,
+            outcome,
+            throttled,
+            Truncated,
+        ],
+        Edge::Delete => {
+            vec![CrashBefore, CrashAfter, NotSent, NotDone, AnswerLost, slow, page, outcome, throttled]
+        }
         Edge::File => vec![CrashBefore, CrashAfter, NotDone, slow, page, throttled, Truncated],
         Edge::Probe => vec![NotSent, NotDone, AnswerLost, slow, page, outcome, throttled],
         Edge::Storage => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow, Denied],

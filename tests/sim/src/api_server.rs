@@ -176,9 +176,8 @@ impl ApiServer {
     /// Whether a namespace that is being deleted holds nothing any more; then it is gone.
     pub fn finish_namespaces(&mut self) {
         let (exports, servers) = (&self.exports.objects, &self.servers.objects);
-        self.terminating.retain(|namespace| {
-            exports.keys().chain(servers.keys()).any(|(of, _)| of == namespace)
-        });
+        self.terminating
+            .retain(|namespace| exports.keys().chain(servers.keys()).any(|(of, _)| of == namespace));
     }
 }
 

@@ -47,7 +47,8 @@ impl<K: Resource> Heard<K> {
             .iter()
             .map(|(at, new)| Change { old: old.get(at).cloned(), new: Some(Arc::clone(new)) })
             .filter(|change| {
-                let version = |object: &Option<Arc<K>>| object.as_ref().and_then(|o| o.meta().resource_version.clone());
+                let version =
+                    |object: &Option<Arc<K>>| object.as_ref().and_then(|o| o.meta().resource_version.clone());
                 version(&change.old) != version(&change.new)
             })
             .collect();

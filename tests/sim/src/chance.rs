@@ -8,12 +8,12 @@ impl Chance {
     /// The row of a seed; `stream` tells several rows of one seed apart.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut chance = Self(seed ^ stream.wrapping_mul(0xA076_1D64_78BD_642F));
-        chance.next();
+        chance.draw();
         chance
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -23,7 +23,7 @@ impl Chance {
 
     /// A number below `n`; 0 if there is none.
     pub fn below(&mut self, n: u64) -> u64 {
-        if n == 0 { 0 } else { self.next() % n }
+        if n == 0 { 0 } else { self.draw() % n }
     }
 
     /// A number of this range, the end excluded.
@@ -44,7 +44,7 @@ impl Chance {
     pub fn unit(&mut self) -> f64 {
         // 53 bits are exact in a double.
         #[allow(clippy::cast_precision_loss)]
-        let bits = (self.next() >> 11) as f64;
+        let bits = (self.draw() >> 11) as f64;
         bits / 9_007_199_254_740_992.0
     }
 
@@ -55,6 +55,10 @@ impl Chance {
 
     /// One of these.
     pub fn pick<T: Copy>(&mut self, of: &[T], otherwise: T) -> T {
-        usize::try_from(self.below(of.len() as u64)).ok().and_then(|n| of.get(n)).copied().unwrap_or(otherwise)
+        usize::try_from(self.below(of.len() as u64))
+            .ok()
+            .and_then(|n| of.get(n))
+            .copied()
+            .unwrap_or(otherwise)
     }
 }

@@ -86,7 +86,12 @@ impl Lake {
     }
 
     /// Reads a blob.
-    pub fn read(&mut self, container: &str, name: &str, max: usize) -> Result<Option<Vec<u8>>, StorageFailure> {
+    pub fn read(
+        &mut self,
+        container: &str,
+        name: &str,
+        max: usize,
+    ) -> Result<Option<Vec<u8>>, StorageFailure> {
         let Some(blob) = self.of(container)?.blobs.get(name) else { return Ok(None) };
         if blob.body.len() > max {
             return Err(failure(StorageFailureKind::Permanent));
@@ -134,7 +139,12 @@ impl Lake {
     }
 
     /// Makes a blob of blocks, unless one is there.
-    pub fn commit(&mut self, place: (&str, &str), ids: &[BlockId], marks: &Marks) -> Result<bool, StorageFailure> {
+    pub fn commit(
+        &mut self,
+        place: (&str, &str),
+        ids: &[BlockId],
+        marks: &Marks,
+    ) -> Result<bool, StorageFailure> {
         let container = self.of(place.0)?;
         if container.blobs.contains_key(place.1) {
             return Ok(false);

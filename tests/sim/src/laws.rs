@@ -79,7 +79,8 @@ impl Record {
 
     /// Whether its owner was told by an event that a job may run on.
     fn told_by_event(&self, job: &Job) -> bool {
-        let reasons = [Reason::CancelUnconfirmed, Reason::Abandoned, Reason::KickOffUncertain, Reason::NoJobFound];
+        let reasons =
+            [Reason::CancelUnconfirmed, Reason::Abandoned, Reason::KickOffUncertain, Reason::NoJobFound];
         self.told.iter().any(|(reason, at)| *at >= job.began && reasons.contains(reason))
     }
 }
@@ -123,7 +124,10 @@ impl State {
             self.broken("8: no secret, no patient", format!("event {}: {}", note.reason, note.message));
         }
         if note.message.is_empty() || note.message.len() > 1024 {
-            self.broken("8: events are short", format!("event {}: {} bytes", note.reason, note.message.len()));
+            self.broken(
+                "8: events are short",
+                format!("event {}: {} bytes", note.reason, note.message.len()),
+            );
         }
         let now = self.time.now;
         if let Some(record) = self.laws.records.get_mut(&about.uid().unwrap_or_default()) {
@@ -133,6 +137,11 @@ impl State {
 
     /// The status of an export as the API server has it, if it is there.
     fn stored(&self, uid: &str) -> Option<&FhirExport> {
-        self.api.exports.objects.values().find(|object| object.metadata.uid.as_deref() == Some(uid)).map(|o| &**o)
+        self.api
+            .exports
+            .objects
+            .values()
+            .find(|object| object.metadata.uid.as_deref() == Some(uid))
+            .map(|o| &**o)
     }
 }

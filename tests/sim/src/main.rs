@@ -56,7 +56,11 @@ fn say(text: &str) {
 
 fn replay(seed: u64, arguments: &Arguments) -> ExitCode {
     if arguments.whole {
-        tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().with_writer(std::io::stdout).init();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::DEBUG)
+            .without_time()
+            .with_writer(std::io::stdout)
+            .init();
     }
     let outcome = run_seed(seed, arguments.whole);
     let Some((law, _)) = &outcome.broken else {
@@ -87,7 +91,8 @@ fn tell_small(seed: u64, law: &str) {
 
 fn many(arguments: &Arguments) -> ExitCode {
     let began = Instant::now();
-    let threads = arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let threads =
+        arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let next = AtomicU64::new(arguments.from);
     let end = arguments.from.saturating_add(arguments.seeds);
     let stop = AtomicBool::new(false);

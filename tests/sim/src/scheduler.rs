@@ -25,8 +25,8 @@ use crate::process::Process;
 use crate::state::{State, locked};
 use crate::time::{Due, SECOND};
 
-pub use queue::Subject;
 use queue::Queue;
+pub use queue::Subject;
 
 /// More steps than any simulation needs.
 const MAX_STEPS: u64 = 400_000;
@@ -119,7 +119,7 @@ impl Simulation {
             state.create_server(number);
         }
         let mut at = |seconds: i64, what: Happening| {
-            let tie = state.chance.next();
+            let tie = state.chance.draw();
             state.time.after(seconds * SECOND, tie, Due::Happens(what));
         };
         for (number, export) in plan.exports.iter().enumerate() {
@@ -258,7 +258,9 @@ impl Simulation {
 
     /// Whether the cache knows the object as it is.
     fn is_current(&self, subject: &Subject) -> bool {
-        let (Some(running), Subject::Export((namespace, name))) = (self.running.as_ref(), subject) else { return false };
+        let (Some(running), Subject::Export((namespace, name))) = (self.running.as_ref(), subject) else {
+            return false;
+        };
         let state = locked(&self.state);
         let there = state.api.exports.objects.get(&(namespace.clone(), name.clone()));
         let known = running.process.cache.export(namespace, name);
@@ -307,8 +309,11 @@ impl Simulation {
         let number = self.made;
         task.acting.task = number;
         task.since = locked(&self.state).time.now;
-        let waker =
-            Arc::new(TaskWaker { task: number, ready: Arc::clone(&self.ready), queued: AtomicBool::new(true) });
+        let waker = Arc::new(TaskWaker {
+            task: number,
+            ready: Arc::clone(&self.ready),
+            queued: AtomicBool::new(true),
+        });
         self.tasks.insert(number, (task, waker));
         locked(&self.ready).push(number);
         number
@@ -324,8 +329,9 @@ impl Simulation {
         let mut state = locked(&self.state);
         state.tally.crashes += 1;
         state.tell(1, || "the operator is killed".to_owned());
-        let wait = back.unwrap_or_else(|| if state.chance.one_in(5) { state.chance.between(1, 900) } else { 1 });
-        let tie = state.chance.next();
+        let wait =
+            back.unwrap_or_else(|| if state.chance.one_in(5) { state.chance.between(1, 900) } else { 1 });
+        let tie = state.chance.draw();
         state.time.after(wait * SECOND, tie, Due::Happens(Happening::Restart));
     }
 
@@ -336,7 +342,7 @@ impl Simulation {
         }
         if locked(&self.state).out(Outage::Api) {
             let mut state = locked(&self.state);
-            let tie = state.chance.next();
+            let tie = state.chance.draw();
             state.time.after(5 * SECOND, tie, Due::Happens(Happening::Restart));
             return;
         }
@@ -350,7 +356,7 @@ impl Simulation {
         running.take_wakes(&self.state);
         let mut state = locked(&self.state);
         state.tell(2, || format!("the operator starts (process {})", self.processes));
-        let tie = state.chance.next();
+        let tie = state.chance.draw();
         state.time.after(600 * SECOND, tie, Due::Happens(Happening::Sweep(self.processes)));
         drop(state);
         self.running = Some(running);
@@ -368,7 +374,7 @@ impl Simulation {
         let lag = state.chance.between(0, most * 2);
         // Now and then a cache lags behind by far.
         let lag = if state.chance.one_in(30) { lag * 50 } else { lag };
-        let tie = state.chance.next();
+        let tie = state.chance.draw();
         state.time.after(lag, tie, Due::Happens(Happening::Deliver(running.process.number)));
     }
 }

@@ -15,9 +15,8 @@ pub fn shrink(plan: Plan, law: &str) -> (Plan, Outcome) {
     loop {
         let mut smaller = false;
         let mut at = 0;
-        loop {
-            // Each candidate is made of the best so far; when one is taken, the next in its place is tried.
-            let Some(candidate) = candidates(&best).into_iter().nth(at) else { break };
+        // Each candidate is made of the best so far; when one is taken, the next in its place is tried.
+        while let Some(candidate) = candidates(&best).into_iter().nth(at) {
             tries += 1;
             if tries > TRIES {
                 return (best, outcome);
@@ -51,10 +50,14 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         add(&|p| drop(p.faults.drain(from..to)));
     }
     for index in 0..plan.events.len() {
-        add(&|p| drop(p.events.remove(index)));
+        add(&|p| {
+            p.events.remove(index);
+        });
     }
     for index in 0..plan.faults.len() {
-        add(&|p| drop(p.faults.remove(index)));
+        add(&|p| {
+            p.faults.remove(index);
+        });
     }
     // Numbers of exports stay: one that is never made is left out.
     for index in 0..plan.exports.len() {
@@ -64,7 +67,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         }
     }
     for (export, planned) in plan.exports.iter().enumerate() {
-        for member in ["ttlSecondsAfterFinished", "errorFilePolicy", "deletionPolicy", "suspend", "backoffLimit"] {
+        for member in
+            ["ttlSecondsAfterFinished", "errorFilePolicy", "deletionPolicy", "suspend", "backoffLimit"]
+        {
             if planned.spec.get(member).is_some() {
                 add(&|p| {
                     let spec = p.exports.get_mut(export).and_then(|export| export.spec.as_object_mut());
@@ -81,7 +86,11 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
                         to(files);
                     }
                 };
-                add(&|p| change(p, &|files| drop(files.remove(file))));
+                add(&|p| {
+                    change(p, &|files| {
+                        files.remove(file);
+                    });
+                });
                 if files.get(file).is_some_and(|file| file.flaw != Flaw::None || file.big) {
                     add(&|p| {
                         change(p, &|files| {

@@ -131,7 +131,7 @@ impl Future for Pause {
             // Once it was put aside, it may also go on at the same time.
             None => now.saturating_add(self.wait.max(1)),
         };
-        let tie = state.chance.next();
+        let tie = state.chance.draw();
         state.time.after(due - now, tie, Due::Wake(context.waker().clone()));
         self.due = Some(due);
         self.waker = Some(context.waker().clone());

@@ -12,7 +12,9 @@ const STOPPING: i64 = 30 * SECOND;
 
 pub(super) fn status(job: &Job, now: i64) -> Answer {
     match (job.state, &job.ending) {
-        (JobState::Gone, _) | (_, Ending::Forgotten) if job.ends <= now || job.state == JobState::Gone => unknown(),
+        (JobState::Gone, _) | (_, Ending::Forgotten) if job.ends <= now || job.state == JobState::Gone => {
+            unknown()
+        }
         (JobState::Cancelled(at), _) if now < at + STOPPING => answer(202),
         (JobState::Cancelled(_), _) => manifest(job, &json!([])),
         _ if job.works(now) => answer(202),
@@ -49,7 +51,9 @@ pub(super) fn delete(job: &mut Job, plan: &ServerPlan, now: i64) -> Answer {
     let finished = !job.works(now);
     match plan.cancels {
         Cancels::Empties500 if finished => outcome(500, "exception", "An unhandled exception occurred."),
-        Cancels::Empties409 if finished => outcome(409, "conflict", "Bulk update operation has already completed"),
+        Cancels::Empties409 if finished => {
+            outcome(409, "conflict", "Bulk update operation has already completed")
+        }
         Cancels::Empties500 | Cancels::Empties409 => {
             job.state = JobState::Cancelled(now);
             job.agreed = true;

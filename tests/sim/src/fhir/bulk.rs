@@ -17,9 +17,14 @@ pub(super) fn status(job: &mut Job, plan: &ServerPlan, url: &str, now: i64) -> A
     if job.works(now) {
         let retry_after = plan.retry_after.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
         let span = (job.ends - job.began).max(1);
-        let progress = plan.progress.then(|| format!("{}% of Patient/{SENTINEL}-1", (now - job.began) * 100 / span));
+        let progress =
+            plan.progress.then(|| format!("{}% of Patient/{SENTINEL}-1", (now - job.began) * 100 / span));
         let running = Answer { retry_after, progress, ..answer(202) };
-        return if job.separate { Answer { status: 200, export_status: Some(202), ..running } } else { running };
+        return if job.separate {
+            Answer { status: 200, export_status: Some(202), ..running }
+        } else {
+            running
+        };
     }
     let own = match &job.ending {
         Ending::Fails(code, words) => outcome(*code, "processing", &format!("{words} Patient/{SENTINEL}-1")),
@@ -85,7 +90,8 @@ fn entry(job: &mut Job, plan: &ServerPlan, index: usize, now: i64) -> Value {
         }
         if plan.checksums {
             let sum = sha256_hex(&job.body(index, 0));
-            let checksum = json!([{"url": "https://x.example/checksum", "valueString": format!("sha256:{sum}")}]);
+            let checksum =
+                json!([{"url": "https://x.example/checksum", "valueString": format!("sha256:{sum}")}]);
             members.insert("extension".into(), checksum);
         }
     }

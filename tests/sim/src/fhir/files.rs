@@ -49,7 +49,9 @@ impl Fhir {
         let mut part = || parts.next().and_then(|part| part.parse::<usize>().ok());
         let (Some(index), Some(id), Some(server)) = (part(), part(), part()) else { return refused(404) };
         let Some(plan) = self.server(server).cloned() else { return refused(404) };
-        let Some(job) = id.checked_sub(7).and_then(|number| self.jobs.get_mut(number)) else { return refused(404) };
+        let Some(job) = id.checked_sub(7).and_then(|number| self.jobs.get_mut(number)) else {
+            return refused(404);
+        };
         if job.state == JobState::Gone || job.ends > now {
             return refused(404);
         }
@@ -74,7 +76,9 @@ impl Fhir {
         let etag = plan.ranges.then(|| format!("\"{version}\""));
         // If-Range: other bytes are given whole.
         let offset = resume
-            .filter(|resume| plan.ranges && resume.etag.as_ref().is_none_or(|asked| Some(asked) == etag.as_ref()))
+            .filter(|resume| {
+                plan.ranges && resume.etag.as_ref().is_none_or(|asked| Some(asked) == etag.as_ref())
+            })
             .and_then(|resume| usize::try_from(resume.offset).ok())
             .unwrap_or(0);
         if offset > whole.len() {
@@ -106,7 +110,11 @@ impl Fhir {
             }
             Flaw::Page(times) if nth < times => {
                 let body = Bytes::from(page(200).body);
-                Opened::Given(FileHead { content_type: Some("text/html".into()), ..FileHead::default() }, body, None)
+                Opened::Given(
+                    FileHead { content_type: Some("text/html".into()), ..FileHead::default() },
+                    body,
+                    None,
+                )
             }
             _ => Opened::Given(head, rest, None),
         }

@@ -35,6 +35,7 @@ pub enum JobState {
 
 /// A job.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
 pub struct Job {
     /// Its id, as a number.
     pub number: usize,
@@ -100,9 +101,10 @@ impl Job {
     pub fn place(&self) -> (String, Option<String>) {
         let asked = self.request.split(['?', '&']).find_map(|part| part.strip_prefix("_container="));
         match asked {
-            Some(container) => {
-                (container.to_owned(), Some(format!("{}-{}", self.stamp.strftime("%Y%m%dT%H%M%S"), self.id())))
-            }
+            Some(container) => (
+                container.to_owned(),
+                Some(format!("{}-{}", self.stamp.strftime("%Y%m%dT%H%M%S"), self.id())),
+            ),
             None => (format!("export-{}", self.id()), None),
         }
     }
@@ -240,11 +242,7 @@ impl Fhir {
     /// The answer to a kick-off that made a job.
     pub fn accepted(&self, number: usize) -> Answer {
         let Some(job) = self.jobs.get(number) else { return answer(500) };
-        Answer {
-            content_location: Some(self.status_url(job)),
-            separate_status: job.separate,
-            ..answer(202)
-        }
+        Answer { content_location: Some(self.status_url(job)), separate_status: job.separate, ..answer(202) }
     }
 
     /// A job's status URL.
@@ -265,7 +263,11 @@ impl Fhir {
         }
         if request.url.contains("_summary=count") {
             let body = json!({"resourceType": "Bundle", "type": "searchset", "total": 0});
-            return if plan.counts { Answer { body: body.to_string().into(), ..answer(200) } } else { answer(403) };
+            return if plan.counts {
+                Answer { body: body.to_string().into(), ..answer(200) }
+            } else {
+                answer(403)
+            };
         }
         let Some(number) = self.job_of(&request.url) else { return unknown() };
         let Some(job) = self.jobs.get_mut(number) else { return unknown() };
@@ -313,7 +315,8 @@ fn metadata(plan: &ServerPlan) -> Answer {
         Dialect::BulkData => "A FHIR Server",
     };
     let operation = if plan.version == 4 { "export-v4" } else { "export" };
-    let canonical = format!("http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data|{}.0.0", plan.version);
+    let canonical =
+        format!("http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data|{}.0.0", plan.version);
     let body = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "software": {"name": software},
         "instantiates": [canonical], "rest": [{"operation": [{"name": operation, "definition": "x"}]}]});
     Answer { body: body.to_string().into(), ..answer(200) }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use fhir_export_operator::api::{CheckResult, Checks, ConditionType, Dialect, FhirExport, FhirExportStatus, Reason};
+use fhir_export_operator::api::{
+    CheckResult, Checks, ConditionType, Dialect, FhirExport, FhirExportStatus, Reason,
+};
 use fhir_export_operator::core::condition::{find, is_true};
 use kube::ResourceExt;
 
@@ -25,7 +27,8 @@ impl State {
         let Some(job) = self.fhir.jobs.get(number) else { return };
         let (server, files) = (job.server, job.files().len());
         // What was adopted is proven by its request: of two exports that ask for the same it may be the other's.
-        let proven = find(&status.conditions, ConditionType::KickOffUncertain).is_some_and(|c| c.because(Reason::JobConfirmed));
+        let proven = find(&status.conditions, ConditionType::KickOffUncertain)
+            .is_some_and(|c| c.because(Reason::JobConfirmed));
         let ours = job.owner == object.uid() || proven && job.owner.is_some();
         let done = job.ends <= now && job.state != JobState::Gone || job.done(now);
         let dialect = self.fhir.server(server).map(|s| s.dialect);
@@ -44,8 +47,8 @@ impl State {
             Some(Dialect::Azure) => self.check_written(&name, number, status),
             _ => self.check_landed(&name, number, status),
         }
-        let told = status.output.as_ref().and_then(|output| {
-            Some(output.files.unwrap_or(0) + output.error_files.unwrap_or(0) + output.deleted_files.unwrap_or(0))
+        let told = status.output.as_ref().map(|output| {
+            output.files.unwrap_or(0) + output.error_files.unwrap_or(0) + output.deleted_files.unwrap_or(0)
         });
         if told != i64::try_from(files).ok() {
             self.broken(LAW, format!("{name}: the job has {files} files, the status says {told:?}"));
@@ -64,7 +67,9 @@ impl State {
         let container = job.place().0;
         let wrong = job.files().iter().enumerate().find_map(|(index, file)| {
             let blob = job.blob(index);
-            let Some(lying) = self.lake.blob(&container, &blob) else { return Some(format!("{blob} is not there")) };
+            let Some(lying) = self.lake.blob(&container, &blob) else {
+                return Some(format!("{blob} is not there"));
+            };
             let wrong = file.flaw == Flaw::Miscounted || lines(&lying.body) != file.lines;
             (verified && wrong).then(|| format!("{blob} is not counted so"))
         });
@@ -81,7 +86,9 @@ impl State {
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         let mut wrong = None;
         for index in 0..job.files().len() {
-            let Some((type_, flaw)) = job.files().get(index).map(|file| (file.type_, file.flaw)) else { continue };
+            let Some((type_, flaw)) = job.files().get(index).map(|file| (file.type_, file.flaw)) else {
+                continue;
+            };
             let nth = numbers.entry(type_).or_default();
             *nth += 1;
             let below = match type_ {

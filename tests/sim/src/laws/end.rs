@@ -49,7 +49,9 @@ impl State {
         let now = self.time.now;
         let mut found = Vec::new();
         for job in &self.fhir.jobs {
-            let Some(record) = job.owner.as_ref().and_then(|uid| self.laws.records.get(uid)) else { continue };
+            let Some(record) = job.owner.as_ref().and_then(|uid| self.laws.records.get(uid)) else {
+                continue;
+            };
             let settled = job.observed || job.agreed;
             let listed = record.lists(job, &self.fhir.status_url(job));
             // A status is gone with its object: unless it was the end, an event must have said it.

@@ -24,7 +24,10 @@ impl State {
         });
         let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
         if origin(&request.url) != origin(&own) {
-            self.broken("7: a token goes to the server's origin only", format!("a request to {}", request.url));
+            self.broken(
+                "7: a token goes to the server's origin only",
+                format!("a request to {}", request.url),
+            );
         }
         let Some(record) = self.laws.records.get(&acting.uid) else { return };
         let heard_by = record.heard_by;
@@ -32,14 +35,20 @@ impl State {
         let Some(status) = stored else { return };
         let url = status.job.as_ref().and_then(|job| job.status_url.clone());
         if heard_by == Some(process) && url.is_none() {
-            self.broken("1: the status URL is written before anything else", format!("{:?} {}", request.method, request.url));
+            self.broken(
+                "1: the status URL is written before anything else",
+                format!("{:?} {}", request.method, request.url),
+            );
         }
         let Some(number) = self.fhir.job_of(&request.url) else { return };
         if request.prefer.is_some() {
             return;
         }
         if url.as_deref().and_then(|url| self.fhir.job_of(url)) != Some(number) {
-            self.broken("1: the status URL is written before it is used", format!("{:?} {}", request.method, request.url));
+            self.broken(
+                "1: the status URL is written before it is used",
+                format!("{:?} {}", request.method, request.url),
+            );
         }
         if request.method == Method::Delete {
             self.check_delete(server, number);
@@ -56,7 +65,10 @@ impl State {
         let Some(cancellation) = &status.cancellation else {
             // The word that a finished job is done with.
             if server.spec.dialect == Dialect::Azure {
-                self.broken("6: Azure discards the manifest of a finished job that is deleted", format!("job {number}"));
+                self.broken(
+                    "6: Azure discards the manifest of a finished job that is deleted",
+                    format!("job {number}"),
+                );
             }
             return;
         };
@@ -64,7 +76,10 @@ impl State {
         record.deletes += 1;
         let (sent, counted) = (record.deletes, cancellation.tries);
         if sent > counted {
-            self.broken("4: each try of a cancel is counted before it", format!("{sent} sent, {counted} counted"));
+            self.broken(
+                "4: each try of a cancel is counted before it",
+                format!("{sent} sent, {counted} counted"),
+            );
         }
         if sent > 10 {
             self.broken("4: the tries of a cancel are bounded", format!("{sent} sent"));
@@ -144,11 +159,14 @@ impl State {
         });
         let acting = self.laws.acting.clone();
         if request.prefer.is_some() {
-            let Some(location) = answer.content_location.as_ref().filter(|_| answer.status == 202) else { return };
+            let Some(location) = answer.content_location.as_ref().filter(|_| answer.status == 202) else {
+                return;
+            };
             let Some(number) = self.laws.kicked.get(&acting.task).copied() else { return };
-            let azure = self.fhir.jobs.get(number).is_some_and(|job| {
-                self.fhir.server(job.server).is_some_and(|s| s.dialect == Dialect::Azure)
-            });
+            let azure =
+                self.fhir.jobs.get(number).is_some_and(|job| {
+                    self.fhir.server(job.server).is_some_and(|s| s.dialect == Dialect::Azure)
+                });
             let usable = azure || location.starts_with('/') || origin(location) == origin(&request.url);
             if let Some(job) = self.fhir.jobs.get_mut(number).filter(|_| usable) {
                 job.answered = true;
@@ -158,7 +176,10 @@ impl State {
             }
             return;
         }
-        let Some(job) = self.fhir.job_of(&request.url).and_then(|number| self.fhir.jobs.get_mut(number)) else { return };
+        let Some(job) = self.fhir.job_of(&request.url).and_then(|number| self.fhir.jobs.get_mut(number))
+        else {
+            return;
+        };
         let status = answer.export_status.unwrap_or(answer.status);
         job.observed |= match request.method {
             // 404 and 409: it had ended.
@@ -173,7 +194,10 @@ impl State {
         let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
         let home = origin(url) == origin(&own);
         if token && !home {
-            self.broken("7: a token goes to the server's origin only", format!("a token with {}", origin(url)));
+            self.broken(
+                "7: a token goes to the server's origin only",
+                format!("a token with {}", origin(url)),
+            );
         }
         if !home && origin(url) != FILES {
             self.broken("7: files come from allowed origins only", format!("a file of {}", origin(url)));

@@ -1,12 +1,14 @@
 //! Laws of what is written to the API server.
 
-use fhir_export_operator::api::{CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus};
+use fhir_export_operator::api::{
+    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus,
+};
 use fhir_export_operator::core::condition::{find, is_true};
 use fhir_export_operator::core::export::is_terminal;
 use kube::ResourceExt;
 
 use super::{Intent, listed};
-use crate::fhir::SENTINEL;
+use crate::fhir::{Job, SENTINEL};
 use crate::state::State;
 
 /// Largest status, in bytes.
@@ -18,13 +20,19 @@ impl State {
         let name = before.name_any();
         let old = before.status.clone().unwrap_or_default();
         if is_terminal(&old) && *status != old {
-            self.broken("5: terminal never changes", format!("{name}: {:?} to {:?}", old.state, status.state));
+            self.broken(
+                "5: terminal never changes",
+                format!("{name}: {:?} to {:?}", old.state, status.state),
+            );
         }
         self.check_words(&name, status);
         if old.job.as_ref().map(|job| job.intent_time) == status.job.as_ref().map(|job| job.intent_time) {
             let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
             if url(&old).is_some() && url(&old) != url(status) && !is_terminal(status) {
-                self.broken("3: a status URL is never lost", format!("{name}: {:?} to {:?}", url(&old), url(status)));
+                self.broken(
+                    "3: a status URL is never lost",
+                    format!("{name}: {:?} to {:?}", url(&old), url(status)),
+                );
             }
         }
         self.check_dropped(before, &old, status);
@@ -37,7 +45,8 @@ impl State {
     pub fn wrote(&mut self, object: &FhirExport) {
         let status = object.status.clone().unwrap_or_default();
         self.tell(10, || {
-            let job = status.job.as_ref().map(|job| job.status_url.clone().unwrap_or_else(|| "intent".into()));
+            let job =
+                status.job.as_ref().map(|job| job.status_url.clone().unwrap_or_else(|| "intent".into()));
             let name = object.name_any();
             let cancel = status.cancellation.as_ref().map(|c| (c.tries, c.outcome));
             format!(
@@ -112,10 +121,13 @@ impl State {
             .iter()
             .filter(|job| job.owner.as_deref() == Some(uid.as_str()) && job.works(now) && !job.agreed)
             .filter(|job| !listed(status, job, &self.fhir.status_url(job)))
-            .map(|job| job.id())
+            .map(Job::id)
             .collect();
         for id in runs {
-            self.broken("3: a job that may run on is told at the end", format!("{name}: job {id}, {reason:?}"));
+            self.broken(
+                "3: a job that may run on is told at the end",
+                format!("{name}: job {id}, {reason:?}"),
+            );
         }
         if complete {
             let verified = find(&status.conditions, ConditionType::Verified);
@@ -145,10 +157,13 @@ impl State {
             .iter()
             .filter(|job| job.owner.as_deref() == Some(uid.as_str()) && job.works(now) && !job.agreed)
             .filter(|job| !record.told_by_event(job) && !record.lists(job, &self.fhir.status_url(job)))
-            .map(|job| job.id())
+            .map(Job::id)
             .collect();
         for id in left {
-            self.broken("3: the finalizer stays until the job is settled or told", format!("{name}: job {id}"));
+            self.broken(
+                "3: the finalizer stays until the job is settled or told",
+                format!("{name}: job {id}"),
+            );
         }
     }
 }

@@ -91,7 +91,10 @@ impl Container for Process {
             let azure = |number| state.fhir.server(number).is_some_and(|s| s.dialect == Dialect::Azure);
             let wrote = |began: i64, ends: i64| now >= ends.min(began + FIRST_FILE);
             let seen = state.fhir.jobs.iter().filter(|job| {
-                azure(job.server) && job.stamp >= after && !job.files().is_empty() && wrote(job.began, job.ends)
+                azure(job.server)
+                    && job.stamp >= after
+                    && !job.files().is_empty()
+                    && wrote(job.began, job.ends)
             });
             let folders = seen.map(|job| {
                 let (container, folder) = job.place();

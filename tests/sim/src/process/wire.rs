@@ -134,7 +134,10 @@ impl Process {
             Some(FaultKind::Throttled(wait)) => {
                 self.travel().await;
                 let retry_after = wait.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
-                return Ok(Answer { retry_after, ..outcome(429, "throttled", "The maximum number was reached.") });
+                return Ok(Answer {
+                    retry_after,
+                    ..outcome(429, "throttled", "The maximum number was reached.")
+                });
             }
             _ => {}
         }
@@ -244,7 +247,8 @@ impl Wire for Process {
     }
 
     async fn open(&self, server: &Arc<FhirServer>, file: &FileRequest) -> Result<FileAnswer, Failure> {
-        let elsewhere = || FileAnswer::Elsewhere("the file is at an origin that is not allowed; add it".to_owned());
+        let elsewhere =
+            || FileAnswer::Elsewhere("the file is at an origin that is not allowed; add it".to_owned());
         let Some(origin) = Origin::parse(&file.url) else { return Ok(elsewhere()) };
         let Some(trust) = file_trust(server, &origin) else { return Ok(elsewhere()) };
         if let Some(until) = self.held_back.until(&origin, Method::Get, self.now()) {
@@ -257,7 +261,8 @@ impl Wire for Process {
             return Err(unreachable(Sent::Maybe));
         };
         let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
-        if self.is_out(Outage::Fhir(number)) || matches!(fault, Some(FaultKind::NotDone | FaultKind::NotSent)) {
+        if self.is_out(Outage::Fhir(number)) || matches!(fault, Some(FaultKind::NotDone | FaultKind::NotSent))
+        {
             self.travel().await;
             return Err(unreachable(Sent::Maybe));
         }
@@ -268,7 +273,8 @@ impl Wire for Process {
         if let Some(FaultKind::Throttled(wait)) = fault {
             self.travel().await;
             let retry_after = wait.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
-            let answer = Answer { retry_after, ..outcome(429, "throttled", "The maximum number was reached.") };
+            let answer =
+                Answer { retry_after, ..outcome(429, "throttled", "The maximum number was reached.") };
             self.learn(&origin, &answer);
             return Ok(FileAnswer::Refused(answer));
         }
@@ -276,7 +282,9 @@ impl Wire for Process {
             .carry(fault.as_ref(), |state| {
                 state.check_file(server, &file.url, token.is_some());
                 let now = state.time.now;
-                state.tell(34, || format!("file {} from {}", file.url, file.resume.as_ref().map_or(0, |r| r.offset)));
+                state.tell(34, || {
+                    format!("file {} from {}", file.url, file.resume.as_ref().map_or(0, |r| r.offset))
+                });
                 state.fhir.open(&file.url, file.resume.as_ref(), token.is_some(), now)
             })
             .await;
@@ -284,7 +292,7 @@ impl Wire for Process {
             Opened::Refused(answer) => FileAnswer::Refused(answer),
             Opened::Given(head, body, breaks) => {
                 let cut = if fault == Some(FaultKind::Truncated) { Some(body.len() / 3) } else { breaks };
-                FileAnswer::Opened(head, self.pieces(body, cut))
+                FileAnswer::Opened(head, self.pieces(&body, cut))
             }
         })
     }
@@ -298,7 +306,7 @@ impl Wire for Process {
 
 impl Process {
     /// A body, in a few pieces; it may break off.
-    fn pieces(&self, body: Bytes, cut: Option<usize>) -> Pieces {
+    fn pieces(&self, body: &Bytes, cut: Option<usize>) -> Pieces {
         let size = (body.len() / 3 + 1).max(256 << 10);
         let state = Arc::clone(&self.state);
         let begin = (state, body.clone(), cut.unwrap_or(body.len()), 0, cut.is_some());
@@ -321,4 +329,3 @@ impl Process {
         .boxed()
     }
 }
-

@@ -73,7 +73,7 @@ impl Queue {
             return;
         }
         slot.due = Some(at);
-        let tie = state.chance.next();
+        let tie = state.chance.draw();
         state.time.after(wait, tie, Due::Happens(Happening::Start(process, subject, at)));
     }
 
@@ -181,7 +181,9 @@ impl Simulation {
     /// A look is due.
     pub(super) fn due(&mut self, process: usize, subject: Subject, at: i64) {
         let Some(running) = self.running.as_mut().filter(|r| r.process.number == process) else { return };
-        let Some(slot) = running.queue.slots.get_mut(&subject).filter(|slot| slot.due == Some(at)) else { return };
+        let Some(slot) = running.queue.slots.get_mut(&subject).filter(|slot| slot.due == Some(at)) else {
+            return;
+        };
         slot.due = None;
         if !running.queue.waiting.contains(&subject) {
             running.queue.waiting.push_back(subject);

@@ -37,22 +37,21 @@ impl State {
     pub fn create_server(&mut self, number: usize) {
         let (namespace, name) = self.server_key(number);
         let Some(plan) = self.plan.servers.get(number).cloned() else { return };
-        let mut spec = json!({
-            "url": Fhir::base(number), "dialect": plan.dialect, "auth": {"type": "None"}, "fileOrigins": [FILES],
+        let secret = json!({"name": format!("cred-{number}"), "key": "token"});
+        let token = json!({"type": "BearerToken", "bearerToken": {"secretRef": secret}});
+        let auth = if plan.token { token } else { json!({"type": "None"}) };
+        let bulk = plan.dialect == Dialect::BulkData;
+        let storage = (plan.storage || bulk).then(|| {
+            json!({"type": "AzureBlob", "exportLog": plan.log,
+                "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}})
+        });
+        let spec = json!({
+            "url": Fhir::base(number), "dialect": plan.dialect, "auth": auth, "fileOrigins": [FILES],
             "limits": {"maxConcurrentExports": plan.places},
             "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "research"}}}},
+            "storage": storage,
+            "bulkData": bulk.then(|| json!({"finishedJobs": plan.finished})),
         });
-        if plan.token {
-            let secret = json!({"name": format!("cred-{number}"), "key": "token"});
-            spec["auth"] = json!({"type": "BearerToken", "bearerToken": {"secretRef": secret}});
-        }
-        if plan.storage || plan.dialect == Dialect::BulkData {
-            spec["storage"] = json!({"type": "AzureBlob", "exportLog": plan.log,
-                "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}});
-        }
-        if plan.dialect == Dialect::BulkData {
-            spec["bulkData"] = json!({"finishedJobs": plan.finished});
-        }
         let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec});
         let Ok(object) = serde_json::from_value::<FhirServer>(object) else {
@@ -80,7 +79,9 @@ impl State {
         let (namespace, name) = export_key(number);
         let (server_namespace, server) = self.server_key(plan.server);
         let mut spec = plan.spec;
-        spec["serverRef"] = json!({"name": server, "namespace": server_namespace});
+        if let Some(members) = spec.as_object_mut() {
+            members.insert("serverRef".into(), json!({"name": server, "namespace": server_namespace}));
+        }
         let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec});
         let Ok(object) = serde_json::from_value::<FhirExport>(object) else {
@@ -91,7 +92,9 @@ impl State {
         if self.api.create(object, now)
             && let Some(made) = self.api.exports.objects.get(&export_key(number)).cloned()
         {
-            self.tell(61, || format!("e{number} is made: {}", serde_json::to_string(&made.spec).unwrap_or_default()));
+            self.tell(61, || {
+                format!("e{number} is made: {}", serde_json::to_string(&made.spec).unwrap_or_default())
+            });
             self.made(&made, number);
         }
     }
@@ -119,15 +122,20 @@ impl State {
         let inside = |at: &&Key| at.0 == NAMESPACE;
         let exports: Vec<Key> = self.api.exports.objects.keys().filter(inside).cloned().collect();
         let servers: Vec<Key> = self.api.servers.objects.keys().filter(inside).cloned().collect();
-        exports.iter().for_each(|at| self.delete_export_object(at));
-        servers.iter().for_each(|at| self.delete_server_object(at));
+        for at in &exports {
+            self.delete_export_object(at);
+        }
+        for at in &servers {
+            self.delete_server_object(at);
+        }
         self.api.finish_namespaces();
     }
 
     /// Somebody else's job begins, in the container that the exports of the server use.
     fn stranger(&mut self, server: usize) {
         let export = self.plan.exports.iter().find(|export| export.server == server);
-        let request = export.and_then(|export| serde_json::from_value(export.spec["request"].clone()).ok());
+        let request =
+            export.and_then(|export| serde_json::from_value(export.spec.get("request")?.clone()).ok());
         let object = self.api.servers.objects.get(&self.server_key(server)).cloned();
         let (Some(mut request), Some(object)) = (request, object) else { return };
         let request: &mut fhir_export_operator::api::ExportRequest = &mut request;
@@ -142,7 +150,9 @@ impl State {
 
     fn cancelled_by_others(&mut self, number: usize) {
         let now = self.time.now;
-        let Some(uid) = self.api.exports.objects.get(&export_key(number)).and_then(|e| e.uid()) else { return };
+        let Some(uid) = self.api.exports.objects.get(&export_key(number)).and_then(|e| e.uid()) else {
+            return;
+        };
         let mine = self.fhir.jobs.iter_mut().filter(|job| job.owner.as_ref() == Some(&uid));
         let mut cancelled = Vec::new();
         for job in mine.filter(|job| job.works(now)) {
@@ -237,7 +247,7 @@ impl Simulation {
 
     fn later(&mut self, seconds: i64, what: Happening) {
         let mut state = locked(&self.state);
-        let tie = state.chance.next();
+        let tie = state.chance.draw();
         state.time.after(seconds * SECOND, tie, Due::Happens(what));
     }
 
@@ -260,7 +270,9 @@ impl Simulation {
                 EventKind::Crash(_) => {}
                 EventKind::Suspend(n, on) => state.edit_export(n, |e| e.spec.suspend = Some(on)),
                 EventKind::Cancel(n) => state.edit_export(n, |e| e.spec.cancel = Some(true)),
-                EventKind::Deadline(n, s) => state.edit_export(n, |e| e.spec.active_deadline_seconds = Some(s)),
+                EventKind::Deadline(n, s) => {
+                    state.edit_export(n, |e| e.spec.active_deadline_seconds = Some(s));
+                }
                 EventKind::Touch(n) => {
                     let at = now.to_string();
                     state.api.edit::<FhirExport>(&export_key(n), false, |e| {
@@ -332,4 +344,3 @@ fn name(kind: EventKind) -> &'static str {
         EventKind::CancelledByOthers(_) => "job cancelled by others",
     }
 }
-
