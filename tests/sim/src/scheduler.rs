@@ -31,7 +31,7 @@ pub use queue::Subject;
 /// More steps than any simulation needs.
 const MAX_STEPS: u64 = 400_000;
 /// After the healing everything ends within this.
-const MAX_TIME: i64 = 40 * 24 * 3600 * SECOND;
+const MAX_TIME: i64 = 24 * 3600 * SECOND;
 /// It is looked so long after the end whether anything stirs.
 const AFTERMATH: i64 = 600 * SECOND;
 
