@@ -67,6 +67,15 @@ unit: ## Run the tests that need none of the real parts
 e2e: ## Run the tests in tests/: on the real parts, end to end
 	cargo test --workspace --locked --no-fail-fast --test '*'
 
+.PHONY: sim
+sim: ## Simulate the operator with faults: SEEDS=10000, SEED=x replays one, PROFILE=release for many seeds
+	@cargo run --quiet --locked $(if $(filter release,$(PROFILE)),--release) -p sim --bin sim -- \
+	  $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --from $(or $(FROM),0))
+
+.PHONY: sim-planted
+sim-planted: ## Plant ten faults in a copy of the sources, and show that the simulation finds each
+	@tests/sim/planted/run
+
 .PHONY: bench
 bench: ## Measure how files land, optimised: RUNS="1x5000000000 1000x5000000" is FILESxBYTES each
 	cargo build --release --locked -p fhir-export-operator -p bulk-fhir -p bench --bins

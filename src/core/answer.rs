@@ -245,11 +245,18 @@ fn job_failure(status: u16, text: &str) -> JobFailure {
     JobFailure { reason, words: words::of_storage(cause), transient }
 }
 
+/// Whether the body is a page for people, as gateways and default backends answer.
+fn is_page(answer: &Answer) -> bool {
+    answer.body.trim_ascii_start().first() == Some(&b'<')
+}
+
 /// What the answer to a cancel means.
 pub fn cancel(answer: &Answer) -> CancelAnswer {
     let outcome = Outcome::parse(&answer.body);
     let outcome = outcome.as_ref();
     match answer.status {
+        // A gateway's page says nothing of the job, which may run on.
+        200 | 404 | 410 if is_page(answer) => CancelAnswer::Again(unexpected(answer)),
         200 | 202 | 204 | 404 | 410 => CancelAnswer::Settled,
         409 => CancelAnswer::AlreadyFinished,
         500 => CancelAnswer::Look,
@@ -388,6 +395,12 @@ mod tests {
     fn cancels() {
         for code in [200, 202, 204, 404, 410] {
             assert_eq!(cancel(&plain(code, "")), CancelAnswer::Settled, "{code}");
+        }
+        for code in [200, 404, 410] {
+            let page = cancel(&plain(code, " <html>default backend</html>"));
+            assert!(matches!(page, CancelAnswer::Again(r) if r.reason == Reason::UnexpectedAnswer), "{code}");
+            let words = cancel(&answer(code, "not-found", "no such job"));
+            assert_eq!(words, CancelAnswer::Settled, "{code}");
         }
         assert_eq!(cancel(&answer(409, "conflict", "x")), CancelAnswer::AlreadyFinished);
         assert_eq!(cancel(&answer(500, "exception", "x")), CancelAnswer::Look);

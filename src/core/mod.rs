@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod outcome;
 pub mod poll;
 pub mod reach;
+pub mod rules;
 pub mod schedule;
 pub mod server;
 pub mod tuning;

@@ -5,7 +5,7 @@ mod authorization;
 mod clients;
 mod download;
 mod failure;
-mod held_back;
+pub mod held_back;
 mod oauth;
 pub mod origin;
 mod pieces;

@@ -8,6 +8,7 @@ use crate::api::{ConditionType, Dialect, Job, Level, Reason, ServerIdentity};
 use crate::core::allow;
 use crate::core::condition;
 use crate::core::effect::Effect;
+use crate::core::rules;
 use crate::core::wire::Request;
 
 use super::server_view::ServerView;
@@ -160,12 +161,9 @@ enum Verdict {
 fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, Verdict> {
     let request = &turn.spec().request;
     if !turn.is_true(ConditionType::Accepted)
-        && let Err(errors) = turn.export().validate_cel()
+        && let Some(broken) = rules::broken_by(turn.export())
     {
-        // Objects can be older than a rule of the schema.
-        let first =
-            errors.iter().next().map(|e| format!("{}: {}", e.field_path, e.message)).unwrap_or_default();
-        return Err(Verdict::Never(Reason::InvalidSpec, format!("{first}; correct it in a new FhirExport")));
+        return Err(Verdict::Never(Reason::InvalidSpec, format!("{broken}; correct it in a new FhirExport")));
     }
     let planned = plan::kick_off(server.object(), request, &turn.namespace())
         .map_err(|m| Verdict::Never(Reason::UnsupportedByServer, m))?;

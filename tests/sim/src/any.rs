@@ -1,0 +1,289 @@
+//! Any plan: what a seed makes of servers, exports, faults and events.
+
+use fhir_export_operator::api::Dialect;
+use serde_json::{Map, Value, json};
+
+use crate::chance::Chance;
+use crate::plan::{
+    Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
+    Plan, ServerPlan,
+};
+
+/// How jobs fail: for good, and for now (Azure page, 3.3).
+const FAILS: &[(u16, &str)] = &[
+    (500, "Unknown Error."),
+    (429, "The request rate is too large."),
+    (403, "This request is not authorized. ErrorCode: AuthorizationFailure"),
+    (400, "Group 4711 was not found."),
+    (413, "Out of memory; set _maxCount below 1000."),
+    (500, "Processing job had no results"),
+];
+
+/// The plan of a seed.
+pub fn plan(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 0);
+    let heal_at = chance.magnitude(200, 20_000);
+    let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
+    let count = chance.pick(&[1, 1, 1, 2, 2, 3, 4], 1);
+    let exports: Vec<ExportPlan> = (0..count).map(|_| export(chance, &servers, heal_at)).collect();
+    let bad = chance.pick(&[0_u64, 2, 5, 12, 25], 5);
+    let faults = (0..chance.below(bad + 1)).map(|_| fault(chance)).collect();
+    let eventful = chance.pick(&[0_u64, 2, 5, 10], 5);
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..chance.below(eventful + 1) {
+        let at = chance.magnitude(1, heal_at);
+        let kind = event(chance, &servers, exports.len() as u64, heal_at);
+        events.extend(follow_up(chance, at, kind));
+        events.push(Event { at, kind });
+    }
+    Plan {
+        seed,
+        servers,
+        exports,
+        faults,
+        events,
+        heal_at,
+        latency: chance.pick(&[1, 20, 100, 800], 20),
+        concurrency: chance.pick(&[1, 2, 10], 10),
+    }
+}
+
+fn server(chance: &mut Chance) -> ServerPlan {
+    let dialect = chance.pick(&[Dialect::Azure, Dialect::BulkData], Dialect::Azure);
+    let cancels = match dialect {
+        Dialect::Azure => chance.pick(
+            &[
+                Cancels::Forgets,
+                Cancels::Forgets,
+                Cancels::Empties500,
+                Cancels::Empties409,
+                Cancels::Slowly,
+                Cancels::Never,
+            ],
+            Cancels::Forgets,
+        ),
+        Dialect::BulkData => chance.pick(
+            &[Cancels::Forgets, Cancels::Forgets, Cancels::Keeps, Cancels::Slowly, Cancels::Never],
+            Cancels::Forgets,
+        ),
+    };
+    ServerPlan {
+        dialect,
+        cancels,
+        storage: !chance.one_in(4),
+        token: !chance.one_in(3),
+        token_lasts: chance.pick(&[60, 300, 3600], 300),
+        places: chance.pick(&[1, 2, 4], 4),
+        version: chance.pick(&[1, 2, 3, 4], 2),
+        separate: chance.one_in(2),
+        page: chance.pick(&[100, 100, 1, 2], 100),
+        links_last: chance.pick(&[None, Some(30), Some(600)], None),
+        ranges: chance.one_in(2),
+        retry_after: chance.pick(&[None, Some(1), Some(20), Some(100_000)], None),
+        progress: chance.one_in(2),
+        counts: chance.one_in(2),
+        checksums: chance.one_in(2),
+        finished: chance.pick(&["Auto", "Auto", "Delete", "Keep"], "Auto"),
+        beside: chance.one_in(2),
+        log: chance.one_in(4),
+    }
+}
+
+fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPlan {
+    let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
+    let bulk = servers.get(server).filter(|server| server.dialect == Dialect::BulkData);
+    let mut request = members(match chance.below(3) {
+        0 => json!({"level": "System"}),
+        1 => json!({"level": "Patient", "types": ["Patient", "Observation"]}),
+        _ => json!({"level": "Group", "groupID": "g"}),
+    });
+    if chance.one_in(2) {
+        request.insert("since".into(), "2026-01-01T00:00:00+01:00".into());
+    }
+    if !chance.one_in(3) {
+        request.insert("container".into(), "lake".into());
+    }
+    let mut spec = members(json!({"request": request}));
+    let mut set = |name: &str, value: Value| drop(spec.insert(name.to_owned(), value));
+    // Bounded, so that what hangs comes to an end.
+    set("activeDeadlineSeconds", chance.magnitude(60, 12_000).into());
+    if chance.one_in(3) {
+        set("backoffLimit", chance.between(0, 4).into());
+    }
+    if chance.one_in(3) {
+        set("onUncertainKickOff", chance.pick(&["Retry", "Fail"], "Retry").into());
+    }
+    if chance.one_in(4) {
+        set("deletionPolicy", chance.pick(&["Cancel", "Abandon"], "Cancel").into());
+    }
+    if chance.one_in(8) {
+        set("ttlSecondsAfterFinished", chance.magnitude(1, 2000).into());
+    }
+    if chance.one_in(4) {
+        set("errorFilePolicy", chance.pick(&["Tolerate", "Fail"], "Tolerate").into());
+    }
+    if chance.one_in(12) {
+        set("suspend", true.into());
+    }
+    let jobs = (0..3).map(|_| job(chance, bulk)).collect();
+    ExportPlan { server, at: chance.between(0, heal_at.min(60)), spec: spec.into(), jobs }
+}
+
+fn members(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn job(chance: &mut Chance, bulk: Option<&ServerPlan>) -> JobPlan {
+    let ending = match chance.below(10) {
+        0 | 1 => {
+            let (code, words) = chance.pick(FAILS, (500, "Unknown Error."));
+            Ending::Fails(code, words)
+        }
+        2 => Ending::Forgotten,
+        _ => Ending::Files((0..chance.below(4)).map(|_| file(chance, bulk)).collect()),
+    };
+    JobPlan { lasts: chance.magnitude(1, 4000), ending }
+}
+
+fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
+    let bulk = server.is_some();
+    let types: &[&'static str] = if bulk {
+        &["Patient", "Observation", "Observation", "error", "deleted"]
+    } else {
+        &["Patient", "Observation", "Condition"]
+    };
+    let type_ = chance.pick(types, "Patient");
+    let data = !matches!(type_, "error" | "deleted");
+    let flaw = match chance.below(12) {
+        0 => Flaw::Missing,
+        // Counts are of data only.
+        1 if data && server.is_none_or(|server| server.counts) => Flaw::Miscounted,
+        2 if bulk => Flaw::Breaks(u32::try_from(chance.between(1, 9)).unwrap_or(1)),
+        // Nobody can tell without a checksum.
+        3 if server.is_some_and(|server| server.checksums) => {
+            Flaw::Short(u32::try_from(chance.between(1, 4)).unwrap_or(1))
+        }
+        4 if bulk => Flaw::Page(u32::try_from(chance.between(1, 3)).unwrap_or(1)),
+        5 if bulk => Flaw::Refused(
+            u32::try_from(chance.between(1, 12)).unwrap_or(1),
+            chance.pick(&[403, 404, 410, 429, 500, 503, 416], 503),
+        ),
+        6 if bulk => Flaw::Changes,
+        7 if bulk && chance.one_in(3) => Flaw::Elsewhere,
+        _ => Flaw::None,
+    };
+    FilePlan { type_, lines: chance.between(1, 9).unsigned_abs(), big: bulk && chance.one_in(150), flaw }
+}
+
+fn fault(chance: &mut Chance) -> Fault {
+    use FaultKind::{AnswerLost, CrashAfter, CrashBefore, Denied, NotDone, NotSent, Repeated, Truncated};
+    const EDGES: &[(Edge, i64)] = &[
+        (Edge::Status, 12),
+        (Edge::Status, 12),
+        (Edge::Object, 8),
+        (Edge::Note, 4),
+        (Edge::Authorize, 3),
+        (Edge::KickOff, 3),
+        (Edge::KickOff, 3),
+        (Edge::KickOff, 3),
+        (Edge::Poll, 16),
+        (Edge::Delete, 6),
+        (Edge::Delete, 6),
+        (Edge::File, 10),
+        (Edge::Probe, 8),
+        (Edge::Storage, 24),
+        (Edge::Storage, 24),
+    ];
+    let (edge, most) = chance.pick(EDGES, (Edge::Poll, 9));
+    let nth = u32::try_from(chance.between(0, most)).unwrap_or(0);
+    let slow = FaultKind::Slow(chance.magnitude(1, 200));
+    let page = FaultKind::Page(chance.pick(&[502, 503, 504, 500, 404, 403, 200, 408, 302], 502));
+    let outcome = FaultKind::Outcome(chance.pick(&[500, 503], 500));
+    let throttled = FaultKind::Throttled(chance.pick(&[None, Some(1), Some(30), Some(900)], None));
+    let places =
+        [Location::None, Location::Relative, Location::Inside, Location::Elsewhere, Location::Signed];
+    let location = FaultKind::Location(chance.pick(&places, Location::None));
+    let kinds: Vec<FaultKind> = match edge {
+        Edge::Status | Edge::Object => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, Repeated, slow],
+        Edge::Note => vec![CrashBefore, CrashAfter, NotDone, AnswerLost],
+        Edge::Authorize => vec![CrashBefore, CrashAfter, NotDone],
+        Edge::KickOff => vec![
+            CrashBefore,
+            CrashAfter,
+            NotSent,
+            NotDone,
+            AnswerLost,
+            AnswerLost,
+            slow,
+            page,
+            outcome,
+            throttled,
+            location,
+        ],
+        Edge::Poll => vec![
+            CrashBefore,
+            CrashAfter,
+            NotSent,
+            NotDone,
+            AnswerLost,
+            slow,
+            page,
+            outcome,
+            throttled,
+            Truncated,
+        ],
+        Edge::Delete => {
+            vec![CrashBefore, CrashAfter, NotSent, NotDone, AnswerLost, slow, page, outcome, throttled]
+        }
+        Edge::File => vec![CrashBefore, CrashAfter, NotDone, slow, page, throttled, Truncated],
+        Edge::Probe => vec![NotSent, NotDone, AnswerLost, slow, page, outcome, throttled],
+        Edge::Storage => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow, Denied],
+    };
+    let index = usize::try_from(chance.below(kinds.len() as u64)).unwrap_or(0);
+    let kind = kinds.into_iter().nth(index).unwrap_or(NotDone);
+    Fault { edge, nth, kind }
+}
+
+fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64) -> EventKind {
+    let export = usize::try_from(chance.below(exports)).unwrap_or(0);
+    let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
+    let a_while = chance.magnitude(1, (heal_at / 2).clamp(2, 3000));
+    match chance.below(26) {
+        0..=4 => EventKind::Crash(chance.magnitude(1, 2000)),
+        5 => EventKind::Suspend(export, true),
+        6 => EventKind::Cancel(export),
+        7 => EventKind::Deadline(export, chance.magnitude(1, 9000)),
+        8 | 9 => EventKind::Touch(export),
+        10 | 11 => EventKind::Delete(export),
+        12 => EventKind::SuspendServer(server, true),
+        13 => EventKind::DeleteServer(server),
+        14 => EventKind::DeleteSecret(server),
+        15 if chance.one_in(2) => EventKind::DeleteNamespace,
+        16 => EventKind::ClockJumps(chance.pick(&[-600, -30, -2, 2, 60, 4000], 60)),
+        17 => EventKind::WatchBreaks(a_while),
+        18 => EventKind::ApiDown(a_while),
+        19 => EventKind::FhirDown(server, a_while),
+        20 => EventKind::FhirRefuses(server, a_while),
+        21 => EventKind::StorageDown(a_while),
+        22 => EventKind::StorageDenies(a_while),
+        23 => EventKind::Stranger(server),
+        24 => EventKind::CancelledByOthers(export),
+        _ => EventKind::TokensEnd(server),
+    }
+}
+
+/// What somebody takes back after a while.
+fn follow_up(chance: &mut Chance, at: i64, kind: EventKind) -> Option<Event> {
+    let back = match kind {
+        EventKind::Suspend(export, true) => EventKind::Suspend(export, false),
+        EventKind::SuspendServer(server, true) => EventKind::SuspendServer(server, false),
+        EventKind::DeleteServer(server) => EventKind::CreateServer(server),
+        EventKind::DeleteSecret(server) => EventKind::CreateSecret(server),
+        EventKind::Delete(export) => EventKind::CreateAgain(export),
+        _ => return None,
+    };
+    chance.one_in(2).then(|| Event { at: at + chance.magnitude(1, 2000), kind: back })
+}

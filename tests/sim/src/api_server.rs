@@ -1,0 +1,294 @@
+//! The API server: objects with resource versions, finalizers, deletions, namespaces, and the log that watches read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use fhir_export_operator::api::{
+    FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer, FhirServerStatus,
+};
+use fhir_export_operator::cluster::stores::{Key, key};
+use fhir_export_operator::controller::world::{ClusterFailure, Creation};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::{Resource, ResourceExt};
+
+use crate::state::State;
+
+/// One change of an object.
+#[derive(Clone, Debug)]
+pub struct Logged<K> {
+    /// Where it is.
+    pub key: Key,
+    /// As it is now; `None` when it is gone.
+    pub object: Option<Arc<K>>,
+}
+
+/// The objects of one kind, and what happened to them.
+#[derive(Debug)]
+pub struct Kind<K> {
+    /// As they are.
+    pub objects: BTreeMap<Key, Arc<K>>,
+    /// Everything that happened, in order.
+    pub log: Vec<Logged<K>>,
+}
+
+impl<K> Default for Kind<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), log: Vec::new() }
+    }
+}
+
+/// What the API server knows.
+#[derive(Debug, Default)]
+pub struct ApiServer {
+    version: u64,
+    made: u64,
+    /// `FhirExport`s.
+    pub exports: Kind<FhirExport>,
+    /// `FhirServer`s.
+    pub servers: Kind<FhirServer>,
+    /// `FhirExportSchedule`s: none is made in this world, whose subject are runs.
+    pub schedules: Kind<FhirExportSchedule>,
+    /// Names of Secrets, with their namespaces.
+    pub secrets: BTreeSet<Key>,
+    /// Namespaces that are being deleted.
+    pub terminating: BTreeSet<String>,
+}
+
+/// The kinds.
+pub trait Stored: Resource<DynamicType = ()> + Clone + PartialEq {
+    /// Where objects of this kind are.
+    fn of(api: &mut ApiServer) -> &mut Kind<Self>;
+}
+
+impl Stored for FhirExport {
+    fn of(api: &mut ApiServer) -> &mut Kind<Self> {
+        &mut api.exports
+    }
+}
+
+impl Stored for FhirServer {
+    fn of(api: &mut ApiServer) -> &mut Kind<Self> {
+        &mut api.servers
+    }
+}
+
+impl Stored for FhirExportSchedule {
+    fn of(api: &mut ApiServer) -> &mut Kind<Self> {
+        &mut api.schedules
+    }
+}
+
+impl ApiServer {
+    /// An object is made; false if one of its name is there, or its namespace is being deleted.
+    pub fn create<K: Stored>(&mut self, mut object: K, now: jiff::Timestamp) -> bool {
+        let at = key(&object);
+        if self.terminating.contains(&at.0) || K::of(self).objects.contains_key(&at) {
+            return false;
+        }
+        self.made += 1;
+        let uid = format!("{:08x}-0000-4000-8000-000000000000", self.made);
+        let meta = object.meta_mut();
+        meta.uid = Some(uid);
+        meta.generation = Some(1);
+        meta.creation_timestamp = Some(Time(whole(now)));
+        self.put(object);
+        true
+    }
+
+    /// Stores an object under a new resource version, and logs it.
+    fn put<K: Stored>(&mut self, mut object: K) -> Arc<K> {
+        self.version += 1;
+        object.meta_mut().resource_version = Some(self.version.to_string());
+        let (at, object) = (key(&object), Arc::new(object));
+        let kind = K::of(self);
+        kind.objects.insert(at.clone(), Arc::clone(&object));
+        kind.log.push(Logged { key: at, object: Some(Arc::clone(&object)) });
+        object
+    }
+
+    fn remove<K: Stored>(&mut self, at: &Key) {
+        self.version += 1;
+        let kind = K::of(self);
+        kind.objects.remove(at);
+        kind.log.push(Logged { key: at.clone(), object: None });
+    }
+
+    /// The object, if it is still the one that was read.
+    pub fn current<K: Stored>(&mut self, read: &K) -> Result<Arc<K>, ClusterFailure> {
+        let found = K::of(self).objects.get(&key(read)).cloned().ok_or(ClusterFailure::NotFound)?;
+        let same = found.meta().resource_version == read.meta().resource_version;
+        if same { Ok(found) } else { Err(ClusterFailure::Conflict) }
+    }
+
+    /// Somebody changes an object, if it is there and `change` says so.
+    pub fn edit<K: Stored>(&mut self, at: &Key, new_generation: bool, change: impl FnOnce(&mut K)) -> bool {
+        let Some(found) = K::of(self).objects.get(at).cloned() else { return false };
+        let mut object = K::clone(&found);
+        change(&mut object);
+        if object == *found {
+            return false;
+        }
+        if new_generation {
+            let meta = object.meta_mut();
+            meta.generation = meta.generation.map(|generation| generation + 1);
+        }
+        self.put(object);
+        true
+    }
+
+    /// An object is deleted: at once, or when its last finalizer goes. True if it is gone at once.
+    pub fn delete<K: Stored>(&mut self, at: &Key, now: jiff::Timestamp) -> bool {
+        let Some(found) = K::of(self).objects.get(at).cloned() else { return false };
+        if found.meta().finalizers.as_ref().is_none_or(Vec::is_empty) {
+            self.remove::<K>(at);
+            return true;
+        }
+        if found.meta().deletion_timestamp.is_none() {
+            self.edit::<K>(at, true, |object| object.meta_mut().deletion_timestamp = Some(Time(whole(now))));
+        }
+        false
+    }
+
+    /// Sets the finalizers of an object, on the version that was read; answers the object as it was last.
+    pub fn set_finalizer<K: Stored>(
+        &mut self,
+        read: &K,
+        finalizer: &str,
+        on: bool,
+    ) -> Result<(K, bool), ClusterFailure> {
+        let has = read.finalizers().iter().any(|f| f == finalizer);
+        if has == on {
+            return Ok((read.clone(), false));
+        }
+        let mut object = K::clone(self.current(read)?.as_ref());
+        if on && object.meta().deletion_timestamp.is_some() {
+            let words = "no new finalizers can be added if the object is being deleted";
+            return Err(ClusterFailure::Other(words.to_owned()));
+        }
+        let meta: &mut ObjectMeta = object.meta_mut();
+        let list = meta.finalizers.get_or_insert_default();
+        if on {
+            list.push(finalizer.to_owned());
+        } else {
+            list.retain(|f| f != finalizer);
+        }
+        if list.is_empty() {
+            meta.finalizers = None;
+        }
+        let gone = meta.finalizers.is_none() && meta.deletion_timestamp.is_some();
+        if gone {
+            self.remove::<K>(&key(&object));
+            return Ok((object, true));
+        }
+        Ok((K::clone(&self.put(object)), false))
+    }
+
+    /// Whether a namespace that is being deleted holds nothing any more; then it is gone.
+    pub fn finish_namespaces(&mut self) {
+        let (exports, servers) = (&self.exports.objects, &self.servers.objects);
+        self.terminating
+            .retain(|namespace| exports.keys().chain(servers.keys()).any(|(of, _)| of == namespace));
+    }
+}
+
+/// Kubernetes knows seconds only.
+fn whole(now: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+impl State {
+    /// The operator writes the status of an export.
+    pub fn write_export_status(
+        &mut self,
+        read: &FhirExport,
+        status: &FhirExportStatus,
+    ) -> Result<FhirExport, ClusterFailure> {
+        let before = self.api.current(read)?;
+        self.check_write(&before, status);
+        let mut object = FhirExport::clone(&before);
+        object.status = Some(status.clone());
+        if object == *before {
+            return Ok(object);
+        }
+        let written = FhirExport::clone(&self.api.put(object));
+        self.wrote(&written);
+        Ok(written)
+    }
+
+    /// The operator writes the status of a server.
+    pub fn write_server_status(
+        &mut self,
+        read: &FhirServer,
+        status: &FhirServerStatus,
+    ) -> Result<FhirServer, ClusterFailure> {
+        let mut object = FhirServer::clone(self.api.current(read)?.as_ref());
+        object.status = Some(status.clone());
+        Ok(FhirServer::clone(&self.api.put(object)))
+    }
+
+    /// The operator writes the status of a schedule.
+    pub fn write_schedule_status(
+        &mut self,
+        read: &FhirExportSchedule,
+        status: &FhirExportScheduleStatus,
+    ) -> Result<FhirExportSchedule, ClusterFailure> {
+        let mut object = FhirExportSchedule::clone(self.api.current(read)?.as_ref());
+        object.status = Some(status.clone());
+        Ok(FhirExportSchedule::clone(&self.api.put(object)))
+    }
+
+    /// The operator makes an export.
+    pub fn make_export(&mut self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
+        let (at, now) = (key(export), self.time.stamp());
+        let made = self.api.create(export.clone(), now);
+        let there = self.api.exports.objects.get(&at).map(|there| Box::new(FhirExport::clone(there)));
+        Ok(match there {
+            Some(there) if made => Creation::Made(there),
+            Some(there) => Creation::Exists(there),
+            None => Creation::Refused("the namespace is being terminated".to_owned()),
+        })
+    }
+
+    /// The operator sets or takes off its finalizer of an export.
+    pub fn set_export_finalizer(
+        &mut self,
+        read: &FhirExport,
+        finalizer: &str,
+        on: bool,
+    ) -> Result<FhirExport, ClusterFailure> {
+        self.check_finalizer(read, on);
+        let (object, gone) = self.api.set_finalizer(read, finalizer, on)?;
+        if gone {
+            self.gone(&object);
+        }
+        self.api.finish_namespaces();
+        Ok(object)
+    }
+
+    /// The operator sets or takes off its finalizer of a server.
+    pub fn set_server_finalizer(
+        &mut self,
+        read: &FhirServer,
+        finalizer: &str,
+        on: bool,
+    ) -> Result<FhirServer, ClusterFailure> {
+        let (object, _) = self.api.set_finalizer(read, finalizer, on)?;
+        self.api.finish_namespaces();
+        Ok(object)
+    }
+
+    /// The operator deletes an export, on its uid and version.
+    pub fn delete_export(&mut self, read: &FhirExport) -> Result<(), ClusterFailure> {
+        match self.api.current(read) {
+            Ok(found) => {
+                let now = self.time.stamp();
+                if self.api.delete::<FhirExport>(&key(found.as_ref()), now) {
+                    self.gone(&found);
+                }
+                Ok(())
+            }
+            Err(ClusterFailure::NotFound) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+}

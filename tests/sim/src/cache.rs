@@ -1,0 +1,108 @@
+//! What the watches of one process know: behind the API server, by however much.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer};
+use fhir_export_operator::cluster::stores::{Key, owner_of, server_key};
+use fhir_export_operator::cluster::watch::Change;
+use fhir_export_operator::controller::world::Stores;
+use kube::Resource;
+
+use crate::api_server::Kind;
+use crate::state::locked;
+
+/// One kind, as far as a process has heard.
+#[derive(Debug)]
+pub struct Heard<K> {
+    objects: BTreeMap<Key, Arc<K>>,
+    /// How many entries of the log it has heard.
+    pub upto: usize,
+}
+
+impl<K> Default for Heard<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), upto: 0 }
+    }
+}
+
+impl<K: Resource> Heard<K> {
+    /// The next entry of the log.
+    pub fn hear(&mut self, kind: &Kind<K>) -> Option<Change<K>> {
+        let entry = kind.log.get(self.upto)?;
+        self.upto += 1;
+        let old = match &entry.object {
+            Some(object) => self.objects.insert(entry.key.clone(), Arc::clone(object)),
+            None => self.objects.remove(&entry.key),
+        };
+        (old.is_some() || entry.object.is_some()).then(|| Change { old, new: entry.object.clone() })
+    }
+
+    /// Everything is listed: what happened meanwhile is seen only in its result.
+    pub fn list(&mut self, kind: &Kind<K>) -> Vec<Change<K>> {
+        self.upto = kind.log.len();
+        let old = std::mem::replace(&mut self.objects, kind.objects.clone());
+        let mut changes: Vec<Change<K>> = kind
+            .objects
+            .iter()
+            .map(|(at, new)| Change { old: old.get(at).cloned(), new: Some(Arc::clone(new)) })
+            .filter(|change| {
+                let version =
+                    |object: &Option<Arc<K>>| object.as_ref().and_then(|o| o.meta().resource_version.clone());
+                version(&change.old) != version(&change.new)
+            })
+            .collect();
+        let gone = old.into_iter().filter(|(at, _)| !kind.objects.contains_key(at));
+        changes.extend(gone.map(|(_, old)| Change { old: Some(old), new: None }));
+        changes
+    }
+
+    /// An object.
+    pub fn get(&self, at: &Key) -> Option<Arc<K>> {
+        self.objects.get(at).cloned()
+    }
+
+    /// All objects.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<K>> {
+        self.objects.values()
+    }
+}
+
+/// All kinds.
+#[derive(Debug, Default)]
+pub struct Cache {
+    /// `FhirExport`s.
+    pub exports: Mutex<Heard<FhirExport>>,
+    /// `FhirServer`s.
+    pub servers: Mutex<Heard<FhirServer>>,
+    /// `FhirExportSchedule`s.
+    pub schedules: Mutex<Heard<FhirExportSchedule>>,
+}
+
+impl Stores for Cache {
+    fn server(&self, namespace: &str, name: &str) -> Option<Arc<FhirServer>> {
+        locked(&self.servers).get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>> {
+        let of = (namespace.to_owned(), name.to_owned());
+        locked(&self.exports).all().filter(|export| server_key(export) == of).cloned().collect()
+    }
+
+    fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>> {
+        locked(&self.exports).get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    fn exports(&self) -> Vec<Arc<FhirExport>> {
+        locked(&self.exports).all().cloned().collect()
+    }
+
+    fn children_of(&self, uid: &str) -> Vec<Arc<FhirExport>> {
+        let owned = |export: &&Arc<FhirExport>| owner_of(export).is_some_and(|owner| owner.uid == uid);
+        locked(&self.exports).all().filter(owned).cloned().collect()
+    }
+
+    fn schedules(&self) -> Vec<Arc<FhirExportSchedule>> {
+        locked(&self.schedules).all().cloned().collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! What must stay true, checked against what the models themselves know, at each write, request and event.
+
+mod data;
+mod end;
+mod requests;
+mod writes;
+
+use std::collections::BTreeMap;
+
+use fhir_export_operator::api::{FhirExport, FhirExportStatus, Reason};
+use fhir_export_operator::core::effect::Note;
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::fhir::{Job, SENTINEL};
+use crate::state::State;
+
+/// Who acts at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acting {
+    /// The process.
+    pub process: usize,
+    /// The task.
+    pub task: u64,
+    /// The number of the export, if it is about one.
+    pub export: Option<usize>,
+    /// Its uid.
+    pub uid: String,
+    /// It is the repetition of a look that just ended, at the same time: there is nothing to do.
+    pub echo: bool,
+}
+
+/// An intent to kick off.
+#[derive(Clone, Debug)]
+struct Intent {
+    time: Timestamp,
+    by: Acting,
+    sent: bool,
+}
+
+/// What is known of an export, also when it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Its number in the plan.
+    pub number: usize,
+    /// Its status, as it was written last.
+    pub status: FhirExportStatus,
+    /// Events about it, and when they were published, in microseconds.
+    pub told: Vec<(Reason, i64)>,
+    /// It is gone.
+    pub gone: bool,
+    /// Jobs that it began.
+    pub kick_offs: usize,
+    intents: Vec<Intent>,
+    /// The process that heard of a status URL that is not written yet.
+    heard_by: Option<usize>,
+    /// DELETEs that were sent for its cancellation.
+    deletes: i32,
+}
+
+/// The records.
+#[derive(Debug, Default)]
+pub struct Laws {
+    /// Laws that were broken: which, and how.
+    pub broken: Vec<(&'static str, String)>,
+    /// Who acts.
+    pub acting: Acting,
+    /// By uid.
+    pub records: BTreeMap<String, Record>,
+    /// The job that each task kicked off last.
+    kicked: BTreeMap<u64, usize>,
+}
+
+impl Record {
+    /// Whether the status names a job that may still run.
+    fn lists(&self, job: &Job, url: &str) -> bool {
+        listed(&self.status, job, url)
+    }
+
+    /// Whether its owner was told by an event that a job may run on.
+    fn told_by_event(&self, job: &Job) -> bool {
+        let reasons =
+            [Reason::CancelUnconfirmed, Reason::Abandoned, Reason::KickOffUncertain, Reason::NoJobFound];
+        self.told.iter().any(|(reason, at)| *at >= job.began && reasons.contains(reason))
+    }
+}
+
+/// Whether a status names a job that may still run.
+fn listed(status: &FhirExportStatus, job: &Job, url: &str) -> bool {
+    status.unsettled_jobs.iter().any(|entry| {
+        let here = entry.status_url.as_deref().is_some_and(|there| there.split('?').next() == Some(url));
+        here || Some(entry.intent_time) == job.intent
+    })
+}
+
+impl State {
+    /// An export was made.
+    pub fn made(&mut self, object: &FhirExport, number: usize) {
+        let record = Record { number, ..Record::default() };
+        self.tally.exports += 1;
+        self.laws.records.insert(object.uid().unwrap_or_default(), record);
+    }
+
+    /// An export is gone.
+    pub fn gone(&mut self, object: &FhirExport) {
+        let uid = object.uid().unwrap_or_default();
+        self.tell(20, || format!("{} is gone", object.name_any()));
+        if let Some(record) = self.laws.records.get_mut(&uid) {
+            record.gone = true;
+        }
+    }
+
+    /// The operator does something that changes or tells anything.
+    pub fn quiet(&mut self, what: &str) {
+        if self.laws.acting.echo {
+            self.broken("5: the same inputs at the same time write nothing", what);
+        }
+    }
+
+    /// The operator publishes an event.
+    pub fn told(&mut self, about: &FhirExport, note: &Note) {
+        self.tell(21, || format!("event about {}: {}: {}", about.name_any(), note.reason, note.message));
+        if note.message.contains(SENTINEL) {
+            self.broken("8: no secret, no patient", format!("event {}: {}", note.reason, note.message));
+        }
+        if note.message.is_empty() || note.message.len() > 1024 {
+            self.broken(
+                "8: events are short",
+                format!("event {}: {} bytes", note.reason, note.message.len()),
+            );
+        }
+        let now = self.time.now;
+        if let Some(record) = self.laws.records.get_mut(&about.uid().unwrap_or_default()) {
+            record.told.push((note.reason, now));
+        }
+    }
+
+    /// The status of an export as the API server has it, if it is there.
+    fn stored(&self, uid: &str) -> Option<&FhirExport> {
+        self.api
+            .exports
+            .objects
+            .values()
+            .find(|object| object.metadata.uid.as_deref() == Some(uid))
+            .map(|o| &**o)
+    }
+}

@@ -1,0 +1,100 @@
+//! At the end: everything came to an end, and nothing was lost.
+
+use fhir_export_operator::api::{ConditionType, FhirExport};
+use fhir_export_operator::core::condition::{find, is_true};
+use fhir_export_operator::core::export::is_terminal;
+use kube::ResourceExt;
+
+use crate::state::State;
+
+impl State {
+    /// Whether all exports have ended and nothing holds them, and nothing waits to be deleted.
+    pub fn all_ended(&self) -> bool {
+        let ended = |export: &FhirExport| {
+            export.status.as_ref().is_some_and(is_terminal)
+                && export.finalizers().is_empty()
+                && export.metadata.deletion_timestamp.is_none()
+        };
+        self.api.exports.objects.values().all(|export| ended(export)) && self.api.terminating.is_empty()
+    }
+
+    /// What has not ended.
+    pub fn check_ended(&mut self) {
+        let open: Vec<String> = self
+            .api
+            .exports
+            .objects
+            .values()
+            .filter(|export| {
+                !export.status.as_ref().is_some_and(is_terminal)
+                    || !export.finalizers().is_empty()
+                    || export.metadata.deletion_timestamp.is_some()
+            })
+            .map(|export| {
+                let status = export.status.clone().unwrap_or_default();
+                let why = find(&status.conditions, ConditionType::Reconciling).map(|c| c.message.clone());
+                format!("{} is {:?}: {why:?}", export.name_any(), status.state)
+            })
+            .collect();
+        for text in open {
+            self.broken("liveness: every export ends, every deletion is done", text);
+        }
+        if !self.api.terminating.is_empty() {
+            self.broken("liveness: every deletion is done", "a namespace is still being deleted");
+        }
+    }
+
+    /// 3: every job was finished, cancelled or told of.
+    pub fn check_jobs(&mut self) {
+        let now = self.time.now;
+        let mut found = Vec::new();
+        for job in &self.fhir.jobs {
+            let Some(record) = job.owner.as_ref().and_then(|uid| self.laws.records.get(uid)) else {
+                continue;
+            };
+            let settled = job.observed || job.agreed;
+            let listed = record.lists(job, &self.fhir.status_url(job));
+            // A status is gone with its object: unless it was the end, an event must have said it.
+            let told = record.told_by_event(job) || listed && (!record.gone || is_terminal(&record.status));
+            if !settled && !told {
+                found.push((job.works(now), job.id(), record.number));
+            }
+        }
+        for (works, id, export) in found {
+            if works {
+                self.tally.leaked += 1;
+                self.broken("3: no job is leaked", format!("job {id} of e{export} runs, and nobody knows"));
+            } else {
+                self.tally.lost += 1;
+                self.broken("3: no job is lost", format!("job {id} of e{export} ended, and nobody was told"));
+            }
+        }
+    }
+
+    /// How the exports ended, for the table.
+    pub fn count_ends(&mut self) {
+        let ends: Vec<&'static str> = self
+            .laws
+            .records
+            .values()
+            .map(|record| {
+                let conditions = &record.status.conditions;
+                let reason = find(conditions, ConditionType::Failed).map(|c| c.reason.as_str());
+                match reason {
+                    _ if is_true(conditions, ConditionType::Complete) => "Complete",
+                    Some("Cancelled") => "Cancelled",
+                    Some("DeadlineExceeded") => "DeadlineExceeded",
+                    Some("JobLost") => "JobLost",
+                    Some("VerificationFailed") => "VerificationFailed",
+                    Some("KickOffUncertain" | "NoStatusURL") => "KickOffUncertain",
+                    Some("CancelUnconfirmed") => "CancelUnconfirmed",
+                    Some(_) => "failed for another reason",
+                    None => "deleted before its end",
+                }
+            })
+            .collect();
+        for end in ends {
+            self.tally.end(end);
+        }
+    }
+}

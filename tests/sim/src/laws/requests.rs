@@ -1,0 +1,206 @@
+//! Laws of what is sent to FHIR servers.
+
+use fhir_export_operator::api::{Dialect, FhirServer};
+use fhir_export_operator::core::wire::{Answer, Method, Request};
+
+use crate::fhir::{FILES, Fhir};
+use crate::plan::{Ending, JobPlan};
+use crate::state::State;
+
+/// Scheme, host and port, as far as the simulation has any.
+fn origin(url: &str) -> &str {
+    let after = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(after..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| after + at);
+    url.get(..end).unwrap_or(url)
+}
+
+impl State {
+    /// Before a request is sent.
+    pub fn check_request(&mut self, process: usize, server: &FhirServer, request: &Request) {
+        let acting = self.laws.acting.clone();
+        self.tell(30, || {
+            let export = acting.export.map_or_else(|| "a server".to_owned(), |n| format!("e{n}"));
+            format!("{:?} {} for {export}", request.method, request.url)
+        });
+        let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
+        if origin(&request.url) != origin(&own) {
+            self.broken(
+                "7: a token goes to the server's origin only",
+                format!("a request to {}", request.url),
+            );
+        }
+        let Some(record) = self.laws.records.get(&acting.uid) else { return };
+        let heard_by = record.heard_by;
+        let stored = self.stored(&acting.uid).and_then(|export| export.status.clone());
+        let Some(status) = stored else { return };
+        let url = status.job.as_ref().and_then(|job| job.status_url.clone());
+        if heard_by == Some(process) && url.is_none() {
+            self.broken(
+                "1: the status URL is written before anything else",
+                format!("{:?} {}", request.method, request.url),
+            );
+        }
+        let Some(number) = self.fhir.job_of(&request.url) else { return };
+        if request.prefer.is_some() {
+            return;
+        }
+        if url.as_deref().and_then(|url| self.fhir.job_of(url)) != Some(number) {
+            self.broken(
+                "1: the status URL is written before it is used",
+                format!("{:?} {}", request.method, request.url),
+            );
+        }
+        if request.method == Method::Delete {
+            self.check_delete(server, number);
+        }
+    }
+
+    fn check_delete(&mut self, server: &FhirServer, number: usize) {
+        let uid = self.laws.acting.uid.clone();
+        let Some(status) = self.stored(&uid).and_then(|export| export.status.clone()) else { return };
+        let ours = self.fhir.jobs.get(number).is_some_and(|job| job.owner.as_deref() == Some(uid.as_str()));
+        if !ours {
+            self.broken("3: a job that is not ours is never cancelled", format!("job {number}"));
+        }
+        let Some(cancellation) = &status.cancellation else {
+            // The word that a finished job is done with.
+            if server.spec.dialect == Dialect::Azure {
+                self.broken(
+                    "6: Azure discards the manifest of a finished job that is deleted",
+                    format!("job {number}"),
+                );
+            }
+            return;
+        };
+        let Some(record) = self.laws.records.get_mut(&uid) else { return };
+        record.deletes += 1;
+        let (sent, counted) = (record.deletes, cancellation.tries);
+        if sent > counted {
+            self.broken(
+                "4: each try of a cancel is counted before it",
+                format!("{sent} sent, {counted} counted"),
+            );
+        }
+        if sent > 10 {
+            self.broken("4: the tries of a cancel are bounded", format!("{sent} sent"));
+        }
+    }
+
+    /// A server takes in a kick-off.
+    pub fn kicked_off(&mut self, request: &Request) -> Answer {
+        let acting = self.laws.acting.clone();
+        self.tally.kick_offs += 1;
+        let now = (self.time.now, self.time.stamp());
+        let server = Fhir::server_of(&request.url).unwrap_or(0);
+        let status = self.stored(&acting.uid).and_then(|export| export.status.clone());
+        let intent = status.as_ref().and_then(|status| status.job.as_ref()).map(|job| job.intent_time);
+        let unsent = self.laws.records.get_mut(&acting.uid).and_then(|record| record.intents.last_mut());
+        let own = match unsent {
+            Some(last) if !last.sent && last.by == acting && Some(last.time) == intent => {
+                last.sent = true;
+                true
+            }
+            _ => false,
+        };
+        if !own {
+            self.broken("1: a kick-off follows only its own intent", format!("stored intent {intent:?}"));
+        }
+        self.check_doubled(now.0);
+        let plan = acting.export.and_then(|number| self.plan.exports.get(number));
+        let nth = self.laws.records.get(&acting.uid).map_or(0, |record| record.kick_offs);
+        let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
+        let job = jobs.get(nth).or(jobs.last()).cloned();
+        let job = job.unwrap_or(JobPlan { lasts: 60, ending: Ending::Files(Vec::new()) });
+        if let Some(record) = self.laws.records.get_mut(&acting.uid) {
+            record.kick_offs += 1;
+        }
+        let number = self.fhir.begin(server, Some(acting.uid.clone()), intent, job, request, now);
+        self.laws.kicked.insert(acting.task, number);
+        self.tell(31, || format!("job {} begins on s{server}", number + 7));
+        self.fhir.accepted(number)
+    }
+
+    /// Whether another job runs that this export began.
+    fn check_doubled(&mut self, now: i64) {
+        let uid = self.laws.acting.uid.clone();
+        let Some(record) = self.laws.records.get(&uid) else { return };
+        let beside = self.fhir.jobs.iter().filter(|job| {
+            job.owner.as_deref() == Some(uid.as_str())
+                && job.works(now)
+                && !job.agreed
+                && !record.lists(job, &self.fhir.status_url(job))
+        });
+        let beside: Vec<(String, bool)> = beside.map(|job| (job.id(), job.answered)).collect();
+        for (id, known) in beside {
+            self.tally.doubled += 1;
+            if known {
+                self.broken("2: no kick-off while a job is known to run", format!("job {id}"));
+            } else {
+                self.broken("2: no second job without being told", format!("job {id}"));
+            }
+        }
+    }
+
+    /// A server takes in anything else.
+    pub fn acted(&mut self, request: &Request) {
+        if request.method != Method::Delete {
+            return;
+        }
+        if let Some(job) = self.fhir.job_of(&request.url).and_then(|number| self.fhir.jobs.get_mut(number)) {
+            job.deleted += 1;
+        }
+    }
+
+    /// The operator hears what a server answered.
+    pub fn heard(&mut self, process: usize, request: &Request, answer: &Answer) {
+        self.tell(32, || {
+            let separate = answer.export_status.map(|status| format!(" ({status})")).unwrap_or_default();
+            format!("answer {}{separate} to {:?} {}", answer.status, request.method, request.url)
+        });
+        let acting = self.laws.acting.clone();
+        if request.prefer.is_some() {
+            let Some(location) = answer.content_location.as_ref().filter(|_| answer.status == 202) else {
+                return;
+            };
+            let Some(number) = self.laws.kicked.get(&acting.task).copied() else { return };
+            let azure =
+                self.fhir.jobs.get(number).is_some_and(|job| {
+                    self.fhir.server(job.server).is_some_and(|s| s.dialect == Dialect::Azure)
+                });
+            let usable = azure || location.starts_with('/') || origin(location) == origin(&request.url);
+            if let Some(job) = self.fhir.jobs.get_mut(number).filter(|_| usable) {
+                job.answered = true;
+                if let Some(record) = self.laws.records.get_mut(&acting.uid) {
+                    record.heard_by = Some(process);
+                }
+            }
+            return;
+        }
+        let Some(job) = self.fhir.job_of(&request.url).and_then(|number| self.fhir.jobs.get_mut(number))
+        else {
+            return;
+        };
+        let status = answer.export_status.unwrap_or(answer.status);
+        job.observed |= match request.method {
+            // 404 and 409: it had ended.
+            Method::Delete => matches!(status, 404 | 409),
+            // A 429 is the failure of the job: throttling is a fault on the way, and never comes here.
+            _ => !matches!(status, 202 | 401),
+        };
+    }
+
+    /// A file is asked for.
+    pub fn check_file(&mut self, server: &FhirServer, url: &str, token: bool) {
+        let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
+        let home = origin(url) == origin(&own);
+        if token && !home {
+            self.broken(
+                "7: a token goes to the server's origin only",
+                format!("a token with {}", origin(url)),
+            );
+        }
+        if !home && origin(url) != FILES {
+            self.broken("7: files come from allowed origins only", format!("a file of {}", origin(url)));
+        }
+    }
+}

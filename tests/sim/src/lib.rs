@@ -1,0 +1,57 @@
+//! The operator in a simulated world: its own core and its own reconciles, unchanged, between models of the API
+//! server, the FHIR servers, the storage account, time and chance. A seed says everything; the same seed is the same
+//! simulation. What must stay true is checked at each step against what the models know.
+
+pub mod any;
+mod api_server;
+mod cache;
+pub mod chance;
+mod container;
+mod faults;
+mod fhir;
+mod laws;
+pub mod plan;
+mod process;
+mod scheduler;
+pub mod shrink;
+mod state;
+pub mod table;
+pub mod tally;
+mod time;
+mod trace;
+
+use plan::Plan;
+use scheduler::Simulation;
+use state::locked;
+use tally::Tally;
+
+/// What came of a simulation.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The first law that was broken, and how.
+    pub broken: Option<(String, String)>,
+    /// Its figures.
+    pub tally: Tally,
+    /// Of all that happened.
+    pub hash: u64,
+    /// What happened, if it was to be told.
+    pub trace: Vec<String>,
+}
+
+/// Runs a plan to its end, or to the first law that is broken.
+pub fn run(plan: Plan, told: bool) -> Outcome {
+    let state = Simulation::new(plan, told).run();
+    let mut state = locked(&state);
+    let broken = state.laws.broken.first().map(|(law, text)| ((*law).to_owned(), text.clone()));
+    Outcome {
+        broken,
+        tally: std::mem::take(&mut state.tally),
+        hash: state.trace.hash(),
+        trace: state.trace.lines().to_vec(),
+    }
+}
+
+/// Runs a seed.
+pub fn run_seed(seed: u64, told: bool) -> Outcome {
+    run(any::plan(seed), told)
+}

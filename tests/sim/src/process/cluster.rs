@@ -1,0 +1,128 @@
+//! Writes to the API server, as its client's calls come out.
+
+use std::collections::BTreeMap;
+
+use fhir_export_operator::api::{
+    CANCEL_FINALIZER, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer,
+    FhirServerStatus, IN_USE_FINALIZER,
+};
+use fhir_export_operator::controller::world::{Cluster, ClusterFailure, Creation};
+use fhir_export_operator::core::effect::Note;
+
+use super::{Course, Process};
+use crate::faults::Outage;
+use crate::plan::{Edge, FaultKind};
+use crate::state::{State, locked};
+use crate::time::SECOND;
+
+/// The longest that a call takes, tries included (`cluster::call`).
+const TIME: i64 = 10 * SECOND;
+
+fn no_answer() -> ClusterFailure {
+    ClusterFailure::Other("The API server did not answer.".to_owned())
+}
+
+impl Process {
+    /// One call, with its tries.
+    async fn call<T>(
+        &self,
+        edge: Edge,
+        act: impl FnOnce(&mut State) -> Result<T, ClusterFailure>,
+    ) -> Result<T, ClusterFailure> {
+        let Course::Goes(fault) = self.course(edge) else {
+            self.for_ever().await;
+            return Err(no_answer());
+        };
+        let out = {
+            let state = locked(&self.state);
+            state.faults.is_out(Outage::Api, state.time.now)
+        };
+        match fault {
+            _ if out => {
+                self.pause(TIME).await;
+                return Err(no_answer());
+            }
+            Some(FaultKind::NotDone | FaultKind::NotSent) => {
+                self.travel().await;
+                return Err(no_answer());
+            }
+            // Too late for the client, and yet it is done.
+            Some(FaultKind::Slow(seconds)) if seconds * SECOND >= TIME => {
+                self.pause(TIME).await;
+                return Err(no_answer());
+            }
+            _ => {}
+        }
+        let done = self.carry(fault.as_ref(), act).await;
+        match fault {
+            Some(FaultKind::AnswerLost) => Err(no_answer()),
+            // The client asks once more, on the version that it read.
+            Some(FaultKind::Repeated) => done.and(Err(ClusterFailure::Conflict)),
+            _ => done,
+        }
+    }
+}
+
+impl Cluster for Process {
+    async fn write_export_status(
+        &self,
+        read: &FhirExport,
+        status: &FhirExportStatus,
+    ) -> Result<FhirExport, ClusterFailure> {
+        locked(&self.state).quiet("a status is written");
+        self.call(Edge::Status, |state| state.write_export_status(read, status)).await
+    }
+
+    async fn write_server_status(
+        &self,
+        read: &FhirServer,
+        status: &FhirServerStatus,
+    ) -> Result<FhirServer, ClusterFailure> {
+        self.call(Edge::Object, |state| state.write_server_status(read, status)).await
+    }
+
+    async fn write_schedule_status(
+        &self,
+        read: &FhirExportSchedule,
+        status: &FhirExportScheduleStatus,
+    ) -> Result<FhirExportSchedule, ClusterFailure> {
+        self.call(Edge::Object, |state| state.write_schedule_status(read, status)).await
+    }
+
+    async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
+        self.call(Edge::Object, |state| state.make_export(export)).await
+    }
+
+    async fn read_export(&self, namespace: &str, name: &str) -> Result<Option<FhirExport>, ClusterFailure> {
+        let at = (namespace.to_owned(), name.to_owned());
+        self.call(Edge::Object, |state| Ok(state.api.exports.objects.get(&at).map(|e| FhirExport::clone(e))))
+            .await
+    }
+
+    async fn set_export_finalizer(&self, read: &FhirExport, on: bool) -> Result<FhirExport, ClusterFailure> {
+        self.call(Edge::Object, |state| state.set_export_finalizer(read, CANCEL_FINALIZER, on)).await
+    }
+
+    async fn set_server_finalizer(&self, read: &FhirServer, on: bool) -> Result<FhirServer, ClusterFailure> {
+        self.call(Edge::Object, |state| state.set_server_finalizer(read, IN_USE_FINALIZER, on)).await
+    }
+
+    async fn delete_export(&self, read: &FhirExport) -> Result<(), ClusterFailure> {
+        self.call(Edge::Object, |state| state.delete_export(read)).await
+    }
+
+    async fn publish(&self, about: &FhirExport, note: &Note) {
+        locked(&self.state).quiet("an event is published");
+        // It is in the log before it is an event; whether that comes to be makes no difference to the run.
+        locked(&self.state).told(about, note);
+        let _ = self.call(Edge::Note, |_| Ok(())).await;
+    }
+
+    async fn publish_of_schedule(&self, _: &FhirExportSchedule, _: &Note) {
+        let _ = self.call(Edge::Note, |_| Ok(())).await;
+    }
+
+    async fn namespace_labels(&self, _: &str) -> Result<BTreeMap<String, String>, ClusterFailure> {
+        self.call(Edge::Object, |_| Ok(BTreeMap::from([("team".to_owned(), "research".to_owned())]))).await
+    }
+}

@@ -1,0 +1,216 @@
+//! The storage account, as the edge's client sees it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fhir_export_operator::api::{Compression, Dialect, FhirServer};
+use fhir_export_operator::controller::world::Container;
+use fhir_export_operator::core::landing::{BlockId, Marks};
+use fhir_export_operator::core::ledger::{
+    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+};
+use jiff::Timestamp;
+
+use super::{Course, Process};
+use crate::container::failure;
+use crate::faults::Outage;
+use crate::plan::{Edge, FaultKind};
+use crate::state::{State, locked};
+use crate::time::SECOND;
+
+/// A folder is seen when its job wrote the first file.
+const FIRST_FILE: i64 = 20 * SECOND;
+
+fn no_answer() -> StorageFailure {
+    failure(StorageFailureKind::Transient { retry_after: None })
+}
+
+impl Process {
+    /// One request to the account, with its tries.
+    async fn ask<T>(
+        &self,
+        server: &FhirServer,
+        act: impl FnOnce(&mut State) -> Result<T, StorageFailure>,
+    ) -> Result<T, StorageFailure> {
+        if server.spec.storage.is_none() {
+            return Err(failure(StorageFailureKind::NotConfigured));
+        }
+        let Course::Goes(fault) = self.course(Edge::Storage) else {
+            self.for_ever().await;
+            return Err(no_answer());
+        };
+        let (out, denied) = {
+            let state = locked(&self.state);
+            let out = |what| state.faults.is_out(what, state.time.now);
+            (out(Outage::Storage), out(Outage::Role))
+        };
+        match fault {
+            _ if out => {
+                self.pause(5 * SECOND).await;
+                return Err(no_answer());
+            }
+            Some(FaultKind::NotDone | FaultKind::NotSent) => {
+                self.travel().await;
+                return Err(no_answer());
+            }
+            Some(FaultKind::Denied) => {
+                self.travel().await;
+                return Err(failure(StorageFailureKind::Denied));
+            }
+            _ if denied => {
+                self.travel().await;
+                return Err(failure(StorageFailureKind::Denied));
+            }
+            _ => {}
+        }
+        let done = self
+            .carry(fault.as_ref(), |state| {
+                let now = state.time.now;
+                let State { fhir, lake, .. } = state;
+                fhir.write(lake, now);
+                act(state)
+            })
+            .await;
+        if fault == Some(FaultKind::AnswerLost) { Err(no_answer()) } else { done }
+    }
+}
+
+impl Container for Process {
+    async fn probe(&self, server: &Arc<FhirServer>, _: Option<&str>) -> Result<(), StorageFailure> {
+        self.ask(server, |_| Ok(())).await
+    }
+
+    async fn find_jobs(
+        &self,
+        server: &Arc<FhirServer>,
+        container: Option<&str>,
+        after: Timestamp,
+    ) -> Result<Vec<JobFolder>, StorageFailure> {
+        self.ask(server, |state| {
+            let now = state.time.now;
+            let azure = |number| state.fhir.server(number).is_some_and(|s| s.dialect == Dialect::Azure);
+            let wrote = |began: i64, ends: i64| now >= ends.min(began + FIRST_FILE);
+            let seen = state.fhir.jobs.iter().filter(|job| {
+                azure(job.server)
+                    && job.stamp >= after
+                    && !job.files().is_empty()
+                    && wrote(job.began, job.ends)
+            });
+            let folders = seen.map(|job| {
+                let (container, folder) = job.place();
+                let began = Timestamp::from_second(job.stamp.as_second()).unwrap_or(job.stamp);
+                JobFolder { container, folder, began, job_id: job.id() }
+            });
+            let here = |folder: &JobFolder| match container {
+                Some(container) => folder.container == container && folder.folder.is_some(),
+                None => folder.folder.is_none(),
+            };
+            Ok(folders.filter(here).collect())
+        })
+        .await
+    }
+
+    async fn count_files(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        job_id: Option<&str>,
+        _: Timestamp,
+    ) -> Result<Seen, StorageFailure> {
+        self.ask(server, |state| {
+            let blobs = state.lake.containers.get(container).map(|c| &c.blobs);
+            let ours = |name: &&String| job_id.is_none_or(|id| name.contains(&format!("-{id}/")));
+            let found = blobs.into_iter().flatten().filter(|(name, _)| ours(name));
+            let sizes: Vec<u64> = found.map(|(_, blob)| blob.body.len() as u64).collect();
+            Ok(Seen { folder: None, files: sizes.len() as u64, bytes: sizes.iter().sum() })
+        })
+        .await
+    }
+
+    async fn verify(
+        &self,
+        server: &Arc<FhirServer>,
+        plan: &VerifyPlan,
+        read: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Vec<Checked>, StorageFailure> {
+        let takes = {
+            let mut state = locked(&self.state);
+            if state.chance.one_in(4) { state.chance.between(1, 120) } else { 0 }
+        };
+        self.pause(takes * SECOND).await;
+        read(1);
+        self.ask(server, |state| state.lake.verify(plan)).await
+    }
+
+    async fn store(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<String, StorageFailure> {
+        self.ask(server, |state| state.lake.store(container, path, body)).await
+    }
+
+    async fn read(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        max: usize,
+    ) -> Result<Option<Vec<u8>>, StorageFailure> {
+        self.ask(server, |state| state.lake.read(container, path, max)).await
+    }
+
+    async fn ledger(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        folder: &str,
+    ) -> Result<Ledger, StorageFailure> {
+        self.ask(server, |state| state.lake.ledger(container, folder)).await
+    }
+
+    async fn make_container(&self, server: &Arc<FhirServer>, container: &str) -> Result<(), StorageFailure> {
+        self.ask(server, |state| {
+            state.lake.make(container);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn staged(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        blob: &str,
+    ) -> Result<Vec<BlockId>, StorageFailure> {
+        self.ask(server, |state| state.lake.staged(container, blob)).await
+    }
+
+    async fn stage(
+        &self,
+        server: &Arc<FhirServer>,
+        place: (&str, &str),
+        id: &BlockId,
+        body: Bytes,
+        _: Compression,
+    ) -> Result<(), StorageFailure> {
+        self.ask(server, |state| state.lake.stage(place, id, body)).await
+    }
+
+    async fn commit(
+        &self,
+        server: &Arc<FhirServer>,
+        place: (&str, &str),
+        ids: &[BlockId],
+        marks: &Marks,
+        _: Compression,
+    ) -> Result<bool, StorageFailure> {
+        self.ask(server, |state| {
+            state.tell(45, || format!("commit {}/{}", place.0, place.1));
+            state.lake.commit(place, ids, marks)
+        })
+        .await
+    }
+}

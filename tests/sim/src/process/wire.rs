@@ -1,0 +1,339 @@
+//! Requests to FHIR servers, as the edge's client sends them: the token, the patience of all requests of an origin,
+//! the time-out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fhir_export_operator::api::{AuthType, FhirServer, KeyRef, Reason};
+use fhir_export_operator::controller::world::{Clock, Wire};
+use fhir_export_operator::core::wire::{
+    Answer, BrokenOff, Failure, FailureKind, FileAnswer, FileRequest, Method, Pieces, Reply, Request, Sent,
+};
+use fhir_export_operator::fhir::origin::{FileTrust, Origin, file_trust, is_trusted};
+use futures::StreamExt;
+use futures::stream::unfold;
+use kube::ResourceExt;
+use secrecy::SecretString;
+
+use super::{Course, Process};
+use crate::faults::Outage;
+use crate::fhir::files::Opened;
+use crate::fhir::{Fhir, SENTINEL, outcome, page};
+use crate::plan::{Edge, FaultKind, Location};
+use crate::state::{State, locked};
+use crate::time::{Pause, SECOND};
+
+/// `limits.requestTimeoutSeconds`, where nobody sets it.
+const TIMEOUT: i64 = 60;
+
+fn failure(sent: Sent, reason: Reason, message: &str, kind: FailureKind) -> Failure {
+    Failure { sent, reason, message: message.to_owned(), kind }
+}
+
+fn unreachable(sent: Sent) -> Failure {
+    let reason = if sent == Sent::No { Reason::ConnectionFailed } else { Reason::TimedOut };
+    failure(sent, reason, "the server did not answer; check it", FailureKind::Unreachable)
+}
+
+fn no_secret() -> Failure {
+    let message = "the Secret is not there; create it";
+    failure(Sent::No, Reason::SecretNotFound, message, FailureKind::Missing)
+}
+
+fn held_back(until: jiff::Timestamp) -> Failure {
+    let message = "another request was asked to be patient";
+    failure(Sent::No, Reason::Throttled, message, FailureKind::HeldBack { until })
+}
+
+impl Process {
+    /// Whether requests to this URL may go out now.
+    fn admitted(&self, server: &FhirServer, url: &str, method: Method) -> Result<Origin, Failure> {
+        let untrusted = || {
+            let message = "the URL is not of the server; check it";
+            failure(Sent::No, Reason::UnexpectedAnswer, message, FailureKind::Unreachable)
+        };
+        let origin = Origin::parse(url).ok_or_else(untrusted)?;
+        if !is_trusted(server, &origin) {
+            return Err(untrusted());
+        }
+        match self.held_back.until(&origin, &server.namespace().unwrap_or_default(), method, self.now()) {
+            Some(until) => Err(held_back(until)),
+            None => Ok(origin),
+        }
+    }
+
+    /// A token in hand, or a new one; `None` where the server wants none. The time that it was given out.
+    fn token(&self, server: &FhirServer) -> Result<Option<i64>, Failure> {
+        if server.spec.auth.type_ == AuthType::None {
+            return Ok(None);
+        }
+        let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
+        let state = locked(&self.state);
+        let lasts = state.fhir.server(number).map_or(0, |s| s.token_lasts) * SECOND;
+        let secret = (server.namespace().unwrap_or_default(), format!("cred-{number}"));
+        let there = state.api.secrets.contains(&secret);
+        let mut tokens = locked(&self.tokens);
+        let held = tokens.get(&number).copied().filter(|given| given + lasts > state.time.now);
+        match (held, there) {
+            // A Secret that is gone does not end a token that is good.
+            (Some(given), _) => Ok(Some(given)),
+            (None, true) => {
+                tokens.insert(number, state.time.now);
+                Ok(Some(state.time.now))
+            }
+            (None, false) => Err(no_secret()),
+        }
+    }
+
+    /// A token was refused: it is not used again.
+    fn refused(&self, server: &FhirServer) {
+        let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
+        locked(&self.tokens).remove(&number);
+    }
+
+    fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
+        self.held_back.learn(
+            origin,
+            &server.namespace().unwrap_or_default(),
+            answer,
+            Duration::from_secs(7200),
+            self.now(),
+        );
+    }
+
+    fn is_out(&self, what: Outage) -> bool {
+        let state = locked(&self.state);
+        state.faults.is_out(what, state.time.now)
+    }
+
+    /// One request, once.
+    async fn exchange(
+        &self,
+        request: &Request,
+        token: Option<i64>,
+        fault: Option<&FaultKind>,
+    ) -> Result<Answer, Failure> {
+        let server = Fhir::server_of(&request.url).unwrap_or(0);
+        if self.is_out(Outage::Fhir(server)) {
+            self.travel().await;
+            let sent = if locked(&self.state).chance.one_in(2) { Sent::No } else { Sent::Maybe };
+            return Err(unreachable(sent));
+        }
+        match fault {
+            Some(FaultKind::NotSent) => {
+                self.travel().await;
+                return Err(unreachable(Sent::No));
+            }
+            Some(FaultKind::NotDone) => {
+                self.pause(TIMEOUT * SECOND).await;
+                return Err(unreachable(Sent::Maybe));
+            }
+            Some(FaultKind::Page(status)) => {
+                self.travel().await;
+                return Ok(page(*status));
+            }
+            Some(FaultKind::Outcome(status)) => {
+                self.travel().await;
+                return Ok(outcome(*status, "exception", &format!("Patient/{SENTINEL}-1 is in the way")));
+            }
+            Some(FaultKind::Throttled(wait)) => {
+                self.travel().await;
+                let retry_after = wait.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+                return Ok(Answer {
+                    retry_after,
+                    ..outcome(429, "throttled", "The maximum number was reached.")
+                });
+            }
+            _ => {}
+        }
+        let answer = self.carry(fault, |state| state.serve(request, token, fault)).await;
+        match fault {
+            Some(FaultKind::AnswerLost) => Err(unreachable(Sent::Maybe)),
+            Some(FaultKind::Slow(seconds)) if *seconds >= TIMEOUT => Err(unreachable(Sent::Maybe)),
+            Some(FaultKind::Truncated) => {
+                let mut answer = answer;
+                answer.body.truncate(answer.body.len() / 2);
+                Ok(Answer { truncated: true, ..answer })
+            }
+            _ => {
+                locked(&self.state).heard(self.number, request, &answer);
+                Ok(answer)
+            }
+        }
+    }
+}
+
+impl State {
+    /// A server acts on a request. The token is told by the time at which it was given out.
+    fn serve(&mut self, request: &Request, token: Option<i64>, fault: Option<&FaultKind>) -> Answer {
+        let number = Fhir::server_of(&request.url).unwrap_or(0);
+        let now = (self.time.now, self.time.stamp());
+        let refuses = self.faults.is_out(Outage::Tokens(number), now.0);
+        let wanted = request.with_token && self.fhir.server(number).is_some_and(|s| s.token);
+        let since = self.fhir.tokens_since.get(number).copied().unwrap_or(0);
+        if wanted && (refuses || token.is_none_or(|given| given < since)) {
+            return outcome(401, "login", "Authentication failed.");
+        }
+        self.fhir.write(&mut self.lake, now.0);
+        if request.prefer.is_none() {
+            self.acted(request);
+            return self.fhir.answer(request, now);
+        }
+        let mut answer = self.kicked_off(request);
+        if let Some(FaultKind::Location(location)) = fault {
+            let whole = answer.content_location.take().unwrap_or_default();
+            let path = whole.split_once(".example").map_or("", |(_, path)| path);
+            answer.content_location = match location {
+                Location::None => None,
+                Location::Relative => Some(path.to_owned()),
+                Location::Inside => Some(format!("http://inside:8080{path}")),
+                Location::Elsewhere => Some(format!("https://elsewhere.example{path}")),
+                Location::Signed => Some(format!("{whole}?sig={SENTINEL}")),
+            };
+        }
+        answer
+    }
+}
+
+impl Wire for Process {
+    async fn authorize(&self, server: &Arc<FhirServer>) -> Result<(), Failure> {
+        self.admitted(server, &server.spec.url, Method::Get)?;
+        let Course::Goes(fault) = self.course(Edge::Authorize) else {
+            self.for_ever().await;
+            return Err(no_secret());
+        };
+        self.travel().await;
+        match fault {
+            Some(FaultKind::NotDone) => {
+                let message = "the identity provider does not answer; check the network policy";
+                return Err(failure(Sent::No, Reason::TokenUnavailable, message, FailureKind::Unreachable));
+            }
+            Some(FaultKind::CrashAfter) => {
+                self.dies();
+                self.for_ever().await;
+            }
+            _ => {}
+        }
+        self.token(server).map(|_| ())
+    }
+
+    async fn send(&self, server: &Arc<FhirServer>, request: &Request) -> Reply {
+        locked(&self.state).quiet("a request is sent");
+        let origin = self.admitted(server, &request.url, request.method)?;
+        let edge = {
+            let mut state = locked(&self.state);
+            state.check_request(self.number, server, request);
+            match request.method {
+                _ if request.prefer.is_some() => Edge::KickOff,
+                Method::Delete => Edge::Delete,
+                _ if state.fhir.job_of(&request.url).is_some() => Edge::Poll,
+                _ => Edge::Probe,
+            }
+        };
+        let token = if request.with_token { self.token(server)? } else { None };
+        let Course::Goes(fault) = self.course(edge) else {
+            self.for_ever().await;
+            return Err(unreachable(Sent::Maybe));
+        };
+        let mut answer = self.exchange(request, token, fault.as_ref()).await?;
+        self.learn(server, &origin, &answer);
+        if answer.status == 401 && token.is_some() {
+            // The server did not act on it: once more, with another token.
+            self.refused(server);
+            match self.token(server) {
+                Ok(token) => {
+                    answer = self.exchange(request, token, None).await?;
+                    self.learn(server, &origin, &answer);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn open(&self, server: &Arc<FhirServer>, file: &FileRequest) -> Result<FileAnswer, Failure> {
+        let elsewhere =
+            || FileAnswer::Elsewhere("the file is at an origin that is not allowed; add it".to_owned());
+        let Some(origin) = Origin::parse(&file.url) else { return Ok(elsewhere()) };
+        let Some(trust) = file_trust(server, &origin) else { return Ok(elsewhere()) };
+        if let Some(until) =
+            self.held_back.until(&origin, &server.namespace().unwrap_or_default(), Method::Get, self.now())
+        {
+            return Err(held_back(until));
+        }
+        let with_token = trust == FileTrust::WithToken && file.with_token;
+        let token = if with_token { self.token(server)? } else { None };
+        let Course::Goes(fault) = self.course(Edge::File) else {
+            self.for_ever().await;
+            return Err(unreachable(Sent::Maybe));
+        };
+        let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
+        if self.is_out(Outage::Fhir(number)) || matches!(fault, Some(FaultKind::NotDone | FaultKind::NotSent))
+        {
+            self.travel().await;
+            return Err(unreachable(Sent::Maybe));
+        }
+        if let Some(FaultKind::Page(status)) = fault {
+            self.travel().await;
+            return Ok(FileAnswer::Refused(page(status)));
+        }
+        if let Some(FaultKind::Throttled(wait)) = fault {
+            self.travel().await;
+            let retry_after = wait.and_then(|s| u64::try_from(s).ok()).map(Duration::from_secs);
+            let answer =
+                Answer { retry_after, ..outcome(429, "throttled", "The maximum number was reached.") };
+            self.learn(server, &origin, &answer);
+            return Ok(FileAnswer::Refused(answer));
+        }
+        let opened = self
+            .carry(fault.as_ref(), |state| {
+                state.check_file(server, &file.url, token.is_some());
+                let now = state.time.now;
+                state.tell(34, || {
+                    format!("file {} from {}", file.url, file.resume.as_ref().map_or(0, |r| r.offset))
+                });
+                state.fhir.open(&file.url, file.resume.as_ref(), token.is_some(), now)
+            })
+            .await;
+        Ok(match opened {
+            Opened::Refused(answer) => FileAnswer::Refused(answer),
+            Opened::Given(head, body, breaks) => {
+                let cut = if fault == Some(FaultKind::Truncated) { Some(body.len() / 3) } else { breaks };
+                FileAnswer::Opened(head, self.pieces(&body, cut))
+            }
+        })
+    }
+
+    async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
+        self.travel().await;
+        let there = locked(&self.state).api.secrets.contains(&(namespace.to_owned(), key.name.clone()));
+        if there { Ok(format!("Patient/{SENTINEL}-1\n").into()) } else { Err(no_secret()) }
+    }
+}
+
+impl Process {
+    /// A body, in a few pieces; it may break off.
+    fn pieces(&self, body: &Bytes, cut: Option<usize>) -> Pieces {
+        let size = (body.len() / 3 + 1).max(256 << 10);
+        let state = Arc::clone(&self.state);
+        let begin = (state, body.clone(), cut.unwrap_or(body.len()), 0, cut.is_some());
+        unfold(begin, move |(state, body, upto, at, breaks)| async move {
+            if at >= upto && !breaks {
+                return None;
+            }
+            let wait = {
+                let mut state = locked(&state);
+                let most = state.plan.latency.max(1) * 1000;
+                state.chance.between(0, most)
+            };
+            Pause::new(&state, wait).await;
+            if at >= upto {
+                return Some((Err(BrokenOff), (state, body, upto, at, false)));
+            }
+            let end = (at + size).min(upto);
+            Some((Ok(body.slice(at..end)), (state, body, upto, end, breaks)))
+        })
+        .boxed()
+    }
+}

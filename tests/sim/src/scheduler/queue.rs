@@ -1,0 +1,240 @@
+//! The queues of one process, as kube's runtime keeps them: no object is looked at twice at once, many wakes are one,
+//! the earliest due time counts.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fhir_export_operator::cluster::stores::Key;
+use fhir_export_operator::controller::export::reconcile_export;
+use fhir_export_operator::controller::server::reconcile_server;
+use fhir_export_operator::controller::world::{ClusterFailure, Stores, World};
+use fhir_export_operator::core::effect::Requeue;
+use kube::ResourceExt;
+
+use super::{End, Happening, Running, Simulation, Task};
+use crate::laws::Acting;
+use crate::state::{State, locked};
+use crate::time::{Due, SECOND, micros};
+
+/// `controller::guard`: after a conflict, and after any other failure.
+const AFTER_CONFLICT: i64 = SECOND / 5;
+const AFTER_FAILURE: i64 = 5 * SECOND;
+
+/// What is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// An export.
+    Export(Key),
+    /// A server.
+    Server(Key),
+}
+
+impl Subject {
+    /// Whether it is an export.
+    pub fn is_export(&self) -> bool {
+        matches!(self, Self::Export(_))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    running: bool,
+    /// Woken while it was looked at.
+    again: bool,
+    due: Option<i64>,
+}
+
+/// The queues.
+#[derive(Debug)]
+pub struct Queue {
+    slots: BTreeMap<Subject, Slot>,
+    /// Due, and waiting for one of the places.
+    waiting: VecDeque<Subject>,
+    busy: usize,
+    concurrency: usize,
+}
+
+impl Queue {
+    /// With so many places.
+    pub fn new(concurrency: usize) -> Self {
+        Self { slots: BTreeMap::new(), waiting: VecDeque::new(), busy: 0, concurrency }
+    }
+
+    /// It is to be looked at after so long.
+    fn after(&mut self, state: &mut State, process: usize, subject: Subject, wait: i64) {
+        let slot = self.slots.entry(subject.clone()).or_default();
+        if slot.running {
+            slot.again = true;
+            return;
+        }
+        let at = state.time.now.saturating_add(wait);
+        if slot.due.is_some_and(|due| due <= at) {
+            return;
+        }
+        slot.due = Some(at);
+        let tie = state.chance.draw();
+        state.time.after(wait, tie, Due::Happens(Happening::Start(process, subject, at)));
+    }
+
+    /// A look has ended.
+    pub fn finished(
+        &mut self,
+        state: &Arc<Mutex<State>>,
+        process: usize,
+        subject: Subject,
+        result: &Result<Requeue, ClusterFailure>,
+    ) {
+        let mut state = locked(state);
+        self.busy = self.busy.saturating_sub(1);
+        let slot = self.slots.entry(subject.clone()).or_default();
+        slot.running = false;
+        let again = std::mem::take(&mut slot.again);
+        let jitter = |state: &mut State, wait: i64| wait + state.chance.between(0, wait / 2);
+        let wait = match result {
+            Ok(Requeue::AwaitChange) => None,
+            Ok(Requeue::After(wait)) => Some(micros((*wait).max(Duration::from_millis(1)))),
+            Err(ClusterFailure::Conflict) => Some(jitter(&mut state, AFTER_CONFLICT)),
+            Err(_) => Some(jitter(&mut state, AFTER_FAILURE)),
+        };
+        if let Err(failure) = result {
+            state.tell(41, || format!("a look at {subject:?} failed: {failure}"));
+        }
+        if let Some(wait) = wait {
+            self.after(&mut state, process, subject.clone(), wait);
+        }
+        if again {
+            self.after(&mut state, process, subject, 0);
+        }
+    }
+}
+
+impl Running {
+    /// What was woken is due at once.
+    pub fn take_wakes(&mut self, state: &Arc<Mutex<State>>) {
+        let process = self.process.number;
+        while let Ok(woken) = self.woken.exports.try_recv() {
+            let at = (woken.namespace.unwrap_or_default(), woken.name);
+            self.queue.after(&mut locked(state), process, Subject::Export(at), 0);
+        }
+        while let Ok(woken) = self.woken.servers.try_recv() {
+            let at = (woken.namespace.unwrap_or_default(), woken.name);
+            self.queue.after(&mut locked(state), process, Subject::Server(at), 0);
+        }
+    }
+
+    /// Whether there is something that the caches have not heard of.
+    pub fn is_behind(&self, state: &State) -> bool {
+        locked(&self.process.cache.exports).upto < state.api.exports.log.len()
+            || locked(&self.process.cache.servers).upto < state.api.servers.log.len()
+    }
+
+    /// One change of each kind is heard of.
+    pub fn hear(&mut self) {
+        let process = &self.process;
+        let (exports, servers) = {
+            let state = locked(&process.state);
+            (
+                locked(&process.cache.exports).hear(&state.api.exports),
+                locked(&process.cache.servers).hear(&state.api.servers),
+            )
+        };
+        if let Some(change) = exports {
+            process.forget(&change);
+            process.wakes.export_changed(&process.cache, &change);
+        }
+        if let Some(change) = servers {
+            process.wakes.server_changed(&process.cache, &change);
+        }
+    }
+
+    /// What is not there any more is forgotten.
+    pub fn sweep(&self) {
+        let exports = self.process.cache.exports().into_iter().filter_map(|export| export.uid());
+        let servers: Vec<String> =
+            locked(&self.process.cache.servers).all().filter_map(|server| server.uid()).collect();
+        let alive: BTreeSet<String> = exports.chain(servers).collect();
+        self.process.runs().retain(|uid| alive.contains(uid));
+    }
+
+    /// Everything is listed.
+    pub fn list(&mut self) {
+        let process = &self.process;
+        let (exports, servers) = {
+            let state = locked(&process.state);
+            (
+                locked(&process.cache.exports).list(&state.api.exports),
+                locked(&process.cache.servers).list(&state.api.servers),
+            )
+        };
+        for change in &servers {
+            process.wakes.server_changed(&process.cache, change);
+        }
+        for change in &exports {
+            process.forget(change);
+            process.wakes.export_changed(&process.cache, change);
+        }
+    }
+}
+
+impl Simulation {
+    /// A look is due.
+    pub(super) fn due(&mut self, process: usize, subject: Subject, at: i64) {
+        let Some(running) = self.running.as_mut().filter(|r| r.process.number == process) else { return };
+        let Some(slot) = running.queue.slots.get_mut(&subject).filter(|slot| slot.due == Some(at)) else {
+            return;
+        };
+        slot.due = None;
+        if !running.queue.waiting.contains(&subject) {
+            running.queue.waiting.push_back(subject);
+        }
+    }
+
+    /// What is due begins, as far as there are places.
+    pub(super) fn begin_due(&mut self) {
+        loop {
+            let Some(running) = self.running.as_mut() else { return };
+            if running.queue.busy >= running.queue.concurrency {
+                return;
+            }
+            let Some(subject) = running.queue.waiting.pop_front() else { return };
+            let slot = running.queue.slots.entry(subject.clone()).or_default();
+            if slot.running {
+                slot.again = true;
+                continue;
+            }
+            slot.running = true;
+            running.queue.busy += 1;
+            if self.begin(&subject, false).is_none() {
+                // It was deleted meanwhile.
+                if let Some(running) = self.running.as_mut() {
+                    running.queue.busy -= 1;
+                    running.queue.slots.remove(&subject);
+                }
+            }
+        }
+    }
+
+    /// A look begins, at the object as the cache has it.
+    pub(super) fn begin(&mut self, subject: &Subject, echo: bool) -> Option<(u64, Subject)> {
+        let running = self.running.as_ref()?;
+        let world = Arc::clone(&running.process);
+        let process = world.number;
+        let mut acting = Acting { process, echo, ..Acting::default() };
+        let task = match subject {
+            Subject::Export((namespace, name)) => {
+                let object = world.cache.export(namespace, name)?;
+                acting.export = name.strip_prefix('e').and_then(|number| number.parse().ok());
+                acting.uid = object.uid().unwrap_or_default();
+                let future = Box::pin(async move { End::Looked(reconcile_export(&world, object).await) });
+                Task { future, process, subject: Some(subject.clone()), acting, ended: None, since: 0 }
+            }
+            Subject::Server((namespace, name)) => {
+                let object = world.cache.server(namespace, name)?;
+                let future = Box::pin(async move { End::Looked(reconcile_server(&world, object).await) });
+                Task { future, process, subject: Some(subject.clone()), acting, ended: None, since: 0 }
+            }
+        };
+        Some((self.add(task), subject.clone()))
+    }
+}

@@ -1,0 +1,108 @@
+//! Makes a failing plan smaller: whatever can be left out while the same law is still broken is left out.
+
+use crate::plan::{Ending, Flaw, Plan};
+use crate::{Outcome, run};
+
+/// Runs that are tried at most.
+const TRIES: usize = 1500;
+
+/// The smallest plan that was found to break the same law, and what comes of it.
+pub fn shrink(plan: Plan, law: &str) -> (Plan, Outcome) {
+    let mut best = plan;
+    let mut tries = 0;
+    let mut outcome = run(best.clone(), false);
+    let breaks = |outcome: &Outcome| outcome.broken.as_ref().is_some_and(|(broken, _)| broken == law);
+    loop {
+        let mut smaller = false;
+        let mut at = 0;
+        // Each candidate is made of the best so far; when one is taken, the next in its place is tried.
+        while let Some(candidate) = candidates(&best).into_iter().nth(at) {
+            tries += 1;
+            if tries > TRIES {
+                return (best, outcome);
+            }
+            let came = run(candidate.clone(), false);
+            if breaks(&came) {
+                (best, outcome, smaller) = (candidate, came, true);
+            } else {
+                at += 1;
+            }
+        }
+        if !smaller {
+            return (best, outcome);
+        }
+    }
+}
+
+/// Plans that are a little smaller.
+fn candidates(plan: &Plan) -> Vec<Plan> {
+    let mut all = Vec::new();
+    let mut add = |change: &dyn Fn(&mut Plan)| {
+        let mut smaller = plan.clone();
+        change(&mut smaller);
+        all.push(smaller);
+    };
+    let halves = |n: usize| [(0, n / 2), (n / 2, n)];
+    for (from, to) in halves(plan.events.len()).into_iter().filter(|(from, to)| to > from) {
+        add(&|p| drop(p.events.drain(from..to)));
+    }
+    for (from, to) in halves(plan.faults.len()).into_iter().filter(|(from, to)| to > from) {
+        add(&|p| drop(p.faults.drain(from..to)));
+    }
+    for index in 0..plan.events.len() {
+        add(&|p| {
+            p.events.remove(index);
+        });
+    }
+    for index in 0..plan.faults.len() {
+        add(&|p| {
+            p.faults.remove(index);
+        });
+    }
+    // Numbers of exports stay: one that is never made is left out.
+    for index in 0..plan.exports.len() {
+        let never = plan.heal_at * 1000;
+        if plan.exports.get(index).is_some_and(|export| export.at < never) {
+            add(&|p| p.exports.iter_mut().skip(index).take(1).for_each(|export| export.at = never * 10_000));
+        }
+    }
+    for (export, planned) in plan.exports.iter().enumerate() {
+        for member in
+            ["ttlSecondsAfterFinished", "errorFilePolicy", "deletionPolicy", "suspend", "backoffLimit"]
+        {
+            if planned.spec.get(member).is_some() {
+                add(&|p| {
+                    let spec = p.exports.get_mut(export).and_then(|export| export.spec.as_object_mut());
+                    spec.map(|spec| spec.remove(member));
+                });
+            }
+        }
+        for (job, planned) in planned.jobs.iter().enumerate() {
+            let Ending::Files(files) = &planned.ending else { continue };
+            for file in 0..files.len() {
+                let change = move |p: &mut Plan, to: &dyn Fn(&mut Vec<crate::plan::FilePlan>)| {
+                    let job = p.exports.get_mut(export).and_then(|export| export.jobs.get_mut(job));
+                    if let Some(Ending::Files(files)) = job.map(|job| &mut job.ending) {
+                        to(files);
+                    }
+                };
+                add(&|p| {
+                    change(p, &|files| {
+                        files.remove(file);
+                    });
+                });
+                if files.get(file).is_some_and(|file| file.flaw != Flaw::None || file.big) {
+                    add(&|p| {
+                        change(p, &|files| {
+                            files.iter_mut().skip(file).take(1).for_each(|file| {
+                                file.flaw = Flaw::None;
+                                file.big = false;
+                            });
+                        });
+                    });
+                }
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,55 @@
+//! The figures, as a table.
+
+use std::fmt::Write;
+
+use crate::tally::Tally;
+
+/// Lines of the table.
+pub fn table(tally: &Tally, seconds: f64) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<34}{value:>15}");
+    };
+    row("seeds", number(tally.seeds));
+    row("steps", number(tally.steps));
+    row("exports", number(tally.exports));
+    row("crashes", number(tally.crashes));
+    row("kick-offs", number(tally.kick_offs));
+    row("faults", number(tally.faults.values().sum()));
+    for (kind, count) in &tally.faults {
+        row(&format!("  {kind}"), number(*count));
+    }
+    row("ends", number(tally.ends.values().sum()));
+    for (end, count) in &tally.ends {
+        row(&format!("  {end}"), number(*count));
+    }
+    row("jobs lost", number(tally.lost));
+    row("jobs leaked", number(tally.leaked));
+    row("kick-offs doubled without a word", number(tally.doubled));
+    row("invariants broken", number(tally.broken));
+    row("seconds", format!("{seconds:.1}"));
+    text
+}
+
+/// With commas between the thousands.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn thousands() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+    }
+}

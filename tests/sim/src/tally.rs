@@ -1,0 +1,61 @@
+//! Figures of simulations.
+
+use std::collections::BTreeMap;
+
+/// What is counted.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Simulations.
+    pub seeds: u64,
+    /// Things that happened: polls of tasks, deliveries, events.
+    pub steps: u64,
+    /// The operator was killed.
+    pub crashes: u64,
+    /// Exports that were made.
+    pub exports: u64,
+    /// Exports that came to each end.
+    pub ends: BTreeMap<&'static str, u64>,
+    /// By kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// That reached a server.
+    pub kick_offs: u64,
+    /// Jobs that ended unobserved and untold.
+    pub lost: u64,
+    /// Jobs that nobody ends and nobody was told of.
+    pub leaked: u64,
+    /// Second jobs beside a first one that nobody was told of.
+    pub doubled: u64,
+    /// Laws that were broken.
+    pub broken: u64,
+}
+
+impl Tally {
+    /// One fault more.
+    pub fn fault(&mut self, kind: &'static str) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// One end more.
+    pub fn end(&mut self, kind: &'static str) {
+        *self.ends.entry(kind).or_default() += 1;
+    }
+
+    /// Takes in the figures of another.
+    pub fn add(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.steps += other.steps;
+        self.crashes += other.crashes;
+        self.exports += other.exports;
+        self.kick_offs += other.kick_offs;
+        self.lost += other.lost;
+        self.leaked += other.leaked;
+        self.doubled += other.doubled;
+        self.broken += other.broken;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        for (kind, count) in &other.ends {
+            *self.ends.entry(kind).or_default() += count;
+        }
+    }
+}
