@@ -157,7 +157,19 @@ impl Place {
                 status => Err(format!("{status:?}")),
             }
         });
-        ended.await.unwrap()
+        ended.await.unwrap_or_else(|error| panic!("{error}\n{}", self.said()))
+    }
+
+    /// What the replicas said last.
+    fn said(&self) -> String {
+        let files = std::fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().path());
+        let logs = files.filter(|file| file.extension().is_some_and(|e| e == "log"));
+        let end = |file: PathBuf| {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let lines: Vec<&str> = text.lines().collect();
+            format!("--- {}\n{}\n", file.display(), lines[lines.len().saturating_sub(20)..].join("\n"))
+        };
+        logs.map(end).collect()
     }
 
     /// The Lease.

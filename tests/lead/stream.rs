@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use crate::place::Place;
 
 /// From one export to the next.
-const EVERY: Duration = Duration::from_millis(400);
+const EVERY: Duration = Duration::from_millis(600);
 
 pub struct Stream {
     enough: Arc<AtomicBool>,
