@@ -12,6 +12,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 OPERATOR := cargo run --quiet --locked --bin fhir-export-operator --
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+FUZZ_VERSION := 0.13.1
+FUZZ := $(CACHE)/cargo-fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
+FUZZ_TARGETS := content_location manifest outcome retry_after type_filter
+# How long `make fuzz` feeds each target.
+SECONDS ?= 60
 IMAGE ?= localhost/fhir-export-operator
 TAG ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$$/\1/p' charts/fhir-export-operator/Chart.yaml)
 ENGINE ?= $(notdir $(firstword $(foreach engine,buildah podman docker,$(shell command -v $(engine)))))
@@ -31,6 +36,10 @@ demo: ## Show it all: real parts, a live export, a crash, a cancel. HOLD=1 stays
 .PHONY: interop
 interop: ## Run exports of HAPI FHIR and sekmet-fhir through the operator, and compare what landed with what they hold
 	@tests/interop/run
+
+.PHONY: chaos
+chaos: ## Run 200 exports while everything breaks, and audit what became of them: SEED=n, EXPORTS=n
+	@SEED='$(SEED)' EXPORTS='$(EXPORTS)' tests/chaos/run
 
 .PHONY: test
 test: ## Run everything, with one summary
@@ -88,6 +97,30 @@ deny: $(DENY) ## Check licences, sources, bans and doubles of the dependencies
 $(DENY):
 	@echo 'building cargo-deny $(DENY_VERSION), once, about 5 minutes on two cores, into $(CACHE)'
 	cargo install cargo-deny --quiet --locked --version $(DENY_VERSION) --root '$(CACHE)/cargo-deny-$(DENY_VERSION)'
+
+.PHONY: advisories
+advisories: $(DENY) ## Check the dependencies for known flaws. With CI_RELEASE set it fails if the database is not reached
+	@if "$(DENY)" --workspace --locked fetch db; then \
+	  "$(DENY)" --workspace --locked check --disable-fetch --hide-inclusion-graph advisories; \
+	elif [[ -n "$${CI_RELEASE:-}" ]]; then \
+	  echo 'advisories: the database could not be fetched, so nothing was checked: no release without it' >&2; exit 1; \
+	else \
+	  echo 'advisories: NOT CHECKED: the database (github.com/RustSec/advisory-db) cannot be reached from here'; \
+	fi
+
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Feed each fuzz target for SECONDS (60), or TARGETS="manifest outcome" only
+	@for target in $(or $(TARGETS),$(FUZZ_TARGETS)); do \
+	  found='$(abspath $(TARGET))/fuzz/'$$target; mkdir -p "$$found"; \
+	  echo "== $$target: $(SECONDS) seconds; what is found beyond fuzz/corpus/$$target lies in $$found"; \
+	  RUSTC_BOOTSTRAP=1 PATH='$(dir $(FUZZ))':"$$PATH" cargo fuzz run --sanitizer none "$$target" \
+	    "$$found" "fuzz/corpus/$$target" -- \
+	    -max_total_time=$(SECONDS) -max_len=32768 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1; \
+	done
+
+$(FUZZ):
+	@echo 'building cargo-fuzz $(FUZZ_VERSION), once, about a minute on two cores, into $(CACHE)'
+	cargo install cargo-fuzz --quiet --locked --version $(FUZZ_VERSION) --root '$(CACHE)/cargo-fuzz-$(FUZZ_VERSION)'
 
 .PHONY: image
 image: ## Build the container image: IMAGE=name, TAG=tag, ENGINE=buildah, podman or docker

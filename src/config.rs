@@ -10,9 +10,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use url::Url;
 
+use crate::cluster::NAME;
+use crate::core::reach::Network;
 use crate::core::tuning::Tuning;
 use crate::storage::StorageHosts;
-use parse::{authority, directives, listener, namespace, seconds, words};
+pub use parse::LeaseName;
+use parse::{authority, directives, lease, listener, namespace, networks, seconds, words};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -37,9 +40,12 @@ pub struct RunArgs {
     /// Where /livez and /readyz are served
     #[arg(long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081", value_parser = listener)]
     health_addr: SocketAddr,
-    /// Take the lease before working; without effect in this version: run one replica
+    /// Work only while this replica holds the Lease: needed where several run, or one is replaced by the next
     #[arg(long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false)]
     leader_elect: bool,
+    /// The Lease that --leader-elect takes, as name or namespace/name; its namespace is that of the pod or kubeconfig if none is given
+    #[arg(long, env = "FHIR_EXPORT_LEASE", value_name = "NAME", default_value = NAME, value_parser = lease)]
+    lease: LeaseName,
     /// How log lines look; default: text when stderr is a terminal, else json
     #[arg(long, env = "FHIR_EXPORT_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -94,6 +100,9 @@ pub struct RunArgs {
     /// Blob endpoints that may get a token of Entra besides Azure's own, as host or host:port, separated by commas
     #[arg(long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "", value_parser = StorageHosts::parse)]
     storage_hosts: StorageHosts,
+    /// Networks in which nothing is connected to that a FhirServer names, such as 127.0.0.0/8, separated by commas
+    #[arg(long, env = "FHIR_EXPORT_REFUSED_NETWORKS", value_name = "NETWORKS", default_value = "", value_parser = networks)]
+    refused_networks: Networks,
     /// Namespaces whose FhirServers may use the operator's own identity, separated by commas; default: none
     #[arg(long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
     own_identity_namespaces: Words,
@@ -105,6 +114,9 @@ type Words = BTreeSet<String>;
 fn namespaces(text: &str) -> Result<Words, String> {
     words(text, namespace)
 }
+
+/// Ranges of addresses in one flag.
+type Networks = Vec<Network>;
 
 fn plain(text: &str) -> Result<Words, String> {
     words(text, |_| Ok(()))
@@ -119,8 +131,10 @@ pub struct Config {
     pub metrics_addr: SocketAddr,
     /// Where `/livez` and `/readyz` are served.
     pub health_addr: SocketAddr,
-    /// Whether to take the lease before working.
+    /// Whether to take the Lease before working.
     pub leader_elect: bool,
+    /// That Lease.
+    pub lease: LeaseName,
     /// How log lines look; absent: by what stderr is.
     pub log_format: Option<LogFormat>,
     /// What is logged.
@@ -139,6 +153,8 @@ pub struct Config {
     pub entra_audiences: BTreeSet<String>,
     /// Blob endpoints that may get a token of Entra besides Azure's own.
     pub storage_hosts: StorageHosts,
+    /// Networks in which nothing is connected to that a `FhirServer` names.
+    pub refused_networks: Vec<Network>,
     /// Namespaces that the operator's own identity serves.
     pub own_identity_namespaces: BTreeSet<String>,
 }
@@ -169,6 +185,7 @@ impl RunArgs {
             metrics_addr: self.metrics_addr,
             health_addr: self.health_addr,
             leader_elect: self.leader_elect,
+            lease: self.lease,
             log_format: self.log_format,
             log_filter: self.log_filter,
             concurrency: self.concurrency,
@@ -178,6 +195,7 @@ impl RunArgs {
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
             storage_hosts: self.storage_hosts,
+            refused_networks: self.refused_networks,
             own_identity_namespaces: self.own_identity_namespaces,
         })
     }
@@ -208,6 +226,7 @@ mod tests {
         assert_eq!(config.concurrency, 64);
         assert!(config.watch_namespaces.is_empty());
         assert!(!config.leader_elect);
+        assert_eq!(config.lease, LeaseName { namespace: None, name: "fhir-export-operator".into() });
         assert_eq!(config.metrics_addr.port(), 8080);
         assert_eq!(config.health_addr.port(), 8081);
     }
@@ -225,26 +244,32 @@ mod tests {
     #[test]
     fn values_are_read() {
         let config = config(
-            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect \
+            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect --lease ops/fhir \
              --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
-             --storage-hosts blobs.example.org,127.0.0.1:10000",
+             --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1",
         )
         .unwrap();
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
         assert_eq!(config.tuning.poll_floor, Duration::from_millis(200));
         assert_eq!(config.tuning.cancel_tries, 3);
         assert!(config.leader_elect);
+        assert_eq!(config.lease, LeaseName { namespace: Some("ops".into()), name: "fhir".into() });
         assert_eq!(config.entra_audiences.len(), 2);
         assert_eq!(
             config.storage_hosts,
             StorageHosts::parse("127.0.0.1:10000,blobs.example.org:443").unwrap()
         );
+        let networks: Vec<String> = config.refused_networks.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["127.0.0.0/8", "::1/128"]);
     }
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
         for (line, said) in [
             ("--watch-namespaces Clinic_1", "Clinic_1"),
+            ("--lease Ops/fhir", "Ops is not the name of a namespace"),
+            ("--lease ops/", "name or namespace/name"),
+            ("--lease a/b/c", "name or namespace/name"),
             ("--poll-floor-seconds 0", "greater than 0"),
             ("--poll-floor-seconds=-1", "greater than 0"),
             ("--poll-floor-seconds NaN", "greater than 0"),
@@ -254,6 +279,7 @@ mod tests {
             ("--retry-base-seconds 10 --retry-max-seconds 5", "--retry-max-seconds"),
             ("--entra-authority-host http://login.example.org", "https"),
             ("--storage-hosts https://blobs.example.org", "host:port"),
+            ("--refused-networks 127.0.0.1/8", "10.0.0.0/8"),
             ("--metrics-addr 8080", "0.0.0.0:8080"),
             ("--concurrency 0", "0 is not in 1.."),
             ("--log-filter info,=,", "log filter"),

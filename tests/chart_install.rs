@@ -44,6 +44,11 @@ async fn on_a_real_api_server() {
         .await;
     kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s")
         .await;
+    kubectl(
+        &kubernetes,
+        "wait --for=condition=Established crd/fhirexportschedules.fhirexport.dev --timeout=60s",
+    )
+    .await;
     may_everywhere(&kubernetes).await;
     the_pod_is_admitted(&kubernetes).await;
     the_examples_are_accepted(&kubernetes).await;
@@ -57,6 +62,9 @@ async fn on_a_real_api_server() {
 async fn may_everywhere(kubernetes: &Kubernetes) {
     for what in [
         "watch fhirexports.fhirexport.dev -A",
+        "create fhirexports.fhirexport.dev -n a",
+        "watch fhirexportschedules.fhirexport.dev -A",
+        "patch fhirexportschedules.fhirexport.dev --subresource=status -n a",
         "patch fhirservers.fhirexport.dev -n a",
         "patch fhirexports.fhirexport.dev --subresource=status -n a",
         "create events.events.k8s.io -n a",
@@ -66,9 +74,12 @@ async fn may_everywhere(kubernetes: &Kubernetes) {
     ] {
         assert!(may(kubernetes, what).await, "{what}");
     }
-    for what in
-        ["list secrets -n a", "create fhirexports.fhirexport.dev -n a", "get crd/fhirexports.fhirexport.dev"]
-    {
+    for what in [
+        "list secrets -n a",
+        "create fhirexportschedules.fhirexport.dev -n a",
+        "create fhirservers.fhirexport.dev -n a",
+        "get crd/fhirexports.fhirexport.dev",
+    ] {
         assert!(!may(kubernetes, what).await, "{what}");
     }
 }

@@ -90,6 +90,9 @@ async fn cluster_wide_by_default() {
     assert_eq!(roles.len(), 1);
     for (resource, verb) in [
         ("fhirexports", "delete"),
+        ("fhirexports", "create"),
+        ("fhirexportschedules", "watch"),
+        ("fhirexportschedules/status", "patch"),
         ("fhirexports/status", "patch"),
         ("fhirservers/status", "patch"),
         ("fhirservers", "patch"),
@@ -104,7 +107,8 @@ async fn cluster_wide_by_default() {
         ("secrets", "list"),
         ("secrets", "watch"),
         ("configmaps", "list"),
-        ("fhirexports", "create"),
+        ("fhirexportschedules", "create"),
+        ("fhirexportschedules", "patch"),
         ("fhirexports", "update"),
         ("fhirservers", "delete"),
         ("namespaces", "list"),
@@ -114,7 +118,50 @@ async fn cluster_wide_by_default() {
     ] {
         assert!(!gives(roles[0], resource, verb), "{verb} {resource}");
     }
+    let elsewhere = of_kind(&objects, "Role");
+    assert_eq!(elsewhere.len(), 1, "the one of the Lease");
+    assert_eq!(elsewhere[0]["rules"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn one_lease_in_its_own_namespace_and_no_other() {
+    let objects = rendered(OPERATOR, json!({ "watchNamespaces": ["a"] })).await;
+    let roles = of_kind(&objects, "Role");
+    for verb in ["get", "update", "create"] {
+        assert_eq!(namespaces(&roles, "leases", verb), ["ops"], "{verb}");
+    }
+    for verb in ["list", "watch", "patch", "delete"] {
+        assert!(namespaces(&roles, "leases", verb).is_empty(), "{verb}");
+    }
+    let role = roles.iter().find(|role| gives(role, "leases", "update")).unwrap();
+    let name = "export-fhir-export-operator";
+    let rules = role["rules"].as_array().unwrap();
+    let named = |rule: &Value| rule["resourceNames"] == json!([name]);
+    // No rule can name what does not exist yet.
+    assert!(rules.iter().all(|rule| named(rule) || rule["verbs"] == json!(["create"])), "{rules:?}");
+    assert!(arguments(&objects).contains(&format!("--lease={name}")));
+}
+
+#[tokio::test]
+async fn more_than_one_pod_needs_the_lease() {
+    let objects = rendered(OPERATOR, json!({ "replicas": 2 })).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let spread = &deployment["template"]["spec"]["topologySpreadConstraints"][0];
+    let budget = &of_kind(&objects, "PodDisruptionBudget")[0]["spec"];
+    let ours = &deployment["selector"]["matchLabels"];
+    assert_eq!((&spread["labelSelector"]["matchLabels"], &budget["selector"]["matchLabels"]), (ours, ours));
+    // One pod that may not be evicted would hold up its node.
+    assert!(of_kind(&rendered(OPERATOR, json!({})).await, "PodDisruptionBudget").is_empty());
+
+    let without = json!({ "leaderElection": { "enabled": false } });
+    let objects = rendered(OPERATOR, without).await;
+    assert_eq!(of_kind(&objects, "Deployment")[0]["spec"]["strategy"], json!({ "type": "Recreate" }));
     assert!(of_kind(&objects, "Role").is_empty());
+    assert!(!arguments(&objects).iter().any(|arg| arg.starts_with("--lea")));
+    let both = json!({ "replicas": 2, "leaderElection": { "enabled": false } });
+    let refused = template(OPERATOR, &both).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("needs leaderElection.enabled"), "{refused}");
 }
 
 #[tokio::test]
@@ -164,7 +211,7 @@ async fn no_role_lets_editors_move_patient_data() {
         let writes = ["create", "update", "patch", "delete", "deletecollection"];
         if label(role, "view").is_some() {
             assert_eq!(role["metadata"]["name"], "fhir-export-viewer");
-            assert!(gives(role, "fhirexports", "watch"));
+            assert!(gives(role, "fhirexports", "watch") && gives(role, "fhirexportschedules", "watch"));
             assert!(
                 !writes
                     .iter()
@@ -173,7 +220,8 @@ async fn no_role_lets_editors_move_patient_data() {
         }
     }
     let editor = roles.iter().find(|r| r["metadata"]["name"] == "fhir-export-editor").unwrap();
-    assert!(gives(editor, "fhirexports", "create") && !gives(editor, "fhirservers", "create"));
+    assert!(gives(editor, "fhirexports", "create") && gives(editor, "fhirexportschedules", "create"));
+    assert!(!gives(editor, "fhirservers", "create"));
     assert!(of_kind(&rendered(OPERATOR, json!({})).await, "ClusterRole").len() < roles.len());
 }
 
@@ -181,7 +229,9 @@ async fn no_role_lets_editors_move_patient_data() {
 async fn the_pod_keeps_to_the_restricted_standard() {
     let objects = rendered(OPERATOR, json!({})).await;
     let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
-    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&json!(1), &json!("Recreate")));
+    // The new pod stands by before the old one is told to go.
+    let rolls = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]), (&json!(1), &rolls));
     let pod = &deployment["template"]["spec"];
     let container = &pod["containers"][0];
     let context = &container["securityContext"];
@@ -205,12 +255,14 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
         "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
-        "storageHosts": ["blobs.example.org", "[::1]:10000"], "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
+        "storageHosts": ["blobs.example.org", "[::1]:10000"], "refusedNetworks": ["10.96.0.0/12", "::1/128"], "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
     let args = arguments(&rendered(OPERATOR, values).await);
     assert_eq!(args[0], "run");
     let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
     assert_eq!(config.concurrency, 8);
     assert_eq!(config.max_downloads, 5);
+    let networks: Vec<String> = config.refused_networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.96.0.0/12", "::1/128"]);
     assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
     assert_eq!(config.watch_namespaces.len(), 2);
     assert_eq!(config.entra_audiences.len(), 2);
@@ -219,9 +271,8 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
     let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
     let program = Line::command();
     let known = program.get_arguments().filter_map(|a| a.get_long()).map(|flag| format!("--{flag}"));
-    // One replica that is replaced, not rolled, needs no lease.
     let left_out: Vec<_> = known.filter(|f| !given.contains(f.as_str()) && f != "--help").collect();
-    assert_eq!(left_out, ["--leader-elect"]);
+    assert_eq!(left_out, Vec::<String>::new());
 
     let by_default = arguments(&rendered(OPERATOR, json!({})).await);
     Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap();
@@ -256,11 +307,13 @@ async fn metrics_are_scraped_where_that_is_wanted() {
 #[tokio::test]
 async fn unknown_values_are_refused() {
     for (chart, values, named) in [
-        (OPERATOR, json!({ "replicas": 2 }), "replicas"),
+        (OPERATOR, json!({ "replicas": 0 }), "replicas"),
+        (OPERATOR, json!({ "leaderElection": false }), "leaderElection"),
         (OPERATOR, json!({ "image": { "tga": "1" } }), "tga"),
         (OPERATOR, json!({ "tuning": { "pollFloor": 1 } }), "pollFloor"),
         (OPERATOR, json!({ "watchNamespaces": ["My_Namespace"] }), "My_Namespace"),
         (OPERATOR, json!({ "storageHosts": ["https://blobs.example.org"] }), "https://blobs.example.org"),
+        (OPERATOR, json!({ "refusedNetworks": ["localhost"] }), "localhost"),
         (OPERATOR, json!({ "terminationGracePeriodSeconds": 5 }), "terminationGracePeriodSeconds"),
         (OPERATOR, json!({ "fhir-export-operator-crds": { "keep": false } }), "keep"),
         (CRDS, json!({ "keep": false }), "keep"),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fhir_export_operator::api::{CREDENTIAL_LABEL, FhirExport, FhirServer};
+use fhir_export_operator::api::{CREDENTIAL_LABEL, FhirExport, FhirExportSchedule, FhirServer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -45,7 +45,7 @@ fn nothing_is_lost<K: DeserializeOwned + Serialize>(path: &Path, object: &Value)
 
 #[test]
 fn every_example_keeps_the_rules() {
-    let (mut servers, mut exports) = (0, 0);
+    let (mut servers, mut exports, mut schedules) = (0, 0, 0);
     for (path, (_, objects)) in &examples() {
         for object in objects {
             let broken = match object["kind"].as_str().unwrap() {
@@ -57,6 +57,10 @@ fn every_example_keeps_the_rules() {
                     exports += 1;
                     nothing_is_lost::<FhirExport>(path, object).validate_cel()
                 }
+                "FhirExportSchedule" => {
+                    schedules += 1;
+                    nothing_is_lost::<FhirExportSchedule>(path, object).validate_cel()
+                }
                 "Secret" | "ServiceAccount" => {
                     assert_eq!(object["metadata"]["labels"][CREDENTIAL_LABEL], "true", "{}", path.display());
                     Ok(())
@@ -67,7 +71,7 @@ fn every_example_keeps_the_rules() {
             broken.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         }
     }
-    assert!(servers >= 8 && exports >= 5, "{servers} servers, {exports} exports");
+    assert!(servers >= 8 && exports >= 5 && schedules >= 3, "{servers} {exports} {schedules}");
 }
 
 #[test]

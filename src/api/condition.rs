@@ -63,12 +63,16 @@ pub enum ConditionType {
     Failed,
     /// Nothing goes on without somebody's help.
     Stalled,
-    /// `FhirServer`: exports can be started.
+    /// `FhirServer`: exports can be started. `FhirExportSchedule`: runs are made.
     Ready,
     /// `FhirServer`: a token was obtained, and the server accepts it for exports.
     Authenticated,
     /// `FhirServer`: the operator can list the storage account.
     StorageAccessible,
+    /// `FhirExportSchedule`: the incremental runs hold every change so far, with no gap.
+    ChainIntact,
+    /// `FhirExportSchedule`: how the last run ended.
+    LastRunSucceeded,
 }
 
 impl fmt::Display for ConditionType {

@@ -8,11 +8,11 @@ use schemars::transform::{AddNullable, RecursiveTransform};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-use super::{FhirExport, FhirServer};
+use super::{FhirExport, FhirExportSchedule, FhirServer};
 
 /// The definitions of all kinds, in the order in which they are installed.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
-    Ok(vec![definition::<FhirServer>()?, definition::<FhirExport>()?])
+    Ok(vec![definition::<FhirServer>()?, definition::<FhirExport>()?, definition::<FhirExportSchedule>()?])
 }
 
 /// The definitions as YAML documents, each with the plural name of its kind.
@@ -99,7 +99,11 @@ mod tests {
     }
 
     fn schemas() -> Vec<Value> {
-        vec![schema_of::<FhirServer>().unwrap(), schema_of::<FhirExport>().unwrap()]
+        vec![
+            schema_of::<FhirServer>().unwrap(),
+            schema_of::<FhirExport>().unwrap(),
+            schema_of::<FhirExportSchedule>().unwrap(),
+        ]
     }
 
     #[test]

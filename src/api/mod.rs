@@ -15,6 +15,7 @@ mod export;
 mod reason;
 mod reference;
 mod request;
+mod schedule;
 mod server;
 mod status;
 mod storage;
@@ -36,6 +37,11 @@ pub use request::{
     Anonymization, AzureRequest, BulkDataRequest, ExportRequest, Handling, Level, OrganizeOutputBy,
     Parameter, PatientsBlob,
 };
+pub use schedule::{
+    ActiveRun, Chain, ChainedRun, ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule,
+    FhirExportScheduleSpec, FhirExportScheduleStatus, Incremental, PendingRun, RunMode, SkippedRun,
+    TemplateMetadata,
+};
 pub use server::{
     CaBundleKind, CaBundleRef, Consumers, Dialect, FhirServer, FhirServerSpec, FhirServerStatus, Header,
     LabelSelector, Limits, NamespaceSelection, NamespacesFrom, Resolved, ServerDefaults, Tls,
@@ -56,3 +62,17 @@ pub const CREDENTIAL_LABEL: &str = "fhirexport.dev/credential";
 pub const CANCEL_FINALIZER: &str = "fhirexport.dev/cancel";
 /// On a `FhirServer`: held while exports that started a job still need the connection.
 pub const IN_USE_FINALIZER: &str = "fhirexport.dev/in-use";
+/// On a `FhirExportSchedule`: each new value asks for one run at once. One that begins with `full-` asks for a full run.
+pub const RUN_NOW_ANNOTATION: &str = "fhirexport.dev/run-now";
+/// On a `FhirExport` that a schedule made: the name of the schedule.
+pub const SCHEDULE_LABEL: &str = "fhirexport.dev/schedule";
+/// Likewise: Full or Incremental.
+pub const MODE_LABEL: &str = "fhirexport.dev/mode";
+/// Likewise: the chain of incremental runs that it belongs to.
+pub const CHAIN_LABEL: &str = "fhirexport.dev/chain";
+/// Likewise, as an annotation: the time of the schedule that it is for.
+pub const SLOT_ANNOTATION: &str = "fhirexport.dev/slot-time";
+/// Likewise: the run up to which everything is exported that it does not export.
+pub const PREDECESSOR_ANNOTATION: &str = "fhirexport.dev/predecessor";
+/// Likewise: the time of the schedule that the first run of its chain is for.
+pub const CHAIN_BEGAN_ANNOTATION: &str = "fhirexport.dev/chain-began";

@@ -209,7 +209,7 @@ pub struct LabelSelector {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Exports that run at once; more wait in a queue, first come first served. Default: 4.
+    /// Exports that run at once; more wait in a queue, first come first served. Namespaces take turns. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_exports: Option<i32>,

@@ -2,6 +2,7 @@
 
 mod generate;
 mod jwks;
+mod schedule;
 mod stop;
 
 use std::ffi::OsString;
@@ -50,6 +51,9 @@ enum Command {
         #[arg(long, value_name = "ID")]
         key_id: Option<String>,
     },
+    /// Works on a FhirExportSchedule of the cluster
+    #[command(subcommand)]
+    Schedule(schedule::Command),
 }
 
 /// Does what the command line asks for. Exit code 2: the command line is wrong; 1: the command failed.
@@ -69,6 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
+        Command::Schedule(command) => schedule::schedule(&command),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -129,6 +134,7 @@ mod tests {
             ("operator --concurrency 3", "operator run --concurrency 3"),
             ("operator run --concurrency 3", "operator run --concurrency 3"),
             ("operator crds", "operator crds"),
+            ("operator schedule run nightly --full", "operator schedule run nightly --full"),
             ("operator --help", "operator --help"),
             ("operator -V", "operator -V"),
         ] {

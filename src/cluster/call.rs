@@ -20,6 +20,8 @@ pub(super) enum CallError {
     Conflict,
     /// 404.
     NotFound,
+    /// 409: there is an object of that name.
+    AlreadyExists,
     /// 403, with the API server's words.
     Forbidden(String),
     /// The API server refuses for another reason, with its words.
@@ -29,11 +31,12 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    fn of(error: &kube::Error) -> Self {
+    pub(super) fn of(error: &kube::Error) -> Self {
         match error {
             // By code: what is not served at all is answered without a reason.
             kube::Error::Api(status) if status.code == 404 => Self::NotFound,
-            kube::Error::Api(status) if status.code == 409 && !status.is_already_exists() => Self::Conflict,
+            kube::Error::Api(status) if status.is_already_exists() => Self::AlreadyExists,
+            kube::Error::Api(status) if status.code == 409 => Self::Conflict,
             kube::Error::Api(status) if status.code == 403 => Self::Forbidden(words(status)),
             kube::Error::Api(status) if status.code < 500 && status.code != 429 => {
                 Self::Refused(words(status))
@@ -49,6 +52,9 @@ impl CallError {
         match self {
             Self::Conflict => ClusterFailure::Conflict,
             Self::NotFound => ClusterFailure::NotFound,
+            Self::AlreadyExists => ClusterFailure::Other(format!(
+                "The API server cannot {what}: there is an object of that name"
+            )),
             Self::Forbidden(words) => ClusterFailure::Other(format!(
                 "The API server does not let the operator {what} ({words}); check the operator's Role."
             )),
@@ -157,6 +163,7 @@ mod tests {
             let matches = match result.unwrap_err() {
                 CallError::Conflict => code == 409,
                 CallError::NotFound => code == 404,
+                CallError::AlreadyExists => false,
                 CallError::Forbidden(_) => code == 403,
                 CallError::Refused(_) => code == 422,
                 CallError::Unreachable(_) => false,

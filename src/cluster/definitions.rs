@@ -12,9 +12,16 @@ use crate::api::{GROUP, VERSION};
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(2);
 /// What must be served. The API server serves a kind once its definition is established.
-const NEEDED: [&str; 4] = ["fhirservers", "fhirservers/status", "fhirexports", "fhirexports/status"];
+const NEEDED: [&str; 6] = [
+    "fhirservers",
+    "fhirservers/status",
+    "fhirexports",
+    "fhirexports/status",
+    "fhirexportschedules",
+    "fhirexportschedules/status",
+];
 
-/// Returns once both kinds are served. `missing` is told, whenever that changes, what is waited for.
+/// Returns once all kinds are served. `missing` is told, whenever that changes, what is waited for.
 ///
 /// Asks for what every account may ask for, so that no right on definitions is needed.
 pub async fn wait(client: &Client, mut missing: impl FnMut(&str)) {
@@ -81,9 +88,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_once() {
         assert_eq!(lacking(&served(&NEEDED)), None);
-        let text = lacking(&served(&["fhirservers", "fhirservers/status"])).unwrap();
-        assert!(text.starts_with("Waiting for the custom resource definitions fhirexports.fhirexport.dev: "));
+        let text = lacking(&served(&NEEDED[..4])).unwrap();
+        let one = "Waiting for the custom resource definitions fhirexportschedules.fhirexport.dev: ";
+        assert!(text.starts_with(one), "{text}");
         let text = lacking(&APIResourceList::default()).unwrap();
-        assert!(text.contains("fhirexports.fhirexport.dev and fhirservers.fhirexport.dev"));
+        let all = "fhirexports.fhirexport.dev and fhirexportschedules.fhirexport.dev and fhirservers.fhirexport.dev";
+        assert!(text.contains(all), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Events about exports.
+//! Events about exports and schedules.
 
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
@@ -6,9 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::NAME;
 use super::call::{CallError, call};
-use crate::api::FhirExport;
 use crate::core::effect::{Note, NoteType};
-use crate::serve::metrics::Kind;
 
 /// The API server refuses longer notes, in bytes.
 const LONGEST: usize = 1024;
@@ -23,7 +21,13 @@ impl Events {
         Self(Recorder::new(client, Reporter { controller: NAME.into(), instance }))
     }
 
-    pub(super) async fn publish(&self, about: &FhirExport, note: &Note) {
+    /// `state` is that of the object, if it has one: for the log.
+    pub(super) async fn publish<K: Resource<DynamicType = ()>>(
+        &self,
+        about: &K,
+        state: Option<&str>,
+        note: &Note,
+    ) {
         let event = Event {
             type_: match note.type_ {
                 NoteType::Normal => EventType::Normal,
@@ -34,9 +38,8 @@ impl Events {
             action: note.action.into(),
             secondary: None,
         };
-        let (kind, namespace, name, uid) =
-            (Kind::FhirExport.as_str(), about.namespace(), about.name_any(), about.uid());
-        let state = about.status.as_ref().and_then(|status| status.state.as_deref());
+        let kind = K::kind(&());
+        let (kind, namespace, name, uid) = (&*kind, about.namespace(), about.name_any(), about.uid());
         let reason = note.reason.as_str();
         match note.type_ {
             NoteType::Normal => info!(kind, namespace, name, uid, state, reason, "{}", note.message),

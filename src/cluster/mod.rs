@@ -10,6 +10,7 @@ pub mod definitions;
 mod events;
 pub mod lead;
 mod merge;
+mod run_now;
 pub mod stores;
 pub mod watch;
 mod write;
@@ -17,6 +18,7 @@ mod write;
 pub use call::root_cause;
 pub use client::client_settings;
 pub use credentials::KubeCredentials;
+pub use run_now::run_now;
 pub use stores::KubeStores;
 pub use write::KubeCluster;
 

@@ -1,29 +1,40 @@
 //! What the watches know, for the reconciles.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::merge::Change;
-use crate::api::{FhirExport, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::controller::world::Stores;
 
 /// A namespace and a name.
 pub type Key = (String, String);
 
-/// Both stores, and which export names which server.
+/// The stores, which export names which server, and which schedule made which export.
 #[derive(Clone)]
 pub struct KubeStores {
     exports: Store<FhirExport>,
     servers: Store<FhirServer>,
-    by_server: Arc<RwLock<HashMap<Key, BTreeSet<Key>>>>,
+    schedules: Store<FhirExportSchedule>,
+    by_server: Index<Key>,
+    /// By the uid of the controller.
+    by_owner: Index<String>,
 }
 
+type Index<K> = Arc<RwLock<HashMap<K, BTreeSet<Key>>>>;
+
 impl KubeStores {
-    pub(super) fn new(exports: Store<FhirExport>, servers: Store<FhirServer>) -> Self {
-        Self { exports, servers, by_server: Arc::default() }
+    pub(super) fn new(
+        exports: Store<FhirExport>,
+        servers: Store<FhirServer>,
+        schedules: Store<FhirExportSchedule>,
+    ) -> Self {
+        Self { exports, servers, schedules, by_server: Arc::default(), by_owner: Arc::default() }
     }
 
     /// The store of exports, for kube's runtime.
@@ -36,21 +47,21 @@ impl KubeStores {
         self.servers.clone()
     }
 
-    /// Keeps the index: an object of the same name may have been made anew with another server.
+    /// The store of schedules, for kube's runtime.
+    pub fn schedule_store(&self) -> Store<FhirExportSchedule> {
+        self.schedules.clone()
+    }
+
+    /// Keeps the indices: an object of the same name may have been made anew with another server or owner.
     pub(super) fn note(&self, change: &Change<FhirExport>) {
-        let mut index = self.by_server.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(old) = &change.old {
-            let server = server_key(old);
-            if let Some(exports) = index.get_mut(&server) {
-                exports.remove(&key(old.as_ref()));
-                if exports.is_empty() {
-                    index.remove(&server);
-                }
-            }
-        }
-        if let Some(new) = &change.new {
-            index.entry(server_key(new)).or_default().insert(key(new.as_ref()));
-        }
+        keep(&self.by_server, change, |export| Some(server_key(export)));
+        keep(&self.by_owner, change, |export| owner_of(export).map(|owner| owner.uid.clone()));
+    }
+
+    fn named<K: Eq + Hash>(&self, index: &Index<K>, by: &K) -> Vec<Arc<FhirExport>> {
+        let index = index.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = index.get(by).into_iter().flatten();
+        keys.filter_map(|(namespace, name)| self.export(namespace, name)).collect()
     }
 }
 
@@ -60,9 +71,7 @@ impl Stores for KubeStores {
     }
 
     fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>> {
-        let index = self.by_server.read().unwrap_or_else(PoisonError::into_inner);
-        let keys = index.get(&(namespace.to_string(), name.to_string()));
-        keys.into_iter().flatten().filter_map(|(namespace, name)| self.export(namespace, name)).collect()
+        self.named(&self.by_server, &(namespace.to_string(), name.to_string()))
     }
 
     fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>> {
@@ -72,6 +81,41 @@ impl Stores for KubeStores {
     fn exports(&self) -> Vec<Arc<FhirExport>> {
         self.exports.state()
     }
+
+    fn children_of(&self, uid: &str) -> Vec<Arc<FhirExport>> {
+        self.named(&self.by_owner, &uid.to_string())
+    }
+
+    fn schedules(&self) -> Vec<Arc<FhirExportSchedule>> {
+        self.schedules.state()
+    }
+}
+
+fn keep<K: Eq + Hash>(index: &Index<K>, change: &Change<FhirExport>, by: impl Fn(&FhirExport) -> Option<K>) {
+    let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
+    if let Some((old, by)) = change.old.as_ref().and_then(|old| Some((old, by(old)?)))
+        && let Some(exports) = index.get_mut(&by)
+    {
+        exports.remove(&key(old.as_ref()));
+        if exports.is_empty() {
+            index.remove(&by);
+        }
+    }
+    if let Some((new, by)) = change.new.as_ref().and_then(|new| Some((new, by(new)?))) {
+        index.entry(by).or_default().insert(key(new.as_ref()));
+    }
+}
+
+/// The controller of an export, if it has one.
+pub fn owner_of(export: &FhirExport) -> Option<&OwnerReference> {
+    export.owner_references().iter().find(|owner| owner.controller == Some(true))
+}
+
+/// Where the server of a schedule's runs is.
+pub fn template_server_key(schedule: &FhirExportSchedule) -> Key {
+    let reference = &schedule.spec.template.spec.server_ref;
+    let namespace = reference.namespace.clone().or_else(|| schedule.namespace()).unwrap_or_default();
+    (namespace, reference.name.clone())
 }
 
 /// Where an object is.

@@ -1,10 +1,12 @@
-//! Watches both kinds in the watched namespaces, and keeps the stores.
+//! Watches the three kinds in the watched namespaces, and keeps the stores.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::core::DeserializeGuard;
@@ -19,17 +21,18 @@ use super::call::root_cause;
 pub use super::merge::Change;
 use super::merge::Merge;
 use super::stores::KubeStores;
-use crate::api::{FhirExport, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 
 /// Objects in one answer of a list: small, since the peak of memory is one answer.
 const PAGE: u32 = 50;
 
-/// Both watches, not running yet.
+/// The watches, not running yet.
 pub struct Watches {
     client: Client,
     scopes: Vec<Option<String>>,
     exports: Merge<FhirExport>,
     servers: Merge<FhirServer>,
+    schedules: Merge<FhirExportSchedule>,
     stores: KubeStores,
     broken: Broken,
 }
@@ -48,14 +51,22 @@ impl Broken {
 /// Whether a kind was listed whole.
 pub type Primed = watch::Receiver<bool>;
 
+/// One watch.
+pub struct Watching {
+    /// To be driven for as long as the operator works; does not end.
+    pub work: BoxFuture<'static, ()>,
+    /// Whether its kind was listed whole.
+    pub primed: Primed,
+}
+
 impl Watches {
     /// Of these namespaces; none: of all.
     pub fn new(client: Client, namespaces: &BTreeSet<String>) -> Self {
         let scopes: Vec<Option<String>> =
             if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
-        let (exports, servers) = (Merge::new(&scopes), Merge::new(&scopes));
-        let stores = KubeStores::new(exports.store(), servers.store());
-        Self { client, scopes, exports, servers, stores, broken: Broken::default() }
+        let (exports, servers, schedules) = (Merge::new(&scopes), Merge::new(&scopes), Merge::new(&scopes));
+        let stores = KubeStores::new(exports.store(), servers.store(), schedules.store());
+        Self { client, scopes, exports, servers, schedules, stores, broken: Broken::default() }
     }
 
     /// How many of them do not work, from now on.
@@ -68,32 +79,39 @@ impl Watches {
         self.stores.clone()
     }
 
-    /// The two watches, to be driven for as long as the operator works; neither ends. Each change is handed
-    /// over after the stores know it.
+    /// The watches of exports, servers and schedules. Each change is handed over after the stores know it.
     pub fn start(
         self,
-        exports_changed: impl FnMut(Change<FhirExport>) + Send + 'static,
+        mut exports_changed: impl FnMut(Change<FhirExport>) + Send + 'static,
         servers_changed: impl FnMut(Change<FhirServer>) + Send + 'static,
-    ) -> (impl Future<Output = ()> + Send, Primed, impl Future<Output = ()> + Send, Primed) {
-        let (tell_exports, exports_primed) = watch::channel(false);
-        let (tell_servers, servers_primed) = watch::channel(false);
-        let stores = self.stores;
-        let mut exports_changed = exports_changed;
-        let exports = keep(
-            self.client.clone(),
-            self.scopes.clone(),
-            self.exports,
-            tell_exports,
-            self.broken.clone(),
-            move |change| {
-                stores.note(&change);
-                exports_changed(change);
-            },
-        );
-        let servers =
-            keep(self.client, self.scopes, self.servers, tell_servers, self.broken, servers_changed);
-        (exports, exports_primed, servers, servers_primed)
+        schedules_changed: impl FnMut(Change<FhirExportSchedule>) + Send + 'static,
+    ) -> [Watching; 3] {
+        let (client, scopes, stores, broken) = (self.client, self.scopes, self.stores, self.broken);
+        let note = move |change: Change<FhirExport>| {
+            stores.note(&change);
+            exports_changed(change);
+        };
+        [
+            watching(client.clone(), scopes.clone(), self.exports, broken.clone(), note),
+            watching(client.clone(), scopes.clone(), self.servers, broken.clone(), servers_changed),
+            watching(client, scopes, self.schedules, broken, schedules_changed),
+        ]
     }
+}
+
+fn watching<K>(
+    client: Client,
+    scopes: Vec<Option<String>>,
+    merge: Merge<K>,
+    broken: Broken,
+    changed: impl FnMut(Change<K>) + Send + 'static,
+) -> Watching
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (tell, primed) = watch::channel(false);
+    Watching { work: keep(client, scopes, merge, tell, broken, changed).boxed(), primed }
 }
 
 async fn keep<K>(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,9 +18,11 @@ use super::call::{CallError, call};
 use super::events::Events;
 use super::merge::prune;
 use crate::api::{
-    CANCEL_FINALIZER, FhirExport, FhirExportStatus, FhirServer, FhirServerStatus, IN_USE_FINALIZER, Reason,
+    CANCEL_FINALIZER, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer,
+    FhirServerStatus, IN_USE_FINALIZER, Reason,
 };
-use crate::controller::world::{Cluster, ClusterFailure};
+use crate::controller::tenure::Tenure;
+use crate::controller::world::{Cluster, ClusterFailure, Creation};
 use crate::core::effect::Note;
 use crate::serve::metrics::{Kind, Metrics};
 
@@ -35,12 +37,39 @@ pub struct KubeCluster {
     events: Events,
     metrics: Arc<Metrics>,
     labels: Mutex<HashMap<String, (Instant, Labels)>>,
+    tenure: Tenure,
 }
 
 impl KubeCluster {
     /// With this client. There should be one for the process: it folds repeated events.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { events: Events::new(client.clone()), client, metrics, labels: Mutex::default() }
+        Self {
+            events: Events::new(client.clone()),
+            client,
+            metrics,
+            labels: Mutex::default(),
+            tenure: Tenure::default(),
+        }
+    }
+
+    /// Writes no longer than this.
+    #[must_use]
+    pub fn within(mut self, tenure: Tenure) -> Self {
+        self.tenure = tenure;
+        self
+    }
+
+    /// A call that writes, at each try of which this process must be one that may.
+    async fn change<T, F, Fut>(&self, request: F) -> Result<T, CallError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = kube::Result<T>>,
+    {
+        call(|| {
+            self.tenure.look();
+            request()
+        })
+        .await
     }
 
     fn api<K>(&self, object: &K) -> Api<K>
@@ -64,7 +93,7 @@ impl KubeCluster {
         }));
         let (api, name) = (self.api(read), read.name_any());
         let parameters = PatchParams::apply(NAME).force();
-        call(|| api.patch_status(&name, &parameters, &body))
+        self.change(|| api.patch_status(&name, &parameters, &body))
             .await
             .map(pruned)
             .map_err(|e| e.failure(&format!("write the status of {}", told(read))))
@@ -91,7 +120,7 @@ impl KubeCluster {
         let patch = serde_json::from_value(operations)
             .map_err(|e| ClusterFailure::Other(format!("The finalizer patch is wrong: {e}")))?;
         let patch = Patch::Json::<()>(patch);
-        call(|| api.patch(&name, &parameters, &patch))
+        self.change(|| api.patch(&name, &parameters, &patch))
             .await
             .map(pruned)
             .map_err(|e| e.failure(&format!("change the finalizers of {}", told(read))))
@@ -126,6 +155,37 @@ impl Cluster for KubeCluster {
         Ok(written)
     }
 
+    async fn write_schedule_status(
+        &self,
+        read: &FhirExportSchedule,
+        status: &FhirExportScheduleStatus,
+    ) -> Result<FhirExportSchedule, ClusterFailure> {
+        let written = self.write_status(read, status).await?;
+        self.metrics.status_written(Kind::FhirExportSchedule);
+        Ok(written)
+    }
+
+    async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
+        let (api, name) = (self.api(export), export.name_any());
+        let parameters = PostParams { field_manager: Some(NAME.into()), ..PostParams::default() };
+        match self.change(|| api.create(&parameters, export)).await {
+            Ok(made) => Ok(Creation::Made(Box::new(pruned(made)))),
+            // One that is gone again meanwhile is made at the next look.
+            Err(CallError::AlreadyExists) => {
+                let there = self.read_export(&export.namespace().unwrap_or_default(), &name).await?;
+                Ok(Creation::Exists(Box::new(there.ok_or(ClusterFailure::Conflict)?)))
+            }
+            Err(CallError::Forbidden(words) | CallError::Refused(words)) => Ok(Creation::Refused(words)),
+            Err(e) => Err(e.failure(&format!("create {}", told(export)))),
+        }
+    }
+
+    async fn read_export(&self, namespace: &str, name: &str) -> Result<Option<FhirExport>, ClusterFailure> {
+        let api: Api<FhirExport> = Api::namespaced(self.client.clone(), namespace);
+        let read = call(|| api.get_opt(name)).await;
+        Ok(read.map_err(|e| e.failure(&format!("read FhirExport {namespace}/{name}")))?.map(pruned))
+    }
+
     async fn set_export_finalizer(&self, read: &FhirExport, on: bool) -> Result<FhirExport, ClusterFailure> {
         self.set_finalizer(read, CANCEL_FINALIZER, on).await
     }
@@ -138,7 +198,7 @@ impl Cluster for KubeCluster {
         let preconditions = Preconditions { uid: read.uid(), resource_version: Some(version(read)?) };
         let parameters = DeleteParams::background().preconditions(preconditions);
         let (api, name) = (self.api(read), read.name_any());
-        match call(|| api.delete(&name, &parameters)).await {
+        match self.change(|| api.delete(&name, &parameters)).await {
             Ok(_) | Err(CallError::NotFound) => Ok(()),
             Err(e) => Err(e.failure(&format!("delete {}", told(read)))),
         }
@@ -148,7 +208,14 @@ impl Cluster for KubeCluster {
         if note.reason == Reason::CancelUnconfirmed {
             self.metrics.cancel_unconfirmed();
         }
-        self.events.publish(about, note).await;
+        self.tenure.look();
+        let state = about.status.as_ref().and_then(|status| status.state.as_deref());
+        self.events.publish(about, state, note).await;
+    }
+
+    async fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note) {
+        self.tenure.look();
+        self.events.publish(about, None, note).await;
     }
 
     async fn namespace_labels(&self, namespace: &str) -> Result<Labels, ClusterFailure> {

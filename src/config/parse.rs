@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::core::reach::Network;
+
 /// A century: more is a typing error, and would overflow sums with the time of day.
 const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
 
@@ -38,6 +40,45 @@ pub fn namespace(word: &str) -> Result<(), String> {
         && word.starts_with(inner)
         && word.ends_with(inner);
     if well_formed { Ok(()) } else { Err(format!("{word} is not the name of a namespace")) }
+}
+
+/// A Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseName {
+    /// Its namespace; absent: that of the pod or of the kubeconfig.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// A Lease, as `name` or `namespace/name`.
+pub fn lease(text: &str) -> Result<LeaseName, String> {
+    let (namespaced, name) = match text.split_once('/') {
+        Some((namespaced, name)) => (Some(namespaced), name),
+        None => (None, text),
+    };
+    if let Some(namespaced) = namespaced {
+        namespace(namespaced)?;
+    }
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let well_formed = name.len() <= 253
+        && name.chars().all(|c| inner(c) || matches!(c, '-' | '.'))
+        && name.starts_with(inner)
+        && name.ends_with(inner);
+    if !well_formed {
+        return Err("use the name of a Lease, as name or namespace/name".into());
+    }
+    Ok(LeaseName { namespace: namespaced.map(Into::into), name: name.into() })
+}
+
+/// Ranges of addresses, separated by commas.
+pub fn networks(text: &str) -> Result<Vec<Network>, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let network = |word| {
+        Network::parse(word)
+            .ok_or_else(|| format!("{word} is not a network such as 10.0.0.0/8, nor an address"))
+    };
+    words.map(network).collect()
 }
 
 /// An Entra authority.

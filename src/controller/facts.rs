@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::world::{Cluster, ClusterFailure, Stores, World};
 use crate::api::{FhirExport, FhirServer};
-use crate::core::admission::{Candidate, admitted};
+use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
 use crate::core::export::{Facts, ServerView, competes, holds_place, is_terminal};
 
@@ -28,7 +28,25 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
     };
     let searching = status.and_then(|s| s.job.as_ref()).is_some_and(|job| job.status_url.is_none());
     let claimed = if searching { claimed(world, export) } else { BTreeSet::new() };
-    Ok(Facts { server, namespace_admitted, place, claimed })
+    let contested = contested(world, export);
+    Ok(Facts { server, namespace_admitted, place, claimed, contested })
+}
+
+/// Whether another export has the same job in its status.
+fn contested<W: World>(world: &W, export: &FhirExport) -> bool {
+    let job = |export: &FhirExport| {
+        let status = export.status.as_ref()?;
+        Some((status.server.as_ref()?.url.clone(), status.job.as_ref()?.status_url.clone()?))
+    };
+    let Some((server, url)) = job(export) else { return false };
+    let own = export.uid();
+    world.stores().exports().iter().any(|other| {
+        other.status.as_ref().is_some_and(|status| {
+            status.job.as_ref().is_some_and(|job| job.status_url.as_ref() == Some(&url))
+                && status.server.as_ref().is_some_and(|other| other.url == server)
+                && !is_terminal(status)
+        }) && other.uid() != own
+    })
 }
 
 /// Namespace and name of the server that an export names.
@@ -66,9 +84,21 @@ fn has_place<W: World>(world: &W, server: &Arc<FhirServer>, export: &FhirExport)
 fn inside<W: World>(world: &W, server: &FhirServer, asking: &str) -> BTreeSet<String> {
     let view = ServerView::new(server);
     let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
-    let candidates: Vec<Candidate> =
-        exports.iter().map(|e| world.runs().newest(e)).filter_map(|e| candidate(world, &e, asking)).collect();
-    admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates)
+    let exports: Vec<Arc<FhirExport>> = exports.iter().map(|e| world.runs().newest(e)).collect();
+    let candidates: Vec<Candidate> = exports.iter().filter_map(|e| candidate(world, e, asking)).collect();
+    let served = world.runs().served(&view.uid(), &turns(&exports));
+    admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates, &served)
+}
+
+/// When an export of each namespace last left the queue, as far as their statuses show it.
+fn turns(exports: &[Arc<FhirExport>]) -> Served {
+    let mut served = Served::new();
+    for export in exports {
+        let Some(start) = export.status.as_ref().and_then(|status| status.start_time) else { continue };
+        let last = served.entry(export.namespace().unwrap_or_default()).or_insert(start);
+        *last = start.max(*last);
+    }
+    served
 }
 
 fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<Candidate> {
@@ -85,6 +115,7 @@ fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<C
         && (status.is_none_or(competes) || uid == asking);
     (holds || wants).then(|| Candidate {
         uid,
+        namespace: export.namespace().unwrap_or_default(),
         created: export.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
         group: spec.request.group_id.clone(),
         holds,

@@ -1,9 +1,10 @@
 //! The world as it is: the API server, the servers' wires, the storage accounts, the clock, chance.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::runs::Runs;
 use super::wake::Wakes;
@@ -33,6 +34,26 @@ pub struct Live<W, C> {
     pub wakes: Wakes,
     /// Counts what happens.
     pub metrics: Arc<Metrics>,
+    /// What runs beside the reconciles.
+    pub beside: Tasks,
+}
+
+/// Tasks beside the reconciles.
+#[derive(Debug, Default)]
+pub struct Tasks(Mutex<JoinSet<()>>);
+
+impl Tasks {
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> AbortHandle {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while all.try_join_next().is_some() {}
+        all.spawn(task)
+    }
+
+    /// Ends them all, each at its next pause.
+    pub async fn end(&self) {
+        let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        all.shutdown().await;
+    }
 }
 
 /// The clock of the machine.
@@ -68,6 +89,7 @@ impl<W: Wire, C> Live<W, C> {
         };
         self.metrics.count_exports(&self.stores.exports(), server_of, &self.tuning, Timestamp::now());
         self.metrics.count_servers(&self.stores.server_store().state());
+        self.metrics.tell_schedules(&self.stores.schedules());
         self.metrics.throttled_origins(self.wire.throttled_origins());
     }
 }
@@ -121,7 +143,7 @@ impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {
-        let task = tokio::spawn(task).abort_handle();
+        let task = self.beside.spawn(task);
         Box::new(move || task.abort())
     }
 

@@ -19,14 +19,15 @@ use tracing::{error, info};
 
 use super::export::reconcile_export;
 use super::guard::Guard;
-use super::live::Live;
+use super::live::{Live, Tasks};
 use super::runs::Runs;
+use super::schedule::reconcile_schedule;
 use super::server::reconcile_server;
 use super::wake::{Wakes, Woken};
 use super::world::{Container, Stores, Wire};
-use crate::api::{FhirExport, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::cli::Stop;
-use crate::cluster::lead::Leadership;
+use crate::cluster::lead::{Election, Leadership, Standing};
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
 use crate::cluster::{KubeCluster, definitions};
@@ -41,10 +42,12 @@ const SWEEP: Duration = Duration::from_mins(10);
 /// Completes when the operator is to stop.
 type Stopping = Shared<BoxFuture<'static, ()>>;
 
-/// Works with these wires and storage accounts until `stop` completes and what was in flight is finished.
+/// Works with these wires and storage accounts until `stop` completes and what was in flight is finished; with an
+/// election, as long as this replica leads.
 pub async fn operate<W: Wire + 'static, C: Container + 'static>(
     config: Config,
     client: Client,
+    election: Option<Election>,
     wire: W,
     container: C,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -54,8 +57,9 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
     let watches = Watches::new(client.clone(), &config.watch_namespaces);
     let stores = watches.stores();
     let (wakes, woken) = Wakes::new();
+    let tenure = election.as_ref().map(|election| election.tenure.clone()).unwrap_or_default();
     let live = Arc::new(Live {
-        cluster: KubeCluster::new(client.clone(), metrics.clone()),
+        cluster: KubeCluster::new(client.clone(), metrics.clone()).within(tenure),
         wire: Metered::new(wire, metrics.clone()),
         container,
         stores,
@@ -63,6 +67,7 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         runs: Runs::default(),
         wakes,
         metrics: metrics.clone(),
+        beside: Tasks::default(),
     });
     let (counted, broken) = (live.clone(), watches.broken());
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
@@ -83,12 +88,13 @@ pub async fn operate<W: Wire + 'static, C: Container + 'static>(
         client,
         live,
         exports: Arc::new(Guard::new(Kind::FhirExport, metrics.clone())),
-        servers: Arc::new(Guard::new(Kind::FhirServer, metrics)),
+        servers: Arc::new(Guard::new(Kind::FhirServer, metrics.clone())),
+        schedules: Arc::new(Guard::new(Kind::FhirExportSchedule, metrics)),
         health,
         stopping: stop.boxed().shared(),
     };
     tokio::select! {
-        done = operator.work(watches, woken) => done,
+        done = operator.work(watches, woken, election) => done,
         ended = served.run() => Err(Stop::because(format!("The listeners ended by themselves: {ended:?}."))),
     }
 }
@@ -99,32 +105,49 @@ struct Operator<W, C> {
     live: Arc<Live<W, C>>,
     exports: Arc<Guard>,
     servers: Arc<Guard>,
+    schedules: Arc<Guard>,
     health: Health,
     stopping: Stopping,
 }
 
 impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
-    async fn work(self, watches: Watches, woken: Woken) -> Result<(), Stop> {
-        let ready = async {
-            definitions::wait(&self.client, |missing| self.health.not_ready(missing)).await;
-            Leadership::acquire(self.config.leader_elect).await
-        };
-        let leadership = tokio::select! {
-            leadership = ready => leadership,
+    async fn work(self, watches: Watches, mut woken: Woken, election: Option<Election>) -> Result<(), Stop> {
+        tokio::select! {
+            () = definitions::wait(&self.client, |missing| self.health.not_ready(missing)) => {}
             () = self.stopping.clone() => return Ok(()),
-        };
+        }
         let (mut watching, primed) = self.watch(watches);
-        self.health.not_ready("Waiting for the first lists of FhirServers and FhirExports.");
+        self.health
+            .not_ready("Waiting for the first lists of FhirServers, FhirExports and FhirExportSchedules.");
         tokio::select! {
             all = primed => all?,
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
             () = self.stopping.clone() => return Ok(()),
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
-        self.health.ready();
-        self.live.metrics.leads(true);
-        let work =
-            async { tokio::join!(self.work_on_exports(woken.exports), self.work_on_servers(woken.servers)) };
+        // Only who knows all objects may hold up others.
+        let mut leadership = match election {
+            Some(election) => Leadership::seek(election)
+                .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?,
+            None => Leadership::alone(),
+        };
+        tokio::select! {
+            biased;
+            leads = self.lead(&mut leadership, &mut woken) => leads?,
+            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            () = self.stopping.clone() => {
+                // It may just have been elected.
+                leadership.release().await;
+                return Ok(());
+            }
+        }
+        let work = async {
+            tokio::join!(
+                self.work_on_exports(woken.exports),
+                self.work_on_servers(woken.servers),
+                self.work_on_schedules(woken.schedules)
+            )
+        };
         let farewell = async {
             self.stopping.clone().await;
             self.health.not_ready("The operator is stopping.");
@@ -134,13 +157,43 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             _ = work => {}
             () = self.forget_the_gone() => {}
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
-            () = leadership.lost() => return Err(ended_by_itself("the leadership")),
             () = farewell => {}
         }
         if self.stopping.peek().is_none() {
             return Err(ended_by_itself("a queue"));
         }
+        // Whoever leads next must find nobody at work.
+        self.live.beside.end().await;
+        leadership.release().await;
         info!("the operator has stopped");
+        Ok(())
+    }
+
+    /// Waits until this replica leads. Until then it is ready if it could lead, and all that changes is known but
+    /// looked at by the one that does.
+    async fn lead(&self, leadership: &mut Leadership, woken: &mut Woken) -> Result<(), Stop> {
+        let mut standing = leadership.standing();
+        let waits = standing != Standing::Leads;
+        loop {
+            match standing {
+                Standing::Unknown(hindrance) => self
+                    .health
+                    .not_ready(hindrance.as_deref().unwrap_or("Waiting for the first look at the Lease.")),
+                Standing::Waiting => self.health.ready(),
+                Standing::Leads => break,
+            }
+            tokio::select! {
+                now = leadership.changed() => {
+                    standing = now.ok_or_else(|| ended_by_itself("the election"))?;
+                }
+                () = woken.ignore() => standing = leadership.standing(),
+            }
+        }
+        if waits {
+            self.live.wakes.all(&self.live.stores);
+        }
+        self.live.metrics.leads(true);
+        self.health.ready();
         Ok(())
     }
 
@@ -172,14 +225,24 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             }
             live.wakes.server_changed(&live.stores, &change);
         };
-        let (exports, exports_primed, servers, servers_primed) =
-            watches.start(exports_changed, servers_changed);
+        let (live, guard) = (self.live.clone(), self.schedules.clone());
+        let schedules_changed = move |change: Change<FhirExportSchedule>| {
+            if let Some(gone) = change.gone() {
+                guard.forget(&key(gone));
+            }
+            live.wakes.schedule_changed(&change);
+        };
         let mut watching = JoinSet::new();
-        watching.spawn(exports);
-        watching.spawn(servers);
+        let mut lists = Vec::new();
+        for watch in watches.start(exports_changed, servers_changed, schedules_changed) {
+            watching.spawn(watch.work);
+            lists.push(watch.primed);
+        }
         let primed = async {
-            until(servers_primed).await?;
-            until(exports_primed).await
+            for list in lists {
+                until(list).await?;
+            }
+            Ok(())
         };
         (watching, primed)
     }
@@ -198,6 +261,15 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         self.queue(live.stores.server_store(), woken, move |object| {
             let (live, guard) = (live.clone(), guard.clone());
             async move { guard.run(key(object.as_ref()), reconcile_server(&live, object)).await }
+        })
+        .await;
+    }
+
+    async fn work_on_schedules(&self, woken: UnboundedReceiver<ObjectRef<FhirExportSchedule>>) {
+        let (live, guard) = (self.live.clone(), self.schedules.clone());
+        self.queue(live.stores.schedule_store(), woken, move |object| {
+            let (live, guard) = (live.clone(), guard.clone());
+            async move { guard.run(key(object.as_ref()), reconcile_schedule(&live, object)).await }
         })
         .await;
     }

@@ -9,9 +9,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::operate::operate;
+use super::tenure::Tenure;
 use crate::cli::Stop;
+use crate::cluster::lead::{Election, Place};
 use crate::cluster::{self, KubeCredentials, root_cause};
-use crate::config::Config;
+use crate::config::{Config, LeaseName};
+use crate::core::reach::Reach;
 use crate::credentials::{EntraSettings, Identities};
 use crate::fhir::{FhirWire, WireSettings};
 use crate::serve::logs;
@@ -34,10 +37,13 @@ pub fn run_blocking(config: Config) -> Result<(), Stop> {
 /// Likewise, in a runtime that is there.
 pub async fn run(config: Config) -> Result<(), Stop> {
     let mut signals = Signals::listen()?;
-    let client = client().await?;
-    let (wire, container) = edges(&config, &client)?;
+    let settings = settings().await?;
+    let client = client(settings.clone())?;
+    let election = config.leader_elect.then(|| election(&config, settings)).transpose()?;
+    let tenure = election.as_ref().map(|election| election.tenure.clone()).unwrap_or_default();
+    let (wire, container) = edges(&config, &client, tenure)?;
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
-    let work = operate(config, client, wire, container, async {
+    let work = operate(config, client, election, wire, container, async {
         // Either way there is nothing more to wait for.
         let _ = stopping.await;
     });
@@ -56,7 +62,7 @@ pub async fn run(config: Config) -> Result<(), Stop> {
 }
 
 /// The ways to FHIR servers and storage accounts, with the credentials of the cluster.
-fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), Stop> {
+fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, BlobStorage), Stop> {
     let extra_ca = match &config.extra_ca {
         Some(file) => vec![std::fs::read_to_string(file).map_err(|e| {
             Stop::because(format!("The file {} of --extra-ca cannot be read: {e}.", file.display()))
@@ -72,29 +78,54 @@ fn edges(config: &Config, client: &Client) -> Result<(FhirWire, BlobStorage), St
     let unusable = |e: reqwest::Error| {
         Stop::because(format!("The certificate authorities cannot be used: {}.", root_cause(&e)))
     };
+    let reach = Reach::named(config.refused_networks.clone());
     let tokens = settings.http_client().map_err(unusable)?;
-    let blobs = storage::http_client(&extra_ca).map_err(unusable)?;
+    let blobs = storage::http_client(&extra_ca, &reach).map_err(unusable)?;
     let credentials = Arc::new(KubeCredentials::new(client.clone()));
     let identities = Arc::new(Identities::new(credentials, settings, tokens));
-    let container = BlobStorage::new(identities.clone(), blobs, config.storage_hosts.clone());
-    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads };
-    Ok((FhirWire::new(identities, settings), container))
+    let container =
+        BlobStorage::within(tenure.clone(), identities.clone(), blobs, config.storage_hosts.clone())
+            .reaching(reach.clone());
+    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads, reach };
+    Ok((FhirWire::new(identities, settings).within(tenure), container))
 }
 
-async fn client() -> Result<Client, Stop> {
-    let sentence = |error: &dyn Error| {
-        let text = error.to_string();
-        // A parser goes on to show the text; its first line says what is wrong, and where.
-        let cause = text.lines().next().unwrap_or_default().trim_end_matches([':', '.', ' ']);
-        Stop::because(format!(
-            "No cluster to work on: {cause}; set KUBECONFIG to a kubeconfig, or run in a pod with a ServiceAccount."
-        ))
-    };
+/// The Lease is in the operator's own namespace, unless another is named.
+fn election(config: &Config, settings: kube::Config) -> Result<Election, Stop> {
+    let LeaseName { namespace, name } = config.lease.clone();
+    let namespace = namespace.unwrap_or_else(|| settings.default_namespace.clone());
+    let tenure = Tenure::none();
+    tenure.guard().map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
+    Ok(Election { settings, place: Place { namespace, name }, tenure })
+}
+
+async fn settings() -> Result<kube::Config, Stop> {
     // Its source is what became of the kubeconfig; that this is no pod either says nothing new.
-    let settings =
-        cluster::client_settings().await.map_err(|e| e.source().map_or_else(|| sentence(&e), sentence))?;
+    let settings = cluster::client_settings()
+        .await
+        .map_err(|e| e.source().map_or_else(|| no_cluster(&e), no_cluster))?;
     info!(api_server = %settings.cluster_url, "the cluster to work on");
-    Client::try_from(settings).map_err(|e| sentence(&e))
+    Ok(settings)
+}
+
+fn client(settings: kube::Config) -> Result<Client, Stop> {
+    Client::try_from(settings).map_err(|e| no_cluster(&e))
+}
+
+/// A client of the cluster, and the namespace of the current context.
+pub(crate) async fn client_and_namespace() -> Result<(Client, String), Stop> {
+    let settings = settings().await?;
+    let namespace = settings.default_namespace.clone();
+    Ok((client(settings)?, namespace))
+}
+
+fn no_cluster(error: &dyn Error) -> Stop {
+    let text = error.to_string();
+    // A parser goes on to show the text; its first line says what is wrong, and where.
+    let cause = text.lines().next().unwrap_or_default().trim_end_matches([':', '.', ' ']);
+    Stop::because(format!(
+        "No cluster to work on: {cause}; set KUBECONFIG to a kubeconfig, or run in a pod with a ServiceAccount."
+    ))
 }
 
 /// SIGTERM and SIGINT, from now on.

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 use super::world::EndTask;
 use crate::api::FhirExport;
+use crate::core::admission::Served;
 use crate::core::effect::Observation;
 use crate::core::export::Memory;
 use crate::core::landing::Landing;
@@ -28,8 +29,10 @@ struct Inner {
     places: HashSet<String>,
     /// Which run a job belongs to, by server URL and job id.
     claims: HashMap<(String, String), String>,
-    /// When each server is to be probed next, by uid, and for which generation that holds.
-    probes: HashMap<String, (i64, Timestamp)>,
+    /// When each server was probed and is to be next, by uid, and for which generation that holds.
+    probes: HashMap<String, (i64, Timestamp, Timestamp)>,
+    /// When each namespace last had a place of a server, by the server's uid: exports may be deleted to hide it.
+    served: HashMap<String, Served>,
 }
 
 #[derive(Default)]
@@ -120,6 +123,17 @@ impl Runs {
         inner.claims.entry(key).or_insert_with(|| uid.to_owned()) == uid
     }
 
+    /// When each namespace last had a place of a server, by what its exports show now and showed before.
+    pub(super) fn served(&self, server: &str, shown: &Served) -> Served {
+        let mut inner = locked(&self.inner);
+        let known = inner.served.entry(server.to_owned()).or_default();
+        for (namespace, at) in shown {
+            let last = known.entry(namespace.clone()).or_insert(*at);
+            *last = (*at).max(*last);
+        }
+        known.clone()
+    }
+
     /// Takes what is remembered of a run; it must be kept again.
     pub(super) fn recall(&self, uid: &str) -> (Memory, Option<Observation>) {
         let mut inner = locked(&self.inner);
@@ -181,14 +195,16 @@ impl Runs {
     /// How long the last probe of a server is still believed; `None` when a new one is due.
     pub(super) fn probe_due_in(&self, uid: &str, generation: i64, now: Timestamp) -> Option<Duration> {
         let inner = locked(&self.inner);
-        let (_, due) = inner.probes.get(uid).filter(|(of, due)| *of == generation && *due > now)?;
+        let probe = inner.probes.get(uid);
+        // A clock that was set back meanwhile would believe it for as much longer.
+        let (.., due) = probe.filter(|(of, at, due)| *of == generation && *at <= now && *due > now)?;
         Duration::try_from(due.duration_since(now)).ok()
     }
 
     /// Notes a probe of a server.
     pub(super) fn probed(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
         let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
-        locked(&self.inner).probes.insert(uid.to_owned(), (generation, due.unwrap_or(now)));
+        locked(&self.inner).probes.insert(uid.to_owned(), (generation, now, due.unwrap_or(now)));
     }
 
     /// Forgets a run that has ended or is gone, and ends its tasks.
@@ -212,7 +228,9 @@ impl Runs {
         for uid in &gone {
             self.forget(uid);
         }
-        locked(&self.inner).probes.retain(|uid, _| alive(uid));
+        let mut inner = locked(&self.inner);
+        inner.probes.retain(|uid, _| alive(uid));
+        inner.served.retain(|uid, _| alive(uid));
     }
 }
 

@@ -1,14 +1,18 @@
 //! Who is looked at again when something changes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
 use super::world::Stores;
-use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirServer};
-use crate::cluster::stores::{key, server_key};
+use crate::api::{
+    ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirServer, RUN_NOW_ANNOTATION,
+};
+use crate::cluster::stores::{KubeStores, key, owner_of, server_key, template_server_key};
 use crate::cluster::watch::{Change, matters, reference};
 
 /// How many of the exports that wait for a place are woken when one is free: the others look again by
@@ -20,6 +24,7 @@ const WOKEN: usize = 64;
 pub struct Wakes {
     exports: UnboundedSender<ObjectRef<FhirExport>>,
     servers: UnboundedSender<ObjectRef<FhirServer>>,
+    schedules: UnboundedSender<ObjectRef<FhirExportSchedule>>,
 }
 
 /// The other ends, for kube's runtime.
@@ -28,14 +33,30 @@ pub struct Woken {
     pub exports: UnboundedReceiver<ObjectRef<FhirExport>>,
     /// Servers to reconcile.
     pub servers: UnboundedReceiver<ObjectRef<FhirServer>>,
+    /// Schedules to reconcile.
+    pub schedules: UnboundedReceiver<ObjectRef<FhirExportSchedule>>,
+}
+
+impl Woken {
+    /// Lets wakes pass until all other ends are gone.
+    pub async fn ignore(&mut self) {
+        let (exports, servers, schedules) = (&mut self.exports, &mut self.servers, &mut self.schedules);
+        futures::join!(
+            exports.by_ref().for_each(|_| std::future::ready(())),
+            servers.by_ref().for_each(|_| std::future::ready(())),
+            schedules.by_ref().for_each(|_| std::future::ready(()))
+        );
+    }
 }
 
 impl Wakes {
-    /// Both ends.
+    /// All ends.
     pub fn new() -> (Self, Woken) {
         let (exports, woken_exports) = unbounded();
         let (servers, woken_servers) = unbounded();
-        (Self { exports, servers }, Woken { exports: woken_exports, servers: woken_servers })
+        let (schedules, woken_schedules) = unbounded();
+        let woken = Woken { exports: woken_exports, servers: woken_servers, schedules: woken_schedules };
+        (Self { exports, servers, schedules }, woken)
     }
 
     /// Has an export reconciled.
@@ -49,7 +70,41 @@ impl Wakes {
         let _ = self.servers.unbounded_send(reference(namespace, name));
     }
 
-    /// An export changed: itself, its server, and who waits for its place.
+    /// Has everything reconciled.
+    pub fn all(&self, stores: &KubeStores) {
+        for server in stores.server_store().state() {
+            let (namespace, name) = key(server.as_ref());
+            self.server(&namespace, &name);
+        }
+        for export in stores.exports() {
+            let (namespace, name) = key(export.as_ref());
+            self.export(&namespace, &name);
+        }
+        for schedule in stores.schedules() {
+            let (namespace, name) = key(schedule.as_ref());
+            self.schedule(&namespace, &name);
+        }
+    }
+
+    /// Has a schedule reconciled.
+    pub fn schedule(&self, namespace: &str, name: &str) {
+        let _ = self.schedules.unbounded_send(reference(namespace, name));
+    }
+
+    /// A schedule changed: itself.
+    pub fn schedule_changed(&self, change: &Change<FhirExportSchedule>) {
+        let asked = |schedule: &Option<Arc<FhirExportSchedule>>| {
+            schedule.as_ref().and_then(|schedule| schedule.annotations().get(RUN_NOW_ANNOTATION).cloned())
+        };
+        if let Some(new) =
+            change.new.as_ref().filter(|_| matters(change) || asked(&change.old) != asked(&change.new))
+        {
+            let (namespace, name) = key(new.as_ref());
+            self.schedule(&namespace, &name);
+        }
+    }
+
+    /// An export changed: itself, its server, its schedule, and who waits for its place.
     pub fn export_changed(&self, stores: &impl Stores, change: &Change<FhirExport>) {
         if let (true, Some(new)) = (matters(change), &change.new) {
             let (namespace, name) = key(new.as_ref());
@@ -60,6 +115,13 @@ impl Wakes {
         let ended = was.is_some_and(|was| !finished(was)) && is.is_none_or(finished);
         let gone = is.is_none();
         let Some((namespace, name)) = is.or(was).map(server_key) else { return };
+        let deleting = |export: &FhirExport| export.metadata.deletion_timestamp.is_some();
+        if (ended || gone || is.is_some_and(deleting))
+            && let Some(export) = is.or(was)
+            && let Some(owner) = owner_of(export).filter(|owner| owner.kind == "FhirExportSchedule")
+        {
+            self.schedule(&export.namespace().unwrap_or_default(), &owner.name);
+        }
         if appeared || ended || gone {
             self.server(&namespace, &name);
         }
@@ -84,6 +146,12 @@ impl Wakes {
                 let (namespace, name) = key(export.as_ref());
                 self.export(&namespace, &name);
             }
+            let theirs = stores.schedules().into_iter();
+            let server = (namespace, name);
+            for schedule in theirs.filter(|schedule| template_server_key(schedule) == server) {
+                let (namespace, name) = key(schedule.as_ref());
+                self.schedule(&namespace, &name);
+            }
         }
     }
 }
@@ -97,29 +165,36 @@ fn ready(server: &FhirServer) -> Option<ConditionStatus> {
     conditions.iter().find(|c| c.is(ConditionType::Ready)).map(|c| c.status)
 }
 
-/// Those without a job, first come first served.
+/// Those without a job, in the order in which they get a place: namespaces in turn, each first come first served.
 fn first_waiting(mut exports: Vec<Arc<FhirExport>>) -> Vec<Arc<FhirExport>> {
-    exports.retain(|export| {
-        let has_job = export.status.as_ref().is_some_and(|status| status.job.is_some());
-        !finished(export) && !has_job && export.spec.suspend != Some(true)
-    });
+    let mut ahead: HashMap<String, usize> = HashMap::new();
+    let has_job = |export: &FhirExport| export.status.as_ref().is_some_and(|status| status.job.is_some());
+    for holder in exports.iter().filter(|export| !finished(export) && has_job(export)) {
+        *ahead.entry(holder.namespace().unwrap_or_default()).or_default() += 1;
+    }
+    exports.retain(|export| !finished(export) && !has_job(export) && export.spec.suspend != Some(true));
     exports.sort_by_cached_key(|export| (export.creation_timestamp(), export.uid()));
-    exports.truncate(WOKEN);
-    exports
+    let turns = exports.into_iter().map(|export| {
+        let turn = ahead.entry(export.namespace().unwrap_or_default()).or_default();
+        *turn += 1;
+        (*turn, export)
+    });
+    let mut turns: Vec<(usize, Arc<FhirExport>)> = turns.collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.truncate(WOKEN);
+    turns.into_iter().map(|(_, export)| export).collect()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 mod tests {
-    use std::collections::HashMap;
-
     use serde_json::{Value, json};
 
     use super::*;
 
-    /// Exports by name; all name the server `clinic` of namespace `ns`.
+    /// Exports by name, and schedules; all name the server `clinic` of namespace `ns`.
     #[derive(Default)]
-    struct Known(HashMap<String, Arc<FhirExport>>);
+    struct Known(HashMap<String, Arc<FhirExport>>, Vec<Arc<FhirExportSchedule>>);
 
     impl Known {
         fn with(mut self, name: &str, created: i64, status: Value) -> Self {
@@ -140,6 +215,12 @@ mod tests {
         }
         fn exports(&self) -> Vec<Arc<FhirExport>> {
             self.0.values().cloned().collect()
+        }
+        fn children_of(&self, _: &str) -> Vec<Arc<FhirExport>> {
+            Vec::new()
+        }
+        fn schedules(&self) -> Vec<Arc<FhirExportSchedule>> {
+            self.1.clone()
         }
     }
 
@@ -208,6 +289,65 @@ mod tests {
         assert_eq!(woken(|w| w.export_changed(&known, &gone)), (waiting, 1));
     }
 
+    fn schedule(name: &str, asked: Option<&str>) -> Arc<FhirExportSchedule> {
+        let annotations = asked.map(|token| json!({ RUN_NOW_ANNOTATION: token })).unwrap_or(json!({}));
+        let object = json!({
+            "metadata": { "name": name, "namespace": "ns", "uid": name, "generation": 1, "annotations": annotations },
+            "spec": { "schedule": "0 2 * * *", "template": { "spec": { "serverRef": { "name": "clinic" },
+                "request": { "level": "System" } } } },
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    /// Names of the schedules that are woken, in order.
+    fn woken_schedules(change: impl FnOnce(&Wakes)) -> Vec<String> {
+        let (wakes, mut woken) = Wakes::new();
+        change(&wakes);
+        drop(wakes);
+        std::iter::from_fn(|| woken.schedules.try_recv().ok()).map(|reference| reference.name).collect()
+    }
+
+    fn run_of_a_schedule(status: Value, deleting: bool) -> Arc<FhirExport> {
+        let mut run = FhirExport::clone(&export("nightly-1", 1, status));
+        run.metadata.owner_references =
+            serde_json::from_value(json!([{ "apiVersion": "fhirexport.dev/v1alpha1",
+            "kind": "FhirExportSchedule", "name": "nightly", "uid": "nightly", "controller": true }]))
+            .unwrap();
+        run.metadata.deletion_timestamp =
+            deleting.then(|| serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+        Arc::new(run)
+    }
+
+    #[test]
+    fn a_schedule_is_woken_by_its_runs_when_they_end_or_go() {
+        let run = run_of_a_schedule;
+        for (old, new, wakes) in [
+            (None, Some(run(json!({}), false)), false),
+            (Some(run(json!({}), false)), Some(run(running(), false)), false),
+            (Some(run(running(), false)), Some(run(done(), false)), true),
+            (Some(run(running(), false)), Some(run(running(), true)), true),
+            (Some(run(done(), false)), None, true),
+            (Some(export("by-hand", 1, running())), Some(export("by-hand", 1, done())), false),
+        ] {
+            let change = Change { old, new };
+            let woken = woken_schedules(|w| w.export_changed(&Known::default(), &change));
+            assert_eq!(!woken.is_empty(), wakes, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_woken_when_it_is_asked_for_a_run_and_when_its_server_comes() {
+        let change = |old, new| woken_schedules(|w| w.schedule_changed(&Change { old, new }));
+        let nightly = vec!["nightly".to_string()];
+        assert_eq!(change(None, Some(schedule("nightly", None))), nightly);
+        let (one, two) = (Some(schedule("nightly", Some("1"))), Some(schedule("nightly", Some("2"))));
+        assert_eq!(change(one.clone(), two), nightly);
+        assert_eq!(change(one.clone(), one), Vec::<String>::new());
+        let known = Known(HashMap::new(), vec![schedule("nightly", None)]);
+        let server_comes = Change { old: None, new: Some(server(1, "False")) };
+        assert_eq!(woken_schedules(|w| w.server_changed(&known, &server_comes)), nightly);
+    }
+
     #[test]
     fn a_long_queue_is_not_woken_whole() {
         let known =
@@ -216,6 +356,19 @@ mod tests {
         let (exports, _) = woken(|w| w.export_changed(&known, &gone));
         assert_eq!(exports.len(), WOKEN);
         assert_eq!(exports.first().map(String::as_str), Some("e0000"));
+    }
+
+    #[test]
+    fn a_long_queue_of_one_namespace_hides_nobody() {
+        let mut known =
+            (0..1000).fold(Known::default(), |known, n| known.with(&format!("e{n:04}"), n, json!({})));
+        let mut other = (*export("other", 5000, json!({}))).clone();
+        other.metadata.namespace = Some("elsewhere".into());
+        known.0.insert("other".into(), Arc::new(other));
+        let known = known.with("busy", 0, running());
+        let gone = Change { old: Some(export("one", 1, running())), new: None };
+        let (exports, _) = woken(|w| w.export_changed(&known, &gone));
+        assert_eq!((exports.len(), exports[0].as_str(), exports[1].as_str()), (WOKEN, "other", "e0000"));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 
 use super::runs::Runs;
-use crate::api::{Compression, FhirExport, FhirExportStatus, FhirServer, FhirServerStatus, KeyRef};
+use crate::api::{
+    Compression, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer,
+    FhirServerStatus, KeyRef,
+};
 use crate::core::effect::Note;
 use crate::core::landing::{BlockId, Marks};
 use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, VerifyPlan};
@@ -31,6 +34,17 @@ pub enum ClusterFailure {
     /// The API server refuses (403, 422) or failed; the text says how.
     #[error("{0}")]
     Other(String),
+}
+
+/// What came of making an export.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Creation {
+    /// It is made.
+    Made(Box<FhirExport>),
+    /// There is an object of that name already; this one.
+    Exists(Box<FhirExport>),
+    /// The API server does not take it (a rule, a quota, a policy), with its words.
+    Refused(String),
 }
 
 /// Writes to the API server.
@@ -59,10 +73,30 @@ pub trait Cluster: Send + Sync {
         read: &FhirServer,
         on: bool,
     ) -> impl Future<Output = Result<FhirServer, ClusterFailure>> + Send;
+    /// Writes the status of a schedule, likewise.
+    fn write_schedule_status(
+        &self,
+        read: &FhirExportSchedule,
+        status: &FhirExportScheduleStatus,
+    ) -> impl Future<Output = Result<FhirExportSchedule, ClusterFailure>> + Send;
+    /// Makes an export, unless there is an object of its name.
+    fn create_export(
+        &self,
+        export: &FhirExport,
+    ) -> impl Future<Output = Result<Creation, ClusterFailure>> + Send;
+    /// Reads an export from the API server itself, for what the watches may not know yet.
+    fn read_export(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<FhirExport>, ClusterFailure>> + Send;
     /// Deletes an export, with its uid and resource version as preconditions.
     fn delete_export(&self, read: &FhirExport) -> impl Future<Output = Result<(), ClusterFailure>> + Send;
     /// Publishes an event about an export. Never fails a run: what goes wrong is logged.
     fn publish(&self, about: &FhirExport, note: &Note) -> impl Future<Output = ()> + Send;
+    /// Publishes an event about a schedule, likewise.
+    fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note)
+    -> impl Future<Output = ()> + Send;
     /// The labels of a namespace.
     fn namespace_labels(
         &self,
@@ -205,6 +239,10 @@ pub trait Stores: Send + Sync {
     fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>>;
     /// All exports of all watched namespaces, in no order.
     fn exports(&self) -> Vec<Arc<FhirExport>>;
+    /// The exports whose controller is the object with this uid, in no order.
+    fn children_of(&self, uid: &str) -> Vec<Arc<FhirExport>>;
+    /// All schedules of all watched namespaces, in no order.
+    fn schedules(&self) -> Vec<Arc<FhirExportSchedule>>;
 }
 
 /// All that a reconcile touches.

@@ -116,9 +116,11 @@ fn is_container_name(name: &str) -> bool {
     (3..=63).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// A segment of dots would be taken out by whoever builds a URL of the name: it would be another blob.
+/// A segment of dots would be taken out by whoever builds a URL of the name: it would be another blob. No server
+/// writes names that cannot be shown.
 fn is_blob_name(name: &str) -> bool {
     (1..=MAX_BLOB_NAME).contains(&name.chars().count())
+        && !name.contains(char::is_control)
         && name.split('/').all(|segment| segment != "." && segment != "..")
 }
 

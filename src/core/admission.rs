@@ -1,6 +1,7 @@
-//! Who may start: the places of one `FhirServer`, first come first served.
+//! Who may start: the places of one `FhirServer`. Namespaces take turns; within one it is first come first served. So
+//! whoever has a thousand exports waits for them, and nobody else does.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
@@ -9,6 +10,8 @@ use jiff::Timestamp;
 pub struct Candidate {
     /// Its uid.
     pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
     /// When it was created.
     pub created: Timestamp,
     /// Its group, at level Group.
@@ -17,24 +20,54 @@ pub struct Candidate {
     pub holds: bool,
 }
 
-/// The uids that hold a place or get one now. Those who hold keep it, whatever the limits became.
-pub fn admitted(limit: usize, per_group: usize, candidates: &[Candidate]) -> BTreeSet<String> {
-    let mut places = 0_usize;
+/// When an export of each namespace last left the queue of a server.
+pub type Served = BTreeMap<String, Timestamp>;
+
+/// Those of one namespace: how many hold a place or get one, when it last had its turn, and who waits, in order.
+#[derive(Default)]
+struct Line<'c> {
+    inside: usize,
+    served: Option<Timestamp>,
+    waiting: VecDeque<&'c Candidate>,
+}
+
+/// The uids that hold a place or get one now. Those who hold keep it, whatever the limits became. A free place goes to
+/// the namespace that has the fewest; among those, to the one whose last turn is longest ago.
+pub fn admitted(
+    limit: usize,
+    per_group: usize,
+    candidates: &[Candidate],
+    served: &Served,
+) -> BTreeSet<String> {
     let mut groups: HashMap<&str, usize> = HashMap::new();
+    let mut lines: BTreeMap<&str, Line<'_>> = BTreeMap::new();
     let mut inside = BTreeSet::new();
-    for holder in candidates.iter().filter(|c| c.holds) {
-        places += 1;
-        if let Some(group) = &holder.group {
-            *groups.entry(group).or_default() += 1;
+    let mut queue: Vec<&Candidate> = Vec::new();
+    for candidate in candidates {
+        if candidate.holds {
+            if let Some(group) = &candidate.group {
+                *groups.entry(group).or_default() += 1;
+            }
+            lines.entry(&candidate.namespace).or_default().inside += 1;
+            inside.insert(candidate.uid.clone());
+        } else {
+            queue.push(candidate);
         }
-        inside.insert(holder.uid.clone());
     }
-    let mut queue: Vec<&Candidate> = candidates.iter().filter(|c| !c.holds).collect();
+    let mut places = inside.len();
     queue.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
     for next in queue {
-        if places >= limit {
-            break;
-        }
+        let line = lines.entry(&next.namespace).or_default();
+        line.served = served.get(&next.namespace).copied();
+        line.waiting.push_back(next);
+    }
+    while places < limit {
+        let turn = |line: &&mut Line<'_>| {
+            line.waiting.front().map(|c| (line.inside, line.served, c.created, c.uid.clone()))
+        };
+        let lines = lines.values_mut().filter(|line| !line.waiting.is_empty());
+        let Some(line) = lines.min_by_key(turn) else { break };
+        let Some(next) = line.waiting.pop_front() else { break };
         // One whose group is full lets others of other groups pass: their turn is not its loss.
         if let Some(group) = &next.group {
             let taken = groups.entry(group).or_default();
@@ -43,6 +76,7 @@ pub fn admitted(limit: usize, per_group: usize, candidates: &[Candidate]) -> BTr
             }
             *taken += 1;
         }
+        line.inside += 1;
         places += 1;
         inside.insert(next.uid.clone());
     }
@@ -57,6 +91,7 @@ mod tests {
     fn candidate(uid: &str, created: i64, group: Option<&str>, holds: bool) -> Candidate {
         Candidate {
             uid: uid.into(),
+            namespace: "ns".into(),
             created: Timestamp::from_second(created).unwrap(),
             group: group.map(Into::into),
             holds,
@@ -71,7 +106,7 @@ mod tests {
             candidate("a", 1, None, false),
             candidate("h", 9, None, true),
         ];
-        let inside = admitted(3, 1, &all);
+        let inside = admitted(3, 1, &all, &Served::new());
         assert_eq!(inside.into_iter().collect::<Vec<_>>(), ["a", "b", "h"]);
     }
 
@@ -83,10 +118,75 @@ mod tests {
             candidate("y", 3, Some("k"), false),
             candidate("z", 4, Some("k"), false),
         ];
-        assert_eq!(admitted(4, 1, &all).into_iter().collect::<Vec<_>>(), ["h", "y"]);
+        assert_eq!(admitted(4, 1, &all, &Served::new()).into_iter().collect::<Vec<_>>(), ["h", "y"]);
+    }
+
+    fn of(namespace: &str, n: i64, holds: bool) -> Candidate {
+        Candidate { namespace: namespace.into(), ..candidate(&format!("{namespace}-{n:04}"), n, None, holds) }
+    }
+
+    #[test]
+    fn a_thousand_exports_of_one_namespace_hold_up_nobody_else() {
+        let mut all: Vec<Candidate> = (0..1000).map(|n| of("many", n, n < 4)).collect();
+        all.extend([of("few", 5000, false), of("few", 5001, false), of("one", 6000, false)]);
+        let holders = ["many-0000", "many-0001", "many-0002", "many-0003"];
+        assert_eq!(
+            admitted(4, 1, &all, &Served::new()).into_iter().collect::<Vec<_>>(),
+            holders,
+            "who holds keeps"
+        );
+        // Places become free one after the other.
+        for (ended, next) in [
+            ("many-0000", "few-5000"),
+            ("many-0001", "one-6000"),
+            // Each has one: the oldest is next.
+            ("many-0002", "many-0004"),
+            ("few-5000", "few-5001"),
+            ("one-6000", "many-0005"),
+        ] {
+            all.retain(|c| c.uid != ended);
+            let inside = admitted(4, 1, &all, &Served::new());
+            assert!(inside.contains(next) && inside.len() == 4, "{next}: {inside:?}");
+            all.iter_mut().find(|c| c.uid == next).unwrap().holds = true;
+        }
+    }
+
+    #[test]
+    fn one_place_goes_round() {
+        let mut all: Vec<Candidate> = (0..1000).map(|n| of("many", n, false)).collect();
+        all.extend([of("few", 5000, false), of("few", 5001, false), of("one", 6000, false)]);
+        let mut served = Served::new();
+        let mut order = Vec::new();
+        for second in 0..6 {
+            let next = admitted(1, 1, &all, &served).pop_first().unwrap();
+            let at = all.iter().position(|c| c.uid == next).unwrap();
+            served.insert(all.remove(at).namespace, Timestamp::from_second(second).unwrap());
+            order.push(next);
+        }
+        assert_eq!(order, ["many-0000", "few-5000", "one-6000", "many-0001", "few-5001", "many-0002"]);
     }
 
     proptest! {
+        #[test]
+        fn no_namespace_is_ahead_of_one_that_waits(
+            limit in 1_usize..8, rows in proptest::collection::vec((0_u8..4, 0_i64..50), 0..60),
+        ) {
+            let all: Vec<Candidate> = rows.iter().enumerate()
+                .map(|(n, (namespace, created))| Candidate { uid: n.to_string(), ..of(&namespace.to_string(), *created, false) })
+                .collect();
+            let inside = admitted(limit, 1, &all, &Served::new());
+            let has = |namespace: &str| all.iter().filter(|c| c.namespace == namespace && inside.contains(&c.uid)).count();
+            for waiting in all.iter().filter(|c| !inside.contains(&c.uid)) {
+                for other in &all {
+                    prop_assert!(has(&other.namespace) <= has(&waiting.namespace) + 1);
+                }
+                // Within its own it is first come first served.
+                let earlier = |c: &&Candidate| c.namespace == waiting.namespace && (c.created, &c.uid) < (waiting.created, &waiting.uid);
+                prop_assert!(all.iter().filter(earlier).count() >= has(&waiting.namespace));
+            }
+            prop_assert_eq!(inside.len(), limit.min(all.len()));
+        }
+
         #[test]
         fn never_more_than_the_limits(
             limit in 1_usize..6, per_group in 1_usize..3,
@@ -95,7 +195,7 @@ mod tests {
             let all: Vec<Candidate> = rows.iter().enumerate()
                 .map(|(n, (created, group))| candidate(&n.to_string(), *created, group.map(|g| g.to_string()).as_deref(), false))
                 .collect();
-            let inside = admitted(limit, per_group, &all);
+            let inside = admitted(limit, per_group, &all, &Served::new());
             prop_assert!(inside.len() <= limit);
             for g in 0..3_u8 {
                 let g = g.to_string();

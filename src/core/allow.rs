@@ -31,6 +31,7 @@ pub fn admits_namespace(
 
 /// Whether the request is allowed; the error is one sentence that names what is.
 pub fn admits_request(server: &FhirServerSpec, request: &ExportRequest) -> Result<(), String> {
+    own_container(server.allow.as_ref(), request)?;
     let Some(allow) = &server.allow else { return Ok(()) };
     level(allow, request)?;
     types(allow, request)?;
@@ -65,6 +66,29 @@ fn types(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
         Some(type_) => Err(format!("type {type_} is not allowed; allowed: {}", list(allowed))),
         None => Ok(()),
     }
+}
+
+/// A run that names no container gets one of its own, called by its uid or, on Azure, by the job's id. Nobody else may
+/// land there, unless the server's owner lists it.
+fn own_container(allow: Option<&Allow>, request: &ExportRequest) -> Result<(), String> {
+    let Some(name) = &request.container else { return Ok(()) };
+    let listed = allow.and_then(|a| a.containers.as_ref()).is_some_and(|c| c.contains(name));
+    match name.strip_prefix("export-") {
+        Some(id) if !listed && (is_number(id) || is_uid(id)) => Err(format!(
+            "container {name} has a name that is kept for the run {id} itself; name another container"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_number(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_uid(id: &str) -> bool {
+    let hexadecimal = |part: &str| part.bytes().all(|b| b.is_ascii_hexdigit());
+    let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+    lengths == [8, 4, 4, 4, 12] && id.split('-').all(hexadecimal)
 }
 
 fn container(allow: &Allow, request: &ExportRequest) -> Result<(), String> {

@@ -1,6 +1,10 @@
 //! A server's `CapabilityStatement`, as far as the operator reads it.
 
-use serde::Deserialize;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::bulk::dialect::version_in;
 use super::words;
@@ -16,24 +20,24 @@ pub(super) struct Capability {
     #[serde(default)]
     pub(super) fhir_version: Option<String>,
     #[serde(default)]
-    instantiates: Vec<String>,
+    instantiates: Kept<String>,
     #[serde(default)]
-    implementation_guide: Vec<String>,
+    implementation_guide: Kept<String>,
     #[serde(default)]
-    rest: Vec<Rest>,
+    rest: Kept<Rest>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Rest {
-    operation: Vec<Operation>,
-    resource: Vec<RestResource>,
+    operation: Kept<Operation>,
+    resource: Kept<RestResource>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct RestResource {
-    operation: Vec<Operation>,
+    operation: Kept<Operation>,
 }
 
 #[derive(Default, Deserialize)]
@@ -41,6 +45,71 @@ struct RestResource {
 struct Operation {
     name: String,
     definition: String,
+}
+
+/// Of so long a list no more is kept.
+const MOST: usize = 1000;
+
+/// The entries of a list that say something of exports: of all others a server may name millions.
+struct Kept<T>(Vec<T>);
+
+/// Whether an entry says something of exports.
+trait OfExports {
+    fn of_exports(&self) -> bool;
+}
+
+impl OfExports for String {
+    fn of_exports(&self) -> bool {
+        self.contains("bulk")
+    }
+}
+
+impl OfExports for Operation {
+    fn of_exports(&self) -> bool {
+        self.name.contains("export") || self.definition.contains("bulk")
+    }
+}
+
+impl OfExports for RestResource {
+    fn of_exports(&self) -> bool {
+        !self.operation.0.is_empty()
+    }
+}
+
+impl OfExports for Rest {
+    fn of_exports(&self) -> bool {
+        !self.operation.0.is_empty() || !self.resource.0.is_empty()
+    }
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de> + OfExports> Deserialize<'de> for Kept<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de> + OfExports> Visitor<'de> for List<T> {
+            type Value = Kept<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Kept<T>, A::Error> {
+                let mut kept = Vec::new();
+                while let Some(entry) = entries.next_element::<T>()? {
+                    if kept.len() < MOST && entry.of_exports() {
+                        kept.push(entry);
+                    }
+                }
+                Ok(Kept(kept))
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -62,8 +131,9 @@ impl Capability {
     pub(super) fn version(&self) -> Option<Version> {
         let operations = || {
             self.rest
+                .0
                 .iter()
-                .flat_map(|r| r.operation.iter().chain(r.resource.iter().flat_map(|r| &r.operation)))
+                .flat_map(|r| r.operation.0.iter().chain(r.resource.0.iter().flat_map(|r| &r.operation.0)))
         };
         let mut names: Vec<&str> = operations()
             .map(|o| o.name.trim_start_matches('$'))
@@ -73,7 +143,7 @@ impl Capability {
         names.dedup();
         let canonicals: Vec<&str> = operations()
             .map(|o| o.definition.as_str())
-            .chain(self.instantiates.iter().chain(&self.implementation_guide).map(String::as_str))
+            .chain(self.instantiates.0.iter().chain(&self.implementation_guide.0).map(String::as_str))
             .collect();
         version_in(&canonicals, &names)
     }
@@ -82,5 +152,30 @@ impl Capability {
     pub(super) fn is_microsoft(&self) -> bool {
         let name = self.software.name.to_ascii_lowercase();
         name.contains("microsoft") || name.contains("azure")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_millions_of_entries_only_those_of_exports_are_kept() {
+        let many = |entry: &str| vec![entry; 100_000].join(",");
+        let text = format!(
+            r#"{{"resourceType":"CapabilityStatement","instantiates":[{},"http://x/bulkdata/y|2.0.0"],
+            "rest":[{},{{"operation":[{}],"resource":[{},{{"operation":[{{"name":"$export","definition":"d"}}]}}]}}]}}"#,
+            many(r#""""#),
+            many("{}"),
+            many("{}"),
+            many(r#"{"operation":[{}]}"#),
+        );
+        let read: Capability = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.version(), Some(Version::Stu2));
+        let Rest { operation, resource } = &read.rest.0[0];
+        assert_eq!(
+            (read.instantiates.0.len(), read.rest.0.len(), operation.0.len(), resource.0.len()),
+            (1, 1, 0, 1)
+        );
     }
 }

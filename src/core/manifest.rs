@@ -1,10 +1,13 @@
 //! The manifest of a finished export (Bulk Data "Response - Complete Status"; Azure's is section 3.2 of its page).
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 /// A manifest that made sense.
@@ -26,8 +29,14 @@ pub struct Manifest {
     pub organized_by: Option<String>,
     /// How many manifests it was put together of.
     pub pages: usize,
-    pub(super) raw: Value,
+    /// The body, where it is to be stored as the server wrote it.
+    pub(super) raw: Vec<u8>,
 }
+
+/// Longest manifest that is read, in bytes. What is made of it in memory is no more than a few times that.
+pub const MAX_MANIFEST: usize = 16 << 20;
+/// More files than this do not fit into memory and a listing.
+pub const MAX_FILES: usize = 100_000;
 
 /// Longest name of a resource type, and longest instant, that are taken over into a status, in characters.
 pub(super) const MAX_NAME: usize = 64;
@@ -69,36 +78,81 @@ struct Wire {
     transaction_time: String,
     #[serde(default)]
     request: String,
-    output: Vec<File>,
+    output: Capped<File>,
     #[serde(default)]
-    error: Option<Vec<File>>,
+    error: Option<Capped<File>>,
     #[serde(default)]
-    deleted: Option<Vec<File>>,
+    deleted: Option<Capped<File>>,
+}
+
+/// A list of which no more is kept than can be used, and one to show that it was longer: a server decides how long it
+/// is, and a short entry takes up more memory than it is long.
+pub(super) struct Capped<T>(pub(super) Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Capped<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+            type Value = Capped<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Capped<T>, A::Error> {
+                let mut list = Vec::new();
+                while list.len() <= MAX_FILES {
+                    let Some(entry) = entries.next_element()? else { return Ok(Capped(list)) };
+                    list.push(entry);
+                }
+                while entries.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Capped(list))
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
+}
+
+/// The URLs of a body, where they stand in it.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(borrow, default)]
+    output: Option<Capped<WrittenUrl<'a>>>,
+    #[serde(borrow, default)]
+    error: Option<Capped<WrittenUrl<'a>>>,
+    #[serde(borrow, default)]
+    deleted: Option<Capped<WrittenUrl<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct WrittenUrl<'a> {
+    #[serde(borrow)]
+    url: &'a RawValue,
 }
 
 impl Manifest {
     /// Reads a body. The error says in a few words what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        let raw = json(body)?;
-        let wire: Wire = serde_json::from_value(raw.clone()).map_err(|_| "JSON that is not a manifest")?;
+        let wire: Wire = json(body)?;
         if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
         }
         // Types go into the status: nothing else may come in their place.
-        if wire.output.iter().any(|file| !file.type_.is_empty() && !is_type(&file.type_)) {
+        if wire.output.0.iter().any(|file| !file.type_.is_empty() && !is_type(&file.type_)) {
             return Err("a manifest with a type that is none");
         }
-        Ok(Self {
+        let manifest = Self {
             transaction_time: wire.transaction_time,
             request: wire.request,
-            output: wire.output,
-            errors: wire.error.unwrap_or_default(),
-            deleted: wire.deleted.unwrap_or_default(),
+            output: wire.output.0,
+            errors: wire.error.map(|list| list.0).unwrap_or_default(),
+            deleted: wire.deleted.map(|list| list.0).unwrap_or_default(),
             requires_access_token: None,
             organized_by: None,
             pages: 1,
-            raw,
-        })
+            raw: body.to_vec(),
+        };
+        if manifest.files() > MAX_FILES { Err(TOO_MANY) } else { Ok(manifest) }
     }
 
     /// Totals by type, in the order of their names.
@@ -126,25 +180,35 @@ impl Manifest {
     /// The manifest to store beside the data: what the server said, without the queries of its file URLs,
     /// which may be signatures.
     pub fn to_store(&self) -> Vec<u8> {
-        let mut value = self.raw.clone();
-        for list in ["output", "error", "deleted"] {
-            let files = value.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
-            for url in files.filter_map(|f| f.get_mut("url")) {
-                if let Some(whole) = url.as_str()
-                    && let Some((bare, _)) = whole.split_once('?')
-                {
-                    *url = Value::String(bare.to_owned());
-                }
-            }
+        let written: Written<'_> = match serde_json::from_slice(&self.raw) {
+            Ok(written) => written,
+            // It was read before, from the same bytes.
+            Err(_) => return Vec::new(),
+        };
+        let lists = [written.output, written.error, written.deleted];
+        let mut urls: Vec<&RawValue> = lists.into_iter().flatten().flat_map(|l| l.0).map(|w| w.url).collect();
+        let start = self.raw.as_ptr().addr();
+        urls.sort_by_key(|url| url.get().as_ptr().addr());
+        let mut body = Vec::with_capacity(self.raw.len() + 1);
+        let mut done = 0;
+        for url in urls {
+            let at = url.get().as_ptr().addr() - start;
+            body.extend_from_slice(self.raw.get(done..at).unwrap_or_default());
+            done = at + url.get().len();
+            let whole: String = serde_json::from_str(url.get()).unwrap_or_default();
+            let bare = whole.split('?').next().unwrap_or_default();
+            body.extend(serde_json::to_vec(bare).unwrap_or_default());
         }
-        let mut body = serde_json::to_vec_pretty(&value).unwrap_or_default();
+        body.extend_from_slice(self.raw.get(done..).unwrap_or_default().trim_ascii_end());
         body.push(b'\n');
         body
     }
 }
 
-/// Reads a body as JSON. The error says in a few words what it is instead.
-pub(super) fn json(body: &[u8]) -> Result<Value, &'static str> {
+pub(super) const TOO_MANY: &str = "a manifest of more files than can be landed";
+
+/// Reads a body as JSON of this form. The error says in a few words what it is instead.
+pub(super) fn json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, &'static str> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err("an empty body");
     }
@@ -153,6 +217,8 @@ pub(super) fn json(body: &[u8]) -> Result<Value, &'static str> {
             "a web page"
         } else if e.is_eof() {
             "truncated JSON"
+        } else if e.is_data() {
+            "JSON that is not a manifest"
         } else {
             "something that is not JSON"
         }
@@ -196,7 +262,35 @@ mod tests {
         assert_eq!(m.resources(), Some(7));
         assert_eq!(m.by_type()["Patient"], TypeTotal { files: 2, resources: Some(7) });
         let stored = String::from_utf8(m.to_store()).unwrap();
-        assert!(!stored.contains("sig=") && stored.contains("_type=Patient"), "{stored}");
+        assert_eq!(stored.trim_end(), AZURE.replace("?sig=s", ""));
+    }
+
+    #[test]
+    fn what_is_stored_has_no_query_however_it_is_written() {
+        let body = r#"{"deleted":[{"url":"https:\/\/a\/d\u003fsig=hush"}],"transactionTime":"2026-01-01T00:00:00Z",
+            "output":[{"url":"https://a/1?sig=hush?sig=hush","type":"A"}],"error":null,"note":"ü"}"#;
+        let stored = String::from_utf8(Manifest::parse(body.as_bytes()).unwrap().to_store()).unwrap();
+        assert!(!stored.contains("hush") && stored.contains("ü"), "{stored}");
+        let again = Manifest::parse(stored.as_bytes()).unwrap();
+        assert_eq!(
+            (again.output[0].url.as_str(), again.deleted[0].url.as_str()),
+            ("https://a/1", "https://a/d")
+        );
+        // Which of two was meant is not for us to say.
+        let twice = body.replace("\"type\"", "\"url\":\"https://b\",\"type\"");
+        assert_eq!(Manifest::parse(twice.as_bytes()).err(), Some("JSON that is not a manifest"));
+    }
+
+    #[test]
+    fn no_more_files_than_can_be_landed() {
+        let body = |files: usize| {
+            let list = vec![r#"{"url":"u"}"#; files].join(",");
+            format!(r#"{{"transactionTime":"2026-01-01T00:00:00Z","output":[],"error":[{list}]}}"#)
+        };
+        assert_eq!(Manifest::parse(body(MAX_FILES).as_bytes()).unwrap().files(), MAX_FILES);
+        for more in [1, 2, MAX_FILES] {
+            assert_eq!(Manifest::parse(body(MAX_FILES + more).as_bytes()).err(), Some(TOO_MANY));
+        }
     }
 
     #[test]

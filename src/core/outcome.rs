@@ -4,6 +4,9 @@ use serde::Deserialize;
 
 use super::words;
 
+/// Longer bodies are no OperationOutcomes that anybody would read, in bytes.
+pub const MAX_BODY: usize = 1 << 20;
+
 /// The issues of an `OperationOutcome`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -36,6 +39,9 @@ struct Resource {
 impl Outcome {
     /// Reads a body; `None` if it is anything else, such as a gateway's page.
     pub fn parse(body: &[u8]) -> Option<Self> {
+        if body.len() > MAX_BODY {
+            return None;
+        }
         let resource: Resource = serde_json::from_slice(body).ok()?;
         (resource.resource_type == "OperationOutcome").then_some(Self { issues: resource.issue })
     }
@@ -83,7 +89,9 @@ mod tests {
 
     #[test]
     fn refuses_anything_else() {
-        for body in ["", "<html>", "{}", "[]", "null", r#"{"resourceType":"Bundle"}"#] {
+        let long =
+            format!(r#"{{"resourceType":"OperationOutcome","issue":[{}{{}}]}}"#, "{},".repeat(MAX_BODY / 3));
+        for body in [long.as_str(), "", "<html>", "{}", "[]", "null", r#"{"resourceType":"Bundle"}"#] {
             assert_eq!(Outcome::parse(body.as_bytes()), None, "{body}");
         }
     }

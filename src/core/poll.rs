@@ -2,8 +2,36 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+
 /// Growth of our own back-off from try to try.
 const GROWTH: f64 = 1.5;
+
+/// No wait of less than this is worth asking for.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// How long the server asks to wait, by its headers: `x-ms-retry-after-ms` is the finer one; `Retry-After` is a number of
+/// seconds, or a date that is compared with the server's own clock (`Date`), where it tells it.
+pub fn asked(
+    millis: Option<&str>,
+    seconds_or_date: Option<&str>,
+    date: Option<&str>,
+    now: Timestamp,
+) -> Option<Duration> {
+    if let Some(millis) = millis.and_then(|ms| ms.parse().ok()) {
+        return Some(Duration::from_millis(millis).max(SHORTEST));
+    }
+    let value = seconds_or_date?;
+    if value.bytes().all(|b| b.is_ascii_digit()) {
+        // More seconds than fit are many.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))).max(SHORTEST));
+    }
+    let instant = |value: &str| DateTimeParser::new().parse_timestamp(value).ok();
+    let then = instant(value)?;
+    let now = date.and_then(instant).unwrap_or(now);
+    Some(Duration::try_from(then.duration_since(now)).unwrap_or_default().max(SHORTEST))
+}
 
 /// The bounds of waiting, already within the operator's own.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,12 +8,20 @@ use super::allow;
 /// Longest text taken over from a server, in characters (design: 512).
 const MAX_CHARACTERS: usize = 512;
 
+/// So much of a text is looked at, in bytes: what is shown is far less, and how long it takes is not the server's
+/// choice.
+const MAX_LOOKED_AT: usize = 16 * 1024;
+/// How often a word may be encoded in itself. What is so more often has something to hide.
+const MAX_DECODED: usize = 8;
+
 /// Cleans a server's words.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut quoted: Option<char> = None;
     let mut scheme = false;
-    for token in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|t| !t.is_empty()) {
+    let (text, rest) = looked_at(text);
+    let tokens = text.split(is_gap).filter(|t| !t.is_empty()).chain(rest);
+    for token in tokens {
         // A query inside quotation marks goes on to the closing one: `'Patient?name=A B'`.
         if let Some(mark) = quoted {
             quoted = quoted.filter(|_| !token.contains(mark));
@@ -33,6 +41,21 @@ pub fn clean(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+fn is_gap(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
+/// The text as far as it is looked at, whole words only, and a mark if something is missing.
+fn looked_at(text: &str) -> (&str, Option<&str>) {
+    if text.len() <= MAX_LOOKED_AT {
+        return (text, None);
+    }
+    let end = (0..=MAX_LOOKED_AT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let text = text.get(..end).unwrap_or_default();
+    let whole = text.rfind(is_gap).and_then(|at| text.get(..at)).unwrap_or_default();
+    (whole, Some("…"))
 }
 
 /// Cuts a text to so many bytes of UTF-8, with an ellipsis where something is missing.
@@ -55,28 +78,29 @@ fn is_scheme(token: &str) -> bool {
 /// One word, without what may name a patient or open a file; verbatim where there is nothing of that. Servers
 /// repeat URLs as they came, so it is looked for behind percent-encoding as well.
 fn masked(token: &str) -> String {
-    let plain = decoded(token);
+    let Some(plain) = decoded(token) else { return "***".to_owned() };
     let masked = mask_patients(&mask_values(without_query(&plain)));
     if masked == plain { token.to_owned() } else { masked }
 }
 
 /// The quotation mark that a query was opened in and that does not close in this word.
 fn open_query(token: &str) -> Option<char> {
-    let plain = decoded(token);
+    let plain = decoded(token)?;
     let (before, query) = plain.split_once('?').filter(|(_, query)| !query.is_empty())?;
     ['\'', '"'].into_iter().find(|mark| before.contains(*mark) && !query.contains(*mark))
 }
 
-/// Decoded until nothing is left to decode; on one line.
-fn decoded(token: &str) -> String {
+/// Decoded until nothing is left to decode; on one line. `None` if there is no end to it.
+fn decoded(token: &str) -> Option<String> {
     let mut text = token.to_owned();
-    loop {
+    for _ in 0..MAX_DECODED {
         let once = percent_decode_str(&text).decode_utf8_lossy().into_owned();
         if once.len() >= text.len() {
-            return text.replace(char::is_control, " ");
+            return Some(text.replace(char::is_control, " "));
         }
         text = once;
     }
+    None
 }
 
 /// Takes away what search parameters that find people are compared with, where a server repeats them without
@@ -197,6 +221,29 @@ mod tests {
             ("_type=Patient&_since=2026", "_type=Patient&_since=2026"),
         ] {
             assert_eq!(clean(given), wanted, "{given}");
+        }
+    }
+
+    #[test]
+    fn however_long_it_is_it_takes_no_time() {
+        let nested = format!("Patient%{}2F12", "25".repeat(200_000));
+        let begun = std::time::Instant::now();
+        assert_eq!(clean(&nested), "…");
+        assert_eq!(clean(&nested[..10_000]), "***");
+        assert_eq!(clean(&"=".repeat(1 << 20)), "…");
+        assert_eq!(clean(&"a=".repeat(7_000)).chars().count(), MAX_CHARACTERS);
+        assert_eq!(clean(&"?\"".repeat(8_000)), "?");
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+        assert_eq!(clean(&format!("it is{}Patient/1 longer", " ".repeat(MAX_LOOKED_AT))), "it is …");
+        for times in 1..20 {
+            let mut hidden = "Patient/4711".to_owned();
+            for _ in 0..times {
+                let encoded =
+                    percent_encoding::utf8_percent_encode(&hidden, percent_encoding::NON_ALPHANUMERIC);
+                hidden = encoded.to_string();
+            }
+            let shown = clean(&hidden);
+            assert!(matches!(shown.as_str(), "Patient/***" | "***"), "{times}: {shown}");
         }
     }
 

@@ -5,13 +5,15 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::transport::NameNotResolved;
+use super::transport::{AddressRefused, NameNotResolved};
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The name does not resolve; it may be a proxy's.
     Name(String),
+    /// The host has only addresses that nothing is connected to.
+    Address(AddressRefused),
     /// No connection came about: refused, unreachable, cut while it was made.
     Connect(&'static str),
     /// No connection came about in time.
@@ -32,6 +34,9 @@ impl Cause {
         let connecting = http.is_some_and(reqwest::Error::is_connect);
         if let Some(name) = chain.iter().find_map(|e| find::<NameNotResolved>(*e)) {
             return Self::Name(name.host.clone());
+        }
+        if let Some(refused) = chain.iter().find_map(|e| find::<AddressRefused>(*e)) {
+            return Self::Address(refused.clone());
         }
         if let Some(tls) =
             chain.iter().find_map(|e| find::<rustls::Error>(*e)).and_then(|e| tls(e, connecting))

@@ -23,4 +23,4 @@ pub use identity::Identity;
 pub use settings::EntraSettings;
 pub use signing_key::{KeyProblem, SigningKey, USABLE_KEYS};
 pub use source::{CredentialProblem, CredentialSource};
-pub use token_problem::{no_answer, token_problem};
+pub use token_problem::{address_refused, no_answer, token_problem};

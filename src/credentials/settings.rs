@@ -23,9 +23,9 @@ pub struct EntraSettings {
 impl EntraSettings {
     /// The client for Azure: token requests, and the storage account too (bodies are not decompressed, since
     /// ranges of a blob are ranges of what is stored). Fails if `extra_ca` is not PEM, or if the system has no
-    /// certificate authorities.
+    /// certificate authorities. It goes wherever the authority is, since no `FhirServer` names that.
     pub fn http_client(&self) -> Result<reqwest::Client, reqwest::Error> {
-        transport::client_builder(&self.extra_ca)?
+        transport::client_builder(&self.extra_ca, None)?
             .no_gzip()
             .no_deflate()
             .read_timeout(Duration::from_secs(60))

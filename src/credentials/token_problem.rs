@@ -6,6 +6,7 @@ use azure_core::error::ErrorKind;
 
 use super::CredentialProblem;
 use super::cause::{Cause, chain};
+use super::transport::AddressRefused;
 use crate::api::Reason;
 
 /// What went wrong with a token request, from the error of a [`TokenCredential`]. `host` is where it went.
@@ -50,6 +51,7 @@ pub fn no_answer(cause: &Cause, host: &str, authorities: &str) -> CredentialProb
         Cause::Name(name) => {
             format!("the host name {name} does not resolve, so there is no token; check the cluster's DNS")
         }
+        Cause::Address(refused) => return address_refused(refused),
         Cause::Connect(how) => {
             format!("{host} {how}, so there is no token; check the network policy and firewalls")
         }
@@ -59,6 +61,13 @@ pub fn no_answer(cause: &Cause, host: &str, authorities: &str) -> CredentialProb
         Cause::ConnectTimeout | Cause::Timeout => timed_out(host),
         Cause::Broken => format!("the connection to {host} broke, so there is no token; it is asked again"),
     })
+}
+
+/// A token would be asked for where nothing is connected to.
+pub fn address_refused(refused: &AddressRefused) -> CredentialProblem {
+    let message =
+        format!("{refused}, so no token was asked for; if it is right, name the token endpoint in tokenURL");
+    CredentialProblem::lasting(Reason::AddressNotAllowed, message)
 }
 
 /// No answer in time.

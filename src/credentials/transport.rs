@@ -1,10 +1,13 @@
 //! How HTTP clients for servers outside the cluster are made, all alike.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, ClientBuilder};
+use url::{Host, Url};
+
+use crate::core::reach::{NotReached, Reach};
 
 /// How long a connection may take: name, TCP, proxy and TLS together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -13,8 +16,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const USER_AGENT: &str = concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION"));
 
 /// A client that follows no redirect, repeats nothing, keeps no cookies and names no referer. The system's
-/// authorities are trusted, and those of `extra_ca` (PEM bundles); proxies are the environment's.
-pub fn client_builder(extra_ca: &[String]) -> Result<ClientBuilder, reqwest::Error> {
+/// authorities are trusted, and those of `extra_ca` (PEM bundles); proxies are the environment's. Names are connected
+/// to only where they resolve to addresses within `reach`; with none, wherever they lead. Addresses in a URL are the
+/// caller's to check, by [`check_address`]: a client asks nobody for them.
+pub fn client_builder(extra_ca: &[String], reach: Option<Reach>) -> Result<ClientBuilder, reqwest::Error> {
     let mut authorities = Vec::new();
     for bundle in extra_ca {
         authorities.extend(Certificate::from_pem_bundle(bundle.as_bytes())?);
@@ -28,7 +33,7 @@ pub fn client_builder(extra_ca: &[String]) -> Result<ClientBuilder, reqwest::Err
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(60))
         .pool_max_idle_per_host(8)
-        .dns_resolver(SystemNames))
+        .dns_resolver(SystemNames { reach, proxies: proxies() }))
 }
 
 /// A name that does not resolve.
@@ -39,16 +44,137 @@ pub struct NameNotResolved {
     pub host: String,
 }
 
-/// The system's resolver, with an error that can be told from others by its type.
-struct SystemNames;
+/// A name or an address that leads where nothing is connected to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host {host} has the address {address}, {why}")]
+pub struct AddressRefused {
+    /// The host, as the URL has it.
+    pub host: String,
+    /// The first of its addresses that was refused.
+    pub address: IpAddr,
+    /// Why.
+    pub why: NotReached,
+}
+
+/// Whether `url` may be connected to, as far as it holds an address instead of a name.
+pub fn check_address(reach: &Reach, url: &Url) -> Result<(), AddressRefused> {
+    let address = match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address),
+        Some(Host::Domain(_)) | None => return Ok(()),
+    };
+    let refused = |why| AddressRefused { host: url.host_str().unwrap_or_default().to_owned(), address, why };
+    reach.admits(address).map_err(refused)
+}
+
+/// The system's resolver, with errors that can be told from others by their types. What a name resolves to is checked
+/// here and nowhere before: it is what is connected to.
+struct SystemNames {
+    reach: Option<Reach>,
+    proxies: Vec<String>,
+}
 
 impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        // The proxy is the operator's owner's choice, and looks names up itself.
+        let reach = self
+            .reach
+            .clone()
+            .filter(|_| !self.proxies.iter().any(|proxy| proxy.eq_ignore_ascii_case(&host)));
         Box::pin(async move {
-            let host = name.as_str().to_owned();
             let found = tokio::net::lookup_host((host.as_str(), 0)).await.map(Iterator::collect);
-            let found: Vec<SocketAddr> = found.map_err(|_| NameNotResolved { host })?;
-            Ok(Box::new(found.into_iter()) as Addrs)
+            let found: Vec<SocketAddr> = found.map_err(|_| NameNotResolved { host: host.clone() })?;
+            Ok(Box::new(within(reach.as_ref(), &host, found)?.into_iter()) as Addrs)
         })
+    }
+}
+
+/// Those of the addresses that may be connected to; an error if there were only others.
+fn within(
+    reach: Option<&Reach>,
+    host: &str,
+    found: Vec<SocketAddr>,
+) -> Result<Vec<SocketAddr>, AddressRefused> {
+    let Some(reach) = reach else { return Ok(found) };
+    let mut refused = None;
+    let mut admitted = Vec::with_capacity(found.len());
+    for socket in found {
+        match reach.admits(socket.ip()) {
+            Ok(()) => admitted.push(socket),
+            Err(why) => {
+                refused.get_or_insert(AddressRefused { host: host.to_owned(), address: socket.ip(), why });
+            }
+        }
+    }
+    match refused {
+        Some(refused) if admitted.is_empty() => Err(refused),
+        _ => Ok(admitted),
+    }
+}
+
+/// The hosts of the environment's proxies.
+fn proxies() -> Vec<String> {
+    let variables = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+    let values = variables.iter().filter_map(|name| std::env::var(name).ok());
+    values.filter_map(|value| proxy_host(&value)).collect()
+}
+
+/// A proxy may be written without a scheme.
+fn proxy_host(value: &str) -> Option<String> {
+    let url = if value.contains("://") { Url::parse(value) } else { Url::parse(&format!("http://{value}")) };
+    url.ok()?.host_str().map(str::to_owned)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sockets(addresses: &[&str]) -> Vec<SocketAddr> {
+        addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 0)).collect()
+    }
+
+    #[test]
+    fn a_name_leads_only_to_addresses_within_reach() {
+        let public = Reach::default().public();
+        let rebound = within(Some(&public), "x.example", sockets(&["10.0.0.1", "8.8.8.8", "fd00::1"]));
+        assert_eq!(rebound, Ok(sockets(&["8.8.8.8"])));
+        for hidden in ["127.0.0.1", "169.254.169.254", "10.0.0.1", "fd00::1", "::ffff:10.0.0.1", "::1"] {
+            let refused = within(Some(&public), "x.example", sockets(&[hidden])).unwrap_err();
+            assert_eq!((refused.host.as_str(), refused.address), ("x.example", hidden.parse().unwrap()));
+        }
+        assert_eq!(within(None, "x.example", sockets(&["127.0.0.1"])), Ok(sockets(&["127.0.0.1"])));
+        assert_eq!(within(Some(&public), "x.example", vec![]), Ok(vec![]));
+    }
+
+    #[test]
+    fn addresses_in_urls() {
+        let check = |url: &str| check_address(&Reach::default(), &url.parse().unwrap());
+        assert_eq!(check("https://clinic.example/fhir"), Ok(()));
+        assert_eq!(check("http://127.0.0.1:8080/fhir"), Ok(()));
+        for url in
+            ["http://169.254.169.254/metadata", "http://2852039166/", "https://[fe80::1]/", "http://0/"]
+        {
+            let refused = check(url).unwrap_err();
+            assert_eq!(refused.why, NotReached::Never, "{url}");
+        }
+        assert_eq!(
+            check("http://0xa9fea9fe/").unwrap_err().to_string(),
+            "the host 169.254.169.254 has the address 169.254.169.254, which is of the node or its cloud and is never \
+             connected to"
+        );
+    }
+
+    #[test]
+    fn proxies_as_people_write_them() {
+        for (value, host) in [
+            ("http://proxy.example:3128", Some("proxy.example")),
+            ("proxy.example:3128", Some("proxy.example")),
+            ("socks5://u:p@10.0.0.1", Some("10.0.0.1")),
+            ("", None),
+        ] {
+            assert_eq!(proxy_host(value).as_deref(), host, "{value}");
+        }
     }
 }

@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 
+use crate::core::poll::asked;
 use crate::core::wire::Answer;
 
-/// No wait of less than this is worth asking for.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// No header that is read is longer, in bytes; more is cut off.
+const MAX_HEADER: usize = 8192;
+/// What is said of a failure is an OperationOutcome: no body of one is longer, in bytes.
+const MAX_FAILURE: usize = 1 << 20;
 
 /// Reads the answer, and of its body at most `max_body` bytes, after decompression.
 pub async fn read(mut response: Response, max_body: usize) -> Answer {
+    let max_body = if response.status().is_success() { max_body } else { max_body.min(MAX_FAILURE) };
     let headers = response.headers();
     let mut answer = Answer {
         status: response.status().as_u16(),
@@ -45,7 +48,8 @@ pub async fn read(mut response: Response, max_body: usize) -> Answer {
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+    let value = headers.get(name)?.as_bytes();
+    Some(String::from_utf8_lossy(value.get(..MAX_HEADER).unwrap_or(value)).trim().to_owned())
 }
 
 /// The job's own status, where the server tells it apart.
@@ -60,24 +64,10 @@ fn separate_status(headers: &HeaderMap) -> bool {
     applied.any(|one| one.trim().eq_ignore_ascii_case("separate-export-status"))
 }
 
-/// How long the server asks to wait: `x-ms-retry-after-ms` is the finer one; `Retry-After` is a number of
-/// seconds, or a date that is compared with the server's own clock, where it tells it.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    if let Some(millis) = text(headers, "x-ms-retry-after-ms").and_then(|ms| ms.parse().ok()) {
-        return Some(Duration::from_millis(millis).max(SHORTEST));
-    }
-    let value = text(headers, RETRY_AFTER.as_str())?;
-    if value.bytes().all(|b| b.is_ascii_digit()) {
-        // More seconds than fit are many.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))).max(SHORTEST));
-    }
-    let then = date(&value)?;
-    let now = text(headers, DATE.as_str()).and_then(|value| date(&value)).unwrap_or(now);
-    Some(Duration::try_from(then.duration_since(now)).unwrap_or_default().max(SHORTEST))
-}
-
-fn date(value: &str) -> Option<Timestamp> {
-    DateTimeParser::new().parse_timestamp(value).ok()
+    let said = |name| text(headers, name);
+    let (millis, seconds_or_date) = (said("x-ms-retry-after-ms"), said(RETRY_AFTER.as_str()));
+    asked(millis.as_deref(), seconds_or_date.as_deref(), said(DATE.as_str()).as_deref(), now)
 }
 
 #[cfg(test)]
@@ -109,7 +99,7 @@ mod tests {
         }
     }
 
-    fn asked(headers: &[(&'static str, &str)]) -> Option<u64> {
+    fn waits(headers: &[(&'static str, &str)]) -> Option<u64> {
         let headers =
             headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
@@ -133,7 +123,7 @@ mod tests {
             (vec![("x-ms-retry-after-ms", "20")], Some(1_000)),
             (vec![("retry-after", "7"), ("x-ms-retry-after-ms", "many")], Some(7_000)),
         ] {
-            assert_eq!(asked(&headers), wait, "{headers:?}");
+            assert_eq!(waits(&headers), wait, "{headers:?}");
         }
     }
 }

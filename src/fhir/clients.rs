@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::failure::named;
 use crate::api::{CaBundleKind, FhirServer, KeyRef, Reason};
+use crate::core::reach::Reach;
 use crate::credentials::{CachedSource, CredentialProblem, CredentialSource, transport};
 
 /// The clients for one set of certificates.
@@ -23,6 +24,11 @@ pub struct Clients {
     pub files: Client,
     /// For files of other origins: without the client certificate.
     pub bare: Client,
+    /// For a host that only the server names, as its token endpoint: to public addresses, each with a connection of
+    /// its own.
+    pub strange: Client,
+    /// What hosts that the `FhirServer` names may resolve to.
+    pub reach: Reach,
     /// A digest of the certificates.
     pub certificates: [u8; 32],
 }
@@ -33,6 +39,7 @@ const STALLED: Duration = Duration::from_secs(60);
 /// The clients in use.
 pub struct ClientPool {
     extra_ca: Vec<String>,
+    reach: Reach,
     known: Mutex<HashMap<Key, Weak<Clients>>>,
 }
 
@@ -48,9 +55,15 @@ struct Certificates {
 }
 
 impl ClientPool {
-    /// None yet. `extra_ca` (PEM bundles) is trusted for all servers.
-    pub fn new(extra_ca: Vec<String>) -> Self {
-        Self { extra_ca, known: Mutex::default() }
+    /// None yet. `extra_ca` (PEM bundles) is trusted for all servers; `reach` is what hosts that a `FhirServer` names
+    /// may resolve to.
+    pub fn new(extra_ca: Vec<String>, reach: Reach) -> Self {
+        Self { extra_ca, reach, known: Mutex::default() }
+    }
+
+    /// What hosts that a `FhirServer` names may resolve to.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     /// The clients for `server`.
@@ -73,18 +86,22 @@ impl ClientPool {
     }
 
     fn make(&self, certificates: &Certificates, server: &FhirServer) -> Result<Clients, CredentialProblem> {
-        let kept = self.builder(certificates, server)?;
-        let fresh = self.builder(certificates, server)?.pool_max_idle_per_host(0);
+        let named = &self.reach;
+        let kept = self.builder(certificates, server, named)?;
+        let fresh = self.builder(certificates, server, named)?.pool_max_idle_per_host(0);
         let as_it_comes = |builder: ClientBuilder| builder.no_gzip().no_deflate().read_timeout(STALLED);
-        let files = as_it_comes(self.builder(certificates, server)?);
+        let files = as_it_comes(self.builder(certificates, server, named)?);
         let strangers = Certificates { authorities: certificates.authorities.clone(), own: None };
-        let bare = as_it_comes(self.builder(&strangers, server)?);
+        let bare = as_it_comes(self.builder(&strangers, server, named)?);
+        let strange = self.builder(certificates, server, &named.public())?.pool_max_idle_per_host(0);
         let build = |builder: ClientBuilder| builder.build().map_err(|_| unusable("tls", server));
         Ok(Clients {
             kept: build(kept)?,
             fresh: build(fresh)?,
             files: build(files)?,
             bare: build(bare)?,
+            strange: build(strange)?,
+            reach: self.reach.clone(),
             certificates: certificates.digest(),
         })
     }
@@ -93,8 +110,9 @@ impl ClientPool {
         &self,
         certificates: &Certificates,
         server: &FhirServer,
+        reach: &Reach,
     ) -> Result<ClientBuilder, CredentialProblem> {
-        let mut builder = transport::client_builder(&self.extra_ca).map_err(|_| {
+        let mut builder = transport::client_builder(&self.extra_ca, Some(reach.clone())).map_err(|_| {
             let message = "the operator's extra CA cannot be used; put PEM there";
             CredentialProblem::lasting(Reason::TLSFailed, message)
         })?;

@@ -111,7 +111,9 @@ impl FhirWire {
         let Some(trust) = file_trust(server, &origin) else {
             return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
-        if let Some(until) = self.held_back().until(&origin, Method::Get, Timestamp::now()) {
+        self.check_address(server, url, &origin)?;
+        let namespace = server.namespace().unwrap_or_default();
+        if let Some(until) = self.held_back().until(&origin, &namespace, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));
         }
         let own = trust == FileTrust::WithToken;

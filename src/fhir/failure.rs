@@ -85,6 +85,11 @@ pub fn unanswered(cause: &Cause, server: &FhirServer, origin: &Origin, seconds: 
                 "the host name {proxy} of the proxy does not resolve; check the operator's proxy settings"
             ),
         ),
+        Cause::Address(refused) => (
+            Sent::No,
+            Reason::AddressNotAllowed,
+            format!("{refused}, so nothing was sent there; check url of {name}"),
+        ),
         Cause::Connect(how) => (
             Sent::No,
             Reason::ConnectionFailed,

@@ -1,4 +1,7 @@
 //! Patience that one export was asked for, kept by all exports on the same origin.
+//!
+//! Those of other namespaces keep it for a few minutes only: whoever provokes a server to ask for hours does not have
+//! others wait for hours.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -8,18 +11,22 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::origin::Origin;
+use crate::core::outcome::MAX_BODY;
 use crate::core::wire::{Answer, Method};
 
 /// The first wait after a 429 that names none; it doubles while that repeats.
 const FIRST: Duration = Duration::from_secs(10);
-/// The longest of those.
+/// The longest of those, and of what another namespace was asked for.
 const LONGEST: Duration = Duration::from_secs(300);
 /// A cancel waits no longer: it lightens the server's load, and its own time is short.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
 
-/// Which origins asked for patience, and until when.
+/// Less is no setting back of the clock.
+const SET_BACK: Duration = Duration::from_secs(60);
+
+/// Which origins asked whom for patience, and until when.
 #[derive(Default)]
-pub struct HeldBack(Mutex<HashMap<Origin, Held>>);
+pub struct HeldBack(Mutex<HashMap<Origin, HashMap<String, Held>>>);
 
 struct Held {
     since: Timestamp,
@@ -28,26 +35,41 @@ struct Held {
 }
 
 impl HeldBack {
-    /// When a request may go out, if not now.
-    pub fn until(&self, origin: &Origin, method: Method, now: Timestamp) -> Option<Timestamp> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = held.get(origin)?;
-        let until = match method {
-            Method::Get | Method::Post => held.until,
-            Method::Delete => held.until.min(after(held.since, CANCEL_WAIT)),
-        };
-        (now < until).then_some(until)
+    /// When a request for a `FhirServer` of this namespace may go out, if not now.
+    pub fn until(
+        &self,
+        origin: &Origin,
+        namespace: &str,
+        method: Method,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that was set back meanwhile would hold for as much longer.
+        let asked = all.get(origin)?.iter().filter(|(_, held)| held.since <= after(now, SET_BACK));
+        let until = asked.map(|(asked, held)| {
+            let until =
+                if asked == namespace { held.until } else { held.until.min(after(held.since, LONGEST)) };
+            match method {
+                Method::Get | Method::Post => until,
+                Method::Delete => until.min(after(held.since, CANCEL_WAIT)),
+            }
+        });
+        until.max().filter(|until| now < *until)
     }
 
-    /// How many origins are left alone now.
+    /// How many origins are left alone now, at least for some.
     pub fn count(&self, now: Timestamp) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().filter(|held| now < held.until).count()
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().filter(|asked| asked.values().any(|held| now < held.until)).count()
     }
 
-    /// Learns from an answer. What it asks for is kept up to `cap`.
-    pub fn learn(&self, origin: &Origin, answer: &Answer, cap: Duration, now: Timestamp) {
+    /// Learns from an answer to a `FhirServer` of this namespace. What it asks for is kept up to `cap`.
+    pub fn learn(&self, origin: &Origin, namespace: &str, answer: &Answer, cap: Duration, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = all.get(origin);
+        let before = all
+            .get(origin)
+            .and_then(|asked| asked.get(namespace))
+            .filter(|held| held.since <= after(now, SET_BACK));
         let running = before.is_some_and(|held| now < held.until);
         let wait = match (answer.status, answer.retry_after) {
             (429 | 503, _) if is_failed_job(answer) => None,
@@ -66,13 +88,22 @@ impl HeldBack {
                 let until = after(now, wait.min(cap));
                 let since = before.filter(|_| running).map_or(now, |held| held.since);
                 let until = before.filter(|_| running).map_or(until, |held| held.until.max(until));
-                all.insert(origin.clone(), Held { since, until, unnamed });
+                let held = Held { since, until, unnamed };
+                all.entry(origin.clone()).or_default().insert(namespace.to_owned(), held);
             }
             None if !running => {
-                all.remove(origin);
+                if let Some(asked) = all.get_mut(origin) {
+                    asked.remove(namespace);
+                }
             }
             None => {}
         }
+        // Of what is over only the doubling matters, for a while.
+        let matters = |held: &Held| now < after(held.until, LONGEST);
+        all.retain(|_, asked| {
+            asked.retain(|_, held| matters(held));
+            !asked.is_empty()
+        });
     }
 }
 
@@ -96,11 +127,15 @@ pub fn is_failed_job(answer: &Answer) -> bool {
         #[serde(default)]
         diagnostics: String,
     }
-    serde_json::from_slice::<Outcome>(&answer.body).is_ok_and(|outcome| {
-        outcome.issue.iter().any(|issue| {
-            issue.code == "processing" && issue.diagnostics.starts_with("export operation failed for reason:")
-        })
-    })
+    let short = answer.body.len() <= MAX_BODY;
+    short.then(|| serde_json::from_slice::<Outcome>(&answer.body)).and_then(Result::ok).is_some_and(
+        |outcome| {
+            outcome.issue.iter().any(|issue| {
+                issue.code == "processing"
+                    && issue.diagnostics.starts_with("export operation failed for reason:")
+            })
+        },
+    )
 }
 
 #[cfg(test)]
@@ -127,23 +162,45 @@ mod tests {
         for (asked, held) in [(30, 30), (7200, 7200), (90_000, 7200)] {
             for status in [429, 503] {
                 let all = HeldBack::default();
-                all.learn(&origin(), &answer(status, Some(asked)), CAP, at(0));
-                assert_eq!(all.until(&origin(), Method::Get, at(0)), Some(at(held)));
-                assert_eq!(all.until(&origin(), Method::Get, at(held)), None);
-                assert_eq!(all.until(&Origin::parse("https://b.example").unwrap(), Method::Get, at(0)), None);
+                all.learn(&origin(), "ns", &answer(status, Some(asked)), CAP, at(0));
+                assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), Some(at(held)));
+                assert_eq!(all.until(&origin(), "ns", Method::Get, at(held)), None);
+                assert_eq!(
+                    all.until(&Origin::parse("https://b.example").unwrap(), "ns", Method::Get, at(0)),
+                    None
+                );
             }
         }
     }
 
     #[test]
+    fn other_namespaces_wait_for_minutes_at_most() {
+        let all = HeldBack::default();
+        let until = |namespace: &str, second| all.until(&origin(), namespace, Method::Get, at(second));
+        all.learn(&origin(), "evil", &answer(429, Some(7200)), Duration::from_secs(86_400), at(0));
+        assert_eq!((until("evil", 1), until("ns", 1)), (Some(at(7200)), Some(at(300))));
+        // Asked again meanwhile, it is the same wait still.
+        all.learn(&origin(), "evil", &answer(429, Some(7200)), CAP, at(200));
+        assert_eq!((until("evil", 300), until("ns", 300)), (Some(at(7400)), None));
+        // An answer to one says nothing of what another was asked for.
+        all.learn(&origin(), "ns", &answer(200, None), CAP, at(301));
+        assert_eq!((until("evil", 302), until("ns", 302)), (Some(at(7400)), None));
+        all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(400));
+        assert_eq!((until("ns", 401), until("evil", 401)), (Some(at(1000)), Some(at(7400))));
+        // What is long over is forgotten.
+        all.learn(&Origin::parse("https://b.example").unwrap(), "ns", &answer(200, None), CAP, at(100_000));
+        assert!(all.0.lock().unwrap().is_empty());
+    }
+
+    #[test]
     fn a_cancel_waits_thirty_seconds_at_most() {
         let all = HeldBack::default();
-        all.learn(&origin(), &answer(429, Some(600)), CAP, at(0));
-        assert_eq!(all.until(&origin(), Method::Delete, at(10)), Some(at(30)));
-        all.learn(&origin(), &answer(429, Some(600)), CAP, at(20));
-        assert_eq!(all.until(&origin(), Method::Delete, at(29)), Some(at(30)), "not put off by others");
-        assert_eq!(all.until(&origin(), Method::Delete, at(30)), None);
-        assert_eq!(all.until(&origin(), Method::Get, at(30)), Some(at(620)));
+        all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(0));
+        assert_eq!(all.until(&origin(), "ns", Method::Delete, at(10)), Some(at(30)));
+        all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(20));
+        assert_eq!(all.until(&origin(), "ns", Method::Delete, at(29)), Some(at(30)), "not put off by others");
+        assert_eq!(all.until(&origin(), "ns", Method::Delete, at(30)), None);
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(30)), Some(at(620)));
     }
 
     #[test]
@@ -151,24 +208,34 @@ mod tests {
         let all = HeldBack::default();
         let mut now = 0;
         for wait in [10, 20, 40, 80, 160, 300, 300] {
-            all.learn(&origin(), &answer(429, None), CAP, at(now));
-            all.learn(&origin(), &answer(429, None), CAP, at(now));
-            assert_eq!(all.until(&origin(), Method::Get, at(now)), Some(at(now + wait)));
+            all.learn(&origin(), "ns", &answer(429, None), CAP, at(now));
+            all.learn(&origin(), "ns", &answer(429, None), CAP, at(now));
+            assert_eq!(all.until(&origin(), "ns", Method::Get, at(now)), Some(at(now + wait)));
             now += wait;
         }
-        all.learn(&origin(), &answer(202, None), CAP, at(now));
-        all.learn(&origin(), &answer(429, None), CAP, at(now));
-        assert_eq!(all.until(&origin(), Method::Get, at(now)), Some(at(now + 10)));
+        all.learn(&origin(), "ns", &answer(202, None), CAP, at(now));
+        all.learn(&origin(), "ns", &answer(429, None), CAP, at(now));
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(now)), Some(at(now + 10)));
     }
 
     #[test]
     fn an_answer_that_was_under_way_lifts_no_wait() {
         let all = HeldBack::default();
-        all.learn(&origin(), &answer(429, Some(60)), CAP, at(0));
-        all.learn(&origin(), &answer(202, None), CAP, at(1));
-        all.learn(&origin(), &answer(429, Some(5)), CAP, at(2));
-        assert_eq!(all.until(&origin(), Method::Get, at(3)), Some(at(60)));
+        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(0));
+        all.learn(&origin(), "ns", &answer(202, None), CAP, at(1));
+        all.learn(&origin(), "ns", &answer(429, Some(5)), CAP, at(2));
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(3)), Some(at(60)));
         assert_eq!((all.count(at(59)), all.count(at(60))), (1, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_nobody_for_longer() {
+        let all = HeldBack::default();
+        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(3600));
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(3590)), Some(at(3660)), "a moment is nothing");
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), None);
+        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(0));
+        assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), Some(at(60)));
     }
 
     #[test]
@@ -188,8 +255,12 @@ mod tests {
             (202, Some(9), vec![], false),
         ] {
             let all = HeldBack::default();
-            all.learn(&origin(), &Answer { body, ..answer(status, retry_after) }, CAP, at(0));
-            assert_eq!(all.until(&origin(), Method::Get, at(0)).is_some(), held, "{status} {retry_after:?}");
+            all.learn(&origin(), "ns", &Answer { body, ..answer(status, retry_after) }, CAP, at(0));
+            assert_eq!(
+                all.until(&origin(), "ns", Method::Get, at(0)).is_some(),
+                held,
+                "{status} {retry_after:?}"
+            );
         }
     }
 }

@@ -18,10 +18,12 @@ use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
+use crate::controller::tenure::Tenure;
 use crate::controller::world::Wire;
+use crate::core::reach::Reach;
 use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
-use crate::credentials::{CredentialProblem, CredentialSource, Identities};
+use crate::credentials::{CredentialProblem, CredentialSource, Identities, transport};
 
 /// The operator's settings for the way to FHIR servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct WireSettings {
     pub extra_ca: Vec<String>,
     /// Files that are read at once, of all servers; 0: 16.
     pub max_downloads: usize,
+    /// What hosts that a `FhirServer` names may resolve to.
+    pub reach: Reach,
 }
 
 /// Files that are read at once where nobody says otherwise.
@@ -46,6 +50,7 @@ pub struct FhirWire {
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
     places: Places,
+    tenure: Tenure,
 }
 
 /// The credentials of a server that were complete when they were last read.
@@ -69,11 +74,19 @@ impl FhirWire {
     pub fn new(identities: Arc<Identities>, settings: WireSettings) -> Self {
         Self {
             identities,
-            clients: ClientPool::new(settings.extra_ca),
+            clients: ClientPool::new(settings.extra_ca, settings.reach),
             held_back: HeldBack::default(),
             last: Mutex::default(),
             places: Places::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
+            tenure: Tenure::default(),
         }
+    }
+
+    /// Sends no longer than this.
+    #[must_use]
+    pub fn within(mut self, tenure: Tenure) -> Self {
+        self.tenure = tenure;
+        self
     }
 
     pub(super) fn places(&self) -> &Places {
@@ -86,7 +99,8 @@ impl FhirWire {
 
     /// Learns from an answer how long the origin wants to be left alone.
     pub(super) fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
-        self.held_back.learn(origin, answer, longest_wait(server), Timestamp::now());
+        let namespace = server.namespace().unwrap_or_default();
+        self.held_back.learn(origin, &namespace, answer, longest_wait(server), Timestamp::now());
     }
 
     /// Forgets the credentials of a `FhirServer` that is gone, by its uid.
@@ -135,10 +149,23 @@ impl FhirWire {
         if !is_trusted(server, &origin) {
             return Err(failure::untrusted(server, Some(&origin)));
         }
-        match self.held_back.until(&origin, method, Timestamp::now()) {
+        self.check_address(server, &url, &origin)?;
+        let namespace = server.namespace().unwrap_or_default();
+        match self.held_back.until(&origin, &namespace, method, Timestamp::now()) {
             Some(until) => Err(failure::held_back(&origin, until)),
             None => Ok((url, origin)),
         }
+    }
+
+    /// Whether requests may go to the address in a URL; one that names a host is checked when that resolves.
+    pub(super) fn check_address(
+        &self,
+        server: &FhirServer,
+        url: &Url,
+        origin: &Origin,
+    ) -> Result<(), Failure> {
+        let unanswered = |refused| failure::unanswered(&Cause::Address(refused), server, origin, 0);
+        transport::check_address(self.clients.reach(), url).map_err(unanswered)
     }
 
     async fn exchange(
@@ -173,6 +200,7 @@ impl FhirWire {
             outgoing = outgoing.header(AUTHORIZATION, token.clone());
         }
         let begun = Instant::now();
+        self.tenure.look();
         let answer = match outgoing.send().await {
             Ok(response) => answer::read(response, request.max_body).await,
             Err(error) => {
@@ -183,7 +211,7 @@ impl FhirWire {
         };
         let took = begun.elapsed();
         tracing::debug!(server = %failure::named(server), method = ?request.method, status = answer.status, ?took, "answered");
-        self.held_back.learn(origin, &answer, longest_wait(server), Timestamp::now());
+        self.learn(server, origin, &answer);
         Ok(answer)
     }
 

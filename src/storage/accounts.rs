@@ -13,6 +13,8 @@ use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};
 use crate::api::{AzureBlob, BlobAuthType, Entra, FhirServer, KeyRef, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::reach::Reach;
+use crate::credentials::transport::check_address;
 use crate::credentials::{CredentialProblem, CredentialSource, Identities};
 
 /// The audience of an identity that is for storage alone.
@@ -24,11 +26,16 @@ pub(super) struct Accounts {
     identities: Arc<Identities>,
     transport: Transport,
     hosts: StorageHosts,
+    reach: Reach,
 }
 
 impl Accounts {
     pub(super) fn new(identities: Arc<Identities>, transport: Transport, hosts: StorageHosts) -> Self {
-        Self { identities, transport, hosts }
+        Self { identities, transport, hosts, reach: Reach::default() }
+    }
+
+    pub(super) fn within(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// The account of a server.
@@ -58,6 +65,9 @@ impl Accounts {
 
     async fn connect(&self, server: &FhirServer, blob: &AzureBlob) -> Result<Account, Problem> {
         let endpoint = Endpoint::parse(&blob.endpoint)?;
+        check_address(&self.reach, endpoint.url()).map_err(|refused| {
+            failure::permanent(format!("{refused}: correct storage.azureBlob.endpoint"))
+        })?;
         let namespace = server.namespace().unwrap_or_default();
         if matches!(blob.auth.type_, BlobAuthType::SameAsServer | BlobAuthType::Entra) {
             self.hosts.admit(endpoint.url())?;

@@ -162,6 +162,9 @@ fn unanswered(error: &azure_core::Error, account: &str) -> String {
                 "the storage account {account} has no address (the name {host} does not resolve): check the endpoint"
             )
         }
+        Cause::Address(refused) => {
+            format!("no connection to the storage account {account} ({refused}): check the endpoint")
+        }
         Cause::Connect(what) | Cause::Tls(what) => {
             format!("no connection to the storage account {account} ({what})")
         }

@@ -12,6 +12,7 @@ mod folder;
 mod hosts;
 mod landed;
 mod listing;
+mod outgoing;
 mod patience;
 mod signature;
 mod store;
@@ -29,11 +30,14 @@ pub use hosts::StorageHosts;
 
 use account::Account;
 use accounts::Accounts;
+use outgoing::Outgoing;
 
 use crate::api::{Compression, FhirServer};
+use crate::controller::tenure::Tenure;
 use crate::controller::world::Container;
 use crate::core::landing::{BlockId, Marks};
 use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan};
+use crate::core::reach::Reach;
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 
@@ -45,9 +49,9 @@ const STALLED: Duration = Duration::from_secs(15);
 
 /// The client that carries all requests to storage accounts. It follows no redirect (a signature would go
 /// along) and decompresses nothing (ranges are of what is stored); `extra_ca` (PEM) are trusted besides the
-/// system's authorities.
-pub fn http_client(extra_ca: &[String]) -> Result<reqwest::Client, reqwest::Error> {
-    client_builder(extra_ca)?.no_gzip().no_deflate().read_timeout(STALLED).build()
+/// system's authorities; names must resolve to addresses within `reach`.
+pub fn http_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
+    client_builder(extra_ca, Some(reach.clone()))?.no_gzip().no_deflate().read_timeout(STALLED).build()
 }
 
 /// Azure Blob Storage: the storage accounts of all `FhirServer`s.
@@ -60,8 +64,25 @@ impl BlobStorage {
     /// Uses `http` (see [`http_client`]) for every account, and reads Secrets through the memory of `identities`.
     /// Tokens of Entra go to Azure's own blob endpoints and to `hosts`.
     pub fn new(identities: Arc<Identities>, http: reqwest::Client, hosts: StorageHosts) -> Self {
-        let accounts = Accounts::new(identities, Transport::new(Arc::new(http)), hosts);
-        Self { accounts, page: listing::PAGE }
+        Self::within(Tenure::default(), identities, http, hosts)
+    }
+
+    /// Likewise; writes no longer than this.
+    pub fn within(
+        tenure: Tenure,
+        identities: Arc<Identities>,
+        http: reqwest::Client,
+        hosts: StorageHosts,
+    ) -> Self {
+        let transport = Transport::new(Arc::new(Outgoing { http, tenure }));
+        Self { accounts: Accounts::new(identities, transport, hosts), page: listing::PAGE }
+    }
+
+    /// Uses endpoints that are addresses only within `reach`.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.accounts = self.accounts.within(reach);
+        self
     }
 
     /// Lists so many names at once instead of 5000.

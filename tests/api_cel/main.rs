@@ -8,7 +8,7 @@ mod refused;
 
 use std::collections::BTreeSet;
 
-use fhir_export_operator::api::{FhirExport, FhirServer, crds};
+use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer, crds};
 use serde_json::Value;
 
 use manifests::{accepted, changes};
@@ -18,6 +18,7 @@ use refused::refused;
 fn refusals(manifest: &Value) -> Vec<String> {
     let errors = match manifest["kind"].as_str().unwrap() {
         "FhirExport" => parsed::<FhirExport>(manifest).validate_cel().err(),
+        "FhirExportSchedule" => parsed::<FhirExportSchedule>(manifest).validate_cel().err(),
         _ => parsed::<FhirServer>(manifest).validate_cel().err(),
     };
     told(errors)
@@ -51,6 +52,9 @@ fn what_may_not_change_is_refused() {
     for (old, new, expected) in changes() {
         let errors = match new["kind"].as_str().unwrap() {
             "FhirExport" => parsed::<FhirExport>(&new).validate_cel_update(&parsed(&old)).err(),
+            "FhirExportSchedule" => {
+                parsed::<FhirExportSchedule>(&new).validate_cel_update(&parsed(&old)).err()
+            }
             _ => parsed::<FhirServer>(&new).validate_cel_update(&parsed(&old)).err(),
         };
         assert_eq!(told(errors), expected, "{old} -> {new}");

@@ -11,6 +11,21 @@ pub fn export(request: &Value) -> Value {
     })
 }
 
+pub fn schedule(spec: Value) -> Value {
+    let mut whole = json!({ "schedule": "0 2 * * *", "template": template(json!({ "level": "System" })) });
+    merge(&mut whole, spec);
+    json!({
+        "apiVersion": "fhirexport.dev/v1alpha1",
+        "kind": "FhirExportSchedule",
+        "metadata": { "name": "nightly", "namespace": "fhir" },
+        "spec": whole,
+    })
+}
+
+pub fn template(request: Value) -> Value {
+    json!({ "spec": { "serverRef": { "name": "clinic" }, "request": request } })
+}
+
 pub fn server(spec: Value) -> Value {
     let mut whole =
         json!({ "url": "https://clinic.example.org", "dialect": "Azure", "auth": { "type": "None" } });
@@ -70,6 +85,14 @@ pub fn changes() -> Vec<(Value, Value, Vec<&'static str>)> {
             server(
                 json!({ "suspend": true, "auth": { "type": "Basic", "basic": { "secretRef": { "name": "s" } } } }),
             ),
+            vec![],
+        ),
+        // A schedule may be changed as a whole: what that means for its chain is the operator's to see.
+        (
+            schedule(json!({ "incremental": {} })),
+            schedule(json!({ "schedule": "* * * * *", "timeZone": "Europe/Berlin", "suspend": true,
+                "template": { "spec": { "serverRef": { "name": "other" },
+                    "request": { "level": "Group", "groupID": "g" } } } })),
             vec![],
         ),
         (
@@ -135,5 +158,19 @@ pub fn accepted() -> Vec<Value> {
         json!({ "headers": [{ "name": "Ocp-Apim-Subscription-Key", "secretRef": key() }] }),
         json!({ "consumers": { "namespaces": { "from": "Selector", "selector": { "matchLabels": { "a": "b" } } } } }),
     ];
-    requests.iter().map(export).chain(servers.into_iter().map(server)).collect()
+    let mut long = schedule(json!({ "concurrencyPolicy": "Allow", "startingDeadlineSeconds": 3600 }));
+    long["metadata"]["name"] = "n".repeat(52).into();
+    let schedules = [
+        schedule(
+            json!({ "incremental": { "fullSchedule": "0 2 * * 0", "overlapSeconds": 0, "acceptLoss": true,
+            "initialSince": "2026-11-01T00:00:00.1234567+01:00" }, "concurrencyPolicy": "Replace" }),
+        ),
+        schedule(
+            json!({ "template": { "metadata": { "labels": { "team": "a" }, "annotations": { "a/b": "c" } },
+            "spec": template(json!({ "level": "Patient" }))["spec"] } }),
+        ),
+        long,
+    ];
+    let exports = requests.iter().map(export);
+    exports.chain(servers.into_iter().map(server)).chain(schedules).collect()
 }

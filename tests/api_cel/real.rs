@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fhir_export_operator::api::{FhirExport, FhirServer, crds};
+use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer, crds};
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::ApiResource;
 use kube::runtime::wait::{await_condition, conditions::is_crd_established};
@@ -45,7 +45,14 @@ async fn the_api_server_says_the_same() {
             Some(told) => says(answer.err(), told, &new),
         }
     }
-    for kind in ["fhirserver", "fhirexport.spec.request", "fexp.status.output", "fserver.spec.auth.entra"] {
+    for kind in [
+        "fhirserver",
+        "fhirexport.spec.request",
+        "fexp.status.output",
+        "fserver.spec.auth.entra",
+        "fexps.spec.incremental",
+        "fexps.status.chain",
+    ] {
         let said = kubectl(&kubernetes, &["explain", kind], "").await;
         assert!(said.contains("DESCRIPTION:"), "{said}");
     }
@@ -56,6 +63,8 @@ async fn the_api_server_says_the_same() {
 fn says(refusal: Option<kube::Error>, told: &str, manifest: &Value) {
     let Some(kube::Error::Api(status)) = refusal else { panic!("not refused, but {refusal:?}: {manifest}") };
     let (field, message) = told.split_once(": ").unwrap();
+    // So it calls an object as a whole.
+    let field = if field.is_empty() { "<nil>" } else { field };
     let causes = status.details.unwrap().causes;
     let found = causes.iter().any(|cause| cause.field == field && cause.message.ends_with(message));
     assert!(found, "{told} is not in {causes:?}: {manifest}");
@@ -91,6 +100,7 @@ async fn kubectl(kubernetes: &Kubernetes, arguments: &[&str], stdin: &str) -> St
 fn api(client: &Client, manifest: &Value) -> Api<DynamicObject> {
     let resource = match manifest["kind"].as_str() {
         Some("FhirExport") => resource::<FhirExport>(),
+        Some("FhirExportSchedule") => resource::<FhirExportSchedule>(),
         _ => resource::<FhirServer>(),
     };
     Api::namespaced_with(client.clone(), "fhir", &resource)

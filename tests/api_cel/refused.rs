@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::manifests::{export, key, merge, server};
+use crate::manifests::{export, key, merge, schedule, server, template};
 
 /// What is refused, and how it is told.
 pub fn refused() -> Vec<(Value, &'static str)> {
@@ -88,7 +88,48 @@ pub fn refused() -> Vec<(Value, &'static str)> {
         table.push((level("parameters", json!([{ "name": name, "value": "x" }])), parameters));
     }
     let exports = table.into_iter().map(|(request, told)| (export(&request), told));
-    exports.chain(refused_servers()).collect()
+    exports.chain(refused_servers()).chain(refused_schedules()).collect()
+}
+
+fn refused_schedules() -> Vec<(Value, &'static str)> {
+    let metadata = |metadata: Value| {
+        let spec = template(json!({ "level": "System" }))["spec"].clone();
+        schedule(json!({ "template": { "metadata": metadata, "spec": spec } }))
+    };
+    let request = |request: Value| schedule(json!({ "template": template(request) }));
+    let mut long = schedule(json!({}));
+    long["metadata"]["name"] = "n".repeat(53).into();
+    vec![
+        (
+            schedule(json!({ "incremental": {}, "concurrencyPolicy": "Allow" })),
+            "spec.concurrencyPolicy: incremental runs build on each other: use Forbid or Replace",
+        ),
+        (
+            schedule(json!({ "incremental": { "initialSince": "2026-11-01" } })),
+            "spec.incremental.initialSince: use an instant with a time zone, such as 2026-01-01T00:00:00Z",
+        ),
+        (
+            metadata(json!({ "labels": { "fhirexport.dev/chain": "x" } })),
+            "spec.template.metadata.labels: labels of fhirexport.dev are the schedule's to set",
+        ),
+        (
+            metadata(json!({ "annotations": { "fhirexport.dev/slot-time": "x" } })),
+            "spec.template.metadata.annotations: annotations of fhirexport.dev are the schedule's to set",
+        ),
+        (
+            request(json!({ "level": "System", "since": "2026-01-01T00:00:00Z" })),
+            "spec.template.spec.request.since: since is the schedule's to set: use incremental",
+        ),
+        (
+            request(json!({ "level": "System", "until": "2026-01-01T00:00:00Z" })),
+            "spec.template.spec.request.until: until is not for runs that repeat",
+        ),
+        (
+            request(json!({ "level": "Group" })),
+            "spec.template.spec.request.groupID: groupID is required when level is Group",
+        ),
+        (long, ": a name of at most 52 characters: the names of the runs begin with it"),
+    ]
 }
 
 #[allow(clippy::too_many_lines)] // a table

@@ -44,7 +44,9 @@ impl Release {
         }
         let args =
             ["install", NAME, "charts/fhir-export-operator", "-n", NAMESPACE, "--create-namespace", "-f"];
-        let args = args.into_iter().map(str::to_owned).chain([values.to_str().unwrap().to_owned()]);
+        // The servers of the tests are on this machine.
+        let further = [values.to_str().unwrap(), "--set-json", "refusedNetworks=[]"].map(str::to_owned);
+        let args = args.into_iter().map(str::to_owned).chain(further);
         let helm = kubernetes.helm(args).await.unwrap().directory(&repository());
         helm.run().await.unwrap().ok().unwrap();
         let operator = start(&kubernetes, &folder).await;
@@ -138,7 +140,8 @@ impl Release {
     }
 }
 
-async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
+/// Starts what the Deployment describes.
+pub async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
     let line = format!("get deployment {NAME} -n {NAMESPACE} -o json");
     let tool = kubernetes.kubectl(line.split_whitespace()).await.unwrap();
     let deployment: Value = serde_json::from_str(&tool.run().await.unwrap().ok().unwrap()).unwrap();

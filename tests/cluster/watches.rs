@@ -17,8 +17,7 @@ use crate::place::{MALFORMED, SOON, exports, kubernetes, make_export, make_serve
 
 struct Watching {
     stores: KubeStores,
-    exports: Primed,
-    servers: Primed,
+    primed: Vec<Primed>,
     changed: Arc<Mutex<Vec<String>>>,
     broken: Broken,
     _tasks: JoinSet<()>,
@@ -30,23 +29,27 @@ fn watch(client: &Client, namespaces: &[&str]) -> Watching {
     let (stores, broken) = (watches.stores(), watches.broken());
     let changed = Arc::new(Mutex::new(Vec::new()));
     let note = changed.clone();
-    let (exports, exports_primed, servers, servers_primed) = watches.start(
+    let all = watches.start(
         move |change: Change<_>| {
             let object = change.new.as_ref().or(change.old.as_ref()).unwrap();
             note.lock().unwrap().push(object.name_any());
         },
         |_| {},
+        |_| {},
     );
     let mut tasks = JoinSet::new();
-    tasks.spawn(exports);
-    tasks.spawn(servers);
-    Watching { stores, exports: exports_primed, servers: servers_primed, changed, broken, _tasks: tasks }
+    let primed = all.map(|watch| {
+        tasks.spawn(watch.work);
+        watch.primed
+    });
+    Watching { stores, primed: primed.into(), changed, broken, _tasks: tasks }
 }
 
 impl Watching {
     async fn primed(&mut self) {
-        tokio::time::timeout(SOON, self.exports.wait_for(|p| *p)).await.unwrap().unwrap();
-        tokio::time::timeout(SOON, self.servers.wait_for(|p| *p)).await.unwrap().unwrap();
+        for primed in &mut self.primed {
+            tokio::time::timeout(SOON, primed.wait_for(|p| *p)).await.unwrap().unwrap();
+        }
     }
 
     fn of_clinic(&self, namespace: &str) -> BTreeSet<String> {
@@ -109,7 +112,7 @@ async fn watches_that_are_refused_are_counted_until_they_work() {
     let admin = namespace("watch-refused").await;
     let client = kubernetes().await.client_for("default", "watch-refused").await.unwrap();
     let mut watching = watch(&client, &["watch-refused"]);
-    wait_until("both to be refused", SOON, || async { watching.broken.count() == 2 }).await.unwrap();
+    wait_until("all to be refused", SOON, || async { watching.broken.count() == 3 }).await.unwrap();
     let binding: RoleBinding = serde_json::from_value(json!({"metadata": {"name": "all"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "watch-refused"}]}))

@@ -27,6 +27,7 @@ mod refused;
 mod repairs;
 mod restarts;
 mod rotations;
+mod schedules;
 mod servers;
 mod site;
 mod storage_auth;

@@ -8,6 +8,7 @@ mod entra;
 mod failures;
 mod oauth;
 mod provider;
+mod reach;
 mod server;
 mod smart;
 mod tokens;

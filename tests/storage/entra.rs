@@ -6,6 +6,7 @@ use azure_fhir::{Entra, EntraOptions, Secret, TestCa};
 use fhir_export_operator::api::FhirServer;
 use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::StorageFailureKind;
+use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::storage::{StorageHosts, http_client};
 use serde_json::json;
@@ -58,7 +59,8 @@ async fn the_identity_of_the_server_or_one_of_its_own() {
     assert!(!refused.message.contains("yesterday"), "{}", refused.message);
 
     secrets.set("client", "right");
-    lake::container_over(&azurite, "entra", http_client(&settings.extra_ca).unwrap()).await;
+    lake::container_over(&azurite, "entra", http_client(&settings.extra_ca, &Reach::default()).unwrap())
+        .await;
     for server in [own, Arc::new(same.clone())] {
         let storage = lake::storage_with(&secrets, settings.clone(), hosts.clone());
         storage.probe(&server, None).await.unwrap();

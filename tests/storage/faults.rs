@@ -160,3 +160,39 @@ async fn a_short_trouble_is_sat_out() {
     let url = answering(&["500 Oops|", "503 Busy\r\nretry-after: 1|", EMPTY]).await;
     storage.probe(&lake::server(&url, &by_key()), None).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_list_or_a_failure_without_an_end_is_not_taken_in() {
+    let (_, storage, _) = lake::ready().await;
+    for head in ["200 OK", "403 Forbidden"] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endless = tokio::spawn(async move {
+            let mut most = 0_usize;
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let head = format!(
+                    "HTTP/1.1 {head}\r\ncontent-type: application/xml\r\nconnection: close\r\n\r\n<?xml?>"
+                );
+                let (mut sent, piece) = (0, vec![b' '; 1 << 20]);
+                if stream.write_all(head.as_bytes()).await.is_ok() {
+                    // Until the other end has had enough; well beyond what it may take.
+                    while sent < 256 << 20 && stream.write_all(&piece).await.is_ok() {
+                        sent += piece.len();
+                    }
+                }
+                most = most.max(sent);
+                if most >= 256 << 20 {
+                    break;
+                }
+            }
+            most
+        });
+        let server = lake::server(&Url::parse(&format!("http://127.0.0.1:{port}/acc")).unwrap(), &by_key());
+        let failure = storage.probe(&server, None).await.unwrap_err();
+        assert!(!failure.message.is_empty(), "{head}");
+        assert!(!endless.is_finished(), "{head}: all that came was taken");
+        endless.abort();
+    }
+}

@@ -10,6 +10,7 @@ use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClie
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
+use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::credentials::{
     CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, Memory,
 };
@@ -44,7 +45,7 @@ pub fn sas(account: &str, key: &str, permissions: &str) -> String {
 
 /// A container that the tests fill; made if it is not there.
 pub async fn container(azurite: &Azurite, name: &str) -> BlobContainerClient {
-    container_over(azurite, name, http_client(&[]).unwrap()).await
+    container_over(azurite, name, http_client(&[], &Reach::default()).unwrap()).await
 }
 
 /// Likewise, over a client of the test's own.
@@ -127,7 +128,7 @@ pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: Stor
     let source =
         Arc::new(CachedSource::with_memory(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
     let http = settings.http_client().unwrap();
-    let client = http_client(&settings.extra_ca).unwrap();
+    let client = http_client(&settings.extra_ca, &Reach::default()).unwrap();
     BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client, hosts)
 }
 

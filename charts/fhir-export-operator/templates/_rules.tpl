@@ -3,14 +3,17 @@
 {{- define "operator.rules.kinds" -}}
 - apiGroups: [fhirexport.dev]
   resources: [fhirexports]
-  # patch: the finalizer; delete: ttlSecondsAfterFinished
-  verbs: [list, watch, patch, delete]
+  # create: the runs of schedules; patch: the finalizer; delete: ttlSecondsAfterFinished, history limits, Replace
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [fhirexport.dev]
+  resources: [fhirexportschedules]
+  verbs: [list, watch]
 - apiGroups: [fhirexport.dev]
   resources: [fhirservers]
   # patch: the finalizer
   verbs: [list, watch, patch]
 - apiGroups: [fhirexport.dev]
-  resources: [fhirexports/status, fhirservers/status]
+  resources: [fhirexports/status, fhirservers/status, fhirexportschedules/status]
   verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
@@ -29,6 +32,18 @@
 - apiGroups: [""]
   resources: [serviceaccounts/token]
   verbs: [create]
+{{- end -}}
+
+{{- /* The Lease of the replica that works, in the operator's own namespace. */ -}}
+{{- define "operator.rules.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  # What is made has no name yet that a rule could know.
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "operator.fullname" . }}]
+  verbs: [get, update]
 {{- end -}}
 
 {{- /* A Role and its binding: dict "root" $ "name" … "namespace" … "rules" … */ -}}

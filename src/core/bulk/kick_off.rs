@@ -198,7 +198,8 @@ fn filters(ways: &Deviations, filters: &[String]) -> Vec<String> {
     let escaped: Vec<String> = filters
         .iter()
         .map(|filter| match ways.escape {
-            TypeFilterEscape::Backslash => filter.replace(',', "\\,"),
+            // As FHIR escapes a comma that is part of a value, so that one that the filter escapes itself stays apart.
+            TypeFilterEscape::Backslash => filter.replace('\\', "\\\\").replace(',', "\\,"),
             TypeFilterEscape::Percent | TypeFilterEscape::Auto => filter.replace(',', "%2C"),
         })
         .collect();

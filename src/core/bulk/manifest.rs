@@ -3,17 +3,22 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use url::Url;
 
-use crate::core::manifest::{File, MAX_NAME, Manifest, is_type, json};
+use crate::core::manifest::{Capped, File, MAX_FILES, MAX_NAME, Manifest, TOO_MANY, is_type, json};
 
 /// More manifests than this are a server that goes round in circles.
 const MAX_PAGES: usize = 10_000;
-/// More files than this do not fit into memory and a listing.
-const MAX_FILES: usize = 1_000_000;
 /// Longest URL of a file, in bytes.
 const MAX_URL: usize = 8192;
+/// All URLs of all pages, in bytes.
+const MAX_URLS: usize = 32 << 20;
+/// Longest extension of a file that is looked into, in bytes.
+const MAX_EXTENSION: usize = 4096;
 /// What organized files hold is of many types.
 pub const MIXED: &str = "Mixed";
 
@@ -24,12 +29,18 @@ pub struct Pages {
     pub manifest: Manifest,
     /// The next page, if there is one.
     pub next: Option<String>,
-    seen: BTreeSet<String>,
+    /// Hashes of the pages' URLs.
+    seen: BTreeSet<[u8; 32]>,
+    /// How long all URLs are.
+    urls: usize,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct Wire<'a> {
+    #[serde(default)]
+    resource_type: Option<IgnoredAny>,
+    #[serde(default)]
     transaction_time: String,
     #[serde(default)]
     request: Option<String>,
@@ -37,16 +48,16 @@ struct Wire {
     requires_access_token: Option<bool>,
     #[serde(default)]
     output_organized_by: Option<String>,
+    #[serde(borrow, default)]
+    output: Option<Capped<Entry<'a>>>,
+    #[serde(borrow, default)]
+    deleted: Option<Capped<Entry<'a>>>,
+    #[serde(borrow, default)]
+    error: Option<Capped<Entry<'a>>>,
+    #[serde(borrow, default)]
+    outcome: Option<Capped<Entry<'a>>>,
     #[serde(default)]
-    output: Option<Vec<Entry>>,
-    #[serde(default)]
-    deleted: Option<Vec<Entry>>,
-    #[serde(default)]
-    error: Option<Vec<Entry>>,
-    #[serde(default)]
-    outcome: Option<Vec<Entry>>,
-    #[serde(default)]
-    link: Option<Vec<Link>>,
+    link: Option<Capped<Link>>,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +69,7 @@ struct Link {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+struct Entry<'a> {
     #[serde(rename = "type", default)]
     type_: Option<String>,
     url: String,
@@ -68,20 +79,19 @@ struct Entry {
     file_size: Option<u64>,
     #[serde(default)]
     continues_in_file: Option<String>,
-    #[serde(default)]
-    extension: Option<Value>,
+    #[serde(borrow, default)]
+    extension: Option<&'a RawValue>,
 }
 
 impl Pages {
     /// Reads the answer of the status URL, or of the page that was next. URLs may be relative to `at`. The error
     /// says in a few words what is wrong with it.
     pub fn read(so_far: Option<&Self>, body: &[u8], at: &str) -> Result<Self, &'static str> {
-        let raw = json(body)?;
+        let wire: Wire<'_> = json(body)?;
         // Other JSON is seen in the place of a manifest, such as Parameters.
-        if raw.get("resourceType").is_some() {
+        if wire.resource_type.is_some() {
             return Err("a FHIR resource in the place of a manifest");
         }
-        let wire: Wire = serde_json::from_value(raw).map_err(|_| "JSON that is not a manifest")?;
         let time = &wire.transaction_time;
         // Not all servers write an instant; it is kept as it is, if it can be shown at all.
         let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '+' | '-' | ' ');
@@ -93,15 +103,22 @@ impl Pages {
         }
         let base = Url::parse(at).map_err(|_| "an answer of an unknown place")?;
         let mut seen = so_far.map(|p| p.seen.clone()).unwrap_or_default();
-        seen.insert(at.to_owned());
-        let next = wire.link.iter().flatten().find(|link| link.relation == "next");
+        seen.insert(hash(at));
+        let next = wire.link.iter().flat_map(|list| &list.0).find(|link| link.relation == "next");
         let next = next.map(|link| absolute(&base, &link.url)).transpose()?;
-        if next.as_ref().is_some_and(|next| seen.contains(next)) || seen.len() > MAX_PAGES {
+        if next.as_ref().is_some_and(|next| seen.contains(&hash(next))) || seen.len() > MAX_PAGES {
             return Err("a manifest whose links go round in circles");
         }
         let organized = wire.output_organized_by.filter(|by| is_type(by));
-        let read = |entries: Option<Vec<Entry>>, fallback: Option<&str>| -> Result<Vec<File>, &'static str> {
-            entries.into_iter().flatten().map(|entry| file(&base, entry, fallback)).collect()
+        let mut urls = so_far.map_or(0, |pages| pages.urls);
+        let mut read = |list: Option<Capped<Entry<'_>>>, fallback: Option<&str>| {
+            let entries = list.into_iter().flat_map(|list| list.0);
+            let files = entries.map(|entry| {
+                let file = file(&base, entry, fallback)?;
+                urls += file.url.len() + file.continues_in.as_ref().map_or(0, String::len);
+                if urls > MAX_URLS { Err(TOO_MANY) } else { Ok(file) }
+            });
+            files.collect::<Result<Vec<File>, &'static str>>()
         };
         let mut manifest = so_far.map_or_else(
             || Manifest {
@@ -113,7 +130,7 @@ impl Pages {
                 requires_access_token: wire.requires_access_token,
                 organized_by: organized.clone(),
                 pages: 0,
-                raw: Value::Null,
+                raw: Vec::new(),
             },
             |pages| pages.manifest.clone(),
         );
@@ -126,10 +143,14 @@ impl Pages {
         manifest.errors.extend(read(wire.error, Some("OperationOutcome"))?);
         manifest.errors.extend(read(wire.outcome, Some("OperationOutcome"))?);
         if manifest.files() > MAX_FILES {
-            return Err("a manifest of more files than can be landed");
+            return Err(TOO_MANY);
         }
-        Ok(Self { manifest, next, seen })
+        Ok(Self { manifest, next, seen, urls })
     }
+}
+
+fn hash(url: &str) -> [u8; 32] {
+    Sha256::digest(url.as_bytes()).into()
 }
 
 fn absolute(base: &Url, url: &str) -> Result<String, &'static str> {
@@ -139,13 +160,14 @@ fn absolute(base: &Url, url: &str) -> Result<String, &'static str> {
 }
 
 /// `fallback` is the type of entries that name none.
-fn file(base: &Url, entry: Entry, fallback: Option<&str>) -> Result<File, &'static str> {
+fn file(base: &Url, entry: Entry<'_>, fallback: Option<&str>) -> Result<File, &'static str> {
     let type_ = match (entry.type_.filter(|t| !t.is_empty()), fallback) {
         (Some(type_), _) if is_type(&type_) => type_,
         (None, Some(fallback)) => fallback.to_owned(),
         _ => return Err("a manifest with a type that is none"),
     };
-    let extension = entry.extension.unwrap_or_default();
+    let extension = entry.extension.map(RawValue::get).filter(|text| text.len() <= MAX_EXTENSION);
+    let extension: Value = extension.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     Ok(File {
         type_,
         url: absolute(base, &entry.url)?,

@@ -117,6 +117,30 @@ fn nonsense_is_refused() {
     }
 }
 
+#[test]
+fn what_does_not_fit_into_memory_is_refused() {
+    let list = |entry: &str, n: usize| vec![entry; n].join(",");
+    let body = |list: &str| {
+        format!(r#"{{"transactionTime":"2026-01-01T00:00:00Z","requiresAccessToken":true,"error":[{list}]}}"#)
+    };
+    // An entry of two bytes is one of two thousand once its URL is whole.
+    let at = format!("https://server.example/{}/", "d".repeat(2000));
+    for (list, refused) in [
+        (list(r#"{"url":"f"}"#, MAX_FILES + 1), Some(TOO_MANY)),
+        (list(r#"{"url":"f"}"#, 20_000), Some(TOO_MANY)),
+        (list(r#"{"url":"f"}"#, 10_000), None),
+    ] {
+        assert_eq!(Pages::read(None, body(&list).as_bytes(), &at).err(), refused);
+    }
+    let swollen = format!(r#"{{"url":"f","extension":[{}]}}"#, list("{}", MAX_EXTENSION));
+    let manifest = Pages::read(None, body(&swollen).as_bytes(), AT).unwrap().manifest;
+    assert_eq!(manifest.errors[0].bytes, None);
+    for member in ["x", "output", "link", "transactionTime"] {
+        let deep = format!(r#"{{"{member}":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
+        assert!(Pages::read(None, deep.as_bytes(), AT).is_err());
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -221,14 +221,15 @@ fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
 fn queue(turn: &mut Turn<'_>, server: &ServerView<'_>) {
     // No position: it would have to be written anew for everybody whenever one run ends.
     let message = format!(
-        "waits for one of the {} places of FhirServer {}{}, first come first served",
+        "waits for one of the {} places of FhirServer {}{}, {}first come first served",
         server.max_concurrent(),
         server.name(),
         if turn.spec().request.level == Level::Group {
             format!(" ({} for each group)", server.max_concurrent_per_group())
         } else {
             String::new()
-        }
+        },
+        if server.spec().consumers.is_some() { "namespaces in turn and each " } else { "" }
     );
     turn.set_true(ConditionType::Reconciling, Reason::Queued, &message);
     turn.state("Queued");

@@ -87,6 +87,13 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if let Some((_, why)) = poll::server_lost(&turn) {
         return unconfirmed(turn, &why);
     }
+    // Nor is one whose status somebody else has, too, or wrote.
+    if turn.facts.contested {
+        return unconfirmed(turn, "another FhirExport names the same job, so it is not proven whose it is");
+    }
+    if !turn.lands() && !turn.server().is_some_and(|server| server.is_job(&url)) {
+        return unconfirmed(turn, "what stands in its status is not the URL of a job on this server");
+    }
     let grace_ends = after(cancellation.request_time, turn.tuning.cancel_grace);
     let out_of_time = grace_ends <= turn.now;
     // After a restart beyond the grace there is still one try.

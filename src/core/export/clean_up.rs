@@ -67,7 +67,8 @@ impl Due {
 
 /// Whether the server is still to be told that it may forget the job.
 pub(super) fn due(turn: &mut Turn<'_>, success: bool) -> Option<Due> {
-    let server = turn.server().filter(|_| turn.lands() && !turn.memory.clean_up.done)?;
+    let ours = turn.lands() && !turn.facts.contested;
+    let server = turn.server().filter(|_| ours && !turn.memory.clean_up.done)?;
     let job = turn.status.job.as_ref()?;
     let url = job.status_url.as_ref()?;
     let own = turn.status.server.as_ref().is_some_and(|s| s.url == server.spec().url);

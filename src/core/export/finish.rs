@@ -9,7 +9,7 @@ use super::record::{apply, record};
 use super::summary::{counted, place, took};
 use super::turn::after;
 use super::verdict::{self, Verdict};
-use super::{Step, Turn, clean_up, orphan};
+use super::{Step, Turn, clean_up, orphan, plan};
 use crate::api::{ConditionStatus, ConditionType, ErrorFilePolicy, Reason, StoredManifest};
 use crate::core::address::BlobAddress;
 use crate::core::condition::whole_seconds;
@@ -46,6 +46,17 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
             return fail(turn, Reason::StorageMismatch, &message);
         }
     };
+    // Nothing is read or written in a container that is not this run's.
+    let asked = turn.server().and_then(|s| plan::container(s.spec(), &turn.spec().request));
+    if let Some(asked) = asked.filter(|_| endpoint.is_some())
+        && let Some(file) = files.iter().find(|file| file.container != asked)
+    {
+        let message = format!(
+            "the manifest names files in container {}, but {asked} was asked for; look at the FHIR service's Export settings",
+            file.container
+        );
+        return fail(turn, Reason::StorageMismatch, &message);
+    }
     let check = turn.memory.verified.is_none() && endpoint.is_some() && !files.is_empty();
     // A check that is done within seconds is not worth a write of its own.
     let takes_long = turn.memory.verify_failures > 0
@@ -174,8 +185,15 @@ pub(super) fn stored(turn: &mut Turn<'_>, result: Result<String, StorageFailure>
 /// The stored manifest lies beside the data; a run without files has no place for it.
 fn manifest_place(turn: &Turn<'_>, files: &[BlobAddress]) -> Option<(String, String)> {
     let first = files.first()?;
-    let folder = turn.status.output.as_ref().and_then(|o| o.folder.clone());
-    let path = folder.map_or_else(|| "manifest.json".to_owned(), |folder| format!("{folder}/manifest.json"));
+    let asked = turn.server().and_then(|s| plan::container(s.spec(), &turn.spec().request));
+    // The service makes one of this name where none was asked for; another one is somebody else's.
+    if asked.is_none() && !first.container.starts_with("export-") {
+        return None;
+    }
+    let path = match first.blob.rsplit_once('/') {
+        Some((folder, _)) => format!("{folder}/manifest.json"),
+        None => "manifest.json".to_owned(),
+    };
     Some((first.container.clone(), path))
 }
 
@@ -195,8 +213,10 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     let types = manifest.by_type().len();
     let place = turn.status.output.as_ref().and_then(place);
     let resources = turn.status.output.as_ref().and_then(|o| u64::try_from(o.resources?).ok());
+    let nothing_new = manifest.output.is_empty() && turn.spec().request.since.is_some();
     let what = match resources {
         _ if manifest.output.is_empty() && ending.errors.errors.is_some() => "no data came".to_owned(),
+        _ if nothing_new => "nothing changed since then, so there are no files".to_owned(),
         _ if manifest.output.is_empty() => {
             "no resources matched, so there are no files; check the request if that is a surprise".to_owned()
         }
@@ -223,8 +243,8 @@ pub(super) fn complete(mut turn: Turn<'_>, manifest: &Manifest, ending: &Ending)
     turn.state("Complete");
     let started = turn.status.start_time.filter(|_| !manifest.output.is_empty());
     let took = started.map(|start| format!(" in {}", took(turn.now, start))).unwrap_or_default();
-    let type_ =
-        if errors.is_some() || manifest.output.is_empty() { NoteType::Warning } else { NoteType::Normal };
+    let odd = errors.is_some() || manifest.output.is_empty() && !nothing_new;
+    let type_ = if odd { NoteType::Warning } else { NoteType::Normal };
     let reported = errors.map(|errors| format!("; {errors}")).unwrap_or_default();
     turn.note(type_, reason, "Finish", &format!("{what}{took}{reported}"));
     ended(&mut turn);

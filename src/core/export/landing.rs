@@ -156,13 +156,16 @@ pub(super) fn stands(turn: &mut Turn<'_>, state: Landing) {
     }
 }
 
-/// Files that landed show that what was in the way has passed.
+/// Files that landed show that what was in the way has passed. Those that an earlier try landed do not: each try counts
+/// them anew, and one file that never comes must not be waited for without end.
 fn came_on(turn: &mut Turn<'_>, progress: LandProgress) {
     if progress.files > turn.memory.land.progress.files {
         turn.memory.land.failures = 0;
         turn.memory.land.refreshes = 0;
         kickoff::answers(turn);
         goes_on(turn);
+    } else if progress.files < turn.memory.land.progress.files {
+        return;
     }
     turn.memory.land.progress = progress;
 }

@@ -18,6 +18,8 @@ pub type Verified = Result<Arc<Vec<Checked>>, (Reason, String)>;
 /// patience.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
+    /// When the run was last looked at, by the clock of then.
+    pub last_look: Option<Timestamp>,
     /// When to poll next.
     pub next_poll: Option<Timestamp>,
     /// Polls in a row that found the job running.
@@ -69,7 +71,7 @@ pub struct LandMemory {
     pub landed: Option<Arc<Vec<Landed>>>,
     /// When the landing was begun, and is not known to have ended.
     pub began: Option<Timestamp>,
-    /// How far it is.
+    /// How far it came: at the begin of another try files that lie there are counted anew.
     pub progress: LandProgress,
     /// Tries that failed in a way that may pass, without a file between them.
     pub failures: u32,

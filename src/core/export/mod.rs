@@ -4,6 +4,7 @@
 mod begin;
 mod cancel;
 mod clean_up;
+mod clock;
 mod finish;
 mod kickoff;
 mod landed;
@@ -52,6 +53,8 @@ pub struct Facts {
     pub place: bool,
     /// Job ids that other exports of the same server hold.
     pub claimed: BTreeSet<String>,
+    /// Whether another export that has not ended has the same job in its status, so that nobody knows whose it is.
+    pub contested: bool,
 }
 
 /// All that a decision depends on.
@@ -156,6 +159,9 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
 pub fn step(inputs: Inputs<'_>) -> Step {
     let seen = inputs.seen.clone();
     let mut turn = Turn::new(inputs);
+    if !is_terminal(&turn.status) {
+        clock::heed(&mut turn);
+    }
     if is_terminal(&turn.status) {
         if let Some(Observation::CleanedUp(reply)) = seen {
             clean_up::answered(&mut turn, reply);

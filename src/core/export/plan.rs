@@ -5,6 +5,7 @@ use url::Url;
 
 use crate::api::{Dialect, ExportRequest, FhirServer, FhirServerSpec, Handling, Level};
 use crate::core::bulk;
+use crate::core::manifest::MAX_MANIFEST;
 use crate::core::wire::{Method, Request};
 
 /// Everything but RFC 3986's unreserved characters: a raw `+` would be read as a space.
@@ -15,8 +16,6 @@ pub const FHIR_JSON: &str = "application/fhir+json";
 
 /// Bodies of kick-off and cancel answers are OperationOutcomes.
 pub(in crate::core) const MAX_OUTCOME: usize = 256 * 1024;
-/// Manifests name thousands of files.
-const MAX_MANIFEST: usize = 64 * 1024 * 1024;
 
 /// The container that a run asks for.
 pub fn container(server: &FhirServerSpec, request: &ExportRequest) -> Option<String> {

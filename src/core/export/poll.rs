@@ -187,7 +187,7 @@ fn refused(turn: &mut Turn<'_>, refusal: &Refusal, at_once: bool) {
 /// The manifest, or what is known of it so far.
 fn manifest(turn: &mut Turn<'_>, answer: &Answer) -> Result<Option<Manifest>, &'static str> {
     if answer.truncated {
-        return Err("an answer that broke off");
+        return Err("an answer that broke off, or that is longer than 16 MiB");
     }
     if !turn.lands() {
         return Manifest::parse(&answer.body).map(Some);

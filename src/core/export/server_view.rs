@@ -146,6 +146,12 @@ impl<'a> ServerView<'a> {
         status_url(&spec.url, spec.dialect, trusted, content_location)
     }
 
+    /// Whether this is the URL of a job on an Azure server, which alone may get a `DELETE`.
+    pub fn is_job(&self, url: &str) -> bool {
+        let known = status_url(&self.spec().url, Dialect::Azure, &[], url);
+        known.is_some_and(|(known, id)| id.is_some() && known == url)
+    }
+
     /// The status URL of a job that was found by its id.
     pub fn job_url(&self, id: &str) -> Option<String> {
         job_url(&self.spec().url, id)
@@ -169,7 +175,7 @@ pub(super) fn status_url(
         .path()
         .rsplit_once("/_operations/export/")
         .map(|(_, id)| id.trim_end_matches('/').to_owned())
-        .filter(|id| !id.is_empty() && id.len() <= MAX_ID && !id.contains('/'));
+        .filter(|id| id.len() <= MAX_ID && is_id(id));
     let id = if dialect == Dialect::BulkData { id.or_else(|| bulk_id(&url)) } else { id };
     let plain = url.username().is_empty() && url.password().is_none();
     let own = plain && url.origin() == root.origin();
@@ -191,8 +197,13 @@ fn bulk_id(url: &Url) -> Option<String> {
         .find(|(name, _)| name.eq_ignore_ascii_case("_jobid"))
         .map(|(_, id)| id.into_owned());
     let id = parameter.or_else(|| url.path_segments()?.next_back().map(str::to_owned))?;
+    (id.len() <= 64 && is_id(&id)).then_some(id)
+}
+
+/// It becomes part of paths and of the names of containers.
+fn is_id(id: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    ((1..=64).contains(&id.len()) && id.chars().all(plain)).then_some(id)
+    !id.is_empty() && id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric())
 }
 
 fn job_url(base: &str, id: &str) -> Option<String> {

@@ -26,6 +26,8 @@ const MAX_ENTRY: usize = 128;
 const MAX_NOTE: usize = 1024;
 /// Largest status, in bytes of JSON (design: under 16 KiB).
 const MAX_STATUS: usize = 16_000;
+/// Nothing so short is shortened to make room, in bytes.
+const SHORT: usize = 128;
 /// No requeue is shorter than this, so that nothing spins.
 const MIN_WAIT: Duration = Duration::from_millis(50);
 
@@ -230,23 +232,46 @@ impl<'a> Turn<'a> {
     }
 
     fn into_step(mut self, effect: Option<Effect>, requeue: Requeue) -> Step {
-        fit(&mut self.status);
+        // What has ended is not touched, whoever made it long.
+        if self.export.status.as_ref().is_none_or(|status| !super::is_terminal(status)) {
+            fit(&mut self.status);
+        }
+        // Memory may have begun anew.
+        self.memory.last_look = Some(self.now);
         Step { status: self.status, memory: self.memory, effect, requeue, notes: self.notes }
     }
 }
 
 /// Takes out what can be read elsewhere until the status is small enough: the manifest has all types, the server
-/// and the container know earlier jobs.
+/// and the container know earlier jobs. What is left then are words, and names of the server's choice.
 fn fit(status: &mut FhirExportStatus) {
+    let surplus = status.previous_jobs.len().saturating_sub(MAX_PREVIOUS);
+    status.previous_jobs.drain(..surplus);
+    let surplus = status.unsettled_jobs.len().saturating_sub(MAX_UNSETTLED);
+    status.unsettled_jobs.drain(..surplus);
     while serde_json::to_vec(status).map_or(0, |json| json.len()) > MAX_STATUS {
         let types = status.output.as_mut().map(|output| &mut output.types);
-        match types.filter(|types| !types.is_empty()) {
-            Some(types) => types.truncate(types.len() * 3 / 4),
-            None if !status.previous_jobs.is_empty() => drop(status.previous_jobs.remove(0)),
-            None if status.unsettled_jobs.len() > 1 => drop(status.unsettled_jobs.remove(0)),
-            None => return,
+        if let Some(types) = types.filter(|types| !types.is_empty()) {
+            types.truncate(types.len() * 3 / 4);
+        } else if !status.previous_jobs.is_empty() {
+            status.previous_jobs.remove(0);
+        } else if status.unsettled_jobs.len() > 1 {
+            status.unsettled_jobs.remove(0);
+        } else if !shorten(status) {
+            return;
         }
     }
+}
+
+/// Makes the longest text shorter that is only to be read; false if none is long.
+fn shorten(status: &mut FhirExportStatus) -> bool {
+    let messages = status.conditions.iter_mut().map(|condition| &mut condition.message);
+    let output = status.output.as_mut();
+    let names = output.map(|o| [o.folder.as_mut(), o.manifest.as_mut().map(|m| &mut m.path)]);
+    let longest = messages.chain(names.into_iter().flatten().flatten()).max_by_key(|text| text.len());
+    let Some(text) = longest.filter(|text| text.len() > SHORT) else { return false };
+    *text = words::cut(text, (text.len() / 2).max(SHORT));
+    true
 }
 
 /// A time so much later, at the end of time if need be.
@@ -255,4 +280,41 @@ pub(super) fn after(start: Timestamp, wait: Duration) -> Timestamp {
         .ok()
         .and_then(|wait| start.checked_add(wait).ok())
         .unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_that_is_full_of_the_server_s_words_still_fits() {
+        let condition = |n: usize| {
+            json!({"type": format!("T{n}"), "status": "True", "reason": "R", "message": "\"".repeat(1024),
+                "lastTransitionTime": "2026-01-01T00:00:00Z"})
+        };
+        let job = json!({"statusURL": format!("https://x/{}", "j".repeat(2000)), "intentTime": "2026-01-01T00:00:00Z",
+            "reason": "r"});
+        let previous =
+            json!({"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-01T00:00:00Z", "reason": "r"});
+        let long = "\u{1}".repeat(1024);
+        let mut status: FhirExportStatus = serde_json::from_value(json!({
+            "conditions": (0..12).map(condition).collect::<Vec<_>>(),
+            "job": job, "unsettledJobs": vec![job.clone(); 5000], "previousJobs": vec![previous; 5000],
+            "server": {"uid": "u", "url": "u".repeat(1024)},
+            "output": {"folder": long, "manifest": {"path": long, "sha256": "s"},
+                "types": vec![json!({"type": "T".repeat(64), "files": 1}); 5000]},
+        }))
+        .unwrap();
+        fit(&mut status);
+        assert!(serde_json::to_vec(&status).unwrap().len() <= MAX_STATUS);
+        // What is needed to go on is there.
+        assert_eq!(status.job.as_ref().unwrap().status_url.as_deref(), job["statusURL"].as_str());
+        assert_eq!((status.conditions.len(), status.unsettled_jobs.len()), (12, 1));
+        assert!(status.conditions.iter().all(|c| !c.message.is_empty()));
+        let once = status.clone();
+        fit(&mut status);
+        assert_eq!(status, once);
+    }
 }

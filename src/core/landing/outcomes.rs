@@ -1,10 +1,8 @@
 //! Reading error files on their way: how many issues of which severity, and the first few words.
 
 use super::Issues;
-use crate::core::outcome::Outcome;
+use crate::core::outcome::{MAX_BODY as MAX_LINE, Outcome};
 
-/// Longer lines are not OperationOutcomes that anybody would read.
-const MAX_LINE: usize = 1 << 20;
 /// Texts that are kept.
 const MAX_WORDS: usize = 3;
 

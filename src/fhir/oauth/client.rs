@@ -98,7 +98,7 @@ impl OAuthClient {
         let by_default = scope.is_empty() && matches!(self.proof, Proof::Assertion { .. });
         let (endpoint, found) = match &self.token_url {
             Some(url) => {
-                let endpoint = Endpoint::checked(&self.way.server, url, "tokenURL")?;
+                let endpoint = Endpoint::named(&self.way, url, "tokenURL")?;
                 // Only for its word on scopes; a server that says nothing is asked for the older form.
                 let found = if by_default { self.discovery.get(&self.way).await.ok() } else { None };
                 (endpoint, found.unwrap_or_default())
@@ -124,7 +124,7 @@ impl OAuthClient {
             return Err(CredentialProblem::lasting(Reason::TokenUnavailable, message));
         };
         let place = "the token endpoint in the server's SMART configuration";
-        Ok((Endpoint::checked(&self.way.server, url, place)?, found))
+        Ok((Endpoint::told(&self.way, url, place)?, found))
     }
 
     /// The header is what every server must take, but some take only the form.
@@ -161,7 +161,9 @@ impl OAuthClient {
         outgoing: Outgoing,
     ) -> Result<AccessToken, NotGranted> {
         // An assertion counts once, so it must not meet a connection that was just closed.
-        let mut request = self.way.clients.fresh.post(endpoint.url.clone());
+        let clients = &self.way.clients;
+        let client = if endpoint.strange { &clients.strange } else { &clients.fresh };
+        let mut request = client.post(endpoint.url.clone());
         if let Some(header) = outgoing.header.clone() {
             request = request.header(AUTHORIZATION, header);
         }

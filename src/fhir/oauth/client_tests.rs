@@ -5,6 +5,7 @@ use std::sync::Arc;
 use reqwest::header::HeaderMap;
 
 use super::*;
+use crate::core::reach::Reach;
 use crate::fhir::clients::Clients;
 
 fn client(id: &str, secret: &str) -> OAuthClient {
@@ -17,7 +18,9 @@ fn client(id: &str, secret: &str) -> OAuthClient {
         kept: http.clone(),
         fresh: http.clone(),
         files: http.clone(),
-        bare: http,
+        bare: http.clone(),
+        strange: http,
+        reach: Reach::default(),
         certificates: [0; 32],
     });
     let way = Way { server: server.unwrap(), clients, headers: HeaderMap::new() };

@@ -53,8 +53,7 @@ impl Discovery {
         }
         // Appended to the path of the base: a host may serve several.
         let base = way.server.spec.url.trim_end_matches('/');
-        let endpoint =
-            Endpoint::checked(&way.server, &format!("{base}/.well-known/smart-configuration"), "url")?;
+        let endpoint = Endpoint::named(way, &format!("{base}/.well-known/smart-configuration"), "url")?;
         let request = way.clients.kept.get(endpoint.url);
         let answer = way.send(request, &endpoint.origin, LONGEST).await?;
         let found = read(&answer, endpoint.origin.host())?;

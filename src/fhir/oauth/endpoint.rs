@@ -10,7 +10,8 @@ use url::Url;
 use crate::api::{FhirServer, Reason};
 use crate::core::wire::Answer;
 use crate::credentials::cause::Cause;
-use crate::credentials::{CredentialProblem, no_answer};
+use crate::credentials::transport::check_address;
+use crate::credentials::{CredentialProblem, address_refused, no_answer};
 use crate::fhir::answer;
 use crate::fhir::clients::Clients;
 use crate::fhir::origin::{Origin, is_trusted};
@@ -29,13 +30,32 @@ pub struct Way {
 pub struct Endpoint {
     pub url: Url,
     pub origin: Origin,
+    /// Only the server named it: it must be at a public address.
+    pub strange: bool,
     /// Letter by letter as it was written; that is what an assertion is meant for.
     pub written: String,
 }
 
 impl Endpoint {
-    /// Checks what stands in `place`. The token endpoint is commonly of another origin than the FHIR server.
-    pub fn checked(server: &FhirServer, written: &str, place: &str) -> Result<Self, CredentialProblem> {
+    /// Checks what the `FhirServer` says in `place`. The token endpoint is commonly of another origin than the FHIR
+    /// server.
+    pub fn named(way: &Way, written: &str, place: &str) -> Result<Self, CredentialProblem> {
+        let endpoint = Self::parse(&way.server, written, place)?;
+        check_address(&way.clients.reach, &endpoint.url).map_err(|refused| address_refused(&refused))?;
+        Ok(endpoint)
+    }
+
+    /// Likewise, of what the server itself says of another host. Nobody who may decide that named it, so that it must
+    /// be a public one.
+    pub fn told(way: &Way, written: &str, place: &str) -> Result<Self, CredentialProblem> {
+        let endpoint = Self::parse(&way.server, written, place)?;
+        let strange = !is_trusted(&way.server, &endpoint.origin);
+        let reach = if strange { way.clients.reach.public() } else { way.clients.reach.clone() };
+        check_address(&reach, &endpoint.url).map_err(|refused| address_refused(&refused))?;
+        Ok(Self { strange, ..endpoint })
+    }
+
+    fn parse(server: &FhirServer, written: &str, place: &str) -> Result<Self, CredentialProblem> {
         let url = Url::parse(written).ok();
         let Some((origin, url)) = url.and_then(|url| Some((Origin::of(&url)?, url))) else {
             let message = format!("{place} is not a URL of https, so no token was asked for; correct it");
@@ -45,7 +65,7 @@ impl Endpoint {
             let message = format!("{place} is {origin}, not https, so no token was asked for; use https");
             return Err(CredentialProblem::lasting(Reason::TokenUnavailable, message));
         }
-        Ok(Self { url, origin, written: written.to_owned() })
+        Ok(Self { url, origin, strange: false, written: written.to_owned() })
     }
 }
 

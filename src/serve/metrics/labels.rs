@@ -7,16 +7,19 @@ pub enum Kind {
     FhirExport,
     /// `FhirServer`.
     FhirServer,
+    /// `FhirExportSchedule`.
+    FhirExportSchedule,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 2] = [Self::FhirExport, Self::FhirServer];
+    pub(super) const ALL: [Self; 3] = [Self::FhirExport, Self::FhirServer, Self::FhirExportSchedule];
 
     /// As in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FhirExport => "FhirExport",
             Self::FhirServer => "FhirServer",
+            Self::FhirExportSchedule => "FhirExportSchedule",
         }
     }
 }

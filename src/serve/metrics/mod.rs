@@ -1,9 +1,11 @@
-//! Metrics, with labels from fixed sets only: never a name, a URL or a message. docs/metrics.md tells of each.
+//! Metrics, with labels from fixed sets only, but for the names of schedules: never a URL or a message. docs/metrics.md
+//! tells of each.
 
 mod census;
 mod exports;
 mod labels;
 mod requests;
+mod schedules;
 mod servers;
 
 use std::sync::Arc;
@@ -17,11 +19,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::api::{FhirExport, FhirExportStatus, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirExportStatus, FhirServer};
 use crate::core::tuning::Tuning;
 use exports::Exports;
 pub use labels::{Kind, Operation, Outcome};
 use requests::Requests;
+use schedules::Schedules;
 use servers::Servers;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -39,6 +42,7 @@ pub struct Metrics {
     exports: Exports,
     requests: Requests,
     servers: Servers,
+    schedules: Schedules,
 }
 
 impl Metrics {
@@ -74,6 +78,7 @@ impl Metrics {
         let exports = Exports::register(r);
         let requests = Requests::register(r);
         let servers = Servers::register(r);
+        let schedules = Schedules::register(r);
         Arc::new(Self {
             registry,
             reconciles,
@@ -84,6 +89,7 @@ impl Metrics {
             exports,
             requests,
             servers,
+            schedules,
         })
     }
 
@@ -165,6 +171,11 @@ impl Metrics {
     /// Counts the servers that there are.
     pub fn count_servers(&self, servers: &[Arc<FhirServer>]) {
         self.servers.count(servers);
+    }
+
+    /// Tells of the schedules that there are.
+    pub fn tell_schedules(&self, schedules: &[Arc<FhirExportSchedule>]) {
+        self.schedules.tell(schedules);
     }
 }
 

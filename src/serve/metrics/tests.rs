@@ -84,6 +84,38 @@ fn servers_are_counted_by_what_they_say() {
     }
 }
 
+fn condition(type_: &str, status: &str) -> serde_json::Value {
+    json!({ "type": type_, "status": status, "reason": "X", "message": "",
+        "lastTransitionTime": "2026-01-01T00:00:00Z" })
+}
+
+fn schedule(status: &serde_json::Value) -> Arc<FhirExportSchedule> {
+    let object = json!({
+        "metadata": { "name": "nightly", "namespace": "ns", "creationTimestamp": "2026-01-01T00:00:00Z" },
+        "spec": { "schedule": "30 1 * * *", "template": { "spec": {
+            "serverRef": { "name": "clinic" }, "request": { "level": "System" } } } },
+        "status": status,
+    });
+    Arc::new(serde_json::from_value(object).unwrap())
+}
+
+#[test]
+fn a_schedule_is_told_of_as_long_as_it_is_there() {
+    let metrics = Metrics::new();
+    let names = r#"{namespace="ns",schedule="nightly"}"#;
+    let line = |series: &str, value: i64| format!("fhir_export_{series}{names} {value}");
+    let (success, status) = ("schedule_last_success_timestamp_seconds", "schedule_last_status");
+    let has = |line: &str| metrics.text().lines().any(|l| l == line);
+    metrics.tell_schedules(&[schedule(&json!({}))]);
+    assert!(has(&line(success, 1_767_225_600)), "{}", metrics.text());
+    assert!(!metrics.text().contains("schedule_last_status{"));
+    metrics.tell_schedules(&[schedule(&json!({ "lastSuccessfulTime": "2026-01-02T00:00:00Z",
+        "conditions": [condition("LastRunSucceeded", "False")] }))]);
+    assert!(has(&line(success, 1_767_312_000)) && has(&line(status, 0)), "{}", metrics.text());
+    metrics.tell_schedules(&[]);
+    assert!(!metrics.text().contains("nightly"));
+}
+
 /// A series: its labels, each with its values.
 type Series = BTreeMap<String, BTreeSet<String>>;
 
@@ -127,7 +159,9 @@ fn documented(text: &str) -> BTreeMap<String, Series> {
 #[test]
 fn the_document_tells_of_each_series_and_of_no_other() {
     let told = documented(include_str!("../../../docs/metrics.md"));
-    let mut served = exposed(&Metrics::new().text());
+    let metrics = Metrics::new();
+    metrics.tell_schedules(&[schedule(&json!({ "conditions": [condition("LastRunSucceeded", "True")] }))]);
+    let mut served = exposed(&metrics.text());
     assert!(served.len() > 25, "{served:?}");
     for (name, labels) in &mut served {
         for (label, values) in labels.iter_mut() {

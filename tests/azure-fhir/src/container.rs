@@ -34,6 +34,8 @@ pub struct Storage {
     pub create_containers: bool,
     /// PEM of the authority of an https endpoint, if it is a test's own.
     pub ca_pem: Option<String>,
+    /// The endpoint that manifests name, where readers reach the account by another way than the service.
+    pub named: Option<String>,
 }
 
 impl Storage {
@@ -45,6 +47,7 @@ impl Storage {
             key: key.to_owned(),
             create_containers: true,
             ca_pem: None,
+            named: None,
         }
     }
 
@@ -92,8 +95,9 @@ impl Account {
         Ok(Self { sas: storage.sas()?, storage, transport, known: Mutex::default() })
     }
 
+    /// What manifests say.
     pub(crate) fn endpoint(&self) -> &str {
-        &self.storage.endpoint
+        self.storage.named.as_ref().unwrap_or(&self.storage.endpoint)
     }
 
     fn client(&self, container: &str) -> Result<BlobContainerClient, Failure> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::failure::Failure;
 use crate::job::{File, Job};
@@ -51,6 +52,7 @@ async fn write_all(world: &World, id: &str) -> Result<(), Failure> {
         }
         let body = ndjson(&lines, script.crlf);
         file.bytes = body.len();
+        file.sha256 = sha256(&body);
         if let Some(account) = world.account.as_ref().filter(|_| !missing) {
             account.prepare(&file.container).await?;
             account.write(&file.container, &file.blob, body).await?;
@@ -126,6 +128,7 @@ fn file(kind: &str, container: &str, blob: String, lines: Vec<Value>) -> Planned
         blob,
         count: lines.len(),
         bytes: 0,
+        sha256: String::new(),
         written: false,
     };
     Planned { file, lines, missing: false }
@@ -160,6 +163,15 @@ fn ndjson(lines: &[Value], crlf: bool) -> Vec<u8> {
         text.push_str(end);
     }
     text.into_bytes()
+}
+
+fn sha256(body: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(body).iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A stand-in for the service's de-identification: what names a person is gone.

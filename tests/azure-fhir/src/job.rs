@@ -50,6 +50,8 @@ pub struct File {
     pub count: usize,
     /// Bytes.
     pub bytes: usize,
+    /// Their SHA-256 in hexadecimal.
+    pub sha256: String,
     /// Whether it is in the container; a quirk can leave it out, and without a storage nothing is written.
     pub written: bool,
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use crate::export;
 use crate::job::{Job, JobView, State};
 use crate::outcome::{Answer, Reply};
@@ -99,7 +97,7 @@ async fn accept(
     {
         return refused;
     }
-    let created = Timestamp::now();
+    let created = world.patients().transaction_time();
     let number = world.next_number();
     let id = if script.layout.has_guid() { guid(created, number) } else { number.to_string() };
     let path = format!("/_operations/export/{id}");

@@ -35,7 +35,7 @@ mod script;
 mod server;
 mod status;
 mod strike;
-mod test_routes;
+pub mod test_routes;
 mod tls;
 mod token;
 mod type_filter;

@@ -45,6 +45,8 @@ pub struct Latest<'a> {
 pub struct Patients {
     resources: BTreeMap<(String, String), Vec<Version>>,
     groups: BTreeMap<String, BTreeSet<String>>,
+    /// The time of the newest change or transaction that was made with [`Patients::change`] and the like.
+    clock: Timestamp,
 }
 
 impl Patients {
@@ -91,6 +93,36 @@ impl Patients {
             meta.insert("extension".into(), json!([{ "url": DELETED, "valueString": "soft-deleted" }]));
         }
         versions.push(Version { updated: at, deleted: true, resource });
+    }
+
+    /// Makes or changes a resource now, after all transaction times that were told.
+    pub fn change(&mut self, resource: Value) -> Result<(), Error> {
+        let now = self.next_moment();
+        self.put(resource, now)
+    }
+
+    /// Deletes a resource now, likewise; whether it was there.
+    pub fn remove(&mut self, kind: &str, id: &str) -> bool {
+        let there = self.get(kind, id).is_some();
+        if there {
+            let now = self.next_moment();
+            self.delete(kind, id, now);
+        }
+        there
+    }
+
+    /// The transaction time of an export that takes its resources now: changes before it are earlier and those after it
+    /// later, though times have milliseconds only.
+    pub fn transaction_time(&mut self) -> Timestamp {
+        self.next_moment()
+    }
+
+    /// Rounded up, and never the same one twice.
+    fn next_moment(&mut self) -> Timestamp {
+        let now = Timestamp::now().as_millisecond() + 1;
+        let next = now.max(self.clock.as_millisecond() + 1);
+        self.clock = Timestamp::from_millisecond(next).unwrap_or(self.clock);
+        self.clock
     }
 
     /// Sets the patients of a group.
@@ -214,4 +246,60 @@ fn looks_like_type(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_uppercase())
         && name.chars().all(|c| c.is_ascii_alphabetic())
         && !name.starts_with("Unknown")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use replay::{Change, Changes, Journal, Mode, Run, State};
+
+    use super::*;
+
+    /// What a job that was made at a time and runs now writes.
+    fn run(patients: &Patients, since: Option<Timestamp>, created: Timestamp) -> Run {
+        let asked = Parameters { since, deleted: true, ..Parameters::default() };
+        let selected = patients.select(Level::System, None, &asked, created).unwrap();
+        let files = selected.into_iter().map(|(kind, resources)| {
+            let lines: String = resources.iter().map(|resource| format!("{resource}\n")).collect();
+            (format!("{kind}-1-1.ndjson"), lines.into_bytes())
+        });
+        Run::of(&files.collect()).unwrap()
+    }
+
+    #[test]
+    fn runs_that_build_on_each_other_have_all_that_changed_before_and_during_them() {
+        let mut patients = Patients::default();
+        let mut journal = Journal::default();
+        let mut changes = Changes::new(3, true);
+        let mut state = State::default();
+        let mut since = None;
+        let mut change = |patients: &mut Patients, many: usize| {
+            for change in changes.by_ref().take(many) {
+                match change {
+                    Change::Put(resource) => {
+                        let said =
+                            |what: &str| resource.get(what).and_then(Value::as_str).unwrap().to_owned();
+                        let (kind, id) = (said("resourceType"), said("id"));
+                        patients.change(resource).unwrap();
+                        journal.put(patients.get(&kind, &id).unwrap());
+                    }
+                    Change::Delete { kind, id } => {
+                        assert!(patients.remove(&kind, &id));
+                        journal.deleted(&format!("{kind}/{id}"));
+                    }
+                }
+            }
+        };
+        for number in 0..30 {
+            change(&mut patients, 20);
+            let created = patients.transaction_time();
+            // The service reads while its data change: what changed meanwhile is not in this run.
+            change(&mut patients, if number == 29 { 0 } else { 7 });
+            let mode = if since.is_none() { Mode::Full } else { Mode::Incremental };
+            state.load(mode, &run(&patients, since, created));
+            since = Some(created);
+        }
+        let told = journal.compare(&state, &State::of(patients.latest().filter_map(|l| l.resource.cloned())));
+        assert!(told.none() && told.made == 30 * 20 + 29 * 7, "{told:?}");
+    }
 }

@@ -130,6 +130,11 @@ impl Server {
         self.world.faults().clear();
     }
 
+    /// Takes back the request faults that are still queued; scripts stay.
+    pub fn clear_faults(&self) {
+        self.world.faults().clear();
+    }
+
     /// Changes who may call.
     pub fn set_access(&self, access: Access) {
         *self.world.access() = access;
@@ -155,6 +160,11 @@ impl Server {
     /// All requests so far, in order of arrival, of all listeners.
     pub fn requests(&self) -> Vec<Request> {
         self.world.requests().clone()
+    }
+
+    /// How many kick-offs came so far, refused ones included.
+    pub fn kick_offs(&self) -> usize {
+        self.world.requests().iter().filter(|request| request.is_kick_off()).count()
     }
 
     /// All jobs so far, the oldest first.

@@ -1,11 +1,12 @@
 //! What tests ask of a server in another process; in the same one they call it directly.
 
-use jiff::Timestamp;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::fault::RequestFault;
 use crate::outcome::Reply;
+use crate::patients::Patients;
 use crate::routes::Caller;
 use crate::script::Script;
 use crate::token::Access;
@@ -28,7 +29,10 @@ pub(crate) fn answer(world: &World, caller: &Caller, body: &str) -> Reply {
             *world.access() = new;
             json!({})
         }),
-        ("POST", "/_test/resource") => return put(world, body),
+        ("POST", "/_test/resource") => return changed(&mut world.patients(), body),
+        ("POST", "/_test/delete") => {
+            several::<Name>(body).map(|names| removed(&mut world.patients(), &names))
+        }
         ("POST", "/_test/clear") => {
             world.scripts().clear();
             world.faults().clear();
@@ -43,20 +47,37 @@ pub(crate) fn answer(world: &World, caller: &Caller, body: &str) -> Reply {
 }
 
 /// One, or a list.
-fn several<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, serde_json::Error> {
+pub fn several<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, serde_json::Error> {
     match serde_json::from_str(body)? {
         list @ Value::Array(_) => serde_json::from_value(list),
         one => Ok(vec![serde_json::from_value(one)?]),
     }
 }
 
-fn put(world: &World, body: &str) -> Reply {
-    let resource = match serde_json::from_str(body) {
-        Ok(resource) => resource,
+/// The type and id of a resource.
+#[derive(Debug, Deserialize)]
+pub struct Name {
+    #[serde(rename = "type")]
+    kind: String,
+    id: String,
+}
+
+/// Makes or changes resources: `POST /_test/resource` with one, or a list.
+pub fn changed(patients: &mut Patients, body: &str) -> Reply {
+    let resources = match several::<Value>(body) {
+        Ok(resources) => resources,
         Err(error) => return Reply::text(400, "text/plain", &error.to_string()),
     };
-    match world.patients().put(resource, Timestamp::now()) {
-        Ok(()) => Reply::json(200, "application/json", &json!({})),
-        Err(error) => Reply::text(400, "text/plain", &error.to_string()),
+    for resource in resources {
+        if let Err(error) = patients.change(resource) {
+            return Reply::text(400, "text/plain", &error.to_string());
+        }
     }
+    Reply::json(200, "application/json", &json!({}))
+}
+
+/// Deletes resources: `POST /_test/delete` with one name, or a list. Tells how many were there.
+pub fn removed(patients: &mut Patients, names: &[Name]) -> Value {
+    let there = names.iter().filter(|name| patients.remove(&name.kind, &name.id)).count();
+    json!({ "deleted": there })
 }

@@ -2,7 +2,6 @@
 
 use azure_fhir::outcome::{Answer, Reply};
 use azure_fhir::{Level, strike};
-use jiff::Timestamp;
 
 use crate::ask::{self, Asked};
 use crate::job::{Job, JobView, State};
@@ -43,7 +42,13 @@ pub(crate) async fn answer(
     {
         return answer;
     }
-    let files = match select::files(&world.patients(), level, group, &asked, &script) {
+    // Time and resources belong together: a change in between would be in no export.
+    let (created, files) = {
+        let mut patients = world.patients();
+        let created = patients.transaction_time();
+        (created, select::files(&patients, level, group, &asked, &script))
+    };
+    let files = match files {
         Ok(files) => files,
         Err((status, code, text)) => return Reply::outcome(status, code, &text).into(),
     };
@@ -59,7 +64,7 @@ pub(crate) async fn answer(
         kick_off_url: format!("{}{}", caller.origin(), caller.path_and_query()),
         status_url: format!("{}{path}", caller.origin()),
         asked,
-        created: Timestamp::now(),
+        created,
         state: State::Running,
         polls: 0,
         cancel_requests: 0,

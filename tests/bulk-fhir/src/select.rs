@@ -219,6 +219,7 @@ fn deleted(patients: &Patients, asked: &Asked, script: &Script) -> Option<JobFil
     let really = patients
         .latest()
         .filter(|latest| latest.resource.is_none() && since.is_some_and(|since| latest.updated > since))
+        .filter(|latest| asked.types.is_empty() || asked.types.iter().any(|kind| kind == latest.kind))
         .map(|latest| format!("{}/{}", latest.kind, latest.id));
     let entries = really.chain(script.manifest.deleted.iter().cloned());
     let lines: String = entries

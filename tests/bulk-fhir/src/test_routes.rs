@@ -2,8 +2,8 @@
 
 use azure_fhir::RequestFault;
 use azure_fhir::outcome::Reply;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use azure_fhir::test_routes::{Name, changed, removed, several};
+use serde_json::json;
 
 use crate::access::Access;
 use crate::options::Quirks;
@@ -27,6 +27,10 @@ pub(crate) fn answer(world: &World, caller: &Caller, body: &str) -> Reply {
         ("POST", "/_test/quirks") => {
             serde_json::from_str::<Quirks>(body).map(|new| *world.quirks() = new).map(done)
         }
+        ("POST", "/_test/resource") => return changed(&mut world.patients(), body),
+        ("POST", "/_test/delete") => {
+            several::<Name>(body).map(|names| removed(&mut world.patients(), &names))
+        }
         ("POST", "/_test/revoke") => {
             world.tokens().clear();
             Ok(json!({}))
@@ -41,13 +45,5 @@ pub(crate) fn answer(world: &World, caller: &Caller, body: &str) -> Reply {
     match result {
         Ok(value) => Reply::json(200, "application/json", &value),
         Err(error) => Reply::text(400, "text/plain", &error.to_string()),
-    }
-}
-
-/// One, or a list.
-fn several<T: DeserializeOwned>(body: &str) -> Result<Vec<T>, serde_json::Error> {
-    match serde_json::from_str(body)? {
-        list @ Value::Array(_) => serde_json::from_value(list),
-        one => Ok(vec![serde_json::from_value(one)?]),
     }
 }

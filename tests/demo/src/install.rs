@@ -11,7 +11,7 @@ use crate::operator::Operator;
 use crate::tell::Tell;
 use crate::{Error, Result};
 
-const DEFINITIONS: [&str; 2] = ["fhirexports", "fhirservers"];
+const DEFINITIONS: [&str; 3] = ["fhirexports", "fhirexportschedules", "fhirservers"];
 const GROUP: &str = "fhirexport.dev";
 
 /// Installs it, and starts it as a process.

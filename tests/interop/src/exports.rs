@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::objects::{NAMESPACE, REPEATING};
 use crate::patients::{COHORT, OTHERS};
-use crate::tell::say;
 use crate::{Error, Result};
+use stage::say;
 
 const ALL_END_WITHIN: Duration = Duration::from_mins(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -80,6 +80,20 @@ impl Fhir {
         Ok(())
     }
 
+    /// Makes or changes a resource; what it is then.
+    pub async fn change(&self, resource: &Value) -> Result<Value> {
+        let request = self.client.put(format!("{}/{}", self.url, name(resource)));
+        let request = request.header("Content-Type", FHIR_JSON).body(resource.to_string());
+        let text =
+            answer(request.header(ACCEPT, FHIR_JSON).header("Prefer", "return=representation")).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    /// Deletes a resource.
+    pub async fn delete(&self, name: &str) -> Result<()> {
+        answer(self.client.delete(format!("{}/{name}", self.url)).header(ACCEPT, FHIR_JSON)).await.map(drop)
+    }
+
     fn put(&self, resource: &Value) -> Value {
         let name = name(resource);
         let full = format!("{}/{name}", self.url);

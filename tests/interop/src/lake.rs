@@ -47,6 +47,14 @@ impl Lake {
         Ok(lines)
     }
 
+    /// What a run of a schedule brought.
+    pub async fn run(&self, folder: &str) -> Result<replay::Run> {
+        let files = replay::folder(&self.0, folder).await;
+        files
+            .and_then(|files| replay::Run::of(&files))
+            .map_err(|error| Error::Lake(format!("{folder}: {error}")))
+    }
+
     async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let options =
             BlobContainerClientListBlobsOptions { prefix: Some(prefix.to_owned()), ..Default::default() };

@@ -1,7 +1,9 @@
 //! Exports of FHIR servers of others, HAPI FHIR and sekmet-fhir, at all three levels: through the operator on a real API server
 //! into Azurite. Then every resource that the server's own search finds is looked for in the container, and every line in the
-//! container in the files that the server served. It ends with success only if nothing is missing and nothing was doubled.
+//! container in the files that the server served. At last schedules export what changes on HAPI and on the project's test server all the
+//! time. It ends with success only if nothing is missing and nothing was doubled.
 
+mod changing;
 mod compare;
 mod compartment;
 mod exports;
@@ -10,8 +12,8 @@ mod lake;
 mod objects;
 mod operator;
 mod patients;
+mod schedules;
 mod table;
-mod tell;
 mod trial;
 mod world;
 
@@ -19,7 +21,7 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use tell::complain;
+use stage::complain;
 use world::World;
 
 /// Why it ended early.
@@ -31,8 +33,8 @@ enum Error {
     /// The Kubernetes API refused something.
     #[error("the Kubernetes API: {0}")]
     Kube(#[from] kube::Error),
-    /// An account SAS could not be made.
-    #[error("the storage account's key: {0}")]
+    /// An account SAS could not be made, or the test server is not as it should be.
+    #[error("the storage account's key, or the test server: {0}")]
     Key(#[from] azure_fhir::Error),
     /// A FHIR server did not answer.
     #[error("HTTP: {0}")]

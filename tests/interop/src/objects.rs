@@ -14,6 +14,8 @@ use crate::Result;
 pub const NAMESPACE: &str = "interop";
 /// The container that everything lands in.
 pub const CONTAINER: &str = "interop-lake";
+/// The project's own test server, whose jobs fail when they are told to.
+pub const TEST: &str = "test";
 /// What is asked of HAPI that it does in part only.
 pub const REPEATING: &str = "hapi-repeating";
 
@@ -37,11 +39,12 @@ pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage
 }
 
 /// Makes the FhirServers: one for each server, and one that is wrong about HAPI.
-pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &str) -> Result<()> {
+pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &str, test: &str) -> Result<()> {
     let servers: Api<FhirServer> = Api::namespaced(client.clone(), NAMESPACE);
     for (name, url, list_style) in [
         ("hapi", hapi, "Auto"),
         ("sekmet", sekmet, "Auto"),
+        (TEST, test, "Auto"),
         // HAPI takes one list with commas; of repeated lists it takes the first and says nothing.
         (REPEATING, hapi, "Repeat"),
     ] {

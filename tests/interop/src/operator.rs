@@ -60,6 +60,12 @@ impl Operator {
         self.process.log_end()
     }
 
+    /// Ends it at once, as a machine that fails does.
+    pub async fn kill(mut self) -> Result<()> {
+        self.process.sigkill().await?;
+        Ok(())
+    }
+
     /// Ends it in order.
     pub async fn stop(mut self) -> Result<()> {
         self.process.stop(STOPPED_WITHIN).await?;

@@ -1,5 +1,7 @@
 //! The table of what was found.
 
+use std::ops::Range;
+
 use crate::compare::Comparison;
 use crate::exports::Ended;
 
@@ -60,21 +62,26 @@ const HEADS: [&str; 9] = [
     "ENDED",
 ];
 /// Where the numbers are.
-const NUMBERS: std::ops::Range<usize> = 3..8;
+const NUMBERS: Range<usize> = 3..8;
 
 /// The table, a line for each export.
 pub fn table(rows: &[Row]) -> Vec<String> {
-    let mut all = vec![HEADS.map(str::to_owned)];
-    all.extend(rows.iter().map(Row::cells));
-    let widths: Vec<usize> = (0..HEADS.len())
-        .map(|column| all.iter().filter_map(|cells| cells.get(column)).map(String::len).max().unwrap_or(0))
-        .collect();
-    all.iter().map(|cells| line(cells, &widths)).collect()
+    let heads = HEADS.map(str::to_owned).to_vec();
+    let cells = rows.iter().map(|row| row.cells().to_vec());
+    columns(&std::iter::once(heads).chain(cells).collect::<Vec<_>>(), NUMBERS)
 }
 
-fn line(cells: &[String], widths: &[usize]) -> String {
+/// Lines of cells, each column as wide as it must be; numbers end together.
+pub fn columns(all: &[Vec<String>], numbers: Range<usize>) -> Vec<String> {
+    let widths: Vec<usize> = (0..all.first().map_or(0, Vec::len))
+        .map(|column| all.iter().filter_map(|cells| cells.get(column)).map(String::len).max().unwrap_or(0))
+        .collect();
+    all.iter().map(|cells| line(cells, &widths, &numbers)).collect()
+}
+
+fn line(cells: &[String], widths: &[usize], numbers: &Range<usize>) -> String {
     let pad = |(column, (cell, width)): (usize, (&String, &usize))| {
-        if NUMBERS.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        if numbers.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
     };
     let cells: Vec<String> = cells.iter().zip(widths).enumerate().map(pad).collect();
     format!("  {}", cells.join("  ")).trim_end().to_owned()

@@ -14,9 +14,10 @@ use crate::lake::Lake;
 use crate::objects::{self, CONTAINER, NAMESPACE};
 use crate::operator::Operator;
 use crate::patients::{Patients, kind};
+use crate::schedules;
 use crate::table::{Row, table};
-use crate::tell::{complain, say, timed};
 use crate::world::World;
+use stage::{complain, say, timed};
 
 /// How many of the resources that are missing are named.
 const NAMED: usize = 5;
@@ -35,21 +36,37 @@ pub async fn run(world: &mut World) -> Result<bool> {
         sekmet: Fhir::new(&stage.sekmet, Compartments::Own)?,
     };
     trial.fill().await?;
+    let test = schedules::test_server().await?;
     objects::install(stage.kubernetes, &client, &stage.storage).await?;
-    objects::connect(&client, &stage.storage, &stage.hapi, &stage.sekmet).await?;
+    objects::connect(&client, &stage.storage, &stage.hapi, &stage.sekmet, &test.url()).await?;
     let kubeconfig = stage.kubernetes.admin_kubeconfig();
     world.operator = Some(timed("starting the operator", Operator::start(&kubeconfig, NAMESPACE)).await?);
     let rows = trial.export(&client).await?;
+    let scheduled = timed(
+        "two schedules of 30 runs each, from servers whose data change",
+        schedules::run(&client, &trial.lake, (&test, &trial.hapi), &mut world.operator, &kubeconfig),
+    )
+    .await?;
     say("");
     for line in table(&rows) {
         say(&line);
     }
+    say("");
+    for line in schedules::table(&scheduled) {
+        say(&line);
+    }
     let bad: Vec<&Row> = rows.iter().filter(|row| !row.is_good()).collect();
     bad.iter().try_for_each(|row| explain(row))?;
+    let lossy: Vec<&schedules::Row> = scheduled.iter().filter(|row| !row.is_good()).collect();
+    lossy.iter().for_each(|row| complain(&row.told()));
     let (good, bad) = (rows.len() - bad.len(), bad.len());
     let seconds = started.elapsed().as_secs();
-    say(&format!("\ninterop: {good} exports are as they must be, {bad} are not; {seconds} s"));
-    Ok(bad == 0)
+    say(&format!(
+        "\ninterop: {good} exports are as they must be, {bad} are not; {} schedules lost nothing, {} did; {seconds} s",
+        scheduled.len() - lossy.len(),
+        lossy.len()
+    ));
+    Ok(bad == 0 && lossy.is_empty())
 }
 
 struct Trial {

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use azure_fhir::Storage;
-use stage::{Azurite, AzuriteOptions, Folder, Hapi, Kubernetes, KubernetesOptions, Sekmet};
+use stage::{Azurite, AzuriteOptions, Folder, Hapi, Kubernetes, KubernetesOptions, Sekmet, timed};
 
 use crate::operator::Operator;
 use crate::patients::Patients;
-use crate::tell::timed;
 use crate::{Error, Result};
 
 /// Gives two groups, and some twenty types of resources: six thousand of them.

@@ -58,6 +58,12 @@ pub async fn promtool() -> Result<&'static Parts> {
     PART.get_or_try_init(|| fetch("promtool")).await
 }
 
+/// The library that a program is started with to have its clock moved; fetched first where it is not there.
+pub async fn faketime() -> Result<PathBuf> {
+    static PART: OnceCell<Parts> = OnceCell::const_new();
+    Ok(PART.get_or_try_init(|| fetch("faketime")).await?.program("FAKETIME")?.to_owned())
+}
+
 impl Parts {
     /// The program by the name that `tests/parts/fetch` gives it, `KUBECTL` say.
     pub fn program(&self, name: &str) -> Result<&Path> {

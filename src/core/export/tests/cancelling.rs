@@ -206,3 +206,43 @@ fn a_deletion_during_a_cancel_goes_on_with_it() {
     world.run();
     assert!(world.gone && world.fake.deletes_sent() <= 10);
 }
+
+#[test]
+fn a_job_that_another_export_names_is_cancelled_for_neither() {
+    for by_spec in [true, false] {
+        let mut world = running(json!({}));
+        world.contested = true;
+        if by_spec {
+            cancel(&mut world);
+            assert_eq!(world.says(Failed), "True/CancelUnconfirmed");
+            assert!(
+                world.message(Failed).contains("another FhirExport names the same job"),
+                "{}",
+                world.message(Failed)
+            );
+        } else {
+            world.delete();
+            world.run();
+            assert!(world.gone && world.noted().contains(&"CancelUnconfirmed"), "{:?}", world.notes);
+        }
+        assert_eq!(world.fake.deletes_sent(), 0);
+    }
+}
+
+#[test]
+fn a_status_url_that_is_none_gets_no_delete() {
+    for forged in [
+        "https://clinic.example/Patient/4711",
+        "https://clinic.example/_operations/export/",
+        "https://clinic.example/_operations/export/7/../../../Patient/4711",
+        "https://clinic.example/_operations/export/7#x",
+        "https://evil.example/_operations/export/7",
+        "Patient/4711",
+    ] {
+        let mut world = running(json!({}));
+        world.export.status.as_mut().unwrap().job.as_mut().unwrap().status_url = Some(forged.to_owned());
+        cancel(&mut world);
+        assert_eq!(world.says(Failed), "True/CancelUnconfirmed", "{forged}");
+        assert_eq!(world.fake.deletes_sent(), 0, "{forged}");
+    }
+}

@@ -216,6 +216,36 @@ fn files_elsewhere() {
 }
 
 #[test]
+fn a_manifest_leads_into_no_container_but_the_run_s_own() {
+    let at = |container: &str| {
+        json!([file("Patient", &format!("https://acct.blob.example/{container}/f/p.ndjson"))])
+    };
+    let asking = |container: &'static str| {
+        move |w: &mut World| {
+            w.export.spec.request.container = Some(container.to_owned());
+            with_manifest(&at("pond"))(w);
+        }
+    };
+    let foreign = finished(stored_server(), asking("lake"));
+    assert_eq!(foreign.says(Failed), "True/StorageMismatch");
+    assert!(
+        foreign.message(Failed).contains("container pond, but lake was asked for"),
+        "{}",
+        foreign.message(Failed)
+    );
+    assert_eq!(finished(stored_server(), asking("pond")).state(), "Complete");
+    // Where none was asked for nothing is written into one that is not the service's own making.
+    for (container, stored) in [("pond", false), ("export-7", true)] {
+        let world = finished(stored_server(), |w| {
+            w.export.spec.request.container = None;
+            with_manifest(&at(container))(w);
+        });
+        let output = world.status().output.unwrap();
+        assert_eq!((world.state().as_str(), output.manifest.is_some()), ("Complete", stored), "{container}");
+    }
+}
+
+#[test]
 fn without_its_server_the_end_waits() {
     let mut world = World::new(stored_server(), json!({}));
     world.fake.storage_down = Some(storage_failure(Kind::Transient { retry_after: None }));

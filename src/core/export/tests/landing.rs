@@ -163,6 +163,18 @@ fn expired_links_are_refreshed_by_a_fresh_manifest() {
 }
 
 #[test]
+fn one_file_that_never_comes_is_not_waited_for_without_end() {
+    for kind in [LandFailureKind::Expired, LandFailureKind::Source] {
+        let world = ran(json!({}), json!({"backoffLimit": 0}), |w| {
+            // Each try counts the other file anew before it meets the obstacle.
+            let again = || [running(0, 2), running(1, 2), failed(kind, Reason::LinkExpired, 1)];
+            w.fake.landings.extend((0..60).flat_map(|_| again()));
+        });
+        assert_eq!(world.says(Failed), "True/LinkExpired", "{kind:?}");
+    }
+}
+
+#[test]
 fn what_passes_is_tried_again_in_the_same_folder() {
     for kind in [LandFailureKind::Source, LandFailureKind::Storage(Kind::Transient { retry_after: None })] {
         let world = ran(json!({}), json!({"backoffLimit": 0}), |w| {

@@ -3,6 +3,7 @@
 
 mod any;
 mod cancelling;
+mod clock;
 mod ending;
 mod fake;
 mod following;

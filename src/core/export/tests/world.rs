@@ -43,6 +43,8 @@ pub(super) struct World {
     /// The places of the server are all taken by others.
     pub(super) full: bool,
     pub(super) claimed: BTreeSet<String>,
+    /// Another export names the same job.
+    pub(super) contested: bool,
     pub(super) gone: bool,
     pub(super) status_writes: usize,
     pub(super) other_writes: usize,
@@ -68,6 +70,7 @@ impl World {
             admitted: true,
             full: false,
             claimed: BTreeSet::new(),
+            contested: false,
             gone: false,
             status_writes: 0,
             other_writes: 0,

@@ -24,30 +24,43 @@ const CONTROLLERS: &[&str] = &[
 ];
 
 impl Kubernetes {
-    pub(super) async fn start_etcd(&mut self) -> Result<()> {
-        let program = parts::kubernetes().await?.program("ETCD")?;
+    pub(super) async fn start_first_etcd(&mut self) -> Result<()> {
         let mut attempt = 1;
         loop {
             self.etcd_port = free_port()?;
-            let url = format!("http://127.0.0.1:{}", self.etcd_port);
-            let command = self
-                .command(program, "etcd")
-                .arg("--data-dir")
-                .arg(self.folder.path().join("etcd"))
-                .args(["--listen-client-urls", &url])
-                .args(["--advertise-client-urls", &url])
-                // Its only peer is itself.
-                .args(["--listen-peer-urls", "http://127.0.0.1:0"])
-                // Nothing here is to outlive a loss of power.
-                .arg("--unsafe-no-fsync");
-            match etcd(&command).await {
+            match self.try_etcd().await {
                 Err(error) if port::is_taken(&error) && attempt < port::ATTEMPTS => attempt += 1,
-                started => {
-                    self.etcd = Some(started?);
-                    return Ok(());
-                }
+                started => return started,
             }
         }
+    }
+
+    /// As with the API server, whoever has the port meanwhile leaves it again.
+    pub(super) async fn resume_etcd(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            match self.try_etcd().await {
+                Err(error) if port::is_taken(&error) && Instant::now() < deadline => {}
+                started => return started,
+            }
+        }
+    }
+
+    async fn try_etcd(&mut self) -> Result<()> {
+        let program = parts::kubernetes().await?.program("ETCD")?;
+        let url = format!("http://127.0.0.1:{}", self.etcd_port);
+        let command = self
+            .command(program, "etcd")
+            .arg("--data-dir")
+            .arg(self.folder.path().join("etcd"))
+            .args(["--listen-client-urls", &url])
+            .args(["--advertise-client-urls", &url])
+            // Its only peer is itself.
+            .args(["--listen-peer-urls", "http://127.0.0.1:0"])
+            // Nothing here is to outlive a loss of power.
+            .arg("--unsafe-no-fsync");
+        self.etcd = Some(etcd(&command).await?);
+        Ok(())
     }
 
     pub(super) async fn start_first_api_server(&mut self) -> Result<()> {

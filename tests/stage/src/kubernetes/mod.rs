@@ -107,7 +107,7 @@ impl Kubernetes {
             api_port: 0,
             folder,
         };
-        kubernetes.start_etcd().await?;
+        kubernetes.start_first_etcd().await?;
         kubernetes.start_first_api_server().await?;
         kubernetes.start_controller_manager().await?;
         kubernetes.default_service_account().await?;
@@ -153,6 +153,22 @@ impl Kubernetes {
         };
         if !runs {
             self.start_controller_manager().await?;
+        }
+        Ok(())
+    }
+
+    /// Kills etcd: the API server stays, and answers what it can without it. Its data stays.
+    pub async fn kill_etcd(&mut self) -> Result<()> {
+        if let Some(mut process) = self.etcd.take() {
+            process.sigkill().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts etcd again, at the same address and with the same data.
+    pub async fn start_etcd(&mut self) -> Result<()> {
+        if self.etcd.is_none() {
+            self.resume_etcd().await?;
         }
         Ok(())
     }

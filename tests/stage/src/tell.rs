@@ -1,9 +1,5 @@
-//! What is said: what is being done, and how long it took.
-
 use std::io::Write;
 use std::time::Instant;
-
-use crate::Result;
 
 /// A line on stdout.
 pub fn say(text: &str) {
@@ -17,7 +13,7 @@ pub fn complain(text: &str) {
 }
 
 /// Does a piece of work, and says how long it took.
-pub async fn timed<T>(what: impl AsRef<str>, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub async fn timed<T, E>(what: impl AsRef<str>, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let (what, started) = (what.as_ref(), Instant::now());
     say(&format!("  {what} ..."));
     let done = work.await?;

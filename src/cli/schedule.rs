@@ -1,0 +1,92 @@
+//! What people do with schedules by hand.
+
+use clap::Subcommand;
+use jiff::Timestamp;
+
+use super::{Stop, generate};
+use crate::api::{ConditionStatus, ConditionType, FhirExportSchedule};
+use crate::cluster::run_now;
+use crate::controller::run::client_and_namespace;
+use crate::controller::world::ClusterFailure;
+use crate::core::condition;
+use crate::core::schedule::name_of_token;
+
+/// What to do with a schedule.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Asks for a run at once, beside those by the clock, and prints the name of its FhirExport
+    Run {
+        /// The FhirExportSchedule
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Its namespace [default: that of the current context]
+        #[arg(short, long, value_name = "NAMESPACE")]
+        namespace: Option<String>,
+        /// Asks for a full run, with which a new chain of incremental runs begins
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+/// Does it.
+pub fn schedule(command: &Command) -> Result<(), Stop> {
+    let Command::Run { name, namespace, full } = command;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Stop::because(format!("The program cannot start: {e}.")))?;
+    let token = format!("{}{}", if *full { "full-" } else { "" }, Timestamp::now());
+    runtime.block_on(async {
+        let (client, current) = client_and_namespace().await?;
+        let namespace = namespace.clone().unwrap_or(current);
+        let asked = run_now(client, &namespace, name, &token).await.map_err(|failure| match failure {
+            ClusterFailure::NotFound => Stop::because(format!(
+                "There is no FhirExportSchedule {namespace}/{name}: see kubectl get fexps -A."
+            )),
+            other => Stop::because(other.to_string()),
+        })?;
+        if let Some(why) = held_back(&asked) {
+            eprintln!("note: {why}");
+        }
+        generate::print(&format!("fhirexport.fhirexport.dev/{}\n", name_of_token(name, &token)))
+    })
+}
+
+/// Why the run does not begin at once, as far as the status says it.
+fn held_back(schedule: &FhirExportSchedule) -> Option<String> {
+    let status = schedule.status.as_ref()?;
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    if let Some(not) = ready.filter(|c| c.status == ConditionStatus::False) {
+        return Some(format!("the schedule is not ready, and makes the run when it is: {}", not.message));
+    }
+    let running = status.active.first()?;
+    Some(format!("{} is not done; see concurrencyPolicy for what that means", running.name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_holds_a_run_back_is_said() {
+        let said = |status: serde_json::Value| {
+            let schedule = json!({ "metadata": { "name": "nightly" }, "status": status, "spec": {
+                "schedule": "0 2 * * *", "template": { "spec": { "serverRef": { "name": "clinic" },
+                    "request": { "level": "System" } } } } });
+            held_back(&serde_json::from_value(schedule).unwrap())
+        };
+        let ready = |status: &str| {
+            json!({ "conditions": [{ "type": "Ready", "status": status, "reason": "X", "message": "no server",
+                "lastTransitionTime": "2026-01-01T00:00:00Z" }] })
+        };
+        assert_eq!(said(json!({})), None);
+        assert_eq!(said(ready("True")), None);
+        assert!(said(ready("False")).unwrap().ends_with("when it is: no server"));
+        let active = json!({ "active": [{ "name": "nightly-1", "slotTime": "2026-01-01T00:00:00Z" }] });
+        assert!(said(active).unwrap().starts_with("nightly-1 is not done"));
+    }
+}

@@ -1,0 +1,25 @@
+//! Asking a schedule for a run, as people do it by hand.
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use super::NAME;
+use super::call::call;
+use crate::api::{FhirExportSchedule, RUN_NOW_ANNOTATION};
+use crate::controller::world::ClusterFailure;
+
+/// Sets the annotation `fhirexport.dev/run-now`; answers the schedule.
+pub async fn run_now(
+    client: Client,
+    namespace: &str,
+    name: &str,
+    token: &str,
+) -> Result<FhirExportSchedule, ClusterFailure> {
+    let api: Api<FhirExportSchedule> = Api::namespaced(client, namespace);
+    let patch = Patch::Merge(json!({ "metadata": { "annotations": { RUN_NOW_ANNOTATION: token } } }));
+    let parameters = PatchParams { field_manager: Some(NAME.into()), ..PatchParams::default() };
+    call(|| api.patch(name, &parameters, &patch))
+        .await
+        .map_err(|e| e.failure(&format!("annotate FhirExportSchedule {namespace}/{name}")))
+}

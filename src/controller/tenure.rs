@@ -1,0 +1,179 @@
+//! How long this process may act, and its end when that time is over.
+
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::core::lease::Moment;
+
+/// A clock that runs on while the process is stopped or the machine sleeps.
+#[cfg(target_os = "linux")]
+const STEADY: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const STEADY: ClockId = ClockId::Monotonic;
+
+/// How soon it is noticed that the machine slept: its sleep does not count for who sleeps in it.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long the last words may take: whoever reads them may hang, too.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// No time to act.
+const NONE: u64 = 0;
+/// No end of it.
+const ENDLESS: u64 = u64::MAX;
+
+/// Now, by the steady clock of this machine.
+pub fn steady() -> Moment {
+    let now = clock_gettime(STEADY);
+    Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// How long this process may act. Whatever changes something outside looks at it right before it does so.
+#[derive(Clone, Debug)]
+pub struct Tenure(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// In nanoseconds of the steady clock.
+    until: AtomicU64,
+    /// What went wrong last, to be told at the end.
+    trouble: Mutex<String>,
+}
+
+impl Default for Tenure {
+    /// For ever: nobody else works.
+    fn default() -> Self {
+        Self::with(ENDLESS)
+    }
+}
+
+impl Tenure {
+    /// Not yet.
+    pub fn none() -> Self {
+        Self::with(NONE)
+    }
+
+    fn with(until: u64) -> Self {
+        Self(Arc::new(Inner { until: AtomicU64::new(until), trouble: Mutex::default() }))
+    }
+
+    /// Until then.
+    pub fn extend(&self, until: Moment) {
+        let nanos = u64::try_from(until.as_nanos()).unwrap_or(ENDLESS - 1);
+        self.0.until.store(nanos, Ordering::SeqCst);
+    }
+
+    /// Not any more, of one's own will: nothing is under way.
+    pub fn resign(&self) {
+        self.0.until.store(NONE, Ordering::SeqCst);
+    }
+
+    /// Remembers what hinders the renewal.
+    pub fn hindered(&self, trouble: &str) {
+        if let Ok(mut told) = self.0.trouble.lock() {
+            trouble.clone_into(&mut told);
+        }
+    }
+
+    /// How much of it is left: none if it is over, or did not begin.
+    pub fn left(&self) -> Duration {
+        Duration::from_nanos(self.0.until.load(Ordering::SeqCst)).saturating_sub(steady())
+    }
+
+    /// Ends the process unless it may act now.
+    pub fn look(&self) {
+        if self.left().is_zero() {
+            self.lapsed();
+        }
+    }
+
+    /// Ends the process when its time is over, from a thread of its own: whatever else hangs.
+    pub fn guard(&self) -> std::io::Result<()> {
+        let tenure = self.clone();
+        let guard = move || loop {
+            match tenure.left() {
+                Duration::ZERO if tenure.0.until.load(Ordering::SeqCst) != NONE => tenure.lapsed(),
+                Duration::ZERO => thread::sleep(TICK),
+                left => thread::sleep(left.min(TICK)),
+            }
+        };
+        thread::Builder::new().name("lease".into()).spawn(guard).map(drop)
+    }
+
+    /// Ends the process since its time is over.
+    pub fn lapsed(&self) -> ! {
+        let trouble = self.0.trouble.try_lock().map(|told| told.clone()).unwrap_or_default();
+        let cause = if trouble.is_empty() { "this process was stopped or too busy" } else { &trouble };
+        end(&format!(
+            "The operator ends since it could not renew its Lease in time, so that another replica may lead ({cause}); \
+             it must be started again."
+        ))
+    }
+}
+
+/// Ends the process at once, with a sentence.
+pub fn end(sentence: &str) -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::SeqCst) {
+        // Another thread was faster: this one does nothing more.
+        loop {
+            thread::park();
+        }
+    }
+    let (said, done) = mpsc::channel();
+    let sentence = format!("error: {sentence}");
+    let told = thread::Builder::new().spawn(move || {
+        eprintln!("{sentence}");
+        // Nobody may wait any more.
+        let _ = said.send(());
+    });
+    if told.is_ok() {
+        // Said or not, it ends.
+        let _ = done.recv_timeout(LAST_WORDS);
+    }
+    exit(1)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_begins_is_extended_and_is_over() {
+        let tenure = Tenure::none();
+        assert_eq!(tenure.left(), Duration::ZERO);
+        let seen = tenure.clone();
+        tenure.extend(steady() + Duration::from_secs(10));
+        assert!(seen.left() > Duration::from_secs(9));
+        seen.look();
+        tenure.extend(steady());
+        assert_eq!(seen.left(), Duration::ZERO);
+        tenure.extend(steady() + Duration::from_secs(10));
+        tenure.resign();
+        assert_eq!(seen.left(), Duration::ZERO);
+    }
+
+    #[test]
+    fn who_is_alone_may_act_for_ever() {
+        let tenure = Tenure::default();
+        tenure.look();
+        assert!(tenure.left() > Duration::from_secs(100 * 365 * 24 * 3600));
+    }
+
+    #[test]
+    fn the_clock_runs_as_the_machine_does() {
+        let uptime = || -> f64 {
+            let text = std::fs::read_to_string("/proc/uptime").unwrap();
+            text.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let (before, now, after) = (uptime(), steady().as_secs_f64(), uptime());
+        // It is written with two digits.
+        assert!(before - 0.01 <= now && now <= after + 0.02, "{before} {now} {after}");
+    }
+}

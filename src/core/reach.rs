@@ -1,0 +1,348 @@
+//! Which addresses may be connected to. Whoever may write a `FhirServer`, and each server that it names, could
+//! otherwise have the operator ask machines that only the operator can reach.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A range of addresses, such as `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    base: IpAddr,
+    length: u8,
+}
+
+impl Network {
+    const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Self {
+        Self { base: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), length }
+    }
+
+    const fn v6(segments: [u16; 8], length: u8) -> Self {
+        let [a, b, c, d, e, f, g, h] = segments;
+        Self { base: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), length }
+    }
+
+    /// Reads `address/length`, or one address. Bits beyond the length must be zero: they are a typing error.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (base, length) = match text.split_once('/') {
+            Some((base, length)) => (base, Some(length)),
+            None => (text, None),
+        };
+        let base: IpAddr = base.parse().ok()?;
+        let whole = if base.is_ipv4() { 32 } else { 128 };
+        let length = match length {
+            Some(length) => length.parse().ok().filter(|length| *length <= whole)?,
+            None => whole,
+        };
+        let network = Self { base, length };
+        let beyond = match base {
+            IpAddr::V4(base) => base.to_bits() & !mask4(length) != 0,
+            IpAddr::V6(base) => base.to_bits() & !mask6(length) != 0,
+        };
+        (!beyond).then_some(network)
+    }
+
+    /// Whether the address lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.base, address) {
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                (base.to_bits() ^ address.to_bits()) & mask4(self.length) == 0
+            }
+            (IpAddr::V6(base), IpAddr::V6(address)) => {
+                (base.to_bits() ^ address.to_bits()) & mask6(self.length) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.base, self.length)
+    }
+}
+
+fn mask4(length: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0)
+}
+
+fn mask6(length: u8) -> u128 {
+    u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0)
+}
+
+/// What only the node or its cloud answers on, and what is no host at all. Nobody has a FHIR server there.
+const NEVER: [Network; 12] = [
+    Network::v4(0, 0, 0, 0, 8),
+    // Link-local: the metadata of a cloud's machine, and its tokens.
+    Network::v4(169, 254, 0, 0, 16),
+    // The same of Azure's host, Alibaba and Oracle, which are not link-local.
+    Network::v4(168, 63, 129, 16, 32),
+    Network::v4(100, 100, 100, 200, 32),
+    Network::v4(192, 0, 0, 0, 24),
+    // Groups, reserved ones, and all hosts.
+    Network::v4(224, 0, 0, 0, 4),
+    Network::v4(240, 0, 0, 0, 4),
+    Network::v6([0; 8], 128),
+    Network::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
+    Network::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
+    // The metadata of AWS and Google over IPv6.
+    Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
+    Network::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
+];
+
+/// Addresses of this machine, of networks of one's own, and such as are for documents and trials.
+const NOT_PUBLIC: [Network; 17] = [
+    Network::v4(10, 0, 0, 0, 8),
+    Network::v4(100, 64, 0, 0, 10),
+    Network::v4(127, 0, 0, 0, 8),
+    Network::v4(172, 16, 0, 0, 12),
+    Network::v4(192, 0, 2, 0, 24),
+    Network::v4(192, 88, 99, 0, 24),
+    Network::v4(192, 168, 0, 0, 16),
+    Network::v4(198, 18, 0, 0, 15),
+    Network::v4(198, 51, 100, 0, 24),
+    Network::v4(203, 0, 113, 0, 24),
+    Network::v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
+    Network::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
+    Network::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),
+    // Teredo, whose end is written into the address in disguise.
+    Network::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),
+    Network::v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
+    Network::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
+    Network::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
+];
+
+/// The address of IPv4 that one of IPv6 stands for: mapped, compatible, translated (NAT64) and 6to4.
+fn embedded(address: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(v6) = address else { return None };
+    let segments = v6.segments();
+    let of = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+    };
+    match segments {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
+        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        | [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => of(high, low),
+        _ => None,
+    }
+}
+
+/// Why an address is not connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotReached {
+    /// It is of the node, of its cloud, or of no host.
+    Never,
+    /// The operator's owner refuses it.
+    Refused(Network),
+    /// It is not a public one, and nobody who may decide that named the host.
+    NotPublic,
+}
+
+impl fmt::Display for NotReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Never => f.write_str("which is of the node or its cloud and is never connected to"),
+            Self::Refused(network) => {
+                write!(f, "and the operator connects to nothing in {network} (--refused-networks)")
+            }
+            Self::NotPublic => {
+                f.write_str("which is not a public one, and the FhirServer does not name the host")
+            }
+        }
+    }
+}
+
+/// How far connections may reach, whoever names the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    refused: Vec<Network>,
+    public_only: bool,
+}
+
+impl Reach {
+    /// To hosts that a `FhirServer` names: private ones too, since servers of hospitals have such addresses, but for
+    /// `refused`.
+    pub fn named(refused: Vec<Network>) -> Self {
+        Self { refused, public_only: false }
+    }
+
+    /// To hosts that only a server named: public ones.
+    #[must_use]
+    pub fn public(&self) -> Self {
+        Self { public_only: true, ..self.clone() }
+    }
+
+    /// Whether this address may be connected to. What stands for another address counts as both.
+    pub fn admits(&self, address: IpAddr) -> Result<(), NotReached> {
+        let both = [Some(address), embedded(address)];
+        let within = |networks: &[Network]| {
+            networks.iter().find(|network| both.iter().flatten().any(|a| network.contains(*a))).copied()
+        };
+        if within(&NEVER).is_some() {
+            return Err(NotReached::Never);
+        }
+        if let Some(network) = within(&self.refused) {
+            return Err(NotReached::Refused(network));
+        }
+        if self.public_only && within(&NOT_PUBLIC).is_some() {
+            return Err(NotReached::NotPublic);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use url::{Host, Url};
+
+    use super::*;
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_node_and_its_cloud_are_never_reached() {
+        for text in [
+            "169.254.169.254",
+            "169.254.0.1",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "fe80::1",
+            "febf::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "2002:a9fe:a9fe::",
+        ] {
+            assert_eq!(Reach::default().admits(address(text)), Err(NotReached::Never), "{text}");
+        }
+    }
+
+    #[test]
+    fn private_ones_are_reached_where_they_are_named() {
+        for text in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "100.64.0.1",
+            "198.18.0.1",
+            "::1",
+            "fd00::1",
+            "fc00::1",
+            "2001:0:1::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "::10.0.0.1",
+            "64:ff9b::10.0.0.1",
+            "2002:0a00:0001::",
+        ] {
+            let named = Reach::default();
+            assert_eq!(named.admits(address(text)), Ok(()), "{text}");
+            assert_eq!(named.public().admits(address(text)), Err(NotReached::NotPublic), "{text}");
+        }
+        for text in
+            ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
+        {
+            assert_eq!(Reach::default().public().admits(address(text)), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_operator_s_owner_refuses_more() {
+        let network = |text: &str| Network::parse(text).unwrap();
+        let reach = Reach::named(vec![network("127.0.0.0/8"), network("::1"), network("10.96.0.0/12")]);
+        for (text, refused) in [
+            ("127.0.0.1", Some("127.0.0.0/8")),
+            ("::ffff:127.0.0.1", Some("127.0.0.0/8")),
+            ("::1", Some("::1/128")),
+            ("10.96.0.1", Some("10.96.0.0/12")),
+            ("10.112.0.1", None),
+            ("8.8.8.8", None),
+        ] {
+            let told = reach.admits(address(text)).err();
+            assert_eq!(told, refused.map(|n| NotReached::Refused(network(n))), "{text}");
+        }
+        assert_eq!(network("10.96.0.0/12").to_string(), "10.96.0.0/12");
+        for wrong in
+            ["", "10.0.0.0/33", "10.0.0.1/8", "::1/129", "fd00::1/7", "10.0.0.0/x", "10/8", "fe80::1%eth0"]
+        {
+            assert_eq!(Network::parse(wrong), None, "{wrong}");
+        }
+        assert!(
+            network("0.0.0.0/0").contains(address("1.2.3.4")) && network("::/0").contains(address("::7"))
+        );
+        assert!(!network("0.0.0.0/0").contains(address("::7")));
+    }
+
+    /// However an address is written in a URL, what is read of it is the address.
+    #[test]
+    fn disguises_of_an_address_in_a_url() {
+        for host in [
+            "127.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "127.1",
+            "0x7f.1",
+            "127.0.0.1.",
+            "127。0。0。1",
+            "①②⑦.0.0.1",
+            "%31%32%37.0.0.1",
+            "[::ffff:7f00:1]",
+            "[0:0:0:0:0:ffff:127.0.0.1]",
+        ] {
+            let url = Url::parse(&format!("https://{host}/x")).unwrap();
+            let address = match url.host() {
+                Some(Host::Ipv4(address)) => IpAddr::V4(address),
+                Some(Host::Ipv6(address)) => IpAddr::V6(address),
+                other => panic!("{host} reads as {other:?}"),
+            };
+            assert!(Reach::default().public().admits(address).is_err(), "{host}");
+        }
+        for none in ["[fe80::1%25eth0]", "[fe80::1%eth0]", "127.0.0.1:99999", "0x100000000", "1.2.3.4.5"] {
+            assert!(Url::parse(&format!("https://{none}/")).is_err(), "{none}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_embedded_address_is_judged_as_itself(bits in any::<u32>()) {
+            let v4 = Ipv4Addr::from_bits(bits);
+            let [a, b, c, d] = v4.octets();
+            let pair = |a: u8, b: u8| u16::from_be_bytes([a, b]);
+            let forms = [
+                v4.to_ipv6_mapped(),
+                Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, pair(a, b), pair(c, d)),
+                Ipv6Addr::new(0x2002, pair(a, b), pair(c, d), 0, 0, 0, 0, 1),
+            ];
+            let public = Reach::default().public();
+            for form in forms {
+                prop_assert_eq!(public.admits(form.into()), public.admits(v4.into()), "{}", form);
+            }
+        }
+
+        #[test]
+        fn what_is_refused_is_so_at_any_length(bits in any::<u32>(), length in 0_u8..=32) {
+            let base = Ipv4Addr::from_bits(bits & mask4(length));
+            let network = Network::parse(&format!("{base}/{length}")).unwrap();
+            prop_assert!(network.contains(Ipv4Addr::from_bits(bits).into()));
+            prop_assert!(Reach::named(vec![network]).admits(Ipv4Addr::from_bits(bits).into()).is_err());
+        }
+    }
+}

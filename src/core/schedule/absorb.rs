@@ -1,0 +1,156 @@
+//! What became of runs, taken into the status.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use super::Observation;
+use super::chain;
+use super::child::owned_by;
+use super::turn::{Turn, has_ended, is_complete};
+use crate::api::{ActiveRun, ConditionStatus, ConditionType, FhirExport, Reason, RunMode};
+use crate::core::condition;
+use crate::core::effect::NoteType;
+use crate::core::words;
+
+/// How much of a run's message is repeated, in bytes.
+const MAX_WORDS: usize = 400;
+
+/// What came of an effect.
+pub(super) fn answered(turn: &mut Turn<'_>, seen: Observation) {
+    match seen {
+        Observation::Made(run) => {
+            if was_made(turn, &run) {
+                let what = match turn.status.chain.as_ref().and_then(|chain| chain.pending.as_ref()) {
+                    None => String::new(),
+                    Some(run) if run.mode == RunMode::Full => ": a full run".to_owned(),
+                    Some(run) => format!(": changes since {}", run.since.as_deref().unwrap_or_default()),
+                };
+                let message = format!("made FhirExport {}{what}", run.name_any());
+                turn.note(NoteType::Normal, Reason::RunCreated, "Create", &message);
+            }
+        }
+        Observation::Exists(run) if owned_by(&run, &turn.uid()) => {
+            was_made(turn, &run);
+        }
+        Observation::Exists(other) => not_ours(turn, &other),
+        Observation::Refused(words) => {
+            turn.refused = true;
+            let message = format!(
+                "the API server refuses the run ({}); it is tried again each minute",
+                words::cut(&words, MAX_WORDS)
+            );
+            turn.set(ConditionType::Ready, ConditionStatus::False, Reason::CreationRefused, &message);
+            turn.set(ConditionType::Stalled, ConditionStatus::True, Reason::CreationRefused, &message);
+        }
+        Observation::Deleted => {}
+    }
+}
+
+/// A run that was intended is there; false if nobody waits for it.
+fn was_made(turn: &mut Turn<'_>, run: &FhirExport) -> bool {
+    let (name, uid) = (run.name_any(), run.uid());
+    let Some(active) = turn.status.active.iter_mut().find(|a| a.name == name && a.uid.is_none()) else {
+        return false;
+    };
+    active.uid.clone_from(&uid);
+    let pending = turn.status.chain.as_mut().and_then(|chain| chain.pending.as_mut());
+    if let Some(pending) = pending.filter(|pending| pending.name == name) {
+        pending.uid = uid;
+    }
+    true
+}
+
+/// Somebody else's object has the name of the run: it is never taken for one of ours.
+fn not_ours(turn: &mut Turn<'_>, other: &Arc<FhirExport>) {
+    let name = other.name_any();
+    let Some(run) = turn.status.active.iter().find(|a| a.name == name && a.uid.is_none()).cloned() else {
+        return;
+    };
+    forget(turn, &run);
+    let message = format!(
+        "FhirExport {name} is not of this schedule and stays as it is; delete or rename it if it is not meant to be there"
+    );
+    turn.skip(run.slot_time, Reason::AdoptionRefused, &message);
+    failed(turn, Reason::AdoptionRefused, &message);
+}
+
+/// Takes in the runs that are done, or gone.
+pub(super) fn ended(turn: &mut Turn<'_>) {
+    for run in turn.status.active.clone() {
+        let child = turn.child(&run.name);
+        if run.uid.is_none() {
+            // Its answer was lost: it is there all the same, or it is made anew.
+            if let Some(child) = child {
+                was_made(turn, child);
+            } else {
+                continue;
+            }
+        }
+        let uid = run.uid.clone().or_else(|| child.and_then(|child| child.uid()));
+        match child.filter(|child| child.uid() == uid) {
+            Some(child) if has_ended(child) => concluded(turn, &run, child),
+            Some(child) if child.metadata.deletion_timestamp.is_none() => {}
+            _ => {
+                forget(turn, &run);
+                let message = format!("FhirExport {} was deleted before its end", run.name);
+                failed(turn, Reason::RunLost, &message);
+                turn.note(NoteType::Warning, Reason::RunLost, "Finish", &message);
+            }
+        }
+    }
+}
+
+fn concluded(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
+    turn.status.active.retain(|active| active.name != run.name);
+    let chained =
+        turn.status.chain.as_ref().and_then(|c| c.pending.as_ref()).is_some_and(|p| p.name == run.name);
+    let complete = is_complete(child);
+    let taken = if chained { chain::take_in(turn, child) } else { Ok(()) };
+    let told = |type_| {
+        let conditions = child.status.as_ref().map(|status| status.conditions.as_slice());
+        condition::find(conditions.unwrap_or_default(), type_)
+            .map(|c| words::cut(&c.message, MAX_WORDS))
+            .unwrap_or_default()
+    };
+    match (complete, taken) {
+        (true, Ok(())) => {
+            turn.status.consecutive_failures = Some(0);
+            turn.status.last_successful_time =
+                child.status.as_ref().and_then(|status| status.completion_time);
+            let message = format!("FhirExport {}: {}", run.name, told(ConditionType::Complete));
+            turn.set(ConditionType::LastRunSucceeded, ConditionStatus::True, Reason::RunSucceeded, &message);
+            turn.note(NoteType::Normal, Reason::RunSucceeded, "Finish", &message);
+        }
+        (true, Err(why)) => {
+            let message = format!(
+                "FhirExport {} does not count, and the next run repeats it: {why}: {}",
+                run.name,
+                told(ConditionType::Complete)
+            );
+            failed(turn, Reason::RunFailed, &message);
+            turn.note(NoteType::Warning, Reason::RunFailed, "Finish", &message);
+        }
+        (false, _) => {
+            let message = format!("FhirExport {}: {}", run.name, told(ConditionType::Failed));
+            failed(turn, Reason::RunFailed, &message);
+            turn.note(NoteType::Warning, Reason::RunFailed, "Finish", &message);
+        }
+    }
+}
+
+/// A run that is not waited for any more, and does not count.
+pub(super) fn forget(turn: &mut Turn<'_>, run: &ActiveRun) {
+    turn.status.active.retain(|active| active.name != run.name);
+    if let Some(chain) = turn.status.chain.as_mut()
+        && chain.pending.as_ref().is_some_and(|pending| pending.name == run.name)
+    {
+        chain.pending = None;
+    }
+}
+
+fn failed(turn: &mut Turn<'_>, reason: Reason, message: &str) {
+    let failures = turn.status.consecutive_failures.unwrap_or(0);
+    turn.status.consecutive_failures = Some(failures.saturating_add(1));
+    turn.set(ConditionType::LastRunSucceeded, ConditionStatus::False, reason, message);
+}

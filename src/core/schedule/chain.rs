@@ -1,0 +1,252 @@
+//! The chain of incremental runs: from which instant the next one exports changes, and which run moves that on.
+//!
+//! `coveredUntil` only moves with the pending run, when that is complete and nothing about it is in doubt. Whatever
+//! else happens to a run, the next one repeats it from the same instant: overlap, never a gap.
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::child::{Link, digest};
+use super::instant::{meaning, reach_back};
+use super::ready::{LeftOut, Ready};
+use super::turn::Turn;
+use crate::api::{
+    Chain, ChainedRun, ConditionStatus, ConditionType, ExportRequest, FhirExport, PendingRun, Reason, RunMode,
+};
+use crate::core::condition;
+use crate::core::effect::NoteType;
+
+/// Runs of the chain that the status keeps.
+const MAX_HISTORY: usize = 10;
+/// How far a run reaches back unless the schedule says otherwise, in seconds.
+const OVERLAP: i64 = 300;
+
+/// A hash of the server and of what is asked of it. The order of types and filters does not matter.
+pub(super) fn fingerprint(server_uid: &str, url: &str, request: &ExportRequest) -> String {
+    let sorted = |list: &Option<Vec<String>>| {
+        list.clone().map(|mut list| {
+            list.sort_unstable();
+            list.dedup();
+            list
+        })
+    };
+    let asked = ExportRequest {
+        since: None,
+        types: sorted(&request.types),
+        type_filters: sorted(&request.type_filters),
+        include_associated_data: sorted(&request.include_associated_data),
+        ..request.clone()
+    };
+    let whole = json!({ "server": server_uid, "url": url, "request": asked });
+    digest(whole.to_string().as_bytes(), 8)
+}
+
+/// The hash of a run: by the server that it really used, if it got so far.
+pub(super) fn fingerprint_of(run: &FhirExport) -> Option<String> {
+    let server = run.status.as_ref()?.server.as_ref()?;
+    Some(fingerprint(&server.uid, &server.url, &run.spec.request))
+}
+
+/// The overlap of a schedule, in seconds.
+fn overlap(turn: &Turn<'_>) -> i64 {
+    turn.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
+}
+
+/// Why a run for this time must be full, if it must.
+fn full_due(turn: &Turn<'_>, ready: &Ready, slot: Timestamp) -> Option<Reason> {
+    let chain = turn.status.chain.as_ref();
+    let initial = turn.spec().incremental.as_ref().is_some_and(|i| i.initial_since.is_some());
+    let asked = [Reason::FullRequested, Reason::TransactionTimeWentBack]
+        .into_iter()
+        .find(|reason| chain.is_some_and(|c| c.full_due_reason.as_deref() == Some(reason.as_str())));
+    let Some(covered) = chain.filter(|chain| chain.covered_until.is_some()) else {
+        return asked.or((!initial).then_some(Reason::NoFullRunYet));
+    };
+    if covered.fingerprint.as_ref() != Some(&ready.fingerprint) {
+        return Some(Reason::RequestChanged);
+    }
+    let scheduled = covered.last_full_time.is_none_or(|last| ready.calendar.full_due(slot, last));
+    asked.or(scheduled.then_some(Reason::FullScheduled))
+}
+
+/// Where a run for this time stands in the chain.
+pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) -> Option<Link> {
+    let incremental = turn.spec().incremental.as_ref()?;
+    let chain = turn.status.chain.clone().unwrap_or_default();
+    let pending = |mode, since, chain| PendingRun {
+        name: name.to_owned(),
+        uid: None,
+        slot_time: slot,
+        mode,
+        since,
+        chain,
+        fingerprint: ready.fingerprint.clone(),
+    };
+    // A chain is called after the run that begins it.
+    let own = name.strip_prefix(&format!("{}-", turn.name())).unwrap_or(name).to_owned();
+    let begins = |mode, since| Link {
+        pending: pending(mode, since, own.clone()),
+        predecessor: None,
+        chain_began: slot,
+    };
+    if full_due(turn, ready, slot).is_some() {
+        return Some(begins(RunMode::Full, None));
+    }
+    let Some(covered) = &chain.covered_until else {
+        return Some(begins(RunMode::Incremental, incremental.initial_since.clone()));
+    };
+    let (Some(since), Some(id)) = (reach_back(covered, overlap(turn)), chain.id) else {
+        return Some(begins(RunMode::Full, None));
+    };
+    Some(Link {
+        pending: pending(RunMode::Incremental, Some(since), id),
+        predecessor: chain.history.last().map(|run| run.name.clone()),
+        chain_began: chain.last_full_time.unwrap_or(slot),
+    })
+}
+
+/// A full run was asked for by hand: it stays due until one succeeds.
+pub(super) fn ask_for_full(turn: &mut Turn<'_>) {
+    if turn.spec().incremental.is_some() {
+        let chain = turn.status.chain.get_or_insert_default();
+        chain.full_due_reason = Some(Reason::FullRequested.to_string());
+    }
+}
+
+/// Whether a run is one that a chain can build on; else why not.
+pub(super) fn counts(run: &FhirExport) -> Result<&str, String> {
+    let Some(status) = run.status.as_ref() else { return Err("it has no status".to_owned()) };
+    let complete = condition::find(&status.conditions, ConditionType::Complete).filter(|c| c.is_true());
+    let Some(complete) = complete else { return Err("it did not succeed".to_owned()) };
+    if !complete.because(Reason::Exported) {
+        return Err("the server reports errors".to_owned());
+    }
+    let verified = condition::find(&status.conditions, ConditionType::Verified);
+    if verified.is_some_and(|c| c.status == ConditionStatus::False) {
+        return Err("a check of its files failed".to_owned());
+    }
+    let time = status.transaction_time.as_deref().filter(|time| meaning(time).is_some());
+    time.ok_or_else(|| "the server did not say of which instant its data is".to_owned())
+}
+
+/// The pending run has ended. Moves the chain on with it, or says why not.
+pub(super) fn take_in(turn: &mut Turn<'_>, run: &FhirExport) -> Result<(), String> {
+    let chain = turn.status.chain.get_or_insert_default();
+    let Some(pending) = chain.pending.take() else {
+        return Err("it is not the run that the chain waits for".to_owned());
+    };
+    if pending.uid != run.uid() || run.spec.request.since != pending.since {
+        return Err("it is not the run that the chain waits for".to_owned());
+    }
+    let time = counts(run)?.to_owned();
+    if fingerprint_of(run).as_ref() != Some(&pending.fingerprint) {
+        return Err("it ran on another server, or for another request, than it was made for".to_owned());
+    }
+    if chain.id.as_ref() != Some(&pending.chain) {
+        *chain = Chain {
+            id: Some(pending.chain.clone()),
+            fingerprint: Some(pending.fingerprint.clone()),
+            last_full_time: Some(pending.slot_time),
+            ..Chain::default()
+        };
+    } else if chain.covered_until.as_deref().and_then(meaning) > meaning(&time) {
+        chain.full_due_reason = Some(Reason::TransactionTimeWentBack.to_string());
+        let why = format!(
+            "the server says that its data is of {time}, before what was covered already; the next run is full"
+        );
+        turn.note(NoteType::Warning, Reason::TransactionTimeWentBack, "Chain", &why);
+        return Err(why);
+    }
+    chain.covered_until = Some(time.clone());
+    let output = run.status.as_ref().and_then(|status| status.output.as_ref());
+    chain.history.push(ChainedRun {
+        name: run.name_any(),
+        uid: run.uid().unwrap_or_default(),
+        mode: pending.mode,
+        since: pending.since,
+        transaction_time: time,
+        container: output.and_then(|output| output.container.clone()),
+        folder: output.and_then(|output| output.folder.clone()),
+    });
+    let surplus = chain.history.len().saturating_sub(MAX_HISTORY);
+    chain.history.drain(..surplus);
+    Ok(())
+}
+
+/// Says whether the chain holds every change so far, and why the next run is full if it is.
+pub(super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
+    if turn.spec().incremental.is_none() {
+        return;
+    }
+    let due = full_due(turn, ready, turn.now);
+    let overlap = overlap(turn);
+    let repeats = turn.status.consecutive_failures.is_some_and(|failures| failures > 0);
+    let chain = turn.status.chain.get_or_insert_default();
+    chain.full_due_reason = due.map(|reason| reason.to_string());
+    let covered = chain.covered_until.clone();
+    let (status, reason, message) = match (covered, due) {
+        (None, Some(_)) => (
+            ConditionStatus::Unknown,
+            Reason::NoFullRunYet,
+            "no full run has succeeded yet, so the next run is full".to_owned(),
+        ),
+        (None, None) => (
+            ConditionStatus::Unknown,
+            Reason::NoFullRunYet,
+            "no run has succeeded yet; the first one begins at initialSince".to_owned(),
+        ),
+        (Some(covered), Some(Reason::RequestChanged)) => (
+            ConditionStatus::False,
+            Reason::RequestChanged,
+            format!(
+                "the server or the request changed after {covered}, so the next run is full and begins a new chain: load that from its full run on"
+            ),
+        ),
+        (Some(covered), Some(Reason::TransactionTimeWentBack)) => (
+            ConditionStatus::False,
+            Reason::TransactionTimeWentBack,
+            format!(
+                "the server's clock went back behind {covered}, so changes may be missing; the next run is full"
+            ),
+        ),
+        (Some(covered), _) => match ready.left_out {
+            LeftOut::OfUnchanged => (
+                ConditionStatus::Unknown,
+                Reason::LossAccepted,
+                format!(
+                    "changes until {covered} are exported, but for new resources of patients that did not change themselves, as acceptLoss permits; full runs bring them"
+                ),
+            ),
+            LeftOut::OfNewMembers => (
+                ConditionStatus::Unknown,
+                Reason::NewMembersIncomplete,
+                format!(
+                    "changes until {covered} are exported; of patients that joined the group since the last full run, what they had before is missing until the next one"
+                ),
+            ),
+            LeftOut::Nothing if repeats => (
+                ConditionStatus::True,
+                Reason::Repeating,
+                format!(
+                    "all changes until {covered} are exported; the last run does not count, and the next one repeats it from the same instant: overlap, no gap"
+                ),
+            ),
+            LeftOut::Nothing if overlap > 0 => (
+                ConditionStatus::True,
+                Reason::Chained,
+                format!(
+                    "all changes until {covered} are exported; each run repeats {overlap} seconds before: overlap, no gap"
+                ),
+            ),
+            LeftOut::Nothing => (
+                ConditionStatus::True,
+                Reason::Chained,
+                format!(
+                    "all changes until {covered} are exported; each run begins there: no overlap, no gap"
+                ),
+            ),
+        },
+    };
+    turn.set(ConditionType::ChainIntact, status, reason, &message);
+}

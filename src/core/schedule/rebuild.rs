@@ -1,0 +1,116 @@
+//! A status that was lost, made anew from the runs that are there: their labels, annotations and outcomes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::chain::{counts, fingerprint, fingerprint_of};
+use super::child::{name_of_slot, name_of_token};
+use super::turn::{Turn, has_ended, is_complete};
+use crate::api::{
+    ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, PendingRun,
+    RUN_NOW_ANNOTATION, RunMode, SLOT_ANNOTATION,
+};
+
+/// Runs of the chain that the status keeps.
+const MAX_HISTORY: usize = 10;
+
+/// Takes in what the runs tell. With no runs there is nothing to take in: the schedule is new.
+pub(super) fn from_children(turn: &mut Turn<'_>) {
+    let name = turn.name();
+    let ended = |run: &FhirExport| run.status.as_ref().and_then(|status| status.completion_time);
+    let mut runs: Vec<&Arc<FhirExport>> = turn.children().collect();
+    runs.sort_by_cached_key(|run| (slot_of(run), run.name_any()));
+    let of_slots = runs.iter().filter_map(|run| {
+        let slot = slot_of(run)?;
+        (run.name_any() == name_of_slot(&name, slot)).then_some(slot)
+    });
+    turn.status.last_schedule_time = of_slots.max();
+    turn.status.last_successful_time = runs.iter().filter(|r| is_complete(r)).filter_map(|r| ended(r)).max();
+    turn.status.last_run_now = turn
+        .schedule
+        .annotations()
+        .get(RUN_NOW_ANNOTATION)
+        .map(|token| name_of_token(&name, token))
+        .filter(|name| runs.iter().any(|run| run.name_any() == *name));
+    let active: Vec<&Arc<FhirExport>> = runs
+        .iter()
+        .copied()
+        .filter(|run| !has_ended(run) && run.metadata.deletion_timestamp.is_none())
+        .collect();
+    turn.status.active = active
+        .iter()
+        .map(|run| ActiveRun {
+            name: run.name_any(),
+            uid: run.uid(),
+            slot_time: slot_of(run).unwrap_or(turn.now),
+        })
+        .collect();
+    if turn.spec().incremental.is_some() {
+        let mut chain = chain_of(&runs).unwrap_or_default();
+        chain.pending = active.last().and_then(|run| pending_of(turn, run));
+        turn.status.chain = Some(chain);
+    }
+}
+
+/// As the last run left it that a chain can build on. Each was made to begin where everything before was covered.
+fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
+    let ended = |run: &FhirExport| run.status.as_ref().and_then(|status| status.completion_time);
+    let link = |run: &FhirExport| {
+        let id = run.labels().get(CHAIN_LABEL)?.clone();
+        Some((id, counts(run).ok()?.to_owned()))
+    };
+    let mut counting: Vec<_> =
+        runs.iter().filter_map(|run| link(run).map(|(id, time)| (*run, id, time))).collect();
+    counting.sort_by_key(|(run, ..)| ended(run));
+    let (last, id, covered) = counting.last()?.clone();
+    let history = counting.iter().filter(|(_, chain, _)| *chain == id).map(|(run, _, time)| {
+        let output = run.status.as_ref().and_then(|status| status.output.as_ref());
+        ChainedRun {
+            name: run.name_any(),
+            uid: run.uid().unwrap_or_default(),
+            mode: mode_of(run),
+            since: run.spec.request.since.clone(),
+            transaction_time: time.clone(),
+            container: output.and_then(|output| output.container.clone()),
+            folder: output.and_then(|output| output.folder.clone()),
+        }
+    });
+    let mut history: Vec<ChainedRun> = history.collect();
+    history.drain(..history.len().saturating_sub(MAX_HISTORY));
+    Some(Chain {
+        fingerprint: fingerprint_of(last),
+        last_full_time: instant(last, CHAIN_BEGAN_ANNOTATION),
+        id: Some(id),
+        covered_until: Some(covered),
+        history,
+        ..Chain::default()
+    })
+}
+
+fn pending_of(turn: &Turn<'_>, run: &FhirExport) -> Option<PendingRun> {
+    let server = turn.facts.server.as_ref()?;
+    let uid = server.uid().unwrap_or_default();
+    Some(PendingRun {
+        name: run.name_any(),
+        uid: run.uid(),
+        slot_time: slot_of(run)?,
+        mode: mode_of(run),
+        since: run.spec.request.since.clone(),
+        chain: run.labels().get(CHAIN_LABEL)?.clone(),
+        fingerprint: fingerprint(&uid, &server.spec.url, &run.spec.request),
+    })
+}
+
+fn mode_of(run: &FhirExport) -> RunMode {
+    if run.spec.request.since.is_some() { RunMode::Incremental } else { RunMode::Full }
+}
+
+fn slot_of(run: &FhirExport) -> Option<Timestamp> {
+    instant(run, SLOT_ANNOTATION)
+}
+
+fn instant(run: &FhirExport, annotation: &str) -> Option<Timestamp> {
+    run.annotations().get(annotation)?.parse().ok()
+}

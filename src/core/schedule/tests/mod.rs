@@ -1,0 +1,11 @@
+//! Schedules with a clock, runs and a cluster that are made up.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod adopting;
+mod chains;
+mod law;
+mod policies;
+mod refusing;
+mod times;
+mod world;

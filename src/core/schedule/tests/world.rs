@@ -1,0 +1,295 @@
+//! A made-up cluster: one schedule, its runs, and what a shell does with a step. A look can end at any effect, as in a
+//! crash.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirServer, Reason};
+use crate::core::condition;
+use crate::core::effect::{Note, Requeue};
+use crate::core::schedule::{Effect, Facts, Inputs, Observation, owned_by, step};
+
+/// A time.
+pub(super) fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// Merges objects deeply; `null` takes a member away.
+pub(super) fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, change) => *into = change,
+    }
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Exported,
+    WithErrors,
+    Failed,
+    Cancelled,
+}
+
+/// The cluster.
+pub(super) struct World {
+    pub(super) schedule: FhirExportSchedule,
+    pub(super) server: Option<FhirServer>,
+    pub(super) runs: BTreeMap<String, FhirExport>,
+    pub(super) now: Timestamp,
+    /// Names of the runs that were made, in order.
+    pub(super) made: Vec<String>,
+    /// Names of the runs that were deleted.
+    pub(super) deleted: Vec<String>,
+    pub(super) notes: Vec<Note>,
+    /// The API server refuses runs with these words.
+    pub(super) refuses: Option<String>,
+    /// Status writes.
+    pub(super) writes: usize,
+    uids: u32,
+}
+
+impl World {
+    /// A schedule at 02:00 each day, made at noon, of an Azure server; `spec` is merged over it.
+    pub(super) fn new(spec: Value) -> Self {
+        let mut whole = json!({
+            "schedule": "0 2 * * *",
+            "template": { "spec": { "serverRef": { "name": "clinic" },
+                "request": { "level": "System", "types": ["Patient", "Observation"] } } },
+        });
+        merge(&mut whole, spec);
+        let schedule = json!({
+            "metadata": { "name": "nightly", "namespace": "ns", "uid": "s-1", "generation": 1,
+                "creationTimestamp": "2026-11-23T12:00:00Z" },
+            "spec": whole,
+            "status": { "observedGeneration": -1 },
+        });
+        Self {
+            schedule: serde_json::from_value(schedule).unwrap(),
+            server: Some(server(json!({}))),
+            runs: BTreeMap::new(),
+            now: at("2026-11-23T12:00:00Z"),
+            made: Vec::new(),
+            deleted: Vec::new(),
+            notes: Vec::new(),
+            refuses: None,
+            writes: 0,
+            uids: 0,
+        }
+    }
+
+    /// One with incremental runs.
+    pub(super) fn incremental(more: Value) -> Self {
+        let mut incremental = json!({ "overlapSeconds": 0 });
+        merge(&mut incremental, more);
+        Self::new(json!({ "incremental": incremental }))
+    }
+
+    /// Changes the spec.
+    pub(super) fn edit(&mut self, spec: Value) {
+        let mut whole = serde_json::to_value(&self.schedule.spec).unwrap();
+        merge(&mut whole, spec);
+        self.schedule.spec = serde_json::from_value(whole).unwrap();
+        self.schedule.metadata.generation = self.schedule.metadata.generation.map(|n| n + 1);
+    }
+
+    pub(super) fn annotate(&mut self, token: &str) {
+        self.schedule.annotations_mut().insert("fhirexport.dev/run-now".into(), token.into());
+    }
+
+    pub(super) fn facts(&self) -> Facts {
+        let uid = self.schedule.uid().unwrap();
+        let own = self.runs.values().filter(|run| owned_by(run, &uid)).cloned().map(Arc::new);
+        Facts { server: self.server.clone().map(Arc::new), children: own.collect() }
+    }
+
+    /// Looks at the schedule until nothing is left to do.
+    pub(super) fn look(&mut self) -> Requeue {
+        self.look_until(usize::MAX).expect("it comes to rest")
+    }
+
+    /// Likewise, but everything ends after so many writes, in the middle of whatever it was.
+    pub(super) fn look_until(&mut self, mut fuse: usize) -> Option<Requeue> {
+        let mut seen = None;
+        for _ in 0..12 {
+            let facts = self.facts();
+            let step =
+                step(Inputs { schedule: &self.schedule, facts: &facts, seen: seen.take(), now: self.now });
+            let mut burn = || {
+                let left = fuse.checked_sub(1)?;
+                fuse = left;
+                Some(())
+            };
+            if self.schedule.status.as_ref() != Some(&step.status) {
+                burn()?;
+                self.schedule.status = Some(step.status);
+                self.writes += 1;
+            }
+            self.notes.extend(step.notes);
+            let Some(effect) = step.effect else { return Some(step.requeue) };
+            burn()?;
+            seen = Some(self.perform(effect));
+        }
+        panic!("it does not come to rest: {:?}", self.schedule.status)
+    }
+
+    fn perform(&mut self, effect: Effect) -> Observation {
+        match effect {
+            Effect::Create(export) => {
+                if let Some(words) = &self.refuses {
+                    return Observation::Refused(words.clone());
+                }
+                let name = export.name_any();
+                if let Some(there) = self.runs.get(&name) {
+                    return Observation::Exists(Arc::new(there.clone()));
+                }
+                self.uids += 1;
+                let mut made = *export;
+                made.metadata.uid = Some(format!("u-{}", self.uids));
+                made.metadata.generation = Some(1);
+                self.made.push(name.clone());
+                self.runs.insert(name, made.clone());
+                Observation::Made(Arc::new(made))
+            }
+            Effect::Delete(run) => {
+                let name = run.name_any();
+                assert_eq!(self.runs.get(&name).and_then(FhirExport::uid), run.uid());
+                self.deleted.push(name.clone());
+                self.delete(&name);
+                Observation::Deleted
+            }
+        }
+    }
+
+    /// Deletes a run: one that has a job stays until that is cancelled.
+    pub(super) fn delete(&mut self, name: &str) {
+        let runs = self.runs.get(name).is_some_and(|run| {
+            run.status.as_ref().is_some_and(|s| s.job.is_some() && s.completion_time.is_none())
+        });
+        if runs {
+            let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now);
+            self.runs.get_mut(name).unwrap().metadata.deletion_timestamp = Some(now);
+        } else {
+            self.runs.remove(name);
+        }
+    }
+
+    /// The run's job is started on the server that there is.
+    pub(super) fn start(&mut self, name: &str) {
+        let server = self.server.as_ref().unwrap();
+        let (uid, url, now) = (server.uid().unwrap(), server.spec.url.clone(), self.now);
+        let run = self.runs.get_mut(name).unwrap();
+        let mut status = run.status.clone().unwrap_or_default();
+        status.server = Some(crate::api::ServerIdentity { uid, url });
+        status.transaction_time = Some(format!("{}.1234567+00:00", now.strftime("%Y-%m-%dT%H:%M:%S")));
+        status.job = serde_json::from_value(json!({ "intentTime": now.to_string() })).unwrap();
+        run.status = Some(status);
+    }
+
+    /// The run ends.
+    pub(super) fn end(&mut self, name: &str, end: End) {
+        if self.runs[name].status.as_ref().is_none_or(|status| status.job.is_none()) {
+            self.start(name);
+        }
+        let now = self.now;
+        let run = self.runs.get_mut(name).unwrap();
+        let mut status = run.status.clone().unwrap_or_default();
+        status.completion_time = Some(now);
+        let (type_, reason) = match end {
+            End::Exported => (ConditionType::Complete, Reason::Exported),
+            End::WithErrors => (ConditionType::Complete, Reason::CompletedWithErrors),
+            End::Failed => (ConditionType::Failed, Reason::ExportFailed),
+            End::Cancelled => (ConditionType::Failed, Reason::Cancelled),
+        };
+        condition::set(&mut status.conditions, type_, ConditionStatus::True, reason, "as a test", 1, now);
+        status.output = serde_json::from_value(json!({ "container": "lake", "folder": name })).unwrap();
+        run.status = Some(status);
+    }
+
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.now += SignedDuration::from_secs(seconds);
+    }
+
+    pub(super) fn hours(&mut self, hours: i64) {
+        self.wait(hours * 3600);
+    }
+
+    /// Goes to a time, and looks.
+    pub(super) fn at(&mut self, time: &str) -> &mut Self {
+        self.now = at(time);
+        self.look();
+        self
+    }
+
+    /// The run that was made last.
+    pub(super) fn last(&self) -> &str {
+        self.made.last().map_or("", String::as_str)
+    }
+
+    /// It ends so, an hour later.
+    pub(super) fn ends(&mut self, end: End) -> &mut Self {
+        let name = self.last().to_owned();
+        self.start(&name);
+        self.hours(1);
+        self.end(&name, end);
+        self.look();
+        self
+    }
+
+    pub(super) fn since(&self, name: &str) -> Option<&str> {
+        self.runs[name].spec.request.since.as_deref()
+    }
+
+    pub(super) fn transaction_time(&self, name: &str) -> String {
+        self.runs[name].status.clone().unwrap().transaction_time.unwrap()
+    }
+
+    pub(super) fn status(&self) -> crate::api::FhirExportScheduleStatus {
+        self.schedule.status.clone().unwrap_or_default()
+    }
+
+    /// Status, reason and message of a condition.
+    pub(super) fn condition(&self, type_: ConditionType) -> (ConditionStatus, String, String) {
+        let status = self.status();
+        let found = condition::find(&status.conditions, type_).expect("the condition is there");
+        (found.status, found.reason.clone(), found.message.clone())
+    }
+
+    pub(super) fn says(&self, type_: ConditionType, status: ConditionStatus, reason: Reason) -> String {
+        let (is, because, message) = self.condition(type_);
+        assert_eq!((is, because.as_str()), (status, reason.as_str()), "{message}");
+        message
+    }
+
+    pub(super) fn noted(&self, reason: Reason) -> usize {
+        self.notes.iter().filter(|note| note.reason == reason).count()
+    }
+}
+
+/// The server `clinic`: Azure, unless said otherwise.
+pub(super) fn server(change: Value) -> FhirServer {
+    let mut whole = json!({
+        "metadata": { "name": "clinic", "namespace": "ns", "uid": "f-1", "generation": 1 },
+        "spec": { "url": "https://clinic.example.org", "dialect": "Azure", "auth": { "type": "None" } },
+        "status": { "observedGeneration": 1 },
+    });
+    merge(&mut whole, change);
+    serde_json::from_value(whole).unwrap()
+}
+
+/// A Bulk Data server of this software.
+pub(super) fn bulk(software: &str) -> FhirServer {
+    server(json!({ "spec": { "dialect": "BulkData" }, "status": { "software": software } }))
+}

@@ -1,0 +1,23 @@
+//! The last step before the wire.
+
+use async_trait::async_trait;
+use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
+
+use crate::controller::tenure::Tenure;
+
+/// Sends requests, those that write only as long as this process may act.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) http: reqwest::Client,
+    pub(super) tenure: Tenure,
+}
+
+#[async_trait]
+impl HttpClient for Outgoing {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        if !matches!(request.method(), Method::Get | Method::Head) {
+            self.tenure.look();
+        }
+        self.http.execute_request(request).await
+    }
+}

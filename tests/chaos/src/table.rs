@@ -1,0 +1,48 @@
+//! What is printed at the end.
+
+use std::collections::BTreeMap;
+
+use crate::audit::{Findings, fates};
+use crate::record::Records;
+
+/// What the audit does not count.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// The seed.
+    pub seed: u64,
+    /// How often each kind of fault struck.
+    pub faults: BTreeMap<&'static str, usize>,
+    /// Kick-offs that reached the servers.
+    pub kick_offs: usize,
+    /// From the first start to the last look, in seconds.
+    pub seconds: u64,
+}
+
+/// The lines of the table.
+pub fn table(figures: &Figures, records: &Records, findings: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |what: &str, value: usize| lines.push(format!("  {what:<46} {value:>6}"));
+    line("exports", records.exports.len());
+    for (fate, count) in fates(records) {
+        line(&format!("  {fate}"), count);
+    }
+    let crashes = figures.faults.iter().filter(|(kind, _)| kind.starts_with("operator killed"));
+    line("crashes", crashes.map(|(_, count)| count).sum());
+    line("faults", figures.faults.values().sum());
+    for (kind, count) in &figures.faults {
+        line(&format!("  {kind}"), *count);
+    }
+    line("kick-offs", figures.kick_offs);
+    line("jobs", records.jobs.len());
+    line("jobs that may run unseen, told", told(records));
+    line("files compared", records.blobs.len());
+    for (kind, found) in findings.kinds() {
+        line(kind, found.len());
+    }
+    line("seconds", usize::try_from(figures.seconds).unwrap_or(usize::MAX));
+    lines
+}
+
+fn told(records: &Records) -> usize {
+    records.exports.iter().map(|export| export.status.unsettled_jobs.len()).sum()
+}

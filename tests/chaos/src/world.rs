@@ -1,0 +1,219 @@
+//! All that runs, from the first start to the end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use azure_fhir::Storage;
+use kube::ResourceExt;
+use stage::{Azurite, AzuriteOptions, Folder, Hapi, Kubernetes, KubernetesOptions, Relay, say, timed};
+use tokio::sync::Mutex;
+use tokio::time::sleep_until;
+
+use crate::cluster::Cluster;
+use crate::collect::collect;
+use crate::fire::Fire;
+use crate::operator::Fleet;
+use crate::plan::{DOOMED, NAMESPACE, Plan};
+use crate::record::{Act, Records};
+use crate::scrape::{self, Series};
+use crate::servers::Servers;
+use crate::table::Figures;
+use crate::tally::Tally;
+use crate::{Error, Result};
+
+/// The longest that anything takes by itself is far less.
+const QUIET_WITHIN: Duration = Duration::from_mins(4);
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The parts, which end in this order.
+#[derive(Debug, Default)]
+pub struct World {
+    fleet: Option<Mutex<Fleet>>,
+    servers: Option<Servers>,
+    hapi: Option<Hapi>,
+    azurite: Option<Azurite>,
+    kubernetes: Option<Kubernetes>,
+}
+
+impl World {
+    /// Starts all, lets it burn, waits until it is quiet, and collects the records.
+    pub async fn run(&mut self, plan: &Plan) -> Result<(Records, Figures)> {
+        let started = Instant::now();
+        let (hapi, kubernetes, azurite) = timed("starting a control plane, Azurite and HAPI FHIR", async {
+            Ok::<_, Error>(tokio::try_join!(
+                Hapi::start(),
+                Kubernetes::start(KubernetesOptions::default()),
+                Azurite::start(AzuriteOptions::default()),
+            )?)
+        })
+        .await?;
+        let hapi = self.hapi.insert(hapi);
+        let kubernetes = self.kubernetes.insert(kubernetes);
+        let azurite = self.azurite.insert(azurite);
+        let mut endpoint = azurite.endpoint()?;
+        let mut storage = Storage::new(endpoint.as_str(), azurite.account(), azurite.key());
+        let relay = Relay::start(endpoint.port().unwrap_or_default()).await?;
+        // The servers write past the outage that the operator sees.
+        let _ = endpoint.set_port(Some(relay.port()));
+        storage.named = Some(endpoint.as_str().trim_end_matches('/').to_owned());
+        let servers =
+            timed("starting the FHIR servers, and loading HAPI", Servers::start(plan, &storage, hapi))
+                .await?;
+        let servers = self.servers.insert(servers);
+        let cluster = Cluster::open(kubernetes).await?;
+        for namespace in [NAMESPACE, DOOMED] {
+            cluster.prepare(namespace, servers, &storage).await?;
+        }
+        let folder = Folder::new("chaos")?;
+        let flags = servers.flags(&folder)?;
+        let fleet = self.fleet.insert(Mutex::new(Fleet::new(&kubernetes.admin_kubeconfig(), flags).await?));
+        fleet.lock().await.start()?;
+
+        let (tally, series, unbroken) = (Tally::default(), Series::default(), Mutex::new(()));
+        let began = tokio::time::Instant::now();
+        let fire = Fire {
+            servers,
+            storage: &relay,
+            fleet,
+            unbroken: &unbroken,
+            tally: &tally,
+            started: began,
+            until: began + plan.fire,
+        };
+        let lanes = async {
+            say(&format!("  the fire burns for {} s", plan.fire.as_secs()));
+            let wires = async {
+                fire.wires(plan).await;
+                Ok(())
+            };
+            tokio::try_join!(
+                owners(plan, &cluster, &unbroken, began),
+                fire.processes(plan),
+                fire.control_plane(kubernetes, plan),
+                wires,
+            )?;
+            relay.set(stage::Manner::Pass);
+            servers.calm();
+            kubernetes.start_etcd().await?;
+            kubernetes.start_api_server().await?;
+            timed("waiting until all have ended", settle(plan, &cluster, fleet, &tally)).await
+        };
+        tokio::select! {
+            done = lanes => done?,
+            stopped = series.scrape(fleet, began) => stopped?,
+        }
+        let kept = series.keep()?;
+        say(&format!("  the metrics of this run are in {}", kept.display()));
+        let said = fleet.lock().await.said();
+        let records = timed(
+            "comparing the servers' records with the resources and the containers",
+            collect(plan, &cluster, servers, &storage, &said, &series.text()),
+        )
+        .await?;
+        let figures = Figures {
+            seed: plan.seed,
+            faults: tally.all(),
+            kick_offs: servers.kick_offs(),
+            seconds: started.elapsed().as_secs(),
+        };
+        Ok((records, figures))
+    }
+
+    /// Writes what is needed to understand findings beside this program's build, and says where.
+    pub async fn keep(&self, records: &Records) -> Result<PathBuf> {
+        let folder = scrape::folder()?;
+        std::fs::write(folder.join("exports.txt"), format!("{:#?}\n{:#?}\n", records.exports, records.jobs))?;
+        if let Some(fleet) = &self.fleet {
+            for (number, log) in (1..).zip(fleet.lock().await.said()) {
+                std::fs::write(folder.join(format!("operator-{number}.log")), log)?;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// Where to look when it went wrong.
+    pub async fn clues(&self) -> Vec<String> {
+        let Some(fleet) = &self.fleet else { return Vec::new() };
+        vec![format!("The end of the log of the operator:\n{}", fleet.lock().await.log_end().trim_end())]
+    }
+
+    /// Ends all that runs.
+    pub async fn end(&mut self) -> Result<()> {
+        if let Some(fleet) = self.fleet.take() {
+            fleet.into_inner().stop().await?;
+        }
+        drop(self.servers.take());
+        if let Some(hapi) = self.hapi.take() {
+            hapi.stop().await?;
+        }
+        if let Some(mut azurite) = self.azurite.take() {
+            azurite.stop().await?;
+        }
+        if let Some(kubernetes) = self.kubernetes.take() {
+            kubernetes.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What the exports' owners do, in order.
+async fn owners(
+    plan: &Plan,
+    cluster: &Cluster,
+    unbroken: &Mutex<()>,
+    began: tokio::time::Instant,
+) -> Result<()> {
+    enum Deed {
+        Create,
+        Act,
+        DeleteNamespace,
+    }
+    let mut deeds: Vec<(Duration, usize, Deed)> = vec![(plan.deletion, 0, Deed::DeleteNamespace)];
+    for (place, planned) in plan.exports.iter().enumerate() {
+        deeds.push((planned.at, place, Deed::Create));
+        if !matches!(planned.act, Act::Wait | Act::DeleteNamespace) {
+            deeds.push((planned.at + planned.after, place, Deed::Act));
+        }
+    }
+    deeds.sort_by_key(|(at, ..)| *at);
+    for (at, place, deed) in deeds {
+        sleep_until(began + at).await;
+        let Some(planned) = plan.exports.get(place) else { continue };
+        match (deed, planned.act) {
+            (Deed::Create, _) => cluster.create(planned).await?,
+            (Deed::DeleteNamespace, _) => {
+                let _whole = unbroken.lock().await;
+                say(&format!("    {:>6.1} s  a namespace deleted", began.elapsed().as_secs_f64()));
+                cluster.delete_namespace(DOOMED).await?;
+            }
+            (Deed::Act, Act::Cancel) => cluster.cancel(planned).await?,
+            (Deed::Act, _) => cluster.delete(planned).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Waits until every export has ended and is let go, and what was deleted is gone; not for ever, since the audit tells what is not.
+async fn settle(plan: &Plan, cluster: &Cluster, fleet: &Mutex<Fleet>, tally: &Tally) -> Result<()> {
+    let deadline = Instant::now() + QUIET_WITHIN;
+    let deleted: Vec<String> =
+        plan.exports.iter().filter(|export| export.act.deletes()).map(crate::plan::Planned::name).collect();
+    loop {
+        fleet.lock().await.tend(tally)?;
+        let all = cluster.list().await?;
+        let open = all.iter().filter(|export| {
+            let ended = export.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+            let held = !export.finalizers().is_empty() || export.metadata.deletion_timestamp.is_some();
+            !ended || held || deleted.contains(&export.name_any())
+        });
+        let open = open.count();
+        if open == 0 && !cluster.has_namespace(DOOMED).await? {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            say(&format!("  {open} have not, or the namespace has not gone, within {QUIET_WITHIN:?}"));
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
