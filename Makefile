@@ -34,7 +34,7 @@ demo: ## Show it all: real parts, a live export, a crash, a cancel. HOLD=1 stays
 	@tests/demo/run
 
 .PHONY: interop
-interop: ## Run exports of HAPI FHIR and sekmet-fhir through the operator, and compare what landed with what they hold
+interop: ## Run exports and schedules of HAPI FHIR and sekmet-fhir through the operator, and compare what landed with what they hold
 	@tests/interop/run
 
 .PHONY: chaos

@@ -165,7 +165,7 @@ async fn namespace_and_kinds(kubernetes: &Kubernetes) {
 async fn uninstalled(kubernetes: &Kubernetes) {
     helm(kubernetes, "uninstall fhir-export-operator -n ops").await;
     let left = kubectl(kubernetes, "get crd -o name").await;
-    assert_eq!(left.lines().filter(|l| l.contains("fhirexport.dev")).count(), 2, "{left}");
+    assert_eq!(left.lines().filter(|l| l.contains("fhirexport.dev")).count(), 3, "{left}");
     assert!(!may(kubernetes, "get secrets -n a").await);
     // The same release may come back, and with its CRDs by their own chart.
     helm(kubernetes, &format!("install fhir-export-operator-crds {CRDS} -n ops --take-ownership")).await;

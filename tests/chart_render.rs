@@ -331,7 +331,7 @@ async fn the_definitions_are_those_of_the_program_and_stay() {
     let within = rendered(OPERATOR, json!({ "fhir-export-operator-crds": values })).await;
     for objects in [&alone, &within] {
         let all = of_kind(objects, "CustomResourceDefinition");
-        assert_eq!(all.len(), 2);
+        assert_eq!(all.len(), 3);
         for crd in all {
             let typed: CustomResourceDefinition = serde_json::from_value(crd.clone()).unwrap();
             let same = api::crds().unwrap().iter().any(|c| c.spec == typed.spec);

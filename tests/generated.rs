@@ -14,7 +14,7 @@ fn committed(path: &str) -> String {
 #[test]
 fn the_definitions_are_current() {
     let all = api::crds_yaml().unwrap();
-    assert_eq!(all.len(), 2);
+    assert_eq!(all.len(), 3);
     for (name, yaml) in all {
         assert!(
             committed(&format!("crds/{name}.yaml")) == yaml,

@@ -5,7 +5,8 @@
     kubectl get fexps nightly -o json | python3 load.py lake fhir.db
 
 The table `resources` then has what the server had at `status.chain.coveredUntil`: type, id, and the resource as JSON.
-Call it again after further runs. It reads what `status.chain.history` names, which are the last ten runs that count.
+Call it again after further runs. It reads what `status.chain.history` names, which are the last ten runs that count; they
+must have landed in one container (`request.container`, or the server's `defaultContainer`).
 """
 
 import gzip
@@ -47,9 +48,7 @@ def check(folder):
             sys.exit(f"{folder / name} is missing: download it again")
 
 
-def load(database, folder, mode):
-    if mode == "Full":
-        database.execute("DELETE FROM resources")
+def load(database, folder):
     newest, gone = {}, []
     for path in files(folder):
         for resource in lines(path):
@@ -80,14 +79,21 @@ def main(lake, database):
     new = history[known[-1] + 1 :] if known else history
     if new and not known and new[0]["mode"] != "Full":
         sys.exit("the runs before these are not named any more: wait for the next full run, or ask for one")
+    if any(run.get("container", "").startswith("export-") for run in new):
+        sys.exit("each run has a container of its own: name one in the request of the schedule")
     for run in new:
-        folder = pathlib.Path(lake) / run["folder"]
-        if not folder.is_dir():
+        # A run without changes has no folder.
+        folder = pathlib.Path(lake) / run["folder"] if run.get("folder") else None
+        if folder and not folder.is_dir():
             sys.exit(f"{folder} is missing: download it first")
-        check(folder)
+        if folder:
+            check(folder)
         # One transaction: a run is loaded whole, or not at all.
         with database:
-            load(database, folder, run["mode"])
+            if run["mode"] == "Full":
+                database.execute("DELETE FROM resources")
+            if folder:
+                load(database, folder)
             database.execute("INSERT INTO runs VALUES (?, ?)", (run["uid"], run["name"]))
         print(f"{run['mode']} run {run['name']} is loaded")
 

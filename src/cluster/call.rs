@@ -163,10 +163,9 @@ mod tests {
             let matches = match result.unwrap_err() {
                 CallError::Conflict => code == 409,
                 CallError::NotFound => code == 404,
-                CallError::AlreadyExists => false,
                 CallError::Forbidden(_) => code == 403,
                 CallError::Refused(_) => code == 422,
-                CallError::Unreachable(_) => false,
+                CallError::AlreadyExists | CallError::Unreachable(_) => false,
             };
             assert!(matches, "{code}");
         }

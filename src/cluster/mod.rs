@@ -4,6 +4,7 @@
 //! of [`crate::controller::world`].
 
 mod call;
+mod campaign;
 mod client;
 pub mod credentials;
 pub mod definitions;

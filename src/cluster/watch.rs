@@ -86,45 +86,47 @@ impl Watches {
         servers_changed: impl FnMut(Change<FhirServer>) + Send + 'static,
         schedules_changed: impl FnMut(Change<FhirExportSchedule>) + Send + 'static,
     ) -> [Watching; 3] {
-        let (client, scopes, stores, broken) = (self.client, self.scopes, self.stores, self.broken);
+        let stores = self.stores;
         let note = move |change: Change<FhirExport>| {
             stores.note(&change);
             exports_changed(change);
         };
+        let place = Place { client: self.client, scopes: self.scopes, broken: self.broken };
         [
-            watching(client.clone(), scopes.clone(), self.exports, broken.clone(), note),
-            watching(client.clone(), scopes.clone(), self.servers, broken.clone(), servers_changed),
-            watching(client, scopes, self.schedules, broken, schedules_changed),
+            watching(place.clone(), self.exports, note),
+            watching(place.clone(), self.servers, servers_changed),
+            watching(place, self.schedules, schedules_changed),
         ]
     }
 }
 
-fn watching<K>(
+/// Where is watched, and what counts the watches that do not work.
+#[derive(Clone)]
+struct Place {
     client: Client,
     scopes: Vec<Option<String>>,
-    merge: Merge<K>,
     broken: Broken,
-    changed: impl FnMut(Change<K>) + Send + 'static,
-) -> Watching
+}
+
+fn watching<K>(place: Place, merge: Merge<K>, changed: impl FnMut(Change<K>) + Send + 'static) -> Watching
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (tell, primed) = watch::channel(false);
-    Watching { work: keep(client, scopes, merge, tell, broken, changed).boxed(), primed }
+    Watching { work: keep(place, merge, tell, changed).boxed(), primed }
 }
 
 async fn keep<K>(
-    client: Client,
-    scopes: Vec<Option<String>>,
+    place: Place,
     mut merge: Merge<K>,
     primed: watch::Sender<bool>,
-    all_broken: Broken,
     mut changed: impl FnMut(Change<K>) + Send,
 ) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    let Place { client, scopes, broken: all_broken } = place;
     let mut events = SelectAll::new();
     for (index, namespace) in scopes.iter().enumerate() {
         let api: Api<DeserializeGuard<K>> = match namespace {

@@ -23,11 +23,12 @@ use super::live::{Live, Tasks};
 use super::runs::Runs;
 use super::schedule::reconcile_schedule;
 use super::server::reconcile_server;
+use super::stand_by::stand_by;
 use super::wake::{Wakes, Woken};
 use super::world::{Container, Stores, Wire};
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::cli::Stop;
-use crate::cluster::lead::{Election, Leadership, Standing};
+use crate::cluster::lead::{Election, Leadership};
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
 use crate::cluster::{KubeCluster, definitions};
@@ -133,7 +134,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         };
         tokio::select! {
             biased;
-            leads = self.lead(&mut leadership, &mut woken) => leads?,
+            leads = stand_by(&self.live, &self.health, &mut leadership, &mut woken) => leads?,
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
             () = self.stopping.clone() => {
                 // It may just have been elected.
@@ -166,34 +167,6 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         self.live.beside.end().await;
         leadership.release().await;
         info!("the operator has stopped");
-        Ok(())
-    }
-
-    /// Waits until this replica leads. Until then it is ready if it could lead, and all that changes is known but
-    /// looked at by the one that does.
-    async fn lead(&self, leadership: &mut Leadership, woken: &mut Woken) -> Result<(), Stop> {
-        let mut standing = leadership.standing();
-        let waits = standing != Standing::Leads;
-        loop {
-            match standing {
-                Standing::Unknown(hindrance) => self
-                    .health
-                    .not_ready(hindrance.as_deref().unwrap_or("Waiting for the first look at the Lease.")),
-                Standing::Waiting => self.health.ready(),
-                Standing::Leads => break,
-            }
-            tokio::select! {
-                now = leadership.changed() => {
-                    standing = now.ok_or_else(|| ended_by_itself("the election"))?;
-                }
-                () = woken.ignore() => standing = leadership.standing(),
-            }
-        }
-        if waits {
-            self.live.wakes.all(&self.live.stores);
-        }
-        self.live.metrics.leads(true);
-        self.health.ready();
         Ok(())
     }
 
@@ -320,7 +293,7 @@ async fn until(mut primed: Primed) -> Result<(), Stop> {
     primed.wait_for(|primed| *primed).await.map(|_| ()).map_err(|_| ended_by_itself("a watch"))
 }
 
-fn ended_by_itself(what: &str) -> Stop {
+pub(super) fn ended_by_itself(what: &str) -> Stop {
     Stop::because(format!("The operator ends since {what} ended by itself; it must be started again."))
 }
 

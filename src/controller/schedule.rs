@@ -23,7 +23,8 @@ pub async fn reconcile_schedule<W: World>(
     object: Arc<FhirExportSchedule>,
 ) -> Result<Requeue, ClusterFailure> {
     let mut look = Look { base: FhirExportSchedule::clone(&object), seen: None, fresh: HashMap::new() };
-    match look.go(world.as_ref()).await {
+    // Boxed: with the objects that it holds it is too large for a queue of many.
+    match Box::pin(look.go(world.as_ref())).await {
         // Deleted while we looked: its runs go with it.
         Err(ClusterFailure::NotFound) => Ok(Requeue::AwaitChange),
         result => result,

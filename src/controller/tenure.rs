@@ -142,6 +142,9 @@ pub fn end(sentence: &str) -> ! {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -164,6 +167,70 @@ mod tests {
         let tenure = Tenure::default();
         tenure.look();
         assert!(tenure.left() > Duration::from_secs(100 * 365 * 24 * 3600));
+    }
+
+    /// Set for a process that a test starts, which is this test again.
+    const CHILD: &str = "FHIR_EXPORT_TEST_TENURE";
+
+    /// Runs one test in a process of its own, whose stderr is read only when it has ended; answers exit code and stderr.
+    fn in_its_own_process(test: &str, does: impl FnOnce(Tenure)) -> Option<(Option<i32>, String)> {
+        if std::env::var_os(CHILD).is_some() {
+            does(Tenure::none());
+            return None;
+        }
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("controller::tenure::tests::{test}"), "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = child.unwrap();
+        let code = child.wait().unwrap().code();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        Some((code, said))
+    }
+
+    #[test]
+    fn who_acts_too_late_ends() {
+        let ended = in_its_own_process("who_acts_too_late_ends", |tenure| {
+            tenure.extend(steady());
+            tenure.hindered("the cause");
+            tenure.look();
+            eprintln!("it acts");
+        });
+        let Some((code, said)) = ended else { return };
+        assert_eq!(code, Some(1));
+        assert!(said.contains("another replica may lead (the cause)") && !said.contains("it acts"), "{said}");
+    }
+
+    #[test]
+    fn whoever_hangs_ends_when_the_time_is_over() {
+        let ended = in_its_own_process("whoever_hangs_ends_when_the_time_is_over", |tenure| {
+            tenure.guard().unwrap();
+            tenure.extend(steady() + Duration::from_millis(200));
+            loop {
+                thread::park();
+            }
+        });
+        let Some((code, said)) = ended else { return };
+        assert_eq!(code, Some(1));
+        assert!(said.contains("this process was stopped or too busy"), "{said}");
+    }
+
+    #[test]
+    fn whoever_is_not_listened_to_ends_too() {
+        let ended = in_its_own_process("whoever_is_not_listened_to_ends_too", |tenure| {
+            tenure.guard().unwrap();
+            tenure.extend(steady() + Duration::from_millis(200));
+            // Hangs when the pipe is full, and holds what others would say something through.
+            let mut stderr = std::io::stderr().lock();
+            loop {
+                stderr.write_all(&[b'.'; 4096]).unwrap();
+            }
+        });
+        let Some((code, _)) = ended else { return };
+        assert_eq!(code, Some(1));
     }
 
     #[test]

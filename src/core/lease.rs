@@ -291,3 +291,7 @@ impl Candidate {
 #[cfg(test)]
 #[path = "lease_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "lease_world_tests.rs"]
+mod world_tests;

@@ -17,8 +17,7 @@ impl Network {
     }
 
     const fn v6(segments: [u16; 8], length: u8) -> Self {
-        let [a, b, c, d, e, f, g, h] = segments;
-        Self { base: IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h)), length }
+        Self { base: IpAddr::V6(Ipv6Addr::from_segments(segments)), length }
     }
 
     /// Reads `address/length`, or one address. Bits beyond the length must be zero: they are a typing error.

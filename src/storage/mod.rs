@@ -6,6 +6,7 @@
 mod account;
 mod accounts;
 mod blocks;
+mod bounded;
 mod download;
 mod failure;
 mod folder;
@@ -30,6 +31,7 @@ pub use hosts::StorageHosts;
 
 use account::Account;
 use accounts::Accounts;
+use bounded::Bounded;
 use outgoing::Outgoing;
 
 use crate::api::{Compression, FhirServer};
@@ -74,7 +76,7 @@ impl BlobStorage {
         http: reqwest::Client,
         hosts: StorageHosts,
     ) -> Self {
-        let transport = Transport::new(Arc::new(Outgoing { http, tenure }));
+        let transport = Transport::new(Arc::new(Outgoing { http: Bounded(http), tenure }));
         Self { accounts: Accounts::new(identities, transport, hosts), page: listing::PAGE }
     }
 

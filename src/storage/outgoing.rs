@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 
+use super::bounded::Bounded;
 use crate::controller::tenure::Tenure;
 
 /// Sends requests, those that write only as long as this process may act.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) http: reqwest::Client,
+    pub(super) http: Bounded,
     pub(super) tenure: Tenure,
 }
 

@@ -1,4 +1,4 @@
-//! How long one request is tried, and how much of its answer is taken.
+//! How long one request is tried.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,14 +7,10 @@ use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::policies::{Policy, PolicyResult};
-use azure_core::http::{AsyncRawResponse, Context, Method, Request, StatusCode};
-use futures::StreamExt;
+use azure_core::http::{Context, Request, StatusCode};
 use tokio::time::Instant;
 
 const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
-/// No list, and nothing that an account says of itself or of a failure, is longer, in bytes. Blobs are, and come in pieces.
-const LONGEST: usize = 32 << 20;
-
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 
 /// Repeats a request that failed in passing, within a bound. The client's own policies sleep as long as the
@@ -43,7 +39,7 @@ impl Policy for Patience {
         let until = Instant::now() + self.total;
         let mut wait = self.first;
         loop {
-            let result = policy.send(ctx, request, rest).await.map(|answer| bounded(answer, request));
+            let result = policy.send(ctx, request, rest).await;
             let wait_now = match &result {
                 Ok(response) if is_passing(response.status()) => {
                     retry_after(response.headers()).unwrap_or(wait)
@@ -59,25 +55,6 @@ impl Policy for Patience {
             request.body_mut().reset().await?;
         }
     }
-}
-
-/// The client reads an answer whole before it looks at it, unless it is a blob; whoever named the endpoint decides how
-/// long it is.
-fn bounded(answer: AsyncRawResponse, request: &Request) -> AsyncRawResponse {
-    let list = request.url().query_pairs().any(|(name, _)| matches!(name.as_ref(), "comp" | "restype"));
-    if answer.status().is_success() && request.method() == Method::Get && !list {
-        return answer;
-    }
-    let (status, headers, body) = answer.deconstruct();
-    let mut left = LONGEST;
-    let body = body.map(move |piece| {
-        let piece = piece?;
-        left = left.checked_sub(piece.len()).ok_or_else(|| {
-            azure_core::Error::with_message(ErrorKind::DataConversion, "an answer without an end")
-        })?;
-        Ok(piece)
-    });
-    AsyncRawResponse::new(status, headers, Box::pin(body))
 }
 
 /// Whether a repeated request may be answered better.

@@ -12,7 +12,7 @@ pub fn export(request: &Value) -> Value {
 }
 
 pub fn schedule(spec: Value) -> Value {
-    let mut whole = json!({ "schedule": "0 2 * * *", "template": template(json!({ "level": "System" })) });
+    let mut whole = json!({ "schedule": "0 2 * * *", "template": template(&json!({ "level": "System" })) });
     merge(&mut whole, spec);
     json!({
         "apiVersion": "fhirexport.dev/v1alpha1",
@@ -22,7 +22,7 @@ pub fn schedule(spec: Value) -> Value {
     })
 }
 
-pub fn template(request: Value) -> Value {
+pub fn template(request: &Value) -> Value {
     json!({ "spec": { "serverRef": { "name": "clinic" }, "request": request } })
 }
 
@@ -167,7 +167,7 @@ pub fn accepted() -> Vec<Value> {
         ),
         schedule(
             json!({ "template": { "metadata": { "labels": { "team": "a" }, "annotations": { "a/b": "c" } },
-            "spec": template(json!({ "level": "Patient" }))["spec"] } }),
+            "spec": template(&json!({ "level": "Patient" }))["spec"] } }),
         ),
         long,
     ];

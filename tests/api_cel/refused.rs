@@ -93,10 +93,10 @@ pub fn refused() -> Vec<(Value, &'static str)> {
 
 fn refused_schedules() -> Vec<(Value, &'static str)> {
     let metadata = |metadata: Value| {
-        let spec = template(json!({ "level": "System" }))["spec"].clone();
+        let spec = template(&json!({ "level": "System" }))["spec"].clone();
         schedule(json!({ "template": { "metadata": metadata, "spec": spec } }))
     };
-    let request = |request: Value| schedule(json!({ "template": template(request) }));
+    let request = |request: Value| schedule(json!({ "template": template(&request) }));
     let mut long = schedule(json!({}));
     long["metadata"]["name"] = "n".repeat(53).into();
     vec![

@@ -4,7 +4,7 @@ use azure_fhir::{Access, Failure, KnownToken, Options, Script, State};
 use serde_json::{Value, json};
 
 use crate::platform::Platform;
-use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, secret, server};
+use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, schedule, secret, server};
 use crate::rights;
 
 /// A namespace of its own, with a token from a Secret.
@@ -80,6 +80,14 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
     open.script(Script::fails(Failure::Unknown).container("twice"));
     release.apply(&export("lab", "twice", "own", &system("twice"), &json!({}))).await;
     release.until("fexp/twice", "lab", "Complete=True Exported").await;
+
+    // A schedule makes its runs, takes them in, and deletes their objects, with the same rights.
+    release.apply(&schedule("lab", "nightly", "own", &system("nightly"))).await;
+    release.until("fexps/nightly", "lab", "Ready=True Scheduled").await;
+    release.kubectl("annotate fexps/nightly -n lab fhirexport.dev/run-now=once").await;
+    release.until("fexps/nightly", "lab", "LastRunSucceeded=True RunSucceeded").await;
+    release.until("fexps/nightly", "lab", "ChainIntact=True Chained").await;
+    release.kubectl("wait --for=delete fexp -l fhirexport.dev/schedule=nightly -n lab --timeout=90s").await;
 
     open.script(Script::stuck().container("deleted"));
     release.apply(&export("lab", "deleted", "own", &system("deleted"), &json!({}))).await;

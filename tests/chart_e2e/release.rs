@@ -155,7 +155,7 @@ impl Release {
     pub async fn nothing_is_stranded(&self) {
         let crds = self.kubectl("get crd -o name").await;
         assert_eq!(crds.lines().filter(|l| l.ends_with(".fhirexport.dev")).count(), 3, "{crds}");
-        assert_eq!(self.kubectl("get fexp,fexps,fserver -A -o name").await, "");
+        assert_eq!(self.kubectl("get fexps,fexp,fserver -A -o name").await, "");
     }
 }
 
@@ -216,4 +216,12 @@ pub fn export(namespace: &str, name: &str, of: &str, request: &Value, more: &Val
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})
+}
+
+/// A schedule of incremental runs that keeps no objects and comes once a year.
+pub fn schedule(namespace: &str, name: &str, of: &str, request: &Value) -> Value {
+    json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"schedule": "0 0 1 1 *", "incremental": {}, "successfulRunsHistoryLimit": 0,
+            "template": {"spec": {"serverRef": {"name": of}, "request": request}}}})
 }

@@ -158,7 +158,7 @@ async fn incremental_runs_begin_where_the_last_one_ended_whatever_happens_to_the
         let run = Scheduled { site: &site, name: "chain" }.run_now(&token).await;
         match *end {
             "bad" => {
-                site.fhir.script(Script::fails(Failure::OutOfMemory { max_count: 10 }).container("chain"))
+                site.fhir.script(Script::fails(Failure::OutOfMemory { max_count: 10 }).container("chain"));
             }
             "gone" => site.fhir.script(Script::stuck().container("chain")),
             _ => {}

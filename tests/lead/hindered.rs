@@ -26,7 +26,7 @@ async fn cut_off(name: &str, way: Way, cause: &str) {
     let mut two = Replica::start(&place, "two", None);
     two.stands_by().await;
     let stream = Stream::start(&place);
-    place.ended("e008").await;
+    place.ended("e004").await;
 
     let cut = Instant::now();
     relay.go(way);

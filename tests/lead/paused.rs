@@ -24,7 +24,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     let mut two = Replica::start(&place, "two", None);
     two.stands_by().await;
     let stream = Stream::start(&place);
-    place.ended("e008").await;
+    place.ended("e004").await;
 
     let stopped = Instant::now();
     one.process.signal("STOP").unwrap();

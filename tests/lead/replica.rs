@@ -1,5 +1,6 @@
 //! An operator process, as one pod of the Deployment.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -102,7 +103,10 @@ impl Asked {
 
     async fn get(&self, port: u16, path: &str) -> Option<(u16, String)> {
         let answer = async {
-            let answer = reqwest::get(format!("http://127.0.0.1:{port}/{path}")).await.ok()?;
+            // One for all, since each reads the machine's certificates; no connection outlives the runtime of its test.
+            static CLIENT: LazyLock<reqwest::Client> =
+                LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap());
+            let answer = CLIENT.get(format!("http://127.0.0.1:{port}/{path}")).send().await.ok()?;
             Some((answer.status().as_u16(), answer.text().await.ok()?))
         };
         tokio::time::timeout(ASKED, answer).await.ok()?

@@ -22,7 +22,7 @@ async fn one_of_three_leads_and_another_one_when_it_is_killed() {
         other.stands_by().await;
     }
     let stream = Stream::start(&place);
-    place.ended("e008").await;
+    place.ended("e004").await;
 
     let killed = Instant::now();
     one.process.sigkill().await.unwrap();

@@ -9,6 +9,7 @@
 )]
 
 mod ahead;
+mod azure;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;

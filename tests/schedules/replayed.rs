@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
+use std::sync::MutexGuard;
 use std::time::Duration;
 
-use bulk_fhir::{Breaks, Count, FileScript, Options, Script, Server, Shape};
+use bulk_fhir::{Breaks, Count, FileScript, Options, Patients, Script, Server, Shape};
 use fhir_export_operator::api::{ChainedRun, FhirExport, FhirExportSchedule, RunMode};
 use fhir_export_operator::core::schedule::name_of_token;
 use jiff::{Timestamp, ToSpan};
@@ -64,17 +65,15 @@ impl Mishap {
         match run {
             2 | 12 | 13 | 14 => Self::JobFails,
             4 => Self::WrongCount,
-            5 => Self::KilledInJob,
+            5 | 26 => Self::KilledInJob,
             6 => Self::ServerErrors,
             8 => Self::BreaksOff,
             9 => Self::KilledBefore,
             11 => Self::Cancelled,
-            15 => Self::KilledInLanding,
+            15 | 24 => Self::KilledInLanding,
             17 => Self::Deleted,
             19 => Self::Full,
             21 => Self::AnswerLost,
-            24 => Self::KilledInLanding,
-            26 => Self::KilledInJob,
             _ => Self::None,
         }
     }
@@ -109,8 +108,12 @@ impl Mishap {
     }
 }
 
-/// Changes the server's data until it is told to stop.
-async fn change(fhir: &Server, seed: u64, stop: &Cell<bool>) -> Journal {
+/// Changes a server's data until it is told to stop.
+pub async fn change<'a>(
+    patients: impl Fn() -> MutexGuard<'a, Patients>,
+    seed: u64,
+    stop: &Cell<bool>,
+) -> Journal {
     let mut journal = Journal::default();
     for change in Changes::new(seed, true) {
         if stop.get() {
@@ -119,12 +122,12 @@ async fn change(fhir: &Server, seed: u64, stop: &Cell<bool>) -> Journal {
         match change {
             Change::Put(resource) => {
                 let (kind, id) = (resource["resourceType"].clone(), resource["id"].clone());
-                let mut patients = fhir.patients();
+                let mut patients = patients();
                 patients.change(resource).unwrap();
                 journal.put(patients.get(kind.as_str().unwrap(), id.as_str().unwrap()).unwrap());
             }
             Change::Delete { kind, id } => {
-                assert!(fhir.patients().remove(&kind, &id));
+                assert!(patients().remove(&kind, &id));
                 journal.deleted(&format!("{kind}/{id}"));
             }
         }
@@ -359,7 +362,7 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     let folder = Folder::new("lake").unwrap();
     let mut example = Example { folder: folder.path(), downloaded: 0 };
     let stop = Cell::new(false);
-    let (journal, ()) = tokio::join!(change(fhir, 5, &stop), async {
+    let (journal, ()) = tokio::join!(change(|| fhir.patients(), 5, &stop), async {
         for number in 0..RUNS - 2 {
             story.run(number, Mishap::of(number)).await;
             if number % 5 == 0 {

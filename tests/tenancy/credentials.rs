@@ -1,12 +1,13 @@
 //! Whoever may write a `FhirServer`, with a host of their own: no Secret and no ServiceAccount that its owner did not
 //! label becomes anything that this host hears.
 
-use fhir_export_operator::api::FhirServer;
+use azure_fhir::{Access, KnownToken, Options, Script};
+use fhir_export_operator::api::{FhirExport, FhirServer};
 use serde_json::{Value, json};
 
 use crate::ear::Ear;
-use crate::release::{Release, server};
-use crate::world::{Person, release};
+use crate::release::{Release, export, secret, server};
+use crate::world::{Person, release, shared};
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const CLIENT: &str = "99999999-8888-7777-6666-555555555555";
@@ -152,4 +153,27 @@ async fn told(release: &Release, name: &str, reason: &str) {
         })
         .await;
     result.unwrap_or_else(|error| panic!("{error}\n--- the operator's log:\n{}", release.operator.log_end()));
+}
+
+#[tokio::test]
+async fn a_label_that_is_taken_off_ends_the_use_also_of_a_job_that_runs() {
+    let release = release().await;
+    let access = Access::Tokens(vec![KnownToken::exporter("sesame")]);
+    let fhir = release.fhir(Options { access, ..Options::default() }).await;
+    fhir.script(Script::stuck());
+    let tenant = Person::new(release, "unlabelled", &json!({})).await;
+    release.apply(&secret("unlabelled", "token", &json!({"token": "sesame"}))).await;
+    release.apply(&release.storage_secret("unlabelled")).await;
+    release.apply(&server("unlabelled", "clinic", &shared(release, &fhir.url(), &json!({})))).await;
+    let long = export("unlabelled", "long", "clinic", &json!({"level": "System"}), &json!({}));
+    tenant.create::<FhirExport>(&long).await.unwrap();
+    release.until("fexp/long", "unlabelled", "Reconciling=False KickedOff").await;
+
+    release.kubectl("label secret token -n unlabelled fhirexport.dev/credential-").await;
+    release.until("fexp/long", "unlabelled", "ServerReachable=False CredentialNotLabelled").await;
+    let asked = fhir.requests().len();
+    let by_spec = json!({"spec": {"cancel": true}});
+    tenant.change("long", &by_spec).await.unwrap();
+    release.until("fexp/long", "unlabelled", "Failed=True CancelUnconfirmed").await;
+    assert_eq!(fhir.requests().len(), asked, "not even to cancel");
 }

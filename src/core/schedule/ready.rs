@@ -89,10 +89,9 @@ fn look(turn: &Turn<'_>) -> Result<Ready, NotReady> {
     }
     let lossy = !bulk || server.deviations().preset == Preset::Hapi;
     let left_out = match request.level {
-        Level::System => LeftOut::Nothing,
         Level::Patient | Level::Group if lossy => LeftOut::OfUnchanged,
-        Level::Patient => LeftOut::Nothing,
         Level::Group => LeftOut::OfNewMembers,
+        Level::System | Level::Patient => LeftOut::Nothing,
     };
     if left_out == LeftOut::OfUnchanged && incremental.accept_loss != Some(true) {
         let message = format!(

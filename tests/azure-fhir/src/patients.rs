@@ -260,7 +260,7 @@ mod tests {
         let asked = Parameters { since, deleted: true, ..Parameters::default() };
         let selected = patients.select(Level::System, None, &asked, created).unwrap();
         let files = selected.into_iter().map(|(kind, resources)| {
-            let lines: String = resources.iter().map(|resource| format!("{resource}\n")).collect();
+            let lines: String = resources.iter().flat_map(|r| [r.to_string(), "\n".to_owned()]).collect();
             (format!("{kind}-1-1.ndjson"), lines.into_bytes())
         });
         Run::of(&files.collect()).unwrap()

@@ -74,6 +74,10 @@ impl Seen {
         let status = object.status.clone().unwrap_or_default();
         let mut exports = lock(&self.exports);
         let before = exports.get(&uid);
+        // A watch may bring what a list has already overtaken.
+        if before.is_some_and(|known| version(&known.object) > version(&object)) {
+            return;
+        }
         let mut ended = before.and_then(|known| known.ended.clone());
         let mut changed_after_end = before.is_some_and(|known| known.changed_after_end);
         changed_after_end |= ended.as_ref().is_some_and(|ended| *ended != status);
@@ -91,6 +95,10 @@ impl Seen {
         let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
         lock(&self.events).insert(uid, Noted { about, reason, note });
     }
+}
+
+fn version(export: &FhirExport) -> u64 {
+    export.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
 /// The API server, and what was seen of it.
@@ -174,9 +182,11 @@ impl Cluster {
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 made => drop(made?),
             }
-            api.get(&name).await.map(drop)
+            api.get(&name).await
         })
         .await
+        // A watch that just began anew may miss one that is deleted soon.
+        .map(|export| self.seen.export(export))
     }
 
     /// Deletes an export.
@@ -206,7 +216,8 @@ impl Cluster {
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let exports = self.exports(name);
-        insist("the kinds to be shown", || async { exports.list(&ListParams::default()).await }).await?;
+        insist("the kinds to be shown", || async { exports.list(&ListParams::default()).await.map(drop) })
+            .await?;
         insist("deleting a namespace", || async {
             match api.delete(name, &DeleteParams::default()).await {
                 Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
@@ -229,7 +240,7 @@ impl Cluster {
             .await
     }
 
-    /// All exports as they are now, which the record takes, too.
+    /// All exports as they are now; the record takes them and all events, too.
     pub async fn list(&self) -> Result<Vec<FhirExport>> {
         let api: Api<FhirExport> = Api::all(self.client.clone());
         let all = insist("listing exports", || async {
@@ -237,6 +248,11 @@ impl Cluster {
         })
         .await?;
         all.iter().cloned().for_each(|export| self.seen.export(export));
+        let events: Api<Event> = Api::all(self.client.clone());
+        let events = insist("listing events", || async {
+            events.list(&ListParams::default()).await.map(|list| list.items)
+        });
+        events.await?.into_iter().for_each(|event| self.seen.event(event));
         Ok(all)
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Known};
 use crate::plan::{DOOMED, Plan, Site, number_in};
-use crate::record::{Blob, End, Export, File, Job, Records, Told, last_of};
+use crate::record::{Act, Blob, End, Export, File, Job, Records, Told};
 use crate::servers::Servers;
 use crate::{Error, Result};
 
@@ -36,7 +36,7 @@ pub async fn collect(
     jobs.extend(azure_jobs(&servers.entra));
     jobs.extend(bulk_jobs(&servers.bulk));
     jobs.extend(bulk_jobs(&servers.smart));
-    jobs.extend(hapi_jobs(servers, &exports).await?);
+    jobs.extend(hapi_jobs(servers).await?);
     let mut blobs = Vec::new();
     for container in Site::ALL.into_iter().flat_map(Site::containers) {
         blobs.extend(read(storage, &container).await?);
@@ -90,7 +90,8 @@ fn exports(plan: &Plan, cluster: &Cluster, now: &BTreeSet<String>, logs: &[Strin
             must: planned.must(),
             deadline: planned.deadline,
             act: planned.act,
-            spoiled: planned.fate.spoils(),
+            // HAPI cannot be asked for the files of a job that was deleted.
+            spoiled: planned.fate.spoils() || (planned.site == Site::Hapi && planned.act != Act::Wait),
             there,
             deleting: there && known.is_some_and(|known| known.object.metadata.deletion_timestamp.is_some()),
             status: known.and_then(|known| known.object.status.clone()).unwrap_or_default(),
@@ -187,14 +188,13 @@ impl Names {
     }
 }
 
-/// HAPI's jobs, with the files of those that exports say they are complete with: it is asked for them once more.
-async fn hapi_jobs(servers: &Servers, exports: &[Export]) -> Result<Vec<Job>> {
+/// HAPI's jobs with their files: it is asked for them once more, which it answers for those that nobody deleted.
+async fn hapi_jobs(servers: &Servers) -> Result<Vec<Job>> {
     let client = reqwest::Client::builder().no_proxy().no_gzip().build()?;
     let mut jobs = servers.gateway.jobs();
-    for export in exports.iter().filter(|export| export.there && export.is("Complete")) {
-        let url = export.status.job.as_ref().and_then(|job| job.status_url.as_deref());
-        let Some(url) = url else { continue };
-        let Some(job) = jobs.iter_mut().find(|job| job.id == last_of(url)) else { continue };
+    let base = format!("http://127.0.0.1:{}/fhir", servers.gateway.port());
+    for job in jobs.iter_mut().filter(|job| job.end == End::Completed) {
+        let url = format!("{base}/$export-poll-status?_jobId={}", job.id);
         let answer =
             client.get(url).header("Accept", "application/fhir+json, application/json").send().await?;
         let manifest: Value = answer.error_for_status()?.json().await?;

@@ -22,7 +22,7 @@ use crate::tally::Tally;
 use crate::{Error, Result};
 
 /// The longest that anything takes by itself is far less.
-const QUIET_WITHIN: Duration = Duration::from_mins(4);
+const QUIET_WITHIN: Duration = Duration::from_mins(3);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// The parts, which end in this order.

@@ -24,8 +24,11 @@ pub use outcome::outcome;
 pub use retry_after::retry_after;
 pub use type_filter::type_filter;
 
+/// What is given any bytes.
+pub type Target = fn(&[u8]);
+
 /// All of them, by the names of their corpora.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("content_location", content_location),
     ("manifest", manifest),
     ("outcome", outcome),

@@ -27,10 +27,14 @@ pub fn outcome(data: &[u8]) {
     let short = words::cut(&text, 200);
     assert!(short.len() <= 200);
     let mut reader = OutcomeReader::default();
-    body.chunks(7).for_each(|piece| reader.feed(piece));
+    for piece in body.chunks(7) {
+        reader.feed(piece);
+    }
     let (issues, said) = reader.finish();
     assert!(issues.errors <= body.len() as u64 + 1 && said.len() <= 3);
-    said.iter().for_each(|words| fit_to_be_shown(words, WORDS));
+    for words in &said {
+        fit_to_be_shown(words, WORDS);
+    }
 
     for status in [100 + number % 500, 200, 202, 401, 403, 404, 429, 500] {
         let answer = Answer {
@@ -45,7 +49,7 @@ pub fn outcome(data: &[u8]) {
             match kicked {
                 KickOffAnswer::Accepted(_) => assert_eq!(status, 202),
                 KickOffAnswer::Rejected(r) | KickOffAnswer::Failed(r) | KickOffAnswer::NotNow(r) => {
-                    shown(&r.message)
+                    shown(&r.message);
                 }
                 KickOffAnswer::Uncertain(why) => shown(&why),
             }
@@ -62,7 +66,7 @@ pub fn outcome(data: &[u8]) {
                 StatusAnswer::JobFailed(failure) => fit_to_be_shown(&failure.words, WORDS),
                 StatusAnswer::Gone(words) => fit_to_be_shown(&words, WORDS),
                 StatusAnswer::NotNow(r) | StatusAnswer::Transient(r) | StatusAnswer::Refused(r) => {
-                    shown(&r.message)
+                    shown(&r.message);
                 }
             }
         }

@@ -1,5 +1,5 @@
 //! The corpora of the fuzzer, and changes of them, on a stable compiler.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::path::PathBuf;
 

@@ -47,8 +47,9 @@ impl Lake {
         Ok(lines)
     }
 
-    /// What a run of a schedule brought.
-    pub async fn run(&self, folder: &str) -> Result<replay::Run> {
+    /// What a run of a schedule brought: nothing without a folder.
+    pub async fn run(&self, folder: Option<&str>) -> Result<replay::Run> {
+        let Some(folder) = folder else { return Ok(replay::Run::default()) };
         let files = replay::folder(&self.0, folder).await;
         files
             .and_then(|files| replay::Run::of(&files))

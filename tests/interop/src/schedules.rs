@@ -281,9 +281,8 @@ impl Schedule<'_> {
     async fn loaded(&self) -> Result<State> {
         let mut state = State::default();
         for run in &self.chain {
-            let folder = run.folder.as_deref().unwrap_or_default();
             let mode = if run.mode == RunMode::Full { Mode::Full } else { Mode::Incremental };
-            state.load(mode, &self.lake.run(folder).await?);
+            state.load(mode, &self.lake.run(run.folder.as_deref()).await?);
         }
         Ok(state)
     }

@@ -44,7 +44,13 @@ pub async fn run(world: &mut World) -> Result<bool> {
     let rows = trial.export(&client).await?;
     let scheduled = timed(
         "two schedules of 30 runs each, from servers whose data change",
-        schedules::run(&client, &trial.lake, (&test, &trial.hapi), &mut world.operator, &kubeconfig),
+        Box::pin(schedules::run(
+            &client,
+            &trial.lake,
+            (&test, &trial.hapi),
+            &mut world.operator,
+            &kubeconfig,
+        )),
     )
     .await?;
     say("");
@@ -58,7 +64,9 @@ pub async fn run(world: &mut World) -> Result<bool> {
     let bad: Vec<&Row> = rows.iter().filter(|row| !row.is_good()).collect();
     bad.iter().try_for_each(|row| explain(row))?;
     let lossy: Vec<&schedules::Row> = scheduled.iter().filter(|row| !row.is_good()).collect();
-    lossy.iter().for_each(|row| complain(&row.told()));
+    for row in &lossy {
+        complain(&row.told());
+    }
     let (good, bad) = (rows.len() - bad.len(), bad.len());
     let seconds = started.elapsed().as_secs();
     say(&format!(

@@ -277,5 +277,6 @@ fn without_incremental_there_is_no_chain() {
     assert_eq!(world.status().chain, None);
     world.at("2026-11-25T02:00:00Z");
     assert_eq!(world.since("nightly-20261125-0200"), None);
-    assert!(world.runs[world.last()].metadata.labels.clone().unwrap().get("fhirexport.dev/chain").is_none());
+    let labels = world.runs[world.last()].metadata.labels.clone().unwrap();
+    assert!(!labels.contains_key("fhirexport.dev/chain"));
 }

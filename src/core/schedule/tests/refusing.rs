@@ -50,7 +50,7 @@ fn incremental_runs_are_refused_where_they_lose_data_or_cannot_be() {
     let unseen = server(json!({ "metadata": { "generation": 2 }, "spec": { "dialect": "BulkData" } }));
     let without = server(json!({ "spec": { "dialect": "BulkData", "bulkData": { "supportsSince": "No" } } }));
     let (lost, cannot) = (Some(Reason::IncrementalLosesData), Some(Reason::UnsupportedByServer));
-    for (server, at_level, accept, refused) in [
+    let rows = vec![
         (server(json!({})), "System", false, None),
         (server(json!({})), "Patient", false, lost),
         (server(json!({})), "Group", false, lost),
@@ -64,7 +64,8 @@ fn incremental_runs_are_refused_where_they_lose_data_or_cannot_be() {
         (bulk("Epic"), "Group", true, cannot),
         (without, "System", false, cannot),
         (unseen, "System", false, Some(Reason::Probing)),
-    ] {
+    ];
+    for (server, at_level, accept, refused) in rows {
         let mut world = World::incremental(json!({ "acceptLoss": accept }));
         world.edit(json!({ "template": { "spec": { "request": level(at_level) } } }));
         world.server = Some(server);
