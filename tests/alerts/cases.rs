@@ -153,6 +153,16 @@ const CASES: &[Case] = &[
         "",
     ),
     case(
+        "FhirExportScheduleFailing",
+        &[
+            ("fhir_export_schedule_last_status{namespace=\"a\",schedule=\"nightly\"}", "1x30 0x60"),
+            ("fhir_export_schedule_last_status{namespace=\"a\",schedule=\"weekly\"}", "1x90"),
+        ],
+        "39m",
+        "43m",
+        "namespace=\"a\", schedule=\"nightly\"",
+    ),
+    case(
         "FhirServerNotReady",
         &[
             ("fhir_export_servers{condition=\"Ready\",status=\"False\"}", "0x30 1x60"),
@@ -187,7 +197,8 @@ fn tests(case: &Case) -> String {
         series.push(json!({"series": "fhir_export_leader", "values": "1x700"}));
     }
     series.extend(case.series.iter().map(|(series, values)| json!({"series": series, "values": values})));
-    let firing = "sum by (alertname, kind, state, reason, namespace) (ALERTS{alertstate=\"firing\"})";
+    let firing =
+        "sum by (alertname, kind, state, reason, namespace, schedule) (ALERTS{alertstate=\"firing\"})";
     let comma = if case.labels.is_empty() { "" } else { ", " };
     let fired = format!("{{alertname=\"{}\"{comma}{}}}", case.alert, case.labels);
     json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [{

@@ -21,6 +21,8 @@ mod rules;
 #[path = "../e2e/site.rs"]
 mod site;
 
+use std::sync::Arc;
+
 use fhir_export_operator::serve::Metrics;
 use serde_json::{Value, json};
 
@@ -71,7 +73,13 @@ async fn each_alert_has_what_a_woken_person_needs() {
 
 #[tokio::test]
 async fn alerts_use_only_what_is_exposed() {
-    let text = Metrics::new().text();
+    let metrics = Metrics::new();
+    let nightly = json!({"metadata": {"name": "nightly", "namespace": "ns"},
+        "spec": {"schedule": "30 1 * * *", "template": {"spec": {"serverRef": {"name": "clinic"}, "request": {"level": "System"}}}},
+        "status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "LastRunSucceeded",
+            "status": "True", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    metrics.tell_schedules(&[Arc::new(serde_json::from_value(nightly).unwrap())]);
+    let text = metrics.text();
     let series: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
     let exposes = |name: &str, wanted: &[(&String, &String)]| {
         series.iter().any(|line| {

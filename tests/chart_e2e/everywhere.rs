@@ -75,6 +75,7 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
     release.kubectl("label namespace guests export=yes").await;
     release.until("fexp/guest", "guests", "Complete=True Exported").await;
 
+    release.run_by_schedule("lab", "own", "yearly").await;
     // Its second event of one kind is counted with the first.
     open.script(Script::fails(Failure::Unknown).container("twice"));
     release.apply(&export("lab", "twice", "own", &system("twice"), &json!({}))).await;

@@ -38,6 +38,7 @@ async fn two_namespaces_are_served_and_no_other() {
     let brief = json!({"ttlSecondsAfterFinished": 1});
     release.apply(&export("research", "brief", "fhir/clinic", &request("brief"), &brief)).await;
     release.kubectl("wait --for=delete fexp/brief -n research --timeout=90s").await;
+    release.run_by_schedule("research", "fhir/clinic", "yearly").await;
     fhir.script(Script::fails(Failure::Unknown).container("twice"));
     release.apply(&export("research", "twice", "fhir/clinic", &request("twice"), &json!({}))).await;
     release.until("fexp/twice", "research", "Complete=True Exported").await;

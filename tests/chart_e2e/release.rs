@@ -103,6 +103,25 @@ impl Release {
             .unwrap_or_else(|error| panic!("{error}\n--- the operator's log:\n{}", self.operator.log_end()));
     }
 
+    /// A schedule whose one run is made by hand, ends well, and goes at once.
+    pub async fn run_by_schedule(&self, namespace: &str, of: &str, container: &str) {
+        let request = json!({"level": "System", "container": container});
+        let run = export(namespace, "run", of, &request, &json!({}));
+        let schedule = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
+            "metadata": {"name": "yearly", "namespace": namespace},
+            "spec": {"schedule": "0 0 1 1 *", "successfulRunsHistoryLimit": 0, "template": {"spec": run["spec"]}}});
+        self.apply(&schedule).await;
+        self.kubectl(&format!("annotate fexps yearly -n {namespace} fhirexport.dev/run-now=now")).await;
+        let line = format!("get fexps yearly -n {namespace} -o jsonpath={{.status.lastSuccessfulTime}}");
+        let gone = format!("get fexp -n {namespace} -o name");
+        let result = stage::wait_until("the run of a schedule to end and to go", PATIENCE, || async {
+            !self.kubectl(&line).await.is_empty() && !self.kubectl(&gone).await.contains("/yearly-")
+        })
+        .await;
+        result
+            .unwrap_or_else(|error| panic!("{error}\n--- the operator's log:\n{}", self.operator.log_end()));
+    }
+
     /// What the operator asked for until helm took its roles away.
     pub fn asked(&self) -> Vec<AuditEntry> {
         let entries = self.kubernetes.audit().entries().unwrap();

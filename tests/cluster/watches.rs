@@ -112,7 +112,7 @@ async fn watches_that_are_refused_are_counted_until_they_work() {
     let admin = namespace("watch-refused").await;
     let client = kubernetes().await.client_for("default", "watch-refused").await.unwrap();
     let mut watching = watch(&client, &["watch-refused"]);
-    wait_until("both to be refused", SOON, || async { watching.broken.count() == 2 }).await.unwrap();
+    wait_until("all to be refused", SOON, || async { watching.broken.count() == 3 }).await.unwrap();
     let binding: RoleBinding = serde_json::from_value(json!({"metadata": {"name": "all"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "watch-refused"}]}))
