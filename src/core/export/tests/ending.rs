@@ -162,6 +162,13 @@ fn zero_files_is_success_with_a_note() {
         assert_eq!(world.notes.last().unwrap().type_, crate::core::effect::NoteType::Warning);
         assert_eq!((world.status().output.unwrap().files, world.fake.verifications), (Some(0), 0));
     }
+    // An increment without changes is as it should be.
+    let since = json!({"request": {"level": "System", "container": "lake", "since": "2026-11-22T00:00:00Z"}});
+    let mut quiet = World::new(stored_server(), since);
+    quiet.fake.endings.push_back(Ending::Files(vec![]));
+    quiet.run();
+    assert_eq!(quiet.message(Complete), "nothing changed since then, so there are no files");
+    assert_eq!(quiet.notes.last().unwrap().type_, crate::core::effect::NoteType::Normal);
     let empty_file =
         finished(stored_server(), |w| w.fake.endings.push_back(Ending::Files(vec![("Patient", 0)])));
     assert_eq!(empty_file.says(Verified), "True/CountsMatch");
