@@ -48,6 +48,7 @@ fn set_back(turn: &mut Turn<'_>, by: SignedDuration) {
         &mut memory.progress_at,
         &mut memory.verify_began,
         &mut memory.verify_at,
+        &mut memory.store_at,
         &mut memory.cancel_at,
         &mut memory.land.began,
         &mut memory.land.retry_at,

@@ -22,6 +22,8 @@ use crate::core::poll::retry_delay;
 const VERIFY_TRIES: u32 = 10;
 /// The same where something is missing in the cluster: these tries are cheap, and a repair should be seen at once.
 const VERIFY_TRIES_MISSING: u32 = 100;
+/// How often the manifest is stored where that fails in a way that may pass: an outage of minutes is outlived.
+const STORE_TRIES: u32 = 8;
 /// The first delay between two of them; it doubles up to the longest.
 const VERIFY_DELAY: Duration = Duration::from_secs(2);
 const VERIFY_DELAY_MAX: Duration = Duration::from_secs(120);
@@ -109,6 +111,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
         && endpoint.is_some()
         && let Some((container, path)) = manifest_place(&turn, &files)
     {
+        if let Some(due) = turn.memory.store_at.filter(|due| *due > turn.now) {
+            return turn.wait_until(&[Some(due)]);
+        }
         return turn.perform(Effect::StoreManifest { container, path, body: Arc::new(manifest.to_store()) });
     }
     let errors = manifest.errors.len();
@@ -179,6 +184,15 @@ fn unchecked(failure: &StorageFailure) -> Reason {
 
 /// What came of storing the manifest. It never fails a run whose data is complete.
 pub(super) fn stored(turn: &mut Turn<'_>, result: Result<String, StorageFailure>) {
+    if let Err(StorageFailure { kind: StorageFailureKind::Transient { retry_after }, .. }) = &result
+        && turn.memory.store_failures < STORE_TRIES - 1
+    {
+        turn.memory.store_failures += 1;
+        let tries = i32::try_from(turn.memory.store_failures).unwrap_or(i32::MAX);
+        let own = retry_delay(VERIFY_DELAY, VERIFY_DELAY_MAX, tries, turn.jitter);
+        turn.memory.store_at = Some(turn.later(retry_after.unwrap_or(own).min(VERIFY_DELAY_MAX)));
+        return;
+    }
     turn.memory.stored = Some(result.map_err(|failure| failure.message));
 }
 

@@ -279,9 +279,10 @@ fn conclude(mut turn: Turn<'_>, manifest: &Manifest, to_land: &LandPlan) -> Step
     }
     let path = format!("{}/manifest.json", to_land.folder);
     let body = stored::body(manifest, &turn, to_land, &landed);
-    if let Some(due) = turn.memory.land.retry_at.filter(|due| *due > turn.now) {
+    let due = turn.memory.land.retry_at.max(turn.memory.store_at).filter(|due| *due > turn.now);
+    if turn.memory.stored.is_none() && due.is_some() {
         let deadline = turn.deadline();
-        return turn.wait_until(&[Some(due), deadline]);
+        return turn.wait_until(&[due, deadline]);
     }
     if turn.memory.stored.is_none() {
         let container = to_land.container.clone();

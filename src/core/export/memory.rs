@@ -44,6 +44,10 @@ pub struct Memory {
     pub verify_failures: u32,
     /// When to try the check again after a failure.
     pub verify_at: Option<Timestamp>,
+    /// Tries to store the manifest that failed in a way that may pass.
+    pub store_failures: u32,
+    /// When to try that again.
+    pub store_at: Option<Timestamp>,
     /// What came of storing the manifest.
     pub stored: Option<Result<String, String>>,
     /// The manifest so far, while further pages are to come.

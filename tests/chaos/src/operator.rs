@@ -1,5 +1,6 @@
 //! The operator's processes: started, killed, paused, two at once, with a clock that can be moved.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,16 @@ struct One {
     metrics: u16,
 }
 
+impl Drop for One {
+    /// A killed program leaves what libfaketime shares between its processes.
+    fn drop(&mut self) {
+        let pid = self.process.pid();
+        for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
+            let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
+        }
+    }
+}
+
 impl Fleet {
     /// None runs yet. The operator is the one beside this program.
     pub async fn new(kubeconfig: &Path, flags: Vec<String>) -> Result<Self> {
@@ -85,7 +96,12 @@ impl Fleet {
         let log = self.folder.path().join(format!("operator-{}.log", self.logs.len() + 1));
         self.logs.push(log.clone());
         let [flags @ .., run] = FLAGS;
-        let options = ProcessOptions::new(&self.program, log)
+        // Of `env`, which becomes the operator: what keeps the process must have no such clock.
+        let mut preload = OsString::from("LD_PRELOAD=");
+        preload.push(&self.faketime);
+        let options = ProcessOptions::new("env", log)
+            .arg(preload)
+            .arg(&self.program)
             .arg(run)
             .args(flags)
             .arg(format!("--metrics-addr=127.0.0.1:{metrics}"))
@@ -93,8 +109,7 @@ impl Fleet {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("POD_NAME", format!("operator-{}", self.logs.len()))
             .env("RUST_BACKTRACE", "1")
-            // The wall clock only: what a machine's clock does when somebody sets it. Timers go on.
-            .env("LD_PRELOAD", &self.faketime)
+            // The wall clock only jumps: what a machine's does when somebody sets it. Timers go on.
             .env("FAKETIME_TIMESTAMP_FILE", &self.clock)
             .env("FAKETIME_CACHE_DURATION", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::fake::Ending;
 use super::said::{answer, body, outcome, storage_failure};
 use super::world::{Broken, World};
-use super::{at, bulk_server};
+use super::{at, bulk_server, stored_server};
 use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, ServerReachable, Verified};
 use crate::api::{CheckResult, Reason};
 use crate::core::effect::Requeue;
@@ -377,6 +377,32 @@ fn storage_that_cannot_hold_the_manifest_fails_no_run() {
     let empty = ran(json!({}), json!({}), |w| w.fake.endings.push_back(Ending::Files(vec![])));
     assert_eq!((empty.state().as_str(), empty.says(Verified).as_str()), ("Complete", "True/CountsMatch"));
     assert!(empty.now > at(0));
+}
+
+#[test]
+fn an_outage_delays_the_manifest_and_one_that_stays_fails_no_run() {
+    let away = || Some(storage_failure(Kind::Transient { retry_after: None }));
+    for bulk in [false, true] {
+        let server = if bulk { bulk_server(json!({})) } else { stored_server() };
+        let spec = json!({"request": {"level": "System", "container": "lake"}});
+        let mut world = World::new(server, spec);
+        world.fake.store_fails = away();
+        assert!(world.run_until(|w| w.memory.store_failures == 3));
+        assert!(!world.ended());
+        world.fake.store_fails = None;
+        world.run();
+        assert_eq!(world.state(), "Complete");
+        assert!(world.status().output.unwrap().manifest.is_some(), "bulk: {bulk}");
+
+        let mut world = World::new(
+            if bulk { bulk_server(json!({})) } else { stored_server() },
+            json!({"request": {"level": "System", "container": "lake"}}),
+        );
+        world.fake.store_fails = away();
+        world.run();
+        assert_eq!(world.state(), "Complete");
+        assert!(world.message(Complete).contains("manifest was not stored"), "bulk: {bulk}");
+    }
 }
 
 #[test]
