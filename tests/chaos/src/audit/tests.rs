@@ -296,6 +296,11 @@ fn a_cancel_that_nobody_wished_or_that_was_not_counted_breaks_an_invariant() {
     };
     assert_eq!(found(cancellation(2)), [0; 8]);
     assert_eq!(found(cancellation(1))[7], 1);
+    let gone = |records: &mut Records| {
+        cancellation(1)(records);
+        (records.exports[1].there, records.exports[1].act) = (false, Act::Delete);
+    };
+    assert_eq!(found(gone)[7], 0, "its last write may not have been seen");
     let runs_on = |records: &mut Records| {
         cancellation(2)(records);
         records.jobs[1].end = End::Running;
