@@ -40,7 +40,14 @@ const STALLED: Duration = Duration::from_secs(60);
 pub struct ClientPool {
     extra_ca: Vec<String>,
     reach: Reach,
-    known: Mutex<HashMap<Key, Weak<Clients>>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    clients: HashMap<Key, Weak<Clients>>,
+    /// Making them takes time, also for a thousand exports whose other credentials are missing.
+    last: Option<Arc<Clients>>,
 }
 
 /// A digest of the certificates, and the time that a request may take.
@@ -76,12 +83,13 @@ impl ClientPool {
         let certificates = Certificates::read(source, namespace, server).await?;
         let known_by = (certificates.digest(), connect_timeout(server));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clients) = known.get(&known_by).and_then(Weak::upgrade) {
+        if let Some(clients) = known.clients.get(&known_by).and_then(Weak::upgrade) {
             return Ok(clients);
         }
         let clients = Arc::new(self.make(&certificates, server)?);
-        known.retain(|_, clients| clients.strong_count() > 0);
-        known.insert(known_by, Arc::downgrade(&clients));
+        known.last = Some(Arc::clone(&clients));
+        known.clients.retain(|_, clients| clients.strong_count() > 0);
+        known.clients.insert(known_by, Arc::downgrade(&clients));
         Ok(clients)
     }
 
