@@ -102,7 +102,9 @@ async fn run(world: &mut World) -> Result<bool> {
     let (records, figures) = world.run(&Plan::draw(seed, exports)).await?;
     let findings = audit::audit(&records);
     say("");
-    table::table(&figures, &records, &findings).iter().for_each(|line| say(line));
+    for line in table::table(&figures, &records, &findings) {
+        say(&line);
+    }
     for (kind, found) in findings.kinds() {
         for sentence in found {
             complain(&format!("chaos: {kind}: {sentence}"));

@@ -66,6 +66,8 @@ pub struct Told {
 
 /// An export, as the API server has it or had it last.
 #[derive(Debug, Clone)]
+// Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Export {
     /// Its number, which its kick-offs carry.
     pub number: u32,

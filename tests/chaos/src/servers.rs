@@ -182,8 +182,8 @@ impl Servers {
 
     /// Every token that the servers were shown, and what stands in Secrets.
     pub fn secret_words(&self, storage: &Storage) -> BTreeSet<String> {
-        let azure = [&self.azure, &self.entra].map(|server| server.requests());
-        let bulk = [&self.bulk, &self.smart].map(|server| server.requests());
+        let azure = [&self.azure, &self.entra].map(azure_fhir::Server::requests);
+        let bulk = [&self.bulk, &self.smart].map(bulk_fhir::Server::requests);
         let shown = azure.iter().chain(&bulk).flatten().filter_map(|request| {
             request.authorization.as_deref()?.split_once(' ').map(|(_, token)| token.trim().to_owned())
         });
