@@ -374,6 +374,8 @@ impl Simulation {
         let lag = state.chance.between(0, most * 2);
         // Now and then a cache lags behind by far.
         let lag = if state.chance.one_in(30) { lag * 50 } else { lag };
+        // Nothing comes from an API server that is down.
+        let lag = if state.out(Outage::Api) { SECOND } else { lag };
         let tie = state.chance.draw();
         state.time.after(lag, tie, Due::Happens(Happening::Deliver(running.process.number)));
     }
