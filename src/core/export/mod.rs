@@ -201,6 +201,10 @@ fn fold(turn: &mut Turn<'_>, seen: Observation) {
 }
 
 fn decide(mut turn: Turn<'_>) -> Step {
+    if turn.memory.manifest.is_some() && turn.status.job.is_none() {
+        // The attempt was given up, and that was written, though the writer did not hear so.
+        turn.memory = Memory::default();
+    }
     if turn.memory.manifest.is_some() && !turn.deleting() {
         if poll::server_lost(&turn).is_none() {
             return if turn.lands() { landing::go_on(turn) } else { finish::go_on(turn) };

@@ -4,7 +4,7 @@
 mod queue;
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -107,6 +107,8 @@ pub struct Simulation {
     order: Chance,
     healed: bool,
     done_at: Option<i64>,
+    /// The last look at them failed: the next one begins with what that one saw.
+    failed: BTreeSet<Subject>,
 }
 
 impl Simulation {
@@ -139,6 +141,7 @@ impl Simulation {
             order,
             healed: false,
             done_at: None,
+            failed: BTreeSet::new(),
         }
     }
 
@@ -236,7 +239,11 @@ impl Simulation {
         if !alive {
             return;
         }
-        let echo = task.acting.echo || task.since != locked(&self.state).time.now;
+        let again = self.failed.remove(&subject);
+        if result.is_err() {
+            self.failed.insert(subject.clone());
+        }
+        let echo = again || task.acting.echo || task.since != locked(&self.state).time.now;
         if !echo && result.is_ok() && subject.is_export() && self.order.one_in(8) {
             self.echo(&subject);
         }

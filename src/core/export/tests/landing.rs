@@ -10,9 +10,10 @@ use super::world::{Broken, World};
 use super::{at, bulk_server, stored_server};
 use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, ServerReachable, Verified};
 use crate::api::{CheckResult, Reason};
-use crate::core::effect::Requeue;
+use crate::core::effect::{Observation, Requeue};
 use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
 use crate::core::ledger::StorageFailureKind as Kind;
+use crate::core::manifest::Manifest;
 use crate::core::wire::{Answer, Method};
 
 fn world(bulk_data: Value, spec: Value) -> World {
@@ -211,6 +212,19 @@ fn a_failed_upload_fails_the_attempt_and_another_has_a_folder_of_its_own() {
     assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 2));
     assert_ne!(world.fake.planned[0].folder, world.fake.planned[1].folder);
     assert_eq!(world.status().previous_jobs[0].reason, "UploadFailed");
+}
+
+#[test]
+fn that_an_attempt_was_given_up_is_seen_also_when_its_write_was_not_heard_of() {
+    let mut world = world(json!({}), json!({}));
+    world.fake.landings.push_back(failed(LandFailureKind::Storage(Kind::Permanent), Reason::UploadFailed, 1));
+    assert!(world.run_until(|w| w.state() == "Waiting" && w.status().attempts == Some(1)));
+    // The write was done, its answer was lost: what is remembered is of the time before.
+    let manifest = Manifest::parse(br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#).unwrap();
+    world.memory.manifest = Some(std::sync::Arc::new(manifest));
+    world.unsaved = Some(Observation::Landing(failed(LandFailureKind::Expired, Reason::LinkExpired, 1)));
+    world.run();
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 2));
 }
 
 #[test]
