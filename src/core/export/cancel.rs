@@ -42,6 +42,12 @@ pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
     let done = turn.memory.manifest.is_some() && !turn.lands();
     let settled = turn.status.cancellation.as_ref().is_some_and(|c| c.outcome.is_some());
     if done || settled {
+        if given_up_for_deletion(&turn) {
+            // Whoever wrote that may have been stopped before the event; told twice is better than never.
+            let message =
+                format!("the cancel of {} was not confirmed; look for it on the server", job_name(&job));
+            turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", &message);
+        }
         return turn.perform(Effect::RemoveFinalizer);
     }
     if turn.spec().deletion_policy == Some(DeletionPolicy::Abandon) {
@@ -279,6 +285,13 @@ fn unconfirmed(mut turn: Turn<'_>, why: &str) -> Step {
             turn.perform(Effect::RemoveFinalizer)
         }
     }
+}
+
+fn given_up_for_deletion(turn: &Turn<'_>) -> bool {
+    turn.status.cancellation.as_ref().is_some_and(|cancellation| {
+        cancellation.reason == CancelReason::Deleted
+            && cancellation.outcome == Some(CancelOutcome::Unconfirmed)
+    })
 }
 
 fn job_name(job: &Job) -> String {

@@ -108,6 +108,18 @@ fn what_no_server_meant_is_no_agreement() {
 }
 
 #[test]
+fn that_a_cancel_was_given_up_is_told_also_after_a_crash_before_the_event() {
+    let mut world = running(json!({}));
+    let cancellation =
+        json!({ "requestTime": world.now, "tries": 10, "outcome": "Unconfirmed", "reason": "Deleted" });
+    world.export.status.as_mut().unwrap().cancellation = serde_json::from_value(cancellation).unwrap();
+    world.delete();
+    world.run();
+    assert!(world.gone && world.noted().contains(&"CancelUnconfirmed"), "{:?}", world.notes);
+    assert_eq!(world.fake.deletes_sent(), 0);
+}
+
+#[test]
 fn before_a_job_there_is_nothing_to_cancel() {
     for hold in 0..5 {
         for delete in [false, true] {
