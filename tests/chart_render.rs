@@ -247,7 +247,8 @@ async fn the_pod_keeps_to_the_restricted_standard() {
     assert!(container["resources"]["limits"].get("memory").is_some());
     assert!(container.get("env").is_none(), "{container}");
     let values = json!({ "extraEnv": [{ "name": "HTTPS_PROXY", "value": "http://proxy.example:3128" }] });
-    let deployment = &of_kind(&rendered(OPERATOR, values).await, "Deployment")[0]["spec"];
+    let objects = rendered(OPERATOR, values).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
     let env = &deployment["template"]["spec"]["containers"][0]["env"];
     assert_eq!(env[0]["name"], "HTTPS_PROXY");
 }
