@@ -2,9 +2,10 @@
 
 use azure_fhir::{Access, KnownToken, Options};
 use fhir_export_operator::api::{FhirExport, FhirServer};
+use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::release::{export, namespace, secret, server};
@@ -27,7 +28,7 @@ async fn who_may_export_may_do_nothing_else() {
     let secrets: Api<Secret> = Api::namespaced(tenant.client.clone(), "rights");
     assert!(
         is_forbidden(secrets.get("credential").await)
-            && is_forbidden(secrets.list(&Default::default()).await)
+            && is_forbidden(secrets.list(&ListParams::default()).await)
     );
     let label =
         Patch::Merge(json!({"metadata": {"labels": {"fhirexport.dev/credential": "true", "study": "yes"}}}));
@@ -35,12 +36,12 @@ async fn who_may_export_may_do_nothing_else() {
     let accounts: Api<ServiceAccount> = Api::namespaced(tenant.client.clone(), "rights");
     assert!(is_forbidden(accounts.patch("person", &PatchParams::default(), &label).await));
     assert!(is_forbidden(
-        accounts.create_token_request("person", &Default::default(), &Default::default()).await
+        accounts.create_token_request("person", &PostParams::default(), &TokenRequest::default()).await
     ));
     let namespaces: Api<Namespace> = Api::all(tenant.client.clone());
     assert!(is_forbidden(namespaces.patch("rights", &PatchParams::default(), &label).await));
     let others: Api<FhirExport> = Api::namespaced(tenant.client.clone(), "rights-of-others");
-    assert!(is_forbidden(others.list(&Default::default()).await));
+    assert!(is_forbidden(others.list(&ListParams::default()).await));
     assert!(is_forbidden(others.delete("any", &DeleteParams::default()).await));
 }
 

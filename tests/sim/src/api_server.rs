@@ -238,15 +238,15 @@ impl State {
     }
 
     /// The operator makes an export.
-    pub fn make_export(&mut self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
+    pub fn make_export(&mut self, export: &FhirExport) -> Creation {
         let (at, now) = (key(export), self.time.stamp());
         let made = self.api.create(export.clone(), now);
         let there = self.api.exports.objects.get(&at).map(|there| Box::new(FhirExport::clone(there)));
-        Ok(match there {
+        match there {
             Some(there) if made => Creation::Made(there),
             Some(there) => Creation::Exists(there),
             None => Creation::Refused("the namespace is being terminated".to_owned()),
-        })
+        }
     }
 
     /// The operator sets or takes off its finalizer of an export.

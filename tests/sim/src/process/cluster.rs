@@ -90,7 +90,7 @@ impl Cluster for Process {
     }
 
     async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
-        self.call(Edge::Object, |state| state.make_export(export)).await
+        self.call(Edge::Object, |state| Ok(state.make_export(export))).await
     }
 
     async fn read_export(&self, namespace: &str, name: &str) -> Result<Option<FhirExport>, ClusterFailure> {
