@@ -67,7 +67,8 @@ impl Place {
         let values = json!({
             "replicas": 2, "watchNamespaces": [namespace], "crds": {"install": false},
             "rbac": {"viewerRole": {"create": false}}, "log": {"format": "text", "filter": "info,fhir_export_operator::cluster=debug"},
-            "tuning": {"orphanWaitSeconds": 3},
+            // The FHIR server of the test is on loopback.
+            "refusedNetworks": [], "tuning": {"orphanWaitSeconds": 3},
         });
         let values = folder.write("values.json", values.to_string()).unwrap();
         let chart = "charts/fhir-export-operator";
