@@ -37,18 +37,12 @@ pub(super) fn requested(mut turn: Turn<'_>) -> Step {
 
 /// The object is being deleted, and our finalizer holds it.
 pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
-    let Some(job) = turn.status.job.clone() else { return turn.perform(Effect::RemoveFinalizer) };
+    let Some(job) = turn.status.job.clone() else { return let_go(turn) };
     // What a Bulk Data server has finished is not ours yet: it is told to forget it.
     let done = turn.memory.manifest.is_some() && !turn.lands();
     let settled = turn.status.cancellation.as_ref().is_some_and(|c| c.outcome.is_some());
     if done || settled {
-        if given_up_for_deletion(&turn) {
-            // Whoever wrote that may have been stopped before the event; told twice is better than never.
-            let message =
-                format!("the cancel of {} was not confirmed; look for it on the server", job_name(&job));
-            turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", &message);
-        }
-        return turn.perform(Effect::RemoveFinalizer);
+        return let_go(turn);
     }
     if turn.spec().deletion_policy == Some(DeletionPolicy::Abandon) {
         let message = format!("{} is left alone, as deletionPolicy Abandon says", job_name(&job));
@@ -287,11 +281,16 @@ fn unconfirmed(mut turn: Turn<'_>, why: &str) -> Step {
     }
 }
 
-fn given_up_for_deletion(turn: &Turn<'_>) -> bool {
-    turn.status.cancellation.as_ref().is_some_and(|cancellation| {
-        cancellation.reason == CancelReason::Deleted
-            && cancellation.outcome == Some(CancelOutcome::Unconfirmed)
-    })
+/// Nothing is left to be done for an object that is being deleted. Its status goes with it, and who wrote into that which
+/// jobs may run unseen may have been stopped before the event: told twice is better than never.
+fn let_go(mut turn: Turn<'_>) -> Step {
+    let jobs = turn.status.unsettled_jobs.len();
+    if jobs > 0 {
+        let them = if jobs == 1 { "a job".to_owned() } else { format!("{jobs} jobs") };
+        let message = format!("deleted while {them} of it may run on the server unseen; look there");
+        turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", &message);
+    }
+    turn.perform(Effect::RemoveFinalizer)
 }
 
 fn job_name(job: &Job) -> String {

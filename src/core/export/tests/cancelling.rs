@@ -108,15 +108,23 @@ fn what_no_server_meant_is_no_agreement() {
 }
 
 #[test]
-fn that_a_cancel_was_given_up_is_told_also_after_a_crash_before_the_event() {
-    let mut world = running(json!({}));
-    let cancellation =
-        json!({ "requestTime": world.now, "tries": 10, "outcome": "Unconfirmed", "reason": "Deleted" });
-    world.export.status.as_mut().unwrap().cancellation = serde_json::from_value(cancellation).unwrap();
-    world.delete();
-    world.run();
-    assert!(world.gone && world.noted().contains(&"CancelUnconfirmed"), "{:?}", world.notes);
-    assert_eq!(world.fake.deletes_sent(), 0);
+fn what_may_run_unseen_is_told_at_the_deletion_also_after_a_crash_before_the_event() {
+    for job_is_known in [true, false] {
+        let mut world = running(json!({}));
+        let status = world.export.status.as_mut().unwrap();
+        let unsettled = json!([{ "intentTime": world.now, "reason": "nobody was told" }]);
+        status.unsettled_jobs = serde_json::from_value(unsettled).unwrap();
+        if job_is_known {
+            let given_up = json!({ "requestTime": world.now, "tries": 10, "outcome": "Unconfirmed", "reason": "Deleted" });
+            status.cancellation = serde_json::from_value(given_up).unwrap();
+        } else {
+            status.job = None;
+        }
+        world.delete();
+        world.run();
+        assert!(world.gone && world.noted().contains(&"CancelUnconfirmed"), "{:?}", world.notes);
+        assert_eq!(world.fake.deletes_sent(), 0);
+    }
 }
 
 #[test]
