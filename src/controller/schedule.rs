@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use super::world::{Clock, Cluster, ClusterFailure, Creation, Stores, World};
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
+use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
 use crate::core::schedule::{Effect, Facts, Inputs, Observation, Step, named, owned_by, step};
 
@@ -62,9 +63,8 @@ impl Look {
     async fn resolve<W: World>(&self, world: &W) -> Result<Facts, ClusterFailure> {
         let uid = self.base.uid().unwrap_or_default();
         let namespace = self.base.namespace().unwrap_or_default();
-        let reference = &self.base.spec.template.spec.server_ref;
-        let server =
-            world.stores().server(reference.namespace.as_deref().unwrap_or(&namespace), &reference.name);
+        let (of_server, server) = template_server_key(&self.base);
+        let server = world.stores().server(&of_server, &server);
         let mut children: HashMap<String, Arc<FhirExport>> = world
             .stores()
             .children_of(&uid)

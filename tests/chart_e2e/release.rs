@@ -169,8 +169,7 @@ pub async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
     let mounted = pod["volumes"][0]["configMap"]["name"].as_str();
     let mut options =
         ProcessOptions::new(env!("CARGO_BIN_EXE_fhir-export-operator"), folder.path().join("operator.log"))
-            .env("KUBECONFIG", kubernetes.kubeconfig_for(NAME, NAMESPACE).await.unwrap())
-            .env("POD_NAMESPACE", NAMESPACE);
+            .env("KUBECONFIG", kubernetes.kubeconfig_for(NAME, NAMESPACE).await.unwrap());
     for arg in pod["containers"][0]["args"].as_array().unwrap() {
         // As it is, but for ports that may be taken and for the volume, which a kubelet would mount.
         let arg = match arg.as_str().unwrap() {
