@@ -4,68 +4,38 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 /// A range of addresses, such as `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    base: IpAddr,
-    length: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
     const fn v4(a: u8, b: u8, c: u8, d: u8, length: u8) -> Self {
-        Self { base: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), length }
+        Self(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), length)))
     }
 
     const fn v6(segments: [u16; 8], length: u8) -> Self {
-        Self { base: IpAddr::V6(Ipv6Addr::from_segments(segments)), length }
+        Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), length)))
     }
 
     /// Reads `address/length`, or one address. Bits beyond the length must be zero: they are a typing error.
     pub fn parse(text: &str) -> Option<Self> {
-        let (base, length) = match text.split_once('/') {
-            Some((base, length)) => (base, Some(length)),
-            None => (text, None),
-        };
-        let base: IpAddr = base.parse().ok()?;
-        let whole = if base.is_ipv4() { 32 } else { 128 };
-        let length = match length {
-            Some(length) => length.parse().ok().filter(|length| *length <= whole)?,
-            None => whole,
-        };
-        let network = Self { base, length };
-        let beyond = match base {
-            IpAddr::V4(base) => base.to_bits() & !mask4(length) != 0,
-            IpAddr::V6(base) => base.to_bits() & !mask6(length) != 0,
-        };
-        (!beyond).then_some(network)
+        let network =
+            if text.contains('/') { text.parse().ok()? } else { IpNet::from(text.parse::<IpAddr>().ok()?) };
+        (network.addr() == network.network()).then_some(Self(network))
     }
 
     /// Whether the address lies in it.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.base, address) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => {
-                (base.to_bits() ^ address.to_bits()) & mask4(self.length) == 0
-            }
-            (IpAddr::V6(base), IpAddr::V6(address)) => {
-                (base.to_bits() ^ address.to_bits()) & mask6(self.length) == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&address)
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.base, self.length)
+        self.0.fmt(f)
     }
-}
-
-fn mask4(length: u8) -> u32 {
-    u32::MAX.checked_shl(32 - u32::from(length.min(32))).unwrap_or(0)
-}
-
-fn mask6(length: u8) -> u128 {
-    u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or(0)
 }
 
 /// What only the node or its cloud answers on, and what is no host at all. Nobody has a FHIR server there.
@@ -338,7 +308,7 @@ mod tests {
 
         #[test]
         fn what_is_refused_is_so_at_any_length(bits in any::<u32>(), length in 0_u8..=32) {
-            let base = Ipv4Addr::from_bits(bits & mask4(length));
+            let base = Ipv4Net::new(Ipv4Addr::from_bits(bits), length).unwrap().network();
             let network = Network::parse(&format!("{base}/{length}")).unwrap();
             prop_assert!(network.contains(Ipv4Addr::from_bits(bits).into()));
             prop_assert!(Reach::named(vec![network]).admits(Ipv4Addr::from_bits(bits).into()).is_err());
