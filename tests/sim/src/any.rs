@@ -23,12 +23,15 @@ const FAILS: &[(u16, &str)] = &[
 pub fn plan(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 0);
     let heal_at = chance.magnitude(200, 20_000);
-    let replicas = chance.pick(&[1, 1, 2, 2, 3], 1);
+    let replicas = chance.pick(&[1, 1, 1, 2, 3], 1);
     let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
     let count = chance.pick(&[1, 1, 1, 2, 2, 3, 4], 1);
     let exports: Vec<ExportPlan> = (0..count).map(|_| export(chance, &servers, heal_at)).collect();
     let bad = chance.pick(&[0_u64, 2, 5, 12, 25], 5);
-    let faults = (0..chance.below(bad + 1)).map(|_| fault(chance, replicas)).collect();
+    let mut faults: Vec<Fault> = (0..chance.below(bad + 1)).map(|_| fault(chance, replicas)).collect();
+    if replicas > 1 && chance.one_in(3) {
+        faults.push(stopped(chance));
+    }
     let eventful = chance.pick(&[0_u64, 2, 5, 10], 5);
     let mut events: Vec<Event> = Vec::new();
     for _ in 0..chance.below(eventful + 1) {
@@ -183,10 +186,21 @@ fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
     FilePlan { type_, lines: chance.between(1, 9).unsigned_abs(), big: bulk && chance.one_in(150), flaw }
 }
 
+/// A process is stopped at a request that another one should not repeat, for about as long as it may act.
+fn stopped(chance: &mut Chance) -> Fault {
+    let edges = [Edge::KickOff, Edge::KickOff, Edge::Status, Edge::Delete, Edge::Storage];
+    let edge = chance.pick(&edges, Edge::KickOff);
+    let (nth, seconds) = (u32::try_from(chance.between(0, 3)).unwrap_or(0), chance.between(5, 60));
+    let kinds = [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
+    let index = usize::try_from(chance.below(3)).unwrap_or(0);
+    Fault { edge, nth, kind: kinds.into_iter().nth(index).unwrap_or(FaultKind::StopWithin(seconds)) }
+}
+
 /// What happens where there are several replicas.
 fn of_replicas(chance: &mut Chance) -> EventKind {
     let while_ = chance.magnitude(1, 120);
-    let trouble = chance.pick(&[Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost], Trouble::Hangs);
+    let troubles = [Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost, Trouble::AnswersLate];
+    let trouble = chance.pick(&troubles, Trouble::Hangs);
     match chance.below(9) {
         0 | 1 => EventKind::Stop(while_),
         2 | 3 => EventKind::Hinder(trouble, while_),

@@ -65,9 +65,14 @@ impl Election {
         self.troubles.get(&slot).filter(|(_, until)| *until > now).map(|(trouble, _)| *trouble)
     }
 
+    /// Whether a replica has no way to the API server.
+    pub fn cuts_off(&self, slot: usize, now: i64) -> bool {
+        self.trouble(slot, now).is_some_and(|trouble| trouble != Trouble::AnswersLate)
+    }
+
     /// Who holds the Lease.
     pub fn holder(&self) -> Option<&str> {
-        self.lease.as_ref()?.record.holder.as_deref()
+        self.lease.as_ref()?.record.holder.as_deref().filter(|holder| !holder.is_empty())
     }
 }
 
@@ -105,7 +110,15 @@ impl State {
             }
             _ => Answer::Conflict,
         };
-        self.tell(81, || format!("the Lease is asked: {answer:?}"));
+        let process = self.laws.acting.process;
+        self.tell(81, || match &answer {
+            Answer::Lease(seen) => {
+                let writes = if matches!(ask, Ask::Read) { "reads" } else { "writes" };
+                let holder = seen.record.holder.as_deref().unwrap_or("nobody");
+                format!("process {process} {writes} the Lease: {holder}'s, version {}", seen.version)
+            }
+            other => format!("process {process} asks for the Lease: {other:?}"),
+        });
         answer
     }
 

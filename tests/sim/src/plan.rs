@@ -264,6 +264,8 @@ pub enum Trouble {
     Refuses,
     /// Requests about the Lease arrive late, and their answers are lost.
     AnswersLost,
+    /// Answers about the Lease take as long as they may, and longer; all other requests go well.
+    AnswersLate,
 }
 
 /// What happens.

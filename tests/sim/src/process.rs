@@ -136,7 +136,7 @@ impl Process {
     /// Whether the API server cannot be reached.
     fn is_cut_off(&self) -> bool {
         let state = locked(&self.state);
-        state.out(Outage::Api) || state.election.trouble(self.slot, state.time.now).is_some()
+        state.out(Outage::Api) || state.election.cuts_off(self.slot, state.time.now)
     }
 
     /// Nothing comes after this.

@@ -40,6 +40,8 @@ pub struct State {
     pub trace: Trace,
     /// The process that is to be killed at once.
     pub kill: Option<usize>,
+    /// It ends itself.
+    pub lapsed: bool,
     /// The process that is to be stopped at once, and for how many seconds.
     pub stop: Option<(usize, i64)>,
     /// Processes that are there.
@@ -67,6 +69,7 @@ impl State {
             tally: Tally::default(),
             trace: Trace::new(told),
             kill: None,
+            lapsed: false,
             stop: None,
             alive: BTreeSet::new(),
             election: Election::default(),

@@ -46,7 +46,7 @@ impl Board {
             let mut state = locked(state);
             let began = state.election.now(state.time.now);
             let shown = state.chance.between(0, 1_000_000 * SECOND);
-            ((began, shown), state.chance.pick(&[900, 1000, 1000, 1100], 1000))
+            ((began, shown), state.chance.pick(&[900, 1000, 1100], 1000))
         };
         Self { state: Arc::clone(state), process, began, rate }
     }
@@ -62,8 +62,8 @@ impl Machine for Board {
     fn end(&self, sentence: &str) -> ! {
         {
             let mut state = locked(&self.state);
-            state.tally.lapsed += 1;
             state.tell(82, || format!("process {}: {sentence}", self.process));
+            state.lapsed = true;
             state.kill = Some(self.process);
         }
         resume_unwind(Box::new(Ended))
@@ -97,13 +97,13 @@ impl Way {
     }
 
     /// One request; `None` when no answer comes.
-    async fn carry(&self, ask: Ask, slow: i64, after: After, heard: bool) -> Option<Answer> {
+    async fn carry(&self, ask: Ask, (slow, late): (i64, i64), after: After, heard: bool) -> Option<Answer> {
         let (there, most) = {
             let mut state = locked(&self.process.state);
             let most = state.plan.latency.max(1) * 1000;
             (state.chance.between(0, most) + slow, most)
         };
-        let back = move |state: &mut State| state.chance.between(0, most);
+        let back = move |state: &mut State| state.chance.between(0, most) + late;
         let letter = post(&self.process.state, true, there, after, back, move |state| state.ask_lease(&ask));
         if heard {
             return Some(letter.await);
@@ -130,7 +130,7 @@ impl LeaseLock for Way {
             }
             let now = state.time.now;
             let out = state.out(Outage::Api).then_some(Trouble::Hangs);
-            (out.or(state.election.trouble(self.process.slot, now)), state.chance.between(0, 20) * SECOND)
+            (out.or(state.election.trouble(self.process.slot, now)), state.chance.between(0, 20 * SECOND))
         };
         if let Some(FaultKind::StopBefore(seconds) | FaultKind::StopWithin(seconds)) = fault {
             self.process.stops(seconds).await;
@@ -147,12 +147,13 @@ impl LeaseLock for Way {
                     futures::future::pending().await
                 }
                 (_, Some(Trouble::AnswersLost)) | (Some(FaultKind::AnswerLost), _) => {
-                    self.carry(ask.clone(), late, After::Goes, false).await
+                    self.carry(ask.clone(), (late, 0), After::Goes, false).await
                 }
+                (_, Some(Trouble::AnswersLate)) => self.carry(ask.clone(), (0, late / 4), after, true).await,
                 (Some(FaultKind::Slow(seconds)), _) => {
-                    self.carry(ask.clone(), seconds * SECOND, after, true).await
+                    self.carry(ask.clone(), (0, seconds * SECOND), after, true).await
                 }
-                _ => self.carry(ask.clone(), 0, after, true).await,
+                _ => self.carry(ask.clone(), (0, 0), after, true).await,
             }
         };
         let limited = futures::future::select(Box::pin(request), Box::pin(self.board.sleep(limit)));

@@ -25,7 +25,7 @@ impl Simulation {
     pub(super) fn start(&mut self, slot: usize) {
         let (cut_off, alone) = {
             let state = locked(&self.state);
-            let troubled = state.election.trouble(slot, state.time.now).is_some();
+            let troubled = state.election.cuts_off(slot, state.time.now);
             (state.out(Outage::Api) || troubled, state.plan.replicas < 2)
         };
         if cut_off {
@@ -168,7 +168,11 @@ impl Simulation {
         }
         let wait = {
             let mut state = locked(&self.state);
-            state.tally.crashes += 1;
+            if std::mem::take(&mut state.lapsed) {
+                state.tally.lapsed += 1;
+            } else {
+                state.tally.crashes += 1;
+            }
             state.tell(1, || format!("process {process} is gone"));
             back.unwrap_or_else(|| if state.chance.one_in(5) { state.chance.between(1, 900) } else { 1 })
         };

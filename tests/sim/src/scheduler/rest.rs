@@ -15,8 +15,11 @@ impl Simulation {
             (state.time.now, state.out(Outage::Api))
         };
         let may_act = |running: &Running| !running.process.tenure().left().is_zero();
+        // Who finishes what it began has not left yet.
         let leads = |running: &Running| {
-            running.stage == Stage::Works && may_act(running) && running.stopped_until <= now
+            matches!(running.stage, Stage::Works | Stage::Drains)
+                && may_act(running)
+                && running.stopped_until <= now
         };
         let leaders = self.processes.values().filter(|running| leads(running)).count();
         let quiet = self.processes.values().all(|running| leads(running) || !may_act(running));
@@ -24,6 +27,9 @@ impl Simulation {
             self.processes.values().filter(|running| may_act(running)).map(|running| running.slot).collect();
         let leaving = self.processes.values().any(|r| matches!(r.stage, Stage::Drains | Stage::Leaves));
         let mut state = locked(&self.state);
+        if acting.len() > 1 {
+            state.broken("21: two never may act at once", format!("replicas {acting:?}"));
+        }
         let troubled = |slot: usize| state.election.trouble(slot, now).is_some();
         let well = self.processes.values().any(|running| {
             running.stage == Stage::StandsBy && running.stopped_until <= now && !troubled(running.slot)

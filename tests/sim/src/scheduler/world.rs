@@ -32,7 +32,7 @@ impl Simulation {
                 running.delivering = false;
                 let out = {
                     let state = locked(&self.state);
-                    let troubled = state.election.trouble(running.slot, now).is_some();
+                    let troubled = state.election.cuts_off(running.slot, now);
                     state.out(Outage::Watch) || state.out(Outage::Api) || troubled
                 };
                 if !out {
