@@ -80,7 +80,7 @@ impl State {
     /// Something disturbs the election: it goes on for a while.
     pub fn disturb(&mut self) {
         let now = self.time.now;
-        let most = self.chance.between(1, 20) * SECOND;
+        let most = self.chance.between(1, 10) * SECOND;
         let election = &mut self.election;
         election.restless = election.restless.max(now + most);
         if let Some(since) = election.still.take() {

@@ -1,7 +1,9 @@
 //! When the election may stand still, and that somebody leads.
 
 use super::{Running, Simulation, Stage};
+use crate::election::identity;
 use crate::faults::Outage;
+use crate::plan::Trouble;
 use crate::state::locked;
 
 impl Simulation {
@@ -35,8 +37,14 @@ impl Simulation {
             running.stage == Stage::StandsBy && running.stopped_until <= now && !troubled(running.slot)
         });
         let hindered = acting.into_iter().any(troubled);
+        // It writes, and does not hear that it did: it holds the Lease, and must not act.
+        let deaf = self.processes.iter().any(|(number, running)| {
+            let trouble = state.election.trouble(running.slot, now);
+            let deaf = matches!(trouble, Some(Trouble::AnswersLate | Trouble::AnswersLost));
+            deaf && state.election.holder() == Some(identity(*number).as_str())
+        });
         let time = state.election.now(now);
-        if leaders > 0 || out || !well {
+        if leaders > 0 || out || deaf || !well {
             state.election.vacant = time;
         } else {
             state.check_vacancy(time);
