@@ -28,7 +28,13 @@ pub(super) struct Campaign<L, C> {
 
 impl<L: LeaseLock, C: Clock> Campaign<L, C> {
     /// Nothing asked yet.
-    pub(super) fn new(me: &str, tenure: Tenure, lock: L, clock: C, standing: watch::Sender<Standing>) -> Self {
+    pub(super) fn new(
+        me: &str,
+        tenure: Tenure,
+        lock: L,
+        clock: C,
+        standing: watch::Sender<Standing>,
+    ) -> Self {
         let candidate = Candidate::new(me, Windows::default());
         Self { candidate, tenure, lock, clock, standing, trouble: None }
     }

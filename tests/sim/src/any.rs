@@ -191,7 +191,8 @@ fn stopped(chance: &mut Chance) -> Fault {
     let edges = [Edge::KickOff, Edge::KickOff, Edge::Status, Edge::Delete, Edge::Storage];
     let edge = chance.pick(&edges, Edge::KickOff);
     let (nth, seconds) = (u32::try_from(chance.between(0, 3)).unwrap_or(0), chance.between(5, 60));
-    let kinds = [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
+    let kinds =
+        [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
     let index = usize::try_from(chance.below(3)).unwrap_or(0);
     Fault { edge, nth, kind: kinds.into_iter().nth(index).unwrap_or(FaultKind::StopWithin(seconds)) }
 }
@@ -280,11 +281,8 @@ fn fault(chance: &mut Chance, replicas: usize) -> Fault {
     if chance.one_in(8) {
         // Around the time that a replica may act.
         let seconds = chance.magnitude(1, 60);
-        let kinds = [
-            FaultKind::StopBefore(seconds),
-            FaultKind::StopWithin(seconds),
-            FaultKind::StopAfter(seconds),
-        ];
+        let kinds =
+            [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
         let index = usize::try_from(chance.below(3)).unwrap_or(0);
         let kind = kinds.into_iter().nth(index).unwrap_or(NotDone);
         return Fault { edge, nth, kind };

@@ -76,13 +76,7 @@ enum Course {
 
 impl Process {
     /// The process of this number and replica; `wakes` leads to its queues.
-    pub fn new(
-        number: usize,
-        slot: usize,
-        state: &Arc<Mutex<State>>,
-        wakes: Wakes,
-        tenure: Tenure,
-    ) -> Self {
+    pub fn new(number: usize, slot: usize, state: &Arc<Mutex<State>>, wakes: Wakes, tenure: Tenure) -> Self {
         let skew = {
             let mut state = locked(state);
             if state.plan.replicas > 1 { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 }

@@ -47,7 +47,8 @@ impl State {
         }
         // After the end the operator forgets what it wrote, and a cache that lags may have it look once more.
         // So may one of a replica that has just taken over.
-        let followed = self.laws.records.get(&acting.uid).is_some_and(|record| record.followed.contains(&number));
+        let followed =
+            self.laws.records.get(&acting.uid).is_some_and(|record| record.followed.contains(&number));
         let late = request.method == Method::Get && (is_terminal(&status) || followed);
         if !late && url.as_deref().and_then(|url| self.fhir.job_of(url)) != Some(number) {
             self.broken(
@@ -101,7 +102,8 @@ impl State {
         let stored = status.as_ref().and_then(|status| status.job.as_ref()).map(|job| job.intent_time);
         let late = self.is_late(acting.process);
         let record = self.laws.records.get_mut(&acting.uid);
-        let last = record.and_then(|record| record.intents.iter_mut().rev().find(|intent| late || !intent.sent));
+        let last =
+            record.and_then(|record| record.intents.iter_mut().rev().find(|intent| late || !intent.sent));
         let own = last.filter(|last| !last.sent && last.by == acting && (late || Some(last.time) == stored));
         let (intent, left) = own.map_or((None, now.0), |own| {
             own.sent = true;

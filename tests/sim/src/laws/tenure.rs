@@ -21,7 +21,10 @@ impl State {
         }
         let holder = self.election.holder().map(str::to_owned);
         if holder.as_deref() != Some(identity(process).as_str()) {
-            self.broken("21: who does not hold the Lease does nothing", format!("process {process}, {holder:?}"));
+            self.broken(
+                "21: who does not hold the Lease does nothing",
+                format!("process {process}, {holder:?}"),
+            );
         }
         let reigns = &mut self.election.reigns;
         if reigns.last() == Some(&process) {
@@ -68,9 +71,10 @@ impl State {
     /// 2: a kick-off that comes when another process may act is waited for, or was told.
     pub(super) fn check_late_kick_off(&mut self, acting: &Acting, time: Timestamp, left: i64) {
         self.tally.late += 1;
-        let waits = self.stored(&acting.uid).and_then(|export| export.status.as_ref()?.job.as_ref()).is_some_and(
-            |job| job.intent_time == time,
-        );
+        let waits = self
+            .stored(&acting.uid)
+            .and_then(|export| export.status.as_ref()?.job.as_ref())
+            .is_some_and(|job| job.intent_time == time);
         if !waits && !self.is_told(&acting.uid, time, left) {
             self.broken("2: a kick-off that comes late was told", format!("the intent of {time}"));
         }

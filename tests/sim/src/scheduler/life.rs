@@ -77,7 +77,7 @@ impl Simulation {
             part.await;
             End::Beside
         };
-        self.add(Task::of(number, part));
+        self.add(Task::of(number, Box::pin(part)));
         let Some(mut woken) = running.woken.take() else { return };
         let (stop, stopped) = oneshot::channel();
         running.stop = Some(stop);
@@ -94,7 +94,7 @@ impl Simulation {
             leadership.release(&clock).await;
             End::Left
         };
-        self.add(Task::of(number, waits));
+        self.add(Task::of(number, Box::pin(waits)));
     }
 
     /// A process leads, and looks at everything.
@@ -129,11 +129,15 @@ impl Simulation {
     /// Whoever has finished what was begun gives the Lease back.
     pub(super) fn drained(&mut self) {
         let now = locked(&self.state).time.now;
-        let drained = |running: &&mut Running| {
+        let drained = |running: &Running| {
             running.stage == Stage::Drains && running.queue.is_idle() && running.stopped_until <= now
         };
-        let done: Vec<usize> =
-            self.processes.iter_mut().filter(|(_, r)| drained(&r)).map(|(number, _)| *number).collect();
+        let done: Vec<usize> = self
+            .processes
+            .iter()
+            .filter(|(_, running)| drained(running))
+            .map(|(number, _)| *number)
+            .collect();
         for number in done {
             let Some(running) = self.processes.get_mut(&number) else { continue };
             running.stage = Stage::Leaves;
@@ -147,7 +151,7 @@ impl Simulation {
                 leadership.release(clock.as_ref()).await;
                 End::Left
             };
-            self.add(Task::of(number, gives_back));
+            self.add(Task::of(number, Box::pin(gives_back)));
         }
     }
 

@@ -247,11 +247,17 @@ impl Simulation {
                 let object = world.cache.export(namespace, name)?;
                 acting.export = name.strip_prefix('e').and_then(|number| number.parse().ok());
                 acting.uid = object.uid().unwrap_or_default();
-                Task::of(process, async move { End::Looked(reconcile_export(&world, object).await) })
+                Task::of(
+                    process,
+                    Box::pin(async move { End::Looked(Box::pin(reconcile_export(&world, object)).await) }),
+                )
             }
             Subject::Server((namespace, name)) => {
                 let object = world.cache.server(namespace, name)?;
-                Task::of(process, async move { End::Looked(reconcile_server(&world, object).await) })
+                Task::of(
+                    process,
+                    Box::pin(async move { End::Looked(reconcile_server(&world, object).await) }),
+                )
             }
         };
         task.acting = acting;

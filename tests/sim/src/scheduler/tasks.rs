@@ -43,9 +43,9 @@ pub(super) struct Task {
 
 impl Task {
     /// Of a process, about no object.
-    pub(super) fn of(process: usize, future: impl Future<Output = End> + Send + 'static) -> Self {
+    pub(super) fn of(process: usize, future: BoxFuture<'static, End>) -> Self {
         let acting = Acting { process, ..Acting::default() };
-        Self { future: Box::pin(future), subject: None, acting, ended: None, since: 0 }
+        Self { future, subject: None, acting, ended: None, since: 0 }
     }
 }
 
@@ -108,7 +108,8 @@ impl Simulation {
     pub(super) fn poll(&mut self, number: u64) {
         let Some((task, waker)) = self.tasks.all.get_mut(&number) else { return };
         let now = locked(&self.state).time.now;
-        let stopped = self.processes.get_mut(&task.acting.process).filter(|running| running.stopped_until > now);
+        let stopped =
+            self.processes.get_mut(&task.acting.process).filter(|running| running.stopped_until > now);
         if let Some(running) = stopped {
             running.held.push(Held::Task(number));
             return;
@@ -175,7 +176,8 @@ impl Simulation {
 
     /// Whether the cache knows the object as it is.
     fn is_current(&self, process: usize, subject: &Subject) -> bool {
-        let (Some(running), Subject::Export((namespace, name))) = (self.processes.get(&process), subject) else {
+        let (Some(running), Subject::Export((namespace, name))) = (self.processes.get(&process), subject)
+        else {
             return false;
         };
         let state = locked(&self.state);
@@ -195,10 +197,10 @@ impl Simulation {
         for (process, running) in &self.processes {
             for beside in std::mem::take(&mut *locked(&running.process.spawned)) {
                 let task = beside.task;
-                let future = async move {
+                let future = Box::pin(async move {
                     task.await;
                     End::Beside
-                };
+                });
                 let acting =
                     Acting { export: beside.export, uid: beside.uid, process: *process, ..Acting::default() };
                 self.tasks.add(Task { acting, ended: Some(beside.ended), ..Task::of(*process, future) });

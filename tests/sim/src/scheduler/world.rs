@@ -197,7 +197,8 @@ impl Simulation {
                 // Where there are several, the next pod does not wait for the end of this one.
                 let several = locked(&self.state).plan.replicas > 1;
                 if several
-                    && let Some(running) = self.processes.get_mut(&process).filter(|running| !running.replaced)
+                    && let Some(running) =
+                        self.processes.get_mut(&process).filter(|running| !running.replaced)
                 {
                     running.replaced = true;
                     let (slot, wait) = (running.slot, locked(&self.state).chance.between(0, 20));
