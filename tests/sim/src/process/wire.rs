@@ -275,6 +275,7 @@ impl Wire for Process {
             self.for_ever().await;
             return Err(unreachable(Sent::Maybe));
         };
+        self.leaves(fault.as_ref()).await;
         let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
         if self.is_out(Outage::Fhir(number)) || matches!(fault, Some(FaultKind::NotDone | FaultKind::NotSent))
         {
