@@ -102,9 +102,10 @@ impl State {
         let stored = status.as_ref().and_then(|status| status.job.as_ref()).map(|job| job.intent_time);
         let late = self.is_late(acting.process);
         let record = self.laws.records.get_mut(&acting.uid);
-        let last =
-            record.and_then(|record| record.intents.iter_mut().rev().find(|intent| late || !intent.sent));
-        let own = last.filter(|last| !last.sent && last.by == acting && (late || Some(last.time) == stored));
+        let mut unsent = record.into_iter().flat_map(|r| r.intents.iter_mut().rev()).filter(|i| !i.sent);
+        // Another process may have had others since.
+        let own = if late { unsent.find(|intent| intent.by == acting) } else { unsent.next() };
+        let own = own.filter(|own| own.by == acting && (late || Some(own.time) == stored));
         let (intent, left) = own.map_or((None, now.0), |own| {
             own.sent = true;
             (Some(own.time), own.left.unwrap_or(now.0))
