@@ -73,7 +73,7 @@ sim: ## Simulate the operator with faults: SEEDS=10000, SEED=x replays one, PROF
 	  $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --from $(or $(FROM),0))
 
 .PHONY: sim-planted
-sim-planted: ## Plant ten faults in a copy of the sources, and show that the simulation finds each
+sim-planted: ## Plant thirteen faults in a copy of the sources, and show that the simulation finds each
 	@tests/sim/planted/run
 
 .PHONY: bench

@@ -8,7 +8,11 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use super::campaign::Campaign;
+pub use super::campaign::LeaseLock;
+use super::lease::KubeLease;
+use crate::controller::live::SystemClock;
 use crate::controller::tenure::Tenure;
+use crate::controller::world::Clock;
 
 /// What giving the Lease back may take: whoever waits for it gets it some seconds later anyhow.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);
@@ -69,18 +73,32 @@ impl Leadership {
     /// The election has a thread of its own: whoever takes over begins with everything at once, and must not lose the Lease
     /// over that.
     pub fn seek(election: Election) -> std::io::Result<Self> {
+        let me = identity();
+        info!(lease = %election.place, %me, "standing for election");
+        let Election { settings, place, tenure } = election;
+        let (leadership, campaign) = Self::stand(&me, tenure, KubeLease::new(settings, place), SystemClock);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::Builder::new().name("election".into()).spawn(move || runtime.block_on(campaign))?;
+        Ok(leadership)
+    }
+
+    /// Likewise; what is answered beside it is its part in the election, to be run by the caller. No other process, and no
+    /// earlier one, may ever be called `me`.
+    pub fn stand<L: LeaseLock, C: Clock>(
+        me: &str,
+        tenure: Tenure,
+        lock: L,
+        clock: C,
+    ) -> (Self, impl Future<Output = ()> + use<L, C>) {
         let (tell, standing) = watch::channel(Standing::Unknown(None));
         let (leave, leaving) = oneshot::channel();
         let (leaves, left) = oneshot::channel();
-        let me = identity();
-        info!(lease = %election.place, %me, "standing for election");
-        let campaign = Campaign::new(&me, election, tell);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("election".into()).spawn(move || {
-            runtime.block_on(campaign.run(leaving));
+        let campaign = Campaign::new(me, tenure, lock, clock, tell);
+        let part = async move {
+            campaign.run(leaving).await;
             drop(leaves);
-        })?;
-        Ok(Self { standing, elected: Some(Elected { leave, left }) })
+        };
+        (Self { standing, elected: Some(Elected { leave, left }) }, part)
     }
 
     /// Completes when the standing is not as it was when this was called last; with none if the election has ended by
@@ -96,12 +114,16 @@ impl Leadership {
     }
 
     /// Gives the Lease back, so that another replica takes it at once. This process must have ceased to act.
-    pub async fn release(self) {
+    pub async fn release(self, clock: &impl Clock) {
         let Some(Elected { leave, left }) = self.elected else { return };
         // Where it has ended there is nothing to give back.
         let _ = leave.send(());
-        if tokio::time::timeout(RETURNED_WITHIN, left).await.is_err() {
-            warn!("the Lease could not be given back: another replica takes it when it has run out");
+        tokio::select! {
+            biased;
+            _ = left => {}
+            () = clock.sleep(RETURNED_WITHIN) => {
+                warn!("the Lease could not be given back: another replica takes it when it has run out");
+            }
         }
     }
 }

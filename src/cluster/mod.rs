@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod definitions;
 mod events;
 pub mod lead;
+mod lease;
 mod merge;
 mod run_now;
 pub mod stores;

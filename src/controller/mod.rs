@@ -13,7 +13,7 @@ pub mod run;
 pub mod runs;
 pub mod schedule;
 pub mod server;
-mod stand_by;
+pub mod stand_by;
 pub mod tenure;
 mod told;
 pub mod wake;

@@ -19,7 +19,7 @@ use tracing::{error, info};
 
 use super::export::reconcile_export;
 use super::guard::Guard;
-use super::live::{Live, Tasks};
+use super::live::{Live, SystemClock, Tasks};
 use super::runs::Runs;
 use super::schedule::reconcile_schedule;
 use super::server::reconcile_server;
@@ -28,7 +28,7 @@ use super::wake::{Wakes, Woken};
 use super::world::{Container, Stores, Wire};
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::cli::Stop;
-use crate::cluster::lead::{Election, Leadership};
+use crate::cluster::lead::{Election, Leadership, Standing};
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
 use crate::cluster::{KubeCluster, definitions};
@@ -132,16 +132,21 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
                 .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?,
             None => Leadership::alone(),
         };
+        let stood_by = leadership.standing() != Standing::Leads;
         tokio::select! {
             biased;
-            leads = stand_by(&self.live, &self.health, &mut leadership, &mut woken) => leads?,
+            leads = stand_by(&mut leadership, &mut woken, |standing| self.told(standing)) => leads?,
             _ = watching.join_next() => return Err(ended_by_itself("a watch")),
             () = self.stopping.clone() => {
                 // It may just have been elected.
-                leadership.release().await;
+                leadership.release(&SystemClock).await;
                 return Ok(());
             }
         }
+        if stood_by {
+            self.live.wakes.all(&self.live.stores);
+        }
+        self.live.metrics.leads(true);
         let work = async {
             tokio::join!(
                 self.work_on_exports(woken.exports),
@@ -165,9 +170,20 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         }
         // Whoever leads next must find nobody at work.
         self.live.beside.end().await;
-        leadership.release().await;
+        leadership.release(&SystemClock).await;
         info!("the operator has stopped");
         Ok(())
+    }
+
+    /// Who stands by is ready if it could lead.
+    fn told(&self, standing: &Standing) {
+        match standing {
+            Standing::Unknown(hindrance) => {
+                self.health
+                    .not_ready(hindrance.as_deref().unwrap_or("Waiting for the first look at the Lease."));
+            }
+            Standing::Waiting | Standing::Leads => self.health.ready(),
+        }
     }
 
     /// A deletion that happens while its object is looked at leaves something behind.

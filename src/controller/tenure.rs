@@ -1,5 +1,6 @@
 //! How long this process may act, and its end when that time is over.
 
+use std::fmt::Debug;
 use std::process::exit;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -28,9 +29,31 @@ const NONE: u64 = 0;
 const ENDLESS: u64 = u64::MAX;
 
 /// Now, by the steady clock of this machine.
-pub fn steady() -> Moment {
+fn steady() -> Moment {
     let now = clock_gettime(STEADY);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// What a process runs on, as far as its tenure goes.
+pub trait Machine: Debug + Send + Sync {
+    /// Now, by a clock that runs on while the process is stopped or the machine sleeps.
+    fn steady(&self) -> Moment;
+    /// Ends the process at once, with a sentence.
+    fn end(&self, sentence: &str) -> !;
+}
+
+/// The machine that this is.
+#[derive(Clone, Copy, Debug)]
+struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn steady(&self) -> Moment {
+        steady()
+    }
+
+    fn end(&self, sentence: &str) -> ! {
+        end(sentence)
+    }
 }
 
 /// How long this process may act. Whatever changes something outside looks at it right before it does so.
@@ -39,6 +62,7 @@ pub struct Tenure(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    machine: Box<dyn Machine>,
     /// In nanoseconds of the steady clock.
     until: AtomicU64,
     /// What went wrong last, to be told at the end.
@@ -48,18 +72,29 @@ struct Inner {
 impl Default for Tenure {
     /// For ever: nobody else works.
     fn default() -> Self {
-        Self::with(ENDLESS)
+        Self::with(ENDLESS, ThisMachine)
     }
 }
 
 impl Tenure {
     /// Not yet.
     pub fn none() -> Self {
-        Self::with(NONE)
+        Self::none_on(ThisMachine)
     }
 
-    fn with(until: u64) -> Self {
-        Self(Arc::new(Inner { until: AtomicU64::new(until), trouble: Mutex::default() }))
+    /// Not yet, on another machine than this.
+    pub fn none_on(machine: impl Machine + 'static) -> Self {
+        Self::with(NONE, machine)
+    }
+
+    fn with(until: u64, machine: impl Machine + 'static) -> Self {
+        let (until, machine) = (AtomicU64::new(until), Box::new(machine));
+        Self(Arc::new(Inner { machine, until, trouble: Mutex::default() }))
+    }
+
+    /// Now, by the clock that it is measured by.
+    pub fn now(&self) -> Moment {
+        self.0.machine.steady()
     }
 
     /// Until then.
@@ -82,7 +117,7 @@ impl Tenure {
 
     /// How much of it is left: none if it is over, or did not begin.
     pub fn left(&self) -> Duration {
-        Duration::from_nanos(self.0.until.load(Ordering::SeqCst)).saturating_sub(steady())
+        Duration::from_nanos(self.0.until.load(Ordering::SeqCst)).saturating_sub(self.now())
     }
 
     /// Ends the process unless it may act now.
@@ -109,15 +144,19 @@ impl Tenure {
     pub fn lapsed(&self) -> ! {
         let trouble = self.0.trouble.try_lock().map(|told| told.clone()).unwrap_or_default();
         let cause = if trouble.is_empty() { "this process was stopped or too busy" } else { &trouble };
-        end(&format!(
+        self.end(&format!(
             "The operator ends since it could not renew its Lease in time, so that another replica may lead ({cause}); \
              it must be started again."
         ))
     }
+
+    /// Ends the process at once, with a sentence.
+    pub fn end(&self, sentence: &str) -> ! {
+        self.0.machine.end(sentence)
+    }
 }
 
-/// Ends the process at once, with a sentence.
-pub fn end(sentence: &str) -> ! {
+fn end(sentence: &str) -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
     if ENDING.swap(true, Ordering::SeqCst) {
         // Another thread was faster: this one does nothing more.

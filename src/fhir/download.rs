@@ -22,6 +22,7 @@ use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, Footing, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
+use crate::controller::tenure::Tenure;
 use crate::core::wire::{Answer, BrokenOff, Failure, FileAnswer, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
 
@@ -124,7 +125,7 @@ impl FhirWire {
         } else {
             None
         };
-        let ask = Ask { server, url, file, origin: &origin, own };
+        let ask = Ask { tenure: self.tenure(), server, url, file, origin: &origin, own };
         let response = ask.send(&credentials, header.as_ref()).await?;
         let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
             return Ok(Asked::Answered(response));
@@ -188,6 +189,7 @@ impl FhirWire {
 
 /// One request for a file.
 struct Ask<'a> {
+    tenure: &'a Tenure,
     server: &'a FhirServer,
     url: &'a Url,
     file: &'a FileRequest,
@@ -224,6 +226,7 @@ impl Ask<'_> {
             None => request.header(ACCEPT_ENCODING, if self.file.compressed { "gzip" } else { "identity" }),
         };
         let seconds = timeout_seconds(self.server);
+        self.tenure.look();
         // Until the body begins; each piece of that has a time of its own.
         let answered = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
         let cause = match answered {

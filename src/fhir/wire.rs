@@ -89,6 +89,10 @@ impl FhirWire {
         self
     }
 
+    pub(super) fn tenure(&self) -> &Tenure {
+        &self.tenure
+    }
+
     pub(super) fn places(&self) -> &Places {
         &self.places
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::chance::Chance;
 use crate::plan::{
     Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
-    Plan, ServerPlan,
+    Plan, ServerPlan, Trouble,
 };
 
 /// How jobs fail: for good, and for now (Azure page, 3.3).
@@ -23,11 +23,15 @@ const FAILS: &[(u16, &str)] = &[
 pub fn plan(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 0);
     let heal_at = chance.magnitude(200, 20_000);
+    let replicas = chance.pick(&[1, 1, 1, 2, 3], 1);
     let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
     let count = chance.pick(&[1, 1, 1, 2, 2, 3, 4], 1);
     let exports: Vec<ExportPlan> = (0..count).map(|_| export(chance, &servers, heal_at)).collect();
     let bad = chance.pick(&[0_u64, 2, 5, 12, 25], 5);
-    let faults = (0..chance.below(bad + 1)).map(|_| fault(chance)).collect();
+    let mut faults: Vec<Fault> = (0..chance.below(bad + 1)).map(|_| fault(chance, replicas)).collect();
+    if replicas > 1 && chance.one_in(3) {
+        faults.push(stopped(chance));
+    }
     let eventful = chance.pick(&[0_u64, 2, 5, 10], 5);
     let mut events: Vec<Event> = Vec::new();
     for _ in 0..chance.below(eventful + 1) {
@@ -35,6 +39,9 @@ pub fn plan(seed: u64) -> Plan {
         let kind = event(chance, &servers, exports.len() as u64, heal_at);
         events.extend(follow_up(chance, at, kind));
         events.push(Event { at, kind });
+    }
+    for _ in 0..if replicas > 1 { chance.below(6) } else { 0 } {
+        events.push(Event { at: chance.magnitude(1, heal_at), kind: of_replicas(chance) });
     }
     Plan {
         seed,
@@ -45,6 +52,7 @@ pub fn plan(seed: u64) -> Plan {
         heal_at,
         latency: chance.pick(&[1, 20, 100, 800], 20),
         concurrency: chance.pick(&[1, 2, 10], 10),
+        replicas,
     }
 }
 
@@ -178,7 +186,33 @@ fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
     FilePlan { type_, lines: chance.between(1, 9).unsigned_abs(), big: bulk && chance.one_in(150), flaw }
 }
 
-fn fault(chance: &mut Chance) -> Fault {
+/// A process is stopped at a request that another one should not repeat, for about as long as it may act.
+fn stopped(chance: &mut Chance) -> Fault {
+    let edges = [Edge::KickOff, Edge::KickOff, Edge::Status, Edge::Delete, Edge::Storage];
+    let edge = chance.pick(&edges, Edge::KickOff);
+    let (nth, seconds) = (u32::try_from(chance.between(0, 3)).unwrap_or(0), chance.between(5, 60));
+    let kinds =
+        [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
+    let index = usize::try_from(chance.below(3)).unwrap_or(0);
+    Fault { edge, nth, kind: kinds.into_iter().nth(index).unwrap_or(FaultKind::StopWithin(seconds)) }
+}
+
+/// What happens where there are several replicas.
+fn of_replicas(chance: &mut Chance) -> EventKind {
+    let while_ = chance.magnitude(1, 120);
+    let troubles = [Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost, Trouble::AnswersLate];
+    let trouble = chance.pick(&troubles, Trouble::Hangs);
+    match chance.below(9) {
+        0 | 1 => EventKind::Stop(while_),
+        2 | 3 => EventKind::Hinder(trouble, while_),
+        4 => EventKind::Crash(chance.magnitude(1, 300)),
+        5 => EventKind::TouchLease,
+        6 => EventKind::Terminate,
+        _ => EventKind::Rollout,
+    }
+}
+
+fn fault(chance: &mut Chance, replicas: usize) -> Fault {
     use FaultKind::{AnswerLost, CrashAfter, CrashBefore, Denied, NotDone, NotSent, Repeated, Truncated};
     const EDGES: &[(Edge, i64)] = &[
         (Edge::Status, 12),
@@ -197,7 +231,8 @@ fn fault(chance: &mut Chance) -> Fault {
         (Edge::Storage, 24),
         (Edge::Storage, 24),
     ];
-    let (edge, most) = chance.pick(EDGES, (Edge::Poll, 9));
+    let lease = replicas > 1 && chance.one_in(10);
+    let (edge, most) = if lease { (Edge::Lease, 60) } else { chance.pick(EDGES, (Edge::Poll, 9)) };
     let nth = u32::try_from(chance.between(0, most)).unwrap_or(0);
     let slow = FaultKind::Slow(chance.magnitude(1, 200));
     let page = FaultKind::Page(chance.pick(&[502, 503, 504, 500, 404, 403, 200, 408, 302], 502));
@@ -241,7 +276,17 @@ fn fault(chance: &mut Chance) -> Fault {
         Edge::File => vec![CrashBefore, CrashAfter, NotDone, slow, page, throttled, Truncated],
         Edge::Probe => vec![NotSent, NotDone, AnswerLost, slow, page, outcome, throttled],
         Edge::Storage => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow, Denied],
+        Edge::Lease => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow],
     };
+    if chance.one_in(8) {
+        // Around the time that a replica may act.
+        let seconds = chance.magnitude(1, 60);
+        let kinds =
+            [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
+        let index = usize::try_from(chance.below(3)).unwrap_or(0);
+        let kind = kinds.into_iter().nth(index).unwrap_or(NotDone);
+        return Fault { edge, nth, kind };
+    }
     let index = usize::try_from(chance.below(kinds.len() as u64)).unwrap_or(0);
     let kind = kinds.into_iter().nth(index).unwrap_or(NotDone);
     Fault { edge, nth, kind }
@@ -251,7 +296,9 @@ fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64
     let export = usize::try_from(chance.below(exports)).unwrap_or(0);
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
     let a_while = chance.magnitude(1, (heal_at / 2).clamp(2, 3000));
-    match chance.below(26) {
+    match chance.below(28) {
+        26 => EventKind::Terminate,
+        27 => EventKind::Stop(chance.magnitude(1, 600)),
         0..=4 => EventKind::Crash(chance.magnitude(1, 2000)),
         5 => EventKind::Suspend(export, true),
         6 => EventKind::Cancel(export),

@@ -79,6 +79,12 @@ impl Stored for FhirExportSchedule {
 }
 
 impl ApiServer {
+    /// A resource version that no object has had.
+    pub fn next_version(&mut self) -> String {
+        self.version += 1;
+        self.version.to_string()
+    }
+
     /// An object is made; false if one of its name is there, or its namespace is being deleted.
     pub fn create<K: Stored>(&mut self, mut object: K, now: jiff::Timestamp) -> bool {
         let at = key(&object);

@@ -62,6 +62,11 @@ impl<K: Resource> Heard<K> {
         self.objects.get(at).cloned()
     }
 
+    /// Where they are.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.objects.keys()
+    }
+
     /// All objects.
     pub fn all(&self) -> impl Iterator<Item = &Arc<K>> {
         self.objects.values()

@@ -80,6 +80,9 @@ pub fn name(kind: &FaultKind) -> &'static str {
         FaultKind::Replayed => "stale answer",
         FaultKind::Truncated => "answer truncated",
         FaultKind::Location(_) => "Content-Location",
+        FaultKind::StopBefore(_) | FaultKind::StopWithin(_) | FaultKind::StopAfter(_) => {
+            "stopped at a request"
+        }
         FaultKind::Denied => "storage denied",
     }
 }

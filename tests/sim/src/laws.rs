@@ -3,9 +3,10 @@
 mod data;
 mod end;
 mod requests;
+mod tenure;
 mod writes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fhir_export_operator::api::{CancelOutcome, FhirExport, FhirExportStatus, Reason};
 use fhir_export_operator::core::effect::Note;
@@ -36,7 +37,12 @@ pub struct Acting {
 struct Intent {
     time: Timestamp,
     by: Acting,
+    /// A server took in its kick-off.
     sent: bool,
+    /// When its kick-off left the operator, in microseconds.
+    left: Option<i64>,
+    /// The operator knows what came of it, as far as anybody said.
+    heard: bool,
 }
 
 /// What is known of an export, also when it is gone.
@@ -53,6 +59,8 @@ pub struct Record {
     /// Jobs that it began.
     pub kick_offs: usize,
     intents: Vec<Intent>,
+    /// Jobs that a status URL of it named.
+    followed: BTreeSet<usize>,
     /// The process that heard of a status URL that is not written yet.
     heard_by: Option<usize>,
     /// DELETEs that were sent for its cancellation.
@@ -89,9 +97,14 @@ impl Record {
 
     /// Whether its owner was told by an event that a job may run on.
     fn told_by_event(&self, job: &Job) -> bool {
+        self.told_since(job.left)
+    }
+
+    /// Whether its owner was told so at that time or later.
+    fn told_since(&self, time: i64) -> bool {
         let reasons =
             [Reason::CancelUnconfirmed, Reason::Abandoned, Reason::KickOffUncertain, Reason::NoJobFound];
-        self.told.iter().any(|(reason, at)| *at >= job.began && reasons.contains(reason))
+        self.told.iter().any(|(reason, at)| *at >= time && reasons.contains(reason))
     }
 }
 

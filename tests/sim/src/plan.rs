@@ -22,6 +22,8 @@ pub struct Plan {
     pub latency: i64,
     /// Reconciles of one kind at once.
     pub concurrency: usize,
+    /// How many processes there are, but in a rollout; from two on they elect one.
+    pub replicas: usize,
 }
 
 /// A `FhirServer`, and the server behind it.
@@ -175,6 +177,8 @@ pub enum Edge {
     Probe,
     /// The storage account.
     Storage,
+    /// The Lease.
+    Lease,
 }
 
 /// Something that goes wrong.
@@ -219,6 +223,12 @@ pub enum FaultKind {
     Location(Location),
     /// The storage account refuses the identity.
     Denied,
+    /// The process is stopped for so many seconds (SIGSTOP), right before it looks at the time that it has left.
+    StopBefore(i64),
+    /// Likewise, between that look and the sending.
+    StopWithin(i64),
+    /// Likewise, when the request was carried out.
+    StopAfter(i64),
 }
 
 /// What becomes of `Content-Location`.
@@ -245,11 +255,34 @@ pub struct Event {
     pub kind: EventKind,
 }
 
+/// What is the matter with a replica's way to the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It hangs.
+    Hangs,
+    /// It is refused.
+    Refuses,
+    /// Requests about the Lease arrive late, and their answers are lost.
+    AnswersLost,
+    /// Answers about the Lease take as long as they may, and longer; all other requests go well.
+    AnswersLate,
+}
+
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// The operator is killed, and starts again after so many seconds.
+    /// A process of the operator is killed, and starts again after so many seconds.
     Crash(i64),
+    /// A process is stopped for so many seconds.
+    Stop(i64),
+    /// A process is told to end (SIGTERM), and its replica starts anew.
+    Terminate,
+    /// All processes are replaced, one after the other.
+    Rollout,
+    /// The way of one process to the API server is troubled for so many seconds.
+    Hinder(Trouble, i64),
+    /// Somebody writes an annotation of the Lease.
+    TouchLease,
     /// `spec.suspend` of an export.
     Suspend(usize, bool),
     /// `spec.cancel` of an export.

@@ -1,6 +1,7 @@
 //! One process of the operator: what it remembers, and its ways into the world, which end with it.
 
 mod cluster;
+mod lease;
 mod storage;
 mod wire;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::cluster::watch::Change;
 use fhir_export_operator::controller::runs::Runs;
+use fhir_export_operator::controller::tenure::Tenure;
 use fhir_export_operator::controller::wake::Wakes;
 use fhir_export_operator::controller::world::{Clock, EndTask, Randomness, World};
 use fhir_export_operator::core::tuning::Tuning;
@@ -20,15 +22,20 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::cache::Cache;
-use crate::faults;
+use crate::faults::{self, Outage};
 use crate::plan::{Edge, FaultKind};
+use crate::post::{After, Letter, post};
 use crate::state::{State, locked};
 use crate::time::{Pause, SECOND, micros};
+
+pub use lease::{Board, Ended, Way};
 
 /// The world, as one process sees it.
 pub struct Process {
     /// Which one, of all that ever ran.
     pub number: usize,
+    /// Which replica it is.
+    pub slot: usize,
     /// The models.
     pub state: Arc<Mutex<State>>,
     /// What the watches know.
@@ -37,6 +44,9 @@ pub struct Process {
     pub wakes: Wakes,
     /// Tasks that were started beside the reconciles, for the scheduler.
     pub spawned: Mutex<Vec<Beside>>,
+    tenure: Tenure,
+    /// How far its clock is ahead of the others', in microseconds.
+    skew: i64,
     runs: Runs,
     tuning: Tuning,
     held_back: HeldBack,
@@ -65,10 +75,17 @@ enum Course {
 }
 
 impl Process {
-    /// The process of this number; `wakes` leads to its queues.
-    pub fn new(number: usize, state: &Arc<Mutex<State>>, wakes: Wakes) -> Self {
+    /// The process of this number and replica; `wakes` leads to its queues.
+    pub fn new(number: usize, slot: usize, state: &Arc<Mutex<State>>, wakes: Wakes, tenure: Tenure) -> Self {
+        let skew = {
+            let mut state = locked(state);
+            if state.plan.replicas > 1 { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 }
+        };
         Self {
             number,
+            slot,
+            tenure,
+            skew,
             state: Arc::clone(state),
             cache: Cache::default(),
             wakes,
@@ -110,6 +127,12 @@ impl Process {
         locked(&self.state).kill = Some(self.number);
     }
 
+    /// Whether the API server cannot be reached.
+    fn is_cut_off(&self) -> bool {
+        let state = locked(&self.state);
+        state.out(Outage::Api) || state.election.cuts_off(self.slot, state.time.now)
+    }
+
     /// Nothing comes after this.
     async fn for_ever(&self) {
         self.pause(i64::MAX / 8).await;
@@ -121,38 +144,52 @@ impl Process {
 
     /// The time that a message is on its way.
     async fn travel(&self) {
-        let wait = {
-            let mut state = locked(&self.state);
-            let most = state.plan.latency.max(1);
-            let wait = state.chance.between(0, most * 1000);
-            // Now and then it takes ten times as long.
-            if state.chance.one_in(20) { wait * 10 } else { wait }
-        };
+        let wait = locked(&self.state).way();
         self.pause(wait).await;
     }
 
     /// One use of an edge: the message is on its way, is acted on, and the answer is on its way. The operator may be
-    /// killed at either time.
-    async fn carry<T>(&self, fault: Option<&FaultKind>, act: impl FnOnce(&mut State) -> T) -> T {
-        self.travel().await;
-        let done = act(&mut locked(&self.state));
-        match fault {
-            Some(FaultKind::CrashAfter) => {
-                self.dies();
-                self.for_ever().await;
-            }
-            Some(FaultKind::Slow(seconds)) => self.pause(seconds * SECOND).await,
-            _ => {}
-        }
-        self.travel().await;
-        done
+    /// killed or stopped at either time.
+    async fn carry<T: Send + 'static>(
+        &self,
+        fault: Option<&FaultKind>,
+        act: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> T {
+        let slow = if let Some(FaultKind::Slow(seconds)) = fault { *seconds } else { 0 };
+        self.hand_over(fault, slow, act).await
+    }
+
+    /// The message is on its way, whether or not somebody waits for its answer, which takes `slow` seconds more.
+    fn hand_over<T: Send + 'static>(
+        &self,
+        fault: Option<&FaultKind>,
+        slow: i64,
+        act: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Letter<T> {
+        let after = match fault {
+            Some(FaultKind::CrashAfter) => After::Dies,
+            Some(FaultKind::StopAfter(seconds)) => After::Stops(*seconds),
+            _ => After::Goes,
+        };
+        let there = locked(&self.state).way();
+        post(&self.state, false, there, after, move |state| slow * SECOND + state.way(), act)
+    }
+}
+
+impl State {
+    /// How long a message is on its way, in microseconds.
+    fn way(&mut self) -> i64 {
+        let most = self.plan.latency.max(1);
+        let wait = self.chance.between(0, most * 1000);
+        // Now and then it takes ten times as long.
+        if self.chance.one_in(20) { wait * 10 } else { wait }
     }
 }
 
 impl Clock for Process {
     fn now(&self) -> Timestamp {
         let state = locked(&self.state);
-        state.time.shifted(state.skew)
+        state.time.shifted(state.skew + self.skew)
     }
 
     async fn sleep(&self, time: Duration) {

@@ -42,6 +42,9 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         change(&mut smaller);
         all.push(smaller);
     };
+    for fewer in [1, plan.replicas.saturating_sub(1)].into_iter().filter(|n| (1..plan.replicas).contains(n)) {
+        add(&|p| p.replicas = fewer);
+    }
     let halves = |n: usize| [(0, n / 2), (n / 2, n)];
     for (from, to) in halves(plan.events.len()).into_iter().filter(|(from, to)| to > from) {
         add(&|p| drop(p.events.drain(from..to)));

@@ -1,14 +1,17 @@
 //! All that the models know, behind one lock: whoever holds it is alone in the world.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api_server::ApiServer;
 use crate::chance::Chance;
 use crate::container::Lake;
+use crate::election::Election;
 use crate::faults::Faults;
 use crate::fhir::Fhir;
 use crate::laws::Laws;
 use crate::plan::Plan;
+use crate::post::Post;
 use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
@@ -37,7 +40,17 @@ pub struct State {
     pub trace: Trace,
     /// The process that is to be killed at once.
     pub kill: Option<usize>,
-    /// How far the operator's clock is ahead, in microseconds.
+    /// It ends itself.
+    pub lapsed: bool,
+    /// The process that is to be stopped at once, and for how many seconds.
+    pub stop: Option<(usize, i64)>,
+    /// Processes that are there.
+    pub alive: BTreeSet<usize>,
+    /// The election.
+    pub election: Election,
+    /// Messages on their way.
+    pub post: Post,
+    /// How far the operator's clocks are ahead, in microseconds.
     pub skew: i64,
 }
 
@@ -56,6 +69,11 @@ impl State {
             tally: Tally::default(),
             trace: Trace::new(told),
             kill: None,
+            lapsed: false,
+            stop: None,
+            alive: BTreeSet::new(),
+            election: Election::default(),
+            post: Post::default(),
             skew: 0,
             plan,
         }

@@ -13,8 +13,15 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
     row("seeds", number(tally.seeds));
     row("steps", number(tally.steps));
     row("exports", number(tally.exports));
-    row("crashes", number(tally.crashes));
+    row("with several replicas", number(tally.replicated));
+    row("processes", number(tally.processes));
+    row("  crashes", number(tally.crashes));
+    row("  ended since their time was over", number(tally.lapsed));
+    row("  gave the Lease back", number(tally.handovers));
+    row("  were stopped and went on", number(tally.pauses));
+    row("takeovers", number(tally.takeovers));
     row("kick-offs", number(tally.kick_offs));
+    row("  late", number(tally.late));
     row("faults", number(tally.faults.values().sum()));
     for (kind, count) in &tally.faults {
         row(&format!("  {kind}"), number(*count));

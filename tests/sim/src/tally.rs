@@ -11,6 +11,20 @@ pub struct Tally {
     pub steps: u64,
     /// The operator was killed.
     pub crashes: u64,
+    /// Simulations with more than one replica.
+    pub replicated: u64,
+    /// Processes that were started.
+    pub processes: u64,
+    /// A process acted after another one had.
+    pub takeovers: u64,
+    /// Processes that gave back the Lease at their end.
+    pub handovers: u64,
+    /// Processes that were stopped (SIGSTOP), and went on.
+    pub pauses: u64,
+    /// Processes that ended themselves, since their time was over.
+    pub lapsed: u64,
+    /// Kick-offs that arrived when their sender might not act any more.
+    pub late: u64,
     /// Exports that were made.
     pub exports: u64,
     /// Exports that came to each end.
@@ -45,6 +59,13 @@ impl Tally {
         self.seeds += other.seeds;
         self.steps += other.steps;
         self.crashes += other.crashes;
+        self.replicated += other.replicated;
+        self.processes += other.processes;
+        self.takeovers += other.takeovers;
+        self.handovers += other.handovers;
+        self.pauses += other.pauses;
+        self.lapsed += other.lapsed;
+        self.late += other.late;
         self.exports += other.exports;
         self.kick_offs += other.kick_offs;
         self.lost += other.lost;

@@ -45,6 +45,8 @@ pub struct Job {
     pub owner: Option<String>,
     /// The intent that it was kicked off on.
     pub intent: Option<Timestamp>,
+    /// When its kick-off left the operator, in microseconds.
+    pub left: i64,
     /// In microseconds.
     pub began: i64,
     /// When it ends by itself, in microseconds.
@@ -212,6 +214,7 @@ impl Fhir {
         plan: JobPlan,
         request: &Request,
         now: (i64, Timestamp),
+        left: i64,
     ) -> usize {
         let number = self.jobs.len();
         let prefer = request.prefer.unwrap_or_default();
@@ -221,6 +224,7 @@ impl Fhir {
             server,
             owner,
             intent,
+            left,
             began: now.0,
             ends: now.0 + plan.lasts * SECOND,
             stamp: now.1,

@@ -46,7 +46,10 @@ impl State {
             return;
         }
         // After the end the operator forgets what it wrote, and a cache that lags may have it look once more.
-        let late = is_terminal(&status) && request.method == Method::Get;
+        // So may one of a replica that has just taken over.
+        let followed =
+            self.laws.records.get(&acting.uid).is_some_and(|record| record.followed.contains(&number));
+        let late = request.method == Method::Get && (is_terminal(&status) || followed);
         if !late && url.as_deref().and_then(|url| self.fhir.job_of(url)) != Some(number) {
             self.broken(
                 "1: the status URL is written before it is used",
@@ -96,19 +99,24 @@ impl State {
         let now = (self.time.now, self.time.stamp());
         let server = Fhir::server_of(&request.url).unwrap_or(0);
         let status = self.stored(&acting.uid).and_then(|export| export.status.clone());
-        let intent = status.as_ref().and_then(|status| status.job.as_ref()).map(|job| job.intent_time);
-        let unsent = self.laws.records.get_mut(&acting.uid).and_then(|record| record.intents.last_mut());
-        let own = match unsent {
-            Some(last) if !last.sent && last.by == acting && Some(last.time) == intent => {
-                last.sent = true;
-                true
+        let stored = status.as_ref().and_then(|status| status.job.as_ref()).map(|job| job.intent_time);
+        let late = self.is_late(acting.process);
+        let record = self.laws.records.get_mut(&acting.uid);
+        let mut unsent = record.into_iter().flat_map(|r| r.intents.iter_mut().rev()).filter(|i| !i.sent);
+        // Another process may have had others since.
+        let own = if late { unsent.find(|intent| intent.by == acting) } else { unsent.next() };
+        let own = own.filter(|own| own.by == acting && (late || Some(own.time) == stored));
+        let (intent, left) = own.map_or((None, now.0), |own| {
+            own.sent = true;
+            (Some(own.time), own.left.unwrap_or(now.0))
+        });
+        match intent {
+            None => {
+                self.broken("1: a kick-off follows only its own intent", format!("stored intent {stored:?}"));
             }
-            _ => false,
-        };
-        if !own {
-            self.broken("1: a kick-off follows only its own intent", format!("stored intent {intent:?}"));
+            Some(time) if late => self.check_late_kick_off(&acting, time, left),
+            Some(_) => self.check_doubled(now.0),
         }
-        self.check_doubled(now.0);
         let plan = acting.export.and_then(|number| self.plan.exports.get(number));
         let nth = self.laws.records.get(&acting.uid).map_or(0, |record| record.kick_offs);
         let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
@@ -117,10 +125,33 @@ impl State {
         if let Some(record) = self.laws.records.get_mut(&acting.uid) {
             record.kick_offs += 1;
         }
-        let number = self.fhir.begin(server, Some(acting.uid.clone()), intent, job, request, now);
+        let number = self.fhir.begin(server, Some(acting.uid.clone()), intent, job, request, now, left);
         self.laws.kicked.insert(acting.task, number);
         self.tell(31, || format!("job {} begins on s{server}", number + 7));
         self.fhir.accepted(number)
+    }
+
+    /// A request goes out now.
+    pub fn sends(&mut self, request: &Request) {
+        if request.prefer.is_none() {
+            return;
+        }
+        let (acting, now) = (self.laws.acting.clone(), self.time.now);
+        self.check_other_kick_off(&acting);
+        let Some(record) = self.laws.records.get_mut(&acting.uid) else { return };
+        if let Some(intent) = record.intents.iter_mut().rev().find(|intent| intent.by == acting) {
+            intent.left = Some(now);
+            intent.heard = false;
+        }
+    }
+
+    /// The operator knows what came of a request, or that it does not know.
+    pub fn heard_of(&mut self, request: &Request) {
+        let acting = self.laws.acting.clone();
+        let record = self.laws.records.get_mut(&acting.uid).filter(|_| request.prefer.is_some());
+        if let Some(intent) = record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by == acting)) {
+            intent.heard = true;
+        }
     }
 
     /// Whether another job runs that this export began.

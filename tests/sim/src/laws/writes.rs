@@ -112,11 +112,14 @@ impl State {
             )
         });
         let acting = self.laws.acting.clone();
+        let url = status.job.as_ref().and_then(|job| job.status_url.as_deref());
+        let follows = url.and_then(|url| self.fhir.job_of(url));
         let Some(record) = self.laws.records.get_mut(&object.uid().unwrap_or_default()) else { return };
+        record.followed.extend(follows);
         let intent = status.job.as_ref().filter(|job| job.status_url.is_none()).map(|job| job.intent_time);
         let before = record.status.job.as_ref().map(|job| job.intent_time);
         if let Some(time) = intent.filter(|intent| Some(*intent) != before) {
-            record.intents.push(Intent { time, by: acting, sent: false });
+            record.intents.push(Intent { time, by: acting, sent: false, left: None, heard: false });
         }
         if status.job.as_ref().is_none_or(|job| job.status_url.is_some()) {
             record.heard_by = None;

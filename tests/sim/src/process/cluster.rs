@@ -10,7 +10,6 @@ use fhir_export_operator::controller::world::{Cluster, ClusterFailure, Creation}
 use fhir_export_operator::core::effect::Note;
 
 use super::{Course, Process};
-use crate::faults::Outage;
 use crate::plan::{Edge, FaultKind};
 use crate::state::{State, locked};
 use crate::time::SECOND;
@@ -23,22 +22,39 @@ fn no_answer() -> ClusterFailure {
 }
 
 impl Process {
-    /// One call, with its tries.
-    async fn call<T>(
+    /// One call, with its tries, that changes something.
+    async fn change<T: Send + 'static>(
         &self,
         edge: Edge,
-        act: impl FnOnce(&mut State) -> Result<T, ClusterFailure>,
+        act: impl FnOnce(&mut State) -> Result<T, ClusterFailure> + Send + 'static,
     ) -> Result<T, ClusterFailure> {
         let Course::Goes(fault) = self.course(edge) else {
             self.for_ever().await;
             return Err(no_answer());
         };
-        let out = {
-            let state = locked(&self.state);
-            state.faults.is_out(Outage::Api, state.time.now)
+        self.leaves(fault.as_ref()).await;
+        self.call(fault, act).await
+    }
+
+    /// One call that only reads.
+    async fn read<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Result<T, ClusterFailure> {
+        let Course::Goes(fault) = self.course(Edge::Object) else {
+            self.for_ever().await;
+            return Err(no_answer());
         };
+        self.call(fault, |state| Ok(act(state))).await
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        fault: Option<FaultKind>,
+        act: impl FnOnce(&mut State) -> Result<T, ClusterFailure> + Send + 'static,
+    ) -> Result<T, ClusterFailure> {
         match fault {
-            _ if out => {
+            _ if self.is_cut_off() => {
                 self.pause(TIME).await;
                 return Err(no_answer());
             }
@@ -48,6 +64,7 @@ impl Process {
             }
             // Too late for the client, and yet it is done.
             Some(FaultKind::Slow(seconds)) if seconds * SECOND >= TIME => {
+                drop(self.hand_over(None, 0, act));
                 self.pause(TIME).await;
                 return Err(no_answer());
             }
@@ -70,7 +87,8 @@ impl Cluster for Process {
         status: &FhirExportStatus,
     ) -> Result<FhirExport, ClusterFailure> {
         locked(&self.state).quiet("a status is written");
-        self.call(Edge::Status, |state| state.write_export_status(read, status)).await
+        let (read, status) = (read.clone(), status.clone());
+        self.change(Edge::Status, move |state| state.write_export_status(&read, &status)).await
     }
 
     async fn write_server_status(
@@ -78,7 +96,8 @@ impl Cluster for Process {
         read: &FhirServer,
         status: &FhirServerStatus,
     ) -> Result<FhirServer, ClusterFailure> {
-        self.call(Edge::Object, |state| state.write_server_status(read, status)).await
+        let (read, status) = (read.clone(), status.clone());
+        self.change(Edge::Object, move |state| state.write_server_status(&read, &status)).await
     }
 
     async fn write_schedule_status(
@@ -86,43 +105,48 @@ impl Cluster for Process {
         read: &FhirExportSchedule,
         status: &FhirExportScheduleStatus,
     ) -> Result<FhirExportSchedule, ClusterFailure> {
-        self.call(Edge::Object, |state| state.write_schedule_status(read, status)).await
+        let (read, status) = (read.clone(), status.clone());
+        self.change(Edge::Object, move |state| state.write_schedule_status(&read, &status)).await
     }
 
     async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
-        self.call(Edge::Object, |state| Ok(state.make_export(export))).await
+        let export = export.clone();
+        self.change(Edge::Object, move |state| Ok(state.make_export(&export))).await
     }
 
     async fn read_export(&self, namespace: &str, name: &str) -> Result<Option<FhirExport>, ClusterFailure> {
         let at = (namespace.to_owned(), name.to_owned());
-        self.call(Edge::Object, |state| Ok(state.api.exports.objects.get(&at).map(|e| FhirExport::clone(e))))
-            .await
+        self.read(move |state| state.api.exports.objects.get(&at).map(|e| FhirExport::clone(e))).await
     }
 
     async fn set_export_finalizer(&self, read: &FhirExport, on: bool) -> Result<FhirExport, ClusterFailure> {
-        self.call(Edge::Object, |state| state.set_export_finalizer(read, CANCEL_FINALIZER, on)).await
+        let read = read.clone();
+        self.change(Edge::Object, move |state| state.set_export_finalizer(&read, CANCEL_FINALIZER, on)).await
     }
 
     async fn set_server_finalizer(&self, read: &FhirServer, on: bool) -> Result<FhirServer, ClusterFailure> {
-        self.call(Edge::Object, |state| state.set_server_finalizer(read, IN_USE_FINALIZER, on)).await
+        let read = read.clone();
+        self.change(Edge::Object, move |state| state.set_server_finalizer(&read, IN_USE_FINALIZER, on)).await
     }
 
     async fn delete_export(&self, read: &FhirExport) -> Result<(), ClusterFailure> {
-        self.call(Edge::Object, |state| state.delete_export(read)).await
+        let read = read.clone();
+        self.change(Edge::Object, move |state| state.delete_export(&read)).await
     }
 
     async fn publish(&self, about: &FhirExport, note: &Note) {
         locked(&self.state).quiet("an event is published");
+        self.leaves(None).await;
         // It is in the log before it is an event; whether that comes to be makes no difference to the run.
         locked(&self.state).told(about, note);
-        let _ = self.call(Edge::Note, |_| Ok(())).await;
+        let _ = self.change(Edge::Note, |_| Ok(())).await;
     }
 
     async fn publish_of_schedule(&self, _: &FhirExportSchedule, _: &Note) {
-        let _ = self.call(Edge::Note, |_| Ok(())).await;
+        let _ = self.change(Edge::Note, |_| Ok(())).await;
     }
 
     async fn namespace_labels(&self, _: &str) -> Result<BTreeMap<String, String>, ClusterFailure> {
-        self.call(Edge::Object, |_| Ok(BTreeMap::from([("team".to_owned(), "research".to_owned())]))).await
+        self.read(|_| BTreeMap::from([("team".to_owned(), "research".to_owned())])).await
     }
 }

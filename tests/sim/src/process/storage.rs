@@ -26,11 +26,30 @@ fn no_answer() -> StorageFailure {
 }
 
 impl Process {
-    /// One request to the account, with its tries.
-    async fn ask<T>(
+    /// One request that only reads.
+    async fn look<T: Send + 'static>(
         &self,
         server: &FhirServer,
-        act: impl FnOnce(&mut State) -> Result<T, StorageFailure>,
+        act: impl FnOnce(&mut State) -> Result<T, StorageFailure> + Send + 'static,
+    ) -> Result<T, StorageFailure> {
+        self.ask(server, false, act).await
+    }
+
+    /// One request that writes.
+    async fn write<T: Send + 'static>(
+        &self,
+        server: &FhirServer,
+        act: impl FnOnce(&mut State) -> Result<T, StorageFailure> + Send + 'static,
+    ) -> Result<T, StorageFailure> {
+        self.ask(server, true, act).await
+    }
+
+    /// One request to the account, with its tries.
+    async fn ask<T: Send + 'static>(
+        &self,
+        server: &FhirServer,
+        writes: bool,
+        act: impl FnOnce(&mut State) -> Result<T, StorageFailure> + Send + 'static,
     ) -> Result<T, StorageFailure> {
         if server.spec.storage.is_none() {
             return Err(failure(StorageFailureKind::NotConfigured));
@@ -39,6 +58,9 @@ impl Process {
             self.for_ever().await;
             return Err(no_answer());
         };
+        if writes {
+            self.leaves(fault.as_ref()).await;
+        }
         let (out, denied) = {
             let state = locked(&self.state);
             let out = |what| state.faults.is_out(what, state.time.now);
@@ -64,7 +86,7 @@ impl Process {
             _ => {}
         }
         let done = self
-            .carry(fault.as_ref(), |state| {
+            .carry(fault.as_ref(), move |state| {
                 let now = state.time.now;
                 let State { fhir, lake, .. } = state;
                 fhir.write(lake, now);
@@ -77,7 +99,7 @@ impl Process {
 
 impl Container for Process {
     async fn probe(&self, server: &Arc<FhirServer>, _: Option<&str>) -> Result<(), StorageFailure> {
-        self.ask(server, |_| Ok(())).await
+        self.look(server, |_| Ok(())).await
     }
 
     async fn find_jobs(
@@ -86,7 +108,8 @@ impl Container for Process {
         container: Option<&str>,
         after: Timestamp,
     ) -> Result<Vec<JobFolder>, StorageFailure> {
-        self.ask(server, |state| {
+        let container = container.map(str::to_owned);
+        self.look(server, move |state| {
             let now = state.time.now;
             let azure = |number| state.fhir.server(number).is_some_and(|s| s.dialect == Dialect::Azure);
             let wrote = |began: i64, ends: i64| now >= ends.min(began + FIRST_FILE);
@@ -101,8 +124,8 @@ impl Container for Process {
                 let began = Timestamp::from_second(job.stamp.as_second()).unwrap_or(job.stamp);
                 JobFolder { container, folder, began, job_id: job.id() }
             });
-            let here = |folder: &JobFolder| match container {
-                Some(container) => folder.container == container && folder.folder.is_some(),
+            let here = |folder: &JobFolder| match &container {
+                Some(container) => folder.container == *container && folder.folder.is_some(),
                 None => folder.folder.is_none(),
             };
             Ok(folders.filter(here).collect())
@@ -117,9 +140,10 @@ impl Container for Process {
         job_id: Option<&str>,
         _: Timestamp,
     ) -> Result<Seen, StorageFailure> {
-        self.ask(server, |state| {
-            let blobs = state.lake.containers.get(container).map(|c| &c.blobs);
-            let ours = |name: &&String| job_id.is_none_or(|id| name.contains(&format!("-{id}/")));
+        let (container, job_id) = (container.to_owned(), job_id.map(str::to_owned));
+        self.look(server, move |state| {
+            let blobs = state.lake.containers.get(&container).map(|c| &c.blobs);
+            let ours = |name: &&String| job_id.as_ref().is_none_or(|id| name.contains(&format!("-{id}/")));
             let found = blobs.into_iter().flatten().filter(|(name, _)| ours(name));
             let sizes: Vec<u64> = found.map(|(_, blob)| blob.body.len() as u64).collect();
             Ok(Seen { folder: None, files: sizes.len() as u64, bytes: sizes.iter().sum() })
@@ -139,7 +163,8 @@ impl Container for Process {
         };
         self.pause(takes * SECOND).await;
         read(1);
-        self.ask(server, |state| state.lake.verify(plan)).await
+        let plan = plan.clone();
+        self.look(server, move |state| state.lake.verify(&plan)).await
     }
 
     async fn store(
@@ -149,7 +174,8 @@ impl Container for Process {
         path: &str,
         body: &[u8],
     ) -> Result<String, StorageFailure> {
-        self.ask(server, |state| state.lake.store(container, path, body)).await
+        let (container, path, body) = (container.to_owned(), path.to_owned(), body.to_owned());
+        self.write(server, move |state| state.lake.store(&container, &path, &body)).await
     }
 
     async fn read(
@@ -159,7 +185,8 @@ impl Container for Process {
         path: &str,
         max: usize,
     ) -> Result<Option<Vec<u8>>, StorageFailure> {
-        self.ask(server, |state| state.lake.read(container, path, max)).await
+        let (container, path) = (container.to_owned(), path.to_owned());
+        self.look(server, move |state| state.lake.read(&container, &path, max)).await
     }
 
     async fn ledger(
@@ -168,12 +195,14 @@ impl Container for Process {
         container: &str,
         folder: &str,
     ) -> Result<Ledger, StorageFailure> {
-        self.ask(server, |state| state.lake.ledger(container, folder)).await
+        let (container, folder) = (container.to_owned(), folder.to_owned());
+        self.look(server, move |state| state.lake.ledger(&container, &folder)).await
     }
 
     async fn make_container(&self, server: &Arc<FhirServer>, container: &str) -> Result<(), StorageFailure> {
-        self.ask(server, |state| {
-            state.lake.make(container);
+        let container = container.to_owned();
+        self.write(server, move |state| {
+            state.lake.make(&container);
             Ok(())
         })
         .await
@@ -185,7 +214,8 @@ impl Container for Process {
         container: &str,
         blob: &str,
     ) -> Result<Vec<BlockId>, StorageFailure> {
-        self.ask(server, |state| state.lake.staged(container, blob)).await
+        let (container, blob) = (container.to_owned(), blob.to_owned());
+        self.look(server, move |state| state.lake.staged(&container, &blob)).await
     }
 
     async fn stage(
@@ -196,7 +226,8 @@ impl Container for Process {
         body: Bytes,
         _: Compression,
     ) -> Result<(), StorageFailure> {
-        self.ask(server, |state| state.lake.stage(place, id, body)).await
+        let (container, blob, id) = (place.0.to_owned(), place.1.to_owned(), id.clone());
+        self.write(server, move |state| state.lake.stage((&container, &blob), &id, body)).await
     }
 
     async fn commit(
@@ -207,9 +238,11 @@ impl Container for Process {
         marks: &Marks,
         _: Compression,
     ) -> Result<bool, StorageFailure> {
-        self.ask(server, |state| {
-            state.tell(45, || format!("commit {}/{}", place.0, place.1));
-            state.lake.commit(place, ids, marks)
+        let (container, blob) = (place.0.to_owned(), place.1.to_owned());
+        let (ids, marks) = (ids.to_vec(), marks.clone());
+        self.write(server, move |state| {
+            state.tell(45, || format!("commit {container}/{blob}"));
+            state.lake.commit((&container, &blob), &ids, &marks)
         })
         .await
     }

@@ -114,6 +114,8 @@ impl Process {
         token: Option<i64>,
         fault: Option<&FaultKind>,
     ) -> Result<Answer, Failure> {
+        self.leaves(fault).await;
+        locked(&self.state).sends(request);
         let server = Fhir::server_of(&request.url).unwrap_or(0);
         if self.is_out(Outage::Fhir(server)) {
             self.travel().await;
@@ -147,7 +149,8 @@ impl Process {
             }
             _ => {}
         }
-        let answer = self.carry(fault, |state| state.serve(request, token, fault)).await;
+        let (sent, on_the_way) = (request.clone(), fault.cloned());
+        let answer = self.carry(fault, move |state| state.serve(&sent, token, on_the_way.as_ref())).await;
         match fault {
             Some(FaultKind::AnswerLost) => Err(unreachable(Sent::Maybe)),
             Some(FaultKind::Slow(seconds)) if *seconds >= TIMEOUT => Err(unreachable(Sent::Maybe)),
@@ -236,14 +239,18 @@ impl Wire for Process {
             self.for_ever().await;
             return Err(unreachable(Sent::Maybe));
         };
-        let mut answer = self.exchange(request, token, fault.as_ref()).await?;
+        let answer = self.exchange(request, token, fault.as_ref()).await;
+        locked(&self.state).heard_of(request);
+        let mut answer = answer?;
         self.learn(server, &origin, &answer);
         if answer.status == 401 && token.is_some() {
             // The server did not act on it: once more, with another token.
             self.refused(server);
             match self.token(server) {
                 Ok(token) => {
-                    answer = self.exchange(request, token, None).await?;
+                    let again = self.exchange(request, token, None).await;
+                    locked(&self.state).heard_of(request);
+                    answer = again?;
                     self.learn(server, &origin, &answer);
                 }
                 Err(failure) => return Err(failure),
@@ -268,6 +275,7 @@ impl Wire for Process {
             self.for_ever().await;
             return Err(unreachable(Sent::Maybe));
         };
+        self.leaves(fault.as_ref()).await;
         let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
         if self.is_out(Outage::Fhir(number)) || matches!(fault, Some(FaultKind::NotDone | FaultKind::NotSent))
         {
@@ -287,13 +295,14 @@ impl Wire for Process {
             return Ok(FileAnswer::Refused(answer));
         }
         let opened = self
-            .carry(fault.as_ref(), |state| {
-                state.check_file(server, &file.url, token.is_some());
-                let now = state.time.now;
-                state.tell(34, || {
-                    format!("file {} from {}", file.url, file.resume.as_ref().map_or(0, |r| r.offset))
-                });
-                state.fhir.open(&file.url, file.resume.as_ref(), token.is_some(), now)
+            .carry(fault.as_ref(), {
+                let (server, url, resume) = (Arc::clone(server), file.url.clone(), file.resume.clone());
+                move |state| {
+                    state.check_file(&server, &url, token.is_some());
+                    let now = state.time.now;
+                    state.tell(34, || format!("file {url} from {}", resume.as_ref().map_or(0, |r| r.offset)));
+                    state.fhir.open(&url, resume.as_ref(), token.is_some(), now)
+                }
             })
             .await;
         Ok(match opened {

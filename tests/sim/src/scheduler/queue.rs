@@ -12,7 +12,8 @@ use fhir_export_operator::controller::world::{ClusterFailure, Stores, World};
 use fhir_export_operator::core::effect::Requeue;
 use kube::ResourceExt;
 
-use super::{End, Happening, Running, Simulation, Task};
+use super::tasks::{End, Task};
+use super::{Happening, Running, Simulation, Stage};
 use crate::laws::Acting;
 use crate::state::{State, locked};
 use crate::time::{Due, SECOND, micros};
@@ -59,6 +60,11 @@ impl Queue {
     /// With so many places.
     pub fn new(concurrency: usize) -> Self {
         Self { slots: BTreeMap::new(), waiting: VecDeque::new(), busy: 0, concurrency }
+    }
+
+    /// Whether no look is under way.
+    pub fn is_idle(&self) -> bool {
+        self.busy == 0
     }
 
     /// It is to be looked at after so long.
@@ -113,13 +119,26 @@ impl Running {
     /// What was woken is due at once.
     pub fn take_wakes(&mut self, state: &Arc<Mutex<State>>) {
         let process = self.process.number;
-        while let Ok(woken) = self.woken.exports.try_recv() {
+        let Some(woken) = self.woken.as_mut() else { return };
+        let (exports, servers) = (&mut woken.exports, &mut woken.servers);
+        while let Ok(woken) = exports.try_recv() {
             let at = (woken.namespace.unwrap_or_default(), woken.name);
             self.queue.after(&mut locked(state), process, Subject::Export(at), 0);
         }
-        while let Ok(woken) = self.woken.servers.try_recv() {
+        while let Ok(woken) = servers.try_recv() {
             let at = (woken.namespace.unwrap_or_default(), woken.name);
             self.queue.after(&mut locked(state), process, Subject::Server(at), 0);
+        }
+    }
+
+    /// Everything is to be looked at.
+    pub fn wake_all(&self) {
+        let process = &self.process;
+        for (namespace, name) in locked(&process.cache.servers).keys() {
+            process.wakes.server(namespace, name);
+        }
+        for (namespace, name) in locked(&process.cache.exports).keys() {
+            process.wakes.export(namespace, name);
         }
     }
 
@@ -180,7 +199,7 @@ impl Running {
 impl Simulation {
     /// A look is due.
     pub(super) fn due(&mut self, process: usize, subject: Subject, at: i64) {
-        let Some(running) = self.running.as_mut().filter(|r| r.process.number == process) else { return };
+        let Some(running) = self.processes.get_mut(&process) else { return };
         let Some(slot) = running.queue.slots.get_mut(&subject).filter(|slot| slot.due == Some(at)) else {
             return;
         };
@@ -192,11 +211,15 @@ impl Simulation {
 
     /// What is due begins, as far as there are places.
     pub(super) fn begin_due(&mut self) {
-        loop {
-            let Some(running) = self.running.as_mut() else { return };
-            if running.queue.busy >= running.queue.concurrency {
-                return;
-            }
+        let now = locked(&self.state).time.now;
+        let works = |r: &Running| {
+            r.stage == Stage::Works
+                && r.stopped_until <= now
+                && r.queue.busy < r.queue.concurrency
+                && !r.queue.waiting.is_empty()
+        };
+        while let Some((process, running)) = self.processes.iter_mut().find(|(_, running)| works(running)) {
+            let process = *process;
             let Some(subject) = running.queue.waiting.pop_front() else { return };
             let slot = running.queue.slots.entry(subject.clone()).or_default();
             if slot.running {
@@ -205,9 +228,9 @@ impl Simulation {
             }
             slot.running = true;
             running.queue.busy += 1;
-            if self.begin(&subject, false).is_none() {
+            if self.begin(process, &subject, false).is_none() {
                 // It was deleted meanwhile.
-                if let Some(running) = self.running.as_mut() {
+                if let Some(running) = self.processes.get_mut(&process) {
                     running.queue.busy -= 1;
                     running.queue.slots.remove(&subject);
                 }
@@ -216,25 +239,29 @@ impl Simulation {
     }
 
     /// A look begins, at the object as the cache has it.
-    pub(super) fn begin(&mut self, subject: &Subject, echo: bool) -> Option<(u64, Subject)> {
-        let running = self.running.as_ref()?;
-        let world = Arc::clone(&running.process);
-        let process = world.number;
+    pub(super) fn begin(&mut self, process: usize, subject: &Subject, echo: bool) -> Option<(u64, Subject)> {
+        let world = Arc::clone(&self.processes.get(&process)?.process);
         let mut acting = Acting { process, echo, ..Acting::default() };
-        let task = match subject {
+        let mut task = match subject {
             Subject::Export((namespace, name)) => {
                 let object = world.cache.export(namespace, name)?;
                 acting.export = name.strip_prefix('e').and_then(|number| number.parse().ok());
                 acting.uid = object.uid().unwrap_or_default();
-                let future = Box::pin(async move { End::Looked(reconcile_export(&world, object).await) });
-                Task { future, process, subject: Some(subject.clone()), acting, ended: None, since: 0 }
+                Task::of(
+                    process,
+                    Box::pin(async move { End::Looked(Box::pin(reconcile_export(&world, object)).await) }),
+                )
             }
             Subject::Server((namespace, name)) => {
                 let object = world.cache.server(namespace, name)?;
-                let future = Box::pin(async move { End::Looked(reconcile_server(&world, object).await) });
-                Task { future, process, subject: Some(subject.clone()), acting, ended: None, since: 0 }
+                Task::of(
+                    process,
+                    Box::pin(async move { End::Looked(reconcile_server(&world, object).await) }),
+                )
             }
         };
+        task.acting = acting;
+        task.subject = Some(subject.clone());
         Some((self.add(task), subject.clone()))
     }
 }

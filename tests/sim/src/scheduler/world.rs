@@ -1,232 +1,77 @@
 //! What happens in the world, beside the operator.
 
-use fhir_export_operator::api::{AuthType, Dialect, FhirExport, FhirServer};
-use fhir_export_operator::cluster::stores::Key;
-use fhir_export_operator::core::export::is_terminal;
-use fhir_export_operator::core::export::plan::kick_off;
+use fhir_export_operator::api::{FhirExport, FhirServer};
 use kube::ResourceExt;
-use serde_json::json;
 
-use super::{Happening, Simulation, export_key};
-use crate::container::ENDPOINT;
+use super::{Happening, Held, Simulation, export_key};
 use crate::faults::Outage;
-use crate::fhir::{FILES, Fhir, JobState};
-use crate::plan::{Ending, EventKind, FilePlan, Flaw, JobPlan};
-use crate::state::{State, locked};
+use crate::plan::EventKind;
+use crate::state::locked;
 use crate::time::{Due, SECOND};
-
-/// Of the exports.
-pub const NAMESPACE: &str = "research";
-/// Of servers that are not beside them.
-const PLATFORM: &str = "platform";
-
-impl State {
-    /// Whether something is out.
-    pub fn out(&self, what: Outage) -> bool {
-        self.faults.is_out(what, self.time.now)
-    }
-
-    /// Where a server's object is.
-    fn server_key(&self, number: usize) -> Key {
-        let beside = self.plan.servers.get(number).is_some_and(|server| server.beside);
-        let namespace = if beside { NAMESPACE } else { PLATFORM };
-        (namespace.to_owned(), format!("s{number}"))
-    }
-
-    /// A server's object and its Secret are made.
-    pub fn create_server(&mut self, number: usize) {
-        let (namespace, name) = self.server_key(number);
-        let Some(plan) = self.plan.servers.get(number).cloned() else { return };
-        let secret = json!({"name": format!("cred-{number}"), "key": "token"});
-        let token = json!({"type": "BearerToken", "bearerToken": {"secretRef": secret}});
-        let auth = if plan.token { token } else { json!({"type": "None"}) };
-        let bulk = plan.dialect == Dialect::BulkData;
-        let storage = (plan.storage || bulk).then(|| {
-            json!({"type": "AzureBlob", "exportLog": plan.log,
-                "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}})
-        });
-        let spec = json!({
-            "url": Fhir::base(number), "dialect": plan.dialect, "auth": auth, "fileOrigins": [FILES],
-            "limits": {"maxConcurrentExports": plan.places},
-            "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "research"}}}},
-            "storage": storage,
-            "bulkData": bulk.then(|| json!({"finishedJobs": plan.finished})),
-        });
-        let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
-            "metadata": {"name": name, "namespace": namespace}, "spec": spec});
-        let Ok(object) = serde_json::from_value::<FhirServer>(object) else {
-            self.broken("the simulation itself", "a FhirServer that cannot be read");
-            return;
-        };
-        debug_assert!(plan.token == (object.spec.auth.type_ != AuthType::None));
-        let now = self.time.stamp();
-        if self.api.create(object, now) {
-            self.tell(60, || format!("FhirServer s{number} is made"));
-        }
-        self.create_secret(number);
-    }
-
-    fn create_secret(&mut self, number: usize) {
-        let (namespace, _) = self.server_key(number);
-        if !self.api.terminating.contains(&namespace) {
-            self.api.secrets.insert((namespace, format!("cred-{number}")));
-        }
-    }
-
-    /// An export is made, if none of its name is there.
-    fn create_export(&mut self, number: usize) {
-        let Some(plan) = self.plan.exports.get(number).cloned() else { return };
-        let (namespace, name) = export_key(number);
-        let (server_namespace, server) = self.server_key(plan.server);
-        let mut spec = plan.spec;
-        if let Some(members) = spec.as_object_mut() {
-            members.insert("serverRef".into(), json!({"name": server, "namespace": server_namespace}));
-        }
-        let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
-            "metadata": {"name": name, "namespace": namespace}, "spec": spec});
-        let Ok(object) = serde_json::from_value::<FhirExport>(object) else {
-            self.broken("the simulation itself", "a FhirExport that cannot be read");
-            return;
-        };
-        let now = self.time.stamp();
-        if self.api.create(object, now)
-            && let Some(made) = self.api.exports.objects.get(&export_key(number)).cloned()
-        {
-            self.tell(61, || {
-                format!("e{number} is made: {}", serde_json::to_string(&made.spec).unwrap_or_default())
-            });
-            self.made(&made, number);
-        }
-    }
-
-    fn delete_export_object(&mut self, at: &Key) {
-        let now = self.time.stamp();
-        let Some(object) = self.api.exports.objects.get(at).cloned() else { return };
-        if self.api.delete::<FhirExport>(at, now) {
-            self.gone(&object);
-        }
-    }
-
-    fn delete_server_object(&mut self, at: &Key) {
-        let now = self.time.stamp();
-        self.api.delete::<FhirServer>(at, now);
-    }
-
-    fn edit_export(&mut self, number: usize, change: impl FnOnce(&mut FhirExport)) {
-        self.api.edit::<FhirExport>(&export_key(number), true, change);
-    }
-
-    fn delete_namespace(&mut self) {
-        self.api.terminating.insert(NAMESPACE.to_owned());
-        self.api.secrets.retain(|(namespace, _)| namespace != NAMESPACE);
-        let inside = |at: &&Key| at.0 == NAMESPACE;
-        let exports: Vec<Key> = self.api.exports.objects.keys().filter(inside).cloned().collect();
-        let servers: Vec<Key> = self.api.servers.objects.keys().filter(inside).cloned().collect();
-        for at in &exports {
-            self.delete_export_object(at);
-        }
-        for at in &servers {
-            self.delete_server_object(at);
-        }
-        self.api.finish_namespaces();
-    }
-
-    /// Somebody else's job begins, in the container that the exports of the server use.
-    fn stranger(&mut self, server: usize) {
-        let export = self.plan.exports.iter().find(|export| export.server == server);
-        let request =
-            export.and_then(|export| serde_json::from_value(export.spec.get("request")?.clone()).ok());
-        let object = self.api.servers.objects.get(&self.server_key(server)).cloned();
-        let (Some(mut request), Some(object)) = (request, object) else { return };
-        let request: &mut fhir_export_operator::api::ExportRequest = &mut request;
-        request.since = Some("1999-01-01T00:00:00Z".to_owned());
-        let Ok(request) = kick_off(&object, request, NAMESPACE) else { return };
-        let file = FilePlan { type_: "Patient", lines: 3, big: false, flaw: Flaw::None };
-        let plan = JobPlan { lasts: 120, ending: Ending::Files(vec![file]) };
-        let now = (self.time.now, self.time.stamp());
-        let number = self.fhir.begin(server, None, None, plan, &request, now);
-        self.tell(62, || format!("somebody else's job {} begins on s{server}", number + 7));
-    }
-
-    fn cancelled_by_others(&mut self, number: usize) {
-        let now = self.time.now;
-        let Some(uid) = self.api.exports.objects.get(&export_key(number)).and_then(|e| e.uid()) else {
-            return;
-        };
-        let mine = self.fhir.jobs.iter_mut().filter(|job| job.owner.as_ref() == Some(&uid));
-        let mut cancelled = Vec::new();
-        for job in mine.filter(|job| job.works(now)) {
-            job.state = JobState::Gone;
-            job.agreed = true;
-            cancelled.push(job.id());
-        }
-        for id in cancelled {
-            self.tell(63, || format!("somebody else cancels job {id}"));
-        }
-    }
-
-    /// What is broken is put right.
-    fn repair(&mut self) {
-        for number in 0..self.plan.servers.len() {
-            self.create_server(number);
-            let at = self.server_key(number);
-            self.api.edit::<FhirServer>(&at, true, |server| server.spec.suspend = None);
-        }
-        for number in 0..self.plan.exports.len() {
-            let open = self
-                .api
-                .exports
-                .objects
-                .get(&export_key(number))
-                .is_some_and(|export| !export.status.as_ref().is_some_and(is_terminal));
-            if open {
-                self.edit_export(number, |export| export.spec.suspend = None);
-            }
-        }
-    }
-}
 
 impl Simulation {
     /// Something happens.
     pub(super) fn happen(&mut self, what: Happening) {
-        let current = self.running.as_ref().map(|running| running.process.number);
+        let now = locked(&self.state).time.now;
+        if let Happening::Start(process, ..)
+        | Happening::Deliver(process)
+        | Happening::WatchBack(process)
+        | Happening::Sweep(process)
+        | Happening::Terminate(process) = what
+            && let Some(running) = self.processes.get_mut(&process)
+            && running.stopped_until > now
+        {
+            running.held.push(Held::Happening(what));
+            return;
+        }
         match what {
             Happening::Start(process, subject, at) => self.due(process, subject, at),
-            Happening::Deliver(process) if current == Some(process) => {
+            Happening::Arrive(number) => locked(&self.state).arrive(number),
+            Happening::Deliver(process) => {
+                let Some(running) = self.processes.get_mut(&process) else { return };
+                running.delivering = false;
                 let out = {
                     let state = locked(&self.state);
-                    state.out(Outage::Watch) || state.out(Outage::Api)
+                    let troubled = state.election.cuts_off(running.slot, now);
+                    state.out(Outage::Watch) || state.out(Outage::Api) || troubled
                 };
-                if let Some(running) = self.running.as_mut() {
-                    running.delivering = false;
-                    if !out {
-                        running.hear();
-                    }
+                if !out {
+                    running.hear();
                 }
             }
-            Happening::WatchBack(process) if current == Some(process) => {
-                if let Some(running) = self.running.as_mut() {
+            Happening::WatchBack(process) => {
+                if let Some(running) = self.processes.get_mut(&process) {
                     running.list();
                 }
             }
-            Happening::Sweep(process) if current == Some(process) => {
-                if let Some(running) = self.running.as_ref() {
+            Happening::Sweep(process) => {
+                if let Some(running) = self.processes.get(&process) {
                     running.sweep();
+                    self.later(600, Happening::Sweep(process));
                 }
-                self.later(600, Happening::Sweep(process));
             }
-            Happening::Deliver(_) | Happening::WatchBack(_) | Happening::Sweep(_) => {}
+            Happening::Surge(slot) => self.surge(slot),
+            Happening::Terminate(process) => self.terminate(process),
+            Happening::Kill(process) => self.crash(process, Some(1)),
+            Happening::Resume(process) => self.resume(process),
+            Happening::Calm => locked(&self.state).disturb(),
             Happening::Create(number) => locked(&self.state).create_export(number),
-            Happening::Restart => self.start(),
+            Happening::Restart(slot) => self.restart(slot),
             Happening::Heal => {
                 {
                     let mut state = locked(&self.state);
                     state.tell(3, || "nothing goes wrong any more".to_owned());
                     state.faults.heal();
+                    state.election.troubles.clear();
+                    state.disturb();
                 }
                 self.healed = true;
-                if let Some(running) = self.running.as_mut() {
-                    running.list();
+                let all: Vec<usize> = self.processes.keys().copied().collect();
+                for process in all {
+                    self.resume(process);
+                    if let Some(running) = self.processes.get_mut(&process) {
+                        running.list();
+                    }
                 }
                 self.happen(Happening::Repair);
             }
@@ -245,7 +90,7 @@ impl Simulation {
         }
     }
 
-    fn later(&mut self, seconds: i64, what: Happening) {
+    pub(super) fn later(&mut self, seconds: i64, what: Happening) {
         let mut state = locked(&self.state);
         let tie = state.chance.draw();
         state.time.after(seconds * SECOND, tie, Due::Happens(what));
@@ -257,8 +102,8 @@ impl Simulation {
             state.tally.fault(name(kind));
             state.tell(70, || format!("event: {kind:?}"));
         }
-        if let EventKind::Crash(back) = kind {
-            return self.crash(Some(back));
+        if self.befalls(kind) {
+            return;
         }
         let mut back = None;
         {
@@ -267,7 +112,15 @@ impl Simulation {
             let now = state.time.now;
             let until = |seconds: i64| now + seconds * SECOND;
             match kind {
-                EventKind::Crash(_) => {}
+                EventKind::Crash(_)
+                | EventKind::Stop(_)
+                | EventKind::Terminate
+                | EventKind::Rollout
+                | EventKind::Hinder(..) => {}
+                EventKind::TouchLease => {
+                    state.touch_lease();
+                    state.disturb();
+                }
                 EventKind::Suspend(n, on) => state.edit_export(n, |e| e.spec.suspend = Some(on)),
                 EventKind::Cancel(n) => state.edit_export(n, |e| e.spec.cancel = Some(true)),
                 EventKind::Deadline(n, s) => {
@@ -301,7 +154,12 @@ impl Simulation {
                     state.faults.out(Outage::Watch, until(s));
                     back = Some(s);
                 }
-                EventKind::ApiDown(s) => state.faults.out(Outage::Api, until(s)),
+                EventKind::ApiDown(s) => {
+                    state.faults.out(Outage::Api, until(s));
+                    state.disturb();
+                    let tie = state.chance.draw();
+                    state.time.after(s * SECOND, tie, Due::Happens(Happening::Calm));
+                }
                 EventKind::FhirDown(n, s) => state.faults.out(Outage::Fhir(n), until(s)),
                 EventKind::FhirRefuses(n, s) => state.faults.out(Outage::Tokens(n), until(s)),
                 EventKind::StorageDown(s) => state.faults.out(Outage::Storage, until(s)),
@@ -315,10 +173,61 @@ impl Simulation {
                 }
             }
         }
-        if let (Some(seconds), Some(running)) = (back, self.running.as_ref()) {
-            let process = running.process.number;
-            self.later(seconds, Happening::WatchBack(process));
+        let all: Vec<usize> = self.processes.keys().copied().collect();
+        for process in all.into_iter().filter(|_| back.is_some()) {
+            self.later(back.unwrap_or(0), Happening::WatchBack(process));
         }
+    }
+
+    /// What happens to a process; true if it does.
+    fn befalls(&mut self, kind: EventKind) -> bool {
+        match kind {
+            EventKind::Crash(back) => {
+                if let Some(process) = self.somebody() {
+                    self.crash(process, Some(back));
+                }
+            }
+            EventKind::Stop(seconds) => {
+                if let Some(process) = self.somebody() {
+                    self.stop(process, seconds);
+                }
+            }
+            EventKind::Terminate => {
+                let Some(process) = self.somebody() else { return true };
+                // Where there are several, the next pod does not wait for the end of this one.
+                let several = locked(&self.state).plan.replicas > 1;
+                if several
+                    && let Some(running) =
+                        self.processes.get_mut(&process).filter(|running| !running.replaced)
+                {
+                    running.replaced = true;
+                    let (slot, wait) = (running.slot, locked(&self.state).chance.between(0, 20));
+                    self.later(wait, Happening::Restart(slot));
+                }
+                self.happen(Happening::Terminate(process));
+            }
+            EventKind::Rollout => {
+                let (mut wait, replicas) = (0, locked(&self.state).plan.replicas);
+                for slot in (0..replicas).filter(|_| replicas > 1) {
+                    self.later(wait, Happening::Surge(slot));
+                    wait += locked(&self.state).chance.between(0, 60);
+                }
+            }
+            EventKind::Hinder(trouble, seconds) => {
+                let Some(running) = self.somebody().and_then(|process| self.processes.get(&process)) else {
+                    return true;
+                };
+                {
+                    let mut state = locked(&self.state);
+                    let until = state.time.now + seconds * SECOND;
+                    state.election.troubles.insert(running.slot, (trouble, until));
+                    state.disturb();
+                }
+                self.later(seconds, Happening::Calm);
+            }
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -326,6 +235,11 @@ impl Simulation {
 fn name(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Crash(_) => "operator killed",
+        EventKind::Stop(_) => "operator stopped",
+        EventKind::Terminate => "operator told to end",
+        EventKind::Rollout => "rollout",
+        EventKind::Hinder(..) => "API server out of reach of one",
+        EventKind::TouchLease => "Lease edited",
         EventKind::Suspend(..) | EventKind::SuspendServer(..) => "suspended or resumed",
         EventKind::Cancel(_) => "cancelled",
         EventKind::Deadline(..) | EventKind::Touch(_) => "object edited",

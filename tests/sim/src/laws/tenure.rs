@@ -1,0 +1,89 @@
+//! Laws of who may act.
+
+use jiff::Timestamp;
+
+use super::Acting;
+use crate::election::identity;
+use crate::state::State;
+use crate::time::SECOND;
+
+/// Undisturbed, somebody leads within this: a request that hangs (3 s / 0.9) and the pause after it, a Lease that has run
+/// out by the slowest clock (15 s / 0.9), a look (1 s / 0.9), and two requests, each of two ways of up to 0.8 s.
+const VACANT: i64 = 26 * SECOND;
+/// The same without a holder that has to run out.
+const HANDED_OVER: i64 = 9 * SECOND;
+
+impl State {
+    /// A process has just looked at the time that it has left, and goes on to send something that changes the world.
+    pub fn check_tenure(&mut self, process: usize) {
+        if self.plan.replicas < 2 {
+            return;
+        }
+        let holder = self.election.holder().map(str::to_owned);
+        if holder.as_deref() != Some(identity(process).as_str()) {
+            self.broken(
+                "21: who does not hold the Lease does nothing",
+                format!("process {process}, {holder:?}"),
+            );
+        }
+        let reigns = &mut self.election.reigns;
+        if reigns.last() == Some(&process) {
+            return;
+        }
+        let before = reigns.contains(&process);
+        self.tally.takeovers += u64::from(!reigns.is_empty());
+        reigns.push(process);
+        if before {
+            self.broken("21: two never act at once", format!("process {process} acts after its successor"));
+        }
+    }
+
+    /// Nobody leads at this time of the election, though somebody could.
+    pub fn check_vacancy(&mut self, now: i64) {
+        let vacant = now - self.election.vacant;
+        let most = if self.election.holder().is_none() { HANDED_OVER } else { VACANT };
+        if vacant > most {
+            self.broken("liveness: somebody leads", format!("nobody for {} s", vacant / SECOND));
+        }
+    }
+
+    /// Whether somebody else may act since this was sent.
+    pub(super) fn is_late(&self, process: usize) -> bool {
+        let holds = || self.election.holder() == Some(identity(process).as_str());
+        !self.alive.contains(&process) || self.plan.replicas > 1 && !holds()
+    }
+
+    /// 2: before a kick-off goes out: of the one of another process it is known what came of it, or it was told.
+    pub(super) fn check_other_kick_off(&mut self, acting: &Acting) {
+        let Some(record) = self.laws.records.get(&acting.uid) else { return };
+        let open = record.intents.iter().filter(|intent| {
+            intent.by.process != acting.process && intent.left.is_some() && !intent.heard && !intent.sent
+        });
+        let open: Vec<(Timestamp, i64)> =
+            open.map(|intent| (intent.time, intent.left.unwrap_or_default())).collect();
+        for (time, left) in open {
+            if !self.is_told(&acting.uid, time, left) {
+                self.broken("2: two operators never both kick off one run", format!("the intent of {time}"));
+            }
+        }
+    }
+
+    /// 2: a kick-off that comes when another process may act is waited for, or was told.
+    pub(super) fn check_late_kick_off(&mut self, acting: &Acting, time: Timestamp, left: i64) {
+        self.tally.late += 1;
+        let waits = self
+            .stored(&acting.uid)
+            .and_then(|export| export.status.as_ref()?.job.as_ref())
+            .is_some_and(|job| job.intent_time == time);
+        if !waits && !self.is_told(&acting.uid, time, left) {
+            self.broken("2: a kick-off that comes late was told", format!("the intent of {time}"));
+        }
+    }
+
+    /// Whether it was told that a kick-off may have come to something.
+    fn is_told(&self, uid: &str, time: Timestamp, left: i64) -> bool {
+        let Some(record) = self.laws.records.get(uid) else { return false };
+        let listed = record.status.unsettled_jobs.iter().any(|job| job.intent_time == time);
+        listed || record.told_since(left)
+    }
+}

@@ -1,0 +1,210 @@
+//! Tasks: the looks of all processes and what they do beside them.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use fhir_export_operator::api::FhirExport;
+use fhir_export_operator::cluster::lead::Leadership;
+use fhir_export_operator::controller::wake::Woken;
+use fhir_export_operator::controller::world::{ClusterFailure, Stores};
+use fhir_export_operator::core::effect::Requeue;
+use futures::future::BoxFuture;
+
+use super::{Held, Simulation, Stage, Subject};
+use crate::chance::Chance;
+use crate::laws::Acting;
+use crate::process::Ended;
+use crate::state::locked;
+
+/// What a task came to.
+pub(super) enum End {
+    /// A look has ended.
+    Looked(Result<Requeue, ClusterFailure>),
+    /// Something beside the looks.
+    Beside,
+    /// The process leads.
+    Leads(Box<(Leadership, Woken)>),
+    /// There is nothing left to give back: the process ends.
+    Left,
+}
+
+pub(super) struct Task {
+    pub(super) future: BoxFuture<'static, End>,
+    pub(super) subject: Option<Subject>,
+    pub(super) acting: Acting,
+    /// Set when it is to end.
+    pub(super) ended: Option<Arc<AtomicBool>>,
+    /// When it began.
+    pub(super) since: i64,
+}
+
+impl Task {
+    /// Of a process, about no object.
+    pub(super) fn of(process: usize, future: BoxFuture<'static, End>) -> Self {
+        let acting = Acting { process, ..Acting::default() };
+        Self { future, subject: None, acting, ended: None, since: 0 }
+    }
+}
+
+struct TaskWaker {
+    task: u64,
+    ready: Arc<Mutex<Vec<u64>>>,
+    queued: AtomicBool,
+}
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        if !self.queued.swap(true, Ordering::Relaxed) {
+            locked(&self.ready).push(self.task);
+        }
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Tasks {
+    all: BTreeMap<u64, (Task, Arc<TaskWaker>)>,
+    ready: Arc<Mutex<Vec<u64>>>,
+    made: u64,
+}
+
+impl Tasks {
+    /// One of those that can go on.
+    pub(super) fn next(&mut self, order: &mut Chance) -> Option<u64> {
+        let mut ready = locked(&self.ready);
+        let count = ready.len() as u64;
+        (count > 0).then(|| ready.swap_remove(usize::try_from(order.below(count)).unwrap_or(0)))
+    }
+
+    /// One more.
+    pub(super) fn add(&mut self, mut task: Task) -> u64 {
+        self.made += 1;
+        let number = self.made;
+        task.acting.task = number;
+        let ready = Arc::clone(&self.ready);
+        let waker = Arc::new(TaskWaker { task: number, ready, queued: AtomicBool::new(true) });
+        self.all.insert(number, (task, waker));
+        locked(&self.ready).push(number);
+        number
+    }
+
+    /// It can go on, as it could before.
+    pub(super) fn go_on(&mut self, number: u64) {
+        locked(&self.ready).push(number);
+    }
+
+    /// Ends those of which this is true.
+    pub(super) fn end(&mut self, which: impl Fn(&Task) -> bool) {
+        let all = &mut self.all;
+        all.retain(|_, (task, _)| !which(task));
+        locked(&self.ready).retain(|number| all.contains_key(number));
+    }
+}
+
+impl Simulation {
+    pub(super) fn poll(&mut self, number: u64) {
+        let Some((task, waker)) = self.tasks.all.get_mut(&number) else { return };
+        let now = locked(&self.state).time.now;
+        let stopped =
+            self.processes.get_mut(&task.acting.process).filter(|running| running.stopped_until > now);
+        if let Some(running) = stopped {
+            running.held.push(Held::Task(number));
+            return;
+        }
+        waker.queued.store(false, Ordering::Relaxed);
+        if task.ended.as_ref().is_some_and(|ended| ended.load(Ordering::Relaxed)) {
+            self.tasks.all.remove(&number);
+            return;
+        }
+        locked(&self.state).laws.acting.clone_from(&task.acting);
+        let waker = Waker::from(Arc::clone(waker));
+        let mut context = Context::from_waker(&waker);
+        let polled = catch_unwind(AssertUnwindSafe(|| task.future.as_mut().poll(&mut context)));
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(end)) => {
+                let Some((task, _)) = self.tasks.all.remove(&number) else { return };
+                self.ended(task, end);
+            }
+            Err(why) => {
+                self.tasks.all.remove(&number);
+                if !why.is::<Ended>() {
+                    locked(&self.state).broken("no panic", "a task panicked");
+                }
+            }
+        }
+        locked(&self.state).laws.acting = Acting::default();
+    }
+
+    fn ended(&mut self, task: Task, end: End) {
+        let process = task.acting.process;
+        let result = match end {
+            End::Looked(result) => result,
+            End::Beside => return,
+            End::Leads(what) => return self.leads(process, what.0, what.1),
+            End::Left => return self.leaves(process),
+        };
+        let Some(subject) = task.subject else { return };
+        let Some(running) = self.processes.get_mut(&process) else { return };
+        let again = running.failed.remove(&subject);
+        if result.is_err() {
+            running.failed.insert(subject.clone());
+        }
+        let works = running.stage == Stage::Works;
+        let echo = again || task.acting.echo || task.since != locked(&self.state).time.now;
+        if works && !echo && result.is_ok() && subject.is_export() && self.order.one_in(8) {
+            self.echo(process, &subject);
+        }
+        let Some(running) = self.processes.get_mut(&process) else { return };
+        running.queue.finished(&self.state, process, subject, &result);
+    }
+
+    /// The same look again, at the same time: nothing may be written.
+    fn echo(&mut self, process: usize, subject: &Subject) {
+        if !self.is_current(process, subject) {
+            return;
+        }
+        let Some((number, _)) = self.begin(process, subject, true) else { return };
+        self.poll(number);
+        // What it does beside writing and telling may take its time; nobody waits for it.
+        self.tasks.all.remove(&number);
+        locked(&self.tasks.ready).retain(|ready| *ready != number);
+    }
+
+    /// Whether the cache knows the object as it is.
+    fn is_current(&self, process: usize, subject: &Subject) -> bool {
+        let (Some(running), Subject::Export((namespace, name))) = (self.processes.get(&process), subject)
+        else {
+            return false;
+        };
+        let state = locked(&self.state);
+        let there = state.api.exports.objects.get(&(namespace.clone(), name.clone()));
+        let known = running.process.cache.export(namespace, name);
+        let version = |object: &Arc<FhirExport>| object.metadata.resource_version.clone();
+        state.kill.is_none() && there.map(version) == known.as_ref().map(version)
+    }
+
+    pub(super) fn add(&mut self, mut task: Task) -> u64 {
+        task.since = locked(&self.state).time.now;
+        self.tasks.add(task)
+    }
+
+    /// What was begun beside the looks.
+    pub(super) fn take_spawned(&mut self) {
+        for (process, running) in &self.processes {
+            for beside in std::mem::take(&mut *locked(&running.process.spawned)) {
+                let task = beside.task;
+                let future = Box::pin(async move {
+                    task.await;
+                    End::Beside
+                });
+                let acting =
+                    Acting { export: beside.export, uid: beside.uid, process: *process, ..Acting::default() };
+                self.tasks.add(Task { acting, ended: Some(beside.ended), ..Task::of(*process, future) });
+            }
+        }
+    }
+}
