@@ -20,6 +20,7 @@ use crate::core::ledger::Verification;
 #[derive(Default)]
 pub struct Runs {
     inner: Mutex<Inner>,
+    lists: futures::lock::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -98,6 +99,11 @@ impl Runs {
         let inner = locked(&self.inner);
         let written = inner.runs.get(&uid_of(seen)).and_then(|run| run.written.as_ref());
         written.filter(|w| version(w) > version(seen)).unwrap_or(seen).clone()
+    }
+
+    /// Waits for the one place for lists of members.
+    pub(super) async fn alone_with_lists(&self) -> futures::lock::MutexGuard<'_, ()> {
+        self.lists.lock().await
     }
 
     /// Whether a run holds a place.

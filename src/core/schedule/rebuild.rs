@@ -5,16 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::chain::{counts, fingerprint, fingerprint_of};
+use super::chain::{counts, fingerprint, fingerprint_of, row, shorten};
 use super::child::{name_of_slot, name_of_token};
+use super::stages::{name_of, run_of, stage_of};
 use super::turn::{Turn, has_ended, is_complete};
 use crate::api::{
-    ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, PendingRun,
-    RUN_NOW_ANNOTATION, RunMode, SLOT_ANNOTATION,
+    ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, MEMBERS_ANNOTATION,
+    MemberList, PendingRun, RUN_NOW_ANNOTATION, RunMode, RunStage, SLOT_ANNOTATION,
 };
-
-/// Runs of the chain that the status keeps.
-const MAX_HISTORY: usize = 10;
 
 /// Takes in what the runs tell. With no runs there is nothing to take in: the schedule is new.
 pub(super) fn from_children(turn: &mut Turn<'_>) {
@@ -24,16 +22,16 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
     runs.sort_by_cached_key(|run| (slot_of(run), run.name_any()));
     let of_slots = runs.iter().filter_map(|run| {
         let slot = slot_of(run)?;
-        (run.name_any() == name_of_slot(&name, slot)).then_some(slot)
+        (run_of(&run.name_any()) == name_of_slot(&name, slot)).then_some(slot)
     });
     turn.status.last_schedule_time = of_slots.max();
-    turn.status.last_successful_time = runs.iter().filter(|r| is_complete(r)).filter_map(|r| ended(r)).max();
+    turn.status.last_successful_time = own(&runs).filter(|r| is_complete(r)).filter_map(|r| ended(r)).max();
     turn.status.last_run_now = turn
         .schedule
         .annotations()
         .get(RUN_NOW_ANNOTATION)
         .map(|token| name_of_token(&name, token))
-        .filter(|name| runs.iter().any(|run| run.name_any() == *name));
+        .filter(|name| runs.iter().any(|run| run_of(&run.name_any()) == *name));
     let active: Vec<&Arc<FhirExport>> = runs
         .iter()
         .copied()
@@ -45,11 +43,14 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
             name: run.name_any(),
             uid: run.uid(),
             slot_time: slot_of(run).unwrap_or(turn.now),
+            // The chain does not wait for its run: that is repeated.
+            stage: stage_of(&run.name_any()),
         })
         .collect();
     if turn.spec().incremental.is_some() {
         let mut chain = chain_of(&runs).unwrap_or_default();
-        chain.pending = active.last().and_then(|run| pending_of(turn, run));
+        let last = active.last().filter(|run| stage_of(&run.name_any()).is_none());
+        chain.pending = last.and_then(|run| pending_of(turn, run));
         turn.status.chain = Some(chain);
     }
 }
@@ -62,28 +63,27 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
         Some((id, counts(run).ok()?.to_owned()))
     };
     let mut counting: Vec<_> =
-        runs.iter().filter_map(|run| link(run).map(|(id, time)| (*run, id, time))).collect();
+        own(runs).filter_map(|run| link(run).map(|(id, time)| (run, id, time))).collect();
     counting.sort_by_key(|(run, ..)| ended(run));
     let (last, id, covered) = counting.last()?.clone();
-    let history = counting.iter().filter(|(_, chain, _)| *chain == id).map(|(run, _, time)| {
-        let output = run.status.as_ref().and_then(|status| status.output.as_ref());
-        ChainedRun {
-            name: run.name_any(),
-            uid: run.uid().unwrap_or_default(),
-            mode: mode_of(run),
-            since: run.spec.request.since.clone(),
-            transaction_time: time.clone(),
-            container: output.and_then(|output| output.container.clone()),
-            folder: output.and_then(|output| output.folder.clone()),
-        }
+    let newcomers_of = |run: &FhirExport| {
+        let name = name_of(&run.name_any(), Some(RunStage::Newcomers));
+        let export = runs.iter().find(|other| other.name_any() == name)?;
+        Some(row(export, RunMode::Newcomers, None, counts(export).ok()?.to_owned()))
+    };
+    let history = counting.iter().filter(|(_, chain, _)| *chain == id).flat_map(|(run, _, time)| {
+        let before = newcomers_of(run).filter(|_| mode_of(run) == RunMode::Incremental);
+        let own = row(run, mode_of(run), run.spec.request.since.clone(), time.clone());
+        before.into_iter().chain([own])
     });
     let mut history: Vec<ChainedRun> = history.collect();
-    history.drain(..history.len().saturating_sub(MAX_HISTORY));
+    shorten(&mut history);
     Some(Chain {
         fingerprint: fingerprint_of(last),
         last_full_time: instant(last, CHAIN_BEGAN_ANNOTATION),
         id: Some(id),
         covered_until: Some(covered),
+        members: members_of(last),
         history,
         ..Chain::default()
     })
@@ -100,7 +100,21 @@ fn pending_of(turn: &Turn<'_>, run: &FhirExport) -> Option<PendingRun> {
         since: run.spec.request.since.clone(),
         chain: run.labels().get(CHAIN_LABEL)?.clone(),
         fingerprint: fingerprint(&uid, &server.spec.url, &run.spec.request),
+        members: members_of(run),
+        newcomers: None,
+        newcomers_run: None,
     })
+}
+
+/// The runs' own exports.
+fn own<'a>(runs: &[&'a Arc<FhirExport>]) -> impl Iterator<Item = &'a Arc<FhirExport>> {
+    runs.iter().copied().filter(|run| stage_of(&run.name_any()).is_none())
+}
+
+/// Where the list of who was in the group lies.
+fn members_of(run: &FhirExport) -> Option<MemberList> {
+    let (sha256, path) = run.annotations().get(MEMBERS_ANNOTATION)?.split_once(' ')?;
+    Some(MemberList { path: Some(path.to_owned()).filter(|p| !p.is_empty()), sha256: sha256.to_owned() })
 }
 
 fn mode_of(run: &FhirExport) -> RunMode {
