@@ -55,6 +55,14 @@ pub(super) fn fingerprint_of(run: &FhirExport) -> Option<String> {
     Some(fingerprint(&server.uid, &server.url, &run.spec.request))
 }
 
+/// Where runs are not incremental, there is no chain.
+pub(super) fn only_if_incremental(turn: &mut Turn<'_>) {
+    if turn.spec().incremental.is_none() {
+        turn.status.chain = None;
+        condition::remove(&mut turn.status.conditions, ConditionType::ChainIntact);
+    }
+}
+
 /// The overlap of a schedule, in seconds.
 fn overlap(turn: &Turn<'_>) -> i64 {
     turn.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)

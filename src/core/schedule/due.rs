@@ -28,10 +28,6 @@ const AFTER_REFUSAL: i64 = 60;
 
 /// Goes on: a run, or a run's object that is to go, or the next time.
 pub(super) fn decide(mut turn: Turn<'_>) -> Step {
-    if turn.spec().incremental.is_none() {
-        turn.status.chain = None;
-        condition::remove(&mut turn.status.conditions, ConditionType::ChainIntact);
-    }
     let resumed = tell_suspended(&mut turn);
     if condition::find(&turn.status.conditions, ConditionType::LastRunSucceeded).is_none() {
         let message = "no run has ended yet";

@@ -142,6 +142,7 @@ pub fn step(inputs: Inputs<'_>) -> Step {
     if turn.never_seen() {
         rebuild::from_children(&mut turn);
     }
+    chain::only_if_incremental(&mut turn);
     turn.status.observed_generation = turn.schedule.metadata.generation;
     if let Some(seen) = seen {
         absorb::answered(&mut turn, seen);

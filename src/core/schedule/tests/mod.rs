@@ -5,6 +5,8 @@
 mod adopting;
 mod chains;
 mod law;
+mod members;
+mod members_law;
 mod policies;
 mod refusing;
 mod times;
