@@ -78,3 +78,5 @@ pub const PREDECESSOR_ANNOTATION: &str = "fhirexport.dev/predecessor";
 pub const CHAIN_BEGAN_ANNOTATION: &str = "fhirexport.dev/chain-began";
 /// Likewise: where the list of who was in the group lies, and its SHA-256.
 pub const MEMBERS_ANNOTATION: &str = "fhirexport.dev/members";
+/// Likewise: the export of newcomers that comes before it.
+pub const NEWCOMERS_ANNOTATION: &str = "fhirexport.dev/newcomers";

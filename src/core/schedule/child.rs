@@ -9,10 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use sha2::{Digest, Sha256};
 
+use super::stages;
 use crate::api::{
     CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, ExportRequest, FhirExport, FhirExportSchedule, FhirExportSpec,
-    MEMBERS_ANNOTATION, MODE_LABEL, PREDECESSOR_ANNOTATION, PendingRun, RunStage, SCHEDULE_LABEL,
-    SLOT_ANNOTATION,
+    MEMBERS_ANNOTATION, MODE_LABEL, NEWCOMERS_ANNOTATION, PREDECESSOR_ANNOTATION, PendingRun, RunStage,
+    SCHEDULE_LABEL, SLOT_ANNOTATION,
 };
 
 /// What a run is to be.
@@ -102,6 +103,9 @@ pub(super) fn export(schedule: &FhirExportSchedule, plan: &Plan) -> FhirExport {
         if let Some(members) = link.pending.members.as_ref().filter(|_| plan.stage.is_none()) {
             let path = members.path.as_deref().unwrap_or_default();
             put(&mut annotations, MEMBERS_ANNOTATION, format!("{} {path}", members.sha256));
+        }
+        if let Some(before) = stages::before(&link.pending).filter(|_| plan.stage.is_none()) {
+            put(&mut annotations, NEWCOMERS_ANNOTATION, before.name);
         }
         put(&mut annotations, CHAIN_BEGAN_ANNOTATION, link.chain_began.to_string());
         if let Some(predecessor) = &link.predecessor {

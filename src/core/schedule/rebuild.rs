@@ -7,11 +7,11 @@ use kube::ResourceExt;
 
 use super::chain::{counts, fingerprint, fingerprint_of, row, shorten};
 use super::child::{name_of_slot, name_of_token};
-use super::stages::{name_of, run_of, stage_of};
+use super::stages::{run_of, stage_of};
 use super::turn::{Turn, has_ended, is_complete};
 use crate::api::{
     ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, MEMBERS_ANNOTATION,
-    MemberList, PendingRun, RUN_NOW_ANNOTATION, RunMode, RunStage, SLOT_ANNOTATION,
+    MemberList, NEWCOMERS_ANNOTATION, PendingRun, RUN_NOW_ANNOTATION, RunMode, SLOT_ANNOTATION,
 };
 
 /// Takes in what the runs tell. With no runs there is nothing to take in: the schedule is new.
@@ -50,7 +50,7 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
     if turn.spec().incremental.is_some() {
         let mut chain = chain_of(&runs).unwrap_or_default();
         let last = active.last().filter(|run| stage_of(&run.name_any()).is_none());
-        chain.pending = last.and_then(|run| pending_of(turn, run));
+        chain.pending = last.and_then(|run| pending_of(turn, &runs, run));
         turn.status.chain = Some(chain);
     }
 }
@@ -66,17 +66,18 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
         own(runs).filter_map(|run| link(run).map(|(id, time)| (run, id, time))).collect();
     counting.sort_by_key(|(run, ..)| ended(run));
     let (last, id, covered) = counting.last()?.clone();
-    let newcomers_of = |run: &FhirExport| {
-        let name = name_of(&run.name_any(), Some(RunStage::Newcomers));
-        let export = runs.iter().find(|other| other.name_any() == name)?;
-        Some(row(export, RunMode::Newcomers, None, counts(export).ok()?.to_owned()))
-    };
-    let history = counting.iter().filter(|(_, chain, _)| *chain == id).flat_map(|(run, _, time)| {
-        let before = newcomers_of(run).filter(|_| mode_of(run) == RunMode::Incremental);
-        let own = row(run, mode_of(run), run.spec.request.since.clone(), time.clone());
-        before.into_iter().chain([own])
-    });
-    let mut history: Vec<ChainedRun> = history.collect();
+    let mut history: Vec<ChainedRun> = Vec::new();
+    for (run, _, time) in counting.iter().filter(|(_, chain, _)| *chain == id) {
+        match newcomers_of(runs, run) {
+            Ok(before) => history.extend(before),
+            // Where a part is not named any more, nothing is told up to there: it could not be loaded whole.
+            Err(Gone) => {
+                history.clear();
+                continue;
+            }
+        }
+        history.push(row(run, mode_of(run), run.spec.request.since.clone(), time.clone()));
+    }
     shorten(&mut history);
     Some(Chain {
         fingerprint: fingerprint_of(last),
@@ -89,7 +90,19 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     })
 }
 
-fn pending_of(turn: &Turn<'_>, run: &FhirExport) -> Option<PendingRun> {
+/// The export of newcomers is not there any more.
+struct Gone;
+
+/// What was exported of newcomers before a run.
+fn newcomers_of(runs: &[&Arc<FhirExport>], run: &FhirExport) -> Result<Option<ChainedRun>, Gone> {
+    let Some(name) = run.annotations().get(NEWCOMERS_ANNOTATION) else { return Ok(None) };
+    let export = runs.iter().find(|other| other.name_any() == *name).ok_or(Gone)?;
+    let time = counts(export).map_err(|_| Gone)?.to_owned();
+    Ok(Some(row(export, RunMode::Newcomers, None, time)))
+}
+
+fn pending_of(turn: &Turn<'_>, runs: &[&Arc<FhirExport>], run: &FhirExport) -> Option<PendingRun> {
+    let newcomers_run = newcomers_of(runs, run).ok()?;
     let server = turn.facts.server.as_ref()?;
     let uid = server.uid().unwrap_or_default();
     Some(PendingRun {
@@ -102,7 +115,7 @@ fn pending_of(turn: &Turn<'_>, run: &FhirExport) -> Option<PendingRun> {
         fingerprint: fingerprint(&uid, &server.spec.url, &run.spec.request),
         members: members_of(run),
         newcomers: None,
-        newcomers_run: None,
+        newcomers_run,
     })
 }
 

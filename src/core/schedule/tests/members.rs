@@ -396,6 +396,14 @@ fn a_status_that_is_lost_is_made_anew_with_the_members() {
     }
     whole(&mut world, "2026-11-29T02:00:00Z");
     world.says(ConditionType::ChainIntact, ConditionStatus::True, Reason::Chained);
+    // What cannot be named any more is not passed over: nobody could load the rest without it.
+    join(&mut world, "e");
+    whole(&mut world, "2026-11-30T02:00:00Z");
+    world.runs.remove("nightly-20261130-0200-newcomers").unwrap();
+    world.schedule.status = None;
+    world.look();
+    let chain = world.status().chain.unwrap();
+    assert_eq!((chain.history.len(), chain.covered_until.is_some()), (0, true));
 }
 
 fn before_members(world: &World, run: &str) -> Option<crate::api::MemberList> {
