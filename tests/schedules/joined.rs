@@ -191,7 +191,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     let mut cohort = Cohort { site, fhir, chain: Vec::new() };
     cohort.group(|members| members.extend(people[..2].iter().cloned()));
     cohort.create(json!({})).await;
-    let join = |cohort: &Cohort<'_>, number: usize| cohort.group(|m| drop(m.insert(people[number].clone())));
+    let join = |cohort: &Cohort<'_>, number: usize| cohort.group(|m| m.extend([people[number].clone()]));
     let (newcomers, incremental) = (RunMode::Newcomers, RunMode::Incremental);
     let stop = Cell::new(false);
     let (journal, ()) = tokio::join!(change(fhir, &people, &stop), async {
@@ -299,7 +299,7 @@ async fn where_the_server_takes_no_lists_that_is_told_and_what_is_refused_comes_
     let mut cohort = Cohort { site, fhir, chain: Vec::new() };
     let run = cohort.run("1").await;
     cohort.told(&run, &[RunMode::Full]);
-    cohort.group(|members| drop(members.insert(people[2].clone())));
+    cohort.group(|members| members.extend([people[2].clone()]));
     let run = cohort.run("2").await;
     let refused = cohort.site.ended(&format!("{run}-newcomers")).await;
     assert_eq!(condition(&refused, "Failed").unwrap().1, "KickOffRejected");

@@ -94,7 +94,8 @@ pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) 
     let chain = turn.status.chain.clone().unwrap_or_default();
     let carried = stages::carried(turn, name);
     let pending = |mode, since, chain| PendingRun {
-        members: carried.as_ref().and_then(|carried| carried.members.clone()),
+        // Nobody is known to be exported in full by a run that does not look for newcomers.
+        members: carried.as_ref().and_then(|carried| carried.members.clone()).filter(|_| ready.tracks),
         newcomers: carried.as_ref().and_then(|carried| carried.newcomers.clone()),
         newcomers_run: carried.as_ref().and_then(|carried| carried.newcomers_run.clone()),
         name: name.to_owned(),

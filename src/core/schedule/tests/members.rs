@@ -204,6 +204,23 @@ fn who_is_not_known_to_be_new_comes_with_a_full_run() {
 }
 
 #[test]
+fn a_run_that_stops_to_look_for_newcomers_knows_no_members() {
+    let mut world = cohort(json!({}));
+    whole(&mut world, "2026-11-24T02:00:00Z");
+    let path = world.status().chain.unwrap().members.unwrap().path.unwrap();
+    world.lists.remove(&path);
+    join(&mut world, "c");
+    world.at("2026-11-25T02:00:00Z");
+    world.server = Some(bulk("Some Server"));
+    go_through(&mut world, 2);
+    assert!(world.since(NEXT).is_some());
+    // So whoever joined meanwhile is not taken for known.
+    world.server = Some(takes_patients(json!({})));
+    whole(&mut world, "2026-11-26T02:00:00Z");
+    assert_eq!(world.since("nightly-20261126-0200"), None);
+}
+
+#[test]
 fn more_newcomers_than_a_list_can_name_come_with_a_full_run() {
     let mut world = cohort(json!({}));
     whole(&mut world, "2026-11-24T02:00:00Z");
