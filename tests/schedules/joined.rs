@@ -5,17 +5,18 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bulk_fhir::{Options, Patients, Script, Server, Version};
+use bulk_fhir::{Options, Patients, Quirks, Script, Server};
 use fhir_export_operator::api::{ChainedRun, FhirExport, FhirExportSchedule, RunMode};
 use fhir_export_operator::core::schedule::name_of_token;
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use replay::{Journal, Mode, Run, State};
 use serde_json::{Value, json};
-use stage::wait_for;
+use stage::{Folder, wait_for};
 
 use crate::lake;
 use crate::place::{Place, read};
+use crate::replayed::Example;
 use crate::site::{PATIENCE, Site, condition, shared};
 
 const GROUP: &str = "study";
@@ -32,8 +33,9 @@ async fn change(fhir: &Server, people: &[String], stop: &Cell<bool>) -> Journal 
         }
         {
             let mut patients = fhir.patients();
-            let person = &people[number % people.len()];
-            let id = format!("changing-{}", number % 29);
+            // What is changed stays the same patient's.
+            let of = number % people.len();
+            let (person, id) = (&people[of], format!("changing-{of}-{}", number % 5));
             patients.change(observation(&id, person, number)).unwrap();
             journal.put(patients.get("Observation", &id).unwrap());
             if number % 7 == 0 {
@@ -253,6 +255,15 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     );
     assert!(told.none(), "{told:?}");
     assert!(journal.made() > 100 && server.resources().len() > 100);
+    // So does the example of the documentation.
+    let lake_folder = Folder::new("lake").unwrap();
+    let example = Example::new(lake_folder.path());
+    let container = lake::container(&shared().await.azurite, &cohort.site.namespace).await;
+    for folder in cohort.chain.iter().filter_map(|run| run.folder.as_deref()) {
+        example.download(&container, folder).await;
+    }
+    example.call(&serde_json::to_value(cohort.schedule().await).unwrap(), "fhir.db").unwrap();
+    assert_eq!(of_members(&example.known(), &members), of_members(&loaded, &members));
     // Nothing is compared with nothing: without the newcomers, much is missing.
     cohort.chain.retain(|run| run.mode != newcomers);
     let without = of_members(&cohort.loaded().await, &members);
@@ -280,8 +291,9 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_server_takes_no_lists_that_is_told_and_what_is_refused_comes_with_a_full_run() {
-    let first = Options { version: Version::Stu1, ..Options::default() };
-    let mut place = Place::start("unlisted", first, json!({})).await;
+    let quirks = Quirks { unsupported: vec!["patient".to_owned()], ..Quirks::default() };
+    let no = json!({"bulkData": {"supportsPatient": "No"}});
+    let mut place = Place::start("unlisted", Options { quirks, ..Options::default() }, no).await;
     let Place { site, fhir, .. } = &mut place;
     let people: Vec<String> = fhir.patients().ids("Patient").into_iter().take(3).collect();
     let mut cohort = Cohort { site, fhir, chain: Vec::new() };
@@ -294,7 +306,7 @@ async fn where_the_server_takes_no_lists_that_is_told_and_what_is_refused_comes_
     assert!(message.contains("bulkData.supportsPatient"), "{message}");
 
     // Somebody says that it takes them, and it does not.
-    place.change_server(json!({"bulkData": {"supportsPatient": "Yes", "version": "STU2"}})).await;
+    place.change_server(json!({"bulkData": {"supportsPatient": "Yes"}})).await;
     let Place { site, fhir, .. } = &mut place;
     let mut cohort = Cohort { site, fhir, chain: Vec::new() };
     let run = cohort.run("1").await;

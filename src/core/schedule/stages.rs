@@ -138,8 +138,15 @@ pub(super) fn take_in(
         return Err("it is not of the run that the chain waits for".to_owned());
     };
     let expected = pending.fingerprint.clone();
-    if stage == RunStage::Newcomers && refuses(turn, export) {
-        due(turn, Reason::NewcomersRefused);
+    if refuses(turn, export) {
+        match stage {
+            RunStage::Members => {
+                unknown(turn, &name, &format!("{} found nothing: the server refuses it", run.name));
+                go_on(turn, &name, None);
+                return Ok(());
+            }
+            RunStage::Newcomers => due(turn, Reason::NewcomersRefused),
+        }
     }
     let time = counts(export)?.to_owned();
     let server = export.status.as_ref().and_then(|status| status.server.clone());
@@ -160,8 +167,15 @@ pub(super) fn take_in(
     Ok(())
 }
 
-/// Whether newcomers have to come with a full run: the server does not take their list, or fails over it again and
-/// again.
+/// Who is new is not known: the run, which goes on, is full.
+fn unknown(turn: &mut Turn<'_>, run: &str, why: &str) {
+    due(turn, Reason::MembersUnknown);
+    let message = format!("{run} is full, since it is not known who joined the group: {why}");
+    turn.note(NoteType::Warning, Reason::MembersUnknown, "Chain", &message);
+}
+
+/// Whether newcomers have to come with a full run: the server does not take what it is asked for, or fails over it again
+/// and again.
 fn refuses(turn: &Turn<'_>, export: &FhirExport) -> bool {
     let conditions = export.status.as_ref().map(|status| status.conditions.as_slice());
     let failed = condition::find(conditions.unwrap_or_default(), ConditionType::Failed);
@@ -207,11 +221,7 @@ pub(super) fn listed(turn: &mut Turn<'_>, listed: Listed) {
             let message = format!("{name} is full: more patients joined the group than a list can name");
             turn.note(NoteType::Normal, Reason::TooManyNewcomers, "Chain", &message);
         }
-        Newcomers::Unknown(why) => {
-            due(turn, Reason::MembersUnknown);
-            let message = format!("{name} is full, since it is not known who joined the group: {why}");
-            turn.note(NoteType::Warning, Reason::MembersUnknown, "Chain", &message);
-        }
+        Newcomers::Unknown(why) => unknown(turn, &name, &why),
     }
     let Some(pending) = pending(turn, &name) else { return };
     pending.members = listed.members;

@@ -168,6 +168,21 @@ fn a_server_that_refuses_the_list_gets_a_full_run() {
 }
 
 #[test]
+fn a_server_that_does_not_tell_who_is_in_the_group_gets_full_runs() {
+    let mut world = cohort(json!({}));
+    whole(&mut world, "2026-11-24T02:00:00Z");
+    for run in [NEXT, "nightly-20261126-0200"] {
+        world.at(&format!("2026-11-{}T02:00:00Z", &run[14..16])).ends(End::Rejected).ends(End::Exported);
+        assert_eq!((world.last(), world.since(run)), (run, None));
+        assert_eq!(world.status().consecutive_failures, Some(0));
+        world.says(ConditionType::ChainIntact, ConditionStatus::Unknown, Reason::MembersUnknown);
+    }
+    assert_eq!(world.noted(Reason::MembersUnknown), 2);
+    whole(&mut world, "2026-11-27T02:00:00Z");
+    world.says(ConditionType::ChainIntact, ConditionStatus::True, Reason::Chained);
+}
+
+#[test]
 fn who_is_not_known_to_be_new_comes_with_a_full_run() {
     for changed in [None, Some("a\n".to_owned())] {
         let mut world = cohort(json!({}));
