@@ -14,7 +14,7 @@ use crate::core::ledger::StorageFailure;
 /// Where pieces go, with or without having been compressed.
 enum Sink<'a> {
     Plain(Pieces<'a>),
-    Gzip(MultiGzDecoder<Pieces<'a>>),
+    Gzip(Box<MultiGzDecoder<Pieces<'a>>>),
 }
 
 struct Pieces<'a>(&'a mut (dyn FnMut(&[u8]) + Send));
@@ -70,7 +70,8 @@ impl BlobStorage {
         let Some(size) = size else { return Ok(false) };
         let pieces = Pieces(take);
         let compressed = std::path::Path::new(path).extension().is_some_and(|ending| ending == "gz");
-        let sink = if compressed { Sink::Gzip(MultiGzDecoder::new(pieces)) } else { Sink::Plain(pieces) };
+        let sink =
+            if compressed { Sink::Gzip(Box::new(MultiGzDecoder::new(pieces))) } else { Sink::Plain(pieces) };
         let state = tokio::sync::Mutex::new((Download::new(container, path, size), sink, Ok(())));
         loop {
             let progress = self

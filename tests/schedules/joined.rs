@@ -300,7 +300,7 @@ async fn where_the_server_takes_no_lists_that_is_told_and_what_is_refused_comes_
     cohort.group(|members| members.extend(people[..2].iter().cloned()));
     cohort.create(json!({"types": ["Patient"]})).await;
     let run = cohort.run("0").await;
-    assert_eq!(cohort.made(&run).await, [run.clone()]);
+    assert_eq!(cohort.made(&run).await, std::slice::from_ref(&run));
     let (status, reason, message) = cohort.chain_says().await;
     assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "NewMembersIncomplete"));
     assert!(message.contains("bulkData.supportsPatient"), "{message}");

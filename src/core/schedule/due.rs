@@ -59,7 +59,7 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
             None => {
                 turn.status.last_schedule_time = Some(slot);
                 let name = name_of_slot(&turn.name(), slot);
-                return begin(turn, &ready, name, slot);
+                return begin(turn, &ready, &name, slot);
             }
             Some(Obstacle::Replace(run)) => return replace(turn, run),
             Some(Obstacle::Skip(reason, why)) => turn.skip(slot, reason, &why),
@@ -75,7 +75,7 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
                     chain::ask_for_full(&mut turn);
                 }
                 let slot = whole_seconds(turn.now);
-                return begin(turn, &ready, name, slot);
+                return begin(turn, &ready, &name, slot);
             }
         }
     }
@@ -169,9 +169,9 @@ fn asked_for(turn: &Turn<'_>) -> Option<(String, bool)> {
 }
 
 /// Writes down that a run is to be made, and makes it.
-fn begin(mut turn: Turn<'_>, ready: &Ready, name: String, slot: Timestamp) -> Step {
+fn begin(mut turn: Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) -> Step {
     let stage = ready.tracks.then_some(RunStage::Members);
-    let run = ActiveRun { name: stages::name_of(&name, stage), uid: None, slot_time: slot, stage };
+    let run = ActiveRun { name: stages::name_of(name, stage), uid: None, slot_time: slot, stage };
     turn.status.active.push(run.clone());
     make(turn, ready, &run)
 }

@@ -261,12 +261,11 @@ mod tests {
             now in proptest::collection::vec("[a-c.A-]{1,3}", 0..20),
             piece in 1_usize..50,
         ) {
-            let text = |ids: &[String]| -> String {
-                ids.iter().map(|id| format!("{}\n", json!({"resourceType": "Patient", "id": id}))).collect()
-            };
+            let line = |id: &String| json!({"resourceType": "Patient", "id": id}).to_string() + "\n";
+            let text = |ids: &[String]| ids.iter().map(line).collect::<String>();
             let (known, members) = (read(&text(&before), piece).unwrap(), read(&text(&now), piece).unwrap());
             let (before, now): (BTreeSet<_>, BTreeSet<_>) = (before.into_iter().collect(), now.into_iter().collect());
-            let joined: String = now.difference(&before).map(|id| format!("{id}\n")).collect();
+            let joined: String = now.difference(&before).map(|id| id.clone() + "\n").collect();
             prop_assert_eq!(members.since(&known.text()).unwrap().text(), joined);
             prop_assert_eq!(members.len(), now.len());
         }

@@ -68,14 +68,12 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     let (last, id, covered) = counting.last()?.clone();
     let mut history: Vec<ChainedRun> = Vec::new();
     for (run, _, time) in counting.iter().filter(|(_, chain, _)| *chain == id) {
-        match newcomers_of(runs, run) {
-            Ok(before) => history.extend(before),
-            // Where a part is not named any more, nothing is told up to there: it could not be loaded whole.
-            Err(Gone) => {
-                history.clear();
-                continue;
-            }
-        }
+        let Ok(before) = newcomers_of(runs, run) else {
+            // A part is not named any more, so nothing is told up to there: it could not be loaded whole.
+            history.clear();
+            continue;
+        };
+        history.extend(before);
         history.push(row(run, mode_of(run), run.spec.request.since.clone(), time.clone()));
     }
     shorten(&mut history);

@@ -322,7 +322,7 @@ fn what_is_deleted_suspended_or_replaced_is_one_run() {
             world.runs.remove(&newcomers);
             world.look();
         } else {
-            assert_eq!(world.deleted, [newcomers.clone()]);
+            assert_eq!(world.deleted, std::slice::from_ref(&newcomers));
             world.runs.remove(&newcomers);
             world.look();
             assert_eq!(world.status().active[0].name, "nightly-20261126-0200-members");
@@ -379,7 +379,7 @@ fn history_limits_count_runs_and_not_their_exports() {
 fn ten_runs_are_told_each_with_its_newcomers() {
     let mut world = cohort(json!({}));
     for day in 1..=14 {
-        join(&mut world, &format!("{:064}", day));
+        join(&mut world, &format!("{day:064}"));
         whole(&mut world, &format!("2026-12-{day:02}T02:00:00Z"));
     }
     let chain = world.status().chain.unwrap();

@@ -272,7 +272,9 @@ fn a_chain_without_its_newcomers_is_found_out() {
     let history = world.status().chain.unwrap().history;
     let missing = |rows: &[&ChainedRun]| {
         let mut loaded = Loaded::default();
-        rows.iter().for_each(|row| loaded.load(&world, row, &world.runs[&row.name]));
+        for row in rows {
+            loaded.load(&world, row, &world.runs[&row.name]);
+        }
         loaded.missing(&world, rows.last().unwrap())
     };
     let all: Vec<&ChainedRun> = history.iter().collect();
