@@ -26,6 +26,7 @@ impl State {
             );
         }
         self.check_words(&name, status);
+        self.follow_intent(before, &old, status);
         if old.job.as_ref().map(|job| job.intent_time) == status.job.as_ref().map(|job| job.intent_time) {
             let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
             if url(&old).is_some() && url(&old) != url(status) && !is_terminal(status) {
@@ -38,6 +39,25 @@ impl State {
         self.check_dropped(before, &old, status);
         if is_terminal(status) && !is_terminal(&old) {
             self.check_end(before, status);
+        }
+    }
+
+    /// The clock was set back: an intent that then lies in the future is dated anew, and its job is known by the new time.
+    fn follow_intent(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
+        let Some(was) = old.job.as_ref().filter(|job| job.status_url.is_none()).map(|job| job.intent_time)
+        else {
+            return;
+        };
+        let left = status.unsettled_jobs.iter().filter(|entry| !old.unsettled_jobs.contains(entry));
+        let kept = status.job.iter().map(|job| job.intent_time);
+        let known =
+            kept.chain(left.filter(|entry| entry.status_url.is_none()).map(|entry| entry.intent_time));
+        let Some(is) = known.min().filter(|is| *is < was) else { return };
+        let uid = before.metadata.uid.as_deref();
+        for job in &mut self.fhir.jobs {
+            if job.owner.as_deref() == uid && job.intent == Some(was) {
+                job.intent = Some(is);
+            }
         }
     }
 
