@@ -4,6 +4,7 @@
     az storage blob download-batch --account-name ACCOUNT --auth-mode login -s CONTAINER -d lake
     kubectl get fexps nightly -o json | python3 load.py lake fhir.db
 
+A run at level Group may have two rows there: `Newcomers`, with everything of patients that joined, and `Incremental`.
 The table `resources` then has what the server had at `status.chain.coveredUntil`: type, id, and the resource as JSON.
 Call it again after further runs. It reads what `status.chain.history` names, which are the last ten runs that count; they
 must have landed in one container (`request.container`, or the server's `defaultContainer`).

@@ -126,6 +126,11 @@ pub struct BulkDataDialect {
     /// Auto, Yes or No: whether the server knows `since`. Auto is No for Epic, else Yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supports_since: Option<YesNo>,
+    /// Auto, Yes or No: whether the server takes lists of patients (`patient`), so that schedules can export those that joined
+    /// a group in full. Auto is Yes for servers whose metadata name STU2 or later, but No for HAPI, Epic and OracleHealth.
+    /// With kickOffMethod Get it is No.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supports_patient: Option<YesNo>,
     /// Auto, Delete or Keep: whether the server is told to forget a job that has ended. Auto is Keep for HAPI, Delete for
     /// Epic, else Delete after success.
     #[serde(default, skip_serializing_if = "Option::is_none")]

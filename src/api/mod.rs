@@ -39,8 +39,8 @@ pub use request::{
 };
 pub use schedule::{
     ActiveRun, Chain, ChainedRun, ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule,
-    FhirExportScheduleSpec, FhirExportScheduleStatus, Incremental, PendingRun, RunMode, SkippedRun,
-    TemplateMetadata,
+    FhirExportScheduleSpec, FhirExportScheduleStatus, Incremental, MemberList, PendingRun, RunMode, RunStage,
+    SkippedRun, TemplateMetadata,
 };
 pub use server::{
     CaBundleKind, CaBundleRef, Consumers, Dialect, FhirServer, FhirServerSpec, FhirServerStatus, Header,
@@ -76,3 +76,7 @@ pub const SLOT_ANNOTATION: &str = "fhirexport.dev/slot-time";
 pub const PREDECESSOR_ANNOTATION: &str = "fhirexport.dev/predecessor";
 /// Likewise: the time of the schedule that the first run of its chain is for.
 pub const CHAIN_BEGAN_ANNOTATION: &str = "fhirexport.dev/chain-began";
+/// Likewise: where the list of who was in the group lies, and its SHA-256.
+pub const MEMBERS_ANNOTATION: &str = "fhirexport.dev/members";
+/// Likewise: the export of newcomers that comes before it.
+pub const NEWCOMERS_ANNOTATION: &str = "fhirexport.dev/newcomers";

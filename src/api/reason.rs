@@ -161,7 +161,10 @@ reasons! {
     TransactionTimeWentBack: "The server's clock went back, so changes may be missing; the next run is full." => "Check the clock of the FHIR server.",
     ClockWentBack: "The operator's clock was ahead, so the times of its runs are in the future." => "Check the clocks of the nodes.",
     LossAccepted: "Incremental runs leave out changes on this server, as acceptLoss permits." => "Use level System with types; full runs bring what is missing.",
-    NewMembersIncomplete: "Patients that joined the group have only what changed since." => "Set a fullSchedule; full runs bring the rest.",
+    NewMembersIncomplete: "Patients that joined the group have only what changed since." => "Set a fullSchedule, which brings the rest, and bulkData.supportsPatient of the FhirServer to Yes if it takes lists of patients.",
+    MembersUnknown: "Who was in the group at the last run is not known, so the next run is full." => "Read the message; the full run makes it good. If the server does not tell who is in the group, set bulkData.supportsPatient of the FhirServer to No.",
+    TooManyNewcomers: "More patients joined the group than a list can name, so the run is full." => "",
+    NewcomersRefused: "The server did not take the list of patients that joined the group, so the next run is full." => "Set bulkData.supportsPatient of the FhirServer to No if it takes no lists of patients.",
     DependencyMissing: "Something that the FhirServer names is missing or cannot be used." => "Read the message.",
 }
 

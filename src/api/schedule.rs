@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, DeletionPolicy, ErrorFilePolicy, ExportRequest, OnUncertainKickOff, ServerRef};
+use super::{
+    Condition, DeletionPolicy, ErrorFilePolicy, ExportRequest, OnUncertainKickOff, PatientsBlob, ServerRef,
+};
 
 /// What happens when a run is due while another one is not done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +30,8 @@ pub enum RunMode {
     Full,
     /// Of that, what changed since an instant.
     Incremental,
+    /// Everything of the patients that joined the group since the last run that counts.
+    Newcomers,
 }
 
 impl RunMode {
@@ -36,6 +40,34 @@ impl RunMode {
         match self {
             Self::Full => "Full",
             Self::Incremental => "Incremental",
+            Self::Newcomers => "Newcomers",
+        }
+    }
+}
+
+/// What of a run comes before the run's own export, where it keeps track of the members of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunStage {
+    /// Who is in the group.
+    Members,
+    /// Patients that joined it since the last run that counts, in full.
+    Newcomers,
+}
+
+impl RunStage {
+    /// As it is written in labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Members => "Members",
+            Self::Newcomers => "Newcomers",
+        }
+    }
+
+    /// What the name of its FhirExport ends with, after that of the run.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Members => "-members",
+            Self::Newcomers => "-newcomers",
         }
     }
 }
@@ -266,6 +298,9 @@ pub struct ActiveRun {
     pub uid: Option<String>,
     /// The time of the schedule that it is for, or that at which it was asked for.
     pub slot_time: Timestamp,
+    /// Members or Newcomers where that is what the FhirExport is for; the run's own one follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<RunStage>,
 }
 
 /// A chain: one full run and the incremental runs on it. Together they hold every change up to `coveredUntil`.
@@ -287,10 +322,13 @@ pub struct Chain {
     /// Why the next run is full, if it is: one word of the documented reasons.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_due_reason: Option<String>,
+    /// Who was in the group at the last run that counts, where newcomers are exported in full.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<MemberList>,
     /// The run that the chain waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingRun>,
-    /// The last runs of the chain that succeeded, oldest first. At most 10.
+    /// The last runs of the chain that succeeded, oldest first. At most 10, with what they exported of newcomers before each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<ChainedRun>,
 }
@@ -315,6 +353,25 @@ pub struct PendingRun {
     pub chain: String,
     /// The hash of its server and request.
     pub fingerprint: String,
+    /// Who is in the group, once that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<MemberList>,
+    /// Those of them that joined since the last run that counts, if anybody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newcomers: Option<PatientsBlob>,
+    /// What was exported of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newcomers_run: Option<ChainedRun>,
+}
+
+/// The members of a group, in a blob of the server's storage account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+pub struct MemberList {
+    /// Container and path; absent where the group has no members, and so no blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The SHA-256 of the blob, in hexadecimal.
+    pub sha256: String,
 }
 
 /// A run of a chain that succeeded.
@@ -325,7 +382,7 @@ pub struct ChainedRun {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// Full or Incremental.
+    /// Full, Incremental or Newcomers.
     pub mode: RunMode,
     /// The instant from which it exported changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

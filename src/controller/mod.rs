@@ -6,6 +6,7 @@ mod facts;
 pub mod guard;
 mod landing;
 pub mod live;
+mod members;
 pub mod operate;
 mod patients;
 mod perform;

@@ -23,6 +23,7 @@ const MAX_CLAIMS: u64 = 10_000;
 #[derive(Default)]
 pub struct Runs {
     inner: Mutex<Inner>,
+    lists: futures::lock::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -103,6 +104,11 @@ impl Runs {
         let inner = locked(&self.inner);
         let written = inner.runs.get(&uid_of(seen)).and_then(|run| run.written.as_ref());
         written.filter(|w| version(w) > version(seen)).unwrap_or(seen).clone()
+    }
+
+    /// Waits for the one place for lists of members.
+    pub(super) async fn alone_with_lists(&self) -> futures::lock::MutexGuard<'_, ()> {
+        self.lists.lock().await
     }
 
     /// Whether a run holds a place.

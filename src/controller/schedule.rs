@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::members;
 use super::world::{Clock, Cluster, ClusterFailure, Creation, Stores, World};
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
@@ -133,6 +134,10 @@ impl Look {
                 let left = left.filter(|left| left.uid() == run.uid()).map(Arc::new);
                 self.fresh.insert(run.uid().unwrap_or_default(), left);
                 Ok(Observation::Deleted)
+            }
+            Effect::ListMembers { server, export, before } => {
+                let listed = members::list(world, &server, &export, before.as_ref()).await;
+                Ok(listed.map_or_else(Observation::Unlisted, Observation::Listed))
             }
         }
     }

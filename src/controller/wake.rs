@@ -161,9 +161,11 @@ fn finished(export: &FhirExport) -> bool {
     export.status.as_ref().is_some_and(|status| status.completion_time.is_some())
 }
 
-fn ready(server: &FhirServer) -> Option<ConditionStatus> {
-    let conditions = &server.status.as_ref()?.conditions;
-    conditions.iter().find(|c| c.is(ConditionType::Ready)).map(|c| c.status)
+/// Whether the server is ready, and of which generation that is: a schedule waits until a change is looked at.
+fn ready(server: &FhirServer) -> Option<(Option<i64>, Option<ConditionStatus>)> {
+    let status = server.status.as_ref()?;
+    let ready = status.conditions.iter().find(|c| c.is(ConditionType::Ready));
+    Some((status.observed_generation, ready.map(|c| c.status)))
 }
 
 /// Those without a job, in the order in which they get a place: namespaces in turn, each first come first served.
@@ -352,6 +354,15 @@ mod tests {
         let known = Known(HashMap::new(), vec![schedule("nightly", None)]);
         let server_comes = Change { old: None, new: Some(server(1, "False")) };
         assert_eq!(woken_schedules(|w| w.server_changed(&known, &server_comes)), nightly);
+        let seen = |generation| {
+            let mut server = FhirServer::clone(&server(2, "True"));
+            server.status.as_mut().unwrap().observed_generation = Some(generation);
+            Some(Arc::new(server))
+        };
+        let looked_at = Change { old: seen(1), new: seen(2) };
+        assert_eq!(woken_schedules(|w| w.server_changed(&known, &looked_at)), nightly);
+        let same = Change { old: seen(2), new: seen(2) };
+        assert_eq!(woken_schedules(|w| w.server_changed(&known, &same)), Vec::<String>::new());
     }
 
     #[test]

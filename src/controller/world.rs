@@ -175,6 +175,15 @@ pub trait Container: Send + Sync {
         path: &str,
         max: usize,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageFailure>> + Send;
+    /// Reads a landed file from front to back, as it was before it was compressed; `take` is given each piece once. False
+    /// if it is not there.
+    fn read_through(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> impl Future<Output = Result<bool, StorageFailure>> + Send;
     /// What lies in the folder of a landing.
     fn ledger(
         &self,

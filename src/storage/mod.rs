@@ -18,6 +18,7 @@ mod patience;
 mod signature;
 mod store;
 mod verify;
+mod whole;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -276,6 +277,16 @@ impl Container for BlobStorage {
     ) -> Result<Option<Vec<u8>>, StorageFailure> {
         self.with_account(server, |account| async move { store::read(&account, container, path, max).await })
             .await
+    }
+
+    async fn read_through(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<bool, StorageFailure> {
+        self.whole(server, container, path, take).await
     }
 
     async fn ledger(

@@ -142,6 +142,16 @@ impl Container for NoStorage {
         Err(none())
     }
 
+    async fn read_through(
+        &self,
+        _: &Arc<FhirServer>,
+        _: &str,
+        _: &str,
+        _: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<bool, StorageFailure> {
+        Err(none())
+    }
+
     async fn ledger(&self, _: &Arc<FhirServer>, _: &str, _: &str) -> Result<Ledger, StorageFailure> {
         Err(none())
     }

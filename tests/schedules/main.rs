@@ -10,6 +10,7 @@
 
 mod ahead;
 mod azure;
+mod joined;
 #[allow(dead_code)] // what other programs use of it
 #[path = "../storage/lake.rs"]
 mod lake;

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
+use azure_storage_blob::BlobContainerClient;
 use bulk_fhir::{Breaks, Count, FileScript, Options, Patients, Script, Server, Shape};
 use fhir_export_operator::api::{ChainedRun, FhirExport, FhirExportSchedule, RunMode};
 use fhir_export_operator::core::schedule::name_of_token;
@@ -301,22 +302,30 @@ impl Story<'_> {
 }
 
 /// The example of the documentation, which is called now and then.
-struct Example<'a> {
+pub struct Example<'a> {
     folder: &'a Path,
     downloaded: usize,
 }
 
-impl Example<'_> {
+impl<'a> Example<'a> {
+    pub fn new(folder: &'a Path) -> Self {
+        Self { folder, downloaded: 0 }
+    }
+
+    /// Downloads the files of a run.
+    pub async fn download(&self, container: &BlobContainerClient, folder: &str) {
+        for (name, bytes) in replay::folder(container, folder).await.unwrap() {
+            let path = self.folder.join("lake").join(folder).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+
     /// Downloads what is new and loads what the schedule names, into this database.
     async fn load(&mut self, story: &Story<'_>) {
         let container = lake::container(&shared().await.azurite, &story.site.namespace).await;
         for run in &story.chain[self.downloaded..] {
-            let folder = run.folder.as_deref().unwrap();
-            for (name, bytes) in replay::folder(&container, folder).await.unwrap() {
-                let path = self.folder.join("lake").join(folder).join(name);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(path, bytes).unwrap();
-            }
+            self.download(&container, run.folder.as_deref().unwrap()).await;
         }
         self.downloaded = story.chain.len();
         let schedule = serde_json::to_value(story.schedule().await).unwrap();
@@ -324,7 +333,7 @@ impl Example<'_> {
     }
 
     /// Calls it with what kubectl says; what it says, if it refuses.
-    fn call(&self, schedule: &Value, database: &str) -> Result<(), String> {
+    pub fn call(&self, schedule: &Value, database: &str) -> Result<(), String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load/load.py");
         let arguments = [Path::new(script), &self.folder.join("lake"), &self.folder.join(database)];
         let (output, mut input) = std::io::pipe().unwrap();
@@ -336,7 +345,7 @@ impl Example<'_> {
     }
 
     /// What the database holds.
-    fn known(&self) -> State {
+    pub fn known(&self) -> State {
         let select = "import sqlite3, sys\n\
             for row in sqlite3.connect(sys.argv[1]).execute('SELECT resource FROM resources'): print(row[0])";
         let database = self.folder.join("fhir.db");
@@ -360,7 +369,7 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     let mut story = Story { site, fhir, chain: Vec::new() };
     story.begin().await;
     let folder = Folder::new("lake").unwrap();
-    let mut example = Example { folder: folder.path(), downloaded: 0 };
+    let mut example = Example::new(folder.path());
     let stop = Cell::new(false);
     let (journal, ()) = tokio::join!(change(|| fhir.patients(), 5, &stop), async {
         for number in 0..RUNS - 2 {

@@ -23,6 +23,8 @@ pub struct Deviations {
     pub escape: TypeFilterEscape,
     /// Whether the server knows `_since`.
     pub since: bool,
+    /// Whether the server takes `patient`, which only a POST can have.
+    pub patient: bool,
     /// What becomes of a finished job; `Auto`: the server is told to clean up after success.
     pub finished: FinishedJobs,
 }
@@ -65,6 +67,16 @@ impl Deviations {
             Some(YesNo::No) => false,
             Some(YesNo::Auto) | None => preset != Preset::Epic,
         };
+        let may_post = !(method_is_set && method == KickOffMethod::Get);
+        let patient = may_post
+            && match set.supports_patient {
+                Some(YesNo::Yes) => true,
+                Some(YesNo::No) => false,
+                // It is optional since STU2. Where it is refused after all, runs of schedules are full.
+                Some(YesNo::Auto) | None => {
+                    preset == Preset::Auto && version.is_some_and(|own| number(own) >= number(Version::Stu2))
+                }
+            };
         let finished = set.finished_jobs.filter(|f| *f != FinishedJobs::Auto).unwrap_or(match preset {
             // It answers 404 and keeps the job.
             Preset::Hapi => FinishedJobs::Keep,
@@ -72,7 +84,7 @@ impl Deviations {
             Preset::Epic => FinishedJobs::Delete,
             _ => FinishedJobs::Auto,
         });
-        Self { preset, method, method_is_set, lists, version, escape, since, finished }
+        Self { preset, method, method_is_set, lists, version, escape, since, patient, finished }
     }
 
     /// What status shows of them.
@@ -172,7 +184,7 @@ mod tests {
         let v4 = decide(auto, "x", Some(Version::Stu4));
         assert_eq!((v4.method, v4.lists), (KickOffMethod::Post, ListStyle::Repeat));
         let by_hand = json!({"preset": "HAPI", "listStyle": "Repeat", "kickOffMethod": "Post", "version": "STU2",
-            "supportsSince": "No", "finishedJobs": "Delete", "typeFilterEscape": "Backslash"});
+            "supportsSince": "No", "supportsPatient": "Yes", "finishedJobs": "Delete", "typeFilterEscape": "Backslash"});
         let set = decide(by_hand, "Epic", Some(Version::Stu4));
         assert_eq!(
             set,
@@ -184,9 +196,33 @@ mod tests {
                 version: Some(Version::Stu2),
                 escape: TypeFilterEscape::Backslash,
                 since: false,
+                patient: true,
                 finished: FinishedJobs::Delete
             }
         );
+    }
+
+    #[test]
+    fn who_takes_lists_of_patients() {
+        use serde_json::json;
+        for (set, software, seen, takes) in [
+            (json!({}), "x", None, false),
+            (json!({}), "x", Some(Version::Stu1), false),
+            (json!({}), "x", Some(Version::Stu2), true),
+            (json!({}), "x", Some(Version::Stu4), true),
+            (json!({"version": "STU2"}), "x", None, true),
+            (json!({}), "HAPI FHIR Server", Some(Version::Stu3), false),
+            (json!({}), "Epic", Some(Version::Stu2), false),
+            (json!({}), "Cerner Millennium", Some(Version::Stu2), false),
+            (json!({"supportsPatient": "Auto"}), "x", None, false),
+            (json!({"supportsPatient": "Yes"}), "Epic", None, true),
+            (json!({"supportsPatient": "No"}), "x", Some(Version::Stu3), false),
+            (json!({"kickOffMethod": "Post"}), "x", Some(Version::Stu2), true),
+            (json!({"kickOffMethod": "Get"}), "x", Some(Version::Stu2), false),
+            (json!({"kickOffMethod": "Get", "supportsPatient": "Yes"}), "x", Some(Version::Stu2), false),
+        ] {
+            assert_eq!(decide(set.clone(), software, seen).patient, takes, "{set} {software} {seen:?}");
+        }
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::Observation;
-use super::chain;
 use super::child::owned_by;
 use super::turn::{Turn, has_ended, is_complete};
-use crate::api::{ActiveRun, ConditionStatus, ConditionType, FhirExport, Reason, RunMode};
+use super::{chain, stages};
+use crate::api::{ActiveRun, ConditionStatus, ConditionType, FhirExport, Reason, RunMode, RunStage};
 use crate::core::condition;
 use crate::core::effect::NoteType;
 use crate::core::words;
@@ -21,8 +21,13 @@ pub(super) fn answered(turn: &mut Turn<'_>, seen: Observation) {
     match seen {
         Observation::Made(run) => {
             if was_made(turn, &run) {
-                let what = match turn.status.chain.as_ref().and_then(|chain| chain.pending.as_ref()) {
+                let pending = turn.status.chain.as_ref().and_then(|chain| chain.pending.as_ref());
+                let what = match pending {
                     None => String::new(),
+                    Some(_) if let Some(stage) = stages::stage_of(&run.name_any()) => match stage {
+                        RunStage::Members => ": who is in the group".to_owned(),
+                        RunStage::Newcomers => ": those who joined the group, in full".to_owned(),
+                    },
                     Some(run) if run.mode == RunMode::Full => ": a full run".to_owned(),
                     Some(run) => format!(": changes since {}", run.since.as_deref().unwrap_or_default()),
                 };
@@ -35,16 +40,26 @@ pub(super) fn answered(turn: &mut Turn<'_>, seen: Observation) {
         }
         Observation::Exists(other) => not_ours(turn, &other),
         Observation::Refused(words) => {
-            turn.refused = true;
             let message = format!(
                 "the API server refuses the run ({}); it is tried again each minute",
                 words::cut(&words, MAX_WORDS)
             );
-            turn.set(ConditionType::Ready, ConditionStatus::False, Reason::CreationRefused, &message);
-            turn.set(ConditionType::Stalled, ConditionStatus::True, Reason::CreationRefused, &message);
+            held_up(turn, Reason::CreationRefused, &message);
         }
         Observation::Deleted => {}
+        Observation::Listed(listed) => stages::listed(turn, listed),
+        Observation::Unlisted(failure) => stages::unlisted(turn, &failure),
     }
+}
+
+/// A run cannot go on now, and is tried again each minute.
+pub(super) fn held_up(turn: &mut Turn<'_>, reason: Reason, message: &str) {
+    turn.held_up = true;
+    turn.set(ConditionType::Ready, ConditionStatus::False, reason, message);
+    // A storage account that is away comes back.
+    let comes = reason == Reason::StorageUnreachable;
+    let stalled = if comes { ConditionStatus::False } else { ConditionStatus::True };
+    turn.set(ConditionType::Stalled, stalled, reason, message);
 }
 
 /// A run that was intended is there; false if nobody waits for it.
@@ -102,11 +117,18 @@ pub(super) fn ended(turn: &mut Turn<'_>) {
 }
 
 fn concluded(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
-    turn.status.active.retain(|active| active.name != run.name);
     let chained =
         turn.status.chain.as_ref().and_then(|c| c.pending.as_ref()).is_some_and(|p| p.name == run.name);
     let complete = is_complete(child);
-    let taken = if chained { chain::take_in(turn, child) } else { Ok(()) };
+    let taken = match run.stage {
+        Some(stage) => match stages::take_in(turn, run, stage, child) {
+            Ok(()) => return,
+            Err(why) => Err(why),
+        },
+        None if chained => chain::take_in(turn, child),
+        None => Ok(()),
+    };
+    forget(turn, run);
     let told = |type_| {
         let conditions = child.status.as_ref().map(|status| status.conditions.as_slice());
         condition::find(conditions.unwrap_or_default(), type_)
@@ -143,13 +165,13 @@ fn concluded(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
 pub(super) fn forget(turn: &mut Turn<'_>, run: &ActiveRun) {
     turn.status.active.retain(|active| active.name != run.name);
     if let Some(chain) = turn.status.chain.as_mut()
-        && chain.pending.as_ref().is_some_and(|pending| pending.name == run.name)
+        && chain.pending.as_ref().is_some_and(|pending| pending.name == stages::run_of(&run.name))
     {
         chain.pending = None;
     }
 }
 
-fn failed(turn: &mut Turn<'_>, reason: Reason, message: &str) {
+pub(super) fn failed(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     let failures = turn.status.consecutive_failures.unwrap_or(0);
     turn.status.consecutive_failures = Some(failures.saturating_add(1));
     turn.set(ConditionType::LastRunSucceeded, ConditionStatus::False, reason, message);

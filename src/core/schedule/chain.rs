@@ -10,6 +10,7 @@ use serde_json::json;
 use super::child::{Link, digest};
 use super::instant::{meaning, reach_back};
 use super::ready::{LeftOut, Ready};
+use super::stages;
 use super::turn::Turn;
 use crate::api::{
     Chain, ChainedRun, ConditionStatus, ConditionType, ExportRequest, FhirExport, PendingRun, Reason, RunMode,
@@ -21,6 +22,12 @@ use crate::core::effect::NoteType;
 const MAX_HISTORY: usize = 10;
 /// How far a run reaches back unless the schedule says otherwise, in seconds.
 const OVERLAP: i64 = 300;
+
+/// For these a full run stays due until one succeeds.
+const STAY_DUE: [Reason; 2] = [Reason::FullRequested, Reason::TransactionTimeWentBack];
+/// For these likewise, while the members of the group are kept track of.
+const STAY_DUE_OF_MEMBERS: [Reason; 3] =
+    [Reason::NewcomersRefused, Reason::TooManyNewcomers, Reason::MembersUnknown];
 
 /// A hash of the server and of what is asked of it. The order of types and filters does not matter.
 pub(super) fn fingerprint(server_uid: &str, url: &str, request: &ExportRequest) -> String {
@@ -48,17 +55,27 @@ pub(super) fn fingerprint_of(run: &FhirExport) -> Option<String> {
     Some(fingerprint(&server.uid, &server.url, &run.spec.request))
 }
 
+/// Where runs are not incremental, there is no chain.
+pub(super) fn only_if_incremental(turn: &mut Turn<'_>) {
+    if turn.spec().incremental.is_none() {
+        turn.status.chain = None;
+        condition::remove(&mut turn.status.conditions, ConditionType::ChainIntact);
+    }
+}
+
 /// The overlap of a schedule, in seconds.
 fn overlap(turn: &Turn<'_>) -> i64 {
     turn.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
 }
 
 /// Why a run for this time must be full, if it must.
-fn full_due(turn: &Turn<'_>, ready: &Ready, slot: Timestamp) -> Option<Reason> {
+pub(super) fn full_due(turn: &Turn<'_>, ready: &Ready, slot: Timestamp) -> Option<Reason> {
     let chain = turn.status.chain.as_ref();
     let initial = turn.spec().incremental.as_ref().is_some_and(|i| i.initial_since.is_some());
-    let asked = [Reason::FullRequested, Reason::TransactionTimeWentBack]
+    let of_members = STAY_DUE_OF_MEMBERS.into_iter().filter(|_| ready.tracks);
+    let asked = STAY_DUE
         .into_iter()
+        .chain(of_members)
         .find(|reason| chain.is_some_and(|c| c.full_due_reason.as_deref() == Some(reason.as_str())));
     let Some(covered) = chain.filter(|chain| chain.covered_until.is_some()) else {
         return asked.or((!initial).then_some(Reason::NoFullRunYet));
@@ -67,14 +84,20 @@ fn full_due(turn: &Turn<'_>, ready: &Ready, slot: Timestamp) -> Option<Reason> {
         return Some(Reason::RequestChanged);
     }
     let scheduled = covered.last_full_time.is_none_or(|last| ready.calendar.full_due(slot, last));
-    asked.or(scheduled.then_some(Reason::FullScheduled))
+    let unknown = ready.tracks && covered.members.is_none();
+    asked.or(scheduled.then_some(Reason::FullScheduled)).or(unknown.then_some(Reason::MembersUnknown))
 }
 
 /// Where a run for this time stands in the chain.
 pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) -> Option<Link> {
     let incremental = turn.spec().incremental.as_ref()?;
     let chain = turn.status.chain.clone().unwrap_or_default();
+    let carried = stages::carried(turn, name);
     let pending = |mode, since, chain| PendingRun {
+        // Nobody is known to be exported in full by a run that does not look for newcomers.
+        members: carried.as_ref().and_then(|carried| carried.members.clone()).filter(|_| ready.tracks),
+        newcomers: carried.as_ref().and_then(|carried| carried.newcomers.clone()),
+        newcomers_run: carried.as_ref().and_then(|carried| carried.newcomers_run.clone()),
         name: name.to_owned(),
         uid: None,
         slot_time: slot,
@@ -159,19 +182,41 @@ pub(super) fn take_in(turn: &mut Turn<'_>, run: &FhirExport) -> Result<(), Strin
         return Err(why);
     }
     chain.covered_until = Some(time.clone());
+    chain.history.extend(stages::before(&pending));
+    chain.history.push(row(run, pending.mode, pending.since, time));
+    chain.members = pending.members;
+    shorten(&mut chain.history);
+    Ok(())
+}
+
+/// What the chain says of a run.
+pub(super) fn row(
+    run: &FhirExport,
+    mode: RunMode,
+    since: Option<String>,
+    transaction_time: String,
+) -> ChainedRun {
     let output = run.status.as_ref().and_then(|status| status.output.as_ref());
-    chain.history.push(ChainedRun {
+    ChainedRun {
         name: run.name_any(),
         uid: run.uid().unwrap_or_default(),
-        mode: pending.mode,
-        since: pending.since,
-        transaction_time: time,
+        mode,
+        since,
+        transaction_time,
         container: output.and_then(|output| output.container.clone()),
         folder: output.and_then(|output| output.folder.clone()),
+    }
+}
+
+/// Leaves the last runs, each with what it exported of newcomers before.
+pub(super) fn shorten(history: &mut Vec<ChainedRun>) {
+    let own = |run: &&ChainedRun| run.mode != RunMode::Newcomers;
+    let mut surplus = history.iter().filter(own).count().saturating_sub(MAX_HISTORY);
+    history.retain(|run| {
+        let goes = surplus > 0;
+        surplus -= usize::from(goes && own(&run));
+        !goes
     });
-    let surplus = chain.history.len().saturating_sub(MAX_HISTORY);
-    chain.history.drain(..surplus);
-    Ok(())
 }
 
 /// Says whether the chain holds every change so far, and why the next run is full if it is.
@@ -181,6 +226,8 @@ pub(super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
     }
     let due = full_due(turn, ready, turn.now);
     let overlap = overlap(turn);
+    let unknown = ready.tracks && turn.status.chain.as_ref().is_none_or(|chain| chain.members.is_none());
+    let newcomers = if ready.tracks { ", and patients that joined the group in full" } else { "" };
     let repeats = turn.status.consecutive_failures.is_some_and(|failures| failures > 0);
     let chain = turn.status.chain.get_or_insert_default();
     chain.full_due_reason = due.map(|reason| reason.to_string());
@@ -210,6 +257,13 @@ pub(super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
                 "the server's clock went back behind {covered}, so changes may be missing; the next run is full"
             ),
         ),
+        (Some(covered), Some(_)) if unknown => (
+            ConditionStatus::Unknown,
+            Reason::MembersUnknown,
+            format!(
+                "changes until {covered} are exported; it is not known who was in the group then, so the next run is full"
+            ),
+        ),
         (Some(covered), _) => match ready.left_out {
             LeftOut::OfUnchanged => (
                 ConditionStatus::Unknown,
@@ -222,28 +276,29 @@ pub(super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
                 ConditionStatus::Unknown,
                 Reason::NewMembersIncomplete,
                 format!(
-                    "changes until {covered} are exported; of patients that joined the group since the last full run, what they had before is missing until the next one"
+                    "changes until {covered} are exported; of patients that joined the group since the last full run, what they had before is missing until the next one, since {}",
+                    ready.hindrance
                 ),
             ),
             LeftOut::Nothing if repeats => (
                 ConditionStatus::True,
                 Reason::Repeating,
                 format!(
-                    "all changes until {covered} are exported; the last run does not count, and the next one repeats it from the same instant: overlap, no gap"
+                    "all changes until {covered} are exported{newcomers}; the last run does not count, and the next one repeats it from the same instant: overlap, no gap"
                 ),
             ),
             LeftOut::Nothing if overlap > 0 => (
                 ConditionStatus::True,
                 Reason::Chained,
                 format!(
-                    "all changes until {covered} are exported; each run repeats {overlap} seconds before: overlap, no gap"
+                    "all changes until {covered} are exported{newcomers}; each run repeats {overlap} seconds before: overlap, no gap"
                 ),
             ),
             LeftOut::Nothing => (
                 ConditionStatus::True,
                 Reason::Chained,
                 format!(
-                    "all changes until {covered} are exported; each run begins there: no overlap, no gap"
+                    "all changes until {covered} are exported{newcomers}; each run begins there: no overlap, no gap"
                 ),
             ),
         },

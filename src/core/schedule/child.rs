@@ -9,9 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
 use sha2::{Digest, Sha256};
 
+use super::stages;
 use crate::api::{
-    CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, FhirExport, FhirExportSchedule, FhirExportSpec, MODE_LABEL,
-    PREDECESSOR_ANNOTATION, PendingRun, SCHEDULE_LABEL, SLOT_ANNOTATION,
+    CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, ExportRequest, FhirExport, FhirExportSchedule, FhirExportSpec,
+    MEMBERS_ANNOTATION, MODE_LABEL, NEWCOMERS_ANNOTATION, PREDECESSOR_ANNOTATION, PendingRun, RunStage,
+    SCHEDULE_LABEL, SLOT_ANNOTATION,
 };
 
 /// What a run is to be.
@@ -20,6 +22,10 @@ pub(super) struct Plan {
     pub(super) name: String,
     pub(super) slot_time: Timestamp,
     pub(super) kick_off_before: Timestamp,
+    /// What of a run it is, if not the run's own export.
+    pub(super) stage: Option<RunStage>,
+    /// What to export.
+    pub(super) request: ExportRequest,
     /// Where it stands in a chain, if runs are incremental.
     pub(super) link: Option<Link>,
 }
@@ -66,11 +72,9 @@ pub fn owned_by(export: &FhirExport, uid: &str) -> bool {
 /// The export of a run.
 pub(super) fn export(schedule: &FhirExportSchedule, plan: &Plan) -> FhirExport {
     let template = &schedule.spec.template;
-    let mut request = template.spec.request.clone();
-    request.since = plan.link.as_ref().and_then(|link| link.pending.since.clone());
     let spec = FhirExportSpec {
         server_ref: template.spec.server_ref.clone(),
-        request,
+        request: plan.request.clone(),
         kick_off_before: Some(plan.kick_off_before),
         suspend: None,
         cancel: None,
@@ -93,8 +97,16 @@ pub(super) fn export(schedule: &FhirExportSchedule, plan: &Plan) -> FhirExport {
     put(&mut labels, SCHEDULE_LABEL, schedule.name_any());
     put(&mut annotations, SLOT_ANNOTATION, plan.slot_time.to_string());
     if let Some(link) = &plan.link {
-        put(&mut labels, MODE_LABEL, link.pending.mode.as_str().to_owned());
+        let mode = plan.stage.map_or(link.pending.mode.as_str(), RunStage::as_str);
+        put(&mut labels, MODE_LABEL, mode.to_owned());
         put(&mut labels, CHAIN_LABEL, link.pending.chain.clone());
+        if let Some(members) = link.pending.members.as_ref().filter(|_| plan.stage.is_none()) {
+            let path = members.path.as_deref().unwrap_or_default();
+            put(&mut annotations, MEMBERS_ANNOTATION, format!("{} {path}", members.sha256));
+        }
+        if let Some(before) = stages::before(&link.pending).filter(|_| plan.stage.is_none()) {
+            put(&mut annotations, NEWCOMERS_ANNOTATION, before.name);
+        }
         put(&mut annotations, CHAIN_BEGAN_ANNOTATION, link.chain_began.to_string());
         if let Some(predecessor) = &link.predecessor {
             put(&mut annotations, PREDECESSOR_ANNOTATION, predecessor.clone());

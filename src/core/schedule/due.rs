@@ -8,9 +8,10 @@ use kube::ResourceExt;
 use super::child::{self, Plan, name_of_slot, name_of_token};
 use super::ready::Ready;
 use super::turn::{Turn, after};
-use super::{Effect, Step, absorb, chain, history, ready};
+use super::{Effect, Step, absorb, chain, history, ready, stages};
 use crate::api::{
     ActiveRun, ConcurrencyPolicy, ConditionStatus, ConditionType, FhirExport, RUN_NOW_ANNOTATION, Reason,
+    RunStage,
 };
 use crate::core::condition::{self, next_whole_second, whole_seconds};
 use crate::core::effect::NoteType;
@@ -27,20 +28,16 @@ const AFTER_REFUSAL: i64 = 60;
 
 /// Goes on: a run, or a run's object that is to go, or the next time.
 pub(super) fn decide(mut turn: Turn<'_>) -> Step {
-    if turn.spec().incremental.is_none() {
-        turn.status.chain = None;
-        condition::remove(&mut turn.status.conditions, ConditionType::ChainIntact);
-    }
     let resumed = tell_suspended(&mut turn);
     if condition::find(&turn.status.conditions, ConditionType::LastRunSucceeded).is_none() {
         let message = "no run has ended yet";
         turn.set(ConditionType::LastRunSucceeded, ConditionStatus::Unknown, Reason::NoRunYet, message);
     }
     drop_the_late(&mut turn);
-    let retry = turn.refused.then(|| after(turn.now, AFTER_REFUSAL));
-    let ready = if turn.refused { None } else { ready::check(&mut turn) };
+    let retry = turn.held_up.then(|| after(turn.now, AFTER_REFUSAL));
+    let ready = if turn.held_up { None } else { ready::check(&mut turn) };
     let Some(ready) = ready else {
-        if !turn.refused {
+        if !turn.held_up {
             turn.status.next_schedule_time = None;
         }
         return tidy(turn, &[retry]);
@@ -51,7 +48,10 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
     let next = ready.calendar.next_after(handled.max(turn.now)).filter(|_| !suspended);
     turn.status.next_schedule_time = next;
     if let Some(run) = turn.status.active.iter().find(|run| run.uid.is_none()).cloned() {
-        return make(turn, &ready, &run);
+        if !stages::outdated(&turn, &ready, &run) {
+            return make(turn, &ready, &run);
+        }
+        stages::give_up(&mut turn, &run);
     }
     let due = ready.calendar.due(turn.now, handled).filter(|_| !suspended);
     if let Some(slot) = due {
@@ -59,7 +59,7 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
             None => {
                 turn.status.last_schedule_time = Some(slot);
                 let name = name_of_slot(&turn.name(), slot);
-                return begin(turn, &ready, name, slot);
+                return begin(turn, &ready, &name, slot);
             }
             Some(Obstacle::Replace(run)) => return replace(turn, run),
             Some(Obstacle::Skip(reason, why)) => turn.skip(slot, reason, &why),
@@ -75,9 +75,12 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
                     chain::ask_for_full(&mut turn);
                 }
                 let slot = whole_seconds(turn.now);
-                return begin(turn, &ready, name, slot);
+                return begin(turn, &ready, &name, slot);
             }
         }
+    }
+    if let Some(effect) = stages::to_read(&turn, &ready) {
+        return turn.perform(effect);
     }
     tidy(turn, &[next])
 }
@@ -160,26 +163,30 @@ fn replace(mut turn: Turn<'_>, run: Arc<FhirExport>) -> Step {
 fn asked_for(turn: &Turn<'_>) -> Option<(String, bool)> {
     let token = turn.schedule.annotations().get(RUN_NOW_ANNOTATION).filter(|token| !token.is_empty())?;
     let name = name_of_token(&turn.name(), token);
-    let done = turn.status.last_run_now.as_ref() == Some(&name) || turn.child(&name).is_some();
+    let made = turn.children().any(|child| stages::run_of(&child.name_any()) == name);
+    let done = turn.status.last_run_now.as_ref() == Some(&name) || made;
     (!done).then(|| (name, token.starts_with(FULL)))
 }
 
 /// Writes down that a run is to be made, and makes it.
-fn begin(mut turn: Turn<'_>, ready: &Ready, name: String, slot: Timestamp) -> Step {
-    let run = ActiveRun { name, uid: None, slot_time: slot };
+fn begin(mut turn: Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) -> Step {
+    let stage = ready.tracks.then_some(RunStage::Members);
+    let run = ActiveRun { name: stages::name_of(name, stage), uid: None, slot_time: slot, stage };
     turn.status.active.push(run.clone());
     make(turn, ready, &run)
 }
 
 /// Makes a run that is written down, as spec and chain are now: it is not there yet.
 fn make(mut turn: Turn<'_>, ready: &Ready, run: &ActiveRun) -> Step {
-    let link = chain::link(&turn, ready, &run.name, run.slot_time);
+    let link = chain::link(&turn, ready, stages::run_of(&run.name), run.slot_time);
     if let Some(link) = &link {
         turn.status.chain.get_or_insert_default().pending = Some(link.pending.clone());
     }
     let plan = Plan {
         name: run.name.clone(),
         slot_time: run.slot_time,
+        stage: run.stage,
+        request: stages::request(&turn, run, link.as_ref()),
         kick_off_before: next_whole_second(window(&turn, run).unwrap_or_else(|| after(turn.now, WINDOW))),
         link,
     };
@@ -187,9 +194,10 @@ fn make(mut turn: Turn<'_>, ready: &Ready, run: &ActiveRun) -> Step {
     turn.perform(Effect::Create(Box::new(export)))
 }
 
-/// Until when a run may start, if the schedule says so.
+/// Until when a run may start, if the schedule says so, and it has not started.
 fn window(turn: &Turn<'_>, run: &ActiveRun) -> Option<Timestamp> {
-    turn.spec().starting_deadline_seconds.map(|deadline| after(run.slot_time, deadline))
+    let deadline = turn.spec().starting_deadline_seconds.filter(|_| !stages::under_way(turn, run));
+    deadline.map(|deadline| after(run.slot_time, deadline))
 }
 
 /// Runs that are written down and could not be made in time.

@@ -11,9 +11,11 @@ mod child;
 mod due;
 mod history;
 mod instant;
+pub mod members;
 mod ready;
 mod rebuild;
 pub mod slots;
+mod stages;
 mod turn;
 
 #[cfg(test)]
@@ -23,8 +25,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirServer};
+use crate::api::{
+    FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirServer, MemberList, PatientsBlob,
+};
 use crate::core::effect::{Note, Requeue};
+use crate::core::ledger::StorageFailure;
 
 pub use child::{name_of_token, owned_by};
 use turn::Turn;
@@ -58,6 +63,37 @@ pub enum Effect {
     Create(Box<FhirExport>),
     /// Delete a run: one that is replaced, or that is done and taken in.
     Delete(Arc<FhirExport>),
+    /// Read who is in the group from what an export has landed, and list that, and those who joined, beside it.
+    ListMembers {
+        /// Whose storage account it is.
+        server: Arc<FhirServer>,
+        /// The export that found the members out.
+        export: Arc<FhirExport>,
+        /// Who was in the group before; absent where nobody counts as new.
+        before: Option<MemberList>,
+    },
+}
+
+/// Who is in the group, and who joined it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The list of all members; absent where they are too many.
+    pub members: Option<MemberList>,
+    /// Those of them that are new.
+    pub newcomers: Newcomers,
+}
+
+/// Patients that joined a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Newcomers {
+    /// Nobody joined, or all are exported in any case.
+    None,
+    /// Their list.
+    Listed(PatientsBlob),
+    /// More than a list can name.
+    TooMany,
+    /// It cannot be said who is new, for this reason.
+    Unknown(String),
 }
 
 /// What came of an effect.
@@ -71,6 +107,10 @@ pub enum Observation {
     Refused(String),
     /// The run is being deleted, or is gone.
     Deleted,
+    /// The members of the group are listed.
+    Listed(Listed),
+    /// They could not be.
+    Unlisted(StorageFailure),
 }
 
 /// A decision.
@@ -102,6 +142,7 @@ pub fn step(inputs: Inputs<'_>) -> Step {
     if turn.never_seen() {
         rebuild::from_children(&mut turn);
     }
+    chain::only_if_incremental(&mut turn);
     turn.status.observed_generation = turn.schedule.metadata.generation;
     if let Some(seen) = seen {
         absorb::answered(&mut turn, seen);

@@ -1,9 +1,9 @@
 //! Whether runs can be made at all, and without losing data that nobody agreed to lose.
 
 use super::calendar::Calendar;
-use super::chain;
 use super::turn::Turn;
-use crate::api::{ConditionStatus, ConditionType, Dialect, Level, Preset, Reason};
+use super::{chain, stages};
+use crate::api::{ConditionStatus, ConditionType, Dialect, Level, Preset, Reason, RunStage};
 use crate::core::condition;
 use crate::core::export::ServerView;
 
@@ -14,6 +14,10 @@ pub(super) struct Ready {
     pub(super) fingerprint: String,
     /// What incremental runs leave out.
     pub(super) left_out: LeftOut,
+    /// Whether runs find out who is in the group, and export newcomers in full.
+    pub(super) tracks: bool,
+    /// Why they do not, at level Group: half a sentence.
+    pub(super) hindrance: String,
 }
 
 /// What incremental runs leave out.
@@ -31,11 +35,13 @@ pub(super) enum LeftOut {
 pub(super) fn check(turn: &mut Turn<'_>) -> Option<Ready> {
     match look(turn) {
         Ok(ready) => {
-            // What the API server refuses stays told until it takes the run.
+            // What holds a run up stays told until it goes on.
+            let told = condition::find(&turn.status.conditions, ConditionType::Ready);
+            let told = |reason| told.is_some_and(|c| c.because(reason));
             let unmade = turn.status.active.iter().any(|run| run.uid.is_none());
-            let refused = condition::find(&turn.status.conditions, ConditionType::Ready)
-                .is_some_and(|c| c.because(Reason::CreationRefused));
-            if !(unmade && refused) {
+            let unread = turn.status.active.iter().any(|run| run.stage == Some(RunStage::Members));
+            let refused = unmade && told(Reason::CreationRefused);
+            if !(refused || unread && told(Reason::StorageUnreachable)) {
                 let message = "runs are made as the schedule says";
                 turn.set(ConditionType::Ready, ConditionStatus::True, Reason::Scheduled, message);
                 turn.set(ConditionType::Stalled, ConditionStatus::False, Reason::Scheduled, message);
@@ -75,7 +81,8 @@ fn look(turn: &Turn<'_>) -> Result<Ready, NotReady> {
     let request = &turn.spec().template.spec.request;
     let fingerprint = chain::fingerprint(&server.uid(), &server.spec().url, request);
     let Some(incremental) = &turn.spec().incremental else {
-        return Ok(Ready { calendar, fingerprint, left_out: LeftOut::Nothing });
+        let left_out = LeftOut::Nothing;
+        return Ok(Ready { calendar, fingerprint, left_out, tracks: false, hindrance: String::new() });
     };
     let bulk = server.spec().dialect == Dialect::BulkData;
     if bulk && !server.probed() {
@@ -88,10 +95,11 @@ fn look(turn: &Turn<'_>) -> Result<Ready, NotReady> {
         return Err(no(Reason::UnsupportedByServer, message));
     }
     let lossy = !bulk || server.deviations().preset == Preset::Hapi;
+    let tracked = (request.level == Level::Group && !lossy).then(|| stages::hindrance(&server, request));
     let left_out = match request.level {
         Level::Patient | Level::Group if lossy => LeftOut::OfUnchanged,
-        Level::Group => LeftOut::OfNewMembers,
-        Level::System | Level::Patient => LeftOut::Nothing,
+        Level::Group if tracked != Some(None) => LeftOut::OfNewMembers,
+        Level::System | Level::Patient | Level::Group => LeftOut::Nothing,
     };
     if left_out == LeftOut::OfUnchanged && incremental.accept_loss != Some(true) {
         let message = format!(
@@ -100,5 +108,7 @@ fn look(turn: &Turn<'_>) -> Result<Ready, NotReady> {
         );
         return Err(no(Reason::IncrementalLosesData, message));
     }
-    Ok(Ready { calendar, fingerprint, left_out })
+    let tracks = tracked == Some(None);
+    let hindrance = tracked.flatten().unwrap_or_default();
+    Ok(Ready { calendar, fingerprint, left_out, tracks, hindrance })
 }

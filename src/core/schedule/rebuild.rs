@@ -5,16 +5,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::chain::{counts, fingerprint, fingerprint_of};
+use super::chain::{counts, fingerprint, fingerprint_of, row, shorten};
 use super::child::{name_of_slot, name_of_token};
+use super::stages::{run_of, stage_of};
 use super::turn::{Turn, has_ended, is_complete};
 use crate::api::{
-    ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, PendingRun,
-    RUN_NOW_ANNOTATION, RunMode, SLOT_ANNOTATION,
+    ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, MEMBERS_ANNOTATION,
+    MemberList, NEWCOMERS_ANNOTATION, PendingRun, RUN_NOW_ANNOTATION, RunMode, SLOT_ANNOTATION,
 };
-
-/// Runs of the chain that the status keeps.
-const MAX_HISTORY: usize = 10;
 
 /// Takes in what the runs tell. With no runs there is nothing to take in: the schedule is new.
 pub(super) fn from_children(turn: &mut Turn<'_>) {
@@ -24,16 +22,16 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
     runs.sort_by_cached_key(|run| (slot_of(run), run.name_any()));
     let of_slots = runs.iter().filter_map(|run| {
         let slot = slot_of(run)?;
-        (run.name_any() == name_of_slot(&name, slot)).then_some(slot)
+        (run_of(&run.name_any()) == name_of_slot(&name, slot)).then_some(slot)
     });
     turn.status.last_schedule_time = of_slots.max();
-    turn.status.last_successful_time = runs.iter().filter(|r| is_complete(r)).filter_map(|r| ended(r)).max();
+    turn.status.last_successful_time = own(&runs).filter(|r| is_complete(r)).filter_map(|r| ended(r)).max();
     turn.status.last_run_now = turn
         .schedule
         .annotations()
         .get(RUN_NOW_ANNOTATION)
         .map(|token| name_of_token(&name, token))
-        .filter(|name| runs.iter().any(|run| run.name_any() == *name));
+        .filter(|name| runs.iter().any(|run| run_of(&run.name_any()) == *name));
     let active: Vec<&Arc<FhirExport>> = runs
         .iter()
         .copied()
@@ -45,11 +43,14 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
             name: run.name_any(),
             uid: run.uid(),
             slot_time: slot_of(run).unwrap_or(turn.now),
+            // The chain does not wait for its run: that is repeated.
+            stage: stage_of(&run.name_any()),
         })
         .collect();
     if turn.spec().incremental.is_some() {
         let mut chain = chain_of(&runs).unwrap_or_default();
-        chain.pending = active.last().and_then(|run| pending_of(turn, run));
+        let last = active.last().filter(|run| stage_of(&run.name_any()).is_none());
+        chain.pending = last.and_then(|run| pending_of(turn, &runs, run));
         turn.status.chain = Some(chain);
     }
 }
@@ -62,34 +63,44 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
         Some((id, counts(run).ok()?.to_owned()))
     };
     let mut counting: Vec<_> =
-        runs.iter().filter_map(|run| link(run).map(|(id, time)| (*run, id, time))).collect();
+        own(runs).filter_map(|run| link(run).map(|(id, time)| (run, id, time))).collect();
     counting.sort_by_key(|(run, ..)| ended(run));
     let (last, id, covered) = counting.last()?.clone();
-    let history = counting.iter().filter(|(_, chain, _)| *chain == id).map(|(run, _, time)| {
-        let output = run.status.as_ref().and_then(|status| status.output.as_ref());
-        ChainedRun {
-            name: run.name_any(),
-            uid: run.uid().unwrap_or_default(),
-            mode: mode_of(run),
-            since: run.spec.request.since.clone(),
-            transaction_time: time.clone(),
-            container: output.and_then(|output| output.container.clone()),
-            folder: output.and_then(|output| output.folder.clone()),
-        }
-    });
-    let mut history: Vec<ChainedRun> = history.collect();
-    history.drain(..history.len().saturating_sub(MAX_HISTORY));
+    let mut history: Vec<ChainedRun> = Vec::new();
+    for (run, _, time) in counting.iter().filter(|(_, chain, _)| *chain == id) {
+        let Ok(before) = newcomers_of(runs, run) else {
+            // A part is not named any more, so nothing is told up to there: it could not be loaded whole.
+            history.clear();
+            continue;
+        };
+        history.extend(before);
+        history.push(row(run, mode_of(run), run.spec.request.since.clone(), time.clone()));
+    }
+    shorten(&mut history);
     Some(Chain {
         fingerprint: fingerprint_of(last),
         last_full_time: instant(last, CHAIN_BEGAN_ANNOTATION),
         id: Some(id),
         covered_until: Some(covered),
+        members: members_of(last),
         history,
         ..Chain::default()
     })
 }
 
-fn pending_of(turn: &Turn<'_>, run: &FhirExport) -> Option<PendingRun> {
+/// The export of newcomers is not there any more.
+struct Gone;
+
+/// What was exported of newcomers before a run.
+fn newcomers_of(runs: &[&Arc<FhirExport>], run: &FhirExport) -> Result<Option<ChainedRun>, Gone> {
+    let Some(name) = run.annotations().get(NEWCOMERS_ANNOTATION) else { return Ok(None) };
+    let export = runs.iter().find(|other| other.name_any() == *name).ok_or(Gone)?;
+    let time = counts(export).map_err(|_| Gone)?.to_owned();
+    Ok(Some(row(export, RunMode::Newcomers, None, time)))
+}
+
+fn pending_of(turn: &Turn<'_>, runs: &[&Arc<FhirExport>], run: &FhirExport) -> Option<PendingRun> {
+    let newcomers_run = newcomers_of(runs, run).ok()?;
     let server = turn.facts.server.as_ref()?;
     let uid = server.uid().unwrap_or_default();
     Some(PendingRun {
@@ -100,7 +111,21 @@ fn pending_of(turn: &Turn<'_>, run: &FhirExport) -> Option<PendingRun> {
         since: run.spec.request.since.clone(),
         chain: run.labels().get(CHAIN_LABEL)?.clone(),
         fingerprint: fingerprint(&uid, &server.spec.url, &run.spec.request),
+        members: members_of(run),
+        newcomers: None,
+        newcomers_run,
     })
+}
+
+/// The runs' own exports.
+fn own<'a>(runs: &[&'a Arc<FhirExport>]) -> impl Iterator<Item = &'a Arc<FhirExport>> {
+    runs.iter().copied().filter(|run| stage_of(&run.name_any()).is_none())
+}
+
+/// Where the list of who was in the group lies.
+fn members_of(run: &FhirExport) -> Option<MemberList> {
+    let (sha256, path) = run.annotations().get(MEMBERS_ANNOTATION)?.split_once(' ')?;
+    Some(MemberList { path: Some(path.to_owned()).filter(|p| !p.is_empty()), sha256: sha256.to_owned() })
 }
 
 fn mode_of(run: &FhirExport) -> RunMode {

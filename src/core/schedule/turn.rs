@@ -30,8 +30,8 @@ pub(super) struct Turn<'a> {
     pub(super) status: FhirExportScheduleStatus,
     pub(super) facts: &'a Facts,
     pub(super) now: Timestamp,
-    /// The API server has just refused a run.
-    pub(super) refused: bool,
+    /// What is to be done has just failed, and is tried again in a minute.
+    pub(super) held_up: bool,
     notes: Vec<Note>,
 }
 
@@ -43,7 +43,7 @@ impl<'a> Turn<'a> {
             status: inputs.schedule.status.clone().unwrap_or_default(),
             facts: inputs.facts,
             now: inputs.now,
-            refused: false,
+            held_up: false,
             notes: Vec::new(),
         }
     }

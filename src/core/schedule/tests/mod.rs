@@ -5,6 +5,9 @@
 mod adopting;
 mod chains;
 mod law;
+mod members;
+mod members_kept;
+mod members_law;
 mod policies;
 mod refusing;
 mod times;

@@ -1,17 +1,23 @@
 //! A made-up cluster: one schedule, its runs, and what a shell does with a step. A look can end at any effect, as in a
 //! crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::api::{ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirServer, Reason};
+use crate::api::{
+    ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirServer, MemberList, PatientsBlob,
+    Reason,
+};
 use crate::core::condition;
 use crate::core::effect::{Note, Requeue};
-use crate::core::schedule::{Effect, Facts, Inputs, Observation, owned_by, step};
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::manifest::sha256_hex;
+use crate::core::schedule::members::Reader;
+use crate::core::schedule::{Effect, Facts, Inputs, Listed, Newcomers, Observation, owned_by, step};
 
 /// A time.
 pub(super) fn at(text: &str) -> Timestamp {
@@ -41,6 +47,8 @@ pub(super) enum End {
     WithErrors,
     Failed,
     Cancelled,
+    /// The server refuses the request.
+    Rejected,
 }
 
 /// The cluster.
@@ -58,6 +66,14 @@ pub(super) struct World {
     pub(super) refuses: Option<String>,
     /// Status writes.
     pub(super) writes: usize,
+    /// Who is in the group.
+    pub(super) group: BTreeSet<String>,
+    /// Who was, when each job began.
+    pub(super) began_with: BTreeMap<String, BTreeSet<String>>,
+    /// Lists that lie in the storage account, by container and path.
+    pub(super) lists: BTreeMap<String, String>,
+    /// The storage account cannot be used.
+    pub(super) storage: Option<StorageFailureKind>,
     uids: u32,
 }
 
@@ -86,6 +102,10 @@ impl World {
             notes: Vec::new(),
             refuses: None,
             writes: 0,
+            group: BTreeSet::new(),
+            began_with: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            storage: None,
             uids: 0,
         }
     }
@@ -170,7 +190,49 @@ impl World {
                 self.delete(&name);
                 Observation::Deleted
             }
+            Effect::ListMembers { export, before, .. } => self.list_members(&export, before),
         }
+    }
+
+    fn list_members(&mut self, export: &FhirExport, before: Option<MemberList>) -> Observation {
+        if let Some(kind) = self.storage {
+            return Observation::Unlisted(StorageFailure { kind, message: "no storage".into() });
+        }
+        let mut reader = Reader::default();
+        for id in &self.began_with[&export.name_any()] {
+            reader.feed(format!("{}\n", json!({ "resourceType": "Patient", "id": id })).as_bytes());
+        }
+        let members = reader.finish().unwrap();
+        if members.is_empty() {
+            let empty = MemberList { path: None, sha256: sha256_hex(b"") };
+            return Observation::Listed(Listed { members: Some(empty), newcomers: Newcomers::None });
+        }
+        let mut write = |name: &str, text: String| {
+            let path = format!("lake/{}/{name}", export.name_any());
+            let sha256 = sha256_hex(text.as_bytes());
+            let there = self.lists.insert(path.clone(), text.clone());
+            assert!(there.is_none_or(|there| there == text), "done again, it writes the same");
+            PatientsBlob { path, sha256 }
+        };
+        let list = write("members.txt", members.text());
+        let new = before.map(|before| {
+            let text = before.path.as_ref().map_or(Some(String::new()), |path| self.lists.get(path).cloned());
+            text.filter(|text| sha256_hex(text.as_bytes()) == before.sha256).map(|text| members.since(&text))
+        });
+        let newcomers = match new {
+            None => Newcomers::None,
+            Some(None) => Newcomers::Unknown("it is gone".into()),
+            Some(Some(None)) => Newcomers::TooMany,
+            Some(Some(Some(new))) if new.is_empty() => Newcomers::None,
+            Some(Some(Some(new))) => {
+                let path = format!("lake/{}/newcomers.txt", export.name_any());
+                let sha256 = sha256_hex(new.text().as_bytes());
+                self.lists.insert(path.clone(), new.text());
+                Newcomers::Listed(PatientsBlob { path, sha256 })
+            }
+        };
+        let members = Some(MemberList { path: Some(list.path), sha256: list.sha256 });
+        Observation::Listed(Listed { members, newcomers })
     }
 
     /// Deletes a run: one that has a job stays until that is cancelled.
@@ -190,6 +252,7 @@ impl World {
     pub(super) fn start(&mut self, name: &str) {
         let server = self.server.as_ref().unwrap();
         let (uid, url, now) = (server.uid().unwrap(), server.spec.url.clone(), self.now);
+        self.began_with.insert(name.to_owned(), self.group.clone());
         let run = self.runs.get_mut(name).unwrap();
         let mut status = run.status.clone().unwrap_or_default();
         status.server = Some(crate::api::ServerIdentity { uid, url });
@@ -212,6 +275,7 @@ impl World {
             End::WithErrors => (ConditionType::Complete, Reason::CompletedWithErrors),
             End::Failed => (ConditionType::Failed, Reason::ExportFailed),
             End::Cancelled => (ConditionType::Failed, Reason::Cancelled),
+            End::Rejected => (ConditionType::Failed, Reason::KickOffRejected),
         };
         condition::set(&mut status.conditions, type_, ConditionStatus::True, reason, "as a test", 1, now);
         status.output = serde_json::from_value(json!({ "container": "lake", "folder": name })).unwrap();

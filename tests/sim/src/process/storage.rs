@@ -189,6 +189,17 @@ impl Container for Process {
         self.look(server, move |state| state.lake.read(&container, &path, max)).await
     }
 
+    async fn read_through(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+        path: &str,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<bool, StorageFailure> {
+        let body = self.ask(server, |state| state.lake.read(container, path, usize::MAX)).await?;
+        Ok(body.map(|body| take(&body)).is_some())
+    }
+
     async fn ledger(
         &self,
         server: &Arc<FhirServer>,

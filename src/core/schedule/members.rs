@@ -1,0 +1,273 @@
+//! Who is in a group, and who joined it: sets of ids, which live in blobs and in memory for as long as they are compared.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use serde::Deserialize;
+
+use crate::core::ledger::Ledger;
+
+/// A list may be so large, in bytes: what a kick-off reads of one.
+pub const MAX_LIST: usize = 16 << 20;
+/// A kick-off names so many newcomers at most: with more its body would be larger than a megabyte, which is what many
+/// servers and proxies take.
+pub const MAX_NEWCOMERS: usize = 10_000;
+/// So large may one resource be, in bytes.
+const MAX_LINE: usize = 16 << 20;
+/// The list of all members, and that of the newcomers, in the folder of the run that found them out.
+pub const MEMBERS_FILE: &str = "members.txt";
+/// Likewise.
+pub const NEWCOMERS_FILE: &str = "newcomers.txt";
+
+/// Why members could not be taken from files. Repeats nothing of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The list would be larger than [`MAX_LIST`].
+    #[error("the group has more members than a list can name")]
+    TooMany,
+    /// A line is not JSON, or larger than a resource can be.
+    #[error("a file of the group's members holds a line that is no resource")]
+    NoResource,
+    /// A patient has no id, or one that FHIR does not admit.
+    #[error("a patient of the group has no usable id")]
+    NoId,
+}
+
+/// The files of a landing that hold what the server gave out.
+pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
+    let output = |name: &str| {
+        let inside = name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+        inside.is_some_and(|inside| !inside.contains('/'))
+    };
+    let landed = ledger.landed.iter().filter(|entry| entry.marks.is_some() && output(&entry.blob));
+    landed.map(|entry| entry.blob.clone()).collect()
+}
+
+/// Takes the ids of patients from NDJSON, in pieces of any size.
+#[derive(Debug, Default)]
+pub struct Reader {
+    line: Vec<u8>,
+    ids: Vec<Box<str>>,
+    bytes: usize,
+    unusable: Option<Unusable>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Line<'a> {
+    #[serde(borrow)]
+    resource_type: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+}
+
+impl Reader {
+    /// Takes the next piece of a file.
+    pub fn feed(&mut self, piece: &[u8]) {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            if self.unusable.is_some() {
+                return;
+            }
+            if self.line.len().saturating_add(part.len()) > MAX_LINE {
+                self.unusable = Some(Unusable::NoResource);
+            }
+            self.line.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    /// The file has come to its end: its last line need not have one.
+    pub fn end_file(&mut self) {
+        self.end_line();
+    }
+
+    fn end_line(&mut self) {
+        let line = std::mem::take(&mut self.line);
+        let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line).trim_ascii();
+        if self.unusable.is_none() && !text.is_empty() {
+            self.unusable = self.take(text).err();
+        }
+        // Its room is used again.
+        self.line = line;
+        self.line.clear();
+    }
+
+    fn take(&mut self, text: &[u8]) -> Result<(), Unusable> {
+        let line: Line<'_> = serde_json::from_slice(text).map_err(|_| Unusable::NoResource)?;
+        // Servers that pass over `_type` send more than was asked for.
+        if line.resource_type != "Patient" {
+            return Ok(());
+        }
+        let id = line.id.filter(|id| is_id(id)).ok_or(Unusable::NoId)?;
+        self.bytes += id.len() + 1;
+        self.ids.push(id.into());
+        if self.bytes > MAX_LIST {
+            // Exports of groups may have a patient more than once.
+            self.sort();
+            if self.bytes > MAX_LIST {
+                return Err(Unusable::TooMany);
+            }
+        }
+        Ok(())
+    }
+
+    fn sort(&mut self) {
+        self.ids.sort_unstable();
+        self.ids.dedup();
+        self.bytes = self.ids.iter().map(|id| id.len() + 1).sum();
+    }
+
+    /// Who is in the group.
+    pub fn finish(mut self) -> Result<Members, Unusable> {
+        self.end_file();
+        self.sort();
+        self.unusable.map_or(Ok(Members(self.ids)), Err)
+    }
+}
+
+/// As FHIR has it.
+fn is_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
+}
+
+/// Ids, in order and each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members(Vec<Box<str>>);
+
+impl Members {
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The list as it lies in a blob: one id a line. The same members make the same text.
+    pub fn text(&self) -> String {
+        self.0.iter().flat_map(|id| [id.as_ref(), "\n"]).collect()
+    }
+
+    /// Those who are not in a list that was written before, if a kick-off can name them.
+    pub fn since(&self, before: &str) -> Option<Self> {
+        let before: HashSet<&str> = before.lines().collect();
+        let mut new = self.0.iter().filter(|id| !before.contains(id.as_ref())).cloned();
+        let named: Vec<Box<str>> = new.by_ref().take(MAX_NEWCOMERS).collect();
+        new.next().is_none().then_some(Self(named))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::core::landing::{Issues, LedgerEntry, Marks, Sum};
+
+    fn read(text: &str, piece: usize) -> Result<Members, Unusable> {
+        let mut reader = Reader::default();
+        text.as_bytes().chunks(piece.max(1)).for_each(|piece| reader.feed(piece));
+        reader.finish()
+    }
+
+    #[test]
+    fn ids_are_read_as_servers_write_them() {
+        let text = "\u{feff}{\"resourceType\":\"Patient\",\"id\":\"b\"}\r\n\n  \n{\"id\":\"\\u0061\",\"meta\":{\"id\":\"no\"},\
+            \"resourceType\":\"Patient\",\"contained\":[{\"id\":\"no\"}]}\n{\"resourceType\":\"Group\",\"id\":\"no\"}\n\
+            {\"resourceType\":\"Patient\",\"id\":\"b\"}";
+        for piece in [1, 2, 7, 1000] {
+            assert_eq!(read(text, piece).unwrap().text(), "a\nb\n", "{piece}");
+        }
+        assert!(read("", 1).unwrap().is_empty());
+        // A file's last line does not run on into the next file.
+        let mut reader = Reader::default();
+        for id in ["x", "y"] {
+            reader.feed(json!({"resourceType": "Patient", "id": id}).to_string().as_bytes());
+            reader.end_file();
+        }
+        assert_eq!(reader.finish().unwrap().text(), "x\ny\n");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_told() {
+        for (line, why) in [
+            ("{\"resourceType\":\"Patient\"}", Unusable::NoId),
+            ("{\"resourceType\":\"Patient\",\"id\":\"a/b\"}", Unusable::NoId),
+            ("{\"resourceType\":\"Patient\",\"id\":\"\"}", Unusable::NoId),
+            ("{\"resourceType\":\"Patient\",\"id\":\"a\"", Unusable::NoResource),
+            ("nonsense", Unusable::NoResource),
+        ] {
+            let good = "{\"resourceType\":\"Patient\",\"id\":\"good\"}\n";
+            assert_eq!(read(&format!("{good}{line}\n{good}"), 5), Err(why), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_a_largest_size_and_repetition_does_not_count() {
+        let line = |number: usize| format!("{{\"resourceType\":\"Patient\",\"id\":\"{number:064}\"}}\n");
+        let most = MAX_LIST / 65;
+        let mut reader = Reader::default();
+        for number in (0..most).chain(0..10) {
+            reader.feed(line(number).as_bytes());
+        }
+        let members = reader.finish().unwrap();
+        assert_eq!((members.len(), members.text().len()), (most, most * 65));
+        let mut reader = Reader::default();
+        (0..=most).for_each(|number| reader.feed(line(number).as_bytes()));
+        assert_eq!(reader.finish(), Err(Unusable::TooMany));
+    }
+
+    #[test]
+    fn so_many_newcomers_can_be_named_and_no_more() {
+        let members = |count: usize| Members((0..count).map(|n| format!("{n}").into()).collect());
+        assert_eq!(members(MAX_NEWCOMERS).since("").map(|new| new.len()), Some(MAX_NEWCOMERS));
+        assert_eq!(members(MAX_NEWCOMERS + 1).since(""), None);
+        assert_eq!(members(MAX_NEWCOMERS + 1).since("0\n").map(|new| new.len()), Some(MAX_NEWCOMERS));
+    }
+
+    #[test]
+    fn only_what_landed_as_output_is_read() {
+        let marks = Marks {
+            source: "s".into(),
+            sum: Sum { bytes: 1, lines: 1, sha256: "0".into() },
+            issues: Issues::default(),
+        };
+        let entry = |blob: &str, marks| LedgerEntry { blob: blob.into(), marks };
+        let landed = vec![
+            entry("f/Patient-1.ndjson", Some(marks.clone())),
+            entry("f/Patient-2.ndjson.gz", Some(marks.clone())),
+            entry("f/error/OperationOutcome-1.ndjson", Some(marks.clone())),
+            entry("f/deleted/Bundle-1.ndjson", Some(marks.clone())),
+            entry("f2/Patient-1.ndjson", Some(marks)),
+            entry("f/manifest.json", None),
+            entry("f/members.txt", None),
+        ];
+        let files = files(&Ledger { landed, begun: vec!["f/Patient-3.ndjson".into()] }, "f");
+        assert_eq!(files, ["f/Patient-1.ndjson", "f/Patient-2.ndjson.gz"]);
+    }
+
+    proptest! {
+        /// As sets are compared, whatever the order and however often.
+        #[test]
+        fn newcomers_are_who_was_not_there(
+            before in proptest::collection::vec("[a-c.A-]{1,3}", 0..20),
+            now in proptest::collection::vec("[a-c.A-]{1,3}", 0..20),
+            piece in 1_usize..50,
+        ) {
+            let line = |id: &String| json!({"resourceType": "Patient", "id": id}).to_string() + "\n";
+            let text = |ids: &[String]| ids.iter().map(line).collect::<String>();
+            let (known, members) = (read(&text(&before), piece).unwrap(), read(&text(&now), piece).unwrap());
+            let (before, now): (BTreeSet<_>, BTreeSet<_>) = (before.into_iter().collect(), now.into_iter().collect());
+            let joined: String = now.difference(&before).map(|id| id.clone() + "\n").collect();
+            prop_assert_eq!(members.since(&known.text()).unwrap().text(), joined);
+            prop_assert_eq!(members.len(), now.len());
+        }
+    }
+}
