@@ -59,6 +59,8 @@ pub struct Record {
     /// Jobs that it began.
     pub kick_offs: usize,
     intents: Vec<Intent>,
+    /// Times of unsettled jobs, and of the intents that they stand for: a clock that was set back gives another time.
+    moved: BTreeSet<(Timestamp, Timestamp)>,
     /// Jobs that a status URL of it named.
     followed: BTreeSet<usize>,
     /// The process that heard of a status URL that is not written yet.
@@ -83,7 +85,13 @@ pub struct Laws {
 impl Record {
     /// Whether the status names a job that may still run.
     fn lists(&self, job: &Job, url: &str) -> bool {
-        listed(&self.status, job, url)
+        listed(&self.status, job, url) || job.intent.is_some_and(|intent| self.lists_intent(intent))
+    }
+
+    /// Whether the status names an intent of which nobody knows what it came to.
+    fn lists_intent(&self, intent: Timestamp) -> bool {
+        let times = self.status.unsettled_jobs.iter().map(|entry| entry.intent_time);
+        times.into_iter().any(|time| time == intent || self.moved.contains(&(time, intent)))
     }
 
     /// Whether its end says that the job had ended before it could be cancelled. The answer that said so may have

@@ -83,7 +83,6 @@ impl State {
     /// Whether it was told that a kick-off may have come to something.
     fn is_told(&self, uid: &str, time: Timestamp, left: i64) -> bool {
         let Some(record) = self.laws.records.get(uid) else { return false };
-        let listed = record.status.unsettled_jobs.iter().any(|job| job.intent_time == time);
-        listed || record.told_since(left)
+        record.lists_intent(time) || record.told_since(left)
     }
 }

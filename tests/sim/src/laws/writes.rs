@@ -127,6 +127,12 @@ impl State {
         if status.cancellation.is_none() {
             record.deletes = 0;
         }
+        if let Some(open) = record.status.job.as_ref().filter(|job| job.status_url.is_none()) {
+            let old = &record.status.unsettled_jobs;
+            let new = status.unsettled_jobs.iter().filter(|entry| !old.contains(entry));
+            let unseen = new.filter(|entry| entry.status_url.is_none());
+            record.moved.extend(unseen.map(|entry| (entry.intent_time, open.intent_time)));
+        }
         record.status = status;
     }
 

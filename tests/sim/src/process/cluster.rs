@@ -32,7 +32,7 @@ impl Process {
             self.for_ever().await;
             return Err(no_answer());
         };
-        self.leaves(fault.as_ref()).await;
+        self.leaves(fault.as_ref(), None).await;
         self.call(fault, act).await
     }
 
@@ -136,7 +136,7 @@ impl Cluster for Process {
 
     async fn publish(&self, about: &FhirExport, note: &Note) {
         locked(&self.state).quiet("an event is published");
-        self.leaves(None).await;
+        self.leaves(None, None).await;
         // It is in the log before it is an event; whether that comes to be makes no difference to the run.
         locked(&self.state).told(about, note);
         let _ = self.change(Edge::Note, |_| Ok(())).await;

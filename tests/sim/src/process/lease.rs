@@ -9,6 +9,7 @@ use fhir_export_operator::cluster::lead::{LeaseLock, Place};
 use fhir_export_operator::controller::tenure::{Machine, Tenure};
 use fhir_export_operator::controller::world::Clock;
 use fhir_export_operator::core::lease::{Answer, Ask, Moment, Windows};
+use fhir_export_operator::core::wire::Request;
 use jiff::Timestamp;
 
 use super::{Course, Process};
@@ -172,12 +173,18 @@ impl LeaseLock for Way {
 impl Process {
     /// The last step before something that changes anything goes out: the look at the time that is left. The process may be
     /// stopped right before that, and right after.
-    pub(super) async fn leaves(&self, fault: Option<&FaultKind>) {
+    pub(super) async fn leaves(&self, fault: Option<&FaultKind>, request: Option<&Request>) {
         if let Some(FaultKind::StopBefore(seconds)) = fault {
             self.stops(*seconds).await;
         }
         self.tenure.look();
-        locked(&self.state).check_tenure(self.number);
+        {
+            let mut state = locked(&self.state);
+            state.check_tenure(self.number);
+            if let Some(request) = request {
+                state.sends(request);
+            }
+        }
         if let Some(FaultKind::StopWithin(seconds)) = fault {
             self.stops(*seconds).await;
         }

@@ -59,7 +59,7 @@ impl Process {
             return Err(no_answer());
         };
         if writes {
-            self.leaves(fault.as_ref()).await;
+            self.leaves(fault.as_ref(), None).await;
         }
         let (out, denied) = {
             let state = locked(&self.state);

@@ -114,8 +114,7 @@ impl Process {
         token: Option<i64>,
         fault: Option<&FaultKind>,
     ) -> Result<Answer, Failure> {
-        self.leaves(fault).await;
-        locked(&self.state).sends(request);
+        self.leaves(fault, Some(request)).await;
         let server = Fhir::server_of(&request.url).unwrap_or(0);
         if self.is_out(Outage::Fhir(server)) {
             self.travel().await;
@@ -275,7 +274,7 @@ impl Wire for Process {
             self.for_ever().await;
             return Err(unreachable(Sent::Maybe));
         };
-        self.leaves(fault.as_ref()).await;
+        self.leaves(fault.as_ref(), None).await;
         let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
         if self.is_out(Outage::Fhir(number)) || matches!(fault, Some(FaultKind::NotDone | FaultKind::NotSent))
         {
