@@ -162,6 +162,11 @@ reasons! {
     ClockWentBack: "The operator's clock was ahead, so the times of its runs are in the future." => "Check the clocks of the nodes.",
     LossAccepted: "Incremental runs leave out changes on this server, as acceptLoss permits." => "Use level System with types; full runs bring what is missing.",
     NewMembersIncomplete: "Patients that joined the group have only what changed since." => "Set a fullSchedule; full runs bring the rest.",
+    Retained: "No more is kept than spec.retention says." => "",
+    FolderDeleted: "The folder of an old run was deleted, as spec.retention says." => "",
+    FolderKept: "The folder of an old run stays, since it is not certain that it is this schedule's alone, or unchanged." => "Read the message; delete the folder by hand if nobody needs it.",
+    DeletionFailed: "The folder of an old run could not be deleted; it is tried again." => "Read the message: the identity needs Storage Blob Data Contributor, and no immutability policy, legal hold or lease may hold a file.",
+    ContainerNeeded: "Runs have no folder of their own, so nothing is deleted." => "Name request.container in the template, or defaultContainer of the FhirServer.",
     DependencyMissing: "Something that the FhirServer names is missing or cannot be used." => "Read the message.",
 }
 

@@ -1,13 +1,14 @@
 //! The reconcile of one `FhirExportSchedule`: resolve, step, publish, perform, and again while there is something to
 //! do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::world::{Clock, Cluster, ClusterFailure, Creation, Stores, World};
+use super::facts::folders_of_others;
+use super::world::{Clock, Cluster, ClusterFailure, Container, Creation, Stores, World};
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
@@ -90,7 +91,9 @@ impl Look {
         }
         let mut children: Vec<Arc<FhirExport>> = children.into_values().collect();
         children.sort_by_cached_key(|child| child.name_any());
-        Ok(Facts { server, children })
+        let claimed =
+            if status.retention.is_some() { folders_of_others(world, &uid) } else { BTreeSet::new() };
+        Ok(Facts { server, children, claimed })
     }
 
     /// Writes the status if it changed, on the version that it was decided on; then, and only then, the events.
@@ -133,6 +136,9 @@ impl Look {
                 let left = left.filter(|left| left.uid() == run.uid()).map(Arc::new);
                 self.fresh.insert(run.uid().unwrap_or_default(), left);
                 Ok(Observation::Deleted)
+            }
+            Effect::DeleteFolder(server, plan) => {
+                Ok(Observation::FolderDeleted(world.container().delete_folder(&server, &plan).await))
             }
         }
     }

@@ -22,6 +22,8 @@ pub(super) enum Right {
     Create,
     /// Make a container.
     CreateContainer,
+    /// Delete a blob.
+    Delete,
 }
 
 impl Right {
@@ -32,6 +34,7 @@ impl Right {
             // Without `w` Azure answers 403 instead of 409 where the blob is there already.
             Self::Create => ("o", "rwc"),
             Self::CreateContainer => ("c", "c"),
+            Self::Delete => ("o", "d"),
         }
     }
 }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::child::{self, Plan, name_of_slot, name_of_token};
 use super::ready::Ready;
 use super::turn::{Turn, after};
-use super::{Effect, Step, absorb, chain, history, ready};
+use super::{Effect, Step, absorb, chain, history, ready, retention};
 use crate::api::{
     ActiveRun, ConcurrencyPolicy, ConditionStatus, ConditionType, FhirExport, RUN_NOW_ANNOTATION, Reason,
 };
@@ -31,6 +31,7 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
         turn.status.chain = None;
         condition::remove(&mut turn.status.conditions, ConditionType::ChainIntact);
     }
+    retention::forget_unless_asked(&mut turn);
     let resumed = tell_suspended(&mut turn);
     if condition::find(&turn.status.conditions, ConditionType::LastRunSucceeded).is_none() {
         let message = "no run has ended yet";
@@ -79,7 +80,10 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
             }
         }
     }
-    tidy(turn, &[next])
+    match retention::due(&mut turn) {
+        retention::Due::Delete(server, plan) => turn.perform(Effect::DeleteFolder(server, plan)),
+        retention::Due::Wait(until) => tidy(turn, &[next, until]),
+    }
 }
 
 /// Sets `Suspended`; true if it has just ended.

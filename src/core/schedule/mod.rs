@@ -13,18 +13,21 @@ mod history;
 mod instant;
 mod ready;
 mod rebuild;
+mod retention;
 pub mod slots;
 mod turn;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirServer};
 use crate::core::effect::{Note, Requeue};
+use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 
 pub use child::{name_of_token, owned_by};
 use turn::Turn;
@@ -36,6 +39,8 @@ pub struct Facts {
     pub server: Option<Arc<FhirServer>>,
     /// The exports that this schedule owns. What its status calls active and is not among them is not there.
     pub children: Vec<Arc<FhirExport>>,
+    /// Container and folder of all that other exports and schedules have, whatever their account: never deleted.
+    pub claimed: BTreeSet<(String, String)>,
 }
 
 /// All that a decision depends on.
@@ -58,6 +63,8 @@ pub enum Effect {
     Create(Box<FhirExport>),
     /// Delete a run: one that is replaced, or that is done and taken in.
     Delete(Arc<FhirExport>),
+    /// Delete files of a folder that `spec.retention` does not keep.
+    DeleteFolder(Arc<FhirServer>, FolderPlan),
 }
 
 /// What came of an effect.
@@ -71,6 +78,8 @@ pub enum Observation {
     Refused(String),
     /// The run is being deleted, or is gone.
     Deleted,
+    /// What became of the folder.
+    FolderDeleted(Result<FolderDeletion, StorageFailure>),
 }
 
 /// A decision.
@@ -101,6 +110,7 @@ pub fn step(inputs: Inputs<'_>) -> Step {
     }
     if turn.never_seen() {
         rebuild::from_children(&mut turn);
+        retention::from_children(&mut turn);
     }
     turn.status.observed_generation = turn.schedule.metadata.generation;
     if let Some(seen) = seen {

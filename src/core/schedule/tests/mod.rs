@@ -7,5 +7,7 @@ mod chains;
 mod law;
 mod policies;
 mod refusing;
+mod retaining;
+mod retaining_law;
 mod times;
 mod world;

@@ -7,7 +7,8 @@ use fhir_export_operator::api::{Compression, Dialect, FhirServer};
 use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::landing::{BlockId, Marks};
 use fhir_export_operator::core::ledger::{
-    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+    Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
+    VerifyPlan,
 };
 use jiff::Timestamp;
 
@@ -212,5 +213,13 @@ impl Container for Process {
             state.lake.commit(place, ids, marks)
         })
         .await
+    }
+
+    async fn delete_folder(
+        &self,
+        server: &Arc<FhirServer>,
+        plan: &FolderPlan,
+    ) -> Result<FolderDeletion, StorageFailure> {
+        self.ask(server, |state| state.lake.delete_folder(plan)).await
     }
 }

@@ -5,7 +5,10 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 /// Containers that a server makes for one job begin with this.
-pub(super) const OWN_CONTAINER: &str = "export-";
+pub(crate) const OWN_CONTAINER: &str = "export-";
+
+/// What the manifest is called that the operator stores in a run's folder.
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// How far the clocks of the server and of the operator may be apart.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -13,7 +16,7 @@ const STAMP: &str = "%Y%m%dT%H%M%S";
 const STAMP_LEN: usize = "yyyyMMddTHHmmss".len();
 
 /// Reads `<yyyyMMddTHHmmss>-<job id>`; the time is UTC.
-pub(super) fn parse(name: &str) -> Option<(Timestamp, &str)> {
+pub(crate) fn parse(name: &str) -> Option<(Timestamp, &str)> {
     let (stamp, rest) = name.split_at_checked(STAMP_LEN)?;
     let id = rest.strip_prefix('-').filter(|id| is_job_id(id))?;
     if !stamp.bytes().all(|byte| byte.is_ascii_digit() || byte == b'T') {
@@ -24,12 +27,17 @@ pub(super) fn parse(name: &str) -> Option<(Timestamp, &str)> {
 }
 
 /// A decimal number or a GUID today; anything alike is taken.
-pub(super) fn is_job_id(id: &str) -> bool {
+pub(crate) fn is_job_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
+/// Whether a run writes a file of this name below its folder: what somebody else put there is not its own.
+pub(crate) fn is_of_a_run(below: &str) -> bool {
+    below == MANIFEST || below.ends_with(".ndjson") || below.ends_with(".ndjson.gz")
+}
+
 /// The first characters of the folders of jobs that began between two instants, one prefix a day.
-pub(super) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
+pub(crate) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
     let day = |at: Timestamp| -> Date { at.to_zoned(TimeZone::UTC).date() };
     let last = day(to.checked_add(SKEW).unwrap_or(to));
     let days =
