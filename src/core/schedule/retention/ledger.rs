@@ -58,7 +58,7 @@ pub(in super::super) fn taken_in(
 ) {
     let own = suffix(turn, run);
     if turn.spec().incremental.is_none() {
-        let standing = if counts(run).is_ok() { Standing::Begins } else { Standing::Aside };
+        let standing = if counts(run).is_ok() && is_full(run) { Standing::Begins } else { Standing::Aside };
         return record(turn, run, &own, standing);
     }
     match pending {
@@ -89,7 +89,7 @@ pub(in super::super) fn from_children(turn: &mut Turn<'_>) {
         let chain = run.labels().get(CHAIN_LABEL);
         if counts(run).is_err() {
             record(turn, run, &own, Standing::Aside);
-        } else if turn.spec().incremental.is_none() || chain == Some(&own) && is_full(run) {
+        } else if is_full(run) && chain.is_none_or(|chain| *chain == own) {
             record(turn, run, &own, Standing::Begins);
             current = Some(own);
         } else if chain.is_some() && chain == current.as_ref() && !is_full(run) {
