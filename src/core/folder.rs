@@ -36,6 +36,11 @@ pub(crate) fn is_of_a_run(below: &str) -> bool {
     below == MANIFEST || below.ends_with(".ndjson") || below.ends_with(".ndjson.gz")
 }
 
+/// Whether this can be the name of a blob container.
+pub(crate) fn is_container(name: &str) -> bool {
+    (3..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// The first characters of the folders of jobs that began between two instants, one prefix a day.
 pub(crate) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
     let day = |at: Timestamp| -> Date { at.to_zoned(TimeZone::UTC).date() };
@@ -74,6 +79,35 @@ mod tests {
             &long,
         ] {
             assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn files_of_a_run_and_names_of_containers() {
+        for name in [
+            "Patient-1.ndjson",
+            "Patient-1.ndjson.gz",
+            "deleted/Bundle-1.ndjson",
+            "log.ndjson",
+            "manifest.json",
+        ] {
+            assert!(is_of_a_run(name), "{name}");
+        }
+        for name in
+            ["", "_SUCCESS", "Patient.parquet", "a/manifest.json", "manifest.json.bak", "x.ndjson.tmp"]
+        {
+            assert!(!is_of_a_run(name), "{name}");
+        }
+        for (name, valid) in [
+            ("lake", true),
+            ("export-7", true),
+            ("", false),
+            ("a", false),
+            ("a/b", false),
+            ("..", false),
+            ("$root", false),
+        ] {
+            assert_eq!(is_container(name), valid, "{name}");
         }
     }
 

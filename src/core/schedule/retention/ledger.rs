@@ -174,7 +174,8 @@ fn unproven(
     named: &Named,
     standing: Standing,
 ) -> Option<&'static str> {
-    let Some((began, id)) = folder::parse(&named.folder.folder).filter(|_| is_container(&named.container))
+    let Some((began, id)) =
+        folder::parse(&named.folder.folder).filter(|_| folder::is_container(&named.container))
     else {
         return Some("its name is not that of a run's folder");
     };
@@ -201,11 +202,6 @@ fn unproven(
     let adopted = because(ConditionType::KickOffUncertain, Reason::JobAdopted)
         || because(ConditionType::Failed, Reason::JobNotOurs);
     (adopted && !landed).then_some("its job is not proven to be the run's")
-}
-
-/// Whether this can be the name of a blob container.
-pub(super) fn is_container(name: &str) -> bool {
-    (3..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 fn add(turn: &mut Turn<'_>, chain: &str, storage: &str, named: Named, standing: Standing) {

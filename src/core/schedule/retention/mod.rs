@@ -128,7 +128,7 @@ fn in_use(turn: &Turn<'_>, chain: &RetainedChain) -> bool {
 /// Why a folder must stay, if there is any doubt about it.
 fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<&'static str> {
     let (container, name) = (&plan.container, &plan.folder);
-    if !ledger::is_container(container) || folder::parse(name).is_none() {
+    if !folder::is_container(container) || folder::parse(name).is_none() {
         return Some("its name is not that of a run's folder");
     }
     let chains = &turn.status.retention.as_ref()?.chains;

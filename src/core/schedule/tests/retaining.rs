@@ -427,3 +427,52 @@ fn a_lost_status_is_made_anew_of_what_is_certain() {
     assert_eq!(ledger(&world).chains.iter().map(|c| c.folders.len()).sum::<usize>(), 0);
     assert_eq!(doomed(&mut world), [""; 0]);
 }
+
+#[test]
+fn increments_are_no_chains_of_their_own_when_a_schedule_is_not_incremental_any_more() {
+    let mut world = weekly(1);
+    for day_ in [24, 25, 26] {
+        day(&mut world, day_, End::Exported);
+    }
+    world.edit(json!({ "incremental": null }));
+    world.schedule.status = None;
+    world.look();
+    assert_eq!(ledger(&world).chains.iter().map(|chain| chain.folders.len()).collect::<Vec<_>>(), [3]);
+    assert_eq!(doomed(&mut world), [""; 0]);
+    // Nor is one that ends after that.
+    world.edit(json!({ "incremental": { "overlapSeconds": 0 } }));
+    world.schedule.status = None;
+    world.at("2026-11-27T02:00:00Z");
+    assert!(world.since(world.last()).is_some());
+    world.edit(json!({ "incremental": null }));
+    world.look();
+    world.ends(End::Exported);
+    assert_eq!(doomed(&mut world), [""; 0]);
+    day(&mut world, 28, End::Exported);
+    assert_eq!(doomed(&mut world).len(), 4);
+}
+
+#[test]
+fn the_chain_that_goes_on_stays_whatever_the_ledger_says() {
+    for goes_on in ["id", "pending"] {
+        let mut world = weekly(1);
+        day(&mut world, 24, End::Exported);
+        world.at("2026-11-29T02:00:00Z");
+        let name = world.last().to_owned();
+        world.hours(1);
+        world.end(&name, End::Exported);
+        // Taken in, and then somebody makes the older one the current one.
+        world.look_until(1);
+        let chain = world.schedule.status.as_mut().unwrap().chain.as_mut().unwrap();
+        if goes_on == "id" {
+            chain.id = Some("20261124-0200".into());
+        } else {
+            chain.pending = serde_json::from_value(json!({ "name": "n", "slotTime": "2026-11-29T02:00:00Z",
+                "mode": "Incremental", "chain": "20261124-0200", "fingerprint": "f" }))
+            .unwrap();
+        }
+        world.look();
+        assert_eq!(doomed(&mut world), [""; 0], "{goes_on}");
+        assert_eq!(ledger(&world).chains.len(), 2);
+    }
+}

@@ -44,13 +44,13 @@ fn act() -> impl Strategy<Value = Act> {
         5 => Just(Act::Full),
         1 => (0_usize..5).prop_map(Act::Delete),
         2 => (0_usize..6).prop_map(Act::Crash),
-        1 => Just(Act::LoseStatus),
+        2 => Just(Act::LoseStatus),
         1 => prop_oneof![1 => Just(None), 4 => (1_i32..4).prop_map(Some)].prop_map(Act::Keep),
         1 => any::<bool>().prop_map(Act::Suspend),
         1 => (0_u8..4).prop_map(Act::Server),
         1 => (0_usize..8).prop_map(Act::Claim),
         1 => any::<bool>().prop_map(Act::Types),
-        1 => any::<bool>().prop_map(Act::Incremental),
+        2 => any::<bool>().prop_map(Act::Incremental),
         3 => (0_u8..5).prop_map(Act::Comes),
     ]
 }
