@@ -94,10 +94,10 @@ impl Books {
                 self.folders.values().filter(|run| super::super::chain::counts(run).is_ok()).collect();
             ended.retain(|run| run.spec.request.since.is_none());
             ended.sort_by_key(|run| run.status.as_ref().unwrap().completion_time);
-            for run in ended.into_iter().map(FhirExport::clone).collect::<Vec<_>>() {
+            for run in ended {
                 if self.told.insert(run.uid().unwrap()) {
-                    let folder = run.status.unwrap().output.unwrap().folder.unwrap();
-                    self.chains.push((run.metadata.name.unwrap(), vec![folder]));
+                    let folder = run.status.clone().unwrap().output.unwrap().folder.unwrap();
+                    self.chains.push((run.name_any(), vec![folder]));
                 }
             }
         }
@@ -185,7 +185,9 @@ fn happen(world: &mut World, books: &Books, act: &Act) {
         }
         Act::Delete(which) => {
             let name = world.runs.keys().nth(*which).cloned();
-            name.into_iter().for_each(|name| world.delete(&name));
+            if let Some(name) = name {
+                world.delete(&name);
+            }
         }
         Act::Crash(fuse) => {
             world.look_until(*fuse);
