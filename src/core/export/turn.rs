@@ -167,7 +167,7 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn note(&mut self, type_: NoteType, reason: Reason, action: &'static str, message: &str) {
-        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE) });
+        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE), folder: None });
     }
 
     /// The job is over and its end is known: it moves to the earlier ones.

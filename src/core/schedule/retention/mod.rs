@@ -173,7 +173,7 @@ fn let_go(turn: &mut Turn<'_>, (container, folder): &(String, String), why: &str
     };
     turn.status.retention.get_or_insert_default().last_kept = Some(kept);
     let message = format!("{container}/{folder} stays, whatever spec.retention says: {why}");
-    turn.note(NoteType::Warning, Reason::FolderKept, "Retain", &message);
+    turn.note_folder(NoteType::Warning, Reason::FolderKept, format!("{container}/{folder}"), &message);
 }
 
 /// Takes a folder out of the ledger; answers the chain that it was of.
@@ -233,7 +233,7 @@ fn deleted(turn: &mut Turn<'_>, container: String, folder: String, files: i64, o
     };
     let message = format!("{what} of chain {chain}, since spec.retention.fullChains is {kept}{others}");
     let type_ = if others.is_empty() { NoteType::Normal } else { NoteType::Warning };
-    turn.note(type_, Reason::FolderDeleted, "Retain", &message);
+    turn.note_folder(type_, Reason::FolderDeleted, format!("{container}/{folder}"), &message);
     let time = whole_seconds(turn.now);
     let ledger = turn.status.retention.get_or_insert_default();
     ledger.last_deleted = Some(DeletedFolder { container, folder, chain, files, time });
