@@ -154,7 +154,9 @@ pub(super) fn looked(turn: &mut Turn<'_>, reply: Reply) {
                 }
                 Some(_) => settle(turn, CancelOutcome::Confirmed),
                 // A finished job whose manifest cannot be read: there is nothing left to cancel.
-                None if answer.truncated => settle(turn, CancelOutcome::AlreadyFinished),
+                None if answer.truncated && begins_as_manifest(&answer.body) => {
+                    settle(turn, CancelOutcome::AlreadyFinished);
+                }
                 // Perhaps a gateway's page: it says nothing of the job.
                 None if asked_before => not_yet(turn, "the server answers 200 without a manifest"),
                 None => {}
@@ -180,6 +182,11 @@ pub(super) fn looked(turn: &mut Turn<'_>, reply: Reply) {
         }
         _ => {}
     }
+}
+
+/// Of a manifest that broke off, or is too long, this much is there; of a gateway's page it is not.
+fn begins_as_manifest(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// The answer to the cancel, or its absence.

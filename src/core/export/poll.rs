@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::begin::held;
-use super::{Step, Turn, cancel, finish, kickoff, plan, progress};
+use super::{Step, Turn, cancel, finish, kickoff, orphan, plan, progress};
 use crate::api::{CancelReason, Cancellation, ConditionType, Reason};
 use crate::core::answer::{self, JobFailure, Refusal, StatusAnswer};
 use crate::core::bulk;
@@ -140,8 +140,9 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
         StatusAnswer::Gone(words) => {
             reachable(turn);
             let said = if words.is_empty() { String::new() } else { format!(" ({words})") };
+            let unproven = orphan::unproven(turn);
             let message = format!(
-                "the server no longer knows the job{said}: somebody cancelled it, or it expired; create a new FhirExport"
+                "the server no longer knows the job{said}: somebody cancelled it, or it expired{unproven}; create a new FhirExport"
             );
             finish::failed(turn, Reason::JobLost, &message);
         }
@@ -237,8 +238,9 @@ fn done(turn: &mut Turn<'_>, answer: &Answer) {
 
 /// The job failed: another attempt where that may help, else the end.
 pub(super) fn job_failed(turn: &mut Turn<'_>, failure: &JobFailure) {
+    let unproven = orphan::unproven(turn);
     let message = format!(
-        "{} (the server says: {})",
+        "{} (the server says: {}){unproven}",
         words::clause(failure.reason.meaning()),
         failure.words.trim_end_matches('.')
     );

@@ -190,11 +190,18 @@ impl<'a> Turn<'a> {
     /// The job may still run, and nobody will look after it: it is written down for people.
     pub(super) fn leave_job(&mut self, reason: &str) {
         let Some(job) = &self.status.job else { return };
-        let entry = UnsettledJob {
-            status_url: job.status_url.clone(),
-            intent_time: job.intent_time,
-            reason: reason.chars().take(MAX_ENTRY).collect(),
-        };
+        self.leave(job.status_url.clone(), job.intent_time, reason);
+    }
+
+    /// Likewise of the job that the kick-off may have started, whatever job is followed.
+    pub(super) fn leave_unseen_job(&mut self) {
+        let Some(job) = &self.status.job else { return };
+        self.leave(None, job.intent_time, "the answer to its kick-off was lost");
+    }
+
+    fn leave(&mut self, status_url: Option<String>, intent_time: Timestamp, reason: &str) {
+        let entry =
+            UnsettledJob { status_url, intent_time, reason: reason.chars().take(MAX_ENTRY).collect() };
         if self.status.unsettled_jobs.iter().any(|j| j.intent_time == entry.intent_time) {
             return;
         }

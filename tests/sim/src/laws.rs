@@ -7,8 +7,9 @@ mod writes;
 
 use std::collections::BTreeMap;
 
-use fhir_export_operator::api::{FhirExport, FhirExportStatus, Reason};
+use fhir_export_operator::api::{CancelOutcome, FhirExport, FhirExportStatus, Reason};
 use fhir_export_operator::core::effect::Note;
+use fhir_export_operator::core::export::is_terminal;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -75,6 +76,15 @@ impl Record {
     /// Whether the status names a job that may still run.
     fn lists(&self, job: &Job, url: &str) -> bool {
         listed(&self.status, job, url)
+    }
+
+    /// Whether its end says that the job had ended before it could be cancelled. The answer that said so may have
+    /// broken off.
+    fn tells_end(&self, url: &str) -> bool {
+        let status = &self.status;
+        let named = status.job.as_ref().and_then(|job| job.status_url.as_deref()).is_some_and(|of| of == url);
+        let outcome = status.cancellation.as_ref().and_then(|cancellation| cancellation.outcome);
+        named && is_terminal(status) && outcome == Some(CancelOutcome::AlreadyFinished)
     }
 
     /// Whether its owner was told by an event that a job may run on.

@@ -10,6 +10,7 @@ use super::world::{Broken, World};
 use super::{azure_server, stored_server};
 use crate::api::CancelOutcome;
 use crate::api::ConditionType::{Complete, Failed};
+use crate::core::wire::Answer;
 
 pub(super) fn running(spec: Value) -> World {
     let mut world = World::new(stored_server(), spec);
@@ -99,6 +100,14 @@ fn what_no_server_meant_is_no_agreement() {
     world.fake.polls.push_back(Ok(html(200)));
     cancel(&mut world);
     assert_eq!((world.says(Failed).as_str(), world.fake.deletes_sent()), ("True/Cancelled", 1));
+    // Nor is one that broke off, whereas a manifest may be too long to be read.
+    for (body, deletes) in [("<html>", 1), ("{\"transactionTime\":", 0)] {
+        let mut world = running(json!({}));
+        let cut = Answer { body: body.as_bytes().to_vec(), truncated: true, ..html(200) };
+        world.fake.polls.push_back(Ok(cut));
+        cancel(&mut world);
+        assert_eq!((world.says(Failed).as_str(), world.fake.deletes_sent()), ("True/Cancelled", deletes));
+    }
     let mut world = running(json!({}));
     world.fake.cancels = Cancels::Never(500);
     world.fake.polls.extend(vec![Ok(html(200)); 50]);

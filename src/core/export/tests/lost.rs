@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fake::{Cancels, KickOff};
-use super::said::{answer, html, job_failure, storage_failure};
+use super::fake::{Cancels, Ending, KickOff};
+use super::said::{answer, html, job_failure, storage_failure, unknown};
 use super::world::{Broken, World, failure};
 use super::{at, azure_server, stored_server};
 use crate::api::ConditionType::{Failed, KickOffUncertain, Reconciling, ServerReachable};
@@ -151,6 +151,41 @@ fn a_job_that_turns_out_to_be_anothers() {
     assert_eq!((status.job, status.output), (None, None), "it is the other's");
     assert_eq!(status.unsettled_jobs.len(), 1, "ours may still run");
     assert_eq!(status.unsettled_jobs[0].status_url, None);
+}
+
+#[test]
+fn where_a_found_job_ends_without_proof_ours_may_still_run() {
+    // Somebody else's job is found instead of ours, which is slow to begin its folder.
+    for end in
+        [unknown(), job_failure(500, "Processing job had no results"), job_failure(413, "Out of memory")]
+    {
+        let mut world = world(json!({"backoffLimit": 0}), lost());
+        world.run_until(|w| w.says(KickOffUncertain) == "True/JobAdopted");
+        world.fake.polls.extend(vec![Ok(end.clone()); 50]);
+        world.run();
+        assert!(world.says(Failed).starts_with("True/"), "{end:?}");
+        let left = world.status().unsettled_jobs;
+        assert_eq!((left.len(), world.fake.deletes_sent()), (1, 0), "{end:?}");
+        let message = world.message(Failed);
+        assert!(message.contains("may run on the server unseen"), "{message}");
+    }
+}
+
+#[test]
+fn a_manifest_without_files_proves_nothing() {
+    // Somebody's job that was cancelled answers so on older builds, and has our request.
+    for policy in ["Retry", "Fail"] {
+        let mut world = world(json!({"onUncertainKickOff": policy}), lost());
+        world.fake.jobs[0].ending = Ending::Files(vec![]);
+        world.run_until(|w| w.says(KickOffUncertain) == "True/NoJobFound");
+        assert_eq!(world.status().attempts, Some(1));
+        world.run();
+        let retries = policy == "Retry";
+        let end = if retries { "Complete" } else { "Failed" };
+        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), (end, 1 + usize::from(retries)));
+        let left = world.status().unsettled_jobs;
+        assert_eq!((left.len(), left[0].status_url.clone(), world.fake.deletes_sent()), (1, None, 0));
+    }
 }
 
 #[test]

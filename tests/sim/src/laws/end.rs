@@ -52,7 +52,8 @@ impl State {
             let Some(record) = job.owner.as_ref().and_then(|uid| self.laws.records.get(uid)) else {
                 continue;
             };
-            let settled = job.observed || job.agreed;
+            let settled =
+                job.observed || job.agreed || !job.works(now) && record.tells_end(&self.fhir.status_url(job));
             let listed = record.lists(job, &self.fhir.status_url(job));
             // A status is gone with its object: unless it was the end, an event must have said it.
             let told = record.told_by_event(job) || listed && (!record.gone || is_terminal(&record.status));
