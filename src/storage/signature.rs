@@ -134,6 +134,9 @@ mod tests {
         let other = key.sign(Right::Create, false, now).unwrap();
         assert!(other.expose_secret().contains("&srt=o&sp=rwc&"));
         assert!(other.expose_secret().contains("&spr=https%2Chttp&"));
+        // Nothing else may delete, and what deletes may do nothing else.
+        let delete = key.sign(Right::Delete, true, now).unwrap();
+        assert!(delete.expose_secret().contains("&srt=o&sp=d&"));
         assert!(!format!("{key:?}").contains("secret"));
     }
 
