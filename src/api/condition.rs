@@ -73,6 +73,8 @@ pub enum ConditionType {
     ChainIntact,
     /// `FhirExportSchedule`: how the last run ended.
     LastRunSucceeded,
+    /// `FhirExportSchedule`: folders that `spec.retention` does not keep are deleted.
+    OldFilesDeleted,
 }
 
 impl fmt::Display for ConditionType {

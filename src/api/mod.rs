@@ -15,6 +15,7 @@ mod export;
 mod reason;
 mod reference;
 mod request;
+mod retention;
 mod schedule;
 mod server;
 mod status;
@@ -36,6 +37,9 @@ pub use reference::{KeyRef, NameRef, ServerRef};
 pub use request::{
     Anonymization, AzureRequest, BulkDataRequest, ExportRequest, Handling, Level, OrganizeOutputBy,
     Parameter, PatientsBlob,
+};
+pub use retention::{
+    DeletedFolder, DeletingFolder, KeptFolder, RetainedChain, Retention, RetentionStatus, RunFolder,
 };
 pub use schedule::{
     ActiveRun, Chain, ChainedRun, ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule,

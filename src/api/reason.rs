@@ -165,6 +165,11 @@ reasons! {
     MembersUnknown: "Who was in the group at the last run is not known, so the next run is full." => "Read the message; the full run makes it good. If the server does not tell who is in the group, set bulkData.supportsPatient of the FhirServer to No.",
     TooManyNewcomers: "More patients joined the group than a list can name, so the run is full." => "",
     NewcomersRefused: "The server did not take the list of patients that joined the group, so the next run is full." => "Set bulkData.supportsPatient of the FhirServer to No if it takes no lists of patients.",
+    Retained: "No more is kept than spec.retention says." => "",
+    FolderDeleted: "The folder of an old run was deleted, as spec.retention says." => "",
+    FolderKept: "The folder of an old run stays, since it is not certain that it is this schedule's alone, or unchanged." => "Read the message; delete the folder by hand if nobody needs it.",
+    DeletionFailed: "The folder of an old run could not be deleted; it is tried again." => "Read the message: the identity needs Storage Blob Data Contributor, and no immutability policy, legal hold or lease may hold a file.",
+    ContainerNeeded: "Runs have no folder of their own, so nothing is deleted." => "Name request.container in the template, or defaultContainer of the FhirServer.",
     DependencyMissing: "Something that the FhirServer names is missing or cannot be used." => "Read the message.",
 }
 

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Condition, DeletionPolicy, ErrorFilePolicy, ExportRequest, OnUncertainKickOff, PatientsBlob, ServerRef,
+    Condition, DeletionPolicy, ErrorFilePolicy, ExportRequest, OnUncertainKickOff, PatientsBlob, Retention,
+    RetentionStatus, ServerRef,
 };
 
 /// What happens when a run is due while another one is not done.
@@ -136,7 +137,7 @@ pub struct FhirExportScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 31_536_000))]
     pub starting_deadline_seconds: Option<i64>,
-    /// How many runs that succeeded are kept as FhirExports. Default: 3. The files of all stay.
+    /// How many runs that succeeded are kept as FhirExports. Default: 3. Files stay, unless `retention` says otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub successful_runs_history_limit: Option<i32>,
@@ -147,6 +148,9 @@ pub struct FhirExportScheduleSpec {
     /// Export only what changed since the last run that succeeded. Default: every run exports all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incremental: Option<Incremental>,
+    /// Delete the folders of old runs. Default: all files stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
     /// The FhirExport that each run is.
     pub template: ExportTemplate,
 }
@@ -247,7 +251,7 @@ pub struct FhirExportScheduleStatus {
     /// The generation of the object that this status is about; -1 before the operator saw it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Suspended, ChainIntact, LastRunSucceeded, Stalled.
+    /// Ready, Suspended, ChainIntact, LastRunSucceeded, OldFilesDeleted, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -276,6 +280,9 @@ pub struct FhirExportScheduleStatus {
     /// What the incremental runs cover.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain: Option<Chain>,
+    /// The folders that `spec.retention` is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<RetentionStatus>,
 }
 
 /// A time of the schedule for which no run was made.

@@ -1,5 +1,6 @@
 //! Events about exports and schedules.
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource, ResourceExt};
 use tracing::{debug, info, warn};
@@ -36,7 +37,12 @@ impl Events {
             reason: note.reason.to_string(),
             note: Some(cut(&note.message)),
             action: note.action.into(),
-            secondary: None,
+            // What is told of one folder would be folded into what was told of another.
+            secondary: note.folder.as_ref().map(|folder| ObjectReference {
+                kind: Some("Folder".into()),
+                name: Some(folder.clone()),
+                ..ObjectReference::default()
+            }),
         };
         let kind = K::kind(&());
         let (kind, namespace, name, uid) = (&*kind, about.namespace(), about.name_any(), about.uid());

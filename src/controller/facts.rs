@@ -10,6 +10,7 @@ use crate::api::{FhirExport, FhirServer};
 use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
 use crate::core::export::{Facts, ServerView, competes, holds_place, is_terminal};
+use crate::core::schedule::owned_by;
 
 /// Gathers the facts for one export.
 pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {
@@ -145,4 +146,27 @@ fn claimed<W: World>(world: &W, export: &FhirExport) -> BTreeSet<String> {
         ids.extend(status.previous_jobs.iter().filter_map(|j| j.id.clone()));
     }
     ids
+}
+
+/// Container and folder of what exports have, or had, that are not of the schedule with this uid, and of what other
+/// schedules know of. The account does not matter here: what is named anywhere is not deleted.
+pub(super) fn folders_of_others<W: World>(world: &W, schedule: &str) -> BTreeSet<(String, String)> {
+    let mut folders = BTreeSet::new();
+    for export in world.stores().exports() {
+        let Some(status) = export.status.as_ref().filter(|_| !owned_by(&export, schedule)) else { continue };
+        let output = status.output.as_ref();
+        let Some(container) = output.and_then(|output| output.container.as_ref()) else { continue };
+        let earlier = status.previous_jobs.iter().filter_map(|job| job.folder.as_ref());
+        let all = output.and_then(|output| output.folder.as_ref()).into_iter().chain(earlier);
+        folders.extend(all.map(|folder| (container.clone(), folder.clone())));
+    }
+    for other in world.stores().schedules().into_iter().filter(|s| s.uid().as_deref() != Some(schedule)) {
+        let Some(status) = &other.status else { continue };
+        let history = status.chain.iter().flat_map(|chain| &chain.history);
+        folders.extend(history.filter_map(|run| Some((run.container.clone()?, run.folder.clone()?))));
+        for chain in status.retention.iter().flat_map(|ledger| &ledger.chains) {
+            folders.extend(chain.folders.iter().map(|f| (chain.container.clone(), f.folder.clone())));
+        }
+    }
+    folders
 }

@@ -1,14 +1,15 @@
 //! The reconcile of one `FhirExportSchedule`: resolve, step, publish, perform, and again while there is something to
 //! do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
+use super::facts::folders_of_others;
 use super::members;
-use super::world::{Clock, Cluster, ClusterFailure, Creation, Stores, World};
+use super::world::{Clock, Cluster, ClusterFailure, Container, Creation, Stores, World};
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
@@ -91,7 +92,9 @@ impl Look {
         }
         let mut children: Vec<Arc<FhirExport>> = children.into_values().collect();
         children.sort_by_cached_key(|child| child.name_any());
-        Ok(Facts { server, children })
+        let claimed =
+            if status.retention.is_some() { folders_of_others(world, &uid) } else { BTreeSet::new() };
+        Ok(Facts { server, children, claimed })
     }
 
     /// Writes the status if it changed, on the version that it was decided on; then, and only then, the events.
@@ -138,6 +141,9 @@ impl Look {
             Effect::ListMembers { server, export, before } => {
                 let listed = members::list(world, &server, &export, before.as_ref()).await;
                 Ok(listed.map_or_else(Observation::Unlisted, Observation::Listed))
+            }
+            Effect::DeleteFolder(server, plan) => {
+                Ok(Observation::FolderDeleted(world.container().delete_folder(&server, &plan).await))
             }
         }
     }

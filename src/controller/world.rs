@@ -15,7 +15,9 @@ use crate::api::{
 };
 use crate::core::effect::Note;
 use crate::core::landing::{BlockId, Marks};
-use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, VerifyPlan};
+use crate::core::ledger::{
+    Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, VerifyPlan,
+};
 use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, FileAnswer, FileRequest, Reply, Request};
 
@@ -222,6 +224,12 @@ pub trait Container: Send + Sync {
         marks: &Marks,
         compression: Compression,
     ) -> impl Future<Output = Result<bool, StorageFailure>> + Send;
+    /// Deletes files of a run's folder, at most so many, if it is the one that is meant; the manifest goes last.
+    fn delete_folder(
+        &self,
+        server: &Arc<FhirServer>,
+        plan: &FolderPlan,
+    ) -> impl Future<Output = Result<FolderDeletion, StorageFailure>> + Send;
 }
 
 /// The time.

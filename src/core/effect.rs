@@ -148,4 +148,6 @@ pub struct Note {
     pub action: &'static str,
     /// One sentence.
     pub message: String,
+    /// The folder that it is about, if it is about one: what is told of another folder is no repetition.
+    pub folder: Option<String>,
 }

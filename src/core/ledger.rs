@@ -100,6 +100,39 @@ pub struct Checked {
     pub lines: Option<u64>,
 }
 
+/// A folder to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderPlan {
+    /// The container.
+    pub container: String,
+    /// The folder, without a slash: `<yyyyMMddTHHmmss>-<job id>`.
+    pub folder: String,
+    /// How the SHA-256 of its manifest.json begins; `None` where there must be no manifest.
+    pub manifest: Option<String>,
+    /// How many files go at once.
+    pub at_most: usize,
+}
+
+/// What became of a folder that was to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FolderDeletion {
+    /// Files are left.
+    Going {
+        /// How many were deleted this time.
+        files: u64,
+    },
+    /// Nothing that a run writes is left.
+    Done {
+        /// How many were deleted this time.
+        files: u64,
+        /// Files that no run writes: they stay.
+        others: u64,
+    },
+    /// It is not the folder that was meant: its manifest is another one, or missing, or one that should not be there.
+    /// Nothing was deleted this time.
+    Changed,
+}
+
 /// A check, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verification {

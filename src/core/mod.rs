@@ -10,6 +10,7 @@ mod capability;
 pub mod condition;
 pub mod effect;
 pub mod export;
+pub(crate) mod folder;
 pub mod landing;
 pub mod lease;
 pub mod ledger;

@@ -93,6 +93,13 @@ fn answered(
             ),
         };
     }
+    if attempt.right == Right::Delete
+        && let Some(held) = code.and_then(holds)
+    {
+        return permanent(format!(
+            "{held} keeps a file in the storage account {account} from being deleted ({said}): end it, or wait for its end"
+        ));
+    }
     match (number, attempt.container) {
         (401 | 403, _) => {
             StorageFailure { kind: StorageFailureKind::Denied, message: denied(&said, attempt) }
@@ -114,13 +121,24 @@ fn answered(
     }
 }
 
+/// What keeps a blob from being deleted.
+fn holds(code: &str) -> Option<&'static str> {
+    match code {
+        "BlobImmutableDueToPolicy" | "BlobImmutableDueToLegalHold" => {
+            Some("an immutability policy or a legal hold")
+        }
+        "LeaseIdMissing" | "LeaseIdMismatchWithBlobOperation" => Some("a lease"),
+        _ => None,
+    }
+}
+
 fn denied(said: &str, attempt: &Attempt<'_>) -> String {
     let account = attempt.account.name();
     match attempt.account.access() {
         Access::Identity(_) => {
             let role = match attempt.right {
                 Right::Read => "Storage Blob Data Reader",
-                Right::Create | Right::CreateContainer => "Storage Blob Data Contributor",
+                Right::Create | Right::CreateContainer | Right::Delete => "Storage Blob Data Contributor",
             };
             format!(
                 "the storage account refuses the identity ({said}): give the identity the role {role} on the account \
@@ -140,6 +158,7 @@ fn denied(said: &str, attempt: &Attempt<'_>) -> String {
                 let rights = match attempt.right {
                     Right::Read => "Read and List",
                     Right::Create => "Read, Create and Write",
+                    Right::Delete => "Read, List and Delete",
                     Right::CreateContainer => "Create for containers, or make the container yourself,",
                 };
                 format!(

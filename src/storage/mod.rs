@@ -7,9 +7,9 @@ mod account;
 mod accounts;
 mod blocks;
 mod bounded;
+mod delete;
 mod download;
 mod failure;
-mod folder;
 mod hosts;
 mod landed;
 mod listing;
@@ -38,8 +38,12 @@ use outgoing::Outgoing;
 use crate::api::{Compression, FhirServer};
 use crate::controller::tenure::Tenure;
 use crate::controller::world::Container;
+use crate::core::folder;
 use crate::core::landing::{BlockId, Marks};
-use crate::core::ledger::{Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan};
+use crate::core::ledger::{
+    Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
+    VerifyPlan,
+};
 use crate::core::reach::Reach;
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
@@ -344,5 +348,14 @@ impl Container for BlobStorage {
             blocks::commit(&account, container, blob, ids, marks, compression).await
         })
         .await
+    }
+
+    async fn delete_folder(
+        &self,
+        server: &Arc<FhirServer>,
+        plan: &FolderPlan,
+    ) -> Result<FolderDeletion, StorageFailure> {
+        self.with_account(server, |account| async move { delete::folder(&account, plan, self.page).await })
+            .await
     }
 }

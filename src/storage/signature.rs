@@ -22,6 +22,8 @@ pub(super) enum Right {
     Create,
     /// Make a container.
     CreateContainer,
+    /// Delete a blob.
+    Delete,
 }
 
 impl Right {
@@ -32,6 +34,7 @@ impl Right {
             // Without `w` Azure answers 403 instead of 409 where the blob is there already.
             Self::Create => ("o", "rwc"),
             Self::CreateContainer => ("c", "c"),
+            Self::Delete => ("o", "d"),
         }
     }
 }
@@ -131,6 +134,9 @@ mod tests {
         let other = key.sign(Right::Create, false, now).unwrap();
         assert!(other.expose_secret().contains("&srt=o&sp=rwc&"));
         assert!(other.expose_secret().contains("&spr=https%2Chttp&"));
+        // Nothing else may delete, and what deletes may do nothing else.
+        let delete = key.sign(Right::Delete, true, now).unwrap();
+        assert!(delete.expose_secret().contains("&srt=o&sp=d&"));
         assert!(!format!("{key:?}").contains("secret"));
     }
 

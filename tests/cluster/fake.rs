@@ -7,7 +7,8 @@ use fhir_export_operator::api::{Compression, FhirServer, KeyRef};
 use fhir_export_operator::controller::world::{Container, Wire};
 use fhir_export_operator::core::landing::{BlockId, Marks};
 use fhir_export_operator::core::ledger::{
-    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+    Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
+    VerifyPlan,
 };
 use fhir_export_operator::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use jiff::Timestamp;
@@ -183,6 +184,14 @@ impl Container for NoStorage {
         _: &Marks,
         _: Compression,
     ) -> Result<bool, StorageFailure> {
+        Err(none())
+    }
+
+    async fn delete_folder(
+        &self,
+        _: &Arc<FhirServer>,
+        _: &FolderPlan,
+    ) -> Result<FolderDeletion, StorageFailure> {
         Err(none())
     }
 }

@@ -133,6 +133,7 @@ fn note(message: &str) -> Note {
         reason: Reason::CancelUnconfirmed,
         action: "Cancel",
         message: message.into(),
+        folder: None,
     }
 }
 

@@ -18,6 +18,7 @@ mod lake;
 #[path = "../landing/place.rs"]
 mod place;
 mod replayed;
+mod retained;
 #[allow(dead_code)] // likewise
 #[path = "../e2e/site.rs"]
 mod site;

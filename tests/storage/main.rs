@@ -3,6 +3,7 @@
 
 mod blocks;
 mod credentials;
+mod deletion;
 mod entra;
 mod faults;
 mod folders;

@@ -167,15 +167,18 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn note(&mut self, type_: NoteType, reason: Reason, action: &'static str, message: &str) {
-        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE) });
+        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE), folder: None });
     }
 
     /// The job is over and its end is known: it moves to the earlier ones.
     pub(super) fn retire_job(&mut self, reason: Reason) {
         let Some(job) = self.status.job.take() else { return };
+        // Whoever reads of a folder here may delete it: it must be ours.
+        let ours = !self.because(ConditionType::KickOffUncertain, Reason::JobAdopted);
+        let folder = self.status.output.take().and_then(|o| o.folder);
         self.status.previous_jobs.push(PreviousJob {
             id: job.id,
-            folder: self.status.output.take().and_then(|o| o.folder),
+            folder: folder.filter(|_| ours),
             start_time: job.kick_off_time.unwrap_or(job.intent_time),
             end_time: condition::whole_seconds(self.now),
             reason: reason.to_string(),

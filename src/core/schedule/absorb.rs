@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use super::Observation;
 use super::child::owned_by;
 use super::turn::{Turn, has_ended, is_complete};
-use super::{chain, stages};
+use super::{chain, retention, stages};
 use crate::api::{ActiveRun, ConditionStatus, ConditionType, FhirExport, Reason, RunMode, RunStage};
 use crate::core::condition;
 use crate::core::effect::NoteType;
@@ -49,6 +49,7 @@ pub(super) fn answered(turn: &mut Turn<'_>, seen: Observation) {
         Observation::Deleted => {}
         Observation::Listed(listed) => stages::listed(turn, listed),
         Observation::Unlisted(failure) => stages::unlisted(turn, &failure),
+        Observation::FolderDeleted(result) => retention::answered(turn, result),
     }
 }
 
@@ -106,7 +107,10 @@ pub(super) fn ended(turn: &mut Turn<'_>) {
         match child.filter(|child| child.uid() == uid) {
             Some(child) if has_ended(child) => concluded(turn, &run, child),
             Some(child) if child.metadata.deletion_timestamp.is_none() => {}
-            _ => {
+            gone => {
+                if let Some(child) = gone {
+                    retention::lost(turn, child);
+                }
                 forget(turn, &run);
                 let message = format!("FhirExport {} was deleted before its end", run.name);
                 failed(turn, Reason::RunLost, &message);
@@ -117,18 +121,18 @@ pub(super) fn ended(turn: &mut Turn<'_>) {
 }
 
 fn concluded(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
-    let chained =
-        turn.status.chain.as_ref().and_then(|c| c.pending.as_ref()).is_some_and(|p| p.name == run.name);
+    let pending = turn.status.chain.as_ref().and_then(|c| c.pending.clone()).filter(|p| p.name == run.name);
     let complete = is_complete(child);
     let taken = match run.stage {
         Some(stage) => match stages::take_in(turn, run, stage, child) {
             Ok(()) => return,
             Err(why) => Err(why),
         },
-        None if chained => chain::take_in(turn, child),
+        None if pending.is_some() => chain::take_in(turn, child),
         None => Ok(()),
     };
     forget(turn, run);
+    retention::taken_in(turn, child, pending.as_ref(), taken.is_ok());
     let told = |type_| {
         let conditions = child.status.as_ref().map(|status| status.conditions.as_slice());
         condition::find(conditions.unwrap_or_default(), type_)

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::child::{self, Plan, name_of_slot, name_of_token};
 use super::ready::Ready;
 use super::turn::{Turn, after};
-use super::{Effect, Step, absorb, chain, history, ready, stages};
+use super::{Effect, Step, absorb, chain, history, ready, retention, stages};
 use crate::api::{
     ActiveRun, ConcurrencyPolicy, ConditionStatus, ConditionType, FhirExport, RUN_NOW_ANNOTATION, Reason,
     RunStage,
@@ -28,6 +28,7 @@ const AFTER_REFUSAL: i64 = 60;
 
 /// Goes on: a run, or a run's object that is to go, or the next time.
 pub(super) fn decide(mut turn: Turn<'_>) -> Step {
+    retention::forget_unless_asked(&mut turn);
     let resumed = tell_suspended(&mut turn);
     if condition::find(&turn.status.conditions, ConditionType::LastRunSucceeded).is_none() {
         let message = "no run has ended yet";
@@ -82,7 +83,10 @@ pub(super) fn decide(mut turn: Turn<'_>) -> Step {
     if let Some(effect) = stages::to_read(&turn, &ready) {
         return turn.perform(effect);
     }
-    tidy(turn, &[next])
+    match retention::due(&mut turn) {
+        retention::Due::Delete(server, plan) => turn.perform(Effect::DeleteFolder(server, plan)),
+        retention::Due::Wait(until) => tidy(turn, &[next, until]),
+    }
 }
 
 /// Sets `Suspended`; true if it has just ended.

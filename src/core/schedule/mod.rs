@@ -14,6 +14,7 @@ mod instant;
 pub mod members;
 mod ready;
 mod rebuild;
+mod retention;
 pub mod slots;
 mod stages;
 mod turn;
@@ -21,6 +22,7 @@ mod turn;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -29,7 +31,7 @@ use crate::api::{
     FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirServer, MemberList, PatientsBlob,
 };
 use crate::core::effect::{Note, Requeue};
-use crate::core::ledger::StorageFailure;
+use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 
 pub use child::{name_of_token, owned_by};
 use turn::Turn;
@@ -41,6 +43,8 @@ pub struct Facts {
     pub server: Option<Arc<FhirServer>>,
     /// The exports that this schedule owns. What its status calls active and is not among them is not there.
     pub children: Vec<Arc<FhirExport>>,
+    /// Container and folder of all that other exports and schedules have, whatever their account: never deleted.
+    pub claimed: BTreeSet<(String, String)>,
 }
 
 /// All that a decision depends on.
@@ -72,6 +76,8 @@ pub enum Effect {
         /// Who was in the group before; absent where nobody counts as new.
         before: Option<MemberList>,
     },
+    /// Delete files of a folder that `spec.retention` does not keep.
+    DeleteFolder(Arc<FhirServer>, FolderPlan),
 }
 
 /// Who is in the group, and who joined it.
@@ -111,6 +117,8 @@ pub enum Observation {
     Listed(Listed),
     /// They could not be.
     Unlisted(StorageFailure),
+    /// What became of the folder.
+    FolderDeleted(Result<FolderDeletion, StorageFailure>),
 }
 
 /// A decision.
@@ -141,6 +149,7 @@ pub fn step(inputs: Inputs<'_>) -> Step {
     }
     if turn.never_seen() {
         rebuild::from_children(&mut turn);
+        retention::from_children(&mut turn);
     }
     chain::only_if_incremental(&mut turn);
     turn.status.observed_generation = turn.schedule.metadata.generation;

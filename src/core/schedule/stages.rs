@@ -9,7 +9,7 @@ use super::chain::{self, counts, fingerprint};
 use super::child::Link;
 use super::ready::Ready;
 use super::turn::{Turn, has_ended};
-use super::{Effect, Listed, Newcomers, absorb};
+use super::{Effect, Listed, Newcomers, absorb, retention};
 use crate::api::{
     ActiveRun, BulkDataRequest, ChainedRun, ConditionType, ExportRequest, FhirExport, Handling, PatientsBlob,
     PendingRun, Reason, RunMode, RunStage, Version,
@@ -96,6 +96,14 @@ pub(super) fn run_of(export: &str) -> &str {
 /// What of a run an export is, by its name.
 pub(super) fn stage_of(export: &str) -> Option<RunStage> {
     [RunStage::Members, RunStage::Newcomers].into_iter().find(|stage| export.ends_with(stage.suffix()))
+}
+
+/// The exports of a run that came before the one of this name and have ended, in their order.
+pub(super) fn before_own(turn: &Turn<'_>, export: &str) -> Vec<Arc<FhirExport>> {
+    let run = run_of(export);
+    let stages = [RunStage::Members, RunStage::Newcomers].into_iter();
+    let names = stages.map(|stage| name_of(run, Some(stage))).take_while(|name| name != export);
+    names.filter_map(|name| turn.child(&name).filter(|child| has_ended(child)).cloned()).collect()
 }
 
 /// The name of a run's export.
@@ -247,6 +255,9 @@ pub(super) fn unlisted(turn: &mut Turn<'_>, failure: &StorageFailure) {
         );
         return;
     }
+    if let Some(export) = turn.child(&run.name).cloned() {
+        retention::lost(turn, &export);
+    }
     absorb::forget(turn, &run);
     let message = format!("the members that {} found cannot be read: {}", run.name, failure.message);
     absorb::failed(turn, Reason::RunFailed, &message);
@@ -264,6 +275,9 @@ pub(super) fn outdated(turn: &Turn<'_>, ready: &Ready, run: &ActiveRun) -> bool 
 
 /// Gives such a run up.
 pub(super) fn give_up(turn: &mut Turn<'_>, run: &ActiveRun) {
+    if let Some(last) = before_own(turn, &run.name).pop() {
+        retention::lost(turn, &last);
+    }
     absorb::forget(turn, run);
     let message = format!(
         "{} is given up: the server or the request changed while it was under way; the next run is full",

@@ -96,7 +96,13 @@ impl<'a> Turn<'a> {
     }
 
     pub(super) fn note(&mut self, type_: NoteType, reason: Reason, action: &'static str, message: &str) {
-        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE) });
+        self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE), folder: None });
+    }
+
+    /// What became of a folder.
+    pub(super) fn note_folder(&mut self, type_: NoteType, reason: Reason, folder: String, message: &str) {
+        let message = words::cut(message, MAX_NOTE);
+        self.notes.push(Note { type_, reason, action: "Retain", message, folder: Some(folder) });
     }
 
     /// No run is made for this time.

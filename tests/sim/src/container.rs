@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 use fhir_export_operator::core::landing::{BlockId, LedgerEntry, Marks};
-use fhir_export_operator::core::ledger::{Checked, Ledger, StorageFailure, StorageFailureKind, VerifyPlan};
+use fhir_export_operator::core::ledger::{
+    Checked, FolderDeletion, FolderPlan, Ledger, StorageFailure, StorageFailureKind, VerifyPlan,
+};
 use fhir_export_operator::core::manifest::sha256_hex;
 
 /// Where the account is.
@@ -176,5 +178,29 @@ impl Lake {
             }
         });
         Ok(look.collect())
+    }
+
+    /// Deletes files of a folder, the manifest last.
+    pub fn delete_folder(&mut self, plan: &FolderPlan) -> Result<FolderDeletion, StorageFailure> {
+        let container = self.of(&plan.container)?;
+        let below = format!("{}/", plan.folder);
+        let manifest = format!("{below}manifest.json");
+        let found = container.blobs.get(&manifest).map(|blob| sha256_hex(&blob.body));
+        let files: Vec<String> =
+            container.blobs.keys().filter(|n| n.starts_with(&below) && **n != manifest).cloned().collect();
+        match (&plan.manifest, &found) {
+            (Some(meant), Some(found)) if found.starts_with(meant) => {}
+            (None, None) => {}
+            (Some(_), None) if files.is_empty() => return Ok(FolderDeletion::Done { files: 0, others: 0 }),
+            _ => return Ok(FolderDeletion::Changed),
+        }
+        for name in files.iter().take(plan.at_most) {
+            container.blobs.remove(name);
+        }
+        if files.len() > plan.at_most {
+            return Ok(FolderDeletion::Going { files: plan.at_most as u64 });
+        }
+        let last = container.blobs.remove(&manifest).map_or(0, |_| 1);
+        Ok(FolderDeletion::Done { files: files.len() as u64 + last, others: 0 })
     }
 }

@@ -40,7 +40,7 @@ fn the_first_run_is_full_and_the_next_ones_begin_where_the_last_one_ended() {
     world.ends(End::Exported);
     let history = chain(&world).history;
     assert_eq!(history.len(), 2);
-    assert_eq!(history[1].folder.as_deref(), Some("nightly-20261125-0200"));
+    assert_eq!(history[1].folder.as_deref(), Some("20261125T030000-u-2"));
     assert_eq!(history[1].since, Some(history[0].transaction_time.clone()));
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::members::{cohort, go_through, join, named, whole};
+use super::members::{cohort, go_through, join, named, takes_patients, whole};
 use super::world::{End, World};
 use crate::api::{ConditionStatus, ConditionType, Reason, RunMode};
 
@@ -100,4 +100,33 @@ fn before_members(world: &World, run: &str) -> Option<crate::api::MemberList> {
     let text = world.lists.get(&path)?;
     let sha256 = crate::core::manifest::sha256_hex(text.as_bytes());
     Some(crate::api::MemberList { path: Some(path), sha256 })
+}
+
+#[test]
+fn lists_are_kept_as_long_as_the_run_that_they_are_of() {
+    let mut world = cohort(json!({ "fullSchedule": "0 2 27 * *" }));
+    world.edit(json!({ "retention": { "fullChains": 1 } }));
+    let storage = json!({ "type": "AzureBlob",
+        "azureBlob": { "endpoint": "https://lake.example.org", "auth": { "type": "AccountKey" } } });
+    world.server = Some(takes_patients(json!({ "spec": { "storage": storage } })));
+    whole(&mut world, "2026-11-24T02:00:00Z");
+    join(&mut world, "c");
+    whole(&mut world, "2026-11-25T02:00:00Z");
+    let folders = |world: &World| {
+        let chains = world.status().retention.unwrap_or_default().chains;
+        let counted = chains.iter().map(|chain| (chain.full, chain.folders.len()));
+        counted.collect::<Vec<_>>()
+    };
+    assert_eq!(folders(&world), [(true, 5)], "two lists, newcomers, a full run and changes");
+    assert_eq!(world.doomed.len(), 0);
+    // What a failed run found is not the chain's.
+    world.at("2026-11-26T02:00:00Z").ends(End::Exported).ends(End::Failed);
+    assert_eq!(folders(&world)[0], (true, 5));
+    whole(&mut world, "2026-11-27T02:00:00Z");
+    assert!(world.doomed.len() >= 5, "{:?}", world.doomed);
+    assert_eq!(folders(&world), [(true, 2)]);
+    let list = world.status().chain.unwrap().members.unwrap().path.unwrap();
+    assert!(
+        world.doomed.iter().all(|plan| !list.starts_with(&format!("{}/{}/", plan.container, plan.folder)))
+    );
 }

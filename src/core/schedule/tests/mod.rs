@@ -10,5 +10,7 @@ mod members_kept;
 mod members_law;
 mod policies;
 mod refusing;
+mod retaining;
+mod retaining_law;
 mod times;
 mod world;

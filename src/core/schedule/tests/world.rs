@@ -1,7 +1,7 @@
 //! A made-up cluster: one schedule, its runs, and what a shell does with a step. A look can end at any effect, as in a
 //! crash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use crate::api::{
 };
 use crate::core::condition;
 use crate::core::effect::{Note, Requeue};
-use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::schedule::members::Reader;
 use crate::core::schedule::{Effect, Facts, Inputs, Listed, Newcomers, Observation, owned_by, step};
@@ -64,6 +64,12 @@ pub(super) struct World {
     pub(super) notes: Vec<Note>,
     /// The API server refuses runs with these words.
     pub(super) refuses: Option<String>,
+    /// Folders that others name.
+    pub(super) claimed: BTreeSet<(String, String)>,
+    /// Folders that the schedule wanted to delete, in order, with the beginning of their manifest.
+    pub(super) doomed: Vec<FolderPlan>,
+    /// What comes of that, in order; in the end, one file is deleted.
+    pub(super) deletions: VecDeque<Result<FolderDeletion, StorageFailure>>,
     /// Status writes.
     pub(super) writes: usize,
     /// Who is in the group.
@@ -101,6 +107,9 @@ impl World {
             deleted: Vec::new(),
             notes: Vec::new(),
             refuses: None,
+            claimed: BTreeSet::new(),
+            doomed: Vec::new(),
+            deletions: VecDeque::new(),
             writes: 0,
             group: BTreeSet::new(),
             began_with: BTreeMap::new(),
@@ -132,7 +141,11 @@ impl World {
     pub(super) fn facts(&self) -> Facts {
         let uid = self.schedule.uid().unwrap();
         let own = self.runs.values().filter(|run| owned_by(run, &uid)).cloned().map(Arc::new);
-        Facts { server: self.server.clone().map(Arc::new), children: own.collect() }
+        Facts {
+            server: self.server.clone().map(Arc::new),
+            children: own.collect(),
+            claimed: self.claimed.clone(),
+        }
     }
 
     /// Looks at the schedule until nothing is left to do.
@@ -143,7 +156,7 @@ impl World {
     /// Likewise, but everything ends after so many writes, in the middle of whatever it was.
     pub(super) fn look_until(&mut self, mut fuse: usize) -> Option<Requeue> {
         let mut seen = None;
-        for _ in 0..12 {
+        for _ in 0..60 {
             let facts = self.facts();
             let step =
                 step(Inputs { schedule: &self.schedule, facts: &facts, seen: seen.take(), now: self.now });
@@ -191,6 +204,11 @@ impl World {
                 Observation::Deleted
             }
             Effect::ListMembers { export, before, .. } => self.list_members(&export, before),
+            Effect::DeleteFolder(_, plan) => {
+                self.doomed.push(plan);
+                let done = Ok(FolderDeletion::Done { files: 1, others: 0 });
+                Observation::FolderDeleted(self.deletions.pop_front().unwrap_or(done))
+            }
         }
     }
 
@@ -257,7 +275,8 @@ impl World {
         let mut status = run.status.clone().unwrap_or_default();
         status.server = Some(crate::api::ServerIdentity { uid, url });
         status.transaction_time = Some(format!("{}.1234567+00:00", now.strftime("%Y-%m-%dT%H:%M:%S")));
-        status.job = serde_json::from_value(json!({ "intentTime": now.to_string() })).unwrap();
+        let id = run.metadata.uid.clone().unwrap();
+        status.job = serde_json::from_value(json!({ "id": id, "intentTime": now.to_string() })).unwrap();
         run.status = Some(status);
     }
 
@@ -278,7 +297,13 @@ impl World {
             End::Rejected => (ConditionType::Failed, Reason::KickOffRejected),
         };
         condition::set(&mut status.conditions, type_, ConditionStatus::True, reason, "as a test", 1, now);
-        status.output = serde_json::from_value(json!({ "container": "lake", "folder": name })).unwrap();
+        let folder = format!("{}-{}", now.strftime("%Y%m%dT%H%M%S"), run.metadata.uid.clone().unwrap());
+        let mut output = json!({ "container": "lake", "folder": folder });
+        if matches!(end, End::Exported | End::WithErrors) {
+            let sha256 = sha256_hex(folder.as_bytes());
+            output["manifest"] = json!({ "path": format!("{folder}/manifest.json"), "sha256": sha256 });
+        }
+        status.output = serde_json::from_value(output).unwrap();
         run.status = Some(status);
     }
 

@@ -7,7 +7,8 @@ use fhir_export_operator::api::{Compression, Dialect, FhirServer};
 use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::landing::{BlockId, Marks};
 use fhir_export_operator::core::ledger::{
-    Checked, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind, VerifyPlan,
+    Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
+    VerifyPlan,
 };
 use jiff::Timestamp;
 
@@ -196,7 +197,9 @@ impl Container for Process {
         path: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        let body = self.ask(server, |state| state.lake.read(container, path, usize::MAX)).await?;
+        let (container, path) = (container.to_owned(), path.to_owned());
+        let body: Option<Vec<u8>> =
+            self.look(server, move |state| state.lake.read(&container, &path, usize::MAX)).await?;
         Ok(body.map(|body| take(&body)).is_some())
     }
 
@@ -256,5 +259,14 @@ impl Container for Process {
             state.lake.commit((&container, &blob), &ids, &marks)
         })
         .await
+    }
+
+    async fn delete_folder(
+        &self,
+        server: &Arc<FhirServer>,
+        plan: &FolderPlan,
+    ) -> Result<FolderDeletion, StorageFailure> {
+        let plan = plan.clone();
+        self.write(server, move |state| state.lake.delete_folder(&plan)).await
     }
 }

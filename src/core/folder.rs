@@ -4,8 +4,13 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::schedule::members::{MEMBERS_FILE, NEWCOMERS_FILE};
+
 /// Containers that a server makes for one job begin with this.
-pub(super) const OWN_CONTAINER: &str = "export-";
+pub(crate) const OWN_CONTAINER: &str = "export-";
+
+/// What the manifest is called that the operator stores in a run's folder.
+pub(crate) const MANIFEST: &str = "manifest.json";
 
 /// How far the clocks of the server and of the operator may be apart.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -13,7 +18,7 @@ const STAMP: &str = "%Y%m%dT%H%M%S";
 const STAMP_LEN: usize = "yyyyMMddTHHmmss".len();
 
 /// Reads `<yyyyMMddTHHmmss>-<job id>`; the time is UTC.
-pub(super) fn parse(name: &str) -> Option<(Timestamp, &str)> {
+pub(crate) fn parse(name: &str) -> Option<(Timestamp, &str)> {
     let (stamp, rest) = name.split_at_checked(STAMP_LEN)?;
     let id = rest.strip_prefix('-').filter(|id| is_job_id(id))?;
     if !stamp.bytes().all(|byte| byte.is_ascii_digit() || byte == b'T') {
@@ -24,12 +29,24 @@ pub(super) fn parse(name: &str) -> Option<(Timestamp, &str)> {
 }
 
 /// A decimal number or a GUID today; anything alike is taken.
-pub(super) fn is_job_id(id: &str) -> bool {
+pub(crate) fn is_job_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
+/// Whether a run writes a file of this name below its folder: what somebody else put there is not its own.
+pub(crate) fn is_of_a_run(below: &str) -> bool {
+    [MANIFEST, MEMBERS_FILE, NEWCOMERS_FILE].contains(&below)
+        || below.ends_with(".ndjson")
+        || below.ends_with(".ndjson.gz")
+}
+
+/// Whether this can be the name of a blob container.
+pub(crate) fn is_container(name: &str) -> bool {
+    (3..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
 /// The first characters of the folders of jobs that began between two instants, one prefix a day.
-pub(super) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
+pub(crate) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
     let day = |at: Timestamp| -> Date { at.to_zoned(TimeZone::UTC).date() };
     let last = day(to.checked_add(SKEW).unwrap_or(to));
     let days =
@@ -66,6 +83,37 @@ mod tests {
             &long,
         ] {
             assert_eq!(parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn files_of_a_run_and_names_of_containers() {
+        for name in [
+            "Patient-1.ndjson",
+            "Patient-1.ndjson.gz",
+            "deleted/Bundle-1.ndjson",
+            "log.ndjson",
+            "manifest.json",
+            "members.txt",
+            "newcomers.txt",
+        ] {
+            assert!(is_of_a_run(name), "{name}");
+        }
+        for name in
+            ["", "_SUCCESS", "Patient.parquet", "a/manifest.json", "manifest.json.bak", "x.ndjson.tmp"]
+        {
+            assert!(!is_of_a_run(name), "{name}");
+        }
+        for (name, valid) in [
+            ("lake", true),
+            ("export-7", true),
+            ("", false),
+            ("a", false),
+            ("a/b", false),
+            ("..", false),
+            ("$root", false),
+        ] {
+            assert_eq!(is_container(name), valid, "{name}");
         }
     }
 
