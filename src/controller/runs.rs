@@ -16,6 +16,9 @@ use crate::core::export::Memory;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
 
+/// So many jobs are remembered at least, of runs that are gone, too.
+const MAX_CLAIMS: u64 = 10_000;
+
 /// What is remembered of all runs.
 #[derive(Default)]
 pub struct Runs {
@@ -27,8 +30,10 @@ struct Inner {
     runs: HashMap<String, Run>,
     /// Uids that hold a place, though the watch may not show it yet.
     places: HashSet<String>,
-    /// Which run a job belongs to, by server URL and job id.
-    claims: HashMap<(String, String), String>,
+    /// Which run a job belongs to, by server URL and job id, and which claim that was.
+    claims: HashMap<(String, String), (String, u64)>,
+    /// How many jobs were claimed.
+    claimed: u64,
     /// When each server was probed and is to be next, by uid, and for which generation that holds.
     probes: HashMap<String, (i64, Timestamp, Timestamp)>,
     /// When each namespace last had a place of a server, by the server's uid: exports may be deleted to hide it.
@@ -120,7 +125,13 @@ impl Runs {
     pub(super) fn claim(&self, server_url: &str, job_id: &str, uid: &str) -> bool {
         let mut inner = locked(&self.inner);
         let key = (server_url.to_owned(), job_id.to_owned());
-        inner.claims.entry(key).or_insert_with(|| uid.to_owned()) == uid
+        let next = inner.claimed + 1;
+        let (owner, nth) = inner.claims.entry(key).or_insert_with(|| (uid.to_owned(), next));
+        let (ours, new) = (owner == uid, *nth == next);
+        if new {
+            inner.claimed = next;
+        }
+        ours
     }
 
     /// When each namespace last had a place of a server, by what its exports show now and showed before.
@@ -215,14 +226,13 @@ impl Runs {
             Beside::end(&mut run.landing);
         }
         inner.places.remove(uid);
-        inner.claims.retain(|_, owner| owner != uid);
     }
 
     /// Forgets all runs and servers that are not alive; to be called now and then, since not every deletion is seen.
     pub fn retain(&self, alive: impl Fn(&str) -> bool) {
         let gone: Vec<String> = {
             let inner = locked(&self.inner);
-            let known = inner.runs.keys().chain(&inner.places).chain(inner.claims.values());
+            let known = inner.runs.keys().chain(&inner.places);
             known.filter(|uid| !alive(uid)).cloned().collect()
         };
         for uid in &gone {
@@ -231,6 +241,9 @@ impl Runs {
         let mut inner = locked(&self.inner);
         inner.probes.retain(|uid, _| alive(uid));
         inner.served.retain(|uid, _| alive(uid));
+        // The job of a run that is gone lies in the container still: nobody may take it for theirs.
+        let oldest = inner.claimed.saturating_sub(MAX_CLAIMS);
+        inner.claims.retain(|_, (owner, nth)| *nth > oldest || alive(owner));
     }
 }
 

@@ -111,9 +111,10 @@ impl Wakes {
             self.export(&namespace, &name);
         }
         let (was, is) = (change.old.as_deref(), change.new.as_deref());
-        let appeared = was.is_none();
-        let ended = was.is_some_and(|was| !finished(was)) && is.is_none_or(finished);
-        let gone = is.is_none();
+        // Deleted and made again while the watch was interrupted: both at once.
+        let gone = change.gone().is_some();
+        let appeared = was.is_none() || gone && is.is_some();
+        let ended = was.is_some_and(|was| !finished(was)) && (gone || is.is_none_or(finished));
         let Some((namespace, name)) = is.or(was).map(server_key) else { return };
         let deleting = |export: &FhirExport| export.metadata.deletion_timestamp.is_some();
         if (ended || gone || is.is_some_and(deleting))
@@ -286,7 +287,12 @@ mod tests {
         let ended = Change { old: Some(export("one", 1, running())), new: Some(export("one", 1, done())) };
         assert_eq!(woken(|w| w.export_changed(&known, &ended)), (waiting.clone(), 1));
         let gone = Change { old: Some(export("one", 1, running())), new: None };
-        assert_eq!(woken(|w| w.export_changed(&known, &gone)), (waiting, 1));
+        assert_eq!(woken(|w| w.export_changed(&known, &gone)), (waiting.clone(), 1));
+        let mut anew = (*export("one", 1, json!({}))).clone();
+        anew.metadata.uid = Some("another".into());
+        let replaced = Change { old: Some(export("one", 1, running())), new: Some(Arc::new(anew)) };
+        let (woken, servers) = woken(|w| w.export_changed(&known, &replaced));
+        assert_eq!((woken, servers), ([vec!["one".into()], waiting].concat(), 1));
     }
 
     fn schedule(name: &str, asked: Option<&str>) -> Arc<FhirExportSchedule> {

@@ -156,6 +156,22 @@ pub(super) fn prove(turn: &mut Turn<'_>, manifest: &Manifest) -> Result<(), &'st
     )
 }
 
+/// The manifest of an adopted job names no file: it is as good as not found.
+pub(super) fn proves_nothing(mut turn: Turn<'_>) -> Step {
+    turn.memory.manifest = None;
+    turn.status.output = None;
+    if let Some(job) = turn.status.job.as_mut() {
+        (job.id, job.status_url, job.kick_off_time) = (None, None, None);
+    }
+    // The attempt was counted when it was found.
+    turn.status.attempts = turn.status.attempts.map(|attempts| attempts.saturating_sub(1));
+    give_up(
+        &mut turn,
+        "the job that was found in the container has no files, so that it may be one that was cancelled",
+    );
+    if super::is_terminal(&turn.status) { finish::after_end(turn) } else { begin::go_on(turn) }
+}
+
 /// An adopted job came to its end without a manifest, so that nothing proves whose it was: ours may still run. What is
 /// to be said of that, if it is so.
 pub(super) fn unproven(turn: &mut Turn<'_>) -> &'static str {

@@ -25,8 +25,7 @@ pub async fn install(tell: &Tell, cluster: &mut Cluster) -> Result<Operator> {
     cluster.run(&format!("wait --for=condition=Established --timeout=60s {names}")).await?;
     let watched = cluster.context.is_some().then_some(cluster.namespace.as_str());
     let kubeconfig = cluster.operator_kubeconfig().await?;
-    let operator =
-        Operator::start(cluster.folder(), &kubeconfig, &cluster.operator_namespace, watched).await?;
+    let operator = Operator::start(cluster.folder(), &kubeconfig, watched).await?;
     let user = service_account_user(OPERATOR, &cluster.operator_namespace);
     tell.command(&operator.command_line())?;
     tell.verbatim(&format!(

@@ -22,12 +22,7 @@ pub struct Operator {
 
 impl Operator {
     /// Starts it as the user of `kubeconfig` and waits until it is ready.
-    pub async fn start(
-        folder: &Folder,
-        kubeconfig: &Path,
-        namespace: &str,
-        watched: Option<&str>,
-    ) -> Result<Self> {
+    pub async fn start(folder: &Folder, kubeconfig: &Path, watched: Option<&str>) -> Result<Self> {
         let (health, metrics) = (free_port()?, free_port()?);
         let log = folder.path().join("operator.log");
         let mut arguments = vec![
@@ -43,8 +38,7 @@ impl Operator {
         let command = ProcessOptions::new(program()?, &log)
             .args(&arguments)
             .env("KUBECONFIG", kubeconfig)
-            .env("FHIR_EXPORT_LOG_FORMAT", "text")
-            .env("POD_NAMESPACE", namespace);
+            .env("FHIR_EXPORT_LOG_FORMAT", "text");
         let mut operator = Self { process: Process::start(&command)?, command, arguments, health, log };
         operator.ready().await?;
         Ok(operator)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fake::{Cancels, KickOff};
+use super::fake::{Cancels, Ending, KickOff};
 use super::said::{answer, html, job_failure, storage_failure, unknown};
 use super::world::{Broken, World, failure};
 use super::{at, azure_server, stored_server};
@@ -168,6 +168,23 @@ fn where_a_found_job_ends_without_proof_ours_may_still_run() {
         assert_eq!((left.len(), world.fake.deletes_sent()), (1, 0), "{end:?}");
         let message = world.message(Failed);
         assert!(message.contains("may run on the server unseen"), "{message}");
+    }
+}
+
+#[test]
+fn a_manifest_without_files_proves_nothing() {
+    // Somebody's job that was cancelled answers so on older builds, and has our request.
+    for policy in ["Retry", "Fail"] {
+        let mut world = world(json!({"onUncertainKickOff": policy}), lost());
+        world.fake.jobs[0].ending = Ending::Files(vec![]);
+        world.run_until(|w| w.says(KickOffUncertain) == "True/NoJobFound");
+        assert_eq!(world.status().attempts, Some(1));
+        world.run();
+        let retries = policy == "Retry";
+        let end = if retries { "Complete" } else { "Failed" };
+        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), (end, 1 + usize::from(retries)));
+        let left = world.status().unsettled_jobs;
+        assert_eq!((left.len(), left[0].status_url.clone(), world.fake.deletes_sent()), (1, None, 0));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Laws of what is written to the API server.
 
 use fhir_export_operator::api::{
-    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus,
+    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, Reason,
 };
 use fhir_export_operator::core::condition::{find, is_true};
 use fhir_export_operator::core::export::is_terminal;
@@ -27,6 +27,7 @@ impl State {
         }
         self.check_words(&name, status);
         self.follow_intent(before, &old, status);
+        self.exchange_alike(before, &old, status);
         if old.job.as_ref().map(|job| job.intent_time) == status.job.as_ref().map(|job| job.intent_time) {
             let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
             if url(&old).is_some() && url(&old) != url(status) && !is_terminal(status) {
@@ -58,6 +59,40 @@ impl State {
             if job.owner.as_deref() == uid && job.intent == Some(was) {
                 job.intent = Some(is);
             }
+        }
+    }
+
+    /// Nothing tells the jobs of two exports apart that ask for the same, as long as neither answer was heard: whoever
+    /// proves that the other's is its own leaves its own to the other.
+    fn exchange_alike(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
+        let confirmed = |status: &FhirExportStatus| {
+            find(&status.conditions, ConditionType::KickOffUncertain)
+                .is_some_and(|condition| condition.because(Reason::JobConfirmed))
+        };
+        if confirmed(old) || !confirmed(status) {
+            return;
+        }
+        let Some(taken) = status.job.as_ref().and_then(|job| self.fhir.job_of(job.status_url.as_ref()?))
+        else {
+            return;
+        };
+        let (uid, intent) = (before.metadata.uid.clone(), old.job.as_ref().map(|job| job.intent_time));
+        let Some(job) = self.fhir.jobs.get_mut(taken) else { return };
+        if job.answered || job.owner.is_none() || job.owner == uid {
+            return;
+        }
+        let (others, began_on) = (job.owner.clone(), job.intent);
+        let (server, request) = (job.server, job.request.clone());
+        (job.owner, job.intent) = (uid.clone(), intent);
+        let own = self.fhir.jobs.iter_mut().enumerate().find(|(number, job)| {
+            *number != taken
+                && job.owner == uid
+                && job.intent == intent
+                && job.server == server
+                && job.request == request
+        });
+        if let Some((_, own)) = own {
+            (own.owner, own.intent) = (others, began_on);
         }
     }
 
