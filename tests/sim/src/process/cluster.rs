@@ -106,7 +106,7 @@ impl Cluster for Process {
         status: &FhirExportScheduleStatus,
     ) -> Result<FhirExportSchedule, ClusterFailure> {
         let (read, status) = (read.clone(), status.clone());
-        self.change(Edge::Object, move |state| state.write_schedule_status(&read, &status)).await
+        Box::pin(self.change(Edge::Object, move |state| state.write_schedule_status(&read, &status))).await
     }
 
     async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
