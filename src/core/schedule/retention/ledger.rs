@@ -105,7 +105,8 @@ pub(in super::super) fn from_children(turn: &mut Turn<'_>) {
     for run in &runs {
         let own = suffix(turn, run);
         let chain = run.labels().get(CHAIN_LABEL);
-        if counts(run).is_err() {
+        // One that was made before runs were incremental is no part of a chain.
+        if counts(run).is_err() || chain.is_none() && turn.spec().incremental.is_some() {
             record_all(turn, run, &own, Standing::Aside);
         } else if is_full(run) && chain.is_none_or(|chain| *chain == own) {
             record_all(turn, run, &own, Standing::Begins);

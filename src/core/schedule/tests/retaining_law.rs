@@ -88,6 +88,10 @@ impl Books {
                     }
                 }
             }
+            // What ended meanwhile and was no part of a chain is none later.
+            let waits = |run: &FhirExport| status.active.iter().any(|active| active.name == run.name_any());
+            let aside = self.folders.values().filter(|run| !unfinished(run) && !waits(run));
+            self.told.extend(aside.filter_map(ResourceExt::uid));
         } else {
             // Each run that counts, in the order of their ends.
             let mut ended: Vec<&FhirExport> =
