@@ -106,6 +106,8 @@ impl State {
                     self.tell(80, || format!("the Lease of {before:?} is {after:?}'s"));
                 }
                 self.election.lease = Some(seen.clone());
+                // Also if it comes late: others wait anew from here on.
+                self.election.vacant = self.election.now(self.time.now);
                 Answer::Lease(seen)
             }
             _ => Answer::Conflict,

@@ -7,8 +7,9 @@ use crate::election::identity;
 use crate::state::State;
 use crate::time::SECOND;
 
-/// Undisturbed, somebody leads within this: a request that hangs (3 s / 0.9) and the pause after it, a Lease that has run
-/// out by the slowest clock (15 s / 0.9), a look (1 s / 0.9), and two requests, each of two ways of up to 0.8 s.
+/// Undisturbed, and since the last write of the Lease, somebody leads within this: a request that hangs (3 s / 0.9) and
+/// the pause after it, a Lease that has run out by the slowest clock (15 s / 0.9), a look (1 s / 0.9), and two requests,
+/// each of two ways of up to 0.8 s.
 const VACANT: i64 = 26 * SECOND;
 /// The same without a holder that has to run out.
 const HANDED_OVER: i64 = 9 * SECOND;
