@@ -45,7 +45,7 @@ pub async fn reconcile_export<W: World>(
     }
     let ended = look.base.status.as_ref().is_some_and(is_terminal);
     if ended && matches!(result, Ok(Requeue::AwaitChange)) {
-        world.runs().forget(&uid);
+        world.runs().ended(&uid);
     } else {
         world.runs().keep(&uid, look.memory, look.seen);
     }

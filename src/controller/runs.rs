@@ -48,6 +48,8 @@ struct Run {
     unsaved: Option<Observation>,
     /// What this process wrote last: the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
+    /// Only what was written is remembered still, until the watch shows that.
+    ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
 }
@@ -101,9 +103,16 @@ fn uid_of(object: &FhirExport) -> String {
 impl Runs {
     /// The newer of what the watch shows and what this process wrote.
     pub fn newest(&self, seen: &Arc<FhirExport>) -> Arc<FhirExport> {
-        let inner = locked(&self.inner);
-        let written = inner.runs.get(&uid_of(seen)).and_then(|run| run.written.as_ref());
-        written.filter(|w| version(w) > version(seen)).unwrap_or(seen).clone()
+        let mut inner = locked(&self.inner);
+        let uid = uid_of(seen);
+        let Some(run) = inner.runs.get(&uid) else { return seen.clone() };
+        if let Some(written) = run.written.as_ref().filter(|w| version(w) > version(seen)) {
+            return written.clone();
+        }
+        if run.ended {
+            inner.runs.remove(&uid);
+        }
+        seen.clone()
     }
 
     /// Waits for the one place for lists of members.
@@ -224,7 +233,18 @@ impl Runs {
         locked(&self.inner).probes.insert(uid.to_owned(), (generation, now, due.unwrap_or(now)));
     }
 
-    /// Forgets a run that has ended or is gone, and ends its tasks.
+    /// Forgets a run that has ended, and ends its tasks. How it ended is remembered until the watch shows it: to look at
+    /// an earlier status would begin what is done anew.
+    pub(super) fn ended(&self, uid: &str) {
+        let written = locked(&self.inner).runs.get(uid).and_then(|run| run.written.clone());
+        self.forget(uid);
+        if written.is_some() {
+            let run = Run { written, ended: true, ..Run::default() };
+            locked(&self.inner).runs.insert(uid.to_owned(), run);
+        }
+    }
+
+    /// Forgets a run that is gone, and ends its tasks.
     pub fn forget(&self, uid: &str) {
         let mut inner = locked(&self.inner);
         if let Some(mut run) = inner.runs.remove(uid) {
@@ -256,4 +276,54 @@ impl Runs {
 /// Writes the state of a task.
 pub(super) fn tell<T>(state: &Mutex<T>, now: T) {
     *locked(state) = now;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn export(version: &str) -> Arc<FhirExport> {
+        let object = json!({
+            "metadata": { "name": "one", "uid": "u", "resourceVersion": version },
+            "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } },
+        });
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn an_end_is_remembered_until_the_watch_shows_it() {
+        let runs = Runs::default();
+        runs.wrote(&export("7"));
+        runs.ended("u");
+        for seen in ["3", "6"] {
+            assert_eq!(version(&runs.newest(&export(seen))), 7);
+        }
+        // Looked at once more meanwhile.
+        let _ = runs.recall("u");
+        runs.ended("u");
+        assert_eq!(version(&runs.newest(&export("6"))), 7);
+        assert_eq!(version(&runs.newest(&export("8"))), 8);
+        assert!(locked(&runs.inner).runs.is_empty());
+        // What was not written here is not remembered.
+        let _ = runs.recall("u");
+        runs.ended("u");
+        assert!(locked(&runs.inner).runs.is_empty());
+    }
+
+    #[test]
+    fn the_job_of_a_run_that_is_gone_is_nobody_s() {
+        let runs = Runs::default();
+        assert!(runs.claim("https://x", "1", "one") && runs.claim("https://x", "1", "one"));
+        runs.forget("one");
+        runs.retain(|_| false);
+        assert!(!runs.claim("https://x", "1", "two"));
+        for job in 0..MAX_CLAIMS {
+            assert!(runs.claim("https://y", &job.to_string(), "three"));
+        }
+        runs.retain(|uid| uid == "three");
+        assert!(runs.claim("https://x", "1", "two"), "the oldest is forgotten in the end");
+    }
 }

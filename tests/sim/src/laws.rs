@@ -100,7 +100,9 @@ impl Record {
         let status = &self.status;
         let named = status.job.as_ref().and_then(|job| job.status_url.as_deref()).is_some_and(|of| of == url);
         let outcome = status.cancellation.as_ref().and_then(|cancellation| cancellation.outcome);
-        named && is_terminal(status) && outcome == Some(CancelOutcome::AlreadyFinished)
+        let told = is_terminal(status)
+            || self.gone && self.told.iter().any(|(reason, _)| *reason == Reason::Cancelled);
+        named && told && outcome == Some(CancelOutcome::AlreadyFinished)
     }
 
     /// Whether its owner was told by an event that a job may run on.

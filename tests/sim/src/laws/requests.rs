@@ -45,8 +45,7 @@ impl State {
         if request.prefer.is_some() {
             return;
         }
-        // After the end the operator forgets what it wrote, and a cache that lags may have it look once more.
-        // So may one of a replica that has just taken over.
+        // A cache that lags may have a process that has just started or taken over look once more.
         let followed =
             self.laws.records.get(&acting.uid).is_some_and(|record| record.followed.contains(&number));
         let late = request.method == Method::Get && (is_terminal(&status) || followed);
