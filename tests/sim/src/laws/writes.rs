@@ -62,7 +62,7 @@ impl State {
         }
     }
 
-    /// Nothing tells the jobs of two exports apart that ask for the same, as long as neither answer was heard: whoever
+    /// Nothing tells the jobs of two exports apart that ask for the same, as long as neither status URL was written: whoever
     /// proves that the other's is its own leaves its own to the other.
     fn exchange_alike(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
         let confirmed = |status: &FhirExportStatus| {
@@ -78,7 +78,10 @@ impl State {
         };
         let (uid, intent) = (before.metadata.uid.clone(), old.job.as_ref().map(|job| job.intent_time));
         let Some(job) = self.fhir.jobs.get_mut(taken) else { return };
-        if job.answered || job.owner.is_none() || job.owner == uid {
+        // Whoever heard the answer may have ended before it was written.
+        let written =
+            |owner: &String| self.laws.records.get(owner).is_some_and(|r| r.followed.contains(&taken));
+        if job.owner == uid || job.owner.as_ref().is_none_or(written) {
             return;
         }
         let (others, began_on) = (job.owner.clone(), job.intent);
