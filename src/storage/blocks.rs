@@ -28,7 +28,7 @@ pub(super) async fn staged(
         account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
     let list = match client.get_block_list(BlockListType::Uncommitted, None).await {
         Ok(list) => list.into_model().map_err(failure)?,
-        Err(error) if failure::code(&error) == Some("BlobNotFound") => return Ok(Vec::new()),
+        Err(error) if failure::is_not_there(&error) => return Ok(Vec::new()),
         Err(error) => return Err(failure(error)),
     };
     let blocks = list.uncommitted_blocks.unwrap_or_default();

@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use super::account::Account;
-use super::failure;
+use super::failure::{self, is_not_there};
 use super::listing::{options, read};
 use super::signature::Right;
 use crate::core::folder;
@@ -119,11 +119,6 @@ async fn manifest(
     Ok(Some((hex(&hash.finalize()), etag)))
 }
 
-/// A request for the properties of a blob has no body that could say which is missing, blob or container.
-fn is_not_there(error: &azure_core::Error) -> bool {
-    failure::code(error) == Some("BlobNotFound")
-}
-
 /// What lies below a folder. Its name ends with a slash here, so that no other folder's name begins with it.
 async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Content, StorageFailure> {
     let container = plan.container.as_str();
@@ -139,13 +134,9 @@ async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Cont
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let Some(name) = item.name else { continue };
-            let values = item.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
-            let marker = values.iter().any(|(key, value)| {
-                key.eq_ignore_ascii_case(IS_FOLDER) && value.eq_ignore_ascii_case("true")
-            });
             // What the account lists without being asked for it is nothing to delete.
             let Some(below) = name.strip_prefix(&prefix) else { continue };
-            if marker {
+            if is_marker(item.metadata) {
                 content.markers.push(name);
             } else if below == folder::MANIFEST {
                 // It goes last, by itself.

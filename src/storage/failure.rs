@@ -48,6 +48,11 @@ pub(super) fn code(error: &azure_core::Error) -> Option<&str> {
     }
 }
 
+/// There is no such blob, in so many words.
+pub(super) fn is_not_there(error: &azure_core::Error) -> bool {
+    code(error) == Some("BlobNotFound")
+}
+
 /// Sorts an error of the client and says it for people, without anything that the service or the network wrote
 /// but its code: bodies and URLs may hold names and signatures.
 pub(super) fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> StorageFailure {

@@ -77,7 +77,7 @@ pub(super) async fn read(
     let client = account.container(container, Right::Read, Vec::new())?.blob_client(path);
     let size = match client.get_properties(None).await {
         Ok(there) => there.content_length().map_err(failure)?.unwrap_or_default(),
-        Err(error) if failure::code(&error) == Some("BlobNotFound") => return Ok(None),
+        Err(error) if failure::is_not_there(&error) => return Ok(None),
         Err(error) => return Err(failure(error)),
     };
     let size = usize::try_from(size).ok().filter(|size| *size <= max).ok_or_else(|| {
