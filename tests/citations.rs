@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What comments once cited although nobody who reads them has it.
-const NOT_HERE: [&str; 3] = ["the design", "(design", "azure page"];
+const NOT_HERE: [&str; 4] = ["the design", "(design", "azure page", "of its page"];
 
 /// Documents at the top level that comments may cite; all others are under `docs/`.
 const TOP: [&str; 5] = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
@@ -186,7 +186,7 @@ fn is_path(span: &str) -> bool {
     let extension = Path::new(span).extension().and_then(|e| e.to_str());
     let has_extension =
         extension.is_some_and(|e| matches!(e, "md" | "rs" | "toml" | "yaml" | "json" | "tpl"));
-    !span.contains([' ', '<', '*', '{', '$'])
+    !span.contains([' ', '<', '*', '{', '$', '~'])
         && !span.contains("://")
         && (span.contains('/') || has_extension)
 }
