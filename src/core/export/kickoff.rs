@@ -11,7 +11,7 @@ use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
 use crate::core::wire::{Failure, FailureKind, Reply, Sent};
 
-/// Attempts beyond the first, where the spec says nothing (design, section 2).
+/// Attempts beyond the first, where the spec says nothing.
 const BACKOFF_LIMIT: i32 = 2;
 
 /// Whether a request could be sent.
