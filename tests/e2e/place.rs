@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use azure_storage_blob::BlobContainerClient;
 use bulk_fhir::{JobView, List, Options, Request, Script, Server};
 use fhir_export_operator::api::{FhirExport, Output};
-use futures::TryStreamExt;
 use serde_json::{Value, json};
 use stage::{Azurite, wait_until};
 
-use crate::lake;
 use crate::site::{PATIENCE, Site, merge, shared};
 
 /// A Bulk Data server, the operator, and a container of Azurite.
@@ -105,29 +102,16 @@ impl Place {
 
     async fn blobs_in(azurite: &Azurite, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
         let output = output(object);
-        let folder = format!("{}/", output.folder.as_deref().unwrap());
-        let container = lake::container(azurite, output.container.as_deref().unwrap()).await;
-        let names: Vec<String> = container
-            .list_blobs(None)
-            .unwrap()
-            .try_filter_map(|item| async move { Ok(item.name) })
-            .try_collect()
-            .await
-            .unwrap();
-        let mut blobs = BTreeMap::new();
-        for name in names {
-            let Some(inside) = name.strip_prefix(&folder) else { continue };
-            blobs.insert(inside.to_owned(), read(&container, &name).await);
-        }
-        blobs
+        let container = blobs::container(azurite, output.container.as_deref().unwrap()).await.unwrap();
+        blobs::folder(&container, output.folder.as_deref().unwrap()).await.unwrap()
     }
 
     /// The names of the blobs in this test's container that are in another folder than this, without their folders.
     pub async fn names_outside(&self, folder: &str) -> Vec<String> {
-        let container = lake::container(&shared().await.azurite, &self.container()).await;
-        let items: Vec<_> = container.list_blobs(None).unwrap().try_collect().await.unwrap();
-        let names = items.into_iter().filter_map(|item| item.name);
+        let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
+        let names = blobs::names(&container, "").await.unwrap();
         names
+            .into_iter()
             .filter_map(|name| {
                 name.split_once('/').filter(|(of, _)| *of != folder).map(|(_, n)| n.to_owned())
             })
@@ -181,13 +165,6 @@ impl Drop for Place {
             marks.add("the id of a patient", &id);
         }
     }
-}
-
-/// A blob.
-pub async fn read(container: &BlobContainerClient, name: &str) -> Vec<u8> {
-    let body = container.blob_client(name).download(None).await.unwrap().body;
-    let pieces: Vec<_> = body.try_collect().await.unwrap();
-    pieces.concat()
 }
 
 fn rank(list: List) -> u8 {

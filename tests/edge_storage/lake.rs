@@ -5,20 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use azure_core::http::{ClientOptions, RequestContent, Transport};
-use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use azure_storage_blob::BlobContainerClient;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::credentials::{
     CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, Memory,
 };
 use fhir_export_operator::storage::{BlobStorage, StorageHosts, http_client};
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use sha2::Sha256;
 use stage::{Azurite, AzuriteOptions};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -29,44 +24,24 @@ pub async fn azurite() -> &'static Azurite {
     AZURITE.get_or_init(|| async { Azurite::start(AzuriteOptions::default()).await.unwrap() }).await
 }
 
-/// A SAS token for an account, made by Microsoft's "Create an account SAS", apart from the code under test.
+/// A SAS token for an account, signed apart from the code under test.
 pub fn sas(account: &str, key: &str, permissions: &str) -> String {
-    let fields =
-        [account, permissions, "b", "sco", "", "2099-01-01T00:00:00Z", "", "https,http", "2021-06-08", ""];
-    let text = fields.join("\n") + "\n";
-    let mut mac = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(key).unwrap()).unwrap();
-    mac.update(text.as_bytes());
-    let signature = STANDARD.encode(mac.finalize().into_bytes());
-    let signature: String = url::form_urlencoded::byte_serialize(signature.as_bytes()).collect();
-    format!(
-        "sv=2021-06-08&ss=b&srt=sco&sp={permissions}&se=2099-01-01T00:00:00Z&spr=https,http&sig={signature}"
-    )
+    blobs::sas(account, key, permissions).unwrap()
 }
 
-/// A container that the tests fill; made if it is not there.
+/// A container that the tests fill, created if it does not exist.
 pub async fn container(azurite: &Azurite, name: &str) -> BlobContainerClient {
-    container_over(azurite, name, http_client(&[], &Reach::default()).unwrap()).await
+    blobs::container(azurite, name).await.unwrap()
 }
 
-/// Likewise, over a client of the test's own.
+/// A container that the tests fill, created if it does not exist, over a client of the test's own.
 pub async fn container_over(azurite: &Azurite, name: &str, http: reqwest::Client) -> BlobContainerClient {
-    let mut url = azurite.endpoint().unwrap();
-    url.set_query(Some(&sas(azurite.account(), azurite.key(), "rwdlac")));
-    let client_options =
-        ClientOptions { transport: Some(Transport::new(Arc::new(http))), ..Default::default() };
-    let options = BlobServiceClientOptions { client_options, ..Default::default() };
-    let service = BlobServiceClient::new(url, None, Some(options)).unwrap();
-    let client = service.blob_container_client(name);
-    if !client.exists().await.unwrap() {
-        client.create(None).await.unwrap();
-    }
-    client
+    blobs::container_over(azurite, name, http).await.unwrap()
 }
 
 /// Writes a blob, over whatever is there.
 pub async fn put(container: &BlobContainerClient, name: &str, body: &[u8]) {
-    let content = RequestContent::from(body.to_vec());
-    container.blob_client(name).upload(content, None).await.unwrap();
+    blobs::put(container, name, body).await.unwrap();
 }
 
 /// Secrets that the tests change.

@@ -8,6 +8,7 @@ mod entra;
 mod faults;
 mod folders;
 mod lake;
+mod memory;
 mod relay;
 mod store;
 mod verify;

@@ -6,8 +6,8 @@ use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch,
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::world::{shared, values};
 use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, secret, server, start};
-use crate::world::{shared, values};
 
 fn untyped(client: &Client, kind: &str) -> Api<DynamicObject> {
     let kind = GroupVersionKind::gvk("fhirexport.dev", "v1alpha1", kind);

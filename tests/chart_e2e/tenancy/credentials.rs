@@ -5,9 +5,9 @@ use azure_fhir::{Access, KnownToken, Options, Script};
 use fhir_export_operator::api::{FhirExport, FhirServer};
 use serde_json::{Value, json};
 
-use crate::ear::Ear;
+use super::ear::Ear;
+use super::world::{Person, release, shared};
 use crate::release::{Release, export, secret, server};
-use crate::world::{Person, release, shared};
 
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const CLIENT: &str = "99999999-8888-7777-6666-555555555555";

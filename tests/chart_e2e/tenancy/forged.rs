@@ -6,9 +6,9 @@ use fhir_export_operator::api::FhirExport;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use crate::ear::Ear;
+use super::ear::Ear;
+use super::world::{Person, release, shared};
 use crate::release::{export, namespace, secret, server};
-use crate::world::{Person, release, shared};
 
 /// A status that claims the job behind this URL.
 fn claiming(server_url: &str, status_url: &str) -> Value {

@@ -8,8 +8,8 @@ use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use super::world::{Person, is_forbidden, release, shared};
 use crate::release::{export, namespace, secret, server};
-use crate::world::{Person, is_forbidden, release, shared};
 
 #[tokio::test]
 async fn who_may_export_may_do_nothing_else() {

@@ -4,8 +4,8 @@ use azure_fhir::{Access, KnownToken, Options};
 use fhir_export_operator::api::FhirExport;
 use serde_json::json;
 
+use super::world::{Person, release, shared};
 use crate::release::{export, namespace, secret, server};
-use crate::world::{Person, release, shared};
 
 /// As many as a namespace has at once in its queue here.
 const CROWD: usize = 40;

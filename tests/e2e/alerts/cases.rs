@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::rules::{names, promtool, rendered, rules};
+use super::rules::{names, promtool, rendered, rules};
 
 struct Case {
     alert: &'static str,
@@ -213,7 +213,7 @@ fn tests(case: &Case) -> String {
 
 #[tokio::test]
 async fn what_is_made_up_fires_and_rests_as_it_should() {
-    let object = rendered(crate::on()).await;
+    let object = rendered(super::on()).await;
     let mut wrong = String::new();
     for case in CASES {
         let output = promtool(&object, &tests(case), ["test", "rules", "tests.yaml"]).await;
@@ -228,7 +228,7 @@ async fn what_is_made_up_fires_and_rests_as_it_should() {
 
 #[tokio::test]
 async fn an_alert_that_does_not_fire_is_found() {
-    let object = rendered(crate::on()).await;
+    let object = rendered(super::on()).await;
     let quiet =
         case("FhirExportNearDeadline", &[("fhir_export_exports_near_deadline", "0x60")], "10m", "37m", "");
     assert!(!promtool(&object, &tests(&quiet), ["test", "rules", "tests.yaml"]).await.succeeded());
@@ -237,7 +237,7 @@ async fn an_alert_that_does_not_fire_is_found() {
 /// The sentences that somebody gets at night.
 #[tokio::test]
 async fn descriptions_are_filled_in() {
-    let object = rendered(crate::on()).await;
+    let object = rendered(super::on()).await;
     let rule = rules(&object).into_iter().find(|rule| rule["alert"] == "FhirExportStuck").unwrap();
     let told = "An export has been New for 1h 0m 0s, a state that lasts moments.";
     let tests = json!({"rule_files": ["rules.yaml"], "tests": [{

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use azure_fhir::{Access, Fault, Options, Script, Step};
 use serde_json::json;
 
-use crate::recorded::{assert_fire, used};
-use crate::recording::Recording;
-use crate::rules::{rendered, rules};
+use super::recorded::{assert_fire, used};
+use super::recording::Recording;
+use super::rules::{rendered, rules};
 use crate::site::{PATIENCE, Site};
 
 /// The operator is some thirty times as quick here as by default, and so is the time of the alerts quicker still.
@@ -55,7 +55,7 @@ impl Scraper {
     /// With `FHIR_EXPORT_RECORDING` set to a folder the recording is kept there, trimmed, to be checked in.
     async fn keep(&self, name: &str, fire: &BTreeSet<String>) {
         if let Some(folder) = std::env::var_os("FHIR_EXPORT_RECORDING") {
-            let used = used(&rules(&rendered(crate::on()).await));
+            let used = used(&rules(&rendered(super::on()).await));
             let path = std::path::Path::new(&folder).join(name);
             std::fs::write(path.with_extension("txt"), Recording::read(&self.text, &used).trimmed(1.0))
                 .unwrap();

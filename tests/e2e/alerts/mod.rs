@@ -1,25 +1,12 @@
 //! The chart's alerts: promtool takes them, they use what `/metrics` exposes, each has its paragraph in the runbooks,
 //! and each fires when it should and not when it should not: on made-up series, on those of a live operator, and on
 //! those that were recorded while parts were being killed.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::missing_panics_doc,
-    clippy::cast_precision_loss,
-    clippy::string_slice
-)]
 
 mod cases;
 mod live;
 mod recorded;
 mod recording;
 mod rules;
-#[allow(dead_code)] // what other programs use of it
-#[path = "../e2e/site.rs"]
-mod site;
 
 use std::sync::Arc;
 

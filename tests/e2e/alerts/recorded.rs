@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::recording::Recording;
-use crate::rules::{file, names, promtool, rendered, rules, selectors};
+use super::recording::Recording;
+use super::rules::{file, names, promtool, rendered, rules, selectors};
 
 /// The series that the rules use.
 pub fn used(rules: &[Value]) -> BTreeSet<String> {
@@ -15,7 +15,7 @@ pub fn used(rules: &[Value]) -> BTreeSet<String> {
 /// Asserts that on a recording, each of whose seconds is taken for `stretch` seconds, these alerts fire at some time
 /// and no others do.
 pub async fn assert_fire(what: &str, text: &str, stretch: f64, expected: &BTreeSet<String>) {
-    let object = rendered(crate::on()).await;
+    let object = rendered(super::on()).await;
     let rules = rules(&object);
     let known = names(&rules);
     assert!(expected.is_subset(&known), "{what}: {expected:?}");
@@ -39,7 +39,7 @@ pub async fn assert_fire(what: &str, text: &str, stretch: f64, expected: &BTreeS
 #[tokio::test]
 async fn recordings_fire_what_they_should() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(file("tests/alerts/chaos-series")).unwrap() {
+    for entry in std::fs::read_dir(file("tests/e2e/alerts/chaos-series")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|end| end != "txt") {
             continue;

@@ -8,8 +8,8 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
+use super::tenant::{Tenant, account, by_account, by_secret, claims, subject};
 use crate::site::{Site, condition};
-use crate::tenant::{Tenant, account, by_account, by_secret, claims, subject};
 
 /// All that the FHIR server was sent to be let in, but for `/metadata`, which needs nothing.
 fn authorizations(site: &Site) -> Vec<String> {

@@ -3,8 +3,8 @@
 use azure_fhir::{Access, Options, Secret, unsigned_jwt};
 use serde_json::json;
 
+use super::tenant::{Tenant, account, by_account, by_secret, subject};
 use crate::site::{condition, merge};
-use crate::tenant::{Tenant, account, by_account, by_secret, subject};
 
 #[tokio::test]
 async fn a_service_account_must_be_there_opt_in_and_be_of_this_client() {

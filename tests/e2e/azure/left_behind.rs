@@ -11,8 +11,8 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
+use super::tenant::{Tenant, account, by_account, by_secret, subject};
 use crate::site::{Site, merge, shared};
-use crate::tenant::{Tenant, account, by_account, by_secret, subject};
 
 /// An id of a patient, and an identifier: servers put them into their words.
 const PATIENT: &str = "4711-leak";

@@ -70,7 +70,7 @@ async fn the_columns_tell_each_state() {
 async fn kubectl_describe_of_a_run_that_went_well_tells_the_story() {
     let mut site = Site::start("story").await;
     // The FHIR version is known after the probe.
-    crate::servers::until(&site, "clinic", "Ready", "True", "ProbeSucceeded").await;
+    super::servers::until(&site, "clinic", "Ready", "True", "ProbeSucceeded").await;
     let request = json!({"level": "Group", "groupID": "cohort-42", "container": "story"});
     site.export("cohort-42", request, json!({})).await;
     let status = site.complete("cohort-42").await.status.unwrap();

@@ -6,9 +6,9 @@ use fhir_export_operator::api::FhirServer;
 use serde_json::{Value, json};
 use stage::{Azurite, AzuriteOptions, Issued};
 
-use crate::servers::until;
+use super::servers::until;
+use super::tenant::{Tenant, by_secret};
 use crate::site::{Site, condition, merge, shared};
-use crate::tenant::{Tenant, by_secret};
 
 /// The account of all tests, as one who makes signatures for it.
 async fn account() -> Storage {

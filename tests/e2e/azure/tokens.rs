@@ -5,8 +5,8 @@ use fhir_export_operator::api::FhirExport;
 use kube::ResourceExt;
 use serde_json::json;
 
+use super::tenant::{Tenant, by_secret};
 use crate::site::{PATIENCE, Site, condition};
-use crate::tenant::{Tenant, by_secret};
 
 /// A tenant with a client secret, its `FhirServer` and an operator.
 async fn clinic(name: &str) -> (Tenant, Site) {

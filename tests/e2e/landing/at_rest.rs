@@ -6,8 +6,7 @@ use bulk_fhir::{Fault, FileScript, Options, Script, Shape, Step};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use crate::lake;
-use crate::place::{Place, hex, output, read};
+use crate::place::{Place, hex, output};
 use crate::site::{condition, shared};
 
 async fn stored_so(name: &str, change: Value) -> Place {
@@ -170,8 +169,8 @@ async fn a_strangers_blob_is_never_overwritten() {
         let uid = place.site.until("run", "there", |_| true).await;
         let intent = uid.status.as_ref().unwrap().job.as_ref().unwrap().intent_time;
         let folder = format!("{}-{}", intent.strftime("%Y%m%dT%H%M%S"), &uid.uid().unwrap()[..8]);
-        let container = lake::container(&shared().await.azurite, &place.container()).await;
-        lake::put(&container, &format!("{folder}/Condition-1.ndjson"), stranger).await;
+        let container = blobs::container(&shared().await.azurite, &place.container()).await.unwrap();
+        blobs::put(&container, &format!("{folder}/Condition-1.ndjson"), stranger).await.unwrap();
         place.fhir.rescript_files(&place.last_job().id, |file| file.trickle = None);
         place.fhir.script(Script::polls(0).made("Condition", 1, 2_000));
         place.site.start_operator().await;
@@ -180,7 +179,7 @@ async fn a_strangers_blob_is_never_overwritten() {
         assert_eq!(previous[0].reason, "SourceChanged", "{name}");
         assert_ne!(output(&object).folder.as_deref(), Some(folder.as_str()));
         place.assert_same(&object, &place.last_job().id).await;
-        let theirs = read(&container, &format!("{folder}/Condition-1.ndjson")).await;
+        let theirs = blobs::read(&container, &format!("{folder}/Condition-1.ndjson")).await.unwrap();
         assert_eq!(theirs, stranger, "{name}");
     }
 }

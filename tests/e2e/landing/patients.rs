@@ -4,7 +4,6 @@ use bulk_fhir::Options;
 use fhir_export_operator::api::FhirExport;
 use serde_json::{Value, json};
 
-use crate::lake;
 use crate::place::{Place, hex};
 use crate::site::{condition, shared};
 
@@ -88,13 +87,13 @@ async fn a_blob_of_patients_must_be_the_one_that_was_reviewed() {
     let right = ids.join("\n");
     let blob =
         json!({"path": format!("{}/lists/cohort.txt", place.container()), "sha256": hex(right.as_bytes())});
-    let container = lake::container(&shared().await.azurite, &place.container()).await;
+    let container = blobs::container(&shared().await.azurite, &place.container()).await.unwrap();
     place.export("run", request(json!({"patientsBlob": blob})), json!({})).await;
     waits(&place, "PatientsInvalid", "does not exist").await;
-    lake::put(&container, "lists/cohort.txt", format!("{right}\nPatient/more").as_bytes()).await;
+    blobs::put(&container, "lists/cohort.txt", format!("{right}\nPatient/more").as_bytes()).await.unwrap();
     waits(&place, "PatientsInvalid", "is not what patientsBlob.sha256 says").await;
     assert!(place.fhir.jobs().is_empty());
-    lake::put(&container, "lists/cohort.txt", right.as_bytes()).await;
+    blobs::put(&container, "lists/cohort.txt", right.as_bytes()).await.unwrap();
     lands_these(&place, &ids).await;
 }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 /// The environment of a program whose clock is so many seconds ahead.
 pub fn environment(seconds: i64, folder: &Path) -> Vec<(String, String)> {
     let library = folder.join("ahead.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schedules/ahead.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/schedules/ahead.c");
     let mut compiler = Command::new("cc");
     let built = compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).status().unwrap();
     assert!(built.success(), "cc {source}");

@@ -12,8 +12,7 @@ use replay::{Mode, Run, State};
 use serde_json::json;
 use stage::wait_for;
 
-use crate::lake;
-use crate::replayed::change;
+use super::replayed::change;
 use crate::site::{PATIENCE, Site, shared};
 
 const RUNS: usize = 10;
@@ -67,12 +66,12 @@ async fn a_schedule_of_azures_service_loses_nothing_either() {
     run(&site, RUNS - 1, &mut chain).await;
 
     assert_eq!(chain.len(), RUNS - 1, "one failed, and one had nothing to bring: {chain:?}");
-    let container = lake::container(&shared().await.azurite, &site.namespace).await;
+    let container = blobs::container(&shared().await.azurite, &site.namespace).await.unwrap();
     let mut state = State::default();
     for run in &chain {
         // A run without changes has no folder.
         let Some(folder) = run.folder.as_deref() else { continue };
-        let landed = Run::of(&replay::folder(&container, folder).await.unwrap()).unwrap();
+        let landed = Run::of(&blobs::folder(&container, folder).await.unwrap()).unwrap();
         state.load(if run.mode == RunMode::Full { Mode::Full } else { Mode::Incremental }, &landed);
     }
     let server = State::of(site.fhir.patients().latest().filter_map(|latest| latest.resource.cloned()));

@@ -14,9 +14,8 @@ use replay::{Journal, Mode, Run, State};
 use serde_json::{Value, json};
 use stage::{Folder, wait_for};
 
-use crate::lake;
-use crate::place::{Place, read};
-use crate::replayed::Example;
+use super::replayed::Example;
+use crate::place::Place;
 use crate::site::{PATIENCE, Site, condition, shared};
 
 const GROUP: &str = "study";
@@ -161,11 +160,11 @@ impl Cohort<'_> {
     }
 
     async fn loaded(&self) -> State {
-        let container = lake::container(&shared().await.azurite, &self.site.namespace).await;
+        let container = blobs::container(&shared().await.azurite, &self.site.namespace).await.unwrap();
         let mut state = State::default();
         for run in &self.chain {
             let Some(folder) = run.folder.as_deref() else { continue };
-            let landed = Run::of(&replay::folder(&container, folder).await.unwrap()).unwrap();
+            let landed = Run::of(&blobs::folder(&container, folder).await.unwrap()).unwrap();
             state.load(if run.mode == RunMode::Full { Mode::Full } else { Mode::Incremental }, &landed);
         }
         state
@@ -232,8 +231,8 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
         let api = cohort.site.api::<FhirExport>();
         let export = api.get(&format!("{run}-newcomers")).await.unwrap();
         let list = export.spec.request.bulk_data.unwrap().patients_blob.unwrap();
-        let container = lake::container(&shared().await.azurite, &cohort.site.namespace).await;
-        let text = read(&container, list.path.split_once('/').unwrap().1).await;
+        let container = blobs::container(&shared().await.azurite, &cohort.site.namespace).await.unwrap();
+        let text = blobs::read(&container, list.path.split_once('/').unwrap().1).await.unwrap();
         let mut both = [&people[1], &people[4]];
         both.sort();
         assert_eq!(String::from_utf8(text).unwrap(), format!("{}\n{}\n", both[0], both[1]));
@@ -258,7 +257,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     // So does the example of the documentation.
     let lake_folder = Folder::new("lake").unwrap();
     let example = Example::new(lake_folder.path());
-    let container = lake::container(&shared().await.azurite, &cohort.site.namespace).await;
+    let container = blobs::container(&shared().await.azurite, &cohort.site.namespace).await.unwrap();
     for folder in cohort.chain.iter().filter_map(|run| run.folder.as_deref()) {
         example.download(&container, folder).await;
     }
@@ -280,7 +279,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     }
     // What was known is gone: the next run has all.
     let list = cohort.schedule().await.status.unwrap().chain.unwrap().members.unwrap().path.unwrap();
-    let container = lake::container(&shared().await.azurite, &cohort.site.namespace).await;
+    let container = blobs::container(&shared().await.azurite, &cohort.site.namespace).await.unwrap();
     container.blob_client(list.split_once('/').unwrap().1).delete(None).await.unwrap();
     join(&cohort, 5);
     let run = cohort.run("lost").await;

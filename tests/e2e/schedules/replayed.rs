@@ -21,8 +21,7 @@ use replay::{Change, Changes, Journal, Mode, Run, State};
 use serde_json::{Value, json};
 use stage::{Folder, wait_for};
 
-use crate::ahead;
-use crate::lake;
+use super::ahead;
 use crate::place::Place;
 use crate::site::{PATIENCE, Site, condition, shared};
 
@@ -288,10 +287,10 @@ impl Story<'_> {
 
     /// What somebody knows who loads the runs of the chain, one after the other.
     async fn loaded(&self) -> State {
-        let container = lake::container(&shared().await.azurite, &self.site.namespace).await;
+        let container = blobs::container(&shared().await.azurite, &self.site.namespace).await.unwrap();
         let mut state = State::default();
         for run in &self.chain {
-            let files = replay::folder(&container, run.folder.as_deref().unwrap()).await.unwrap();
+            let files = blobs::folder(&container, run.folder.as_deref().unwrap()).await.unwrap();
             let landed = Run::of(&files).unwrap();
             assert_eq!(landed.transaction_time.as_ref(), Some(&run.transaction_time));
             let mode = if run.mode == RunMode::Full { Mode::Full } else { Mode::Incremental };
@@ -314,7 +313,7 @@ impl<'a> Example<'a> {
 
     /// Downloads the files of a run.
     pub async fn download(&self, container: &BlobContainerClient, folder: &str) {
-        for (name, bytes) in replay::folder(container, folder).await.unwrap() {
+        for (name, bytes) in blobs::folder(container, folder).await.unwrap() {
             let path = self.folder.join("lake").join(folder).join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, bytes).unwrap();
@@ -323,7 +322,7 @@ impl<'a> Example<'a> {
 
     /// Downloads what is new and loads what the schedule names, into this database.
     async fn load(&mut self, story: &Story<'_>) {
-        let container = lake::container(&shared().await.azurite, &story.site.namespace).await;
+        let container = blobs::container(&shared().await.azurite, &story.site.namespace).await.unwrap();
         for run in &story.chain[self.downloaded..] {
             self.download(&container, run.folder.as_deref().unwrap()).await;
         }

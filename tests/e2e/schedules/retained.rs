@@ -16,9 +16,8 @@ use replay::{Mode, Run, State};
 use serde_json::{Value, json};
 use stage::wait_for;
 
-use crate::ahead;
-use crate::lake;
-use crate::replayed::change;
+use super::ahead;
+use super::replayed::change;
 use crate::site::{PATIENCE, Site, shared};
 
 const NAME: &str = "retained";
@@ -86,7 +85,7 @@ async fn loaded(container: &BlobContainerClient, chain: &[ChainedRun]) -> State 
     let mut state = State::default();
     for run in chain {
         let Some(folder) = run.folder.as_deref() else { continue };
-        let landed = Run::of(&replay::folder(container, folder).await.unwrap()).unwrap();
+        let landed = Run::of(&blobs::folder(container, folder).await.unwrap()).unwrap();
         state.load(if run.mode == RunMode::Full { Mode::Full } else { Mode::Incremental }, &landed);
     }
     state
@@ -95,7 +94,7 @@ async fn loaded(container: &BlobContainerClient, chain: &[ChainedRun]) -> State 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_chains_go_and_what_is_kept_is_still_what_the_server_has() {
     let mut site = Site::start("retained").await;
-    let container = lake::container(&shared().await.azurite, &site.namespace).await;
+    let container = blobs::container(&shared().await.azurite, &site.namespace).await.unwrap();
     let object: FhirExportSchedule = serde_json::from_value(json!({
         "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule", "metadata": {"name": NAME},
         "spec": {
@@ -142,7 +141,7 @@ async fn old_chains_go_and_what_is_kept_is_still_what_the_server_has() {
                 for name in
                     [format!("{}x/Patient-1.ndjson", folder(run)), format!("{}0/manifest.json", folder(run))]
                 {
-                    lake::put(&container, &name, name.as_bytes()).await;
+                    blobs::put(&container, &name, name.as_bytes()).await.unwrap();
                 }
             }
             untouched = all(&container).await;

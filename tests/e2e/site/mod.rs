@@ -1,9 +1,7 @@
 //! One test's world: a namespace, a FHIR server, a storage account, an operator process. At its end it is searched for
 //! what must be found nowhere.
 
-#[path = "marks.rs"]
 mod marks;
-#[path = "traces.rs"]
 mod traces;
 
 use std::fmt::Debug;

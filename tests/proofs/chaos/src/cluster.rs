@@ -112,7 +112,7 @@ pub struct Cluster {
 impl Cluster {
     /// Installs the definitions and begins to watch.
     pub async fn open(kubernetes: &Kubernetes) -> Result<Self> {
-        let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds");
+        let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../crds");
         for arguments in [
             ["apply", "--server-side", "-f", definitions].as_slice(),
             &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],

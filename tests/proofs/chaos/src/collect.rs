@@ -1,24 +1,19 @@
 //! Gathers the records when all is quiet.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use azure_core::http::{ClientOptions, Transport, Url};
 use azure_fhir::Storage;
-use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use fhir_export_operator::core::manifest::sha256_hex;
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::ResourceExt;
 use serde_json::Value;
 
+use crate::Result;
 use crate::cluster::{Cluster, Known};
 use crate::plan::{DOOMED, Plan, Site, number_in};
 use crate::record::{Act, Blob, End, Export, File, Job, Records, Told};
 use crate::servers::Servers;
-use crate::{Error, Result};
 
-/// Old enough for every Azurite.
-const API_VERSION: &str = "2021-12-02";
 const BLOBS_AT_ONCE: usize = 8;
 
 /// All records, from everybody who keeps some.
@@ -211,37 +206,23 @@ async fn hapi_jobs(servers: &Servers) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Every blob of a container; none if it was never made.
+/// Every blob of a container; none if it was never created.
 async fn read(storage: &Storage, container: &str) -> Result<Vec<Blob>> {
-    let url = format!("{}/{container}?{}", storage.endpoint, storage.sas()?);
-    let url = Url::parse(&url).map_err(|error| Error::Lake(error.to_string()))?;
-    let http = reqwest::Client::builder().no_gzip().no_deflate().no_proxy().build()?;
-    let client_options =
-        ClientOptions { transport: Some(Transport::new(Arc::new(http))), ..ClientOptions::default() };
-    let options = BlobContainerClientOptions { client_options, version: API_VERSION.to_owned() };
-    let client = BlobContainerClient::new(url, None, Some(options)).map_err(|error| told(&error))?;
-    if !client.exists().await.map_err(|error| told(&error))? {
+    let client = blobs::open(&storage.endpoint, &storage.account, &storage.key, container)?;
+    if !client.exists().await.map_err(blobs::Error::from)? {
         return Ok(Vec::new());
     }
-    let listed = client.list_blobs(None).map_err(|error| told(&error))?;
-    let listed: Vec<_> = listed.try_collect().await.map_err(|error| told(&error))?;
-    stream::iter(listed.into_iter().filter_map(|blob| blob.name))
+    stream::iter(blobs::names(&client, "").await?)
         .map(|name| {
-            let blob = client.blob_client(&name);
+            let client = &client;
             async move {
-                let answer = blob.download(None).await.map_err(|error| told(&error))?;
-                let body = answer.body.collect().await.map_err(|error| told(&error))?;
+                let body = blobs::read(client, &name).await?;
                 Ok(Blob { container: container.to_owned(), name, sha256: sha256_hex(&body) })
             }
         })
         .buffered(BLOBS_AT_ONCE)
         .try_collect()
         .await
-}
-
-fn told(error: &azure_core::Error) -> Error {
-    let text = error.to_string();
-    Error::Lake(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// Where secrets, tokens and patients were seen: in logs, status, events and metrics.

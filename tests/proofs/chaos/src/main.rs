@@ -47,8 +47,8 @@ enum Error {
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
     /// The storage account refused something.
-    #[error("the storage account: {0}")]
-    Lake(String),
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
     /// The operator is not there, or does not do what it is there for.
     #[error("{0}")]
     Operator(String),

@@ -21,7 +21,7 @@ pub const REPEATING: &str = "hapi-repeating";
 
 /// Installs the definitions, as `kubectl apply -f crds` does, and makes the namespace with the Secret.
 pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage) -> Result<()> {
-    let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crds");
+    let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../crds");
     for arguments in [
         ["apply", "--server-side", "-f", definitions].as_slice(),
         &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],

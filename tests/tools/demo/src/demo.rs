@@ -239,7 +239,7 @@ fn storage(azurite: &Azurite) -> Result<Storage> {
 
 /// As it is locked in tests/parts.
 fn azurite_version() -> Result<String> {
-    let package: Value = serde_json::from_str(include_str!("../../parts/azurite/package.json"))?;
+    let package: Value = serde_json::from_str(include_str!("../../../parts/azurite/package.json"))?;
     let version = package.pointer("/dependencies/azurite").and_then(Value::as_str);
     Ok(version.unwrap_or_default().to_owned())
 }

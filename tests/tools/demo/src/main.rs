@@ -47,9 +47,9 @@ enum Error {
     /// Something is not the JSON that it should be.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The storage account refused something, or holds something odd.
-    #[error("the storage account: {0}")]
-    Lake(String),
+    /// The storage account refused something.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
     /// What should have been shown did not happen.
     #[error("this should have been so, and was not: {0}")]
     NotSo(String),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{CONTAINER, Story};
-use crate::lake::Lake;
+use crate::lake::Blob;
 use crate::tell::thousands;
 use crate::{Error, Result};
 
@@ -17,11 +17,13 @@ impl Story<'_> {
         };
         let output = status.output.clone().unwrap_or_default();
         let folder = output.folder.clone().unwrap_or_default();
-        let lake = Lake::open(&self.storage, CONTAINER)?;
-        let names = lake.list(&folder).await?;
+        let storage = &self.storage;
+        let container = ::blobs::open(&storage.endpoint, &storage.account, &storage.key, CONTAINER)?;
+        let names = ::blobs::names(&container, &format!("{}/", folder.trim_end_matches('/'))).await?;
         let mut blobs = Vec::new();
         for name in names.iter().filter(|name| name.ends_with(".ndjson")) {
-            blobs.push(lake.read(name).await?);
+            let body = ::blobs::read(&container, name).await?;
+            blobs.push(Blob::count(name.rsplit('/').next().unwrap_or(name), &body)?);
         }
         tell.say(format!("  container {CONTAINER}, folder {folder}\n"))?;
         let row = |name: &str, types: &str, lines: &str, bytes: &str| {
