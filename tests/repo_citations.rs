@@ -276,8 +276,8 @@ fn what_is_not_there_is_found() {
     assert!(wrong_link(&readme, "docs/nowhere.md").is_some());
     assert_eq!(anchors("# A `b`, c\n# A `b`, c\n"), ["a-b-c", "a-b-c-1"].map(str::to_owned).into());
 
-    assert_eq!(wrong_path("tests/citations.rs::what_is_not_there_is_found"), None);
-    assert!(wrong_path("tests/citations.rs::nowhere_at_all").is_some());
+    assert_eq!(wrong_path("tests/repo_citations.rs::what_is_not_there_is_found"), None);
+    assert!(wrong_path("tests/repo_citations.rs::nowhere_at_all").is_some());
     assert!(wrong_path("src/nowhere.rs").is_some());
     assert!(
         is_path("src/lib.rs")
