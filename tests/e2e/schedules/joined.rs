@@ -61,7 +61,7 @@ fn of_members(state: &State, members: &BTreeSet<String>) -> State {
     let inside = |resource: &&Value| {
         let patient = resource["resourceType"] == "Patient";
         let own = resource["id"].as_str().filter(|_| patient);
-        own.or_else(|| azure_fhir::owner(resource)).is_some_and(|id| members.contains(id))
+        own.or_else(|| test_server::owner(resource)).is_some_and(|id| members.contains(id))
     };
     State::of(state.resources().values().filter(inside).cloned())
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use azure_fhir::listen::{Answering, Socket, WholeRequest};
-use azure_fhir::outcome::{Answer, Reply};
+use test_server::{Answer, Answering, Reply, Socket, WholeRequest};
 
 use crate::Result;
 use crate::plan::number_in;
