@@ -22,9 +22,9 @@ use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, Footing, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
-use crate::controller::tenure::Tenure;
 use crate::core::wire::{Answer, BrokenOff, Failure, FileAnswer, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
+use crate::ports::Tenure;
 
 /// What a file is asked for as: HAPI wraps it into JSON for anything else.
 const NDJSON: &str = "application/fhir+ndjson";
@@ -77,7 +77,7 @@ impl Places {
 }
 
 impl FhirWire {
-    /// See [`Wire::open`](crate::controller::world::Wire::open).
+    /// See [`Wire::open`](crate::ports::Wire::open).
     pub(super) async fn open_file(
         &self,
         server: &Arc<FhirServer>,

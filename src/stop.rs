@@ -8,9 +8,14 @@ use std::fmt;
 pub struct Stop(String);
 
 impl Stop {
-    /// With this sentence.
+    /// Stops with this sentence, which names the cause and the next step.
     pub fn because(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
+    }
+
+    /// A part of the operator that should run for ever has ended.
+    pub fn ended_by_itself(part: &str) -> Self {
+        Self(format!("The operator ends since {part} ended by itself; it must be started again."))
     }
 }
 

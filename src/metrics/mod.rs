@@ -4,6 +4,7 @@
 mod census;
 mod exports;
 mod labels;
+pub mod metered;
 mod requests;
 mod schedules;
 mod servers;

@@ -1,0 +1,6 @@
+//! The operator as a process: the edges put together, the queues, leader election, the start and the end.
+
+mod live;
+pub mod operate;
+pub mod run;
+pub mod stand_by;
