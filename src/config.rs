@@ -1,4 +1,6 @@
 //! The operator's settings: flags and environment, read once.
+//!
+//! Uses: cluster, core, serve, storage.
 
 mod parse;
 

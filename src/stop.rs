@@ -1,4 +1,6 @@
 //! Why a command ended early.
+//!
+//! Uses: nothing of its own crate.
 
 use std::error::Error;
 use std::fmt;

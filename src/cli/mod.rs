@@ -1,4 +1,6 @@
 //! The commands that people run.
+//!
+//! Uses: api, cluster, config, core, credentials, operator, ports, stop.
 
 mod generate;
 mod jwks;

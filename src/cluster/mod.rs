@@ -2,6 +2,8 @@
 //!
 //! Only this module and the outermost shell name kube's client. What the reconciles see of it are the interfaces
 //! of [`crate::ports`].
+//!
+//! Uses: api, core, credentials, metrics, ports, stop.
 
 mod call;
 mod campaign;

@@ -1,4 +1,6 @@
 //! The reconciles: resolve, step, perform, step, publish.
+//!
+//! Uses: api, cluster, core, metrics, ports.
 
 mod complaints;
 pub mod export;

@@ -1,4 +1,6 @@
 //! The way to FHIR servers: what goes out with which credential, and what a missing answer means.
+//!
+//! Uses: api, core, credentials, ports.
 
 mod answer;
 mod authorization;

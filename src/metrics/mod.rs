@@ -1,5 +1,7 @@
 //! Metrics, with labels from fixed sets only, but for the names of schedules: never a URL or a message. docs/metrics.md
 //! tells of each.
+//!
+//! Uses: api, core, ports.
 
 mod census;
 mod exports;

@@ -1,5 +1,7 @@
 //! The ports: what the reconciles ask of the world outside, as traits. The edges implement them for a cluster, the
 //! simulation implements them as models.
+//!
+//! Uses: api, core.
 
 mod clock;
 mod cluster;

@@ -1,4 +1,6 @@
 //! What the operator serves about itself: metrics, liveness, readiness; and its log.
+//!
+//! Uses: metrics, stop.
 
 mod health;
 mod listen;

@@ -2,6 +2,8 @@
 //!
 //! Credentials are those of the `FhirServer`. What is asked of a container and what was seen are values of
 //! [`core::ledger`](crate::core::ledger); nothing is decided here.
+//!
+//! Uses: api, core, credentials, ports.
 
 mod account;
 mod accounts;
