@@ -34,7 +34,8 @@ use crate::controller::wake::{Wakes, Woken};
 use crate::metrics::Kind;
 use crate::metrics::metered::Metered;
 use crate::ports::{Container, Stores, SystemClock, Wire};
-use crate::serve::{Health, Metrics, listen};
+use crate::metrics::Metrics;
+use crate::serve::{Health, listen};
 use crate::stop::Stop;
 
 /// How often it is looked for what was forgotten to be forgotten.

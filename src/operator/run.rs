@@ -1,6 +1,5 @@
 //! The outermost shell: the program's beginning and its end.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 

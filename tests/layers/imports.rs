@@ -6,10 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use syn::visit::{self, Visit};
-use syn::{Item, ItemMod, Path, UseTree};
-
-use crate::source::{Sources, folder, for_tests, items};
+use crate::source::{Sources, folder};
 
 type Segments = Vec<String>;
 
@@ -30,13 +27,10 @@ impl Imports {
     pub fn of(sources: &Sources) -> Self {
         let modules = Modules::of(sources);
         let mut imports = BTreeMap::<(String, String), BTreeSet<String>>::new();
-        for (file, tree) in &sources.0 {
+        for (file, source) in &sources.0 {
             let here = module_of(file);
-            let mut paths = Paths::default();
-            for item in items(tree) {
-                paths.visit_item(item);
-            }
-            for path in paths.0 {
+            let imported = uses(&source.tokens).into_iter().map(|(_, path)| path);
+            for path in imported.chain(paths(&source.tokens)) {
                 let Some((module, rest)) = modules.resolve(&here, &path) else { continue };
                 let to = &modules.0[&module].file;
                 let vocabulary = here.starts_with(&module) && !is_function(&rest);
@@ -79,15 +73,8 @@ impl Imports {
 impl Modules {
     fn of(sources: &Sources) -> Self {
         let mut modules = BTreeMap::new();
-        for (file, tree) in &sources.0 {
-            let mut bound = BTreeMap::new();
-            for item in items(tree) {
-                if let Item::Use(import) = item {
-                    flatten(&import.tree, &mut Vec::new(), &mut |name, path| {
-                        bound.insert(name, path);
-                    });
-                }
-            }
+        for (file, source) in &sources.0 {
+            let bound = uses(&source.tokens).into_iter().collect();
             modules.insert(module_of(file), Module { file: file.clone(), bound });
         }
         Self(modules)
@@ -154,47 +141,67 @@ fn module_of(file: &str) -> Segments {
     path.split('/').map(str::to_owned).collect()
 }
 
-/// Each name that a tree of imports binds, with its path.
-fn flatten(tree: &UseTree, before: &mut Segments, take: &mut impl FnMut(String, Segments)) {
-    match tree {
-        UseTree::Path(path) => {
-            before.push(path.ident.to_string());
-            flatten(&path.tree, before, take);
-            before.pop();
-        }
-        UseTree::Group(group) => group.items.iter().for_each(|item| flatten(item, before, take)),
-        UseTree::Glob(_) => take("*".to_owned(), before.clone()),
-        UseTree::Name(name) if name.ident == "self" => {
-            take(before.last().cloned().unwrap_or_default(), before.clone());
-        }
-        UseTree::Name(name) => {
-            take(name.ident.to_string(), [before.as_slice(), &[name.ident.to_string()]].concat());
-        }
-        UseTree::Rename(rename) => {
-            take(rename.rename.to_string(), [before.as_slice(), &[rename.ident.to_string()]].concat());
+/// Each name that a `use` binds, with its path.
+fn uses(tokens: &[String]) -> Vec<(String, Segments)> {
+    let mut bound = Vec::new();
+    for (at, _) in tokens.iter().enumerate().filter(|(_, token)| *token == "use") {
+        let end =
+            tokens[at..].iter().position(|token| token == ";").map_or(tokens.len(), |length| at + length);
+        // `use<…>` in a return type binds nothing.
+        if tokens.get(at + 1).is_some_and(|next| next != "<") {
+            flatten(&tokens[at + 1..end], &[], &mut bound);
         }
     }
+    bound
 }
 
-/// All paths of a file.
-#[derive(Default)]
-struct Paths(Vec<Segments>);
-
-impl<'ast> Visit<'ast> for Paths {
-    fn visit_item_use(&mut self, import: &'ast syn::ItemUse) {
-        flatten(&import.tree, &mut Vec::new(), &mut |_, path| self.0.push(path));
-    }
-
-    fn visit_path(&mut self, path: &'ast Path) {
-        if path.segments.len() > 1 {
-            self.0.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+/// The names that one tree of imports binds; `before` is the path that leads to it.
+fn flatten(tree: &[String], before: &[String], bound: &mut Vec<(String, Segments)>) {
+    let group = tree.iter().position(|token| token == "{").unwrap_or(tree.len());
+    let (path, group) = tree.split_at(group);
+    let mut path: Segments = path.iter().filter(|token| *token != "::").cloned().collect();
+    if let [_open, inside @ .., _close] = group {
+        let before = [before, &path].concat();
+        let mut depth = 0_usize;
+        for one in inside.split(|token| {
+            match token.as_str() {
+                "{" => depth += 1,
+                "}" => depth -= 1,
+                _ => {}
+            }
+            token == "," && depth == 0
+        }) {
+            flatten(one, &before, bound);
         }
-        visit::visit_path(self, path);
+        return;
     }
+    let renamed = path.iter().position(|token| token == "as").map(|at| path.split_off(at));
+    if path.last().is_some_and(|last| last == "self") && !before.is_empty() {
+        path.pop();
+    }
+    let whole = [before, &path].concat();
+    let name = renamed.and_then(|mut renamed| renamed.pop()).or_else(|| whole.last().cloned());
+    bound.extend(name.map(|name| (name, whole)));
+}
 
-    fn visit_item_mod(&mut self, module: &'ast ItemMod) {
-        if !for_tests(&module.attrs) {
-            visit::visit_item_mod(self, module);
+/// All paths of two names and more.
+fn paths(tokens: &[String]) -> Vec<Segments> {
+    let is_name = |at: usize| {
+        tokens.get(at).is_some_and(|token| token.starts_with(|c: char| c == '_' || c.is_alphabetic()))
+    };
+    let joined = |at: usize| tokens.get(at).is_some_and(|token| token == "::");
+    let mut paths = Vec::new();
+    let mut at = 0;
+    while at < tokens.len() {
+        let mut path = Segments::new();
+        while is_name(at) && (path.is_empty() || joined(at - 1)) {
+            path.push(tokens[at].clone());
+            at += if joined(at + 1) && is_name(at + 2) { 2 } else { 1 };
+        }
+        at += usize::from(path.is_empty());
+        if path.len() > 1 {
+            paths.push(path);
         }
     }
+    paths
 }

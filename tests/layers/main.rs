@@ -94,7 +94,7 @@ fn the_edges_know_neither_the_reconciles_nor_the_process() {
 
 #[test]
 fn a_circle_and_a_use_that_is_not_stated_would_be_seen() {
-    let sources = Sources::of(&[
+    let sources = Sources::of([
         ("api/mod.rs", "//! Uses: nothing of its own crate.\npub struct Kind;"),
         ("core/mod.rs", "//! Uses: api.\nmod a;\nmod b;\npub use a::first;"),
         ("core/a.rs", "use super::b::second; pub fn first() { second(); let _ = crate::storage::Blob; }"),
