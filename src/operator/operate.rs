@@ -32,9 +32,9 @@ use crate::controller::schedule::reconcile_schedule;
 use crate::controller::server::reconcile_server;
 use crate::controller::wake::{Wakes, Woken};
 use crate::metrics::Kind;
+use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
 use crate::ports::{Container, Stores, SystemClock, Wire};
-use crate::metrics::Metrics;
 use crate::serve::{Health, listen};
 use crate::stop::Stop;
 
