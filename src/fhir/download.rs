@@ -17,6 +17,7 @@ use url::Url;
 use super::authorization::Credentials;
 use super::clients::timeout_seconds;
 use super::origin::{FileTrust, Origin, file_trust};
+use super::places::Permit;
 use super::wire::{FhirWire, Footing, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
