@@ -69,6 +69,10 @@ lint: ## Check the format, and run clippy on everything
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: layers
+layers: ## Print which folder of src/ uses which, and the number of circles
+	@cargo test --quiet --locked --test repo_layers the_graph -- --nocapture --quiet
+
 .PHONY: unit
 unit: ## Run the unit and property tests of all packages, and the examples in the documentation
 	cargo test --workspace --locked --no-fail-fast --lib --bins

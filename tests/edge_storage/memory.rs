@@ -6,8 +6,8 @@ use std::process::Command;
 use azure_core::Bytes;
 use azure_core::http::RequestContent;
 use azure_storage_blob::models::BlockLookupList;
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::{Checked, Expected, VerifyPlan};
+use fhir_export_operator::ports::Container;
 
 use crate::lake;
 

@@ -10,7 +10,7 @@ mod rules;
 
 use std::sync::Arc;
 
-use fhir_export_operator::serve::Metrics;
+use fhir_export_operator::metrics::Metrics;
 use serde_json::{Value, json};
 
 use rules::{file, names, promtool, rendered, rules, selectors, template};

@@ -44,20 +44,29 @@ fn is_name(text: &str) -> bool {
     text == "liveness" || text.contains('-') && !text.starts_with('-') && text.chars().all(words)
 }
 
-/// The files with the laws of property tests, `law.rs` and `*_law.rs` anywhere in src/, and the worlds beside them.
-fn property_laws() -> Vec<PathBuf> {
+/// All Rust files below src/.
+fn sources() -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![root().join("src")]);
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = entry.path();
             if entry.file_type().unwrap().is_dir() {
-                open.push(entry.path());
-            } else if ["law.rs", "world.rs"].contains(&name.as_str()) || name.ends_with("_law.rs") {
-                found.push(entry.path());
+                open.push(path);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
             }
         }
     }
     found
+}
+
+/// The files with the laws of property tests, `law.rs` and `*_law.rs`, and the worlds beside them.
+fn property_laws() -> Vec<PathBuf> {
+    let states = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        ["law.rs", "world.rs"].contains(&name.as_str()) || name.ends_with("_law.rs")
+    };
+    sources().into_iter().filter(states).collect()
 }
 
 /// The names that begin the message of an assertion: `"one-job: …"`.
@@ -101,6 +110,16 @@ fn each_law_and_each_fault_has_a_name_of_its_own() {
     assert_eq!(faults.len(), Fault::ALL.len());
     for (number, fault) in Fault::ALL.into_iter().enumerate() {
         assert_eq!(fault as usize, number, "{} is planted by its place in the list", fault.name());
+    }
+}
+
+#[test]
+fn each_fault_has_a_switch_in_the_operator() {
+    let code: String =
+        sources().iter().filter(|path| !path.ends_with("core/planted.rs")).map(|p| read(p)).collect();
+    for fault in Fault::ALL {
+        let switch = format!("planted(Fault::{fault:?})");
+        assert!(code.contains(&switch), "nothing in src/ asks for {}: {switch}", fault.name());
     }
 }
 
