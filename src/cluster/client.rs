@@ -1,4 +1,4 @@
-//! How the API server is reached.
+//! The connection to the API server.
 
 use std::time::Duration;
 
@@ -8,14 +8,15 @@ use axum::http::header::USER_AGENT;
 use kube::Config;
 use kube::config::InferConfigError;
 
-/// Of the kubeconfig, if there is one, else of the pod's `ServiceAccount`.
+/// The settings of the client: from the kubeconfig if there is one, else from the pod's `ServiceAccount`.
 ///
-/// kube's own retries are off: they can go on for minutes, and each call here has its own, within a time-out.
+/// kube's own retries are off, because they can last for minutes; each call here retries within its own time
+/// limit.
 pub async fn client_settings() -> Result<Config, InferConfigError> {
     let mut settings = Config::infer().await?;
     settings.default_retry = false;
     settings.connect_timeout = Some(Duration::from_secs(5));
-    // The API server's audit log and its priority and fairness tell clients apart by this.
+    // The API server's audit log records this header.
     let agent = HeaderValue::from_static(concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION")));
     settings.headers.push((USER_AGENT, agent));
     Ok(settings)

@@ -1,4 +1,4 @@
-//! Files of a server: opened from the origins that they may come from, and read as a stream.
+//! Downloads of a server's files: opened from permitted origins only, and read as a stream.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,36 +26,37 @@ use crate::controller::tenure::Tenure;
 use crate::core::wire::{Answer, BrokenOff, Failure, FileAnswer, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
 
-/// What a file is asked for as: HAPI wraps it into JSON for anything else.
+/// The `Accept` header of downloads. HAPI wraps files into JSON for any other value.
 const NDJSON: &str = "application/fhir+ndjson";
-/// Redirects that are followed for one file; a pre-signed URL takes one.
+/// How many redirects are followed for one file. A pre-signed URL takes one.
 const MAX_HOPS: usize = 3;
 const MAX_OUTCOME: usize = 64 * 1024;
-/// Files of one server that are read at once, where its owner says nothing.
+/// How many files of one server are downloaded at once, unless its `limits.maxParallelDownloads` says
+/// otherwise.
 const PARALLEL: usize = 8;
 
-/// The places for downloads: of the operator, and of each server.
-pub struct Places {
+/// Bounds on concurrent downloads: one for the whole operator, and one for each server.
+pub struct DownloadSlots {
     all: Arc<Semaphore>,
     servers: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
 }
 
-/// Two places; given back when they are dropped.
-pub struct Permit {
+/// Permission for one download. Dropping it lets the next download start.
+pub struct DownloadPermit {
     _of_server: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Places {
-    /// So many in all.
+impl DownloadSlots {
+    /// Bounds concurrent downloads of the whole operator to `all`, at least 1.
     pub fn new(all: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all.max(1))), servers: Mutex::default() }
     }
 
-    async fn take(&self, server: &FhirServer) -> Option<Permit> {
+    async fn take(&self, server: &FhirServer) -> Option<DownloadPermit> {
         let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
         let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
-        let of_server = {
+        let server_slots = {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             let uid = server.uid().unwrap_or_default();
             let known = servers.entry(uid).or_insert_with(|| (limit, Arc::new(Semaphore::new(limit))));
@@ -64,26 +65,27 @@ impl Places {
             }
             Arc::clone(&known.1)
         };
-        // The narrower one first: who waits for it takes no place of others. Neither is ever closed.
-        let of_server = of_server.acquire_owned().await.ok()?;
+        // The server's own bound comes first: whoever waits for it takes nothing away from other servers.
+        // Neither semaphore is ever closed.
+        let of_server = server_slots.acquire_owned().await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Permit { _of_server: of_server, _of_all: of_all })
+        Some(DownloadPermit { _of_server: of_server, _of_all: of_all })
     }
 
-    /// Forgets the places of a server that is gone.
+    /// Drops the bound of a server that was deleted.
     pub fn forget(&self, uid: &str) {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
 }
 
 impl FhirWire {
-    /// See [`Wire::open`](crate::controller::world::Wire::open).
+    /// Opens a file; see [`Wire::open`](crate::controller::world::Wire::open).
     pub(super) async fn open_file(
         &self,
         server: &Arc<FhirServer>,
         file: &FileRequest,
     ) -> Result<FileAnswer, Failure> {
-        let permit = self.places().take(server).await;
+        let permit = self.download_slots().take(server).await;
         let Ok(mut url) = Url::parse(&file.url) else {
             return Ok(FileAnswer::Elsewhere(failure::no_file_url(server)));
         };
@@ -104,7 +106,7 @@ impl FhirWire {
         Ok(FileAnswer::Refused(Answer { status: 310, ..Answer::default() }))
     }
 
-    /// One request, and once more with another token if the first is refused.
+    /// Sends one request, and repeats it with another token if the first is rejected.
     async fn ask(&self, server: &Arc<FhirServer>, url: &Url, file: &FileRequest) -> Result<Asked, Failure> {
         let Some(origin) = Origin::of(url) else {
             return Ok(Asked::Elsewhere(failure::no_file_url(server)));
@@ -142,7 +144,7 @@ impl FhirWire {
         url: &Url,
         file: &FileRequest,
         response: Response,
-        permit: Option<Permit>,
+        permit: Option<DownloadPermit>,
     ) -> FileAnswer {
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {
@@ -165,7 +167,7 @@ impl FhirWire {
             _ => false,
         };
         if !fits || encoding.is_some() && !gzip {
-            // Not what was asked for: it is asked for anew.
+            // The body is not what was requested, so the caller must request the file again.
             return FileAnswer::Refused(Answer { status: 416, ..Answer::default() });
         }
         let etag = text(ETAG).filter(|tag| tag.starts_with('"'));
@@ -179,7 +181,7 @@ impl FhirWire {
         };
         let part = status == 206 && ends_early(headers);
         let pieces = pieces::of(response, gzip, permit);
-        // Less than was asked for: the end of the body is not that of the file.
+        // The server sent less than requested, so the end of the body is not the end of the file.
         FileAnswer::Opened(
             head,
             if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces },
@@ -187,14 +189,15 @@ impl FhirWire {
     }
 }
 
-/// One request for a file.
+/// One HTTP request for a file.
 struct Ask<'a> {
     tenure: &'a Tenure,
     server: &'a FhirServer,
     url: &'a Url,
     file: &'a FileRequest,
     origin: &'a Origin,
-    /// The origin may have token, headers and client certificate; others only keep files.
+    /// Whether the origin may receive the token, the headers and the client certificate. Other origins only
+    /// serve files.
     own: bool,
 }
 
@@ -227,11 +230,12 @@ impl Ask<'_> {
         };
         let seconds = timeout_seconds(self.server);
         self.tenure.look();
-        // Until the body begins; each piece of that has a time of its own.
+        // The time limit covers the time until the body begins; each piece of the body has its own.
         let answered = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
         let cause = match answered {
             Ok(Ok(response)) => {
-                tracing::debug!(server = %failure::named(self.server), status = response.status().as_u16(), "a file answered");
+                let status = response.status().as_u16();
+                tracing::debug!(server = %failure::named(self.server), status, "response to a file request");
                 return Ok(response);
             }
             Ok(Err(error)) => Cause::of(&error),
@@ -246,7 +250,7 @@ enum Asked {
     Elsewhere(String),
 }
 
-/// Whether the body of a 206 ends before the file does.
+/// Whether the body of a 206 response ends before the file does.
 fn ends_early(headers: &HeaderMap) -> bool {
     let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     let ends = || {
@@ -257,7 +261,7 @@ fn ends_early(headers: &HeaderMap) -> bool {
     ends().unwrap_or(false)
 }
 
-/// Where the body of a 206 begins.
+/// The offset at which the body of a 206 response begins, in bytes.
 fn first_byte(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     range.trim().strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()

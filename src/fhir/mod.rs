@@ -1,4 +1,4 @@
-//! The way to FHIR servers: what goes out with which credential, and what a missing answer means.
+//! Requests to FHIR servers: which credentials go where, and what a missing answer means.
 
 mod answer;
 mod authorization;

@@ -110,7 +110,7 @@ async fn entra_s_refusals_are_told_by_their_number() {
             7_000_215,
             "Entra refuses the credential (AADSTS7000215: the client secret is wrong); put the secret's value, not its id, into the Secret",
         ),
-        (99_999, "Entra refuses the credential (AADSTS99999); look the number up, and check the identity"),
+        (99_999, "Entra refuses the credential (AADSTS99999); look up the code, and check the identity"),
     ] {
         let (entra, settings) = entra(move |_, _| refusal(code)).await;
         let wire = wire(&Cluster::with(&[("client", "secret", "hush")]), settings);
