@@ -1,14 +1,14 @@
-//! Why a command ended early.
+//! The error of a command.
 
 use std::error::Error;
 use std::fmt;
 
-/// One sentence: why a command ended without success, and what to do.
+/// Why a command failed and what to do about it, as one sentence.
 #[derive(Debug)]
 pub struct Stop(String);
 
 impl Stop {
-    /// With this sentence.
+    /// An error with this sentence.
     pub fn because(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }

@@ -109,7 +109,11 @@ struct WatchContext {
     broken: Broken,
 }
 
-fn watching<K>(context: WatchContext, merge: Merge<K>, changed: impl FnMut(Change<K>) + Send + 'static) -> Watching
+fn watching<K>(
+    context: WatchContext,
+    merge: Merge<K>,
+    changed: impl FnMut(Change<K>) + Send + 'static,
+) -> Watching
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,

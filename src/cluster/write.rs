@@ -240,7 +240,7 @@ fn version<K: Resource>(read: &K) -> Result<String, ClusterFailure> {
         .ok_or_else(|| ClusterFailure::Other("An object without resourceVersion cannot be written.".into()))
 }
 
-fn told<K: Resource<DynamicType = ()>>(object: &K) -> String {
+fn describe<K: Resource<DynamicType = ()>>(object: &K) -> String {
     format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
 }
 

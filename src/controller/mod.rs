@@ -1,4 +1,5 @@
-//! The reconciles: resolve, step, perform, step, publish.
+//! The reconciles: each resolves its inputs, decides a step, performs its effects, decides again, and publishes
+//! events.
 
 mod complaints;
 pub mod export;
@@ -16,6 +17,6 @@ pub mod schedule;
 pub mod server;
 pub mod stand_by;
 pub mod tenure;
-mod told;
+mod transitions;
 pub mod wake;
 pub mod world;

@@ -30,7 +30,8 @@ fn table(rows: &[(Value, Value, Option<&str>)]) {
 
 #[test]
 fn without_allow_all_is_allowed() {
-    let all = json!({"level": "System", "parameters": [{"name": "x", "value": "1"}], "includeAssociatedData": ["_history"],
+    let all = json!({"level": "System", "parameters": [{"name": "x", "value": "1"}],
+        "includeAssociatedData": ["_history"],
         "types": ["Patient"], "typeFilters": ["Patient?identifier=1"]});
     assert_eq!(admits_request(&azure_server().spec, &request(all)), Ok(()));
 }

@@ -212,7 +212,8 @@ fn a_hostile_server_stays_small_and_names_nobody() {
 }
 
 fn bulk_capability(software: &str, more: &Value) -> Answer {
-    let mut body = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "software": {"name": software}});
+    let mut body = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1",
+        "software": {"name": software}});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Answer { status: 200, body: body.to_string().into(), ..Answer::default() }
 }

@@ -17,7 +17,7 @@ mod source;
 mod token_problem;
 pub mod transport;
 
-pub use cached::{CachedSource, CacheTimes};
+pub use cached::{CacheTimes, CachedSource};
 pub use identities::{ClientKey, Identities};
 pub use identity::Identity;
 pub use settings::EntraSettings;

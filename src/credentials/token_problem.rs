@@ -63,14 +63,17 @@ pub fn no_answer(cause: &Cause, host: &str, authorities: &str) -> CredentialProb
             format!("TLS with {host} failed, so there is no token: {how}; check {authorities}")
         }
         Cause::ConnectTimeout | Cause::Timeout => timed_out(host),
-        Cause::Broken => format!("the connection to {host} broke, so there is no token; the operator retries"),
+        Cause::Broken => {
+            format!("the connection to {host} broke, so there is no token; the operator retries")
+        }
     })
 }
 
 /// The problem of a token request to an address that the operator does not connect to.
 pub fn address_refused(refused: &AddressRefused) -> CredentialProblem {
-    let message =
-        format!("{refused}, so no token was requested; if the address is correct, set tokenURL to the token endpoint");
+    let message = format!(
+        "{refused}, so no token was requested; if the address is correct, set tokenURL to the token endpoint"
+    );
     CredentialProblem::lasting(Reason::AddressNotAllowed, message)
 }
 
@@ -105,7 +108,9 @@ fn refused(status: u16, codes: &str) -> CredentialProblem {
             "add one for its issuer, subject and the audience api://AzureADTokenExchange",
         ),
         "700024" => ("the ServiceAccount token is not valid at this time", "check the clocks of the cluster"),
-        "700027" => ("Entra does not accept the assertion's signature", "check the cluster's issuer and its keys"),
+        "700027" => {
+            ("Entra does not accept the assertion's signature", "check the cluster's issuer and its keys")
+        }
         "500011" => (
             "the tenant does not know the resource",
             "check url and audience, and that the FHIR service belongs to this tenant",

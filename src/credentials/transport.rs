@@ -162,8 +162,8 @@ mod tests {
         }
         assert_eq!(
             check("http://0xa9fea9fe/").unwrap_err().to_string(),
-            "the host 169.254.169.254 has the address 169.254.169.254, which is of the node or its cloud and is never \
-             connected to"
+            "the host 169.254.169.254 has the address 169.254.169.254, which belongs to the node or its cloud, so the \
+             operator never connects to it"
         );
     }
 

@@ -158,7 +158,8 @@ fn connect_timeout(server: &FhirServer) -> Duration {
 }
 
 fn unusable(what: &str, server: &FhirServer) -> CredentialProblem {
-    let message = format!("the object that {what} of {} names cannot be used; its content must be PEM", named(server));
+    let message =
+        format!("the object that {what} of {} names cannot be used; its content must be PEM", named(server));
     CredentialProblem::lasting(Reason::SecretInvalid, message)
 }
 

@@ -19,7 +19,7 @@ use url::Url;
 use super::authorization::Credentials;
 use super::clients::timeout_seconds;
 use super::origin::{FileTrust, Origin, file_trust};
-use super::wire::{FhirWire, Footing, token};
+use super::wire::{FhirWire, TokenSource, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
 use crate::controller::tenure::Tenure;
@@ -36,7 +36,7 @@ const MAX_OUTCOME: usize = 64 * 1024;
 const PARALLEL: usize = 8;
 
 /// Bounds on concurrent downloads: one for the whole operator, and one for each server.
-pub struct DownloadSlots {
+pub struct DownloadLimits {
     all: Arc<Semaphore>,
     servers: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
 }
@@ -47,7 +47,7 @@ pub struct DownloadPermit {
     _of_all: OwnedSemaphorePermit,
 }
 
-impl DownloadSlots {
+impl DownloadLimits {
     /// Bounds concurrent downloads of the whole operator to `all`, at least 1.
     pub fn new(all: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all.max(1))), servers: Mutex::default() }
@@ -56,7 +56,7 @@ impl DownloadSlots {
     async fn take(&self, server: &FhirServer) -> Option<DownloadPermit> {
         let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
         let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
-        let server_slots = {
+        let server_limit = {
             let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
             let uid = server.uid().unwrap_or_default();
             let known = servers.entry(uid).or_insert_with(|| (limit, Arc::new(Semaphore::new(limit))));
@@ -67,7 +67,7 @@ impl DownloadSlots {
         };
         // The server's own bound comes first: whoever waits for it takes nothing away from other servers.
         // Neither semaphore is ever closed.
-        let of_server = server_slots.acquire_owned().await.ok()?;
+        let of_server = server_limit.acquire_owned().await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
         Some(DownloadPermit { _of_server: of_server, _of_all: of_all })
     }
@@ -85,7 +85,7 @@ impl FhirWire {
         server: &Arc<FhirServer>,
         file: &FileRequest,
     ) -> Result<FileAnswer, Failure> {
-        let permit = self.download_slots().take(server).await;
+        let permit = self.download_limits().take(server).await;
         let Ok(mut url) = Url::parse(&file.url) else {
             return Ok(FileAnswer::Elsewhere(failure::no_file_url(server)));
         };
@@ -123,7 +123,7 @@ impl FhirWire {
         let credentials =
             self.read(server, own && file.with_token).await.map_err(failure::without_credential)?;
         let header = if own {
-            token(&credentials, Footing::Current).await.map_err(failure::without_credential)?
+            token(&credentials, TokenSource::Current).await.map_err(failure::without_credential)?
         } else {
             None
         };

@@ -54,7 +54,10 @@ pub fn file_elsewhere(server: &FhirServer, origin: &Origin) -> String {
 
 /// The message for a file whose URL cannot be fetched.
 pub fn no_file_url(server: &FhirServer) -> String {
-    format!("a file of {} has a URL that is neither http nor https; contact the server's owner", named(server))
+    format!(
+        "a file of {} has a URL that is neither http nor https; contact the server's owner",
+        named(server)
+    )
 }
 
 /// Nothing was sent because the origin had asked clients to wait.

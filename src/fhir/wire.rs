@@ -14,7 +14,7 @@ use url::Url;
 
 use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
-use super::download::DownloadSlots;
+use super::download::DownloadLimits;
 use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
@@ -50,7 +50,7 @@ pub struct FhirWire {
     clients: ClientPool,
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
-    slots: DownloadSlots,
+    download_limits: DownloadLimits,
     tenure: Tenure,
 }
 
@@ -78,7 +78,11 @@ impl FhirWire {
             clients: ClientPool::new(settings.extra_ca, settings.reach),
             held_back: HeldBack::default(),
             last: Mutex::default(),
-            slots: DownloadSlots::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
+            download_limits: DownloadLimits::new(if settings.max_downloads == 0 {
+                DOWNLOADS
+            } else {
+                settings.max_downloads
+            }),
             tenure: Tenure::default(),
         }
     }
@@ -94,8 +98,8 @@ impl FhirWire {
         &self.tenure
     }
 
-    pub(super) fn download_slots(&self) -> &DownloadSlots {
-        &self.slots
+    pub(super) fn download_limits(&self) -> &DownloadLimits {
+        &self.download_limits
     }
 
     pub(super) fn held_back(&self) -> &HeldBack {
@@ -111,7 +115,7 @@ impl FhirWire {
     /// Drops everything that is cached for a `FhirServer` that was deleted, by its uid.
     pub fn forget(&self, uid: &str) {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        self.slots.forget(uid);
+        self.download_limits.forget(uid);
     }
 
     pub(super) async fn read(

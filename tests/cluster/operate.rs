@@ -137,7 +137,7 @@ async fn an_address_in_use_is_told() {
     let config = Line::parse_from(line.split_whitespace()).args.resolve().unwrap();
     let done = operate(config, client, None, FakeServer::new(), NoStorage, std::future::pending()).await;
     let told = done.unwrap_err().to_string();
-    assert!(told.contains("cannot be served") && told.contains("choose another"), "{told}");
+    assert!(told.contains("cannot listen on") && told.contains("choose another"), "{told}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::wire::{Method, Request};
 use fhir_export_operator::credentials::{
-    CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, CacheTimes,
+    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
 };
 use fhir_export_operator::fhir::{FhirWire, WireSettings};
 use secrecy::SecretString;

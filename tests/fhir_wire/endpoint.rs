@@ -114,7 +114,11 @@ async fn a_server_without_a_smart_configuration_asks_for_the_token_url() {
         ),
         ("200 OK", found, "the server's SMART configuration names no token endpoint; name it in tokenURL"),
         ("200 OK", "<html>", "127.0.0.1 answered with something other than its SMART configuration, "),
-        ("503 Busy", "", "127.0.0.1 cannot serve its SMART configuration at the moment (HTTP 503); the operator retries"),
+        (
+            "503 Busy",
+            "",
+            "127.0.0.1 cannot serve its SMART configuration at the moment (HTTP 503); the operator retries",
+        ),
     ] {
         let fhir = Server::http(move |_, _| answer(code, "", body)).await;
         let (_, wire) = with_key(&key(&PKCS_ECDSA_P384_SHA384));

@@ -52,7 +52,7 @@ async fn the_node_and_its_cloud_are_not_asked_even_where_a_fhir_server_names_the
         for request in [get(&url), kick_off(&url), cancel(&url)] {
             let failure = wire.send(&clinic, &request).await.unwrap_err();
             is_refused(&failure);
-            assert!(failure.message.contains("never connected to"), "{}", failure.message);
+            assert!(failure.message.contains("never connects to it"), "{}", failure.message);
         }
         is_refused(&wire.authorize(&clinic).await.unwrap_err());
     }

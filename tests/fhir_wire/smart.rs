@@ -6,7 +6,7 @@ use std::time::Duration;
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{FailureKind, Request};
-use fhir_export_operator::credentials::{EntraSettings, CacheTimes};
+use fhir_export_operator::credentials::{CacheTimes, EntraSettings};
 use fhir_export_operator::fhir::FhirWire;
 use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA384};
 use serde_json::{Value, json};

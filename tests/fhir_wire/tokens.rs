@@ -3,7 +3,7 @@
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{FailureKind, Request, Sent};
-use fhir_export_operator::credentials::{EntraSettings, CacheTimes};
+use fhir_export_operator::credentials::{CacheTimes, EntraSettings};
 use serde_json::json;
 
 use crate::cluster::{Cluster, bearer, cancel, get, kick_off, server, wire, wire_with};

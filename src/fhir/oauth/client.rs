@@ -198,8 +198,7 @@ impl OAuthClient {
             "jti": URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
         });
         let assertion = key.jwt(key_id, &claims).map_err(|problem| {
-            let message =
-                format!("the Secret of the private key holds no usable key: {problem}; replace it");
+            let message = format!("the Secret of the private key holds no usable key: {problem}; replace it");
             CredentialProblem::lasting(Reason::SecretInvalid, message)
         })?;
         let form = vec![
