@@ -80,8 +80,6 @@ pub enum EntraType {
     ManagedIdentity,
     /// A client secret.
     ClientSecret,
-    /// A client certificate.
-    ClientCertificate,
 }
 
 /// The Azure clouds, each with its own Entra authority.
@@ -116,14 +114,11 @@ pub enum Cloud {
     validation = Rule::new("(self.type == 'ClientSecret') == has(self.clientSecretRef)")
         .message("clientSecretRef is required when type is ClientSecret, and forbidden otherwise")
         .field_path(".clientSecretRef")
-        .reason(Reason::FieldValueInvalid),
-    validation = Rule::new("(self.type == 'ClientCertificate') == has(self.clientCertificateRef)")
-        .message("clientCertificateRef is required when type is ClientCertificate, and forbidden otherwise")
-        .field_path(".clientCertificateRef")
         .reason(Reason::FieldValueInvalid)
 )]
 pub struct Entra {
-    /// WorkloadIdentity, ManagedIdentity, ClientSecret or ClientCertificate.
+    /// How the operator proves the identity: WorkloadIdentity (a federated ServiceAccount), ManagedIdentity
+    /// (that of the node or pod that the operator runs on) or ClientSecret.
     #[serde(rename = "type")]
     pub type_: EntraType,
     /// The Entra tenant: its GUID or one of its domain names. Required unless type is ManagedIdentity.
@@ -150,10 +145,6 @@ pub struct Entra {
     /// The Secret key that holds the client secret; only with type ClientSecret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_secret_ref: Option<KeyRef>,
-    /// The Secret key that holds the client certificate and its private key, both as PEM in one value; only
-    /// with type ClientCertificate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_certificate_ref: Option<KeyRef>,
 }
 
 /// A ServiceAccount that is federated with an Entra identity.

@@ -112,8 +112,16 @@ mod tests {
         let schema = schema_of::<FhirExport>().unwrap();
         let handling = "/properties/spec/properties/request/properties/handling/description";
         let text = schema.pointer(handling).and_then(Value::as_str).unwrap();
-        assert!(text.starts_with("Strict (default) or Lenient"), "{text}");
+        assert!(text.starts_with("Whether the server must reject parameters"), "{text}");
         assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn entra_offers_only_types_that_the_operator_can_use() {
+        let schema = schema_of::<FhirServer>().unwrap();
+        let types = "/properties/spec/properties/auth/properties/entra/properties/type/enum";
+        let offered = schema.pointer(types).unwrap();
+        assert_eq!(*offered, json!(["WorkloadIdentity", "ManagedIdentity", "ClientSecret"]));
     }
 
     #[test]

@@ -40,9 +40,9 @@ pub enum Handling {
 /// How the server groups resources into output files (Bulk Data v3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OrganizeOutputBy {
-    /// By patient: all resources of a patient lie together.
+    /// All resources of one patient stand together.
     Patient,
-    /// By group: all resources of a Group's members lie together.
+    /// All resources of one Group's members stand together.
     Group,
 }
 
@@ -151,8 +151,9 @@ pub struct ExportRequest {
     /// (Lenient). With Lenient an export may hold more or other data than requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handling: Option<Handling>,
-    /// Further data to export (`includeAssociatedData`). Azure knows `_history` and `_deleted`, with level
-    /// System only; other servers document their own values. Default: none.
+    /// Additional data to export (`includeAssociatedData`). Azure knows `_history` and `_deleted`, with level
+    /// System only and not together with `typeFilters`; other servers document their own values. Default:
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 16),
@@ -195,14 +196,14 @@ pub struct Parameter {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureRequest {
-    /// How many resources the server reads with one database query (`_maxCount`), 1 to 10000. Lower it when
-    /// an export fails with OutOfMemory. Default: the parameter is not sent, and the service chooses.
+    /// How many resources the service reads with one database query (`_maxCount`), 1 to 10000. Lower it when
+    /// an export fails with OutOfMemory. Default: not sent, so the service decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub max_count: Option<i32>,
-    /// Whether the server splits the export into parallel jobs (`_isParallel`); level System only. Set it to
-    /// false to put less load on the server, at the cost of a longer export. Default: the parameter is not
-    /// sent, and the service chooses.
+    /// Whether Azure splits the export into jobs that run in parallel (`_isParallel`); only level System
+    /// honours it. Set it to false if the parallel work overloads the service. Default: not sent, so the
+    /// service decides; Azure Health Data Services works in parallel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallel: Option<bool>,
     /// De-identifies the data during the export. Default: the data are exported unchanged.
@@ -250,8 +251,8 @@ pub struct Anonymization {
         .reason(Reason::FieldValueForbidden)
 )]
 pub struct BulkDataRequest {
-    /// Elements to keep of each resource, such as `Patient.id` or `id` (`_elements`). A server may return
-    /// more. Default: whole resources.
+    /// Elements to keep in each resource, such as `Patient.id` (`_elements`). The server may leave out all
+    /// others. Default: whole resources.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),
@@ -266,16 +267,17 @@ pub struct BulkDataRequest {
     /// such as `Patient/42` or `42`. Excludes `patientsSecretRef`. Default: all patients of the level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patients_blob: Option<PatientsBlob>,
-    /// Patient or Group: asks the server to group the output by patient or by Group instead of by resource
-    /// type (`organizeOutputBy`, Bulk Data v3). Use it when the consumer of the files needs the resources of
-    /// one patient together; the files then hold many types. Default: the parameter is not sent, and each
-    /// file holds one type.
+    /// Patient or Group: asks the server to write all resources of a patient or Group next to each other,
+    /// instead of one set of files per resource type (`organizeOutputBy`, Bulk Data v3). Set it when the
+    /// consumer of the files needs a patient's resources together. Such files hold many types and are named
+    /// `Mixed-<n>.ndjson`; many servers ignore the parameter. Default: not sent, so files are organized by
+    /// type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organize_output_by: Option<OrganizeOutputBy>,
-    /// Whether the server may spread the files over several linked manifests and publish some of them before
-    /// the whole export is done (`allowPartialManifests`, Bulk Data v3). The operator follows the links, and
-    /// lands the files once the export is done. Set it to true for exports so large that the server cannot
-    /// list all files in one manifest. Default: the parameter is not sent.
+    /// Whether the server may split the manifest into linked pages, and return manifests before the export is
+    /// complete (`allowPartialManifests`, Bulk Data v3). The operator follows all pages, and starts to
+    /// download once the export is complete. Set it to true for exports with more files than the server can
+    /// list in one manifest. Default: not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_partial_manifests: Option<bool>,
 }

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// How many chains to keep, the newest one included. Once a newer full run has succeeded, the operator
-    /// deletes the folders of older chains and of the failed runs and attempts between them. This covers only
-    /// folders of runs that end while `retention` is set.
+    /// How many chains to keep, the current one included. When a full run succeeds, the operator deletes the
+    /// folders of older chains, and of the failed runs and attempts between them; it deletes only folders of
+    /// runs that ended while this field was set. Keep 2 or more, so that loaders of the files have time to
+    /// finish.
     #[schemars(range(min = 1, max = 1000))]
     pub full_chains: i32,
 }

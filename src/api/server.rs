@@ -156,13 +156,13 @@ pub struct FhirServerSpec {
     /// Restrictions on the exports that this server accepts. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Allow>,
-    /// How the server deviates from the Bulk Data specification; only with dialect BulkData. Default:
-    /// detected.
+    /// Where the server deviates from the Bulk Data specification; only with dialect BulkData. Leave it out
+    /// unless the detection is wrong: the operator reads the server's CapabilityStatement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bulk_data: Option<BulkDataDialect>,
-    /// Bounds on the load that the operator puts on this server: exports and downloads at once, poll
-    /// intervals, request time-out. Lower them if the server is throttling or slow, raise them if exports
-    /// queue although the server is idle.
+    /// Caps on the load that the operator puts on this server: exports and downloads at once, how often it
+    /// polls, and how long it waits. Each field has a default. Lower them if the server is throttling or
+    /// slow; raise them if exports queue although the server is idle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     /// Defaults for exports that do not set these fields themselves.
@@ -267,7 +267,7 @@ pub struct LabelSelector {
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// Bounds on the load that the operator puts on a server.
+/// Caps on the load that the operator puts on a FHIR server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
@@ -281,17 +281,17 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_per_group: Option<i32>,
-    /// How many files the operator downloads from this server at once. Lower it if downloads slow the server
-    /// down. Default: 8.
+    /// How many files the operator downloads from this server at once, over all its exports. Lower it if
+    /// downloads slow the server down. Default: 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub max_parallel_downloads: Option<i32>,
-    /// The shortest time between two polls of a job, in seconds. Default: 10.
+    /// The shortest time, in seconds, between two polls of a job. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub min_poll_seconds: Option<i32>,
-    /// The longest time between two polls of a job, or between two tries of a request, that the operator
-    /// chooses by itself, in seconds. Default: 300.
+    /// The longest time, in seconds, between two polls of a job or two tries of a request when the server
+    /// does not name a delay. Default: 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub max_poll_seconds: Option<i32>,

@@ -223,11 +223,6 @@ impl Identities {
                 let secret = self.source.secret_key(namespace, key).await?;
                 Ok((Kind::of_secret(key), Flow::ClientSecret(secret)))
             }
-            EntraType::ClientCertificate => Err(CredentialProblem::lasting(
-                Reason::SecretInvalid,
-                "this version cannot use client certificates for Entra; use type WorkloadIdentity with a \
-                 ServiceAccount, or ClientSecret",
-            )),
         }
     }
 
