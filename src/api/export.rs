@@ -79,14 +79,14 @@ pub enum ErrorFilePolicy {
         .reason(Reason::FieldValueForbidden)
 )]
 pub struct FhirExportSpec {
-    /// The server to export from.
+    /// The server to export from. Cannot be changed.
     #[x_kube(
         validation = Rule::new("self == oldSelf")
             .message("serverRef cannot be changed: create a new FhirExport instead")
             .reason(Reason::FieldValueForbidden)
     )]
     pub server_ref: ServerRef,
-    /// What to export.
+    /// What to export. Cannot be changed: create another FhirExport instead.
     #[x_kube(
         validation = Rule::new("self == oldSelf")
             .message("a request cannot be changed: create a new FhirExport instead")

@@ -127,7 +127,7 @@ reasons! {
     ServerReportedErrors: "The server reports errors, and errorFilePolicy is Fail."
         => "Read the error files.",
     KickOffRejected: "The server rejects the request."
-        => "Read the server's answer in the message, and correct the request in a new FhirExport.",
+        => "Read the server's answer in the message; correct the request in a new FhirExport.",
     KickOffFailed: "The server failed at each kick-off." => "Check the server, then create a new FhirExport.",
     DeadlineExceeded: "The run took longer than activeDeadlineSeconds."
         => "Raise it, or ask for less data, in a new FhirExport.",
@@ -162,7 +162,7 @@ reasons! {
     DatabaseThrottled: "The server's database was overloaded."
         => "Try at a quieter time, or scale the service up.",
     OutOfMemory: "The server ran out of memory."
-        => "Set request.azure.maxCount to a tenth of the value in the message.",
+        => "Set request.azure.maxCount to a tenth of what the message names.",
     JobTooLarge: "The export is too large for the server's job record."
         => "Export a shorter period, or fewer types.",
     JobRestartedTooOften: "The server restarted the job too often."

@@ -14,7 +14,7 @@ use super::world::ClusterFailure;
 use crate::cluster::stores::Key;
 use crate::core::effect::Requeue;
 use crate::serve::Metrics;
-use crate::serve::metrics::{Kind, Outcome};
+use crate::serve::metrics::{Kind, ReconcileOutcome};
 
 /// The delay after a conflict. Usually the cache just lags behind the operator's own write.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
@@ -45,16 +45,16 @@ impl Guard {
         let (outcome, action) = match AssertUnwindSafe(reconcile).catch_unwind().await {
             Ok(Ok(requeue)) => {
                 self.complaints.went_well(&object);
-                (Outcome::Done, due(requeue))
+                (ReconcileOutcome::Done, due(requeue))
             }
             Ok(Err(failure @ (ClusterFailure::Conflict | ClusterFailure::NotFound))) => {
                 debug!(kind = self.kind.as_str(), namespace = object.0, name = object.1, "{failure}");
                 let conflict = failure == ClusterFailure::Conflict;
-                (Outcome::Conflict, soon(if conflict { AFTER_CONFLICT } else { AFTER_FAILURE }))
+                (ReconcileOutcome::Conflict, soon(if conflict { AFTER_CONFLICT } else { AFTER_FAILURE }))
             }
             Ok(Err(ClusterFailure::Other(text))) => {
                 self.complaints.failed(object, &text);
-                (Outcome::Failed, soon(AFTER_FAILURE))
+                (ReconcileOutcome::Failed, soon(AFTER_FAILURE))
             }
             Err(panic) => {
                 error!(
@@ -64,7 +64,7 @@ impl Guard {
                     "a programming error, please report it: {}",
                     panic_message(panic.as_ref())
                 );
-                (Outcome::Panicked, soon(AFTER_PANIC))
+                (ReconcileOutcome::Panicked, soon(AFTER_PANIC))
             }
         };
         self.metrics.reconciled(self.kind, outcome, started.elapsed());

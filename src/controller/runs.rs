@@ -305,13 +305,13 @@ mod tests {
         for seen in ["3", "6"] {
             assert_eq!(version(&runs.newest(&export(seen))), 7);
         }
-        // Looked at once more meanwhile.
+        // In the meantime there was another reconcile.
         let _ = runs.recall("u");
         runs.ended("u");
         assert_eq!(version(&runs.newest(&export("6"))), 7);
         assert_eq!(version(&runs.newest(&export("8"))), 8);
         assert!(locked(&runs.inner).runs.is_empty());
-        // What was not written here is not remembered.
+        // Nothing is kept of a run that this process did not write.
         let _ = runs.recall("u");
         runs.ended("u");
         assert!(locked(&runs.inner).runs.is_empty());

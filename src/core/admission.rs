@@ -213,7 +213,7 @@ mod tests {
                 let of_group = all.iter().filter(|c| inside.contains(&c.uid) && c.group.as_deref() == Some(&g)).count();
                 prop_assert!(of_group <= per_group);
             }
-            // No place is left empty while somebody could have it.
+            // No place stays free while an export could have it.
             let groups_full = |c: &Candidate| c.group.as_ref().is_some_and(|g| {
                 all.iter().filter(|o| inside.contains(&o.uid) && o.group.as_ref() == Some(g)).count() >= per_group
             });

@@ -141,6 +141,13 @@ fn cancels() {
     }
 }
 
+/// Cancels of both dialects get this message, and only Azure has that role.
+#[test]
+fn a_refused_cancel_names_no_role_of_azure() {
+    let CancelAnswer::Again(refusal) = cancel(&answer(403, "forbidden", "no")) else { panic!("not again") };
+    assert!(!refusal.message.contains("FHIR Data Exporter"), "{}", refusal.message);
+}
+
 #[test]
 fn every_code_and_body_is_survived() {
     for code in 100..=599 {

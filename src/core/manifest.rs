@@ -75,7 +75,7 @@ pub struct TypeTotal {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct RawManifest {
     transaction_time: String,
     #[serde(default)]
     request: String,
@@ -134,7 +134,7 @@ struct WrittenUrl<'a> {
 impl Manifest {
     /// Parses a body. The error says in a few words what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        let wire: Wire = json(body)?;
+        let wire: RawManifest = json(body)?;
         if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
         }

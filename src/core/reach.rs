@@ -192,11 +192,18 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:ec2::253",
             "fd20:ce::254",
             "::ffff:169.254.169.254",
             "::169.254.169.254",
             "64:ff9b::169.254.169.254",
             "2002:a9fe:a9fe::",
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:abcd::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "2606:4700::5efe:169.254.169.254",
+            "2606:4700::200:5efe:169.254.169.254",
         ] {
             assert_eq!(Reach::default().admits(address(text)), Err(NotReached::Never), "{text}");
         }
@@ -222,6 +229,8 @@ mod tests {
             "::10.0.0.1",
             "64:ff9b::10.0.0.1",
             "2002:0a00:0001::",
+            "64:ff9b:1::10.0.0.1",
+            "2606:4700::5efe:10.0.0.1",
         ] {
             let named = Reach::default();
             assert_eq!(named.admits(address(text)), Ok(()), "{text}");
@@ -261,7 +270,7 @@ mod tests {
         assert!(!network("0.0.0.0/0").contains(address("::7")));
     }
 
-    /// However an address is written in a URL, what is read of it is the address.
+    /// Every spelling of an address in a URL is parsed as that address.
     #[test]
     fn disguises_of_an_address_in_a_url() {
         for host in [
@@ -301,6 +310,7 @@ mod tests {
                 v4.to_ipv6_mapped(),
                 Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, pair(a, b), pair(c, d)),
                 Ipv6Addr::new(0x2002, pair(a, b), pair(c, d), 0, 0, 0, 0, 1),
+                Ipv6Addr::new(0x2606, 0x4700, 0, 0, 0, 0x5efe, pair(a, b), pair(c, d)),
             ];
             let public = Reach::default().public();
             for form in forms {

@@ -23,7 +23,7 @@ pub struct Identities {
     source: Arc<CachedSource>,
     settings: EntraSettings,
     http: reqwest::Client,
-    entra: InUse<Key>,
+    entra: InUse<EntraKey>,
     clients: InUse<ClientKey>,
 }
 
@@ -40,24 +40,24 @@ pub struct ClientKey {
 /// What identifies an Entra identity. The namespace is part of it, so that no identity is shared between
 /// namespaces.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct EntraKey {
     namespace: String,
     tenant_id: String,
     client_id: Option<String>,
     cloud: Cloud,
-    kind: Kind,
+    kind: CredentialKind,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Kind {
+enum CredentialKind {
     ServiceAccount(String),
     OwnWorkload,
     Managed,
     ClientSecret { name: String, key: String },
 }
 
-impl Key {
-    fn new(namespace: &str, entra: &Entra, kind: Kind) -> Self {
+impl EntraKey {
+    fn new(namespace: &str, entra: &Entra, kind: CredentialKind) -> Self {
         Self {
             namespace: namespace.to_owned(),
             tenant_id: entra.tenant_id.clone().unwrap_or_default(),
@@ -68,7 +68,7 @@ impl Key {
     }
 }
 
-impl Kind {
+impl CredentialKind {
     fn of_secret(secret: &KeyRef) -> Self {
         Self::ClientSecret { name: secret.name.clone(), key: secret.key.clone() }
     }
@@ -122,9 +122,9 @@ impl Identities {
         let (kind, flow) = self.flow(namespace, entra).await?;
         let made_with = match &flow {
             Flow::ClientSecret(secret) => Some(Sha256::digest(secret.expose_secret().as_bytes()).into()),
-            _ => None,
+            Flow::ServiceAccount { .. } | Flow::OwnWorkload | Flow::Managed => None,
         };
-        let key = Key::new(namespace, entra, kind);
+        let key = EntraKey::new(namespace, entra, kind);
         self.entra.get(key.clone(), made_with, || Ok(self.make(&key, flow)))
     }
 
@@ -169,15 +169,17 @@ impl Identities {
     /// The name of the Secret of this identity, if Entra rejected its content.
     fn refused_secret<'e>(&self, namespace: &str, entra: &'e Entra) -> Option<&'e str> {
         let secret = entra.client_secret_ref.as_ref()?;
-        let key = Key::new(namespace, entra, Kind::of_secret(secret));
+        let key = EntraKey::new(namespace, entra, CredentialKind::of_secret(secret));
         self.entra.is_refused(&key).then_some(secret.name.as_str())
     }
 
-    fn make(&self, key: &Key, flow: Flow) -> Identity {
+    fn make(&self, key: &EntraKey, flow: Flow) -> Identity {
         let authority = self.authority(key.cloud);
         let host = match key.kind {
-            Kind::Managed => "the managed identity endpoint".to_owned(),
-            _ => host_of(&authority),
+            CredentialKind::Managed => "the managed identity endpoint".to_owned(),
+            CredentialKind::ServiceAccount(_)
+            | CredentialKind::OwnWorkload
+            | CredentialKind::ClientSecret { .. } => host_of(&authority),
         };
         let target = TokenTarget {
             tenant_id: key.tenant_id.clone(),
@@ -200,7 +202,11 @@ impl Identities {
         }
     }
 
-    async fn flow(&self, namespace: &str, entra: &Entra) -> Result<(Kind, Flow), CredentialProblem> {
+    async fn flow(
+        &self,
+        namespace: &str,
+        entra: &Entra,
+    ) -> Result<(CredentialKind, Flow), CredentialProblem> {
         match entra.type_ {
             EntraType::WorkloadIdentity => match &entra.workload_identity {
                 Some(workload) => {
@@ -208,11 +214,13 @@ impl Identities {
                     let source: Arc<dyn CredentialSource> = self.source.clone();
                     let flow =
                         Flow::ServiceAccount { source, namespace: namespace.to_owned(), name: name.clone() };
-                    Ok((Kind::ServiceAccount(name), flow))
+                    Ok((CredentialKind::ServiceAccount(name), flow))
                 }
-                None => self.own(namespace).map(|()| (Kind::OwnWorkload, Flow::OwnWorkload)),
+                None => self.own(namespace).map(|()| (CredentialKind::OwnWorkload, Flow::OwnWorkload)),
             },
-            EntraType::ManagedIdentity => self.own(namespace).map(|()| (Kind::Managed, Flow::Managed)),
+            EntraType::ManagedIdentity => {
+                self.own(namespace).map(|()| (CredentialKind::Managed, Flow::Managed))
+            }
             EntraType::ClientSecret => {
                 let key = entra.client_secret_ref.as_ref().ok_or_else(|| {
                     CredentialProblem::lasting(
@@ -221,7 +229,7 @@ impl Identities {
                     )
                 })?;
                 let secret = self.source.secret_key(namespace, key).await?;
-                Ok((Kind::of_secret(key), Flow::ClientSecret(secret)))
+                Ok((CredentialKind::of_secret(key), Flow::ClientSecret(secret)))
             }
         }
     }

@@ -127,13 +127,19 @@ pub fn bearer_header(token: &AccessToken) -> Result<HeaderValue, CredentialProbl
 
 /// The names of the Secrets that hold the token and headers of `server`.
 pub fn secrets(server: &FhirServer) -> impl Iterator<Item = &str> {
-    let auth = &server.spec.auth;
     let headers = server.spec.headers.iter().flatten().map(|header| header.secret_ref.name.as_str());
-    let entra = auth.entra.as_ref().and_then(|entra| entra.client_secret_ref.as_ref());
-    let bearer = auth.bearer_token.as_ref().map(|bearer| &bearer.secret_ref);
-    let basic = auth.basic.as_ref().map(|basic| basic.secret_ref.name.as_str());
-    let keys = entra.into_iter().chain(bearer).chain(oauth::secret(server));
-    headers.chain(keys.map(|key| key.name.as_str())).chain(basic)
+    headers.chain(auth_secret(server))
+}
+
+fn auth_secret(server: &FhirServer) -> Option<&str> {
+    let auth = &server.spec.auth;
+    match auth.type_ {
+        AuthType::None => None,
+        AuthType::Entra => Some(&auth.entra.as_ref()?.client_secret_ref.as_ref()?.name),
+        AuthType::SmartBackendServices | AuthType::OAuthClientSecret => Some(&oauth::secret(server)?.name),
+        AuthType::BearerToken => Some(&auth.bearer_token.as_ref()?.secret_ref.name),
+        AuthType::Basic => Some(&auth.basic.as_ref()?.secret_ref.name),
+    }
 }
 
 fn sensitive(value: &str) -> Option<HeaderValue> {

@@ -45,14 +45,14 @@ pub struct ClientPool {
 
 #[derive(Default)]
 struct Known {
-    clients: HashMap<Key, Weak<Clients>>,
+    clients: HashMap<PoolKey, Weak<Clients>>,
     /// The clients that were created last, kept alive because creating clients is slow and other credentials
     /// of the same thousand exports may be missing for a while.
     last: Option<Arc<Clients>>,
 }
 
 /// Digest of the certificates, and the connect time-out.
-type Key = ([u8; 32], Duration);
+type PoolKey = ([u8; 32], Duration);
 
 /// The certificates that a `FhirServer` names, as read from the cluster.
 #[derive(Default)]

@@ -91,8 +91,8 @@ impl FhirWire {
         };
         for _ in 0..=MAX_HOPS {
             let response = match self.ask(server, &url, file).await? {
-                Asked::Answered(response) => response,
-                Asked::Elsewhere(message) => return Ok(FileAnswer::Elsewhere(message)),
+                FileReply::Answered(response) => response,
+                FileReply::Elsewhere(message) => return Ok(FileAnswer::Elsewhere(message)),
             };
             if response.status().is_redirection() {
                 let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -107,12 +107,17 @@ impl FhirWire {
     }
 
     /// Sends one request, and repeats it with another token if the first is rejected.
-    async fn ask(&self, server: &Arc<FhirServer>, url: &Url, file: &FileRequest) -> Result<Asked, Failure> {
+    async fn ask(
+        &self,
+        server: &Arc<FhirServer>,
+        url: &Url,
+        file: &FileRequest,
+    ) -> Result<FileReply, Failure> {
         let Some(origin) = Origin::of(url) else {
-            return Ok(Asked::Elsewhere(failure::no_file_url(server)));
+            return Ok(FileReply::Elsewhere(failure::no_file_url(server)));
         };
         let Some(trust) = file_trust(server, &origin) else {
-            return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
+            return Ok(FileReply::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         self.check_address(server, url, &origin)?;
         let namespace = server.namespace().unwrap_or_default();
@@ -130,11 +135,11 @@ impl FhirWire {
         let ask = Ask { tenure: self.tenure(), server, url, file, origin: &origin, own };
         let response = ask.send(&credentials, header.as_ref()).await?;
         let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
-            return Ok(Asked::Answered(response));
+            return Ok(FileReply::Answered(response));
         };
         match self.instead(server, &credentials, &refused).await {
-            Ok(Some((other, header))) => ask.send(&other, Some(&header)).await.map(Asked::Answered),
-            _ => Ok(Asked::Answered(response)),
+            Ok(Some((other, header))) => ask.send(&other, Some(&header)).await.map(FileReply::Answered),
+            _ => Ok(FileReply::Answered(response)),
         }
     }
 
@@ -245,7 +250,7 @@ impl Ask<'_> {
     }
 }
 
-enum Asked {
+enum FileReply {
     Answered(Response),
     Elsewhere(String),
 }

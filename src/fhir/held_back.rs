@@ -180,15 +180,15 @@ mod tests {
         let until = |namespace: &str, second| all.until(&origin(), namespace, Method::Get, at(second));
         all.learn(&origin(), "evil", &answer(429, Some(7200)), Duration::from_secs(86_400), at(0));
         assert_eq!((until("evil", 1), until("ns", 1)), (Some(at(7200)), Some(at(300))));
-        // Asked again meanwhile, it is the same wait still.
+        // Requested again in the meantime, it is still the same wait.
         all.learn(&origin(), "evil", &answer(429, Some(7200)), CAP, at(200));
         assert_eq!((until("evil", 300), until("ns", 300)), (Some(at(7400)), None));
-        // An answer to one says nothing of what another was asked for.
+        // An answer to one namespace says nothing about what another was asked to wait.
         all.learn(&origin(), "ns", &answer(200, None), CAP, at(301));
         assert_eq!((until("evil", 302), until("ns", 302)), (Some(at(7400)), None));
         all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(400));
         assert_eq!((until("ns", 401), until("evil", 401)), (Some(at(1000)), Some(at(7400))));
-        // What is long over is forgotten.
+        // A wait that ended long ago is dropped.
         all.learn(&Origin::parse("https://b.example").unwrap(), "ns", &answer(200, None), CAP, at(100_000));
         assert!(all.0.lock().unwrap().is_empty());
     }

@@ -38,7 +38,7 @@ pub struct Pages {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+struct RawManifest<'a> {
     #[serde(default)]
     resource_type: Option<IgnoredAny>,
     #[serde(default)]
@@ -88,7 +88,7 @@ impl Pages {
     /// Reads the body from the status URL, or from the next page. Relative URLs are resolved against `at`.
     /// The error says in a few words what is wrong.
     pub fn read(so_far: Option<&Self>, body: &[u8], at: &str) -> Result<Self, &'static str> {
-        let wire: Wire<'_> = json(body)?;
+        let wire: RawManifest<'_> = json(body)?;
         // Some servers send other FHIR JSON here, such as Parameters.
         if wire.resource_type.is_some() {
             return Err("a FHIR resource instead of a manifest");

@@ -23,14 +23,14 @@ use crate::credentials::{ClientKey, CredentialProblem, Identities, Identity, Sig
 
 /// The OAuth client that a `FhirServer` describes.
 struct Wanted<'s> {
-    kind: Kind<'s>,
+    kind: ClientKind<'s>,
     client_id: &'s str,
     secret: &'s KeyRef,
     token_url: Option<&'s str>,
     scopes: &'s [String],
 }
 
-enum Kind<'s> {
+enum ClientKind<'s> {
     Assertion { key_id: Option<&'s str> },
     Secret,
 }
@@ -40,7 +40,7 @@ impl<'s> Wanted<'s> {
         let auth = &server.spec.auth;
         if let Some(smart) = &auth.smart_backend_services {
             return Some(Self {
-                kind: Kind::Assertion { key_id: smart.key_id.as_deref() },
+                kind: ClientKind::Assertion { key_id: smart.key_id.as_deref() },
                 client_id: &smart.client_id,
                 secret: &smart.private_key_secret_ref,
                 token_url: smart.token_url.as_deref(),
@@ -49,7 +49,7 @@ impl<'s> Wanted<'s> {
         }
         let oauth = auth.oauth_client_secret.as_ref()?;
         Some(Self {
-            kind: Kind::Secret,
+            kind: ClientKind::Secret,
             client_id: &oauth.client_id,
             secret: &oauth.secret_ref,
             token_url: Some(&oauth.token_url),
@@ -87,7 +87,7 @@ pub async fn identity(
 }
 
 fn proof(wanted: &Wanted, namespace: &str, secret: SecretString) -> Result<Proof, CredentialProblem> {
-    let Kind::Assertion { key_id } = wanted.kind else { return Ok(Proof::secret(secret)) };
+    let ClientKind::Assertion { key_id } = wanted.kind else { return Ok(Proof::secret(secret)) };
     let key = SigningKey::parse(secret.expose_secret()).map_err(|problem| {
         let KeyRef { name, key } = wanted.secret;
         CredentialProblem::lasting(

@@ -26,7 +26,7 @@ impl Kind {
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReconcileOutcome {
     /// Everything that was due was done.
     Done,
     /// The object had changed in the meantime; another reconcile follows.
@@ -37,7 +37,7 @@ pub enum Outcome {
     Panicked,
 }
 
-impl Outcome {
+impl ReconcileOutcome {
     pub(super) const ALL: [Self; 4] = [Self::Done, Self::Conflict, Self::Failed, Self::Panicked];
 
     pub(super) fn as_str(self) -> &'static str {

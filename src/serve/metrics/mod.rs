@@ -22,7 +22,7 @@ use prometheus_client::registry::Registry;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportStatus, FhirServer};
 use crate::core::tuning::Tuning;
 use exports::Exports;
-pub use labels::{Kind, Operation, Outcome};
+pub use labels::{Kind, Operation, ReconcileOutcome};
 use requests::Requests;
 use schedules::Schedules;
 use servers::Servers;
@@ -54,7 +54,7 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 9)));
         let status_writes: Family<Labels<1>, Counter> = Family::default();
         for kind in Kind::ALL {
-            for outcome in Outcome::ALL {
+            for outcome in ReconcileOutcome::ALL {
                 drop(reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]));
             }
             drop(reconcile_seconds.get_or_create(&[("kind", kind.as_str())]));
@@ -103,7 +103,7 @@ impl Metrics {
     }
 
     /// Records that a reconcile ended.
-    pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
+    pub fn reconciled(&self, kind: Kind, outcome: ReconcileOutcome, took: Duration) {
         self.reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]).inc();
         self.reconcile_seconds.get_or_create(&[("kind", kind.as_str())]).observe(took.as_secs_f64());
     }
