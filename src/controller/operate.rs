@@ -212,6 +212,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         let servers_changed = move |change: Change<FhirServer>| {
             if let Some(gone) = change.gone() {
                 guard.forget(&key(gone));
+                live.wire.forget(gone.metadata.uid.as_deref().unwrap_or_default());
             }
             live.wakes.server_changed(&live.stores, &change);
         };

@@ -129,6 +129,8 @@ pub trait Wire: Send + Sync {
     fn throttled_origins(&self) -> usize {
         0
     }
+    /// Drops what is cached for a `FhirServer` that was deleted, by its uid.
+    fn forget(&self, _uid: &str) {}
 }
 
 /// The storage account of a `FhirServer`.

@@ -266,6 +266,14 @@ pub fn cancel(answer: &Answer) -> CancelAnswer {
         200 | 202 | 204 | 404 | 410 => CancelAnswer::Settled,
         409 => CancelAnswer::AlreadyFinished,
         500 => CancelAnswer::Look,
+        403 => CancelAnswer::Again(refusal(
+            Reason::Forbidden,
+            format!(
+                "the identity may not cancel the job ({}); ask the server's owner for the right to",
+                said(answer, outcome)
+            ),
+            answer,
+        )),
         _ => CancelAnswer::Again(access(answer, outcome).unwrap_or_else(|| {
             refusal(
                 Reason::ServerError,

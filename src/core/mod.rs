@@ -1,5 +1,5 @@
-//! Decisions: pure functions of values. Nothing here is async, asks a clock, reads the environment or knows a
-//! client.
+//! Decisions: pure functions of values. Nothing here runs asynchronously, reads a clock or the environment, or knows a
+//! client. The one stream, [`wire::Pieces`], is a type that the ports share; no decision polls it.
 
 pub mod address;
 pub mod admission;

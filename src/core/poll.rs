@@ -11,6 +11,9 @@ const GROWTH: f64 = 1.5;
 /// The shortest wait that a server can request.
 const SHORTEST: Duration = Duration::from_secs(1);
 
+/// What a numeric `Retry-After` is cut to, in seconds: about 136 years, so that sums with it do not overflow.
+const VERY_LONG: u64 = u32::MAX as u64;
+
 /// How long the server asks to wait, from its headers: `x-ms-retry-after-ms`, which is more precise, or
 /// `Retry-After`. The latter is a number of seconds, or a date that is compared with the server's own clock
 /// (`Date`) if that is known.
@@ -23,15 +26,30 @@ pub fn asked(
     if let Some(millis) = millis.and_then(|ms| ms.parse().ok()) {
         return Some(Duration::from_millis(millis).max(SHORTEST));
     }
-    let value = seconds_or_date?;
-    if value.bytes().all(|b| b.is_ascii_digit()) {
-        // A number that does not fit stands for a very long wait.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))).max(SHORTEST));
-    }
-    let instant = |value: &str| DateTimeParser::new().parse_timestamp(value).ok();
-    let then = instant(value)?;
-    let now = date.and_then(instant).unwrap_or(now);
+    let value = seconds_or_date.map(str::trim).filter(|value| !value.is_empty())?;
+    let http_date = |value: &str| DateTimeParser::new().parse_timestamp(value).ok();
+    let then = if value.bytes().all(|b| b.is_ascii_digit()) {
+        let number: u64 = value.parse().unwrap_or(u64::MAX);
+        match instant(number) {
+            Some(then) => then,
+            None => return Some(Duration::from_secs(number.min(VERY_LONG)).max(SHORTEST)),
+        }
+    } else {
+        http_date(value)?
+    };
+    let now = date.and_then(http_date).unwrap_or(now);
     Some(Duration::try_from(then.duration_since(now)).unwrap_or_default().max(SHORTEST))
+}
+
+/// The instant that a numeric `Retry-After` stands for, if it is too large for a number of seconds to wait. Some
+/// servers, such as LinuxForHealth, send the instant in seconds or milliseconds since 1970 (docs/servers.md).
+fn instant(number: u64) -> Option<Timestamp> {
+    let number = i64::try_from(number).ok()?;
+    match number {
+        1_000_000_000..100_000_000_000 => Timestamp::from_second(number).ok(),
+        100_000_000_000..100_000_000_000_000 => Timestamp::from_millisecond(number).ok(),
+        _ => None,
+    }
 }
 
 /// The bounds of waits, already limited by the operator's own settings.

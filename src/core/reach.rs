@@ -54,8 +54,8 @@ const NEVER: [Network; 12] = [
     Network::v6([0; 8], 128),
     Network::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
     Network::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
-    // The metadata services of AWS and Google over IPv6.
-    Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
+    // The node-local services of AWS (metadata, pod identities, DNS) and the metadata service of Google over IPv6.
+    Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
     Network::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
 ];
 
@@ -81,7 +81,10 @@ const NOT_PUBLIC: [Network; 17] = [
     Network::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
 ];
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (NAT64) or 6to4.
+/// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (NAT64), 6to4 or ISATAP.
+///
+/// The prefix for local NAT64 (RFC 8215) leaves the place of the IPv4 address open. Of an address there that does not
+/// end in one, it is not known; such an address counts as 0.0.0.0, which nothing connects to.
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = address else { return None };
     let segments = v6.segments();
@@ -94,7 +97,10 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => of(high, low),
+        | [0x2002, high, low, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => of(high, low),
+        [0x64, 0xff9b, 1, .., 0] => of(0, 0),
+        [0x64, 0xff9b, 1, .., high, low] => of(high, low),
         _ => None,
     }
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::answer::{StatusAnswer, status as read_status};
-use super::bulk::Deviations;
+use super::bulk::{self, Deviations};
 use super::capability::Capability;
 use super::condition;
 use super::ledger::{StorageFailure, StorageFailureKind};
+use super::outcome::Outcome;
 use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
@@ -256,6 +257,12 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
         Err(failure) => return unreachable(failure),
     };
     match read_status(answer) {
+        StatusAnswer::NotNow(refusal)
+            if refusal.reason == Reason::Forbidden && spec.dialect == Dialect::BulkData =>
+        {
+            let refusal = bulk::answer::forbidden(answer, Outcome::parse(&answer.body).as_ref());
+            Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
+        }
         StatusAnswer::NotNow(refusal) if refusal.reason != Reason::Throttled => {
             Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
         }

@@ -24,8 +24,8 @@ pub struct Clients {
     pub files: Client,
     /// For files at other origins: without the client certificate.
     pub bare: Client,
-    /// For a token endpoint that only the server names: connects to public addresses only, each request with
-    /// a new connection.
+    /// For a token endpoint that only the server names: without the client certificate, to public addresses
+    /// only, and each request with a new connection.
     pub public_only: Client,
     /// The addresses that hosts named by the `FhirServer` may resolve to.
     pub reach: Reach,
@@ -102,7 +102,7 @@ impl ClientPool {
         let files = as_it_comes(self.builder(certificates, server, named)?);
         let strangers = Certificates { authorities: certificates.authorities.clone(), own: None };
         let bare = as_it_comes(self.builder(&strangers, server, named)?);
-        let public_only = self.builder(certificates, server, &named.public())?.pool_max_idle_per_host(0);
+        let public_only = self.builder(&strangers, server, &named.public())?.pool_max_idle_per_host(0);
         let build = |builder: ClientBuilder| builder.build().map_err(|_| unusable("tls", server));
         Ok(Clients {
             kept: build(kept)?,

@@ -112,12 +112,6 @@ impl FhirWire {
         self.held_back.learn(origin, &namespace, answer, longest_wait(server), Timestamp::now());
     }
 
-    /// Drops everything that is cached for a `FhirServer` that was deleted, by its uid.
-    pub fn forget(&self, uid: &str) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        self.download_limits.forget(uid);
-    }
-
     pub(super) async fn read(
         &self,
         server: &FhirServer,
@@ -302,6 +296,11 @@ impl Wire for FhirWire {
 
     fn throttled_origins(&self) -> usize {
         self.held_back.count(Timestamp::now())
+    }
+
+    fn forget(&self, uid: &str) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.download_limits.forget(uid);
     }
 }
 

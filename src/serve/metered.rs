@@ -70,6 +70,10 @@ impl<W: Wire> Wire for Metered<W> {
     fn throttled_origins(&self) -> usize {
         self.wire.throttled_origins()
     }
+
+    fn forget(&self, uid: &str) {
+        self.wire.forget(uid);
+    }
 }
 
 fn operation(request: &Request) -> Operation {

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
+use fhir_export_operator::api::FhirServer;
 use fhir_export_operator::cli::Stop;
 use fhir_export_operator::config::{Config, RunArgs};
 use fhir_export_operator::controller::operate::operate;
-use kube::Client;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client, ResourceExt};
 use stage::{free_port, wait_for, wait_until};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -96,6 +98,22 @@ async fn what_is_in_flight_reaches_its_status_before_the_operator_stops() {
     assert_eq!(*kick_offs.borrow(), 1, "nothing new was begun");
     let late = exports(&client, "in-flight").get("late").await.unwrap();
     assert_eq!(late.status.and_then(|s| s.state), None);
+}
+
+#[tokio::test]
+async fn the_credentials_of_a_server_that_is_deleted_are_dropped() {
+    let client = namespace("forgotten").await;
+    let server = FakeServer::new();
+    let running = start(&client, "forgotten", &server).await;
+    make_server(&client, "forgotten").await;
+    let servers: Api<FhirServer> = Api::namespaced(client.clone(), "forgotten");
+    let clinic = servers.list(&ListParams::default()).await.unwrap().items.pop().unwrap();
+    servers.delete(&clinic.name_any(), &DeleteParams::default()).await.unwrap();
+    let mut forgotten = server.forgotten();
+    let uid = clinic.uid().unwrap();
+    tokio::time::timeout(SOON, forgotten.wait_for(|all| all.contains(&uid))).await.unwrap().unwrap();
+    running.stop.send(()).unwrap();
+    tokio::time::timeout(SOON, running.work).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

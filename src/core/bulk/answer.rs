@@ -40,7 +40,8 @@ pub fn kick_off(answer: &Answer) -> KickOffAnswer {
     }
 }
 
-fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
+/// The refusal behind a 403 that is not a job's failure.
+pub(in crate::core) fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
     Refusal {
         reason: Reason::Forbidden,
         message: format!(
