@@ -1,6 +1,6 @@
 //! What an answer from Azure's FHIR service means. The status code alone does not tell: Azure stores a failed
 //! job's code and returns it on the status URL for ever, so that a 403, 404 or 429 may be the job's own
-//! failure (docs/azure-behaviour.md).
+//! failure (docs/azure-behaviour.md, "Failed jobs").
 
 use std::time::Duration;
 
@@ -69,7 +69,7 @@ pub struct JobFailure {
     pub transient: bool,
 }
 
-/// What the answer to a cancel means (docs/azure-behaviour.md).
+/// What the answer to a cancel means (docs/azure-behaviour.md, "Cancelling").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CancelAnswer {
     /// The server accepted the cancel, or no longer knows the job.
@@ -214,7 +214,8 @@ pub fn status(answer: &Answer) -> StatusAnswer {
     }
 }
 
-/// Derives why a job failed from its stored code and the text behind the prefix (docs/azure-behaviour.md).
+/// Derives why a job failed from its stored code and the text behind the prefix (docs/azure-behaviour.md,
+/// "Failed jobs").
 fn job_failure(status: u16, text: &str) -> JobFailure {
     let cause = text.trim_start().strip_prefix(JOB_FAILED).unwrap_or(text);
     let lower = cause.to_ascii_lowercase();

@@ -10,7 +10,7 @@ fn plain(status: u16, body: &str) -> Answer {
     Answer { status, body: body.into(), content_type: Some("text/html".into()), ..Answer::default() }
 }
 
-/// Each kind of failed job in docs/azure-behaviour.md.
+/// Every row of the table in docs/azure-behaviour.md, "Failed jobs".
 #[test]
 fn failed_jobs_get_their_own_reason() {
     let rows = [

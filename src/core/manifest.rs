@@ -1,5 +1,5 @@
 //! The manifest of a finished export (Bulk Data specification: "Response - Complete Status"; for Azure's
-//! deviations see docs/azure-behaviour.md).
+//! deviations see docs/azure-behaviour.md, "Manifest").
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -42,7 +42,7 @@ pub fn asked(
 }
 
 /// The instant that a numeric `Retry-After` stands for, if it is too large for a number of seconds to wait. Some
-/// servers, such as LinuxForHealth, send the instant in seconds or milliseconds since 1970 (docs/servers.md).
+/// servers send the instant in seconds or milliseconds since 1970 (docs/servers.md, "SMART reference server").
 fn instant(number: u64) -> Option<Timestamp> {
     let number = i64::try_from(number).ok()?;
     match number {

@@ -116,7 +116,7 @@ mod tests {
             (vec![("retry-after", "0")], Some(1_000)),
             (vec![("retry-after", "")], None),
             (vec![("retry-after", " ")], None),
-            // Some servers, such as LinuxForHealth, send the instant as seconds or milliseconds since 1970.
+            // Some servers send the instant, in seconds or milliseconds since 1970.
             (vec![("retry-after", "1795428060")], Some(60_000)),
             (vec![("retry-after", "1795428060000")], Some(60_000)),
             (vec![("retry-after", "1795424460"), date], Some(60_000)),

@@ -114,7 +114,7 @@ fn after(then: Timestamp, wait: Duration) -> Timestamp {
 /// Whether the answer reports a failed export, whatever its status. Azure's FHIR service answers with the
 /// status of the error that stopped the job (403, 413, 429, …); the OperationOutcome then has an issue of
 /// code `processing` whose text begins with fixed words (GetExportRequestHandler of microsoft/fhir-server;
-/// docs/azure-behaviour.md).
+/// docs/azure-behaviour.md, "Failed jobs").
 pub fn is_failed_job(answer: &Answer) -> bool {
     #[derive(Deserialize)]
     struct Outcome {

@@ -1,5 +1,5 @@
 //! The end before the end: `spec.cancel`, the deadline, deletion. Never said before the server agreed, and never
-//! waited for longer than the grace (Azure page, section 4).
+//! waited for longer than the grace (docs/azure-behaviour.md, "Cancelling").
 
 use super::summary::{files_text, place};
 use super::turn::after;

@@ -10,7 +10,7 @@ use crate::core::effect::NoteType;
 use crate::core::poll::retry_delay;
 use crate::core::wire::{Failure, FailureKind, Reply, Sent};
 
-/// Attempts beyond the first, where the spec says nothing (design, section 2).
+/// Attempts beyond the first, where the spec says nothing.
 const BACKOFF_LIMIT: i32 = 2;
 
 /// Whether a request could be sent.

@@ -16,7 +16,7 @@ use crate::core::poll::{Bounds, delay};
 use crate::core::tuning::Tuning;
 use crate::core::words;
 
-/// Earlier attempts that are kept (design, section 2).
+/// Earlier attempts that are kept.
 const MAX_PREVIOUS: usize = 5;
 /// Unsettled jobs that are kept.
 const MAX_UNSETTLED: usize = 8;
@@ -24,7 +24,7 @@ const MAX_UNSETTLED: usize = 8;
 const MAX_ENTRY: usize = 128;
 /// Longest message of an event, in bytes: the API server refuses longer ones.
 const MAX_NOTE: usize = 1024;
-/// Largest status, in bytes of JSON (design: under 16 KiB).
+/// Largest status, in bytes of JSON.
 const MAX_STATUS: usize = 16_000;
 /// Nothing so short is shortened to make room, in bytes.
 const SHORT: usize = 128;
