@@ -12,6 +12,7 @@ use crate::api::{
 };
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, NoteType, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::{Bounds, delay};
 use crate::core::tuning::Tuning;
 use crate::core::words;
@@ -49,7 +50,7 @@ impl<'a> Turn<'a> {
     #[allow(clippy::needless_pass_by_value)] // they are made for this one turn
     pub(super) fn new(inputs: Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
-        if status.completion_time.is_none() {
+        if status.completion_time.is_none() || planted(Fault::TerminalChanges) {
             status.observed_generation = inputs.export.metadata.generation;
         }
         Self {
