@@ -96,7 +96,7 @@ async fn a_token_endpoint_that_only_the_server_names_is_a_public_one() {
             "{}",
             failure.message
         );
-        assert!(failure.message.contains("name the token endpoint in tokenURL"), "{}", failure.message);
+        assert!(failure.message.contains("set tokenURL to the token endpoint"), "{}", failure.message);
         assert_eq!((fhir.seen().len(), idp.seen().len()), (1, 0), "{token_url}");
     }
     // Whoever may write the FhirServer can say that it is right.

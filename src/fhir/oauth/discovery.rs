@@ -84,8 +84,8 @@ fn read(answer: &Answer, host: &str) -> Result<Configuration, CredentialProblem>
         _ => Err(CredentialProblem::lasting(
             Reason::TokenUnavailable,
             format!(
-                "{host} has no SMART configuration that names a token endpoint (HTTP {status}); set tokenURL to it, \
-                 and check url"
+                "{host} has no SMART configuration that names a token endpoint (HTTP {status}); name it in \
+                 tokenURL, and check url"
             ),
         )),
     }
