@@ -1,4 +1,6 @@
 //! The operator's configuration, read once from flags and environment variables.
+//!
+//! Uses: cluster, core, serve, storage.
 
 mod parse;
 
@@ -7,24 +9,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use url::Url;
 
 use crate::cluster::NAME;
 use crate::core::reach::Network;
 use crate::core::tuning::Tuning;
+use crate::serve::logs::LogFormat;
 use crate::storage::StorageHosts;
 pub use parse::LeaseName;
 use parse::{authority, directives, lease, listener, namespace, networks, seconds, words};
-
-/// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Text for people.
-    Text,
-}
 
 /// The flags of `run`. Each can also be given as an environment variable.
 // --help shows these comments verbatim.

@@ -1,6 +1,8 @@
 //! The three kinds as Kubernetes sees them: schema, bounds and CEL rules, and no behaviour.
 //!
 //! The doc comments on fields become the output of `kubectl explain`, so they address users.
+//!
+//! Uses: nothing of its own crate.
 
 // kubectl explain shows the doc comments verbatim, so backticks around each name would be noise; and clippy
 // mistakes the parts of a print column for repeated attributes.

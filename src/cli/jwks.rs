@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Stop, generate};
+use super::generate;
 use crate::credentials::{SigningKey, USABLE_KEYS};
+use crate::stop::Stop;
 
 /// How much of a file is read, in bytes; no key is longer.
 const LONGEST: u64 = 1024 * 1024;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use crate::controller::world::ClusterFailure;
+use crate::ports::ClusterFailure;
 
 /// Time limit of a call, retries included.
 const TIME: Duration = Duration::from_secs(10);

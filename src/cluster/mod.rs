@@ -1,7 +1,8 @@
 //! The API server: status, finalizers, events, credentials, watches, the Lease.
 //!
-//! Only this module and the outermost shell use kube's client. The reconciles see it through the ports of
-//! [`crate::controller::world`].
+//! Only this module and the outermost shell use kube's client. The reconciles see it through [`crate::ports`].
+//!
+//! Uses: api, core, credentials, metrics, ports, stop.
 
 mod call;
 mod campaign;
@@ -18,7 +19,7 @@ pub mod watch;
 mod write;
 
 pub use call::root_cause;
-pub use client::client_settings;
+pub use client::{client, client_and_namespace, settings};
 pub use credentials::KubeCredentials;
 pub use run_now::run_now;
 pub use stores::KubeStores;

@@ -10,11 +10,10 @@ use kube::runtime::controller::Action;
 use tracing::{debug, error};
 
 use super::complaints::Complaints;
-use super::world::ClusterFailure;
 use crate::cluster::stores::Key;
 use crate::core::effect::Requeue;
-use crate::serve::Metrics;
-use crate::serve::metrics::{Kind, ReconcileOutcome};
+use crate::metrics::{Kind, Metrics, ReconcileOutcome};
+use crate::ports::ClusterFailure;
 
 /// The delay after a conflict. Usually the cache just lags behind the operator's own write.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);

@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::world::EndTask;
 use crate::api::FhirExport;
 use crate::core::admission::Served;
 use crate::core::effect::Observation;
 use crate::core::export::Memory;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
+use crate::ports::EndTask;
 
 /// How many of the most recent claims are kept even if their runs are gone.
 const MAX_CLAIMS: u64 = 10_000;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::transitions;
-use super::world::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
 use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
+use crate::ports::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire};
 
 /// Reconciles one server, and returns when the next reconcile is due.
 pub async fn reconcile_server<W: World>(

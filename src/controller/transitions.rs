@@ -8,7 +8,7 @@ use crate::api::{
     Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason,
 };
 use crate::core::condition::find;
-use crate::serve::metrics::Kind;
+use crate::metrics::Kind;
 
 /// The conditions that are bad news with this status, the most significant first.
 const BAD: [(ConditionType, ConditionStatus); 8] = [

@@ -1,5 +1,6 @@
-//! Decisions: pure functions of values. Nothing here runs asynchronously, reads a clock or the environment, or knows a
-//! client. The one stream, [`wire::Pieces`], is a type that the ports share; no decision polls it.
+//! Decisions: pure functions of values. Nothing here is async, reads a clock or the environment, or knows a client.
+//!
+//! Uses: api.
 
 pub mod address;
 pub mod admission;

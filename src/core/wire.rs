@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -85,23 +83,6 @@ pub struct Resume {
     pub offset: u64,
     /// The ETag that the file must still have (`If-Range`), if it is known.
     pub etag: Option<String>,
-}
-
-/// The decoded body as a stream of pieces. An error means that it broke off.
-pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
-
-/// A body ended prematurely.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenOff;
-
-/// What a server answered when asked for a file.
-pub enum FileAnswer {
-    /// 200 or 206: the file, or the rest of it.
-    Opened(FileHead, Pieces),
-    /// Any other answer.
-    Refused(Answer),
-    /// The URL, or one that it redirects to, has an origin that files may not come from. Holds one sentence.
-    Elsewhere(String),
 }
 
 /// The metadata of a file, known when its body begins.

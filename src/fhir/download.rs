@@ -1,7 +1,6 @@
 //! Downloads of a server's files: opened from permitted origins only, and read as a stream.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::ready;
@@ -13,7 +12,6 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::authorization::Credentials;
@@ -22,64 +20,19 @@ use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, TokenSource, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
-use crate::controller::tenure::Tenure;
-use crate::core::wire::{Answer, BrokenOff, Failure, FileAnswer, FileHead, FileRequest, Method};
+use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
+use crate::ports::Tenure;
+use crate::ports::{BrokenOff, FileAnswer};
 
 /// The `Accept` header of downloads. HAPI wraps files into JSON for any other value.
 const NDJSON: &str = "application/fhir+ndjson";
 /// How many redirects are followed for one file. A pre-signed URL takes one.
 const MAX_HOPS: usize = 3;
 const MAX_OUTCOME: usize = 64 * 1024;
-/// How many files of one server are downloaded at once, unless its `limits.maxParallelDownloads` says
-/// otherwise.
-const PARALLEL: usize = 8;
-
-/// Bounds on concurrent downloads: one for the whole operator, and one for each server.
-pub struct DownloadLimits {
-    all: Arc<Semaphore>,
-    servers: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
-}
-
-/// Permission for one download. Dropping it lets the next download start.
-pub struct DownloadPermit {
-    _of_server: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
-}
-
-impl DownloadLimits {
-    /// Bounds concurrent downloads of the whole operator to `all`, at least 1.
-    pub fn new(all: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all.max(1))), servers: Mutex::default() }
-    }
-
-    async fn take(&self, server: &FhirServer) -> Option<DownloadPermit> {
-        let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
-        let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
-        let server_limit = {
-            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-            let uid = server.uid().unwrap_or_default();
-            let known = servers.entry(uid).or_insert_with(|| (limit, Arc::new(Semaphore::new(limit))));
-            if known.0 != limit {
-                *known = (limit, Arc::new(Semaphore::new(limit)));
-            }
-            Arc::clone(&known.1)
-        };
-        // The server's own bound comes first: whoever waits for it takes nothing away from other servers.
-        // Neither semaphore is ever closed.
-        let of_server = server_limit.acquire_owned().await.ok()?;
-        let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(DownloadPermit { _of_server: of_server, _of_all: of_all })
-    }
-
-    /// Drops the bound of a server that was deleted.
-    pub fn forget(&self, uid: &str) {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
 
 impl FhirWire {
-    /// Opens a file; see [`Wire::open`](crate::controller::world::Wire::open).
+    /// Opens a file; see [`Wire::open`](crate::ports::Wire::open).
     pub(super) async fn open_file(
         &self,
         server: &Arc<FhirServer>,

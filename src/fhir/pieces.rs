@@ -8,8 +8,8 @@ use flate2::write::MultiGzDecoder;
 use futures::stream::{self, BoxStream, StreamExt};
 use reqwest::Response;
 
-use super::download::DownloadPermit;
-use crate::core::wire::{BrokenOff, Pieces};
+use super::download_limits::DownloadPermit;
+use crate::ports::{BrokenOff, Pieces};
 
 /// How many compressed bytes are decompressed at once. gzip expands them to at most about a thousand times as
 /// many.

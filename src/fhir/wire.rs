@@ -14,17 +14,18 @@ use url::Url;
 
 use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
-use super::download::DownloadLimits;
+use super::download_limits::DownloadLimits;
 use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Wire;
 use crate::core::reach::Reach;
-use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
+use crate::core::wire::{Answer, Failure, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
 use crate::credentials::{CredentialProblem, CredentialSource, Identities, transport};
+use crate::ports::FileAnswer;
+use crate::ports::Tenure;
+use crate::ports::Wire;
 
 /// The operator's settings for requests to FHIR servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

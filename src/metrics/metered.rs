@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Metrics;
-use super::metrics::Operation;
+use super::{Metrics, Operation};
 use secrecy::SecretString;
 
 use crate::api::{FhirServer, KeyRef};
-use crate::controller::world::Wire;
-use crate::core::wire::{Failure, FailureKind, FileAnswer, FileRequest, Method, Reply, Request};
+use crate::core::wire::{Failure, FailureKind, FileRequest, Method, Reply, Request};
+use crate::ports::FileAnswer;
+use crate::ports::Wire;
 
 /// A [`Wire`] that counts the requests of another one.
 pub struct Metered<W> {

@@ -1,9 +1,8 @@
 //! Waits for leadership.
 
-use super::operate::ended_unexpectedly;
-use super::wake::Woken;
-use crate::cli::Stop;
 use crate::cluster::lead::{Leadership, Standing};
+use crate::controller::wake::Woken;
+use crate::stop::Stop;
 
 /// Waits until this replica leads. Calls `report` with each standing. Wakes are discarded until then, because
 /// the leader acts on them; so once this replica leads it must reconcile every object.
@@ -21,7 +20,7 @@ pub async fn stand_by(
         tokio::select! {
             biased;
             now = leadership.changed() => {
-                standing = now.ok_or_else(|| ended_unexpectedly("the election"))?;
+                standing = now.ok_or_else(|| Stop::ended_by_itself("the election"))?;
             }
             () = woken.ignore() => standing = leadership.standing(),
         }

@@ -1,9 +1,12 @@
 //! The operator's metrics, each described in docs/metrics.md. Labels come from fixed sets, except the names
 //! of schedules: never a URL or a message.
+//!
+//! Uses: api, core, ports.
 
 mod census;
 mod exports;
 mod labels;
+pub mod metered;
 mod requests;
 mod schedules;
 mod servers;
