@@ -16,14 +16,14 @@ use url::Url;
 
 use super::authorization::Credentials;
 use super::clients::timeout_seconds;
+use super::download_limits::DownloadPermit;
 use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, TokenSource, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
 use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
-use crate::ports::Tenure;
-use crate::ports::{BrokenOff, FileAnswer};
+use crate::ports::{BrokenOff, FileAnswer, Tenure};
 
 /// The `Accept` header of downloads. HAPI wraps files into JSON for any other value.
 const NDJSON: &str = "application/fhir+ndjson";
