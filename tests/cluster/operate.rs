@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use fhir_export_operator::api::FhirServer;
-use fhir_export_operator::cli::Stop;
 use fhir_export_operator::config::{Config, RunArgs};
 use fhir_export_operator::operator::operate::operate;
+use fhir_export_operator::stop::Stop;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, Client, ResourceExt};
 use stage::{free_port, wait_for, wait_until};
