@@ -6,6 +6,7 @@ mod facts;
 pub mod guard;
 mod landing;
 pub mod live;
+mod listings;
 mod members;
 pub mod operate;
 mod patients;

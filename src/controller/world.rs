@@ -303,4 +303,6 @@ pub trait World: Send + Sync + 'static {
     fn wake_export(&self, namespace: &str, name: &str);
     /// Has a server reconciled soon.
     fn wake_server(&self, namespace: &str, name: &str);
+    /// Has a schedule reconciled soon.
+    fn wake_schedule(&self, namespace: &str, name: &str);
 }
