@@ -120,7 +120,7 @@ impl Look {
     async fn perform<W: World>(
         &mut self,
         world: &Arc<W>,
-       effect: ScheduleEffect,
+        effect: ScheduleEffect,
     ) -> Result<ScheduleObservation, ClusterFailure> {
         match effect {
             ScheduleEffect::Create(export) => Ok(match world.cluster().create_export(&export).await? {

@@ -24,7 +24,8 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
         (run_of(&run.name_any()) == name_of_slot(&name, slot)).then_some(slot)
     });
     turn.status.last_schedule_time = of_slots.max();
-    turn.status.last_successful_time = own(&runs).filter(|r| is_complete(r)).filter_map(|r| ended_at(r)).max();
+    turn.status.last_successful_time =
+        own(&runs).filter(|r| is_complete(r)).filter_map(|r| ended_at(r)).max();
     turn.status.last_run_now = turn
         .schedule
         .annotations()

@@ -75,9 +75,10 @@ fn holds(view: &View<'_>, ready: &Ready) -> Holds {
 
 fn status(holds: Holds) -> ConditionStatus {
     match holds {
-        Holds::Nothing { .. } | Holds::OfUnknownMembers | Holds::AllButUnchanged | Holds::AllButNewMembers => {
-            ConditionStatus::Unknown
-        }
+        Holds::Nothing { .. }
+        | Holds::OfUnknownMembers
+        | Holds::AllButUnchanged
+        | Holds::AllButNewMembers => ConditionStatus::Unknown,
         Holds::OtherRequest | Holds::UpToWentBack => ConditionStatus::False,
         Holds::AllAndRepeats | Holds::All => ConditionStatus::True,
     }

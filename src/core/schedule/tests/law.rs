@@ -195,7 +195,12 @@ fn happen(world: &mut World, books: &mut Books, act: &Act) {
 
 fn comes_to_rest(world: &World) {
     let facts = world.facts();
-    let again = decide_schedule(ScheduleInputs { schedule: &world.schedule, facts: &facts, seen: None, now: world.now });
+    let again = decide_schedule(ScheduleInputs {
+        schedule: &world.schedule,
+        facts: &facts,
+        seen: None,
+        now: world.now,
+    });
     assert_eq!((again.effect, again.notes.len()), (None, 0));
     assert_eq!(Some(again.status), world.schedule.status);
 }

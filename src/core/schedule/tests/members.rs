@@ -429,17 +429,16 @@ fn lists_that_answer_another_question_are_not_taken() {
     world.at("2026-11-25T02:00:00Z");
     world.reads_slowly = true;
     world.ends(End::Exported);
-    // It is asked while another request makes the next run full.
-    let types = |types: serde_json::Value| json!({ "template": { "spec": { "request": { "types": types } } } });
-    world.edit(types(json!(["Encounter"])));
+    // It is asked while a full run is due.
+    world.edit(json!({ "incremental": { "fullSchedule": "0 1 * * *" } }));
     let facts = world.facts();
     let inputs = ScheduleInputs { schedule: &world.schedule, facts: &facts, seen: None, now: world.now };
     let decision = decide_schedule(inputs);
     let Some(ScheduleEffect::ListMembers(asked)) = decision.effect else { panic!("{:?}", decision.effect) };
     assert_eq!(asked.before, None);
     world.schedule.status = Some(decision.status);
-    // When it is answered, the request is the old one again.
-    world.edit(types(json!(["Observation"])));
+    // When it is answered, none is due any more.
+    world.edit(json!({ "incremental": { "fullSchedule": null } }));
     let listed = Listed { members: None, newcomers: Newcomers::None };
     let seen = Some(ScheduleObservation::Members { asked, listing: Listing::Done(listed) });
     let decision =

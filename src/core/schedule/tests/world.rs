@@ -18,8 +18,8 @@ use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFai
 use crate::core::manifest::sha256_hex;
 use crate::core::schedule::members::Reader;
 use crate::core::schedule::{
-    ListMembers, Listed, Listing, Newcomers, ScheduleEffect, ScheduleFacts, ScheduleInputs, ScheduleObservation,
-    decide_schedule, owned_by,
+    ListMembers, Listed, Listing, Newcomers, ScheduleEffect, ScheduleFacts, ScheduleInputs,
+    ScheduleObservation, decide_schedule, owned_by,
 };
 
 /// A time.
@@ -167,8 +167,12 @@ impl World {
         let mut seen = None;
         for _ in 0..60 {
             let facts = self.facts();
-            let step =
-                decide_schedule(ScheduleInputs { schedule: &self.schedule, facts: &facts, seen: seen.take(), now: self.now });
+            let step = decide_schedule(ScheduleInputs {
+                schedule: &self.schedule,
+                facts: &facts,
+                seen: seen.take(),
+                now: self.now,
+            });
             let mut burn = || {
                 let left = fuse.checked_sub(1)?;
                 fuse = left;
