@@ -2,7 +2,7 @@
 """Loads the runs of a FhirExportSchedule into a SQLite database, each once and in their order.
 
     az storage blob download-batch --account-name ACCOUNT --auth-mode login -s CONTAINER -d lake
-    kubectl get fexps nightly -o json | python3 load.py lake fhir.db
+    kubectl get fsched nightly -o json | python3 load.py lake fhir.db
 
 A run at level Group may have two rows there: `Newcomers`, with everything of patients that joined, and `Incremental`.
 The table `resources` then has what the server had at `status.chain.coveredUntil`: type, id, and the resource as JSON.

@@ -82,7 +82,7 @@ impl RunStage {
     kind = "FhirExportSchedule",
     namespaced,
     status = "FhirExportScheduleStatus",
-    shortname = "fexps",
+    shortname = "fsched",
     category = "fhir",
     derive = "PartialEq",
     selectable = ".spec.template.spec.serverRef.name",
