@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::core::planted::{Fault, planted};
+
 pub use request::{Ending, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStep, SeenLease};
 
 /// A reading of this process's monotonic clock, since a start of its own. Readings of two processes are never compared.
@@ -180,7 +182,8 @@ impl Candidate {
 
     /// Extends the time to act, unless it was over before the answer came.
     fn written(&mut self, began: Moment, ended: Moment) {
-        let until = began + self.windows.hold;
+        let since = if planted(Fault::DeadlineFromTheAnswer) { ended } else { began };
+        let until = since + self.windows.hold;
         if ended < until && self.until.is_none_or(|until| ended < until) {
             self.until = Some(until);
         }
@@ -188,7 +191,11 @@ impl Candidate {
     }
 
     fn read(&mut self, seen: &SeenLease, ended: Moment) {
-        if matches!(&self.known, Known::Lease(known) if known.version == seen.version) {
+        let as_before = |known: &SeenLease| {
+            known.version == seen.version
+                || planted(Fault::TakenAlthoughRenewed) && known.record.holder == seen.record.holder
+        };
+        if matches!(&self.known, Known::Lease(known) if as_before(known)) {
             return;
         }
         let said = seen.record.duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
