@@ -176,7 +176,9 @@ mod tests {
         let (listings, ended) = (Listings::default(), Arc::new(AtomicUsize::new(0)));
         let start = |before: Option<&MemberList>| {
             let (outcome, ended) = (Outcome::running(), ended.clone());
-            let end = Box::new(move || drop(ended.fetch_add(1, Ordering::Relaxed)));
+            let end = Box::new(move || {
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
             listings.started("u", before, &outcome, end);
             outcome.teller()
         };
