@@ -4,9 +4,8 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::lease_lock::{LeaseLock, Standing};
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Clock;
 use crate::core::lease::{Candidate, Ending, LeaseAnswer, LeaseRequest, LeaseStep, Windows};
+use crate::ports::{Clock, Tenure};
 
 /// One replica's part in an election.
 pub(super) struct Campaign<L, C> {

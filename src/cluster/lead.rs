@@ -10,9 +10,7 @@ use tracing::{info, warn};
 use super::campaign::Campaign;
 use super::lease::KubeLease;
 pub use super::lease_lock::{LeaseKey, LeaseLock, Standing};
-use crate::controller::live::SystemClock;
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Clock;
+use crate::ports::{Clock, SystemClock, Tenure};
 
 /// How long giving the Lease back may take. Otherwise another replica takes it some seconds later.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);

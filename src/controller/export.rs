@@ -9,12 +9,13 @@ use kube::ResourceExt;
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
 use super::told;
-use super::world::{Clock, Cluster, ClusterFailure, Randomness, World};
+use super::world::World;
 use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{Inputs, Memory, Step, competes, holds_place, is_terminal, must_write_first, step};
 use crate::core::planted::{Fault, planted};
+use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;

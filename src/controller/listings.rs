@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::world::EndTask;
 use crate::api::MemberList;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::schedule::Listing;
+use crate::ports::EndTask;
 
 /// How many listings hold ids in memory at once. A group of 400,000 members takes some 100 MB while it is compared.
 const AT_ONCE: usize = 2;

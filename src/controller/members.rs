@@ -7,13 +7,14 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::listings::Outcome;
-use super::world::{Container, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer, MemberList, PatientsBlob};
 use crate::core::folder::{MEMBERS_FILE, NEWCOMERS_FILE};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::schedule::members::{MAX_LIST, Members, Reader, Unusable, files};
 use crate::core::schedule::{ListMembers, Listed, Listing, Newcomers};
+use crate::ports::Container;
 
 /// Answers how the listing stands, and starts it beside the reconcile if it does not run. The schedule is reconciled
 /// again when it is done.

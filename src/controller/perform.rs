@@ -7,12 +7,13 @@ use kube::ResourceExt;
 use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
-use super::world::{Cluster, ClusterFailure, Container, Wire, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
 use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification, VerifyPlan};
 use crate::core::wire::{Failure, FailureKind, Sent};
+use crate::ports::{Cluster, ClusterFailure, Container, Wire};
 
 /// Performs one effect. `base` is the object as the API server has it; it is replaced where the effect changes it.
 pub(super) async fn perform<W: World>(

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 
 use super::facts::folders_of_others;
 use super::members;
-use super::world::{Clock, Cluster, ClusterFailure, Container, Creation, Stores, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
@@ -17,6 +17,7 @@ use crate::core::schedule::{
     ScheduleDecision, ScheduleEffect, ScheduleFacts, ScheduleInputs, ScheduleObservation, active_names,
     decide_schedule, owned_by,
 };
+use crate::ports::{Clock, Cluster, ClusterFailure, Container, Creation, Stores};
 
 /// How many effects one reconcile performs at most: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;

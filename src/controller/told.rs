@@ -8,7 +8,7 @@ use crate::api::{
     Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason,
 };
 use crate::core::condition::find;
-use crate::serve::metrics::Kind;
+use crate::metrics::Kind;
 
 /// What somebody should read, most telling first, with the status that is bad news.
 const BAD: [(ConditionType, ConditionStatus); 8] = [
