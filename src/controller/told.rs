@@ -2,12 +2,13 @@
 //! why. Where there is an event for it, that is the line.
 
 use kube::ResourceExt;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::api::{
     Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason,
 };
 use crate::core::condition::find;
+use crate::core::export::PhaseName;
 use crate::serve::metrics::Kind;
 
 /// What somebody should read, most telling first, with the status that is bad news.
@@ -54,7 +55,7 @@ pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
     let none = FhirExportStatus::default();
     let before = before.unwrap_or(&none);
     let (kind, namespace, name, uid) = named(Kind::FhirExport, written);
-    let state = now.state.as_deref().unwrap_or_default();
+    let state = now.state_word().unwrap_or_default();
     match telling(&before.conditions, &now.conditions) {
         Some((c, true)) => {
             warn!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message);
@@ -66,6 +67,22 @@ pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
             info!(kind, namespace, name, uid, state, "the export is now {state}");
         }
         None => {}
+    }
+}
+
+/// The phases that a run left and came into, for whoever debugs it.
+pub(super) fn changes(export: &FhirExport, changes: &[(PhaseName, PhaseName)]) {
+    let (kind, namespace, name, uid) = named(Kind::FhirExport, export);
+    for (from, to) in changes {
+        debug!(
+            kind,
+            namespace,
+            name,
+            uid,
+            from = from.as_str(),
+            to = to.as_str(),
+            "the run changes its phase"
+        );
     }
 }
 

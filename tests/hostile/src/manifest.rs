@@ -75,7 +75,7 @@ fn bulk(pages: &Pages) {
     let place = Place::of(None, "0123abcd-ef", "2026-11-24T02:03:04Z".parse().unwrap());
     let second = Duration::from_secs(1);
     let bounds = Bounds { min: second, max: second, max_retry_after: second };
-    let plan = plan(&server.spec, manifest, &place, bounds);
+    let plan = plan(&server.spec, manifest, &place, Compression::None, bounds);
     let mut names = BTreeSet::new();
     for file in &plan.files {
         let name = file.blob.strip_prefix("20261124T020304-0123abcd/").expect("in the run's folder");

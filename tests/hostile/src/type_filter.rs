@@ -2,7 +2,7 @@
 
 use fhir_export_operator::api::ExportRequest;
 use fhir_export_operator::core::allow;
-use fhir_export_operator::core::export::plan;
+use fhir_export_operator::core::kick_off;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -29,7 +29,7 @@ pub fn type_filter(data: &[u8]) {
             _ => Value::Null,
         };
         let mut server = server(dialect, bulk);
-        let Ok(sent) = plan::kick_off(&server, &request, "fhir") else { continue };
+        let Ok(sent) = kick_off::request(&server, &request, "fhir") else { continue };
         let url = Url::parse(&sent.url).expect("a URL");
         assert_eq!(
             url.as_str().split('?').next(),

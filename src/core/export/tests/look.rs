@@ -1,13 +1,11 @@
 //! The reconcile in small: facts, step, write, perform, as the controller does them.
 
 use super::law;
-use super::world::{Broken, World, failure};
-use crate::api::{CANCEL_FINALIZER, FhirExport, FhirExportStatus, Reason};
+use super::world::{Broken, World};
+use crate::api::{CANCEL_FINALIZER, FhirExport, FhirExportStatus};
 use crate::core::effect::{Effect, Observation, Requeue};
-use crate::core::export::{Facts, Inputs, Step, holds_place, is_terminal, must_write_first, step};
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
-use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification};
-use crate::core::wire::{FailureKind, Sent};
+use crate::core::export::{Decision, Facts, Inputs, decide, holds_place, is_terminal, must_write_first};
+use crate::core::ledger::Verification;
 
 impl World {
     fn facts(&self, status: &FhirExportStatus) -> Facts {
@@ -36,7 +34,7 @@ impl World {
             let facts = self.facts(&status);
             let decided = self.decide(&current, &facts, seen.clone());
             law::step(self, &current, &facts, &decided);
-            let Step { status: new, memory, effect, requeue, notes: told } = decided.clone();
+            let Decision { status: new, memory, effect, requeue, notes: told, .. } = decided.clone();
             notes.extend(told);
             if effect.is_none() || must_write_first(&self.status(), &decided) {
                 match broken {
@@ -75,8 +73,8 @@ impl World {
         panic!("twelve effects in one look: {status:#?}");
     }
 
-    pub(super) fn decide(&self, current: &FhirExport, facts: &Facts, seen: Option<Observation>) -> Step {
-        step(Inputs {
+    pub(super) fn decide(&self, current: &FhirExport, facts: &Facts, seen: Option<Observation>) -> Decision {
+        decide(Inputs {
             export: current,
             facts,
             memory: &self.memory,
@@ -113,7 +111,7 @@ impl World {
                 self.delete();
                 Observation::DeletedSelf
             }
-            _ if self.server.is_none() => without_server(&effect),
+            _ if self.server.is_none() => effect.without_server(),
             Effect::Authorize(_) => Observation::Authorized(self.fake.authorize()),
             Effect::KickOff(request) => Observation::KickOff(self.fake.kick_off(&request, self.now)),
             Effect::Poll(request) => Observation::Poll(self.fake.poll(&request, self.now)),
@@ -142,32 +140,5 @@ impl World {
             }
             Effect::CleanUp(request) => Observation::CleanedUp(self.fake.clean_up(&request)),
         }
-    }
-}
-
-fn without_server(effect: &Effect) -> Observation {
-    let failure = failure(Sent::No, FailureKind::Missing, Reason::ServerNotFound);
-    let storage = StorageFailure { kind: StorageFailureKind::Missing, message: failure.message.clone() };
-    match effect {
-        Effect::KickOff(_) => Observation::KickOff(Err(failure)),
-        Effect::Poll(_) => Observation::Poll(Err(failure)),
-        Effect::Cancel(_) => Observation::Cancel(Err(failure)),
-        Effect::FindJobs { .. } => Observation::Jobs(Err(storage)),
-        Effect::CountFiles { .. } => Observation::Files(Err(storage)),
-        Effect::Verify(_) => Observation::Verification(Verification::Failed(storage)),
-        Effect::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
-        Effect::StoreLog { .. } => Observation::LogStored(Err(storage)),
-        Effect::StopLanding => Observation::LandingStopped,
-        Effect::CleanUp(_) => Observation::CleanedUp(Err(failure)),
-        Effect::CountType { type_, .. } => {
-            Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
-        }
-        Effect::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
-            kind: LandFailureKind::Missing,
-            reason: failure.reason,
-            message: failure.message,
-            progress: LandProgress::default(),
-        })),
-        _ => Observation::Authorized(Err(failure)),
     }
 }

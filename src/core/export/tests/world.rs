@@ -12,7 +12,8 @@ use super::{export, start};
 use crate::api::{CANCEL_FINALIZER, Condition, ConditionType, FhirExport, FhirExportStatus, FhirServer};
 use crate::core::condition;
 use crate::core::effect::{Note, Observation, Requeue};
-use crate::core::export::{Memory, is_terminal};
+use crate::core::export::memory::LandingStage;
+use crate::core::export::{Memory, Phase, is_terminal};
 use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, FailureKind, Sent};
 
@@ -100,7 +101,19 @@ impl World {
     }
 
     pub(super) fn state(&self) -> String {
-        self.status().state.unwrap_or_default()
+        self.status().state_word().unwrap_or_default().to_owned()
+    }
+
+    /// How often the manifest could not be stored so far.
+    pub(super) fn store_failures(&self) -> u32 {
+        match &self.memory.phase {
+            Phase::Checking(checking) => checking.store.retry.failures,
+            Phase::Landing(landing) => match &landing.stage {
+                LandingStage::Landed(concluding) => concluding.store.retry.failures,
+                LandingStage::Copying { .. } | LandingStage::GivingUp { .. } => 0,
+            },
+            _ => 0,
+        }
     }
 
     pub(super) fn ended(&self) -> bool {

@@ -16,8 +16,9 @@ use crate::api::{
     RetentionStatus, RunFolder, RunMode,
 };
 use crate::core::condition;
-use crate::core::export::{ServerView, plan};
+use crate::core::export::ServerView;
 use crate::core::folder;
+use crate::core::requests;
 
 /// How large the ledger may be, in bytes: a status stays under 16 KiB. That is about 120 folders.
 const MAX_LEDGER: usize = 8 << 10;
@@ -165,7 +166,7 @@ fn record(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, standing: Standing
         .output
         .as_ref()
         .and_then(|output| output.container.clone())
-        .or_else(|| plan::container(&server.spec, &run.spec.request));
+        .or_else(|| requests::container(&server.spec, &run.spec.request));
     let Some(container) = container else { return };
     for folder in status.previous_jobs.iter().filter_map(|job| job.folder.clone()) {
         let named = Named { container: container.clone(), folder: RunFolder { folder, manifest: None } };

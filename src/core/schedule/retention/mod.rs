@@ -14,9 +14,10 @@ use crate::api::{
 };
 use crate::core::condition::{self, whole_seconds};
 use crate::core::effect::NoteType;
-use crate::core::export::{ServerView, plan};
+use crate::core::export::ServerView;
 use crate::core::folder;
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFailureKind};
+use crate::core::requests;
 use crate::core::words;
 
 pub(super) use ledger::{from_children, lost, taken_in};
@@ -91,7 +92,7 @@ fn possible(turn: &Turn<'_>, server: &ServerView<'_>) -> Result<(), (Reason, &'s
         let message = "the FhirServer has no storage, so no folder is deleted; set storage to have that done";
         return Err((Reason::NoStorageAccess, message));
     }
-    let container = plan::container(server.spec(), &turn.spec().template.spec.request);
+    let container = requests::container(server.spec(), &turn.spec().template.spec.request);
     if container.is_none() && server.spec().dialect == Dialect::Azure {
         let message = "without a container each run has one of its own, which is not deleted; name request.container in the template, or defaultContainer of the FhirServer";
         return Err((Reason::ContainerNeeded, message));
