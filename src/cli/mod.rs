@@ -15,7 +15,7 @@ use clap::{Parser, Subcommand};
 use crate::config::RunArgs;
 use crate::controller;
 
-pub use generate::reasons_markdown;
+pub use generate::{reasons_markdown, states_markdown};
 pub use stop::Stop;
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
@@ -38,6 +38,12 @@ enum Command {
     },
     /// Prints the reasons of conditions and events, as Markdown
     Reasons {
+        /// Writes them into this file instead
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+    /// Prints the phases of an export, what moves it and what it shows, as Markdown
+    States {
         /// Writes them into this file instead
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
@@ -72,6 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
+        Command::States { write } => generate::states(write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
         Command::Schedule(command) => schedule::schedule(&command),
     };

@@ -42,9 +42,9 @@ pub(super) struct Turn<'a> {
     export: &'a FhirExport,
     notes: Vec<Note>,
     changes: Vec<(PhaseName, PhaseName)>,
-    /// The phase whose code runs, and the conditions that it has set.
+    /// The conditions that were set since the run came into another phase.
     #[cfg(test)]
-    pub(super) shown: (PhaseName, Vec<super::states::Seen>),
+    set: Vec<(ConditionType, ConditionStatus, Reason)>,
 }
 
 impl<'a> Turn<'a> {
@@ -64,7 +64,7 @@ impl<'a> Turn<'a> {
             notes: Vec::new(),
             changes: Vec::new(),
             #[cfg(test)]
-            shown: (PhaseName::Waiting, Vec::new()),
+            set: Vec::new(),
         }
     }
 
@@ -151,7 +151,10 @@ impl<'a> Turn<'a> {
         message: &str,
     ) {
         #[cfg(test)]
-        self.shown.1.push((self.shown.0, type_, status, reason));
+        {
+            self.set.retain(|(earlier, ..)| *earlier != type_);
+            self.set.push((type_, status, reason));
+        }
         let generation = self.export.metadata.generation.unwrap_or(0);
         condition::set(&mut self.status.conditions, type_, status, reason, message, generation, self.now);
     }
@@ -233,15 +236,19 @@ impl<'a> Turn<'a> {
         after(self.now, wait)
     }
 
-    /// Notes that the code of this phase runs, and that the run came into it if that is another one.
+    /// Notes that the run came from one phase into another, if they differ.
     pub(super) fn pass(&mut self, from: PhaseName, to: PhaseName) {
         if from != to {
             self.changes.push((from, to));
         }
         #[cfg(test)]
-        {
-            self.shown.0 = to;
-        }
+        self.shown_in(to);
+    }
+
+    /// The conditions that were set since the last phase are those of this one.
+    #[cfg(test)]
+    fn shown_in(&mut self, phase: PhaseName) {
+        super::states::witness::see(phase, std::mem::take(&mut self.set));
     }
 
     /// The decision, as it is handed out.
@@ -256,8 +263,16 @@ impl<'a> Turn<'a> {
             Next::Rest => (None, Requeue::AwaitChange),
             Next::WaitUntil(moment) => (None, Requeue::After(self.wait(moment))),
         };
-        let memory = Memory { last_look: Some(self.now), phase };
-        Decision { status: self.status, memory, effect, requeue, notes: self.notes, changes: self.changes }
+        #[cfg(test)]
+        self.shown_in(phase.name());
+        Decision {
+            status: self.status,
+            memory: Memory { last_look: Some(self.now), phase },
+            effect,
+            requeue,
+            notes: self.notes,
+            changes: self.changes,
+        }
     }
 
     fn wait(&self, moment: Timestamp) -> Duration {

@@ -7,8 +7,39 @@ use crate::core::effect::{Effect, Observation, Requeue};
 use crate::core::export::{Decision, Facts, Inputs, decide, holds_place, is_terminal, must_write_first};
 use crate::core::ledger::Verification;
 
+/// What a decision says, once it was taken in.
+pub(super) enum Applied {
+    /// An effect is to be performed.
+    Effect(Effect),
+    /// There is nothing to do before that.
+    Wait(std::time::Duration),
+    /// There is nothing to do.
+    Rest,
+}
+
 impl World {
-    fn facts(&self, status: &FhirExportStatus) -> Facts {
+    /// Takes one decision in, without performing its effect.
+    pub(super) fn apply(&mut self, seen: Option<Observation>) -> Applied {
+        let current = self.export.clone();
+        let facts = self.facts(&self.status());
+        let decided = self.decide(&current, &facts, seen);
+        law::step(self, &current, &facts, &decided);
+        self.take(&decided);
+        match (decided.effect, decided.requeue) {
+            (Some(effect), _) => Applied::Effect(effect),
+            (None, Requeue::After(wait)) => Applied::Wait(wait),
+            (None, Requeue::AwaitChange) => Applied::Rest,
+        }
+    }
+
+    /// Makes a decision the state of the world.
+    pub(super) fn take(&mut self, decided: &Decision) {
+        self.write(&decided.status);
+        self.memory = decided.memory.clone();
+        self.placed = holds_place(&decided.status);
+    }
+
+    pub(super) fn facts(&self, status: &FhirExportStatus) -> Facts {
         let waiting = !is_terminal(status) && status.job.is_none();
         Facts {
             server: self.server.clone(),
@@ -34,6 +65,7 @@ impl World {
             let facts = self.facts(&status);
             let decided = self.decide(&current, &facts, seen.clone());
             law::step(self, &current, &facts, &decided);
+            self.witness.see(&decided);
             let Decision { status: new, memory, effect, requeue, notes: told, .. } = decided.clone();
             notes.extend(told);
             if effect.is_none() || must_write_first(&self.status(), &decided) {
@@ -93,7 +125,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, effect: Effect) -> Observation {
+    pub(super) fn perform(&mut self, effect: Effect) -> Observation {
         match effect {
             Effect::AddFinalizer => {
                 assert!(self.export.metadata.deletion_timestamp.is_none(), "the API server forbids that");
