@@ -394,3 +394,22 @@ pub struct TypeOutput {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_are_stored_as_they_are_shown_and_unknown_ones_are_read() {
+        for state in RunState::ALL {
+            let status: FhirExportStatus = serde_json::from_value(json!({"state": state.as_str()})).unwrap();
+            assert_eq!((status.state, status.state_word()), (Some(state), Some(state.as_str())));
+            assert_eq!(serde_json::to_value(&status).unwrap(), json!({"state": state.to_string()}));
+        }
+        let later: FhirExportStatus = serde_json::from_value(json!({"state": "Dreaming"})).unwrap();
+        assert_eq!(later.state, Some(RunState::Unknown));
+    }
+}

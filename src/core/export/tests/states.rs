@@ -173,7 +173,9 @@ fn with_a_job() -> Vec<World> {
         met(stored_server(), PhaseName::Checking, |_| {}, gone),
         met(stored_server(), PhaseName::Running, |_| {}, finished),
         met(stored_server(), PhaseName::Checking, down(StorageFailureKind::Missing), |w| {
+            assert!(w.run_until(|w| w.state() == "Verifying"));
             w.kill();
+            w.look();
             w.edit(|spec| spec.suspend = Some(true));
         }),
     ]
