@@ -16,6 +16,7 @@ use crate::core::export::{
     Decision, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
     must_write_first,
 };
+use crate::core::planted::{Fault, planted};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
@@ -143,7 +144,12 @@ impl Look {
         status: &FhirExportStatus,
     ) -> Result<(), ClusterFailure> {
         if self.base.status.as_ref() != Some(status) {
-            let written = world.cluster().write_export_status(&self.base, status).await;
+            let written = match world.cluster().write_export_status(&self.base, status).await {
+                Err(ClusterFailure::Conflict) if planted(Fault::ConflictIgnored) => {
+                    Ok(FhirExport { status: Some(status.clone()), ..self.base.clone() })
+                }
+                written => written,
+            };
             if let Err(failure) = written {
                 // The decision is made anew on the next look, with the same observation, and with it its events.
                 self.notes.clear();

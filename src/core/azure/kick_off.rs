@@ -24,7 +24,7 @@ pub fn request(base: &str, request: &ExportRequest, container: Option<&str>) -> 
         method: Method::Get,
         url,
         accept: FHIR_JSON,
-        // Every build understands the bare value; `handling=` came in late 2024 (docs/azure-behaviour.md).
+        // Every build understands the bare value; `handling=` came in late 2024 (docs/azure-behaviour.md, "Headers").
         prefer: Some(match request.handling {
             Some(Handling::Lenient) => "respond-async,handling=lenient",
             Some(Handling::Strict) | None => "respond-async",

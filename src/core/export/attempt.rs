@@ -9,6 +9,7 @@ use crate::api::{ConditionType, Output, Reason};
 use crate::core::answer::JobFailure;
 use crate::core::condition::{next_whole_second, whole_seconds};
 use crate::core::effect::NoteType;
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
 use crate::core::retry::{Retry, after};
 use crate::core::wire::{Failure, FailureKind};
@@ -42,7 +43,8 @@ pub(super) fn started(
     }
     turn.server_answered();
     turn.set_false(ConditionType::Reconciling, Reason::KickedOff, message);
-    let poll = Retry { failures: 0, next_try: Some(turn.later(turn.bounds().min)) };
+    let next = if planted(Fault::StatusUrlLate) { turn.now } else { turn.later(turn.bounds().min) };
+    let poll = Retry { failures: 0, next_try: Some(next) };
     Phase::Running(Running { owner, poll, ..Running::default() })
 }
 

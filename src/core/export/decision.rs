@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::phase::{Phase, PhaseName};
 use crate::api::{FhirExport, FhirExportStatus, FhirServer};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::tuning::Tuning;
 
 /// What the decision is about, beside the object itself.
@@ -77,6 +78,7 @@ pub fn must_write_first(stored: &FhirExportStatus, decision: &Decision) -> bool 
     let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
     let news = url(&decision.status).is_some() && url(&decision.status) != url(stored);
     match &decision.effect {
+        Some(Effect::KickOff(_)) if planted(Fault::KickOffBeforeIntent) => news,
         None
         | Some(
             Effect::KickOff(_)
@@ -98,6 +100,6 @@ pub fn must_write_first(stored: &FhirExportStatus, decision: &Decision) -> bool 
             | Effect::CountType { .. }
             | Effect::StoreLog { .. }
             | Effect::StoreManifest { .. },
-        ) => news,
+        ) => news && !planted(Fault::StatusUrlLate),
     }
 }

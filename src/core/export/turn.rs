@@ -18,6 +18,7 @@ use crate::api::{
 };
 use crate::core::condition;
 use crate::core::effect::{Note, NoteType, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::{Bounds, delay};
 use crate::core::retry::{Retry, after};
 use crate::core::tuning::Tuning;
@@ -50,7 +51,7 @@ pub(super) struct Turn<'a> {
 impl<'a> Turn<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
-        if !is_terminal(&status) {
+        if !is_terminal(&status) || planted(Fault::TerminalChanges) {
             status.observed_generation = inputs.export.metadata.generation;
         }
         Self {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use fhir_export_operator::api::Compression;
 use fhir_export_operator::core::address::BlobAddress;
 use fhir_export_operator::core::bulk::manifest::Pages;
 use fhir_export_operator::core::landing::{Place, plan};

@@ -12,6 +12,7 @@ use super::super::summary::remaining;
 use super::super::turn::Turn;
 use crate::api::{CancelOutcome, CancelReason, Cancellation, ConditionType, Job, Reason};
 use crate::core::effect::{Effect, NoteType, Observation};
+use crate::core::planted::{Fault, planted};
 use crate::core::requests;
 use crate::core::retry::after;
 
@@ -39,7 +40,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, memory: Cancelling, seen: Observation
 pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
     if turn.deleting() {
         let outcome = turn.status.cancellation.as_ref().and_then(|c| c.outcome);
-        if outcome.is_some() || turn.status.job.is_none() {
+        let settled = outcome.is_some() || planted(Fault::FinalizerEarly);
+        if settled || turn.status.job.is_none() {
             return Flow::Became(Phase::Leaving(Leaving::default()));
         }
         if let Some(leaving) = stop::abandoned(turn) {
@@ -91,7 +93,9 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
 fn count_try(turn: &mut Turn<'_>, memory: &mut Cancelling) {
     let held_back = std::mem::take(&mut memory.held_back);
     if let Some(cancellation) = turn.status.cancellation.as_mut().filter(|c| !held_back || c.tries == 0) {
-        cancellation.tries += 1;
+        if cancellation.tries == 0 || !planted(Fault::CancelUncounted) {
+            cancellation.tries += 1;
+        }
     }
 }
 

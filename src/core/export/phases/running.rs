@@ -17,6 +17,7 @@ use crate::core::answer::{Refusal, StatusAnswer};
 use crate::core::bulk::manifest::Pages;
 use crate::core::effect::{Effect, Observation};
 use crate::core::manifest::Manifest;
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::delay;
 use crate::core::requests;
 use crate::core::wire::{Answer, Failure, FailureKind, Reply};
@@ -75,6 +76,9 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Running) -> Flow {
     let Some(url) = page.or_else(|| turn.status.job.as_ref()?.status_url.clone()) else {
         return Flow::Do(Phase::Running(memory), Next::Rest);
     };
+    if planted(Fault::ForgetToResume) && memory.poll.next_try.is_none() {
+        return Flow::Do(Phase::Running(memory), Next::Rest);
+    }
     let next = memory.poll.next_try.unwrap_or_else(|| {
         let spread = turn.bounds().min.max(turn.bounds().max.min(SPREAD));
         turn.later(spread.mul_f64(turn.jitter))
@@ -119,6 +123,13 @@ fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
             memory.pages = None;
             let wait = turn.back_off(&mut memory.poll, answer.retry_after);
             memory.poll.next_try = Some(turn.later(wait));
+        }
+        StatusAnswer::Gone(_) if planted(Fault::GoneIsSuccess) => {
+            let empty = Answer {
+                body: br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#.to_vec(),
+                ..Answer::default()
+            };
+            return done(turn, memory, &empty);
         }
         StatusAnswer::Gone(words) => return gone(turn, memory, &words),
         StatusAnswer::NotNow(refusal) => {
