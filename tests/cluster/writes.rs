@@ -46,6 +46,7 @@ fn running() -> FhirExportStatus {
             kick_off_time: None,
             progress: None,
             separate_status: None,
+            destination: None,
         }),
         ..FhirExportStatus::default()
     }
