@@ -64,7 +64,9 @@ pub fn states_markdown() -> String {
         let _ = writeln!(text, "    {} --> {}", from.as_str(), to.as_str());
     }
     let _ = writeln!(text, "    Leaving --> [*]\n    Ended --> [*]\n```");
-    PhaseName::ALL.into_iter().for_each(|phase| of_phase(&mut text, phase));
+    for phase in PhaseName::ALL {
+        of_phase(&mut text, phase);
+    }
     text
 }
 

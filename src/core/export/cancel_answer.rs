@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ask;
 use super::attempt;
 use super::end;
-use super::memory::{Cancelling, Checking};
+use super::memory::{Cancelling, Checking, NextTry};
 use super::phase::Phase;
 use super::stop::job_name;
 use super::summary::remaining;
@@ -129,7 +129,7 @@ fn not_answered(turn: &mut Turn<'_>, memory: &mut Cancelling, failure: Failure) 
     match failure.kind {
         FailureKind::HeldBack { until } => {
             memory.retry.next_try = Some(until);
-            memory.held_back = true;
+            memory.next_try = NextTry::WasCounted;
             memory.failure = Some(failure.message);
         }
         FailureKind::Missing => {

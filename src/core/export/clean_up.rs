@@ -64,6 +64,6 @@ pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, success: bool) -> Option<
     }
     Some(match clean_up.retry.due_after(turn.now) {
         Some(due) => Next::WaitUntil(due),
-        None => Next::Perform(Effect::CleanUp(requests::delete(url))),
+        None => Next::perform(Effect::CleanUp(requests::delete(url))),
     })
 }

@@ -29,7 +29,7 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     {
         let request = landed::count(server.spec(), &type_);
         let count = Effect::CountType { type_, request };
-        return Flow::Do(Phase::Landing(Box::new(memory)), Next::Perform(count));
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(count));
     }
     let verdict = judge(manifest, request, plan, landed, &concluding.counted_types);
     record::landed(turn, manifest, plan, landed);
@@ -46,18 +46,17 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
             path: format!("{}/log.ndjson", plan.folder),
             body: Arc::new(log::ndjson(turn, manifest, plan, landed)),
         };
-        return Flow::Do(Phase::Landing(Box::new(memory)), Next::Perform(store));
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(store));
     }
     let path = format!("{}/{MANIFEST}", plan.folder);
     if concluding.store.outcome.is_none() {
-        let next = match concluding.store.retry.due_after(turn.now) {
-            Some(due) => Next::wait_until(&[Some(due), turn.deadline()]),
-            None => {
-                let endpoint = ask::endpoint(turn).unwrap_or_default();
-                let body = Arc::new(landed_manifest::body(manifest, &endpoint, plan, landed));
-                let container = plan.container.clone();
-                Next::Perform(Effect::StoreManifest { container, path, body })
-            }
+        let next = if let Some(due) = concluding.store.retry.due_after(turn.now) {
+            Next::wait_until(&[Some(due), turn.deadline()])
+        } else {
+            let endpoint = ask::endpoint(turn).unwrap_or_default();
+            let body = Arc::new(landed_manifest::body(manifest, &endpoint, plan, landed));
+            let container = plan.container.clone();
+            Next::perform(Effect::StoreManifest { container, path, body })
         };
         return Flow::Do(Phase::Landing(Box::new(memory)), next);
     }

@@ -16,7 +16,7 @@ pub(super) enum Flow {
 /// What a run does next.
 pub(super) enum Next {
     /// Perform an effect.
-    Perform(Effect),
+    Perform(Box<Effect>),
     /// Nothing until this moment, or until something changes.
     WaitUntil(Timestamp),
     /// Nothing until something changes.
@@ -24,6 +24,11 @@ pub(super) enum Next {
 }
 
 impl Next {
+    /// Perform an effect.
+    pub(super) fn perform(effect: Effect) -> Self {
+        Self::Perform(Box::new(effect))
+    }
+
     /// Nothing until the earliest of these moments.
     pub(super) fn wait_until(moments: &[Option<Timestamp>]) -> Self {
         moments.iter().flatten().min().map_or(Self::Rest, |moment| Self::WaitUntil(*moment))

@@ -18,7 +18,7 @@ use crate::core::wire::Request;
 pub type CheckOutcome = Result<Arc<Vec<Checked>>, (Reason, String)>;
 
 /// Remembered before the kick-off.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waiting {
     /// Requests that did not go out, or were refused for now.
     pub retry: Retry,
@@ -201,10 +201,20 @@ pub struct Cancelling {
     pub looked: bool,
     /// The server answered the cancel with 409: a manifest that is found now is the job's own.
     pub already_finished: bool,
-    /// The last try was counted, and held back before it was sent.
-    pub held_back: bool,
+    /// How the next try is counted.
+    pub next_try: NextTry,
     /// Why the last try failed.
     pub failure: Option<String>,
+}
+
+/// How the next try of a cancel is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextTry {
+    /// As one more.
+    #[default]
+    Counts,
+    /// Not again: it was counted, and held back before it was sent.
+    WasCounted,
 }
 
 /// Remembered while nothing is left of a deleted object but its finalizer.

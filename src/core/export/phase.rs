@@ -219,6 +219,7 @@ impl PhaseName {
     }
 
     /// The phase that a restart of the operator finds instead, since memory is gone.
+    #[must_use]
     pub const fn after_restart(self) -> Self {
         match self {
             Self::Starting => Self::Uncertain,

@@ -260,7 +260,7 @@ impl<'a> Turn<'a> {
             fit(&mut self.status);
         }
         let (effect, requeue) = match next {
-            Next::Perform(effect) => (Some(effect), Requeue::AwaitChange),
+            Next::Perform(effect) => (Some(*effect), Requeue::AwaitChange),
             Next::Rest => (None, Requeue::AwaitChange),
             Next::WaitUntil(moment) => (None, Requeue::After(self.wait(moment))),
         };

@@ -5,7 +5,7 @@ use super::super::ask;
 use super::super::cancel_answer;
 use super::super::end;
 use super::super::flow::{Flow, Next};
-use super::super::memory::{Cancelling, JobOwner, Leaving};
+use super::super::memory::{Cancelling, JobOwner, Leaving, NextTry};
 use super::super::phase::Phase;
 use super::super::stop::{self, job_name};
 use super::super::summary::remaining;
@@ -84,18 +84,16 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
         count_try(turn, &mut memory);
         Effect::Cancel(requests::delete(&url))
     };
-    Flow::Do(Phase::Cancelling(memory), Next::Perform(effect))
+    Flow::Do(Phase::Cancelling(memory), Next::perform(effect))
 }
 
 /// Counts the try that goes out now. It is written before the request, so that after a restart a 200 is not taken for
 /// success: older builds answer a cancelled job with an empty manifest. A try that was held back before it was sent is
 /// the same try still.
 fn count_try(turn: &mut Turn<'_>, memory: &mut Cancelling) {
-    let held_back = std::mem::take(&mut memory.held_back);
-    if let Some(cancellation) = turn.status.cancellation.as_mut().filter(|c| !held_back || c.tries == 0) {
-        if cancellation.tries == 0 || !planted(Fault::CancelUncounted) {
-            cancellation.tries += 1;
-        }
+    let counts = std::mem::take(&mut memory.next_try) == NextTry::Counts && !planted(Fault::CancelUncounted);
+    if let Some(cancellation) = turn.status.cancellation.as_mut().filter(|c| counts || c.tries == 0) {
+        cancellation.tries += 1;
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Checking) -> Flow {
         Ok(files) => files,
         Err(message) => return Flow::Became(end::fail(turn, Reason::StorageMismatch, &message)),
     };
-    let to_check = endpoint.filter(|_| memory.outcome.is_none() && !files.is_empty()).is_some();
+    let to_check = endpoint.is_some() && memory.outcome.is_none() && !files.is_empty();
     // A check that is done within seconds is not worth a write of its own.
     let takes_long =
         memory.check.failures > 0 || memory.check_began.is_some_and(|began| after(began, LOOK) <= turn.now);
@@ -173,7 +173,7 @@ fn check_files(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> 
     } else if let Some(due) = memory.check.due_after(turn.now) {
         Next::WaitUntil(due)
     } else if let Some(plan) = plan(turn, &memory, files) {
-        Next::Perform(Effect::Verify(Arc::new(plan)))
+        Next::perform(Effect::Verify(Arc::new(plan)))
     } else {
         let message =
             "the manifest names files of several containers; look at the FHIR service's Export settings";
@@ -195,12 +195,11 @@ fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
         && storage
         && let Some((container, path)) = place.clone()
     {
-        let next = match memory.store.retry.due_after(turn.now) {
-            Some(due) => Next::WaitUntil(due),
-            None => {
-                let body = Arc::new(memory.manifest.to_store());
-                Next::Perform(Effect::StoreManifest { container, path, body })
-            }
+        let next = if let Some(due) = memory.store.retry.due_after(turn.now) {
+            Next::WaitUntil(due)
+        } else {
+            let body = Arc::new(memory.manifest.to_store());
+            Next::perform(Effect::StoreManifest { container, path, body })
         };
         return Flow::Do(Phase::Checking(Box::new(memory)), next);
     }

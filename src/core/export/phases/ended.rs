@@ -42,7 +42,7 @@ fn next(turn: &Turn<'_>, memory: &Ended) -> Next {
         let success = turn.is_true(ConditionType::Complete);
         let finished = success || turn.because(ConditionType::Failed, Reason::VerificationFailed);
         let due = if finished { clean_up::due(turn, &memory.clean_up, success) } else { None };
-        return due.unwrap_or(Next::Perform(Effect::RemoveFinalizer));
+        return due.unwrap_or(Next::perform(Effect::RemoveFinalizer));
     }
     if turn.deleting() {
         return Next::Rest;
@@ -50,7 +50,7 @@ fn next(turn: &Turn<'_>, memory: &Ended) -> Next {
     let ttl = turn.spec().ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok());
     match ttl.zip(turn.status.completion_time).map(|(ttl, end)| after(end, Duration::from_secs(ttl))) {
         None => Next::Rest,
-        Some(due) if due <= turn.now => Next::Perform(Effect::DeleteSelf),
+        Some(due) if due <= turn.now => Next::perform(Effect::DeleteSelf),
         Some(due) => Next::WaitUntil(due),
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::super::ask;
 use super::super::attempt;
 use super::super::clean_up;
@@ -18,7 +20,7 @@ use super::super::store;
 use super::super::turn::Turn;
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
-use crate::core::landing::{self as files, LandPlan, LandProgress, Landed};
+use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
 use crate::core::retry::after;
 
 /// How soon a landing is looked at that goes on beside; its end wakes the run anyway.
@@ -83,56 +85,58 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
     let Some(place) = ask::place(turn) else {
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
     };
-    let held = ask::held(turn);
-    memory.held = held.is_some();
-    if let Some((reason, message)) = held {
+    memory.held = false;
+    if let Some((reason, message)) = ask::held(turn) {
         let at = format!("{message}; what has landed stays in {}/{}", place.container, place.folder);
         turn.set_true(ConditionType::Suspended, reason, &at);
-        let next = if memory.task_runs() {
-            memory.stage = LandingStage::Copying { task_since: None };
-            Next::Perform(Effect::StopLanding)
-        } else {
-            Next::wait_until(&[deadline])
-        };
-        return Flow::Do(Phase::Landing(Box::new(memory)), next);
+        return hold(memory, deadline);
     }
     if turn.is_true(ConditionType::Suspended) {
         turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
     }
     if let LandingStage::GivingUp { why, clean_up } = &memory.stage {
-        return match clean_up::due(turn, clean_up, false) {
-            Some(next) => Flow::Do(Phase::Landing(Box::new(memory)), next),
-            None => {
-                let (reason, message) = why;
-                Flow::Became(attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message))
-            }
-        };
+        if let Some(next) = clean_up::due(turn, clean_up, false) {
+            return Flow::Do(Phase::Landing(Box::new(memory)), next);
+        }
+        let (reason, message) = why;
+        return Flow::Became(attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message));
     }
     if let Some(message) = ask::storage_moved(turn) {
         turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageMismatch, &message);
         turn.set_true(ConditionType::Reconciling, Reason::StorageMismatch, &message);
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[deadline]));
     }
-    let Some(server) = turn.server() else {
-        return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
-    };
-    let compression = ask::compression(turn);
-    let plan = files::plan(server.spec(), &memory.manifest, &place, compression, turn.bounds());
-    if matches!(memory.stage, LandingStage::Landed(_)) {
-        conclude(turn, memory, &plan)
-    } else {
-        land(turn, memory, plan)
+    if let LandingStage::Copying { task_since } = memory.stage {
+        return land(turn, memory, task_since, &place);
+    }
+    match plan(turn, &memory, &place) {
+        Some(plan) => conclude(turn, memory, &plan),
+        None => Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest),
     }
 }
 
+/// Stops the task that copies the files, if one runs, and waits.
+fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
+    memory.held = true;
+    let next = if memory.task_runs() {
+        memory.stage = LandingStage::Copying { task_since: None };
+        Next::perform(Effect::StopLanding)
+    } else {
+        Next::wait_until(&[deadline])
+    };
+    Flow::Do(Phase::Landing(Box::new(memory)), next)
+}
+
+/// What is to land there.
+fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
+    let compression = ask::compression(turn);
+    Some(files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds()))
+}
+
 /// Starts the task that copies the files, or waits for it.
-fn land(turn: &mut Turn<'_>, mut memory: Landing, plan: LandPlan) -> Flow {
+fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &Place) -> Flow {
     let deadline = turn.deadline();
     let failed = memory.tries.retry.failures > 0;
-    let task_since = match &memory.stage {
-        LandingStage::Copying { task_since } => *task_since,
-        LandingStage::Landed(_) | LandingStage::GivingUp { .. } => None,
-    };
     // A landing that is done within seconds is not worth a write of its own.
     let long = failed
         || memory.tries.refreshes > 0
@@ -150,8 +154,11 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, plan: LandPlan) -> Flow {
         let look = turn.later(if long { LOOK } else { SOON });
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[Some(look), deadline]));
     }
+    let Some(plan) = plan(turn, &memory, place) else {
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
+    };
     memory.stage = LandingStage::Copying { task_since: task_since.or(Some(turn.now)) };
-    Flow::Do(Phase::Landing(Box::new(memory)), Next::Perform(Effect::Land(Arc::new(plan))))
+    Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::Land(Arc::new(plan))))
 }
 
 /// Takes in how the landing stands.

@@ -19,5 +19,5 @@ pub(super) fn decide(turn: &mut Turn<'_>, memory: Leaving) -> Flow {
         let message = format!("deleted while {them} of it may run on the server unseen; look there");
         turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", &message);
     }
-    Flow::Do(Phase::Leaving(Leaving { told: true }), Next::Perform(Effect::RemoveFinalizer))
+    Flow::Do(Phase::Leaving(Leaving { told: true }), Next::perform(Effect::RemoveFinalizer))
 }

@@ -86,10 +86,10 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Running) -> Flow {
     memory.poll.next_try = Some(next);
     if next <= turn.now {
         let request = if turn.lands() { requests::bulk_status(&url) } else { requests::status(&url) };
-        return Flow::Do(Phase::Running(memory), Next::Perform(Effect::Poll(request)));
+        return Flow::Do(Phase::Running(memory), Next::perform(Effect::Poll(request)));
     }
     if let Some(effect) = progress::look(turn, &memory) {
-        return Flow::Do(Phase::Running(memory), Next::Perform(effect));
+        return Flow::Do(Phase::Running(memory), Next::perform(effect));
     }
     Flow::Do(Phase::Running(memory), Next::wait_until(&[Some(next), deadline]))
 }

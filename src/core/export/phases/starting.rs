@@ -17,7 +17,7 @@ use crate::core::wire::{Reply, Sent};
 
 pub(super) fn observe(turn: &mut Turn<'_>, memory: Starting, seen: Observation) -> Phase {
     match seen {
-        Observation::KickOff(reply) => answered(turn, memory, reply),
+        Observation::KickOff(reply) => answered(turn, memory.retry, reply),
         Observation::FinalizerChanged
         | Observation::DeletedSelf
         | Observation::Authorized(_)
@@ -39,7 +39,7 @@ pub(super) fn decide(memory: Starting) -> Flow {
     match memory.kick_off {
         Some(request) => {
             let memory = Starting { kick_off: None, ..memory };
-            Flow::Do(Phase::Starting(memory), Next::Perform(Effect::KickOff(request)))
+            Flow::Do(Phase::Starting(memory), Next::perform(Effect::KickOff(request)))
         }
         // It was handed out, and no answer to it was heard of.
         None => Flow::Became(Phase::Uncertain(Uncertain { doubt: Doubt::Untold, search: Retry::default() })),
@@ -47,12 +47,12 @@ pub(super) fn decide(memory: Starting) -> Flow {
 }
 
 /// Takes in the answer to the kick-off, or its absence.
-fn answered(turn: &mut Turn<'_>, memory: Starting, reply: Reply) -> Phase {
+fn answered(turn: &mut Turn<'_>, retry: Retry, reply: Reply) -> Phase {
     let answer = match reply {
         Ok(answer) => answer,
         Err(failure) if failure.sent == Sent::No => {
             turn.status.job = None;
-            return Phase::Waiting(attempt::not_sent(turn, memory.retry, &failure));
+            return Phase::Waiting(attempt::not_sent(turn, retry, &failure));
         }
         Err(failure) => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &failure.message);
@@ -88,7 +88,7 @@ fn answered(turn: &mut Turn<'_>, memory: Starting, reply: Reply) -> Phase {
         }
         KickOffAnswer::NotNow(refusal) => {
             turn.status.job = None;
-            Phase::Waiting(not_now(turn, memory.retry, &refusal))
+            Phase::Waiting(not_now(turn, retry, &refusal))
         }
     }
 }

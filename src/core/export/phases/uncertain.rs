@@ -87,7 +87,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Uncertain) -> Flow {
     let container = ask::container(turn);
     let began = intent.checked_sub(jiff::SignedDuration::try_from(CLOCK_SKEW).unwrap_or_default());
     let search = Effect::FindJobs { container, after: began.unwrap_or(intent) };
-    Flow::Do(Phase::Uncertain(memory), Next::Perform(search))
+    Flow::Do(Phase::Uncertain(memory), Next::perform(search))
 }
 
 fn deleted(turn: &mut Turn<'_>) -> Phase {

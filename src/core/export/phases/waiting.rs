@@ -130,10 +130,10 @@ fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request:
     turn.set_true(ConditionType::Reconciling, Reason::Starting, "the kick-off is about to be sent");
     let memory = Waiting { waits_for: WaitsFor::Obstacle, ..memory };
     if memory.authorized_at.is_none_or(|at| after(at, AUTHORIZED_FOR) <= turn.now) {
-        return Flow::Do(Phase::Waiting(memory), Next::Perform(Effect::Authorize(request.patients)));
+        return Flow::Do(Phase::Waiting(memory), Next::perform(Effect::Authorize(request.patients)));
     }
     if !turn.has_finalizer() {
-        return Flow::Do(Phase::Waiting(memory), Next::Perform(Effect::AddFinalizer));
+        return Flow::Do(Phase::Waiting(memory), Next::perform(Effect::AddFinalizer));
     }
     turn.status.next_attempt_time = None;
     turn.status.server = Some(ServerIdentity { uid: server.uid(), url: server.spec().url.clone() });

@@ -1,5 +1,7 @@
 //! The tables of `states` against what runs do: whatever is declared is seen, and whatever is seen is declared.
 
+#![allow(clippy::needless_pass_by_value)] // they are given a json! each time
+
 use std::collections::BTreeSet;
 
 use proptest::collection::vec;
@@ -196,9 +198,9 @@ fn landings() -> Vec<World> {
         move |w: &mut World| {
             let on = |w: &mut World, on| {
                 if by_server {
-                    w.edit_server(|s| s.spec.suspend = Some(on))
+                    w.edit_server(|s| s.spec.suspend = Some(on));
                 } else {
-                    w.edit(|s| s.suspend = Some(on))
+                    w.edit(|s| s.suspend = Some(on));
                 }
             };
             on(w, true);
