@@ -58,6 +58,10 @@ lint: ## Check the format, and run clippy on everything
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: layers
+layers: ## Print which folder of src/ uses which, and the number of circles
+	@cargo test --quiet --locked --test layers the_graph -- --nocapture --quiet
+
 .PHONY: unit
 unit: ## Run the tests that need none of the real parts
 	cargo test --workspace --locked --no-fail-fast --lib --bins

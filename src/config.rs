@@ -1,4 +1,6 @@
 //! The operator's settings: flags and environment, read once.
+//!
+//! Uses: cluster, core, serve, storage.
 
 mod parse;
 
@@ -7,24 +9,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use url::Url;
 
 use crate::cluster::NAME;
 use crate::core::reach::Network;
 use crate::core::tuning::Tuning;
+use crate::serve::logs::LogFormat;
 use crate::storage::StorageHosts;
 pub use parse::LeaseName;
 use parse::{authority, directives, lease, listener, namespace, networks, seconds, words};
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
 
 /// The flags of `run`. Each can be given as an environment variable, too.
 // The words are read in --help, as they are.

@@ -1,5 +1,5 @@
 //! Whatever a comment or a document refers to is in the repository: documents, their sections, invariants by name, and
-//! the paths and tests that CONTRIBUTING.md names.
+//! the paths and tests that CONTRIBUTING.md and SECURITY.md name.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -11,6 +11,9 @@ const NOT_HERE: [&str; 4] = ["the design", "(design", "azure page", "of its page
 
 /// Documents at the top level that comments may cite; all others are under `docs/`.
 const TOP: [&str; 5] = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"];
+
+/// The folders at the top level in which documents name files.
+const FOLDERS: [&str; 8] = [".github", "charts", "crds", "docs", "examples", "fuzz", "src", "tests"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -181,14 +184,14 @@ fn code_spans(document: &str) -> Vec<(usize, &str)> {
         .collect()
 }
 
-/// Whether this names a file or folder of the repository, and not a command, a module or a URL.
+/// Whether this names a file or folder of the repository, and not a command, a module, a quota or a URL.
 fn is_path(span: &str) -> bool {
+    let top = span.split('/').next().unwrap_or_default();
+    let in_folder = span.contains('/') && FOLDERS.contains(&top);
     let extension = Path::new(span).extension().and_then(|e| e.to_str());
     let has_extension =
         extension.is_some_and(|e| matches!(e, "md" | "rs" | "toml" | "yaml" | "json" | "tpl"));
-    !span.contains([' ', '<', '*', '{', '$', '~'])
-        && !span.contains("://")
-        && (span.contains('/') || has_extension)
+    !span.contains([' ', '<', '*', '{', '$', '~']) && !span.contains("://") && (in_folder || has_extension)
 }
 
 /// What is wrong with `path` or `path::test`.
@@ -235,15 +238,23 @@ fn links_between_documents_lead_somewhere() {
     nothing(&wrong);
 }
 
-#[test]
-fn contributing_names_what_exists() {
-    let text = read(&root().join("CONTRIBUTING.md"));
+fn names_what_exists(document: &str, at_least: usize) {
+    let text = read(&root().join(document));
     let spans = code_spans(&text);
     let paths: Vec<&(usize, &str)> = spans.iter().filter(|(_, span)| is_path(span)).collect();
-    assert!(paths.len() > 40, "the ten recipes name more than {} files", paths.len());
-    let wrong =
-        paths.iter().filter_map(|(n, span)| Some(format!("CONTRIBUTING.md:{n}: {}", wrong_path(span)?)));
+    assert!(paths.len() >= at_least, "{document} names more than {} files", paths.len());
+    let wrong = paths.iter().filter_map(|(n, span)| Some(format!("{document}:{n}: {}", wrong_path(span)?)));
     nothing(&wrong.collect::<Vec<_>>());
+}
+
+#[test]
+fn contributing_names_what_exists() {
+    names_what_exists("CONTRIBUTING.md", 50);
+}
+
+#[test]
+fn the_threat_model_names_what_exists() {
+    names_what_exists("SECURITY.md", 40);
 }
 
 #[test]

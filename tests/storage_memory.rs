@@ -9,8 +9,8 @@ mod lake;
 use azure_core::Bytes;
 use azure_core::http::RequestContent;
 use azure_storage_blob::models::BlockLookupList;
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::{Checked, Expected, VerifyPlan};
+use fhir_export_operator::ports::Container;
 
 const FILES: usize = 4;
 const BLOCKS: u64 = 16;

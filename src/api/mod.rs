@@ -1,6 +1,8 @@
 //! The three kinds as Kubernetes sees them: schema, bounds and CEL rules, nothing else.
 //!
 //! The doc comments on fields become `kubectl explain`, so they speak to users.
+//!
+//! Uses: nothing of its own crate.
 
 // The words are read in kubectl explain, where backticks around each name would be noise; and clippy takes the
 // parts of a print column for repeated attributes.

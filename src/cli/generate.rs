@@ -5,10 +5,10 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::Stop;
 use crate::api::{Reason, crds_yaml};
 use crate::core::export::PhaseName;
 use crate::core::export::states::{SHOWN, TRANSITIONS, Transition};
+use crate::stop::Stop;
 
 /// Prints the definitions as one stream of YAML documents, or writes `<plural>.yaml` for each.
 pub fn crds(folder: Option<&Path>) -> Result<(), Stop> {

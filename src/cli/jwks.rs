@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Stop, generate};
+use super::generate;
 use crate::credentials::{SigningKey, USABLE_KEYS};
+use crate::stop::Stop;
 
 /// No key is longer, in bytes.
 const LONGEST: u64 = 1024 * 1024;

@@ -1,9 +1,10 @@
 //! The commands that people run.
+//!
+//! Uses: api, cluster, config, core, credentials, operator, ports, stop.
 
 mod generate;
 mod jwks;
 mod schedule;
-mod stop;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,10 +14,9 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::config::RunArgs;
-use crate::controller;
+use crate::operator;
 
 pub use generate::{reasons_markdown, states_markdown};
-pub use stop::Stop;
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
 #[derive(Debug, Parser)]
@@ -70,7 +70,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Run(args) => match args.resolve() {
-            Ok(config) => controller::run::run_blocking(config),
+            Ok(config) => operator::run::run_blocking(config),
             Err(sentence) => {
                 eprintln!("error: {sentence}");
                 return ExitCode::from(2);

@@ -3,13 +3,13 @@
 use clap::Subcommand;
 use jiff::Timestamp;
 
-use super::{Stop, generate};
+use super::generate;
 use crate::api::{ConditionStatus, ConditionType, FhirExportSchedule};
-use crate::cluster::run_now;
-use crate::controller::run::client_and_namespace;
-use crate::controller::world::ClusterFailure;
+use crate::cluster::{client_and_namespace, run_now};
 use crate::core::condition;
 use crate::core::schedule::name_of_token;
+use crate::ports::ClusterFailure;
+use crate::stop::Stop;
 
 /// What to do with a schedule.
 #[derive(Debug, Subcommand)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::core::Status;
 
-use crate::controller::world::ClusterFailure;
+use crate::ports::ClusterFailure;
 
 /// No call takes longer, tries included.
 const TIME: Duration = Duration::from_secs(10);

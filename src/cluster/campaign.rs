@@ -4,9 +4,9 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::lead::{Place, Standing};
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Clock;
 use crate::core::lease::{Answer, Ask, Candidate, Ending, Windows};
+use crate::ports::Clock;
+use crate::ports::Tenure;
 
 /// The Lease at the API server.
 pub trait LeaseLock: Send {

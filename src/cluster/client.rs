@@ -1,17 +1,40 @@
 //! How the API server is reached.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 
-use kube::Config;
 use kube::config::InferConfigError;
+use kube::{Client, Config};
+use tracing::info;
 
-/// Of the kubeconfig, if there is one, else of the pod's `ServiceAccount`.
-///
-/// kube's own retries are off: they can go on for minutes, and each call here has its own, within a time-out.
-pub async fn client_settings() -> Result<Config, InferConfigError> {
+use crate::stop::Stop;
+
+/// How to reach the API server: from the kubeconfig if there is one, else from the pod's `ServiceAccount`.
+pub async fn settings() -> Result<Config, Stop> {
+    // Its source is what became of the kubeconfig; that this is no pod either says nothing new.
+    let settings = infer().await.map_err(|e| e.source().map_or_else(|| no_cluster(&e), no_cluster))?;
+    info!(api_server = %settings.cluster_url, "the cluster to work on");
+    Ok(settings)
+}
+
+/// A client with these settings.
+pub fn client(settings: Config) -> Result<Client, Stop> {
+    Client::try_from(settings).map_err(|e| no_cluster(&e))
+}
+
+/// A client of the cluster, and the namespace of the current context.
+pub async fn client_and_namespace() -> Result<(Client, String), Stop> {
+    let settings = settings().await?;
+    let namespace = settings.default_namespace.clone();
+    Ok((client(settings)?, namespace))
+}
+
+/// kube's own retries are off: they can go on for minutes, and each call of the operator has its own, within a
+/// time-out.
+async fn infer() -> Result<Config, InferConfigError> {
     let mut settings = Config::infer().await?;
     settings.default_retry = false;
     settings.connect_timeout = Some(Duration::from_secs(5));
@@ -19,4 +42,13 @@ pub async fn client_settings() -> Result<Config, InferConfigError> {
     let agent = HeaderValue::from_static(concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION")));
     settings.headers.push((USER_AGENT, agent));
     Ok(settings)
+}
+
+fn no_cluster(error: &dyn Error) -> Stop {
+    let text = error.to_string();
+    // A parser goes on to show the text; its first line says what is wrong, and where.
+    let cause = text.lines().next().unwrap_or_default().trim_end_matches([':', '.', ' ']);
+    Stop::because(format!(
+        "No cluster to work on: {cause}; set KUBECONFIG to a kubeconfig, or run in a pod with a ServiceAccount."
+    ))
 }

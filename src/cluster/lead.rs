@@ -10,9 +10,9 @@ use tracing::{info, warn};
 use super::campaign::Campaign;
 pub use super::campaign::LeaseLock;
 use super::lease::KubeLease;
-use crate::controller::live::SystemClock;
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Clock;
+use crate::ports::Clock;
+use crate::ports::SystemClock;
+use crate::ports::Tenure;
 
 /// What giving the Lease back may take: whoever waits for it gets it some seconds later anyhow.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);

@@ -1,7 +1,9 @@
 //! The way to the API server: status, finalizers, events, credentials, watches, the lease.
 //!
 //! Only this module and the outermost shell name kube's client. What the reconciles see of it are the interfaces
-//! of [`crate::controller::world`].
+//! of [`crate::ports`].
+//!
+//! Uses: api, core, credentials, metrics, ports, stop.
 
 mod call;
 mod campaign;
@@ -18,7 +20,7 @@ pub mod watch;
 mod write;
 
 pub use call::root_cause;
-pub use client::client_settings;
+pub use client::{client, client_and_namespace, settings};
 pub use credentials::KubeCredentials;
 pub use run_now::run_now;
 pub use stores::KubeStores;

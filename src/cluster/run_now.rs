@@ -7,7 +7,7 @@ use serde_json::json;
 use super::NAME;
 use super::call::call;
 use crate::api::{FhirExportSchedule, RUN_NOW_ANNOTATION};
-use crate::controller::world::ClusterFailure;
+use crate::ports::ClusterFailure;
 
 /// Sets the annotation `fhirexport.dev/run-now`; answers the schedule.
 pub async fn run_now(

@@ -10,7 +10,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::merge::Change;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
-use crate::controller::world::Stores;
+use crate::ports::Stores;
 
 /// A namespace and a name.
 pub type Key = (String, String);

@@ -21,10 +21,10 @@ use crate::api::{
     CANCEL_FINALIZER, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer,
     FhirServerStatus, IN_USE_FINALIZER, Reason,
 };
-use crate::controller::tenure::Tenure;
-use crate::controller::world::{Cluster, ClusterFailure, Creation};
 use crate::core::effect::Note;
-use crate::serve::metrics::{Kind, Metrics};
+use crate::metrics::{Kind, Metrics};
+use crate::ports::Tenure;
+use crate::ports::{Cluster, ClusterFailure, Creation};
 
 /// How long the labels of a namespace are remembered: many exports of one namespace ask for them at once.
 const LABELS_KEPT: Duration = Duration::from_secs(5);

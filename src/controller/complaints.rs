@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use tracing::{info, warn};
 
 use crate::cluster::stores::Key;
-use crate::serve::metrics::Kind;
+use crate::metrics::Kind;
 
 /// So many failing objects are named in the log at once; more are only counted.
 const NAMED: usize = 10;

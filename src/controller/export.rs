@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
 use super::told;
-use super::world::{Clock, Cluster, ClusterFailure, Randomness, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{
@@ -17,6 +17,7 @@ use crate::core::export::{
     must_write_first,
 };
 use crate::core::planted::{Fault, planted};
+use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;

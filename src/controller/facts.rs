@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::world::{Cluster, ClusterFailure, Stores, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirServer};
 use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
 use crate::core::export::{Facts, ServerView, competes, holds_place, is_terminal};
 use crate::core::schedule::owned_by;
+use crate::ports::{Cluster, ClusterFailure, Stores};
 
 /// Gathers the facts for one export.
 pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {

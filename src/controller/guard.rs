@@ -10,11 +10,11 @@ use kube::runtime::controller::Action;
 use tracing::{debug, error};
 
 use super::complaints::Complaints;
-use super::world::ClusterFailure;
 use crate::cluster::stores::Key;
 use crate::core::effect::Requeue;
-use crate::serve::Metrics;
-use crate::serve::metrics::{Kind, Outcome};
+use crate::metrics::Metrics;
+use crate::metrics::{Kind, Outcome};
+use crate::ports::ClusterFailure;
 
 /// The cache is behind our own write, as a rule.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::world::{Container, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirServer, MemberList, PatientsBlob};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
@@ -11,6 +11,7 @@ use crate::core::schedule::members::{
     MAX_LIST, MEMBERS_FILE, Members, NEWCOMERS_FILE, Reader, Unusable, files,
 };
 use crate::core::schedule::{Listed, Newcomers};
+use crate::ports::Container;
 
 /// Lists the members that an export has found, and those of them that were not among the members before. Done again, it
 /// finds and writes the same.

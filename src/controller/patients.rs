@@ -5,11 +5,12 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use super::world::{Container, Wire, World};
+use super::world::World;
 use crate::api::{FhirServer, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::wire::{Failure, FailureKind, Patients, Request, Sent};
+use crate::ports::{Container, Wire};
 
 /// A list in a blob may be so large, in bytes.
 const MAX_BLOB: usize = 16 << 20;

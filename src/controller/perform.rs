@@ -7,11 +7,12 @@ use kube::ResourceExt;
 use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
-use super::world::{Cluster, ClusterFailure, Container, Wire, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{LandPlan, LandProgress, Landing};
 use crate::core::ledger::{Verification, VerifyPlan};
+use crate::ports::{Cluster, ClusterFailure, Container, Wire};
 
 /// Performs one effect and returns what came of it. `base` is the object as the API server has it; it is replaced where
 /// the effect changes it. An error means that the API server did not do what was asked.

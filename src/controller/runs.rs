@@ -8,13 +8,13 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::world::EndTask;
 use crate::api::FhirExport;
 use crate::core::admission::Served;
 use crate::core::effect::Observation;
 use crate::core::export::Memory;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
+use crate::ports::EndTask;
 
 /// So many jobs are remembered at least, of runs that are gone, too.
 const MAX_CLAIMS: u64 = 10_000;

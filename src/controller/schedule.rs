@@ -9,11 +9,12 @@ use kube::ResourceExt;
 
 use super::facts::folders_of_others;
 use super::members;
-use super::world::{Clock, Cluster, ClusterFailure, Container, Creation, Stores, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
 use crate::core::schedule::{Effect, Facts, Inputs, Observation, Step, named, owned_by, step};
+use crate::ports::{Clock, Cluster, ClusterFailure, Container, Creation, Stores};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;

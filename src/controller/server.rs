@@ -5,11 +5,12 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::told;
-use super::world::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire, World};
+use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
 use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
+use crate::ports::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire};
 
 /// Looks at one server, and says when to look again.
 pub async fn reconcile_server<W: World>(

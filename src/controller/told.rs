@@ -9,7 +9,7 @@ use crate::api::{
 };
 use crate::core::condition::find;
 use crate::core::export::PhaseName;
-use crate::serve::metrics::Kind;
+use crate::metrics::Kind;
 
 /// What somebody should read, most telling first, with the status that is bad news.
 const BAD: [(ConditionType, ConditionStatus); 8] = [

@@ -8,12 +8,12 @@ use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
-use super::world::Stores;
 use crate::api::{
     ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirServer, RUN_NOW_ANNOTATION,
 };
 use crate::cluster::stores::{KubeStores, key, owner_of, server_key, template_server_key};
 use crate::cluster::watch::{Change, matters, reference};
+use crate::ports::Stores;
 
 /// How many of the exports that wait for a place are woken when one is free: the others look again by
 /// themselves, and ten thousand need not look each time.

@@ -1,5 +1,7 @@
 //! Decisions: pure functions of values. Nothing here is async, asks a clock, reads the environment or knows a
 //! client.
+//!
+//! Uses: api.
 
 pub mod address;
 pub mod admission;

@@ -3,6 +3,8 @@
 //! A credential is read through [`CredentialSource`], always in the namespace of the `FhirServer` that names
 //! it, and only if it carries the label [`CREDENTIAL_LABEL`](crate::api::CREDENTIAL_LABEL). [`CachedSource`]
 //! remembers it for a minute; [`Identities`] makes tokens of it. Nothing here prints a secret.
+//!
+//! Uses: api, core.
 
 mod cached;
 pub mod cause;

@@ -1,4 +1,6 @@
 //! The way to FHIR servers: what goes out with which credential, and what a missing answer means.
+//!
+//! Uses: api, core, credentials, ports.
 
 mod answer;
 mod authorization;
@@ -9,6 +11,7 @@ pub mod held_back;
 mod oauth;
 pub mod origin;
 mod pieces;
+mod places;
 mod wire;
 
 pub use held_back::is_failed_job;

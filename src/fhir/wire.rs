@@ -13,17 +13,17 @@ use url::Url;
 
 use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
-use super::download::Places;
 use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
+use super::places::Places;
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Wire;
 use crate::core::reach::Reach;
 use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
 use crate::credentials::{CredentialProblem, CredentialSource, Identities, transport};
+use crate::ports::Tenure;
+use crate::ports::Wire;
 
 /// The operator's settings for the way to FHIR servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

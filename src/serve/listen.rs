@@ -9,8 +9,9 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use super::{Health, Metrics};
-use crate::cli::Stop;
+use super::Health;
+use crate::metrics::Metrics;
+use crate::stop::Stop;
 
 /// Both listeners, bound.
 pub struct Served {

@@ -2,10 +2,18 @@
 
 use std::io::IsTerminal;
 
+use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
 
-use crate::config::LogFormat;
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
 
 /// What other crates log and we tell in our own words, once; those who name the crate in the filter get it. The
 /// last one writes the URLs of requests to storage, with all of a signed query but the signature.

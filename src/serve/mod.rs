@@ -1,11 +1,10 @@
 //! What the operator serves about itself: metrics, liveness, readiness; and its log.
+//!
+//! Uses: metrics, stop.
 
 mod health;
 mod listen;
 pub mod logs;
-pub mod metered;
-pub mod metrics;
 
 pub use health::Health;
 pub use listen::{Served, listen};
-pub use metrics::Metrics;

@@ -2,6 +2,8 @@
 //!
 //! Credentials are those of the `FhirServer`. What is asked of a container and what was seen are values of
 //! [`core::ledger`](crate::core::ledger); nothing is decided here.
+//!
+//! Uses: api, core, credentials, ports.
 
 mod account;
 mod accounts;
@@ -36,8 +38,6 @@ use bounded::Bounded;
 use outgoing::Outgoing;
 
 use crate::api::{Compression, FhirServer};
-use crate::controller::tenure::Tenure;
-use crate::controller::world::Container;
 use crate::core::folder;
 use crate::core::landing::{BlockId, Marks};
 use crate::core::ledger::{
@@ -47,6 +47,8 @@ use crate::core::ledger::{
 use crate::core::reach::Reach;
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
+use crate::ports::Container;
+use crate::ports::Tenure;
 
 /// An orphan search looks at so many days at most: a job began near its kick-off.
 const DAYS: usize = 31;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 
 use super::bounded::Bounded;
-use crate::controller::tenure::Tenure;
+use crate::ports::Tenure;
 
 /// Sends requests, those that write only as long as this process may act.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use crate::core::lines::LineCounter;
 const PARALLEL: usize = 4;
 
 impl BlobStorage {
-    /// See [`Container::verify`](crate::controller::world::Container::verify).
+    /// See [`Container::verify`](crate::ports::Container::verify).
     pub(super) async fn check(
         &self,
         server: &Arc<FhirServer>,

@@ -47,7 +47,7 @@ impl Sink<'_> {
 }
 
 impl BlobStorage {
-    /// See [`Container::read_through`](crate::controller::world::Container::read_through).
+    /// See [`Container::read_through`](crate::ports::Container::read_through).
     pub(super) async fn whole(
         &self,
         server: &Arc<FhirServer>,

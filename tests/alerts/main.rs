@@ -23,7 +23,7 @@ mod site;
 
 use std::sync::Arc;
 
-use fhir_export_operator::serve::Metrics;
+use fhir_export_operator::metrics::Metrics;
 use serde_json::{Value, json};
 
 use rules::{file, names, promtool, rendered, rules, selectors, template};

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use azure_core::Bytes;
 use fhir_export_operator::api::{Compression, FhirServer, KeyRef};
-use fhir_export_operator::controller::world::{Container, Wire};
 use fhir_export_operator::core::landing::{BlockId, Marks};
 use fhir_export_operator::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
     VerifyPlan,
 };
 use fhir_export_operator::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
+use fhir_export_operator::ports::{Container, Wire};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use fhir_export_operator::cli::Stop;
 use fhir_export_operator::config::{Config, RunArgs};
-use fhir_export_operator::controller::operate::operate;
+use fhir_export_operator::operator::operate::operate;
+use fhir_export_operator::stop::Stop;
 use kube::Client;
 use stage::{free_port, wait_for, wait_until};
 use tokio::sync::oneshot;

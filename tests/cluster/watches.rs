@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fhir_export_operator::cluster::KubeStores;
 use fhir_export_operator::cluster::watch::{Broken, Change, Primed, Watches};
-use fhir_export_operator::controller::world::Stores;
+use fhir_export_operator::ports::Stores;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client, ResourceExt};

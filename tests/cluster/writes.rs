@@ -7,9 +7,9 @@ use fhir_export_operator::api::{
     Reason, RunState,
 };
 use fhir_export_operator::cluster::KubeCluster;
-use fhir_export_operator::controller::world::{Cluster, ClusterFailure};
 use fhir_export_operator::core::effect::{Note, NoteType};
-use fhir_export_operator::serve::Metrics;
+use fhir_export_operator::metrics::Metrics;
+use fhir_export_operator::ports::{Cluster, ClusterFailure};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{FailureKind, Sent};
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Wire;
 use serde_json::json;
 
 use crate::cluster::{Cluster, cancel, get, kick_off, open, server, wire};

@@ -1,9 +1,9 @@
 //! Token endpoints that refuse, fail, or lead elsewhere.
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{Failure, FailureKind, Sent};
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Wire;
 use rcgen::PKCS_ECDSA_P384_SHA384;
 use serde_json::json;
 

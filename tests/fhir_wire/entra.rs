@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
 use fhir_export_operator::api::{Entra, Reason};
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{FailureKind, Sent};
 use fhir_export_operator::credentials::{EntraSettings, Identities, token_problem};
+use fhir_export_operator::ports::Wire;
 use serde_json::{Value, json};
 
 use crate::cluster::{CLIENT, Cluster, TENANT, cancel, client_secret, get, kick_off, server, wire};

@@ -1,9 +1,9 @@
 //! Requests without an answer: why, and whether they can have arrived.
 
 use fhir_export_operator::api::{FhirServer, Reason};
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{Failure, FailureKind, Request, Sent};
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Wire;
 use serde_json::json;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,9 +1,9 @@
 //! OAuth clients with a secret.
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::FailureKind;
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Wire;
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, get, server, wire};

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::reach::{Network, Reach};
 use fhir_export_operator::core::wire::{Failure, FailureKind, FileAnswer, FileRequest, Sent};
 use fhir_export_operator::credentials::{EntraSettings, Identities};
 use fhir_export_operator::fhir::{FhirWire, WireSettings};
+use fhir_export_operator::ports::Wire;
 use rcgen::PKCS_ECDSA_P384_SHA384;
 use serde_json::{Value, json};
 

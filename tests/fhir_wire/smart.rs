@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{FailureKind, Request};
 use fhir_export_operator::credentials::{EntraSettings, Memory};
 use fhir_export_operator::fhir::FhirWire;
+use fhir_export_operator::ports::Wire;
 use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA384};
 use serde_json::{Value, json};
 

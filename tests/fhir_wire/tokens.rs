@@ -1,9 +1,9 @@
 //! Where a token goes, and what happens when it is refused or its Secret is gone.
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::controller::world::Wire;
 use fhir_export_operator::core::wire::{FailureKind, Request, Sent};
 use fhir_export_operator::credentials::{EntraSettings, Memory};
+use fhir_export_operator::ports::Wire;
 use serde_json::json;
 
 use crate::cluster::{Cluster, bearer, cancel, get, kick_off, server, wire, wire_with};

@@ -2,9 +2,9 @@
 
 use azure_core::Bytes;
 use fhir_export_operator::api::Compression;
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::landing::{Block, BlockId, Issues, Marks, Sum, Tag, Tally, chain};
 use fhir_export_operator::core::ledger::StorageFailureKind;
+use fhir_export_operator::ports::Container;
 
 use crate::lake;
 

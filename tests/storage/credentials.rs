@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::StorageFailureKind;
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Container;
 
 use crate::lake::{self, Secrets, by_key, by_sas, sas};
 

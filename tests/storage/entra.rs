@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use azure_fhir::{Entra, EntraOptions, Secret, TestCa};
 use fhir_export_operator::api::FhirServer;
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::StorageFailureKind;
 use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Container;
 use fhir_export_operator::storage::{StorageHosts, http_client};
 use serde_json::json;
 use stage::{Authority, Azurite, AzuriteOptions, Folder};

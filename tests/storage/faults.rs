@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::{Checked, StorageFailureKind};
 use fhir_export_operator::credentials::EntraSettings;
+use fhir_export_operator::ports::Container;
 use futures::FutureExt;
 use stage::{Azurite, AzuriteOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,7 +1,7 @@
 //! Finding and counting what a job writes.
 
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::{JobFolder, Seen};
+use fhir_export_operator::ports::Container;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lake;

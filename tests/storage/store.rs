@@ -1,8 +1,8 @@
 //! Storing the operator's own files.
 
 use azure_storage_blob::models::BlobClientGetPropertiesResultHeaders;
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::StorageFailureKind;
+use fhir_export_operator::ports::Container;
 
 use crate::lake;
 

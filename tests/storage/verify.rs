@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::ledger::{Checked, Expected, StorageFailureKind, VerifyPlan};
+use fhir_export_operator::ports::Container;
 
 use crate::lake;
 

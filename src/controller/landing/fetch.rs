@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::{Either, Fuse, select};
 use futures::stream::StreamExt;
 
-use super::super::world::{Container, World};
+use super::super::world::World;
 use crate::api::{Compression, FhirServer};
 use crate::core::landing::{
     Block, BlockId, FileKind, Issues, LandFile, LandPlan, MAX_BLOCKS, OutcomeReader, Sum, Tag, Tally,
@@ -16,6 +16,7 @@ use crate::core::landing::{
 };
 use crate::core::ledger::StorageFailure;
 use crate::core::wire::{FileHead, Pieces, Resume};
+use crate::ports::Container;
 
 /// What a refusal begins with that came with status 200, without its blanks.
 const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;

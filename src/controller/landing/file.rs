@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::world::{Clock, Container, Randomness, Wire, World};
+use super::super::world::World;
 use super::fetch::{Fetch, Poured};
 use super::{Obstacle, not_the_same};
 use crate::api::{FhirServer, Reason};
@@ -13,6 +13,7 @@ use crate::core::landing::{
 };
 use crate::core::poll::retry_delay;
 use crate::core::wire::{FailureKind, FileAnswer, FileRequest};
+use crate::ports::{Clock, Container, Randomness, Wire};
 
 /// Tries in a row that bring nothing.
 const TRIES: i32 = 6;

@@ -13,13 +13,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
 
-use super::world::{Container, World};
+use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
 use crate::core::landing::{
     FileKind, LandFailure, LandFailureKind, LandFile, LandPlan, LandProgress, Landed, Landing, Marks,
     OutcomeReader,
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
+use crate::ports::Container;
 
 /// An error file that is larger is not read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;

@@ -7,7 +7,7 @@ use fhir_export_operator::api::{
     FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer, FhirServerStatus,
 };
 use fhir_export_operator::cluster::stores::{Key, key};
-use fhir_export_operator::controller::world::{ClusterFailure, Creation};
+use fhir_export_operator::ports::{ClusterFailure, Creation};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer};
 use fhir_export_operator::cluster::stores::{Key, owner_of, server_key};
 use fhir_export_operator::cluster::watch::Change;
-use fhir_export_operator::controller::world::Stores;
+use fhir_export_operator::ports::Stores;
 use kube::Resource;
 
 use crate::api_server::Kind;

@@ -13,11 +13,12 @@ use std::time::Duration;
 use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::cluster::watch::Change;
 use fhir_export_operator::controller::runs::Runs;
-use fhir_export_operator::controller::tenure::Tenure;
 use fhir_export_operator::controller::wake::Wakes;
-use fhir_export_operator::controller::world::{Clock, EndTask, Randomness, World};
+use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::tuning::Tuning;
 use fhir_export_operator::fhir::held_back::HeldBack;
+use fhir_export_operator::ports::tenure::Tenure;
+use fhir_export_operator::ports::{Clock, EndTask, Randomness};
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 

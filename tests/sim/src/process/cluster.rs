@@ -6,8 +6,8 @@ use fhir_export_operator::api::{
     CANCEL_FINALIZER, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer,
     FhirServerStatus, IN_USE_FINALIZER,
 };
-use fhir_export_operator::controller::world::{Cluster, ClusterFailure, Creation};
 use fhir_export_operator::core::effect::Note;
+use fhir_export_operator::ports::{Cluster, ClusterFailure, Creation};
 
 use super::{Course, Process};
 use crate::plan::{Edge, FaultKind};

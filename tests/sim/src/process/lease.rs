@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fhir_export_operator::cluster::lead::{LeaseLock, Place};
-use fhir_export_operator::controller::tenure::{Machine, Tenure};
-use fhir_export_operator::controller::world::Clock;
 use fhir_export_operator::core::lease::{Answer, Ask, Moment, Windows};
 use fhir_export_operator::core::wire::Request;
+use fhir_export_operator::ports::Clock;
+use fhir_export_operator::ports::tenure::{Machine, Tenure};
 use jiff::Timestamp;
 
 use super::{Course, Process};

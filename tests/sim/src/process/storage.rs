@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fhir_export_operator::api::{Compression, Dialect, FhirServer};
-use fhir_export_operator::controller::world::Container;
 use fhir_export_operator::core::landing::{BlockId, Marks};
 use fhir_export_operator::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
     VerifyPlan,
 };
+use fhir_export_operator::ports::Container;
 use jiff::Timestamp;
 
 use super::{Course, Process};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fhir_export_operator::api::{AuthType, FhirServer, KeyRef, Reason};
-use fhir_export_operator::controller::world::{Clock, Wire};
 use fhir_export_operator::core::wire::{
     Answer, BrokenOff, Failure, FailureKind, FileAnswer, FileRequest, Method, Pieces, Reply, Request, Sent,
 };
 use fhir_export_operator::fhir::origin::{FileTrust, Origin, file_trust, is_trusted};
+use fhir_export_operator::ports::{Clock, Wire};
 use futures::StreamExt;
 use futures::stream::unfold;
 use kube::ResourceExt;

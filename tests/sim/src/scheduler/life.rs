@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use fhir_export_operator::cluster::lead::Leadership;
-use fhir_export_operator::controller::stand_by::stand_by;
-use fhir_export_operator::controller::tenure::Tenure;
 use fhir_export_operator::controller::wake::{Wakes, Woken};
+use fhir_export_operator::operator::stand_by::stand_by;
+use fhir_export_operator::ports::tenure::Tenure;
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 
@@ -68,7 +68,7 @@ impl Simulation {
         self.later(600, Happening::Sweep(number));
     }
 
-    /// As `controller::operate` does it.
+    /// As `operator::operate` does it.
     fn stands_by(&mut self, number: usize, running: &mut Running, board: &Board) {
         let way = Way::new(&running.process, board);
         let tenure = running.process.tenure().clone();

@@ -8,8 +8,9 @@ use std::time::Duration;
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
 use fhir_export_operator::controller::server::reconcile_server;
-use fhir_export_operator::controller::world::{ClusterFailure, Stores, World};
+use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::effect::Requeue;
+use fhir_export_operator::ports::{ClusterFailure, Stores};
 use kube::ResourceExt;
 
 use super::tasks::{End, Task};

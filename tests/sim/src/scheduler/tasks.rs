@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::cluster::lead::Leadership;
 use fhir_export_operator::controller::wake::Woken;
-use fhir_export_operator::controller::world::{ClusterFailure, Stores};
 use fhir_export_operator::core::effect::Requeue;
+use fhir_export_operator::ports::{ClusterFailure, Stores};
 use futures::future::BoxFuture;
 
 use super::{Held, Simulation, Stage, Subject};

@@ -224,7 +224,7 @@ mod tests {
             return None;
         }
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &format!("controller::tenure::tests::{test}"), "--nocapture"])
+            .args(["--exact", &format!("ports::tenure::tests::{test}"), "--nocapture"])
             .env(CHILD, "1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

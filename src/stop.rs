@@ -1,4 +1,6 @@
 //! Why a command ended early.
+//!
+//! Uses: nothing of its own crate.
 
 use std::error::Error;
 use std::fmt;
@@ -8,9 +10,14 @@ use std::fmt;
 pub struct Stop(String);
 
 impl Stop {
-    /// With this sentence.
+    /// Stops with this sentence, which names the cause and the next step.
     pub fn because(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
+    }
+
+    /// A part of the operator that should run for ever has ended.
+    pub fn ended_by_itself(part: &str) -> Self {
+        Self(format!("The operator ends since {part} ended by itself; it must be started again."))
     }
 }
 

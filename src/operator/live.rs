@@ -6,15 +6,16 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::runs::Runs;
-use super::wake::Wakes;
-use super::world::{Clock, Container, EndTask, Randomness, Stores, Wire, World};
 use crate::api::FhirExport;
 use crate::cluster::stores::server_key;
 use crate::cluster::{KubeCluster, KubeStores};
+use crate::controller::runs::Runs;
+use crate::controller::wake::Wakes;
+use crate::controller::world::World;
 use crate::core::tuning::Tuning;
-use crate::serve::Metrics;
-use crate::serve::metered::Metered;
+use crate::metrics::Metrics;
+use crate::metrics::metered::Metered;
+use crate::ports::{Container, EndTask, Stores, SystemClock, SystemRandomness, Wire};
 
 /// All that the reconciles touch.
 pub struct Live<W, C> {
@@ -53,30 +54,6 @@ impl Tasks {
     pub async fn end(&self) {
         let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         all.shutdown().await;
-    }
-}
-
-/// The clock of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    async fn sleep(&self, time: std::time::Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
-
-/// The randomness of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemRandomness;
-
-impl Randomness for SystemRandomness {
-    fn unit(&self) -> f64 {
-        rand::random()
     }
 }
 

@@ -17,25 +17,26 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tracing::{error, info};
 
-use super::export::reconcile_export;
-use super::guard::Guard;
-use super::live::{Live, SystemClock, Tasks};
-use super::runs::Runs;
-use super::schedule::reconcile_schedule;
-use super::server::reconcile_server;
+use super::live::{Live, Tasks};
 use super::stand_by::stand_by;
-use super::wake::{Wakes, Woken};
-use super::world::{Container, Stores, Wire};
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
-use crate::cli::Stop;
 use crate::cluster::lead::{Election, Leadership, Standing};
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
 use crate::cluster::{KubeCluster, definitions};
 use crate::config::Config;
-use crate::serve::metered::Metered;
-use crate::serve::metrics::Kind;
-use crate::serve::{Health, Metrics, listen};
+use crate::controller::export::reconcile_export;
+use crate::controller::guard::Guard;
+use crate::controller::runs::Runs;
+use crate::controller::schedule::reconcile_schedule;
+use crate::controller::server::reconcile_server;
+use crate::controller::wake::{Wakes, Woken};
+use crate::metrics::Kind;
+use crate::metrics::Metrics;
+use crate::metrics::metered::Metered;
+use crate::ports::{Container, Stores, SystemClock, Wire};
+use crate::serve::{Health, listen};
+use crate::stop::Stop;
 
 /// How often it is looked for what was forgotten to be forgotten.
 const SWEEP: Duration = Duration::from_mins(10);
@@ -122,7 +123,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
             .not_ready("Waiting for the first lists of FhirServers, FhirExports and FhirExportSchedules.");
         tokio::select! {
             all = primed => all?,
-            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            _ = watching.join_next() => return Err(Stop::ended_by_itself("a watch")),
             () = self.stopping.clone() => return Ok(()),
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
@@ -136,7 +137,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         tokio::select! {
             biased;
             leads = stand_by(&mut leadership, &mut woken, |standing| self.told(standing)) => leads?,
-            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            _ = watching.join_next() => return Err(Stop::ended_by_itself("a watch")),
             () = self.stopping.clone() => {
                 // It may just have been elected.
                 leadership.release(&SystemClock).await;
@@ -162,11 +163,11 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         tokio::select! {
             _ = work => {}
             () = self.forget_the_gone() => {}
-            _ = watching.join_next() => return Err(ended_by_itself("a watch")),
+            _ = watching.join_next() => return Err(Stop::ended_by_itself("a watch")),
             () = farewell => {}
         }
         if self.stopping.peek().is_none() {
-            return Err(ended_by_itself("a queue"));
+            return Err(Stop::ended_by_itself("a queue"));
         }
         // Whoever leads next must find nobody at work.
         self.live.beside.end().await;
@@ -306,11 +307,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
 }
 
 async fn until(mut primed: Primed) -> Result<(), Stop> {
-    primed.wait_for(|primed| *primed).await.map(|_| ()).map_err(|_| ended_by_itself("a watch"))
-}
-
-pub(super) fn ended_by_itself(what: &str) -> Stop {
-    Stop::because(format!("The operator ends since {what} ended by itself; it must be started again."))
+    primed.wait_for(|primed| *primed).await.map(|_| ()).map_err(|_| Stop::ended_by_itself("a watch"))
 }
 
 fn watched(config: &Config) -> String {

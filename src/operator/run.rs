@@ -1,6 +1,5 @@
 //! The outermost shell: the program's beginning and its end.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,15 +8,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::operate::operate;
-use super::tenure::Tenure;
-use crate::cli::Stop;
 use crate::cluster::lead::{Election, Place};
 use crate::cluster::{self, KubeCredentials, root_cause};
 use crate::config::{Config, LeaseName};
 use crate::core::reach::Reach;
 use crate::credentials::{EntraSettings, Identities};
 use crate::fhir::{FhirWire, WireSettings};
+use crate::ports::Tenure;
 use crate::serve::logs;
+use crate::stop::Stop;
 use crate::storage::{self, BlobStorage};
 
 /// Runs the operator until it is told to stop by SIGTERM or SIGINT. What is in flight then is finished first; a
@@ -37,8 +36,8 @@ pub fn run_blocking(config: Config) -> Result<(), Stop> {
 /// Likewise, in a runtime that is there.
 pub async fn run(config: Config) -> Result<(), Stop> {
     let mut signals = Signals::listen()?;
-    let settings = settings().await?;
-    let client = client(settings.clone())?;
+    let settings = cluster::settings().await?;
+    let client = cluster::client(settings.clone())?;
     let election = config.leader_elect.then(|| election(&config, settings)).transpose()?;
     let tenure = election.as_ref().map(|election| election.tenure.clone()).unwrap_or_default();
     let (wire, container) = edges(&config, &client, tenure)?;
@@ -97,35 +96,6 @@ fn election(config: &Config, settings: kube::Config) -> Result<Election, Stop> {
     let tenure = Tenure::none();
     tenure.guard().map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
     Ok(Election { settings, place: Place { namespace, name }, tenure })
-}
-
-async fn settings() -> Result<kube::Config, Stop> {
-    // Its source is what became of the kubeconfig; that this is no pod either says nothing new.
-    let settings = cluster::client_settings()
-        .await
-        .map_err(|e| e.source().map_or_else(|| no_cluster(&e), no_cluster))?;
-    info!(api_server = %settings.cluster_url, "the cluster to work on");
-    Ok(settings)
-}
-
-fn client(settings: kube::Config) -> Result<Client, Stop> {
-    Client::try_from(settings).map_err(|e| no_cluster(&e))
-}
-
-/// A client of the cluster, and the namespace of the current context.
-pub(crate) async fn client_and_namespace() -> Result<(Client, String), Stop> {
-    let settings = settings().await?;
-    let namespace = settings.default_namespace.clone();
-    Ok((client(settings)?, namespace))
-}
-
-fn no_cluster(error: &dyn Error) -> Stop {
-    let text = error.to_string();
-    // A parser goes on to show the text; its first line says what is wrong, and where.
-    let cause = text.lines().next().unwrap_or_default().trim_end_matches([':', '.', ' ']);
-    Stop::because(format!(
-        "No cluster to work on: {cause}; set KUBECONFIG to a kubeconfig, or run in a pod with a ServiceAccount."
-    ))
 }
 
 /// SIGTERM and SIGINT, from now on.

@@ -1,9 +1,8 @@
 //! Until this replica leads.
 
-use super::operate::ended_by_itself;
-use super::wake::Woken;
-use crate::cli::Stop;
 use crate::cluster::lead::{Leadership, Standing};
+use crate::controller::wake::Woken;
+use crate::stop::Stop;
 
 /// Waits until this replica leads; `told` hears of each standing. Until then all that changes is known, and looked at by
 /// the one that does: who leads now must look at everything.
@@ -21,7 +20,7 @@ pub async fn stand_by(
         tokio::select! {
             biased;
             now = leadership.changed() => {
-                standing = now.ok_or_else(|| ended_by_itself("the election"))?;
+                standing = now.ok_or_else(|| Stop::ended_by_itself("the election"))?;
             }
             () = woken.ignore() => standing = leadership.standing(),
         }

@@ -1,9 +1,12 @@
 //! Metrics, with labels from fixed sets only, but for the names of schedules: never a URL or a message. docs/metrics.md
 //! tells of each.
+//!
+//! Uses: api, core, ports.
 
 mod census;
 mod exports;
 mod labels;
+pub mod metered;
 mod requests;
 mod schedules;
 mod servers;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Metrics;
-use super::metrics::Operation;
+use super::{Metrics, Operation};
 use secrecy::SecretString;
 
 use crate::api::{FhirServer, KeyRef};
-use crate::controller::world::Wire;
 use crate::core::wire::{Failure, FailureKind, FileAnswer, FileRequest, Method, Reply, Request};
+use crate::ports::Wire;
 
 /// A wire whose requests are counted.
 pub struct Metered<W> {

@@ -1,0 +1,20 @@
+//! The ports: what the reconciles ask of the world outside, as traits. The edges implement them for a cluster, the
+//! simulation implements them as models.
+//!
+//! Uses: api, core.
+
+mod clock;
+mod cluster;
+mod storage;
+mod stores;
+mod task;
+pub mod tenure;
+mod wire;
+
+pub use clock::{Clock, Randomness, SystemClock, SystemRandomness};
+pub use cluster::{Cluster, ClusterFailure, Creation};
+pub use storage::Container;
+pub use stores::Stores;
+pub use task::EndTask;
+pub use tenure::Tenure;
+pub use wire::Wire;
