@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
-use super::told;
+use super::transitions;
 use super::world::World;
 use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
@@ -93,7 +93,7 @@ impl Look {
             let stored = self.base.status.clone().unwrap_or_default();
             let write_first = must_write_first(&stored, &next);
             let Decision { status, memory, effect, requeue, notes, changes } = next;
-            told::changes(&self.base, &changes);
+            transitions::log_phases(&self.base, &changes);
             self.notes.extend(notes);
             if write_first {
                 self.publish(world.as_ref(), &status).await?;
@@ -158,7 +158,7 @@ impl Look {
             }
             let before = std::mem::replace(&mut self.base, written?);
             if self.notes.is_empty() {
-                told::export(before.status.as_ref(), &self.base);
+                transitions::log_export(before.status.as_ref(), &self.base);
             }
             world.runs().wrote(&self.base);
         }
