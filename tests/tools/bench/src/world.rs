@@ -105,7 +105,7 @@ impl World {
             status.completion_time.map(|_| status.clone()).ok_or_else(|| format!("{:?}", status.state))
         })
         .await?;
-        match ended.state.as_deref() {
+        match ended.state_word() {
             Some("Complete") => Ok(()),
             _ => Err(Error::Other(format!("the export ended without success: {:#?}", ended.conditions))),
         }
