@@ -29,7 +29,17 @@ fn yaml(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap()
 }
 
+/// What Helm makes of a chart with these values, and an image where they name none.
 async fn template(chart: &str, values: &Value) -> Output {
+    let mut values = values.clone();
+    if chart == OPERATOR {
+        let image = || json!({ "repository": "registry.example/fhir-export-operator" });
+        values.as_object_mut().unwrap().entry("image").or_insert_with(image);
+    }
+    template_as_it_is(chart, &values).await
+}
+
+async fn template_as_it_is(chart: &str, values: &Value) -> Output {
     let parts = stage::parts().await.unwrap();
     let folder = stage::Folder::new("charts").unwrap();
     let args =
@@ -68,7 +78,10 @@ fn gives(role: &Value, resource: &str, verb: &str) -> bool {
 
 /// The roles of the operator itself.
 fn own_roles<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    let user_role = |o: &&Value| o["metadata"]["name"].as_str().unwrap().starts_with("fhir-export-");
+    let user_role = |o: &&Value| {
+        let name = o["metadata"]["name"].as_str().unwrap();
+        name.ends_with(":viewer") || name.ends_with(":editor")
+    };
     of_kind(objects, kind).into_iter().filter(|o| !user_role(o)).collect()
 }
 
@@ -81,6 +94,61 @@ fn arguments(objects: &[Value]) -> Vec<String> {
     let deployment = of_kind(objects, "Deployment")[0];
     let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
     args.iter().map(|a| a.as_str().unwrap().into()).collect()
+}
+
+fn image(objects: &[Value]) -> &str {
+    let deployment = of_kind(objects, "Deployment")[0];
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn without_an_image_one_sentence_says_what_to_set() {
+    let said = template_as_it_is(OPERATOR, &json!({})).await;
+    assert!(!said.succeeded());
+    assert_eq!(said.stderr.trim().lines().count(), 1, "{}", said.stderr);
+    for word in ["image.repository is not set", "make image", "--set image.repository=registry.example/"] {
+        assert!(said.stderr.contains(word), "{}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_packaged_chart_names_its_image_by_digest() {
+    let parts = stage::parts().await.unwrap();
+    let folder = stage::Folder::new("package").unwrap();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let package = async |digest: &str| {
+        let to = folder.path().to_str().unwrap();
+        let args = ["1.2.3", "registry.example/published", digest, to];
+        let tool = Tool::new(file("charts/package"), args).unwrap().env("HELM", parts.program("HELM").unwrap());
+        tool.run().await.unwrap()
+    };
+    let refused = package("latest").await.ok().unwrap_err().to_string();
+    assert!(refused.contains("latest is not a digest"), "{refused}");
+    package(&digest).await.ok().unwrap();
+    let chart = folder.path().join("fhir-export-operator-1.2.3.tgz");
+    let output = template_as_it_is(chart.to_str().unwrap(), &json!({})).await;
+    let objects = yaml(&output.ok().unwrap());
+    assert_eq!(image(&objects), format!("registry.example/published@{digest}"));
+    assert!(folder.path().join("fhir-export-operator-crds-1.2.3.tgz").exists());
+}
+
+/// Cluster-scoped objects carry the release and its namespace, but for the definitions, which a cluster has once.
+#[tokio::test]
+async fn two_releases_share_no_object() {
+    let everything = json!({ "rbac": { "editorRole": { "create": true } } });
+    let mut objects = rendered(OPERATOR, everything).await;
+    objects.retain(|o| o["kind"] != "CustomResourceDefinition" && o["metadata"].get("namespace").is_none());
+    let names: Vec<&str> = objects.iter().map(|o| o["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    for name in names {
+        assert!(name.starts_with("ops:export-fhir-export-operator"), "{name}");
+    }
+    let named = json!({ "rbac": { "viewerRole": { "name": "readers" }, "editorRole": { "create": true, "name": "exporters" } } });
+    let objects = rendered(OPERATOR, named).await;
+    let roles = of_kind(&objects, "ClusterRole");
+    for name in ["readers", "exporters"] {
+        assert!(roles.iter().any(|role| role["metadata"]["name"] == name), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -210,7 +278,7 @@ async fn no_role_lets_editors_move_patient_data() {
         assert_eq!((label(role, "edit"), label(role, "admin")), (None, None));
         let writes = ["create", "update", "patch", "delete", "deletecollection"];
         if label(role, "view").is_some() {
-            assert_eq!(role["metadata"]["name"], "fhir-export-viewer");
+            assert_eq!(role["metadata"]["name"], "ops:export-fhir-export-operator:viewer");
             assert!(gives(role, "fhirexports", "watch") && gives(role, "fhirexportschedules", "watch"));
             assert!(
                 !writes
@@ -219,7 +287,8 @@ async fn no_role_lets_editors_move_patient_data() {
             );
         }
     }
-    let editor = roles.iter().find(|r| r["metadata"]["name"] == "fhir-export-editor").unwrap();
+    let name = "ops:export-fhir-export-operator:editor";
+    let editor = roles.iter().find(|r| r["metadata"]["name"] == name).unwrap();
     assert!(gives(editor, "fhirexports", "create") && gives(editor, "fhirexportschedules", "create"));
     assert!(!gives(editor, "fhirservers", "create"));
     assert!(of_kind(&rendered(OPERATOR, json!({})).await, "ClusterRole").len() < roles.len());
@@ -241,7 +310,6 @@ async fn the_pod_keeps_to_the_restricted_standard() {
     assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
     assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
     assert_ne!(pod["securityContext"]["runAsUser"], 0);
-    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() >= 30);
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
     assert!(container["resources"]["limits"].get("memory").is_some());

@@ -18,6 +18,14 @@
 {{- printf "%s:%s" .Release.Namespace (include "operator.fullname" .) -}}
 {{- end -}}
 
+{{- define "operator.viewer" -}}
+{{- default (printf "%s:viewer" (include "operator.clustername" .)) .Values.rbac.viewerRole.name -}}
+{{- end -}}
+
+{{- define "operator.editor" -}}
+{{- default (printf "%s:editor" (include "operator.clustername" .)) .Values.rbac.editorRole.name -}}
+{{- end -}}
+
 {{- define "operator.selector" -}}
 app.kubernetes.io/name: {{ include "operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -41,6 +49,8 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
 {{- define "operator.image" -}}
+{{- $missing := "image.repository is not set: build the image with `make image`, push it to a registry, and name it, as in --set image.repository=registry.example/fhir-export-operator." }}
+{{- $_ := required $missing .Values.image.repository }}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}
