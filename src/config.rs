@@ -76,6 +76,9 @@ pub struct RunArgs {
     /// Files that are downloaded at once, of all servers
     #[arg(long, env = "FHIR_EXPORT_MAX_DOWNLOADS", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
     max_downloads: u16,
+    /// The longest time that one request to a FHIR server may take, whatever its FhirServer says
+    #[arg(long, env = "FHIR_EXPORT_MAX_REQUEST_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u16).range(30..=3600))]
+    max_request_timeout_seconds: u16,
     /// How often to look at the container for progress
     #[arg(long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     progress_interval_seconds: Duration,
@@ -137,6 +140,8 @@ pub struct Config {
     pub concurrency: u16,
     /// Files that are downloaded at once.
     pub max_downloads: usize,
+    /// The longest time that one request to a FHIR server may take, whatever its `FhirServer` says.
+    pub max_request_timeout: Duration,
     /// How patient the operator is.
     pub tuning: Tuning,
     /// Further certificate authorities: a PEM file.
@@ -184,6 +189,7 @@ impl RunArgs {
             log_filter: self.log_filter,
             concurrency: self.concurrency,
             max_downloads: usize::from(self.max_downloads),
+            max_request_timeout: Duration::from_secs(self.max_request_timeout_seconds.into()),
             tuning,
             extra_ca: self.extra_ca,
             entra_authority_host: self.entra_authority_host,
@@ -223,6 +229,7 @@ mod tests {
         assert_eq!(config.lease, LeaseName { namespace: None, name: "fhir-export-operator".into() });
         assert_eq!(config.metrics_addr.port(), 8080);
         assert_eq!(config.health_addr.port(), 8081);
+        assert_eq!(config.max_request_timeout, Duration::from_hours(1));
     }
 
     #[test]
@@ -276,6 +283,7 @@ mod tests {
             ("--refused-networks 127.0.0.1/8", "10.0.0.0/8"),
             ("--metrics-addr 8080", "0.0.0.0:8080"),
             ("--concurrency 0", "0 is not in 1.."),
+            ("--max-request-timeout-seconds 3601", "3601 is not in 30..=3600"),
             ("--log-filter info,=,", "log filter"),
         ] {
             let error = config(line).unwrap_err();

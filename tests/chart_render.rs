@@ -321,9 +321,33 @@ async fn the_pod_keeps_to_the_restricted_standard() {
     assert_eq!(env[0]["name"], "HTTPS_PROXY");
 }
 
+/// No kick-off is cut off: a `FhirServer` may give one an hour, unless the operator is told to give less.
+#[tokio::test]
+async fn the_grace_outlasts_the_longest_request() {
+    let grace = async |values: Value| {
+        let objects = rendered(OPERATOR, values).await;
+        let config = Line::try_parse_from(arguments(&objects)).unwrap().args.resolve().unwrap();
+        let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+        (pod["terminationGracePeriodSeconds"].as_u64().unwrap(), config.max_request_timeout.as_secs())
+    };
+    let definition = std::fs::read_to_string(file("crds/fhirservers.yaml")).unwrap();
+    let definition: Value = serde_saphyr::from_str(&definition).unwrap();
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let allowed = &spec["properties"]["limits"]["properties"]["requestTimeoutSeconds"]["maximum"];
+    assert_eq!(allowed.as_f64(), Some(3600.0));
+    assert_eq!(grace(json!({})).await, (3660, 3600));
+    assert_eq!(grace(json!({ "tuning": { "maxRequestTimeoutSeconds": 120 } })).await, (180, 120));
+    let longer = json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 900 });
+    assert_eq!(grace(longer).await, (900, 120));
+    let shorter = json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 100 });
+    let refused = template(OPERATOR, &shorter).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("100 is less than 180"), "{refused}");
+}
+
 #[tokio::test]
 async fn the_program_takes_every_flag_that_the_chart_gives() {
-    let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
+    let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "maxRequestTimeoutSeconds": 120,
+        "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
         "pollCeilingSeconds": 600, "orphanWaitSeconds": 90, "retryBaseSeconds": 10, "retryMaxSeconds": 100,
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,

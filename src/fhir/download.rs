@@ -15,7 +15,6 @@ use reqwest::header::{
 use url::Url;
 
 use super::authorization::Credentials;
-use super::clients::timeout_seconds;
 use super::origin::{FileTrust, Origin, file_trust};
 use super::places::Permit;
 use super::wire::{FhirWire, Footing, token};
@@ -80,7 +79,8 @@ impl FhirWire {
         } else {
             None
         };
-        let ask = Ask { tenure: self.tenure(), server, url, file, origin: &origin, own };
+        let seconds = self.timeout_seconds(server);
+        let ask = Ask { tenure: self.tenure(), seconds, server, url, file, origin: &origin, own };
         let response = ask.send(&credentials, header.as_ref()).await?;
         let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
             return Ok(Asked::Answered(response));
@@ -145,6 +145,8 @@ impl FhirWire {
 /// One request for a file.
 struct Ask<'a> {
     tenure: &'a Tenure,
+    /// The time until the body begins, in seconds.
+    seconds: u64,
     server: &'a FhirServer,
     url: &'a Url,
     file: &'a FileRequest,
@@ -180,10 +182,9 @@ impl Ask<'_> {
             }
             None => request.header(ACCEPT_ENCODING, if self.file.compressed { "gzip" } else { "identity" }),
         };
-        let seconds = timeout_seconds(self.server);
         self.tenure.look();
         // Until the body begins; each piece of that has a time of its own.
-        let answered = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
+        let answered = tokio::time::timeout(Duration::from_secs(self.seconds), request.send()).await;
         let cause = match answered {
             Ok(Ok(response)) => {
                 tracing::debug!(server = %failure::named(self.server), status = response.status().as_u16(), "a file answered");
@@ -192,7 +193,7 @@ impl Ask<'_> {
             Ok(Err(error)) => Cause::of(&error),
             Err(_) => Cause::Timeout,
         };
-        Err(failure::unanswered(&cause, self.server, self.origin, seconds))
+        Err(failure::unanswered(&cause, self.server, self.origin, self.seconds))
     }
 }
 

@@ -32,6 +32,9 @@ pub struct WireSettings {
     pub extra_ca: Vec<String>,
     /// Files that are read at once, of all servers; 0: 16.
     pub max_downloads: usize,
+    /// The longest time that one request may take, whatever its `FhirServer` says; absent: no limit but that of the
+    /// `FhirServer`.
+    pub max_request_timeout: Option<Duration>,
     /// What hosts that a `FhirServer` names may resolve to.
     pub reach: Reach,
 }
@@ -50,6 +53,7 @@ pub struct FhirWire {
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
     places: Places,
+    max_request_timeout: Option<Duration>,
     tenure: Tenure,
 }
 
@@ -78,6 +82,7 @@ impl FhirWire {
             held_back: HeldBack::default(),
             last: Mutex::default(),
             places: Places::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
+            max_request_timeout: settings.max_request_timeout,
             tenure: Tenure::default(),
         }
     }
@@ -87,6 +92,12 @@ impl FhirWire {
     pub fn within(mut self, tenure: Tenure) -> Self {
         self.tenure = tenure;
         self
+    }
+
+    /// The time that one request to `server` may take, in seconds.
+    pub(super) fn timeout_seconds(&self, server: &FhirServer) -> u64 {
+        let longest = self.max_request_timeout.map_or(u64::MAX, |longest| longest.as_secs());
+        timeout_seconds(server).min(longest)
     }
 
     pub(super) fn tenure(&self) -> &Tenure {
@@ -180,7 +191,7 @@ impl FhirWire {
         credentials: &Credentials,
         token: Option<&HeaderValue>,
     ) -> Reply {
-        let seconds = timeout_seconds(server);
+        let seconds = self.timeout_seconds(server);
         // Only a kick-off prefers anything, and it must not meet a connection that was just closed.
         let client =
             if request.prefer.is_some() { &credentials.clients.fresh } else { &credentials.clients.kept };

@@ -9,7 +9,7 @@ use stage::{Folder, Process, ProcessOptions, free_port};
 use crate::tally::Tally;
 use crate::{Error, Result};
 
-/// The chart's terminationGracePeriodSeconds.
+/// What a rollout waits before SIGKILL. Shorter than the chart's, so that some kick-offs are cut off.
 const GRACE: Duration = Duration::from_secs(45);
 
 /// As a rollout starts them: the same flags for all, quick and impatient.
