@@ -34,10 +34,10 @@ pub struct RunArgs {
     /// Where /livez and /readyz are served
     #[arg(long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081", value_parser = listener)]
     health_addr: SocketAddr,
-    /// Work only while this replica holds the Lease: needed where several run, or one is replaced by the next
-    #[arg(long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false)]
-    leader_elect: bool,
-    /// The Lease that --leader-elect takes, as name or namespace/name; its namespace is that of the pod or kubeconfig if none is given
+    /// Work without the Lease. Danger: if a second operator serves the same namespaces, exports are kicked off twice
+    #[arg(long, env = "FHIR_EXPORT_NO_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false)]
+    no_leader_elect: bool,
+    /// The Lease that the operator holds while it works, as name or namespace/name; its namespace is that of the pod or kubeconfig if none is given
     #[arg(long, env = "FHIR_EXPORT_LEASE", value_name = "NAME", default_value = NAME, value_parser = lease)]
     lease: LeaseName,
     /// How log lines look; default: text when stderr is a terminal, else json
@@ -183,7 +183,7 @@ impl RunArgs {
             watch_namespaces: self.watch_namespaces,
             metrics_addr: self.metrics_addr,
             health_addr: self.health_addr,
-            leader_elect: self.leader_elect,
+            leader_elect: !self.no_leader_elect,
             lease: self.lease,
             log_format: self.log_format,
             log_filter: self.log_filter,
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(config.tuning, Tuning::default());
         assert_eq!(config.concurrency, 64);
         assert!(config.watch_namespaces.is_empty());
-        assert!(!config.leader_elect);
+        assert!(config.leader_elect);
         assert_eq!(config.lease, LeaseName { namespace: None, name: "fhir-export-operator".into() });
         assert_eq!(config.metrics_addr.port(), 8080);
         assert_eq!(config.health_addr.port(), 8081);
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn values_are_read() {
         let config = config(
-            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect --lease ops/fhir \
+            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --no-leader-elect --lease ops/fhir \
              --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
              --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1",
         )
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
         assert_eq!(config.tuning.poll_floor, Duration::from_millis(200));
         assert_eq!(config.tuning.cancel_tries, 3);
-        assert!(config.leader_elect);
+        assert!(!config.leader_elect);
         assert_eq!(config.lease, LeaseName { namespace: Some("ops".into()), name: "fhir".into() });
         assert_eq!(config.entra_audiences.len(), 2);
         assert_eq!(

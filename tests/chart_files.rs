@@ -104,7 +104,10 @@ fn the_notes_point_to_nothing_that_only_a_clone_has() {
     for folder in ["examples/", "docs/", "charts/", "crds/"] {
         assert!(!notes.contains(folder), "{folder}");
     }
-    assert!(notes.contains("helm show readme") && read("charts/fhir-export-operator/README.md").contains("```yaml"));
+    assert!(
+        notes.contains("helm show readme")
+            && read("charts/fhir-export-operator/README.md").contains("```yaml")
+    );
 }
 
 #[test]

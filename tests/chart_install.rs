@@ -124,7 +124,8 @@ async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
     assert!(examples >= 10, "{examples}");
     // And those of the chart's README.
     let readme = std::fs::read_to_string(file("charts/fhir-export-operator/README.md")).unwrap();
-    let manifests: Vec<_> = readme.split("```yaml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let manifests: Vec<_> =
+        readme.split("```yaml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     assert_eq!(manifests.len(), 2);
     for manifest in manifests {
         let args = ["apply", "--dry-run=server", "--validate=strict", "-n", "a", "-f", "-"];
@@ -222,13 +223,15 @@ async fn definitions_that_are_there_already_are_taken_over_as_the_docs_say() {
     for line in ["create namespace research", "create namespace lab", "apply -f crds"] {
         kubectl(&kubernetes, line).await;
     }
-    kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s").await;
+    kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s")
+        .await;
     kubectl(&kubernetes, "apply -n research -f examples/azure/server.yaml").await;
     let server = "get fhirservers -n research -o jsonpath={.items[*].metadata.uid}";
     let before = kubectl(&kubernetes, server).await;
     assert!(!before.is_empty());
 
-    let plain = format!("helm install fhir-export-operator {OPERATOR} -n fhir-export --create-namespace {IMAGE}");
+    let plain =
+        format!("helm install fhir-export-operator {OPERATOR} -n fhir-export --create-namespace {IMAGE}");
     let refused = shell(&kubernetes, &plain).await;
     assert!(refused.stderr.contains("invalid ownership metadata"), "{refused:?}");
     let becomes = async |section: &str, owner: &str| {

@@ -119,7 +119,8 @@ async fn a_packaged_chart_names_its_image_by_digest() {
     let package = async |digest: &str| {
         let to = folder.path().to_str().unwrap();
         let args = ["1.2.3", "registry.example/published", digest, to];
-        let tool = Tool::new(file("charts/package"), args).unwrap().env("HELM", parts.program("HELM").unwrap());
+        let tool =
+            Tool::new(&file("charts/package"), args).unwrap().env("HELM", parts.program("HELM").unwrap());
         tool.run().await.unwrap()
     };
     let refused = package("latest").await.ok().unwrap_err().to_string();
@@ -226,7 +227,9 @@ async fn more_than_one_pod_needs_the_lease() {
     let objects = rendered(OPERATOR, without).await;
     assert_eq!(of_kind(&objects, "Deployment")[0]["spec"]["strategy"], json!({ "type": "Recreate" }));
     assert!(of_kind(&objects, "Role").is_empty());
-    assert!(!arguments(&objects).iter().any(|arg| arg.starts_with("--lea")));
+    let args = arguments(&objects);
+    assert!(args.contains(&"--no-leader-elect".into()) && !args.iter().any(|arg| arg.starts_with("--lease")));
+    assert!(!Line::try_parse_from(&args).unwrap().args.resolve().unwrap().leader_elect);
     let both = json!({ "replicas": 2, "leaderElection": { "enabled": false } });
     let refused = template(OPERATOR, &both).await.ok().unwrap_err().to_string();
     assert!(refused.contains("needs leaderElection.enabled"), "{refused}");
@@ -337,9 +340,11 @@ async fn the_grace_outlasts_the_longest_request() {
     assert_eq!(allowed.as_f64(), Some(3600.0));
     assert_eq!(grace(json!({})).await, (3660, 3600));
     assert_eq!(grace(json!({ "tuning": { "maxRequestTimeoutSeconds": 120 } })).await, (180, 120));
-    let longer = json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 900 });
+    let longer =
+        json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 900 });
     assert_eq!(grace(longer).await, (900, 120));
-    let shorter = json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 100 });
+    let shorter =
+        json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 100 });
     let refused = template(OPERATOR, &shorter).await.ok().unwrap_err().to_string();
     assert!(refused.contains("100 is less than 180"), "{refused}");
 }
@@ -368,11 +373,13 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
     let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
     let program = Line::command();
     let known = program.get_arguments().filter_map(|a| a.get_long()).map(|flag| format!("--{flag}"));
-    let left_out: Vec<_> = known.filter(|f| !given.contains(f.as_str()) && f != "--help").collect();
+    let left_out: Vec<_> = known
+        .filter(|f| !given.contains(f.as_str()) && !["--help", "--no-leader-elect"].contains(&f.as_str()))
+        .collect();
     assert_eq!(left_out, Vec::<String>::new());
 
     let by_default = arguments(&rendered(OPERATOR, json!({})).await);
-    Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap();
+    assert!(Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap().leader_elect);
 }
 
 #[tokio::test]

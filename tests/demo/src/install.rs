@@ -80,7 +80,8 @@ async fn into_namespace(tell: &Tell, cluster: &mut Cluster) -> Result<()> {
         ));
     }
     let line = format!(
-        "template {OPERATOR} charts/{OPERATOR} -n {0} --set watchNamespaces={{{0}}} --show-only templates/rbac.yaml \
+        "template {OPERATOR} charts/{OPERATOR} -n {0} --set watchNamespaces={{{0}}} \
+         --set image.repository=localhost/{OPERATOR} --show-only templates/rbac.yaml \
          --show-only templates/serviceaccount.yaml",
         cluster.namespace
     );
