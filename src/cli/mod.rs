@@ -1,4 +1,4 @@
-//! The commands that people run.
+//! The command line.
 //!
 //! Uses: api, cluster, config, core, credentials, operator, ports, stop.
 
@@ -28,37 +28,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the operator against the cluster of the pod or of the current kubeconfig
+    /// Run the operator against the cluster of the pod or of the current kubeconfig
     Run(Box<RunArgs>),
-    /// Prints the custom resource definitions
+    /// Print the custom resource definitions
     Crds {
-        /// Writes them into this folder instead, one file each
+        /// Write one file per definition to this folder instead
         #[arg(long, value_name = "DIR")]
         write: Option<PathBuf>,
     },
-    /// Prints the reasons of conditions and events, as Markdown
+    /// Print the reasons of conditions and events, as Markdown
     Reasons {
-        /// Writes them into this file instead
+        /// Write to this file instead
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
-    /// Prints the public half of a private key as JWKS, to register at a server for SMART Backend Services
+    /// Print the public half of a private key as JWKS, to register a SMART Backend Services client
     Jwks {
-        /// The private key: PEM or JWK; - reads standard input
+        /// File with the private key, PEM or JWK; - for standard input
         #[arg(value_name = "FILE")]
         key: PathBuf,
-        /// What the key is called, as in keyID of the FhirServer [default: its own kid, else its thumbprint]
+        /// Id of the key, as in keyID of the FhirServer [default: the key's own kid, else its thumbprint]
         #[arg(long, value_name = "ID")]
         key_id: Option<String>,
     },
-    /// Works on a FhirExportSchedule of the cluster
+    /// Act on a FhirExportSchedule in the cluster
     #[command(subcommand)]
     Schedule(schedule::Command),
-    /// Prints the version
+    /// Print the version
     Version,
 }
 
-/// Does what the command line asks for. Exit code 2: the command line is wrong; 1: the command failed.
+/// Runs the command in `arguments`. Exit code 2 means that the command line is invalid, 1 that the command
+/// failed.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -90,12 +91,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line. Help that was asked for and the version are no errors; help that is shown
+/// Prints what is wrong with the command line. Help that was asked for and the version are not errors; help that is shown
 /// because the command is missing is one.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Whoever reads may have seen enough.
+            // The reader may have closed the pipe.
             let _ = error.print();
             ExitCode::SUCCESS
         }

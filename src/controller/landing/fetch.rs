@@ -15,8 +15,9 @@ use crate::core::landing::{
     block_size,
 };
 use crate::core::ledger::StorageFailure;
-use crate::core::wire::{FileHead, Pieces, Resume};
+use crate::core::wire::{FileHead, Resume};
 use crate::ports::Container;
+use crate::ports::Pieces;
 
 /// What a refusal begins with that came with status 200, without its blanks.
 const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;

@@ -12,7 +12,8 @@ use crate::core::landing::{
     LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, chain, read_answer,
 };
 use crate::core::poll::retry_delay;
-use crate::core::wire::{FailureKind, FileAnswer, FileRequest};
+use crate::core::wire::{FailureKind, FileRequest};
+use crate::ports::FileAnswer;
 use crate::ports::{Clock, Container, Randomness, Wire};
 
 /// Tries in a row that bring nothing.
