@@ -10,6 +10,9 @@ use super::campaign::LeaseLock;
 use super::lead::Place;
 use crate::core::lease::{Answer, Ask, Record, Seen, Windows};
 
+/// The label of each Lease that a release of the operator holds, by which a release finds others.
+pub(super) const LABEL: &str = "fhirexport.dev/operator";
+
 /// The Lease at the API server of a cluster.
 pub(super) struct KubeLease {
     settings: Config,
@@ -66,6 +69,7 @@ impl KubeLease {
             resource_version: version.map(Into::into),
             ..lease.metadata
         };
+        lease.metadata.labels.get_or_insert_default().insert(LABEL.into(), "true".into());
         lease.spec = Some(LeaseSpec {
             holder_identity: record.holder.clone(),
             lease_duration_seconds: record.duration_seconds,

@@ -13,6 +13,7 @@ mod events;
 pub mod lead;
 mod lease;
 mod merge;
+pub mod neighbours;
 mod run_now;
 pub mod stores;
 pub mod watch;
