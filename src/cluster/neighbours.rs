@@ -6,13 +6,13 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use super::call::call;
-use super::lead::Place;
 use super::lease::LABEL;
+use super::lease_lock::LeaseKey;
 use crate::core::neighbour::{Neighbour, elder};
 
 /// The Lease of another release that works already, and its holder. An error is one sentence: the Leases of the cluster
 /// cannot be read.
-pub async fn elder_release(client: &Client, own: &Place) -> Result<Option<(Place, String)>, String> {
+pub async fn elder_release(client: &Client, own: &LeaseKey) -> Result<Option<(LeaseKey, String)>, String> {
     let api: Api<Lease> = Api::all(client.clone());
     let only_ours = ListParams::default().labels(LABEL);
     let leases = call(|| api.list(&only_ours)).await;
@@ -20,7 +20,7 @@ pub async fn elder_release(client: &Client, own: &Place) -> Result<Option<(Place
     let leases: Vec<Neighbour> = leases.items.into_iter().map(neighbour).collect();
     let found = elder(&leases, (&own.namespace, &own.name), Timestamp::now());
     Ok(found.map(|lease| {
-        let place = Place { namespace: lease.namespace.clone(), name: lease.name.clone() };
+        let place = LeaseKey { namespace: lease.namespace.clone(), name: lease.name.clone() };
         (place, lease.holder.clone().unwrap_or_default())
     }))
 }

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use super::live::{Live, Tasks};
 use super::stand_by::stand_by;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
-use crate::cluster::lead::{Election, Leadership, Place, Standing};
+use crate::cluster::lead::{Election, Leadership, LeaseKey, Standing};
 use crate::cluster::neighbours::elder_release;
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
@@ -129,7 +129,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
         // Seek the Lease only now: a leader that does not know all objects yet would hold up the others.
-        let own = election.as_ref().map(|election| election.place.clone());
+        let own = election.as_ref().map(|election| election.lease.clone());
         let mut leadership = match election {
             Some(election) => Leadership::seek(election)
                 .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?,
@@ -183,7 +183,7 @@ impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
     }
 
     /// Finds another release that works in the cluster already. A release with `--watch-namespaces` does not look.
-    async fn elder(&self, own: Option<Place>) -> Option<Stop> {
+    async fn elder(&self, own: Option<LeaseKey>) -> Option<Stop> {
         let own = own.filter(|_| self.config.watch_namespaces.is_empty())?;
         match elder_release(&self.client, &own).await {
             Ok(found) => found.map(|(place, holder)| {

@@ -163,6 +163,16 @@ const CASES: &[Case] = &[
         "namespace=\"a\", schedule=\"nightly\"",
     ),
     case(
+        "FhirExportScheduleNotReady",
+        &[
+            ("fhir_export_schedule_ready{namespace=\"a\",schedule=\"nightly\"}", "1x30 0x60"),
+            ("fhir_export_schedule_ready{namespace=\"a\",schedule=\"weekly\"}", "1x90"),
+        ],
+        "44m",
+        "47m",
+        "namespace=\"a\", schedule=\"nightly\"",
+    ),
+    case(
         "FhirServerNotReady",
         &[
             ("fhir_export_servers{condition=\"Ready\",status=\"False\"}", "0x30 1x60"),

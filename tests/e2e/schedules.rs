@@ -371,7 +371,7 @@ async fn kubectl_shows_at_a_glance_how_it_stands() {
     let running = scheduled.run_now("two").await;
     site.until(&running, "running", kicked_off).await;
     let tool =
-        shared().await.kubernetes.kubectl(["get", "fexps", "-n", site.namespace.as_str()]).await.unwrap();
+        shared().await.kubernetes.kubectl(["get", "fsched", "-n", site.namespace.as_str()]).await.unwrap();
     let table = tool.run().await.unwrap().stdout;
     let lines: Vec<&str> = table.lines().collect();
     for column in ["NAME", "SCHEDULE", "LAST SUCCESS", "NEXT RUN", "COVERED UNTIL", "RUNNING", "READY"] {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use fhir_export_operator::core::lease::{Answer, Ask, Seen};
+use fhir_export_operator::core::lease::{LeaseAnswer, LeaseRequest, SeenLease};
 
 use crate::plan::Trouble;
 use crate::state::{State, locked};
@@ -25,7 +25,7 @@ pub struct Election {
     /// Until then it goes on in any case.
     restless: i64,
     /// The Lease.
-    pub lease: Option<Seen>,
+    pub lease: Option<SeenLease>,
     /// Who has acted, one after the other.
     pub reigns: Vec<usize>,
     /// Until when the way of each replica to the API server is troubled, and how.
@@ -94,13 +94,15 @@ impl State {
     }
 
     /// A request about the Lease arrives.
-    pub fn ask_lease(&mut self, ask: &Ask) -> Answer {
+    pub fn ask_lease(&mut self, ask: &LeaseRequest) -> LeaseAnswer {
         let answer = match (ask, &self.election.lease) {
-            (Ask::Read | Ask::Write { on: Some(_), .. }, None) => Answer::Absent,
-            (Ask::Read, Some(seen)) => Answer::Lease(seen.clone()),
-            (Ask::Write { record, on }, lease) if *on == lease.as_ref().map(|seen| seen.version.clone()) => {
+            (LeaseRequest::Read | LeaseRequest::Write { on: Some(_), .. }, None) => LeaseAnswer::Absent,
+            (LeaseRequest::Read, Some(seen)) => LeaseAnswer::Lease(seen.clone()),
+            (LeaseRequest::Write { record, on }, lease)
+                if *on == lease.as_ref().map(|seen| seen.version.clone()) =>
+            {
                 let before = lease.as_ref().and_then(|seen| seen.record.holder.clone());
-                let seen = Seen { record: record.clone(), version: self.api.next_version() };
+                let seen = SeenLease { record: record.clone(), version: self.api.next_version() };
                 if before != record.holder {
                     let after = record.holder.clone();
                     self.tell(80, || format!("the Lease of {before:?} is {after:?}'s"));
@@ -108,14 +110,14 @@ impl State {
                 self.election.lease = Some(seen.clone());
                 // Also if it comes late: others wait anew from here on.
                 self.election.vacant = self.election.now(self.time.now);
-                Answer::Lease(seen)
+                LeaseAnswer::Lease(seen)
             }
-            _ => Answer::Conflict,
+            _ => LeaseAnswer::Conflict,
         };
         let process = self.laws.acting.process;
         self.tell(81, || match &answer {
-            Answer::Lease(seen) => {
-                let writes = if matches!(ask, Ask::Read) { "reads" } else { "writes" };
+            LeaseAnswer::Lease(seen) => {
+                let writes = if matches!(ask, LeaseRequest::Read) { "reads" } else { "writes" };
                 let holder = seen.record.holder.as_deref().unwrap_or("nobody");
                 format!("process {process} {writes} the Lease: {holder}'s, version {}", seen.version)
             }

@@ -253,4 +253,8 @@ impl World for Process {
     fn wake_server(&self, namespace: &str, name: &str) {
         self.wakes.server(namespace, name);
     }
+
+    fn wake_schedule(&self, namespace: &str, name: &str) {
+        self.wakes.schedule(namespace, name);
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::world::{End, World, server};
 use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport};
-use crate::core::schedule::{Inputs, owned_by, step};
+use crate::core::schedule::{ScheduleInputs, decide_schedule, owned_by};
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ fn happen(world: &mut World, books: &mut Books, act: &Act) {
         }
         Act::Foreign => {
             let next = world.status().next_schedule_time.unwrap_or(world.now);
-            let name = super::super::child::name_of_slot("nightly", next);
+            let name = super::super::names::name_of_slot("nightly", next);
             let foreign = json!({ "metadata": { "name": name, "namespace": "ns", "uid": format!("foreign-{name}") },
                 "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } } });
             world.runs.entry(name).or_insert_with(|| serde_json::from_value(foreign).unwrap());
@@ -195,7 +195,12 @@ fn happen(world: &mut World, books: &mut Books, act: &Act) {
 
 fn comes_to_rest(world: &World) {
     let facts = world.facts();
-    let again = step(Inputs { schedule: &world.schedule, facts: &facts, seen: None, now: world.now });
+    let again = decide_schedule(ScheduleInputs {
+        schedule: &world.schedule,
+        facts: &facts,
+        seen: None,
+        now: world.now,
+    });
     assert_eq!((again.effect, again.notes.len()), (None, 0));
     assert_eq!(Some(again.status), world.schedule.status);
 }

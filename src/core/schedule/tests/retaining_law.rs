@@ -95,7 +95,7 @@ impl Books {
         } else {
             // Each run that counts, in the order of their ends.
             let mut ended: Vec<&FhirExport> =
-                self.folders.values().filter(|run| super::super::chain::counts(run).is_ok()).collect();
+                self.folders.values().filter(|run| super::super::run::counts(run).is_ok()).collect();
             ended.retain(|run| run.spec.request.since.is_none());
             ended.sort_by_key(|run| run.status.as_ref().unwrap().completion_time);
             for run in ended {

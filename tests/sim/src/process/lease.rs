@@ -5,8 +5,8 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fhir_export_operator::cluster::lead::{LeaseLock, Place};
-use fhir_export_operator::core::lease::{Answer, Ask, Moment, Windows};
+use fhir_export_operator::cluster::lead::{LeaseKey, LeaseLock};
+use fhir_export_operator::core::lease::{LeaseAnswer, LeaseRequest, Moment, Windows};
 use fhir_export_operator::core::wire::Request;
 use fhir_export_operator::ports::Clock;
 use fhir_export_operator::ports::tenure::{Machine, Tenure};
@@ -87,18 +87,24 @@ impl Clock for Board {
 pub struct Way {
     process: Arc<Process>,
     board: Board,
-    place: Place,
+    name: LeaseKey,
 }
 
 impl Way {
     /// Of this process.
     pub fn new(process: &Arc<Process>, board: &Board) -> Self {
-        let place = Place { namespace: "operator".to_owned(), name: "lease".to_owned() };
-        Self { process: Arc::clone(process), board: board.clone(), place }
+        let name = LeaseKey { namespace: "operator".to_owned(), name: "lease".to_owned() };
+        Self { process: Arc::clone(process), board: board.clone(), name }
     }
 
     /// One request; `None` when no answer comes.
-    async fn carry(&self, ask: Ask, (slow, late): (i64, i64), after: After, heard: bool) -> Option<Answer> {
+    async fn carry(
+        &self,
+        ask: LeaseRequest,
+        (slow, late): (i64, i64),
+        after: After,
+        heard: bool,
+    ) -> Option<LeaseAnswer> {
         let (there, most) = {
             let mut state = locked(&self.process.state);
             let most = state.plan.latency.max(1) * 1000;
@@ -114,11 +120,11 @@ impl Way {
 }
 
 impl LeaseLock for Way {
-    fn place(&self) -> &Place {
-        &self.place
+    fn name(&self) -> &LeaseKey {
+        &self.name
     }
 
-    async fn ask(&mut self, ask: &Ask) -> Result<Answer, String> {
+    async fn ask(&mut self, ask: &LeaseRequest) -> Result<LeaseAnswer, String> {
         let limit = Windows::default().request;
         let Course::Goes(fault) = self.process.course(Edge::Lease) else {
             self.process.for_ever().await;
