@@ -19,6 +19,7 @@ pub mod lease;
 pub mod ledger;
 pub mod lines;
 pub mod manifest;
+pub mod neighbour;
 pub mod outcome;
 pub mod planted;
 pub mod poll;

@@ -52,6 +52,7 @@ impl World {
         let operator = Process::start(
             &ProcessOptions::new(beside("fhir-export-operator")?, folder.path().join("operator.log"))
                 .arg("run")
+                .arg("--no-leader-elect")
                 .arg("--metrics-addr=127.0.0.1:0")
                 .arg("--health-addr=127.0.0.1:0")
                 .env("KUBECONFIG", kubernetes.admin_kubeconfig()),
