@@ -11,7 +11,7 @@ use crate::core::schedule::members::{
     MAX_LIST, MEMBERS_FILE, Members, NEWCOMERS_FILE, Reader, Unusable, files,
 };
 use crate::core::schedule::{Listed, Newcomers};
-use crate::ports::Container;
+use crate::ports::{ObjectStore, Target};
 
 /// Lists the members that an export has found, and those of them that were not among the members before. Done again, it
 /// finds and writes the same.
@@ -51,7 +51,8 @@ pub(super) async fn list<W: World>(
     };
     let store = async |name: &str, list: &Members| {
         let path = format!("{folder}/{name}");
-        let sha256 = world.container().store(server, container, &path, list.text().as_bytes()).await?;
+        let sha256 =
+            world.objects().store(Target::new(server, container), &path, list.text().as_bytes()).await?;
         Ok::<_, StorageFailure>(PatientsBlob { path: format!("{container}/{path}"), sha256 })
     };
     let newcomers = match newcomers {
@@ -75,11 +76,12 @@ async fn read<W: World>(
     server: &Arc<FhirServer>,
     (container, folder): (&str, &str),
 ) -> Result<Members, Problem> {
-    let ledger = world.container().ledger(server, container, folder).await.map_err(Problem::Storage)?;
+    let ledger =
+        world.objects().ledger(Target::new(server, container), folder).await.map_err(Problem::Storage)?;
     let mut reader = Reader::default();
     for file in files(&ledger, folder) {
         let mut take = |piece: &[u8]| reader.feed(piece);
-        let found = world.container().read_through(server, container, &file, &mut take).await;
+        let found = world.objects().read_through(Target::new(server, container), &file, &mut take).await;
         if !found.map_err(Problem::Storage)? {
             return Err(Problem::Storage(permanent(format!(
                 "the blob {container}/{file} is gone; leave the files of runs where they are until they are taken in"
@@ -98,7 +100,7 @@ async fn earlier<W: World>(
 ) -> Result<Result<String, String>, StorageFailure> {
     let Some(path) = &list.path else { return Ok(Ok(String::new())) };
     let place = path.split_once('/').unwrap_or((path, ""));
-    let content = match world.container().read(server, place.0, place.1, MAX_LIST).await {
+    let content = match world.objects().read(Target::new(server, place.0), place.1, MAX_LIST).await {
         Err(failure) if failure.kind == StorageFailureKind::NotFound => None,
         // It was no larger when it was written.
         Err(failure) if failure.kind == StorageFailureKind::Permanent => None,

@@ -14,7 +14,7 @@ use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
 use crate::core::schedule::{Effect, Facts, Inputs, Observation, Step, named, owned_by, step};
-use crate::ports::{Clock, Cluster, ClusterFailure, Container, Creation, Stores};
+use crate::ports::{Clock, Cluster, ClusterFailure, Creation, ObjectStore, Stores};
 
 /// Effects in one look: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
@@ -144,7 +144,7 @@ impl Look {
                 Ok(listed.map_or_else(Observation::Unlisted, Observation::Listed))
             }
             Effect::DeleteFolder(server, plan) => {
-                Ok(Observation::FolderDeleted(world.container().delete_folder(&server, &plan).await))
+                Ok(Observation::FolderDeleted(world.objects().delete_folder(&server, &plan).await))
             }
         }
     }

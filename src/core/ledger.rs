@@ -26,6 +26,10 @@ pub enum StorageFailureKind {
     Denied,
     /// There is no such container (404).
     NotFound,
+    /// The store has no room left: somebody makes room or raises the quota.
+    Full,
+    /// The store cannot be written to: somebody mounts it writable.
+    ReadOnly,
     /// The account did not answer, or asks for patience.
     Transient {
         /// What it asked for.
@@ -111,6 +115,20 @@ pub struct FolderPlan {
     pub manifest: Option<String>,
     /// How many files go at once.
     pub at_most: usize,
+}
+
+impl FolderPlan {
+    /// Whether the folder that was found is the one that is meant. `manifest` is the SHA-256 of its manifest, `files`
+    /// is whether other files of a run lie there. A folder that is empty but should have a manifest is one whose
+    /// deletion ended and whose answer was lost: the manifest goes last.
+    pub fn is_meant(&self, manifest: Option<&str>, files: bool) -> bool {
+        match (&self.manifest, manifest) {
+            (Some(meant), Some(found)) => !meant.is_empty() && found.starts_with(meant.as_str()),
+            (None, None) => true,
+            (Some(_), None) => !files,
+            (None, Some(_)) => false,
+        }
+    }
 }
 
 /// What became of a folder that was to be deleted.

@@ -32,9 +32,9 @@ use crate::controller::schedule::reconcile_schedule;
 use crate::controller::server::reconcile_server;
 use crate::controller::wake::{Wakes, Woken};
 use crate::metrics::Kind;
-use crate::metrics::metered::Metered;
-use crate::ports::{Container, Stores, SystemClock, Wire};
 use crate::metrics::Metrics;
+use crate::metrics::metered::Metered;
+use crate::ports::{ObjectStore, Stores, SystemClock, Wire};
 use crate::serve::{Health, listen};
 use crate::stop::Stop;
 
@@ -46,7 +46,7 @@ type Stopping = Shared<BoxFuture<'static, ()>>;
 
 /// Works with these wires and storage accounts until `stop` completes and what was in flight is finished; with an
 /// election, as long as this replica leads.
-pub async fn operate<W: Wire + 'static, C: Container + 'static>(
+pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
     config: Config,
     client: Client,
     election: Option<Election>,
@@ -112,7 +112,7 @@ struct Operator<W, C> {
     stopping: Stopping,
 }
 
-impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
+impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
     async fn work(self, watches: Watches, mut woken: Woken, election: Option<Election>) -> Result<(), Stop> {
         tokio::select! {
             () = definitions::wait(&self.client, |missing| self.health.not_ready(missing)) => {}

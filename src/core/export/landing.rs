@@ -217,7 +217,9 @@ fn failed(turn: &mut Turn<'_>, failure: LandFailure) {
             | StorageFailureKind::Denied
             | StorageFailureKind::HostNotAllowed
             | StorageFailureKind::NotConfigured
-            | StorageFailureKind::NotFound,
+            | StorageFailureKind::NotFound
+            | StorageFailureKind::Full
+            | StorageFailureKind::ReadOnly,
         ) => {
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::NoStorageAccess, &not_yet);
             turn.memory.land.retry_at = Some(turn.later(own.min(turn.tuning.missing_retry * 6)));

@@ -4,7 +4,7 @@
 //! The container is the ledger: a blob that is committed is landed, and its metadata say what it is.
 
 mod answer;
-mod block;
+mod checkpoint;
 mod outcomes;
 mod plan;
 mod source;
@@ -15,7 +15,7 @@ use crate::core::ledger::StorageFailureKind;
 use crate::core::poll::Bounds;
 
 pub use answer::{Step, read_answer};
-pub use block::{Block, BlockId, MAX_BLOCKS, Tag, block_size, chain};
+pub use checkpoint::{Checkpoint, Content};
 pub use outcomes::OutcomeReader;
 pub use plan::{Place, plan};
 pub use tally::{Sum, Tally};

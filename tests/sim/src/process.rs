@@ -207,7 +207,7 @@ impl Randomness for Process {
 impl World for Process {
     type Cluster = Self;
     type Wire = Self;
-    type Container = Self;
+    type Objects = Self;
     type Clock = Self;
     type Randomness = Self;
     type Stores = Cache;
@@ -218,7 +218,7 @@ impl World for Process {
     fn wire(&self) -> &Self {
         self
     }
-    fn container(&self) -> &Self {
+    fn objects(&self) -> &Self {
         self
     }
     fn clock(&self) -> &Self {

@@ -34,8 +34,13 @@ impl Accounts {
         Self { identities, transport, hosts, reach: Reach::default() }
     }
 
-    pub(super) fn within(self, reach: Reach) -> Self {
-        Self { reach, ..self }
+    pub(super) fn within(&self, reach: Reach) -> Self {
+        Self {
+            identities: Arc::clone(&self.identities),
+            transport: self.transport.clone(),
+            hosts: self.hosts.clone(),
+            reach,
+        }
     }
 
     /// The account of a server.

@@ -50,12 +50,9 @@ pub(super) async fn folder(
     let path = format!("{}/{}", plan.folder, folder::MANIFEST);
     let manifest = manifest(account, &plan.container, &path).await?;
     let content = content(account, plan, page).await?;
-    match (&plan.manifest, &manifest) {
-        (Some(meant), Some((found, _))) if !meant.is_empty() && found.starts_with(meant.as_str()) => {}
-        (None, None) => {}
-        // It went last, in a deletion of which nobody heard.
-        (Some(_), None) if content.files.is_empty() => {}
-        _ => return Ok(FolderDeletion::Changed),
+    let found = manifest.as_ref().map(|(sha256, _)| sha256.as_str());
+    if !plan.is_meant(found, !content.files.is_empty()) {
+        return Ok(FolderDeletion::Changed);
     }
     let deleter = Deleter {
         account,
