@@ -7,6 +7,7 @@ mod at_rest;
 pub mod azure;
 mod check;
 pub mod folder;
+mod key;
 
 pub use azure::{BlobStorage, StorageHosts, http_client};
 pub use folder::FolderStorage;

@@ -10,6 +10,7 @@ use super::signature::Right;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::credentials::CredentialProblem;
 use crate::credentials::cause::{Cause, chain};
+use crate::storage::key;
 
 /// What was tried.
 pub(super) struct Attempt<'a> {
@@ -25,6 +26,12 @@ pub(super) fn permanent(message: String) -> StorageFailure {
 
 pub(super) fn transient(message: String) -> StorageFailure {
     StorageFailure { kind: StorageFailureKind::Transient { retry_after: None }, message }
+}
+
+/// Refuses to write under a key that could mean another place than it says.
+pub(super) fn check_key(key: &str) -> Result<(), StorageFailure> {
+    let plain = key::components(key).map(|_| ());
+    plain.ok_or_else(|| permanent(format!("{key:?} cannot be the name of a blob of a run; it is refused")))
 }
 
 /// A credential that cannot be used.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{BlobStorage, BlobUpload, block, delete, landed, listing, store};
+use super::{BlobStorage, BlobUpload, block, delete, failure, landed, listing, store};
 use crate::api::{Compression, FhirServer};
 use crate::core::landing::{Checkpoint, Content};
 use crate::core::ledger::{
@@ -69,6 +69,7 @@ impl ObjectStore for BlobStorage {
     }
 
     async fn store(&self, target: Target<'_>, key: &str, body: &[u8]) -> Result<String, StorageFailure> {
+        failure::check_key(key)?;
         self.with_account(target.server, |account| async move {
             store::store(&account, target.container, key, body).await
         })

@@ -102,11 +102,13 @@ impl Upload for BlobUpload {
         let id = BlockId::new(self.index(), after).filter(|_| after.content() == self.content).ok_or_else(
             || failure::permanent(format!("a part of {} is not the next one of its upload", self.blob)),
         )?;
+        failure::check_key(&self.blob)?;
         let stored = at_rest::pack(body, self.compression).await?;
         self.lay_down(id, stored).await
     }
 
     async fn commit(mut self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
+        failure::check_key(&self.blob)?;
         let stored = at_rest::pack(last, self.compression).await?;
         if self.ids.is_empty() {
             let upload = &self;
