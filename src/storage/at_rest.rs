@@ -32,7 +32,11 @@ pub(super) async fn pack(body: Bytes, compression: Compression) -> Result<Bytes,
 /// Passes a landed file on in pieces, decompressed if its name says that it is compressed.
 pub(super) enum Unpack<'a> {
     Plain(Pieces<'a>),
-    Gzip(Box<MultiGzDecoder<Pieces<'a>>>),
+    Gzip {
+        decoder: Box<MultiGzDecoder<Pieces<'a>>>,
+        /// An empty file is no gzip member, and stays empty.
+        empty: bool,
+    },
 }
 
 /// Takes pieces of a file.
@@ -54,14 +58,21 @@ impl<'a> Unpack<'a> {
     pub(super) fn of(key: &str, take: &'a mut (dyn FnMut(&[u8]) + Send)) -> Self {
         let pieces = Pieces(take);
         let compressed = std::path::Path::new(key).extension().is_some_and(|ending| ending == "gz");
-        if compressed { Self::Gzip(Box::new(MultiGzDecoder::new(pieces))) } else { Self::Plain(pieces) }
+        if compressed {
+            Self::Gzip { decoder: Box::new(MultiGzDecoder::new(pieces)), empty: true }
+        } else {
+            Self::Plain(pieces)
+        }
     }
 
     /// Takes the next bytes of the file as it is stored.
     pub(super) fn take(&mut self, piece: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(pieces) => pieces.write_all(piece),
-            Self::Gzip(decoder) => decoder.write_all(piece),
+            Self::Gzip { decoder, empty } => {
+                *empty &= piece.is_empty();
+                decoder.write_all(piece)
+            }
         }
     }
 
@@ -69,7 +80,8 @@ impl<'a> Unpack<'a> {
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
-            Self::Gzip(decoder) => decoder.finish().map(|_| ()),
+            Self::Gzip { empty: true, .. } => Ok(()),
+            Self::Gzip { decoder, empty: false } => decoder.finish().map(|_| ()),
         }
     }
 }

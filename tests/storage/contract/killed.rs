@@ -42,6 +42,7 @@ pub async fn at_each_await_point<S: ObjectStore>(kit: &Kit<S>) {
             let file = File::new(&format!("{size}-{polls}/Patient-1.{ending}"), "1", size);
             let first = killed_after(polls, kit.land(&file)).await.transpose().unwrap();
             if first.is_none() {
+                kit.gone(&file).await;
                 let (_, from) = kit.land(&file).await.unwrap();
                 continued += usize::from(from > 0);
             }

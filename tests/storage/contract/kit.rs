@@ -27,8 +27,11 @@ pub struct Kit<S> {
 /// The store itself, for what a test puts there by hand.
 enum Behind {
     Azure(BlobContainerClient),
-    /// The root, which goes with the test if it is its own.
-    Folder(PathBuf, Option<TempDir>),
+    Folder {
+        root: PathBuf,
+        /// Goes with the test.
+        _kept: Option<TempDir>,
+    },
 }
 
 /// An account of Azurite, with a container of this name.
@@ -44,13 +47,13 @@ pub async fn folder(name: &str) -> Kit<FolderStorage> {
     let directory = TempDir::new().unwrap();
     let server = lake::server(&Url::parse("https://folder.example").unwrap(), &by_key());
     let kit = folder_at(directory.path(), server, name).await;
-    Kit { behind: Behind::Folder(directory.path().to_owned(), Some(directory)), ..kit }
+    Kit { behind: Behind::Folder { root: directory.path().to_owned(), _kept: Some(directory) }, ..kit }
 }
 
 /// A folder that the test keeps.
 pub async fn folder_at(root: &Path, server: Arc<FhirServer>, name: &str) -> Kit<FolderStorage> {
     let store = FolderStorage::new(root).with_part_size(256);
-    let behind = Behind::Folder(root.to_owned(), None);
+    let behind = Behind::Folder { root: root.to_owned(), _kept: None };
     let kit = Kit { store, server, container: name.to_owned(), behind };
     kit.store.make_container(kit.target()).await.unwrap();
     kit
@@ -60,7 +63,7 @@ impl Kit<FolderStorage> {
     /// The directory of all containers.
     pub fn root(&self) -> &Path {
         match &self.behind {
-            Behind::Folder(root, _) => root,
+            Behind::Folder { root, .. } => root,
             Behind::Azure(_) => panic!("this is no folder"),
         }
     }
@@ -82,12 +85,24 @@ impl<S: ObjectStore> Kit<S> {
                 let puts = keys.iter().map(|key| lake::put(container, key, body));
                 stream::iter(puts).buffer_unordered(32).collect::<Vec<()>>().await;
             }
-            Behind::Folder(root, _) => {
+            Behind::Folder { root, .. } => {
                 for key in keys {
                     let path = root.join(&self.container).join(key);
                     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                     std::fs::write(path, body).unwrap();
                 }
+            }
+        }
+    }
+
+    /// Waits until a process that was killed is gone. Here it only stopped waiting for its file operations, which a
+    /// real one would take with it.
+    pub async fn gone(&self, file: &File) {
+        let Behind::Folder { root, .. } = &self.behind else { return };
+        let uploads = root.join(&self.container).join(file.folder()).join(".uploads");
+        for part in std::fs::read_dir(uploads).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            while std::fs::File::open(&part).is_ok_and(|part| part.try_lock().is_err()) {
+                tokio::task::yield_now().await;
             }
         }
     }
