@@ -99,7 +99,7 @@ fn every_value_is_in_the_schema_and_in_the_documented_file() {
 
 #[test]
 fn the_command_that_uninstalls_is_in_the_readme_and_in_the_notes() {
-    let command = "kubectl delete fexps,fexp --all -A && kubectl delete fserver --all -A && helm uninstall";
+    let command = "kubectl delete fsched,fexp --all -A && kubectl delete fserver --all -A && helm uninstall";
     for path in ["README.md", "charts/fhir-export-operator/templates/NOTES.txt"] {
         assert!(read(path).contains(command), "{path}");
     }

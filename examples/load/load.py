@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Loads the runs of a FhirExportSchedule into a SQLite database, each once and in their order.
+"""Loads the runs of a FhirExportSchedule into a SQLite database, in order, and each only once.
 
     az storage blob download-batch --account-name ACCOUNT --auth-mode login -s CONTAINER -d lake
-    kubectl get fexps nightly -o json | python3 load.py lake fhir.db
+    kubectl get fsched nightly -o json | python3 load.py lake fhir.db
 
-A run at level Group may have two rows there: `Newcomers`, with everything of patients that joined, and `Incremental`.
-The table `resources` then has what the server had at `status.chain.coveredUntil`: type, id, and the resource as JSON.
-Call it again after further runs. It reads what `status.chain.history` names, which are the last ten runs that count; they
-must have landed in one container (`request.container`, or the server's `defaultContainer`).
+The table `resources` then holds what the server had at `status.chain.coveredUntil`: type, id, and the resource as JSON.
+Call it again after further runs. It loads the runs in `status.chain.history`, which lists the last ten that count. They
+must lie in one container (`request.container`, or the server's `defaultContainer`). A run at level Group may have two
+entries there: `Newcomers`, with everything about patients who joined, and `Incremental`.
 """
 
 import gzip
@@ -16,7 +16,7 @@ import pathlib
 import sqlite3
 import sys
 
-# With this extension Azure's service marks a resource that was deleted (includeAssociatedData: [_deleted]).
+# The extension with which Azure's service marks a deleted resource (includeAssociatedData: [_deleted]).
 DELETED = "http://azurehealthcareapis.com/data-extensions/deleted-state"
 
 TABLES = """
@@ -38,7 +38,7 @@ def files(folder):
 
 
 def check(folder):
-    """What the manifest names must be there: a download may have been broken off."""
+    """Stops if a file that the manifest names is missing: a download may have broken off."""
     manifest = folder / "manifest.json"
     if not manifest.exists():
         return
@@ -59,11 +59,11 @@ def load(database, folder):
                 continue
             if any(e.get("url") == DELETED for e in meta.get("extension", [])):
                 gone.append(key)
-            # Patient and Group exports may have a resource twice.
+            # Patient and Group exports may contain a resource twice.
             elif key not in newest or meta.get("lastUpdated", "") > newest[key]:
                 newest[key] = meta.get("lastUpdated", "")
                 database.execute("INSERT OR REPLACE INTO resources VALUES (?, ?, ?)", (*key, json.dumps(resource)))
-    # After the resources: what is deleted is never among them.
+    # After the resources: a run never contains what it deletes.
     for path in files(folder / "deleted"):
         for bundle in lines(path):
             gone += [tuple(entry["request"]["url"].split("/")) for entry in bundle["entry"]]
@@ -79,9 +79,9 @@ def main(lake, database):
     known = [place for place, run in enumerate(history) if run["uid"] in loaded]
     new = history[known[-1] + 1 :] if known else history
     if new and not known and new[0]["mode"] != "Full":
-        sys.exit("the runs before these are not named any more: wait for the next full run, or ask for one")
+        sys.exit("the status no longer lists the runs before these: wait for the next full run, or ask for one")
     if any(run.get("container", "").startswith("export-") for run in new):
-        sys.exit("each run has a container of its own: name one in the request of the schedule")
+        sys.exit("each run has a container of its own: set request.container in the schedule")
     for run in new:
         # A run without changes has no folder.
         folder = pathlib.Path(lake) / run["folder"] if run.get("folder") else None
@@ -89,7 +89,7 @@ def main(lake, database):
             sys.exit(f"{folder} is missing: download it first")
         if folder:
             check(folder)
-        # One transaction: a run is loaded whole, or not at all.
+        # One transaction: load a run completely, or not at all.
         with database:
             if run["mode"] == "Full":
                 database.execute("DELETE FROM resources")

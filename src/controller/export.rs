@@ -14,6 +14,7 @@ use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{Inputs, Memory, Step, competes, holds_place, is_terminal, must_write_first, step};
+use crate::core::planted::{Fault, planted};
 use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
 /// Effects in one look: more than any path needs, so that none can spin.
@@ -141,7 +142,12 @@ impl Look {
         status: &FhirExportStatus,
     ) -> Result<(), ClusterFailure> {
         if self.base.status.as_ref() != Some(status) {
-            let written = world.cluster().write_export_status(&self.base, status).await;
+            let written = match world.cluster().write_export_status(&self.base, status).await {
+                Err(ClusterFailure::Conflict) if planted(Fault::ConflictIgnored) => {
+                    Ok(FhirExport { status: Some(status.clone()), ..self.base.clone() })
+                }
+                written => written,
+            };
             if let Err(failure) = written {
                 // The decision is made anew on the next look, with the same observation, and with it its events.
                 self.notes.clear();

@@ -1,5 +1,6 @@
 //! What an answer means. The status code alone does not tell: Azure stores a failed job's code and answers it on
-//! the status URL for ever, so that a 403, 404 or 429 may be the job's failure (Azure page, 3.3).
+//! the status URL for ever, so that a 403, 404 or 429 may be the job's failure (docs/azure-behaviour.md,
+//! "Failed jobs").
 
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ pub struct JobFailure {
     pub transient: bool,
 }
 
-/// What the answer to a cancel means (Azure page, section 4).
+/// What the answer to a cancel means (docs/azure-behaviour.md, "Cancelling").
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CancelAnswer {
     /// The server agreed, or no longer knows the job.
@@ -208,7 +209,8 @@ pub fn status(answer: &Answer) -> StatusAnswer {
     }
 }
 
-/// Finds out why a job failed, from the stored code and the words behind the prefix (Azure page, 3.3).
+/// Finds out why a job failed, from the stored code and the words behind the prefix (docs/azure-behaviour.md,
+/// "Failed jobs").
 fn job_failure(status: u16, text: &str) -> JobFailure {
     let cause = text.trim_start().strip_prefix(JOB_FAILED).unwrap_or(text);
     let lower = cause.to_ascii_lowercase();
@@ -284,7 +286,7 @@ mod tests {
         Answer { status, body: body.into(), content_type: Some("text/html".into()), ..Answer::default() }
     }
 
-    /// Every row of the table in 3.3 of the Azure page.
+    /// Every row of the table in docs/azure-behaviour.md, "Failed jobs".
     #[test]
     fn failed_jobs_get_their_own_reason() {
         let rows = [

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::core::planted::{Fault, planted};
+
 /// A reading of this process's own steady clock, from a beginning of its own: two processes' are never compared.
 pub type Moment = Duration;
 
@@ -247,7 +249,8 @@ impl Candidate {
 
     /// The time to act begins anew, unless it was over before the answer came.
     fn written(&mut self, began: Moment, ended: Moment) {
-        let until = began + self.windows.hold;
+        let since = if planted(Fault::DeadlineFromTheAnswer) { ended } else { began };
+        let until = since + self.windows.hold;
         if ended < until && self.until.is_none_or(|until| ended < until) {
             self.until = Some(until);
         }
@@ -255,7 +258,11 @@ impl Candidate {
     }
 
     fn read(&mut self, seen: &Seen, ended: Moment) {
-        if matches!(&self.known, Known::Lease(known) if known.version == seen.version) {
+        let as_before = |known: &Seen| {
+            known.version == seen.version
+                || planted(Fault::TakenAlthoughRenewed) && known.record.holder == seen.record.holder
+        };
+        if matches!(&self.known, Known::Lease(known) if as_before(known)) {
             return;
         }
         let said = seen.record.duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());

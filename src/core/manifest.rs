@@ -1,4 +1,4 @@
-//! The manifest of a finished export (Bulk Data "Response - Complete Status"; Azure's is section 3.2 of its page).
+//! The manifest of a finished export (Bulk Data "Response - Complete Status"; Azure's: docs/azure-behaviour.md, "Manifest").
 
 use std::collections::BTreeMap;
 use std::fmt;

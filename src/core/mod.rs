@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod lines;
 pub mod manifest;
 pub mod outcome;
+pub mod planted;
 pub mod poll;
 pub mod reach;
 pub mod rules;

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::allow;
 
-/// Longest text taken over from a server, in characters (design: 512).
+/// Longest text taken over from a server, in characters.
 const MAX_CHARACTERS: usize = 512;
 
 /// So much of a text is looked at, in bytes: what is shown is far less, and how long it takes is not the server's

@@ -1,7 +1,6 @@
 //! Files of a server: opened from the origins that they may come from, and read as a stream.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::ready;
@@ -13,12 +12,12 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
     ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use url::Url;
 
 use super::authorization::Credentials;
 use super::clients::timeout_seconds;
 use super::origin::{FileTrust, Origin, file_trust};
+use super::places::Permit;
 use super::wire::{FhirWire, Footing, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
@@ -31,50 +30,6 @@ const NDJSON: &str = "application/fhir+ndjson";
 /// Redirects that are followed for one file; a pre-signed URL takes one.
 const MAX_HOPS: usize = 3;
 const MAX_OUTCOME: usize = 64 * 1024;
-/// Files of one server that are read at once, where its owner says nothing.
-const PARALLEL: usize = 8;
-
-/// The places for downloads: of the operator, and of each server.
-pub struct Places {
-    all: Arc<Semaphore>,
-    servers: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
-}
-
-/// Two places; given back when they are dropped.
-pub struct Permit {
-    _of_server: OwnedSemaphorePermit,
-    _of_all: OwnedSemaphorePermit,
-}
-
-impl Places {
-    /// So many in all.
-    pub fn new(all: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(all.max(1))), servers: Mutex::default() }
-    }
-
-    async fn take(&self, server: &FhirServer) -> Option<Permit> {
-        let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
-        let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
-        let of_server = {
-            let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-            let uid = server.uid().unwrap_or_default();
-            let known = servers.entry(uid).or_insert_with(|| (limit, Arc::new(Semaphore::new(limit))));
-            if known.0 != limit {
-                *known = (limit, Arc::new(Semaphore::new(limit)));
-            }
-            Arc::clone(&known.1)
-        };
-        // The narrower one first: who waits for it takes no place of others. Neither is ever closed.
-        let of_server = of_server.acquire_owned().await.ok()?;
-        let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Permit { _of_server: of_server, _of_all: of_all })
-    }
-
-    /// Forgets the places of a server that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
 
 impl FhirWire {
     /// See [`Wire::open`](crate::ports::Wire::open).

@@ -11,6 +11,7 @@ pub mod held_back;
 mod oauth;
 pub mod origin;
 mod pieces;
+mod places;
 mod wire;
 
 pub use held_back::is_failed_job;

@@ -5,6 +5,7 @@ use std::fmt;
 use url::Url;
 
 use crate::api::FhirServer;
+use crate::core::planted::{Fault, planted};
 
 /// Scheme, host and port. Two origins are the same only if all three are; the host's case does not count, and
 /// a port that is the scheme's own may be left out.
@@ -83,7 +84,8 @@ pub fn file_trust(server: &FhirServer, origin: &Origin) -> Option<FileTrust> {
     let may = origin.is_encrypted() || server.spec.allow_insecure_http == Some(true);
     let listed =
         server.spec.file_origins.iter().flatten().any(|url| Origin::parse(url).as_ref() == Some(origin));
-    (may && listed).then_some(FileTrust::WithoutToken)
+    let trust = if planted(Fault::TokenElsewhere) { FileTrust::WithToken } else { FileTrust::WithoutToken };
+    (may && listed).then_some(trust)
 }
 
 #[cfg(test)]

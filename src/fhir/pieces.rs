@@ -8,7 +8,7 @@ use flate2::write::MultiGzDecoder;
 use futures::stream::{self, BoxStream, StreamExt};
 use reqwest::Response;
 
-use super::download::Permit;
+use super::places::Permit;
 use crate::core::wire::{BrokenOff, Pieces};
 
 /// So much is decompressed at once: gzip swells to a thousandfold at most.

@@ -13,9 +13,9 @@ use url::Url;
 
 use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
-use super::download::Places;
 use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
+use super::places::Places;
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
 use crate::core::reach::Reach;

@@ -158,7 +158,7 @@ fn documented(text: &str) -> BTreeMap<String, Series> {
 
 #[test]
 fn the_document_tells_of_each_series_and_of_no_other() {
-    let told = documented(include_str!("../../../docs/metrics.md"));
+    let told = documented(include_str!("../../docs/metrics.md"));
     let metrics = Metrics::new();
     metrics.tell_schedules(&[schedule(&json!({ "conditions": [condition("LastRunSucceeded", "True")] }))]);
     let mut served = exposed(&metrics.text());

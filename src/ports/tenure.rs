@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::lease::Moment;
+use crate::core::planted::{Fault, planted};
 
 /// A clock that runs on while the process is stopped or the machine sleeps.
 #[cfg(target_os = "linux")]
@@ -122,7 +123,12 @@ impl Tenure {
 
     /// Ends the process unless it may act now.
     pub fn look(&self) {
-        if self.left().is_zero() {
+        let over = if planted(Fault::ActsAfterItsTime) {
+            self.0.until.load(Ordering::SeqCst) == NONE
+        } else {
+            self.left().is_zero()
+        };
+        if over {
             self.lapsed();
         }
     }

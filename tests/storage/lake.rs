@@ -29,7 +29,7 @@ pub async fn azurite() -> &'static Azurite {
     AZURITE.get_or_init(|| async { Azurite::start(AzuriteOptions::default()).await.unwrap() }).await
 }
 
-/// A SAS token for an account, made as Azure's page says, apart from the code under test.
+/// A SAS token for an account, made by Microsoft's "Create an account SAS", apart from the code under test.
 pub fn sas(account: &str, key: &str, permissions: &str) -> String {
     let fields =
         [account, permissions, "b", "sco", "", "2099-01-01T00:00:00Z", "", "https,http", "2021-06-08", ""];

@@ -1,5 +1,5 @@
 //! The end before the end: `spec.cancel`, the deadline, deletion. Never said before the server agreed, and never
-//! waited for longer than the grace (Azure page, section 4).
+//! waited for longer than the grace (docs/azure-behaviour.md, "Cancelling").
 
 use super::summary::{files_text, place};
 use super::turn::after;
@@ -9,6 +9,7 @@ use crate::core::answer::{self, CancelAnswer, StatusAnswer};
 use crate::core::condition::whole_seconds;
 use crate::core::effect::{Effect, NoteType};
 use crate::core::manifest::Manifest;
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
 use crate::core::wire::{FailureKind, Reply};
 
@@ -40,7 +41,11 @@ pub(super) fn deleted(mut turn: Turn<'_>) -> Step {
     let Some(job) = turn.status.job.clone() else { return let_go(turn) };
     // What a Bulk Data server has finished is not ours yet: it is told to forget it.
     let done = turn.memory.manifest.is_some() && !turn.lands();
-    let settled = turn.status.cancellation.as_ref().is_some_and(|c| c.outcome.is_some());
+    let settled = turn
+        .status
+        .cancellation
+        .as_ref()
+        .is_some_and(|c| c.outcome.is_some() || planted(Fault::FinalizerEarly));
     if done || settled {
         return let_go(turn);
     }
@@ -121,7 +126,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     if let Some(cancellation) = turn.status.cancellation.as_mut().filter(|c| !held_back || c.tries == 0) {
         // Written before the request: after a restart a 200 is not taken for success (older builds answer a
         // cancelled job with an empty manifest).
-        cancellation.tries += 1;
+        if cancellation.tries == 0 || !planted(Fault::CancelUncounted) {
+            cancellation.tries += 1;
+        }
     }
     turn.perform(Effect::Cancel(plan::cancel(&url)))
 }

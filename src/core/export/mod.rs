@@ -36,6 +36,7 @@ use crate::api::{
 };
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::tuning::Tuning;
 
 pub use memory::{CleanUpMemory, LandMemory, Memory, Verified};
@@ -130,6 +131,7 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
     let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
     let news = url(&step.status).is_some() && url(&step.status) != url(stored);
     match &step.effect {
+        Some(Effect::KickOff(_)) if planted(Fault::KickOffBeforeIntent) => news,
         None
         | Some(
             Effect::KickOff(_)
@@ -151,7 +153,7 @@ pub fn must_write_first(stored: &FhirExportStatus, step: &Step) -> bool {
             | Effect::CountType { .. }
             | Effect::StoreLog { .. }
             | Effect::StoreManifest { .. },
-        ) => news,
+        ) => news && !planted(Fault::StatusUrlLate),
     }
 }
 

@@ -1,5 +1,5 @@
 //! A kick-off whose answer was lost: the job may run. It is looked for in the container, told to the user, and
-//! never assumed (design, section 6).
+//! never assumed (ARCHITECTURE.md, url-next).
 
 use std::time::Duration;
 

@@ -68,7 +68,8 @@ fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, St
         method: Method::Get,
         url,
         accept: FHIR_JSON,
-        // The bare value is what every build understands; `handling=` came in late 2024 (Azure page, 1.2).
+        // The bare value is what every build understands; `handling=` came in late 2024 (docs/azure-behaviour.md,
+        // "Headers").
         prefer: Some(match request.handling {
             Some(Handling::Lenient) => "respond-async,handling=lenient",
             Some(Handling::Strict) | None => "respond-async",

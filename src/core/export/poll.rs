@@ -12,6 +12,7 @@ use crate::core::bulk::manifest::Pages;
 use crate::core::condition::whole_seconds;
 use crate::core::effect::Effect;
 use crate::core::manifest::Manifest;
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::delay;
 use crate::core::wire::{Answer, FailureKind, Reply};
 use crate::core::words;
@@ -55,6 +56,9 @@ pub(super) fn go_on(mut turn: Turn<'_>) -> Step {
     let Some(url) = page.or_else(|| turn.status.job.as_ref()?.status_url.clone()) else {
         return turn.rest();
     };
+    if planted(Fault::ForgetToResume) && turn.memory.next_poll.is_none() {
+        return turn.rest();
+    }
     let next = turn.memory.next_poll.unwrap_or_else(|| {
         let spread = turn.bounds().min.max(turn.bounds().max.min(SPREAD));
         turn.later(spread.mul_f64(turn.jitter))
@@ -136,6 +140,11 @@ pub(super) fn answered(turn: &mut Turn<'_>, reply: Reply) {
             turn.memory.pages = None;
             let wait = turn.back_off(answer.retry_after);
             turn.memory.next_poll = Some(turn.later(wait));
+        }
+        StatusAnswer::Gone(_) if planted(Fault::GoneIsSuccess) => {
+            reachable(turn);
+            let empty = br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#;
+            turn.memory.manifest = Manifest::parse(empty).ok().map(Arc::new);
         }
         StatusAnswer::Gone(words) => {
             reachable(turn);

@@ -12,11 +12,12 @@ use crate::api::{
 };
 use crate::core::condition;
 use crate::core::effect::{Effect, Note, NoteType, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::{Bounds, delay};
 use crate::core::tuning::Tuning;
 use crate::core::words;
 
-/// Earlier attempts that are kept (design, section 2).
+/// Earlier attempts that are kept.
 const MAX_PREVIOUS: usize = 5;
 /// Unsettled jobs that are kept.
 const MAX_UNSETTLED: usize = 8;
@@ -24,7 +25,7 @@ const MAX_UNSETTLED: usize = 8;
 const MAX_ENTRY: usize = 128;
 /// Longest message of an event, in bytes: the API server refuses longer ones.
 const MAX_NOTE: usize = 1024;
-/// Largest status, in bytes of JSON (design: under 16 KiB).
+/// Largest status, in bytes of JSON.
 const MAX_STATUS: usize = 16_000;
 /// Nothing so short is shortened to make room, in bytes.
 const SHORT: usize = 128;
@@ -49,7 +50,7 @@ impl<'a> Turn<'a> {
     #[allow(clippy::needless_pass_by_value)] // they are made for this one turn
     pub(super) fn new(inputs: Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
-        if status.completion_time.is_none() {
+        if status.completion_time.is_none() || planted(Fault::TerminalChanges) {
             status.observed_generation = inputs.export.metadata.generation;
         }
         Self {

@@ -6,6 +6,7 @@ use crate::api::{CheckResult, Checks, ConditionStatus, Reason};
 use crate::core::address::{AddressProblem, BlobAddress};
 use crate::core::ledger::{Checked, Expected, VerifyPlan};
 use crate::core::manifest::{File, Manifest};
+use crate::core::planted::{Fault, planted};
 
 /// Files named in a message.
 const MAX_NAMED: usize = 3;
@@ -104,7 +105,7 @@ pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Check
         rows.iter().filter(|(_, _, c)| c.bytes.is_none()).map(|(_, a, _)| a.blob.as_str()).collect();
     // What was not looked at is not there either.
     let gone = missing.len() + manifest.files().saturating_sub(rows.len());
-    if gone > 0 {
+    if gone > usize::from(planted(Fault::CompleteDespiteMissing)) {
         let all = manifest.files();
         let message = format!("{gone} of {all} files are not in the container: {}", names(&missing));
         return verdict(

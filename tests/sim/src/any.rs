@@ -9,7 +9,7 @@ use crate::plan::{
     Plan, ServerPlan, Trouble,
 };
 
-/// How jobs fail: for good, and for now (Azure page, 3.3).
+/// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
 const FAILS: &[(u16, &str)] = &[
     (500, "Unknown Error."),
     (429, "The request rate is too large."),

@@ -2,6 +2,7 @@
 
 mod data;
 mod end;
+mod law;
 mod requests;
 mod tenure;
 mod writes;
@@ -16,6 +17,7 @@ use kube::ResourceExt;
 
 use crate::fhir::{Job, SENTINEL};
 use crate::state::State;
+pub use law::{BrokenLaw, Law};
 
 /// Who acts at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +75,7 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Laws {
     /// Laws that were broken: which, and how.
-    pub broken: Vec<(&'static str, String)>,
+    pub broken: Vec<(BrokenLaw, String)>,
     /// Who acts.
     pub acting: Acting,
     /// By uid.
@@ -146,7 +148,7 @@ impl State {
     /// The operator does something that changes or tells anything.
     pub fn quiet(&mut self, what: &str) {
         if self.laws.acting.echo {
-            self.broken("5: the same inputs at the same time write nothing", what);
+            self.broken(Law::QuietWhenUnchanged, "the same inputs at the same time write nothing", what);
         }
     }
 
@@ -154,11 +156,16 @@ impl State {
     pub fn told(&mut self, about: &FhirExport, note: &Note) {
         self.tell(21, || format!("event about {}: {}: {}", about.name_any(), note.reason, note.message));
         if note.message.contains(SENTINEL) {
-            self.broken("8: no secret, no patient", format!("event {}: {}", note.reason, note.message));
+            self.broken(
+                Law::TokenStays,
+                "no secret and no patient is shown",
+                format!("event {}: {}", note.reason, note.message),
+            );
         }
         if note.message.is_empty() || note.message.len() > 1024 {
             self.broken(
-                "8: events are short",
+                Law::StatusSmall,
+                "events are short",
                 format!("event {}: {} bytes", note.reason, note.message.len()),
             );
         }

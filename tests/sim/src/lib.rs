@@ -15,6 +15,7 @@ pub mod plan;
 mod post;
 mod process;
 mod scheduler;
+pub mod search;
 pub mod shrink;
 mod state;
 pub mod table;
@@ -22,6 +23,7 @@ pub mod tally;
 mod time;
 mod trace;
 
+pub use laws::{BrokenLaw, Law};
 use plan::Plan;
 use scheduler::Simulation;
 use state::locked;
@@ -31,7 +33,7 @@ use tally::Tally;
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The first law that was broken, and how.
-    pub broken: Option<(String, String)>,
+    pub broken: Option<(BrokenLaw, String)>,
     /// Its figures.
     pub tally: Tally,
     /// Of all that happened.
@@ -44,7 +46,7 @@ pub struct Outcome {
 pub fn run(plan: Plan, told: bool) -> Outcome {
     let state = Simulation::new(plan, told).run();
     let mut state = locked(&state);
-    let broken = state.laws.broken.first().map(|(law, text)| ((*law).to_owned(), text.clone()));
+    let broken = state.laws.broken.first().cloned();
     Outcome {
         broken,
         tally: std::mem::take(&mut state.tally),

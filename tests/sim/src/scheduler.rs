@@ -16,6 +16,7 @@ use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::wake::Woken;
 
 use crate::chance::Chance;
+use crate::laws::Law;
 use crate::plan::Plan;
 use crate::process::Process;
 use crate::state::{State, locked};
@@ -168,7 +169,11 @@ impl Simulation {
                     state.check_ended();
                     let steps = state.tally.steps;
                     if state.laws.broken.is_empty() {
-                        state.broken("liveness: everything ends", format!("it goes on after {steps} steps"));
+                        state.broken(
+                            Law::Liveness,
+                            "everything ends",
+                            format!("it goes on after {steps} steps"),
+                        );
                     }
                     break;
                 }

@@ -1,17 +1,17 @@
 //! Makes a failing plan smaller: whatever can be left out while the same law is still broken is left out.
 
 use crate::plan::{Ending, Flaw, Plan};
-use crate::{Outcome, run};
+use crate::{BrokenLaw, Outcome, run};
 
 /// Runs that are tried at most.
 const TRIES: usize = 1500;
 
 /// The smallest plan that was found to break the same law, and what comes of it.
-pub fn shrink(plan: Plan, law: &str) -> (Plan, Outcome) {
+pub fn shrink(plan: Plan, law: BrokenLaw) -> (Plan, Outcome) {
     let mut best = plan;
     let mut tries = 0;
     let mut outcome = run(best.clone(), false);
-    let breaks = |outcome: &Outcome| outcome.broken.as_ref().is_some_and(|(broken, _)| broken == law);
+    let breaks = |outcome: &Outcome| outcome.broken.as_ref().is_some_and(|(broken, _)| *broken == law);
     loop {
         let mut smaller = false;
         let mut at = 0;

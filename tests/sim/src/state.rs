@@ -9,7 +9,7 @@ use crate::container::Lake;
 use crate::election::Election;
 use crate::faults::Faults;
 use crate::fhir::Fhir;
-use crate::laws::Laws;
+use crate::laws::{BrokenLaw, Law, Laws};
 use crate::plan::Plan;
 use crate::post::Post;
 use crate::tally::Tally;
@@ -84,11 +84,12 @@ impl State {
         self.trace.note(self.time.now, code, text);
     }
 
-    /// A law is broken.
-    pub fn broken(&mut self, law: &'static str, text: impl Into<String>) {
+    /// A law is broken, in that it says `rule`.
+    pub fn broken(&mut self, law: Law, rule: &'static str, text: impl Into<String>) {
         let text = text.into();
-        self.trace.note(self.time.now, 666, || format!("BROKEN: {law}: {text}"));
-        self.laws.broken.push((law, text));
+        let broken = BrokenLaw { law, rule };
+        self.trace.note(self.time.now, 666, || format!("BROKEN: {broken}: {text}"));
+        self.laws.broken.push((broken, text));
     }
 }
 

@@ -1,4 +1,5 @@
-//! A FHIR server and its storage account, as values: they do what the Azure page says, or what a script says.
+//! A FHIR server and its storage account, as values: they do what docs/azure-behaviour.md says, or what a script
+//! says.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::core::landing::{Issues, LandFile, LandPlan, Landed, Landing, Sum};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request};
 
-/// How a server generation cancels (Azure page, section 4).
+/// How a server generation cancels (docs/azure-behaviour.md, "Cancelling").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cancels {
     /// 202 for any job, 404 ever after.

@@ -1,4 +1,4 @@
-//! The invariants of the design (section 3), checked at each step, write and effect of every test here.
+//! The invariants of ARCHITECTURE.md, checked at each step, write and effect of every test here.
 
 use super::world::World;
 use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus};

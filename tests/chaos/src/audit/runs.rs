@@ -42,7 +42,7 @@ fn may_end(export: &Export, end: &str, reason: &str) -> bool {
     match (end, reason) {
         ("Failed", "Cancelled" | "CancelUnconfirmed") => export.act == Act::Cancel,
         ("Failed", "DeadlineExceeded") => export.deadline,
-        // An orphan that was followed turned out to be another's: told, and the design.
+        // An orphan that was followed turned out to be another's: told, and intended.
         ("Failed", "JobNotOurs") => uncertain,
         ("Failed", _) => matches!(export.must, Must::Fail | Must::Either),
         ("Complete", _) => {

@@ -10,18 +10,19 @@ use kube::ResourceExt;
 
 use crate::container::lines;
 use crate::fhir::JobState;
+use crate::laws::Law;
 use crate::plan::{Ending, Flaw};
 use crate::state::State;
 
 impl State {
-    /// 6: what is Complete is the job's, and lies in the container.
+    /// `complete-means-checked`: what is Complete is the job's, and lies in the container.
     pub(super) fn check_complete(&mut self, object: &FhirExport, status: &FhirExportStatus) {
-        const LAW: &str = "6: Complete means that every file is in the container";
+        const RULE: &str = "every file is in the container";
         let name = object.name_any();
         let now = self.time.now;
         let url = status.job.as_ref().and_then(|job| job.status_url.clone()).unwrap_or_default();
         let Some(number) = self.fhir.job_of(&url) else {
-            self.broken(LAW, format!("{name}: no job at {url}"));
+            self.broken(Law::CompleteMeansChecked, RULE, format!("{name}: no job at {url}"));
             return;
         };
         let Some(job) = self.fhir.jobs.get(number) else { return };
@@ -34,14 +35,22 @@ impl State {
         let dialect = self.fhir.server(server).map(|s| s.dialect);
         let cancelled_by_us = job.agreed && job.deleted > 0;
         if !ours {
-            self.broken(LAW, format!("{name}: job {} is another's", number + 7));
+            self.broken(Law::CompleteMeansChecked, RULE, format!("{name}: job {} is another's", number + 7));
         }
         // A finished job that somebody else removes after its manifest was read is complete still.
         if !done && (cancelled_by_us || now < self.fhir.jobs.get(number).map_or(0, |job| job.ends)) {
-            self.broken(LAW, format!("{name}: job {} did not come to its end", number + 7));
+            self.broken(
+                Law::CompleteMeansChecked,
+                RULE,
+                format!("{name}: job {} did not come to its end", number + 7),
+            );
         }
         if !self.fhir.jobs.get(number).is_some_and(|job| matches!(job.ending, Ending::Files(_))) {
-            self.broken(LAW, format!("{name}: job {} ended without files", number + 7));
+            self.broken(
+                Law::CompleteMeansChecked,
+                RULE,
+                format!("{name}: job {} ended without files", number + 7),
+            );
         }
         match dialect {
             Some(Dialect::Azure) => self.check_written(&name, number, status),
@@ -51,7 +60,11 @@ impl State {
             output.files.unwrap_or(0) + output.error_files.unwrap_or(0) + output.deleted_files.unwrap_or(0)
         });
         if told != i64::try_from(files).ok() {
-            self.broken(LAW, format!("{name}: the job has {files} files, the status says {told:?}"));
+            self.broken(
+                Law::CompleteMeansChecked,
+                RULE,
+                format!("{name}: the job has {files} files, the status says {told:?}"),
+            );
         }
     }
 
@@ -74,7 +87,11 @@ impl State {
             (verified && wrong).then(|| format!("{blob} is not counted so"))
         });
         if let Some(wrong) = wrong {
-            self.broken("6: Verified means that the files were checked", format!("{name}: {wrong}"));
+            self.broken(
+                Law::CompleteMeansChecked,
+                "Verified means that the files were checked",
+                format!("{name}: {wrong}"),
+            );
         }
     }
 
@@ -105,11 +122,19 @@ impl State {
             }
         }
         if let Some(wrong) = wrong {
-            self.broken("6: what is Complete has landed byte for byte", format!("{name}: {wrong}"));
+            self.broken(
+                Law::PartsOfOneFetch,
+                "what is Complete has landed byte for byte",
+                format!("{name}: {wrong}"),
+            );
         }
         let manifest = format!("{folder}/manifest.json");
         if output.manifest.is_some() && self.lake.blob(&container, &manifest).is_none() {
-            self.broken("6: the manifest that is told is there", format!("{name}: {manifest}"));
+            self.broken(
+                Law::ManifestLast,
+                "the manifest that is told is there",
+                format!("{name}: {manifest}"),
+            );
         }
     }
 }

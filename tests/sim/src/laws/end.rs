@@ -5,6 +5,7 @@ use fhir_export_operator::core::condition::{find, is_true};
 use fhir_export_operator::core::export::is_terminal;
 use kube::ResourceExt;
 
+use crate::laws::Law;
 use crate::state::State;
 
 impl State {
@@ -37,14 +38,14 @@ impl State {
             })
             .collect();
         for text in open {
-            self.broken("liveness: every export ends, every deletion is done", text);
+            self.broken(Law::Liveness, "every export ends, every deletion is done", text);
         }
         if !self.api.terminating.is_empty() {
-            self.broken("liveness: every deletion is done", "a namespace is still being deleted");
+            self.broken(Law::Liveness, "every deletion is done", "a namespace is still being deleted");
         }
     }
 
-    /// 3: every job was finished, cancelled or told of.
+    /// `one-job`: every job was finished, cancelled or told of.
     pub fn check_jobs(&mut self) {
         let now = self.time.now;
         let mut found = Vec::new();
@@ -64,10 +65,18 @@ impl State {
         for (works, id, export) in found {
             if works {
                 self.tally.leaked += 1;
-                self.broken("3: no job is leaked", format!("job {id} of e{export} runs, and nobody knows"));
+                self.broken(
+                    Law::OneJob,
+                    "no job is leaked",
+                    format!("job {id} of e{export} runs, and nobody knows"),
+                );
             } else {
                 self.tally.lost += 1;
-                self.broken("3: no job is lost", format!("job {id} of e{export} ended, and nobody was told"));
+                self.broken(
+                    Law::OneJob,
+                    "no job is lost",
+                    format!("job {id} of e{export} ended, and nobody was told"),
+                );
             }
         }
     }

@@ -5,6 +5,7 @@ use fhir_export_operator::core::export::is_terminal;
 use fhir_export_operator::core::wire::{Answer, Method, Request};
 
 use crate::fhir::{FILES, Fhir};
+use crate::laws::Law;
 use crate::plan::{Ending, JobPlan};
 use crate::state::State;
 
@@ -26,7 +27,8 @@ impl State {
         let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
         if origin(&request.url) != origin(&own) {
             self.broken(
-                "7: a token goes to the server's origin only",
+                Law::TokenStays,
+                "a token goes to the server's origin only",
                 format!("a request to {}", request.url),
             );
         }
@@ -37,7 +39,8 @@ impl State {
         let url = status.job.as_ref().and_then(|job| job.status_url.clone());
         if heard_by == Some(process) && url.is_none() {
             self.broken(
-                "1: the status URL is written before anything else",
+                Law::UrlNext,
+                "the status URL is written before anything else",
                 format!("{:?} {}", request.method, request.url),
             );
         }
@@ -51,7 +54,8 @@ impl State {
         let late = request.method == Method::Get && (is_terminal(&status) || followed);
         if !late && url.as_deref().and_then(|url| self.fhir.job_of(url)) != Some(number) {
             self.broken(
-                "1: the status URL is written before it is used",
+                Law::UrlNext,
+                "the status URL is written before it is used",
                 format!("{:?} {}", request.method, request.url),
             );
         }
@@ -65,13 +69,18 @@ impl State {
         let Some(status) = self.stored(&uid).and_then(|export| export.status.clone()) else { return };
         let ours = self.fhir.jobs.get(number).is_some_and(|job| job.owner.as_deref() == Some(uid.as_str()));
         if !ours {
-            self.broken("3: a job that is not ours is never cancelled", format!("job {number}"));
+            self.broken(
+                Law::OnlyOursCancelled,
+                "a job that is not ours is never cancelled",
+                format!("job {number}"),
+            );
         }
         let Some(cancellation) = &status.cancellation else {
             // The word that a finished job is done with.
             if server.spec.dialect == Dialect::Azure {
                 self.broken(
-                    "6: Azure discards the manifest of a finished job that is deleted",
+                    Law::CancelCounted,
+                    "Azure discards the manifest of a finished job that is deleted",
                     format!("job {number}"),
                 );
             }
@@ -82,12 +91,13 @@ impl State {
         let (sent, counted) = (record.deletes, cancellation.tries);
         if sent > counted {
             self.broken(
-                "4: each try of a cancel is counted before it",
+                Law::CancelCounted,
+                "each try of a cancel is counted before it",
                 format!("{sent} sent, {counted} counted"),
             );
         }
         if sent > 10 {
-            self.broken("4: the tries of a cancel are bounded", format!("{sent} sent"));
+            self.broken(Law::DeletionEnds, "the tries of a cancel are bounded", format!("{sent} sent"));
         }
     }
 
@@ -111,7 +121,11 @@ impl State {
         });
         match intent {
             None => {
-                self.broken("1: a kick-off follows only its own intent", format!("stored intent {stored:?}"));
+                self.broken(
+                    Law::IntentFirst,
+                    "a kick-off follows only its own intent",
+                    format!("stored intent {stored:?}"),
+                );
             }
             Some(time) if late => self.check_late_kick_off(&acting, time, left),
             Some(_) => self.check_doubled(now.0),
@@ -167,9 +181,9 @@ impl State {
         for (id, known) in beside {
             self.tally.doubled += 1;
             if known {
-                self.broken("2: no kick-off while a job is known to run", format!("job {id}"));
+                self.broken(Law::OneJob, "no kick-off while a job is known to run", format!("job {id}"));
             } else {
-                self.broken("2: no second job without being told", format!("job {id}"));
+                self.broken(Law::OneJob, "no second job without being told", format!("job {id}"));
             }
         }
     }
@@ -228,12 +242,17 @@ impl State {
         let home = origin(url) == origin(&own);
         if token && !home {
             self.broken(
-                "7: a token goes to the server's origin only",
+                Law::TokenStays,
+                "a token goes to the server's origin only",
                 format!("a token with {}", origin(url)),
             );
         }
         if !home && origin(url) != FILES {
-            self.broken("7: files come from allowed origins only", format!("a file of {}", origin(url)));
+            self.broken(
+                Law::FilesFromNamedOrigins,
+                "files come from allowed origins only",
+                format!("a file of {}", origin(url)),
+            );
         }
     }
 }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::Acting;
 use crate::election::identity;
+use crate::laws::Law;
 use crate::state::State;
 use crate::time::SECOND;
 
@@ -23,7 +24,8 @@ impl State {
         let holder = self.election.holder().map(str::to_owned);
         if holder.as_deref() != Some(identity(process).as_str()) {
             self.broken(
-                "21: who does not hold the Lease does nothing",
+                Law::LeaseBeforeAct,
+                "who does not hold the Lease does nothing",
                 format!("process {process}, {holder:?}"),
             );
         }
@@ -35,7 +37,11 @@ impl State {
         self.tally.takeovers += u64::from(!reigns.is_empty());
         reigns.push(process);
         if before {
-            self.broken("21: two never act at once", format!("process {process} acts after its successor"));
+            self.broken(
+                Law::LeaseBeforeAct,
+                "two never act at once",
+                format!("process {process} acts after its successor"),
+            );
         }
     }
 
@@ -44,7 +50,7 @@ impl State {
         let vacant = now - self.election.vacant;
         let most = if self.election.holder().is_none() { HANDED_OVER } else { VACANT };
         if vacant > most {
-            self.broken("liveness: somebody leads", format!("nobody for {} s", vacant / SECOND));
+            self.broken(Law::Liveness, "somebody leads", format!("nobody for {} s", vacant / SECOND));
         }
     }
 
@@ -54,7 +60,7 @@ impl State {
         !self.alive.contains(&process) || self.plan.replicas > 1 && !holds()
     }
 
-    /// 2: before a kick-off goes out: of the one of another process it is known what came of it, or it was told.
+    /// `one-job`: before a kick-off goes out, what came of the one of another process is known, or it was told.
     pub(super) fn check_other_kick_off(&mut self, acting: &Acting) {
         let Some(record) = self.laws.records.get(&acting.uid) else { return };
         let open = record.intents.iter().filter(|intent| {
@@ -64,12 +70,16 @@ impl State {
             open.map(|intent| (intent.time, intent.left.unwrap_or_default())).collect();
         for (time, left) in open {
             if !self.is_told(&acting.uid, time, left) {
-                self.broken("2: two operators never both kick off one run", format!("the intent of {time}"));
+                self.broken(
+                    Law::OneJob,
+                    "two operators never both kick off one run",
+                    format!("the intent of {time}"),
+                );
             }
         }
     }
 
-    /// 2: a kick-off that comes when another process may act is waited for, or was told.
+    /// `one-job`: a kick-off that comes when another process may act is waited for, or was told.
     pub(super) fn check_late_kick_off(&mut self, acting: &Acting, time: Timestamp, left: i64) {
         self.tally.late += 1;
         let waits = self
@@ -77,7 +87,7 @@ impl State {
             .and_then(|export| export.status.as_ref()?.job.as_ref())
             .is_some_and(|job| job.intent_time == time);
         if !waits && !self.is_told(&acting.uid, time, left) {
-            self.broken("2: a kick-off that comes late was told", format!("the intent of {time}"));
+            self.broken(Law::OneJob, "a kick-off that comes late was told", format!("the intent of {time}"));
         }
     }
 

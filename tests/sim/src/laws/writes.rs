@@ -9,6 +9,7 @@ use kube::ResourceExt;
 
 use super::{Intent, listed};
 use crate::fhir::{Job, SENTINEL};
+use crate::laws::Law;
 use crate::state::State;
 
 /// Largest status, in bytes.
@@ -21,7 +22,8 @@ impl State {
         let old = before.status.clone().unwrap_or_default();
         if is_terminal(&old) && *status != old {
             self.broken(
-                "5: terminal never changes",
+                Law::TerminalAbsorbs,
+                "a terminal status never changes",
                 format!("{name}: {:?} to {:?}", old.state, status.state),
             );
         }
@@ -32,7 +34,8 @@ impl State {
             let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
             if url(&old).is_some() && url(&old) != url(status) && !is_terminal(status) {
                 self.broken(
-                    "3: a status URL is never lost",
+                    Law::UrlNext,
+                    "a status URL is never lost",
                     format!("{name}: {:?} to {:?}", url(&old), url(status)),
                 );
             }
@@ -139,7 +142,7 @@ impl State {
         record.status = status;
     }
 
-    /// 8: no secret, no patient; under 16 KiB.
+    /// `token-stays`: no secret, no patient; `status-small`: under 16 KiB.
     fn check_words(&mut self, name: &str, status: &FhirExportStatus) {
         let mut shown = status.clone();
         // The status URL is kept whole: it is needed to go on.
@@ -149,14 +152,14 @@ impl State {
         shown.unsettled_jobs.iter_mut().for_each(|job| job.status_url = None);
         let text = serde_json::to_string(&shown).unwrap_or_default();
         if text.len() >= MAX_STATUS {
-            self.broken("8: a status is small", format!("{name}: {} bytes", text.len()));
+            self.broken(Law::StatusSmall, "a status is small", format!("{name}: {} bytes", text.len()));
         }
         if text.contains(SENTINEL) {
-            self.broken("8: no secret, no patient", format!("{name}: {text}"));
+            self.broken(Law::TokenStays, "no secret and no patient is shown", format!("{name}: {text}"));
         }
     }
 
-    /// 3: a job that runs does not leave the status without a word.
+    /// `one-job`: a job that runs does not leave the status without a word.
     fn check_dropped(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
         let Some(url) = old.job.as_ref().and_then(|job| job.status_url.as_ref()) else { return };
         if status.job.as_ref().is_some_and(|job| job.status_url.is_some()) {
@@ -167,7 +170,7 @@ impl State {
         let ours = job.owner.as_deref() == before.metadata.uid.as_deref();
         if ours && job.works(now) && !job.agreed && !listed(status, job, &self.fhir.status_url(job)) {
             let text = format!("{}: job {} runs", before.name_any(), job.id());
-            self.broken("3: a job that runs is never dropped", text);
+            self.broken(Law::OneJob, "a job that runs is never dropped", text);
         }
     }
 
@@ -178,7 +181,7 @@ impl State {
         let complete = is_true(&status.conditions, ConditionType::Complete);
         let failed = is_true(&status.conditions, ConditionType::Failed);
         if complete == failed {
-            self.broken("6: an end is one of Complete and Failed", name.clone());
+            self.broken(Law::CompleteMeansChecked, "an end is one of Complete and Failed", name.clone());
         }
         let reason = find(&status.conditions, ConditionType::Failed).map(|c| c.reason.clone());
         self.tell(11, || format!("{name} ends: {}", reason.as_deref().unwrap_or("Complete")));
@@ -192,14 +195,15 @@ impl State {
             .collect();
         for id in runs {
             self.broken(
-                "3: a job that may run on is told at the end",
+                Law::OneJob,
+                "a job that may run on is told at the end",
                 format!("{name}: job {id}, {reason:?}"),
             );
         }
         if complete {
             let verified = find(&status.conditions, ConditionType::Verified);
             if verified.is_none_or(|condition| condition.status == ConditionStatus::False) {
-                self.broken("6: Complete is nothing that failed a check", name);
+                self.broken(Law::CompleteMeansChecked, "Complete is nothing that failed a check", name);
             }
             self.check_complete(object, status);
         }
@@ -228,7 +232,8 @@ impl State {
             .collect();
         for id in left {
             self.broken(
-                "3: the finalizer stays until the job is settled or told",
+                Law::DeletionEnds,
+                "the finalizer stays until the job is settled or told",
                 format!("{name}: job {id}"),
             );
         }

@@ -11,6 +11,7 @@ use super::export_key;
 use crate::container::ENDPOINT;
 use crate::faults::Outage;
 use crate::fhir::{FILES, Fhir, JobState};
+use crate::laws::Law;
 use crate::plan::{Ending, FilePlan, Flaw, JobPlan};
 use crate::state::State;
 
@@ -54,7 +55,7 @@ impl State {
         let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec});
         let Ok(object) = serde_json::from_value::<FhirServer>(object) else {
-            self.broken("the simulation itself", "a FhirServer that cannot be read");
+            self.broken(Law::Simulation, "the simulation goes on", "a FhirServer that cannot be read");
             return;
         };
         debug_assert!(plan.token == (object.spec.auth.type_ != AuthType::None));
@@ -84,7 +85,7 @@ impl State {
         let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec});
         let Ok(object) = serde_json::from_value::<FhirExport>(object) else {
-            self.broken("the simulation itself", "a FhirExport that cannot be read");
+            self.broken(Law::Simulation, "the simulation goes on", "a FhirExport that cannot be read");
             return;
         };
         let now = self.time.stamp();

@@ -3,6 +3,7 @@
 use super::{Running, Simulation, Stage};
 use crate::election::identity;
 use crate::faults::Outage;
+use crate::laws::Law;
 use crate::plan::Trouble;
 use crate::state::locked;
 
@@ -30,7 +31,7 @@ impl Simulation {
         let leaving = self.processes.values().any(|r| matches!(r.stage, Stage::Drains | Stage::Leaves));
         let mut state = locked(&self.state);
         if acting.len() > 1 {
-            state.broken("21: two never may act at once", format!("replicas {acting:?}"));
+            state.broken(Law::LeaseBeforeAct, "two never may act at once", format!("replicas {acting:?}"));
         }
         let troubled = |slot: usize| state.election.trouble(slot, now).is_some();
         let well = self.processes.values().any(|running| {

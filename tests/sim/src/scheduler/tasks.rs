@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use super::{Held, Simulation, Stage, Subject};
 use crate::chance::Chance;
 use crate::laws::Acting;
+use crate::laws::Law;
 use crate::process::Ended;
 use crate::state::locked;
 
@@ -132,7 +133,7 @@ impl Simulation {
             Err(why) => {
                 self.tasks.all.remove(&number);
                 if !why.is::<Ended>() {
-                    locked(&self.state).broken("no panic", "a task panicked");
+                    locked(&self.state).broken(Law::NoPanic, "no task panics", "a task panicked");
                 }
             }
         }

@@ -2,16 +2,14 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
 use sim::any::plan;
+use sim::search::{Broken, Found, cores, search};
 use sim::shrink::shrink;
 use sim::table::table;
-use sim::tally::Tally;
-use sim::{run, run_seed};
+use sim::{BrokenLaw, run, run_seed};
 
 /// Runs the operator's own logic in a simulated world and checks what must stay true.
 #[derive(Parser)]
@@ -34,9 +32,6 @@ struct Arguments {
     /// Go on after the first failing seed, up to this many.
     #[arg(long, default_value_t = 1)]
     failures: usize,
-    /// Say only which law was broken, and exit with 3.
-    #[arg(long)]
-    brief: bool,
 }
 
 fn main() -> ExitCode {
@@ -73,12 +68,12 @@ fn replay(seed: u64, arguments: &Arguments) -> ExitCode {
         outcome.trace.iter().for_each(|line| say(line));
         return ExitCode::from(3);
     }
-    tell_small(seed, law);
+    tell_small(seed, *law);
     ExitCode::from(3)
 }
 
 /// A failing seed, made smaller, with its trace.
-fn tell_small(seed: u64, law: &str) {
+fn tell_small(seed: u64, law: BrokenLaw) {
     let (small, _) = shrink(plan(seed), law);
     say(&format!("seed {seed}, made smaller: {small:#?}"));
     let outcome = run(small, true);
@@ -91,45 +86,14 @@ fn tell_small(seed: u64, law: &str) {
 
 fn many(arguments: &Arguments) -> ExitCode {
     let began = Instant::now();
-    let threads =
-        arguments.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let next = AtomicU64::new(arguments.from);
-    let end = arguments.from.saturating_add(arguments.seeds);
-    let stop = AtomicBool::new(false);
-    let sum = Mutex::new((Tally::default(), Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        break;
-                    }
-                    let outcome = run_seed(seed, false);
-                    let mut sum = sum.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    sum.0.add(&outcome.tally);
-                    if let Some((law, text)) = outcome.broken {
-                        sum.1.push((seed, law, text));
-                        stop.store(sum.1.len() >= arguments.failures, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    let (tally, mut failures) = sum.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    failures.sort();
-    if arguments.brief {
-        for (seed, law, text) in &failures {
-            say(&format!("seed {seed} breaks: {law}: {text}"));
-        }
-    } else {
-        say(&table(&tally, began.elapsed().as_secs_f64()));
-        for (seed, law, text) in &failures {
-            say(&format!("seed {seed} breaks: {law}: {text}"));
-        }
-        if let Some((seed, law, _)) = failures.first() {
-            tell_small(*seed, law);
-        }
+    let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
+    let threads = arguments.threads.unwrap_or_else(cores);
+    let Found { tally, broken } = search(seeds, threads, |broken| broken.len() >= arguments.failures);
+    say(&table(&tally, began.elapsed().as_secs_f64()));
+    for Broken { seed, law, text } in &broken {
+        say(&format!("seed {seed} breaks: {law}: {text}"));
     }
-    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) }
+    let Some(first) = broken.first() else { return ExitCode::SUCCESS };
+    tell_small(first.seed, first.law);
+    ExitCode::from(3)
 }

@@ -1,0 +1,121 @@
+//! Faults that can be planted on purpose, to show that the simulation finds them: a check that never failed proves
+//! nothing. The compiler sees every switch, so a refactoring carries them along.
+//!
+//! Only the cargo feature `planted` makes them work. Without it [`planted`] is the constant `false`, and nothing of
+//! them is left in the program; with it `src/main.rs` does not compile.
+
+#[cfg(feature = "planted")]
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A fault that stands in the sources behind a switch. Each breaks an invariant of ARCHITECTURE.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The job is polled before its status URL is written.
+    StatusUrlLate,
+    /// After a restart the job is no longer followed.
+    ForgetToResume,
+    /// A DELETE is sent without being counted first.
+    CancelUncounted,
+    /// A job that the server no longer knows counts as done.
+    GoneIsSuccess,
+    /// The kick-off does not wait until its intent is written.
+    KickOffBeforeIntent,
+    /// A deleted export loses its finalizer as soon as its cancel has begun.
+    FinalizerEarly,
+    /// The status of a run that has ended follows its generation.
+    TerminalChanges,
+    /// The check of the files overlooks one that is missing.
+    CompleteDespiteMissing,
+    /// The token goes to the origins of files, too.
+    TokenElsewhere,
+    /// A conflict while a status is written counts as success.
+    ConflictIgnored,
+    /// The time in which a replica may act is counted from the end of the renewal instead of its start.
+    DeadlineFromTheAnswer,
+    /// A replica goes on after its time is over, as if nobody else could lead by then.
+    ActsAfterItsTime,
+    /// The wait for a Lease to expire does not start again when the Lease is renewed.
+    TakenAlthoughRenewed,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::StatusUrlLate,
+        Self::ForgetToResume,
+        Self::CancelUncounted,
+        Self::GoneIsSuccess,
+        Self::KickOffBeforeIntent,
+        Self::FinalizerEarly,
+        Self::TerminalChanges,
+        Self::CompleteDespiteMissing,
+        Self::TokenElsewhere,
+        Self::ConflictIgnored,
+        Self::DeadlineFromTheAnswer,
+        Self::ActsAfterItsTime,
+        Self::TakenAlthoughRenewed,
+    ];
+
+    /// The name by which it is planted and reported.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::StatusUrlLate => "status-url-late",
+            Self::ForgetToResume => "forget-to-resume",
+            Self::CancelUncounted => "cancel-uncounted",
+            Self::GoneIsSuccess => "gone-is-success",
+            Self::KickOffBeforeIntent => "kick-off-before-intent",
+            Self::FinalizerEarly => "finalizer-early",
+            Self::TerminalChanges => "terminal-changes",
+            Self::CompleteDespiteMissing => "complete-despite-missing",
+            Self::TokenElsewhere => "token-elsewhere",
+            Self::ConflictIgnored => "conflict-ignored",
+            Self::DeadlineFromTheAnswer => "deadline-from-the-answer",
+            Self::ActsAfterItsTime => "acts-after-its-time",
+            Self::TakenAlthoughRenewed => "taken-although-renewed",
+        }
+    }
+
+    /// The invariant of ARCHITECTURE.md that it breaks, by name.
+    pub const fn breaks(self) -> &'static str {
+        match self {
+            Self::StatusUrlLate => "url-next",
+            Self::ForgetToResume => "liveness",
+            Self::CancelUncounted => "cancel-counted",
+            Self::GoneIsSuccess | Self::CompleteDespiteMissing => "complete-means-checked",
+            Self::KickOffBeforeIntent | Self::ConflictIgnored => "intent-first",
+            Self::FinalizerEarly => "deletion-ends",
+            Self::TerminalChanges => "terminal-absorbs",
+            Self::TokenElsewhere => "token-stays",
+            Self::DeadlineFromTheAnswer | Self::ActsAfterItsTime | Self::TakenAlthoughRenewed => {
+                "lease-before-act"
+            }
+        }
+    }
+}
+
+/// Whether this build can have faults planted. True only in the program that shows that the simulation finds them.
+pub const CAN_PLANT: bool = cfg!(feature = "planted");
+
+/// Whether `fault` is planted: never, in a build without the feature `planted`.
+#[cfg(not(feature = "planted"))]
+#[inline]
+pub const fn planted(_fault: Fault) -> bool {
+    false
+}
+
+/// One more than the position in [`Fault::ALL`] of the fault that is planted; 0 if none is.
+#[cfg(feature = "planted")]
+static PLANTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether `fault` is planted now.
+#[cfg(feature = "planted")]
+#[inline]
+pub fn planted(fault: Fault) -> bool {
+    PLANTED.load(Ordering::Relaxed) == fault as usize + 1
+}
+
+/// Plants `fault` in the whole process, in place of the one before; with `None` nothing is planted any more.
+#[cfg(feature = "planted")]
+pub fn plant(fault: Option<Fault>) {
+    PLANTED.store(fault.map_or(0, |fault| fault as usize + 1), Ordering::SeqCst);
+}

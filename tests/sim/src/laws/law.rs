@@ -1,0 +1,106 @@
+//! The names of what the simulation checks.
+
+use std::fmt;
+
+/// A law that was broken, and which of its rules. Two breaks of one rule are the same finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenLaw {
+    /// The law.
+    pub law: Law,
+    /// What it says of the moment that was checked.
+    pub rule: &'static str,
+}
+
+impl fmt::Display for BrokenLaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.law.name(), self.rule)
+    }
+}
+
+/// What can be broken: invariants of ARCHITECTURE.md, under the names that they have there, and two failures that no
+/// simulation survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    /// The intent is written before its kick-off is sent.
+    IntentFirst,
+    /// The status URL is written before anything else is done with the job.
+    UrlNext,
+    /// One run has one job, and its owner is told of any other that may run.
+    OneJob,
+    /// A DELETE is counted in status before it is sent.
+    CancelCounted,
+    /// A job that is not proven to be the run's own is never cancelled.
+    OnlyOursCancelled,
+    /// A deletion comes to its end, and what it leaves behind was told.
+    DeletionEnds,
+    /// A status that is terminal does not change.
+    TerminalAbsorbs,
+    /// The same inputs at the same time write nothing.
+    QuietWhenUnchanged,
+    /// Tokens, secrets and patients stay where they belong.
+    TokenStays,
+    /// `Complete` means that nothing that was checked failed.
+    CompleteMeansChecked,
+    /// What was landed consists of the parts of one fetch.
+    PartsOfOneFetch,
+    /// Files come from origins that the FhirServer names.
+    FilesFromNamedOrigins,
+    /// Where the manifest lies, all lies.
+    ManifestLast,
+    /// Whoever does not hold the Lease does nothing.
+    LeaseBeforeAct,
+    /// Runs and deletions end, and somebody leads, once nothing hinders them.
+    Liveness,
+    /// Statuses and events stay within the sizes that Kubernetes takes.
+    StatusSmall,
+    /// Not an invariant: the operator panicked.
+    NoPanic,
+    /// Not an invariant: the simulation cannot go on.
+    Simulation,
+}
+
+impl Law {
+    /// Those that are invariants of ARCHITECTURE.md.
+    pub const INVARIANTS: [Self; 16] = [
+        Self::IntentFirst,
+        Self::UrlNext,
+        Self::OneJob,
+        Self::CancelCounted,
+        Self::OnlyOursCancelled,
+        Self::DeletionEnds,
+        Self::TerminalAbsorbs,
+        Self::QuietWhenUnchanged,
+        Self::TokenStays,
+        Self::CompleteMeansChecked,
+        Self::PartsOfOneFetch,
+        Self::FilesFromNamedOrigins,
+        Self::ManifestLast,
+        Self::LeaseBeforeAct,
+        Self::Liveness,
+        Self::StatusSmall,
+    ];
+
+    /// The name of the invariant in ARCHITECTURE.md.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::IntentFirst => "intent-first",
+            Self::UrlNext => "url-next",
+            Self::OneJob => "one-job",
+            Self::CancelCounted => "cancel-counted",
+            Self::OnlyOursCancelled => "only-ours-cancelled",
+            Self::DeletionEnds => "deletion-ends",
+            Self::TerminalAbsorbs => "terminal-absorbs",
+            Self::QuietWhenUnchanged => "quiet-when-unchanged",
+            Self::TokenStays => "token-stays",
+            Self::CompleteMeansChecked => "complete-means-checked",
+            Self::PartsOfOneFetch => "parts-of-one-fetch",
+            Self::FilesFromNamedOrigins => "files-from-named-origins",
+            Self::ManifestLast => "manifest-last",
+            Self::LeaseBeforeAct => "lease-before-act",
+            Self::Liveness => "liveness",
+            Self::StatusSmall => "status-small",
+            Self::NoPanic => "no-panic",
+            Self::Simulation => "simulation",
+        }
+    }
+}
