@@ -1,5 +1,5 @@
-//! The storage edge: the stores that implement the port [`ObjectStore`](crate::ports::ObjectStore). Each has a folder of
-//! its own and decides by itself where it keeps checkpoints and marks.
+//! The storage edge: the stores that implement the port [`ObjectStore`](crate::ports::ObjectStore). Each has a folder
+//! of its own and decides by itself where it keeps checkpoints and marks.
 //!
 //! Uses: api, core, credentials, ports.
 

@@ -48,7 +48,7 @@ pub async fn container(azurite: &Azurite, name: &str) -> BlobContainerClient {
     container_over(azurite, name, http_client(&[], &Reach::default()).unwrap()).await
 }
 
-/// Likewise, over a client of the test's own.
+/// A container that the tests fill, over a client of the test's own.
 pub async fn container_over(azurite: &Azurite, name: &str, http: reqwest::Client) -> BlobContainerClient {
     let mut url = azurite.endpoint().unwrap();
     url.set_query(Some(&sas(azurite.account(), azurite.key(), "rwdlac")));
@@ -122,7 +122,7 @@ pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
     storage_with(secrets, settings, StorageHosts::default())
 }
 
-/// Likewise, with hosts that may get tokens of Entra.
+/// The storage edge over these Secrets, with hosts that may get tokens of Entra.
 pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
     let memory = Memory { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
     let source =

@@ -1,4 +1,4 @@
-//! Checking files that a server wrote: are they there, and how many lines do they hold.
+//! Checks files that a server wrote: whether they exist, and how many lines they hold.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::core::ledger::{Checked, StorageFailure, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::storage::check::{chosen, looked_at, sizes};
 
-/// Files read at once.
+/// How many files are read at once.
 const PARALLEL: usize = 4;
 
 impl BlobStorage {

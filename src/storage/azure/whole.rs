@@ -1,4 +1,4 @@
-//! Reading a landed file from front to back, whatever its size.
+//! Reads a landed file from front to back, whatever its size.
 
 use super::BlobStorage;
 use super::download::{Download, Progress};
@@ -56,7 +56,8 @@ impl BlobStorage {
                 Progress::Gone => return Ok(false),
                 Progress::Archived => {
                     return Err(failure::permanent(format!(
-                        "the blob {container}/{path} is in the archive tier; keep files out of it until runs are taken in"
+                        "the blob {container}/{path} is in the archive tier; keep files out of it until runs are \
+                         taken in"
                     )));
                 }
             }
