@@ -1,4 +1,4 @@
-//! The operator's settings: flags and environment, read once.
+//! The operator's configuration, read once from flags and environment variables.
 //!
 //! Uses: cluster, core, serve, storage.
 
@@ -20,141 +20,208 @@ use crate::storage::StorageHosts;
 pub use parse::LeaseName;
 use parse::{authority, directives, lease, listener, namespace, networks, seconds, words};
 
-/// The flags of `run`. Each can be given as an environment variable, too.
-// The words are read in --help, as they are.
+/// The flags of `run`. Each can also be given as an environment variable.
+// --help shows these comments verbatim.
 #[allow(clippy::doc_markdown)]
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Namespaces to watch, separated by commas; default: all
-    #[arg(long, env = "FHIR_EXPORT_WATCH_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
+    #[arg(
+        long, env = "FHIR_EXPORT_WATCH_NAMESPACES", value_name = "NAMES", default_value = "",
+        value_parser = namespaces
+    )]
     watch_namespaces: Words,
-    /// Where /metrics is served
-    #[arg(long, env = "FHIR_EXPORT_METRICS_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = listener)]
+    /// Address that serves /metrics
+    #[arg(
+        long, env = "FHIR_EXPORT_METRICS_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8080",
+        value_parser = listener
+    )]
     metrics_addr: SocketAddr,
-    /// Where /livez and /readyz are served
-    #[arg(long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081", value_parser = listener)]
+    /// Address that serves /livez and /readyz
+    #[arg(
+        long, env = "FHIR_EXPORT_HEALTH_ADDR", value_name = "ADDR", default_value = "0.0.0.0:8081",
+        value_parser = listener
+    )]
     health_addr: SocketAddr,
-    /// Work only while this replica holds the Lease: needed where several run, or one is replaced by the next
-    #[arg(long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1, require_equals = true, default_value_t = false)]
+    /// Elect a leader: work only while this replica holds the Lease. Required with several replicas, or if
+    /// one replica replaces another
+    #[arg(
+        long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1,
+        require_equals = true, default_value_t = false
+    )]
     leader_elect: bool,
-    /// The Lease that --leader-elect takes, as name or namespace/name; its namespace is that of the pod or kubeconfig if none is given
+    /// Lease for --leader-elect, as name or namespace/name; without a namespace, that of the pod or
+    /// kubeconfig
     #[arg(long, env = "FHIR_EXPORT_LEASE", value_name = "NAME", default_value = NAME, value_parser = lease)]
     lease: LeaseName,
-    /// How log lines look; default: text when stderr is a terminal, else json
+    /// Format of log lines; default: text if stderr is a terminal, else json
     #[arg(long, env = "FHIR_EXPORT_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
-    /// What is logged, such as `info` or `info,fhir_export_operator=debug`
-    #[arg(long, env = "FHIR_EXPORT_LOG_FILTER", value_name = "FILTER", default_value = "info", value_parser = directives)]
+    /// What to log, such as `info` or `info,fhir_export_operator=debug`
+    #[arg(
+        long, env = "FHIR_EXPORT_LOG_FILTER", value_name = "FILTER", default_value = "info",
+        value_parser = directives
+    )]
     log_filter: String,
-    /// Objects of one kind that are worked on at once
-    #[arg(long, env = "FHIR_EXPORT_CONCURRENCY", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    /// How many objects of one kind to reconcile at once
+    #[arg(
+        long, env = "FHIR_EXPORT_CONCURRENCY", value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     concurrency: u16,
-    /// How long a cancel is tried before it is given up
-    #[arg(long, env = "FHIR_EXPORT_CANCEL_GRACE_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    /// How long to try a cancel before giving up
+    #[arg(
+        long, env = "FHIR_EXPORT_CANCEL_GRACE_SECONDS", value_name = "SECONDS", default_value = "300",
+        value_parser = seconds
+    )]
     cancel_grace_seconds: Duration,
-    /// How many tries a cancel gets within that time
-    #[arg(long, env = "FHIR_EXPORT_CANCEL_TRIES", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    /// How many times to try a cancel within --cancel-grace-seconds
+    #[arg(
+        long, env = "FHIR_EXPORT_CANCEL_TRIES", value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(i32).range(1..=1000)
+    )]
     cancel_tries: i32,
-    /// No poll sooner than this, whatever a server or a FhirServer says
-    #[arg(long, env = "FHIR_EXPORT_POLL_FLOOR_SECONDS", value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    /// Shortest wait before a poll, whatever a server or FhirServer says
+    #[arg(
+        long, env = "FHIR_EXPORT_POLL_FLOOR_SECONDS", value_name = "SECONDS", default_value = "1",
+        value_parser = seconds
+    )]
     poll_floor_seconds: Duration,
-    /// No wait between polls longer than this, whatever a FhirServer says
-    #[arg(long, env = "FHIR_EXPORT_POLL_CEILING_SECONDS", value_name = "SECONDS", default_value = "7200", value_parser = seconds)]
+    /// Longest wait between polls or tries, whatever a FhirServer says
+    #[arg(
+        long, env = "FHIR_EXPORT_POLL_CEILING_SECONDS", value_name = "SECONDS", default_value = "7200",
+        value_parser = seconds
+    )]
     poll_ceiling_seconds: Duration,
-    /// How long to wait before looking for a job whose kick-off's answer was lost
-    #[arg(long, env = "FHIR_EXPORT_ORPHAN_WAIT_SECONDS", value_name = "SECONDS", default_value = "120", value_parser = seconds)]
+    /// How long to wait before searching for a job whose kick-off got no answer
+    #[arg(
+        long, env = "FHIR_EXPORT_ORPHAN_WAIT_SECONDS", value_name = "SECONDS", default_value = "120",
+        value_parser = seconds
+    )]
     orphan_wait_seconds: Duration,
-    /// The first delay after a failed attempt; it doubles
-    #[arg(long, env = "FHIR_EXPORT_RETRY_BASE_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    /// Delay after the first failed attempt; it doubles with each further one
+    #[arg(
+        long, env = "FHIR_EXPORT_RETRY_BASE_SECONDS", value_name = "SECONDS", default_value = "30",
+        value_parser = seconds
+    )]
     retry_base_seconds: Duration,
-    /// The longest delay after a failed attempt
-    #[arg(long, env = "FHIR_EXPORT_RETRY_MAX_SECONDS", value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    /// Longest delay after a failed attempt
+    #[arg(
+        long, env = "FHIR_EXPORT_RETRY_MAX_SECONDS", value_name = "SECONDS", default_value = "600",
+        value_parser = seconds
+    )]
     retry_max_seconds: Duration,
-    /// How soon to look again for something that is missing in the cluster
-    #[arg(long, env = "FHIR_EXPORT_MISSING_RETRY_SECONDS", value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    /// How soon to look again for an object that is missing in the cluster
+    #[arg(
+        long, env = "FHIR_EXPORT_MISSING_RETRY_SECONDS", value_name = "SECONDS", default_value = "5",
+        value_parser = seconds
+    )]
     missing_retry_seconds: Duration,
-    /// Files that are downloaded at once, of all servers
-    #[arg(long, env = "FHIR_EXPORT_MAX_DOWNLOADS", value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// How many files to download at once, over all servers
+    #[arg(
+        long, env = "FHIR_EXPORT_MAX_DOWNLOADS", value_name = "N", default_value_t = 16,
+        value_parser = clap::value_parser!(u16).range(1..=1024)
+    )]
     max_downloads: u16,
-    /// How often to look at the container for progress
-    #[arg(long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    /// How often to look at the container for the progress of an export
+    #[arg(
+        long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300",
+        value_parser = seconds
+    )]
     progress_interval_seconds: Duration,
-    /// The deadline of exports that name none, on servers that name none
-    #[arg(long, env = "FHIR_EXPORT_DEFAULT_DEADLINE_SECONDS", value_name = "SECONDS", default_value = "604800", value_parser = seconds)]
+    /// Deadline of exports if neither they nor their server name one
+    #[arg(
+        long, env = "FHIR_EXPORT_DEFAULT_DEADLINE_SECONDS", value_name = "SECONDS",
+        default_value = "604800", value_parser = seconds
+    )]
     default_deadline_seconds: Duration,
-    /// Further certificate authorities to trust for Entra, FHIR servers and storage: a PEM file
+    /// PEM file with additional certificate authorities to trust for Entra, FHIR servers and storage
     #[arg(long, env = "FHIR_EXPORT_EXTRA_CA", value_name = "FILE")]
     extra_ca: Option<PathBuf>,
-    /// Another Entra authority than that of a FhirServer's cloud, for all of them: an https URL
+    /// https URL of the Entra authority for all FhirServers, in place of the one of their cloud
     #[arg(long, env = "FHIR_EXPORT_ENTRA_AUTHORITY_HOST", value_name = "URL", value_parser = authority)]
     entra_authority_host: Option<Url>,
-    /// Audiences that a FhirServer may ask tokens for besides its own url, separated by commas
-    #[arg(long, env = "FHIR_EXPORT_ENTRA_AUDIENCES", value_name = "AUDIENCES", default_value = "", value_parser = plain)]
+    /// Audiences that FhirServers may request tokens for besides their own url, separated by commas
+    #[arg(
+        long, env = "FHIR_EXPORT_ENTRA_AUDIENCES", value_name = "AUDIENCES", default_value = "",
+        value_parser = plain
+    )]
     entra_audiences: Words,
-    /// Blob endpoints that may get a token of Entra besides Azure's own, as host or host:port, separated by commas
-    #[arg(long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "", value_parser = StorageHosts::parse)]
+    /// Blob endpoints that may receive Entra tokens besides Azure's own, as host or host:port, separated by
+    /// commas
+    #[arg(
+        long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "",
+        value_parser = StorageHosts::parse
+    )]
     storage_hosts: StorageHosts,
-    /// Networks in which nothing is connected to that a FhirServer names, such as 127.0.0.0/8, separated by commas
-    #[arg(long, env = "FHIR_EXPORT_REFUSED_NETWORKS", value_name = "NETWORKS", default_value = "", value_parser = networks)]
+    /// Networks to refuse connections to when a FhirServer names a host there, such as 127.0.0.0/8, separated
+    /// by commas
+    #[arg(
+        long, env = "FHIR_EXPORT_REFUSED_NETWORKS", value_name = "NETWORKS", default_value = "",
+        value_parser = networks
+    )]
     refused_networks: Networks,
     /// Namespaces whose FhirServers may use the operator's own identity, separated by commas; default: none
-    #[arg(long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "", value_parser = namespaces)]
+    #[arg(
+        long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "",
+        value_parser = namespaces
+    )]
     own_identity_namespaces: Words,
 }
 
-/// A list in one flag.
+/// The value of a flag that takes a list of words.
 type Words = BTreeSet<String>;
 
 fn namespaces(text: &str) -> Result<Words, String> {
     words(text, namespace)
 }
 
-/// Ranges of addresses in one flag.
+/// The value of a flag that takes a list of networks.
 type Networks = Vec<Network>;
 
 fn plain(text: &str) -> Result<Words, String> {
     words(text, |_| Ok(()))
 }
 
-/// The settings, checked.
+/// The validated configuration of `run`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The namespaces to watch; empty: all.
+    /// The namespaces to watch; an empty set stands for all.
     pub watch_namespaces: BTreeSet<String>,
-    /// Where `/metrics` is served.
+    /// The address that serves `/metrics`.
     pub metrics_addr: SocketAddr,
-    /// Where `/livez` and `/readyz` are served.
+    /// The address that serves `/livez` and `/readyz`.
     pub health_addr: SocketAddr,
-    /// Whether to take the Lease before working.
+    /// Whether to work only while this replica holds the Lease.
     pub leader_elect: bool,
-    /// That Lease.
+    /// The Lease for leader election.
     pub lease: LeaseName,
-    /// How log lines look; absent: by what stderr is.
+    /// The format of log lines; `None`: text if stderr is a terminal, else JSON.
     pub log_format: Option<LogFormat>,
-    /// What is logged.
+    /// The log filter, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log_filter: String,
-    /// Objects of one kind that are worked on at once.
+    /// How many objects of one kind are reconciled at once.
     pub concurrency: u16,
-    /// Files that are downloaded at once.
+    /// How many files are downloaded at once, over all servers.
     pub max_downloads: usize,
-    /// How patient the operator is.
+    /// Time limits, intervals and delays.
     pub tuning: Tuning,
-    /// Further certificate authorities: a PEM file.
+    /// A PEM file with additional certificate authorities.
     pub extra_ca: Option<PathBuf>,
-    /// Another Entra authority; https.
+    /// The https URL of the Entra authority that replaces those of the clouds.
     pub entra_authority_host: Option<Url>,
-    /// Audiences that a `FhirServer` may name.
+    /// Audiences that a `FhirServer` may request besides its own `url`.
     pub entra_audiences: BTreeSet<String>,
-    /// Blob endpoints that may get a token of Entra besides Azure's own.
+    /// Blob endpoints that may receive Entra tokens besides Azure's own.
     pub storage_hosts: StorageHosts,
-    /// Networks in which nothing is connected to that a `FhirServer` names.
+    /// Networks that hosts named by a `FhirServer` must not be in.
     pub refused_networks: Vec<Network>,
-    /// Namespaces that the operator's own identity serves.
+    /// Namespaces whose `FhirServer`s may use the operator's own identity.
     pub own_identity_namespaces: BTreeSet<String>,
 }
 
 impl RunArgs {
-    /// Checks what one flag alone cannot say. The error is one sentence.
+    /// Validates the flags together. The error is one sentence.
     pub fn resolve(self) -> Result<Config, String> {
         let tuning = Tuning {
             poll_floor: self.poll_floor_seconds,

@@ -1,23 +1,23 @@
-//! Why a command ended early.
+//! The error of a command.
 //!
 //! Uses: nothing of its own crate.
 
 use std::error::Error;
 use std::fmt;
 
-/// One sentence: why a command ended without success, and what to do.
+/// Why a command failed and what to do about it, as one sentence.
 #[derive(Debug)]
 pub struct Stop(String);
 
 impl Stop {
-    /// Stops with this sentence, which names the cause and the next step.
+    /// An error with this sentence, which names the cause and the next step.
     pub fn because(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
 
-    /// A part of the operator that should run for ever has ended.
+    /// The error for a part of the operator that should run for ever and has ended.
     pub fn ended_by_itself(part: &str) -> Self {
-        Self(format!("The operator ends since {part} ended by itself; it must be started again."))
+        Self(format!("The operator stops because {part} ended unexpectedly; restart it."))
     }
 }
 

@@ -1,67 +1,75 @@
-//! What a server may be used for.
+//! Restrictions on the exports that a FhirServer accepts.
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Level;
 
-/// What a server may be used for: a member that is present restricts.
+/// Restrictions on the exports that a server accepts. A field that is absent restricts nothing, except where
+/// its description says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Allow {
-    /// Levels that may be exported.
+    /// Levels that may be exported. Default: all three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 3))]
     pub levels: Option<Vec<Level>>,
-    /// Groups that may be exported; `*` stands for any characters. Denies levels System and Patient.
+    /// Ids of the Groups that may be exported; `*` matches any characters. Setting this field also forbids
+    /// the levels System and Patient. Default: any Group.
     #[serde(rename = "groupIDs", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 64)))]
     pub group_ids: Option<Vec<String>>,
-    /// Resource types that may be exported. A run must then name its `types`.
+    /// Resource types that may be exported. When this is set, an export must list its `types`, since an
+    /// export without `types` covers all of them. Default: any type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 160), inner(length(min = 1, max = 64)))]
     pub types: Option<Vec<String>>,
-    /// Containers that may be written to; `*` stands for any characters. A run must then name its `container`.
+    /// Containers that exports may write to; `*` matches any characters. When this is set, an export must
+    /// name its `container`. Default: any container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub containers: Option<Vec<String>>,
-    /// Names that may be used in `parameters`. Once `allow` is present, none but these.
+    /// Names that exports may use in `parameters`. As soon as `allow` is set, any name that is not listed
+    /// here is forbidden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     pub parameters: Option<Vec<String>>,
-    /// Values that may be used in `includeAssociatedData`. Once `allow` is present, none but these.
+    /// Values that exports may use in `includeAssociatedData`. As soon as `allow` is set, any value that is
+    /// not listed here is forbidden.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
     pub associated_data: Option<Vec<String>>,
-    /// Search parameters that may be used in `typeFilters` although they identify people, such as
-    /// `identifier`. Once `allow` is present, none of those but these.
+    /// Search parameters that identify people, such as `identifier` or `birthdate`, and that exports may
+    /// nevertheless use in `typeFilters`. As soon as `allow` is set, identifying parameters that are not
+    /// listed here are forbidden; other search parameters are always allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     pub search_parameters: Option<Vec<String>>,
-    /// Whether and how exports must be de-identified.
+    /// Whether exports must be de-identified, and with which configurations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymization: Option<AllowedAnonymization>,
 }
 
-/// Whether and how exports must be de-identified.
+/// Whether exports must be de-identified, and with which configurations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct AllowedAnonymization {
-    /// Every export must be de-identified.
+    /// Whether every export must be de-identified. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// The configurations that may be used. Default: any.
+    /// The anonymization configurations that exports may use. Default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub configs: Option<Vec<AllowedConfig>>,
 }
 
-/// A configuration that may be used.
+/// An anonymization configuration that exports may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct AllowedConfig {
-    /// Its path.
+    /// Path of the configuration file in the container `anonymization`, as exports name it in
+    /// `azure.anonymization.config`.
     #[schemars(length(min = 1, max = 512))]
     pub config: String,
-    /// The ETag that a run must give with it. Default: any or none.
+    /// The ETag that an export must give together with the path. Default: any ETag, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub etag: Option<String>,

@@ -13,9 +13,9 @@ macro_rules! choice {
 }
 
 choice!(
-    /// Known servers.
+    /// Servers whose deviations the operator knows.
     Preset {
-        /// Found out from the CapabilityStatement.
+        /// Detected from the name of the software in the server's CapabilityStatement.
         Auto,
         /// HAPI FHIR.
         #[serde(rename = "HAPI")]
@@ -27,31 +27,31 @@ choice!(
     }
 );
 choice!(
-    /// How the kick-off is sent.
+    /// The HTTP method of the kick-off.
     KickOffMethod {
-        /// Found out.
+        /// POST where the request needs it or the server speaks STU4, else GET.
         Auto,
-        /// Parameters in the query.
+        /// GET: parameters go into the query.
         Get,
-        /// Parameters in the body.
+        /// POST: parameters go into a Parameters resource in the body.
         Post,
     }
 );
 choice!(
-    /// How several values of one parameter are sent.
+    /// How a parameter with several values is sent.
     ListStyle {
-        /// Found out.
+        /// Chosen from the preset and the version of the specification.
         Auto,
-        /// One parameter, values separated by commas.
+        /// One parameter whose values are separated by commas.
         Comma,
-        /// The parameter once for each value.
+        /// The parameter is repeated, once for each value.
         Repeat,
     }
 );
 choice!(
     /// Versions of the FHIR Bulk Data specification.
     Version {
-        /// Found out.
+        /// Taken from the server's CapabilityStatement.
         Auto,
         /// STU 1.
         #[serde(rename = "STU1")]
@@ -70,69 +70,75 @@ choice!(
 choice!(
     /// How a comma inside a type filter is escaped.
     TypeFilterEscape {
-        /// Found out.
+        /// Chosen from the preset.
         Auto,
-        /// By a backslash.
+        /// With a backslash.
         Backslash,
         /// By percent-encoding it twice.
         Percent,
     }
 );
 choice!(
-    /// Found out, yes or no.
+    /// A capability of the server: detected, or set by hand.
     YesNo {
-        /// Found out.
+        /// Detected from the preset and the server's CapabilityStatement.
         Auto,
-        /// Yes.
+        /// The server has the capability.
         Yes,
-        /// No.
+        /// The server lacks the capability.
         No,
     }
 );
 choice!(
-    /// What happens to a job on the server after its files have landed.
+    /// What the operator does with a finished job on the server.
     FinishedJobs {
-        /// As the preset says.
+        /// Chosen from the preset.
         Auto,
-        /// The server is told to forget it.
+        /// The operator sends a DELETE, so that the server forgets the job.
         Delete,
-        /// It stays.
+        /// The job stays on the server.
         Keep,
     }
 );
 
-/// How a Bulk Data server deviates. Each member: Auto (default) or a value that is set by hand.
+/// How a server of dialect BulkData deviates from the specification. Auto, the default of each field, lets
+/// the operator choose; set a field by hand when it chooses wrongly.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BulkDataDialect {
-    /// Auto, HAPI, Epic or OracleHealth: what is known of a server's ways. Auto goes by the name of its software.
+    /// A server product whose deviations the operator knows: Auto (default), HAPI, Epic or OracleHealth. Auto
+    /// goes by the name of the software in the server's metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Auto, Get or Post: whether parameters go in the query or in the body. Auto is Post for STU4 and for lists of
-    /// patients, else Get.
+    /// The HTTP method of the kick-off: Auto (default), Get (parameters in the query) or Post (parameters in
+    /// the body). Auto is Post for STU4 and for lists of patients, else Get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kick_off_method: Option<KickOffMethod>,
-    /// Auto, Comma or Repeat: how several values of one parameter are sent. Auto is Repeat for STU3 and STU4, but Comma
-    /// for HAPI and OracleHealth; else Comma. Wrong, it can lose types in silence.
+    /// How a parameter with several values is sent: Auto (default), Comma (one parameter, values separated by
+    /// commas) or Repeat (the parameter once for each value). Auto is Comma for HAPI and OracleHealth, Repeat
+    /// for other servers of STU3 and STU4, else Comma. With the wrong style a server may export only some of
+    /// the types without saying so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_style: Option<ListStyle>,
-    /// Auto, or STU1 to STU4: the version of the specification. Auto is what the server's metadata say.
+    /// The version of the Bulk Data specification: Auto (default), STU1, STU2, STU3 or STU4. Auto takes the
+    /// version that the server's metadata name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
-    /// Auto, Backslash or Percent: how a comma inside a type filter is escaped where filters are joined by commas. Auto
-    /// is Backslash for Epic, else Percent.
+    /// How a comma inside a type filter is escaped when several filters are joined by commas: Auto (default),
+    /// Backslash or Percent. Auto is Backslash for Epic, else Percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_filter_escape: Option<TypeFilterEscape>,
-    /// Auto, Yes or No: whether the server knows `since`. Auto is No for Epic, else Yes.
+    /// Whether the server supports `since`: Auto (default), Yes or No. Auto is No for Epic, else Yes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supports_since: Option<YesNo>,
-    /// Auto, Yes or No: whether the server takes lists of patients (`patient`), so that schedules can export those that joined
-    /// a group in full. Auto is Yes for servers whose metadata name STU2 or later, but No for HAPI, Epic and OracleHealth.
-    /// With kickOffMethod Get it is No.
+    /// Whether the server accepts lists of patients (`patient`), which schedules need to export patients that
+    /// newly joined a group in full: Auto (default), Yes or No. Auto is Yes for servers whose metadata name
+    /// STU2 or later, but No for HAPI, Epic and OracleHealth. It is always No with kickOffMethod Get.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supports_patient: Option<YesNo>,
-    /// Auto, Delete or Keep: whether the server is told to forget a job that has ended. Auto is Keep for HAPI, Delete for
-    /// Epic, else Delete after success.
+    /// Whether the operator tells the server to forget a job that has ended: Auto (default), Delete or Keep.
+    /// Auto is Keep for HAPI, Delete for Epic, and for other servers Delete after success and Keep after
+    /// failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_jobs: Option<FinishedJobs>,
 }

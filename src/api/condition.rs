@@ -1,4 +1,4 @@
-//! Conditions, in the form that `kubectl wait`, kstatus and Argo CD read.
+//! Conditions in the form that `kubectl wait`, kstatus and Argo CD understand.
 
 use jiff::Timestamp;
 use kube::KubeSchema;
@@ -18,62 +18,63 @@ pub struct Condition {
     pub type_: String,
     /// Whether it holds.
     pub status: ConditionStatus,
-    /// The generation of the object that this was decided on.
+    /// The `metadata.generation` that this condition was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// When `status` last changed.
     pub last_transition_time: Timestamp,
-    /// One word for programs. The list of reasons is in the documentation.
+    /// One CamelCase word for programs. The documentation lists all reasons (docs/reasons.md).
     #[schemars(length(min = 1, max = 64))]
     pub reason: String,
-    /// One sentence for people: the cause, and what to do.
+    /// A message for people: the cause, and what to do about it.
     #[schemars(length(max = 2048))]
     pub message: String,
 }
 
-/// The three values of a condition.
+/// The status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition holds.
     True,
-    /// It does not hold.
+    /// The condition does not hold.
     False,
-    /// It is not known.
+    /// The operator does not know whether the condition holds.
     Unknown,
 }
 
-/// The types of condition that this operator writes.
+/// The condition types that this operator writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
-    /// The run is valid and its server admits it; final once the job was started.
+    /// `FhirExport`: the export is valid and its server admits it. Does not change any more once the job was
+    /// started.
     Accepted,
-    /// The operator still works towards the kick-off, or on a cancel.
+    /// `FhirExport`: the operator still works towards the kick-off, or on a cancel.
     Reconciling,
-    /// Held by `spec.suspend`, of the run or of its server.
+    /// `FhirExport`: `spec.suspend` of the export or of its server holds it.
     Suspended,
-    /// What the last requests to the server met.
+    /// `FhirExport`: whether the server answered the most recent requests.
     ServerReachable,
-    /// A kick-off was sent and its answer was lost.
+    /// `FhirExport`: a kick-off was sent and its answer was lost, so a job may or may not run.
     KickOffUncertain,
-    /// Whether the files in the container are what the manifest says.
+    /// `FhirExport`: whether the files in the container match the manifest.
     Verified,
-    /// The export is done and its files are in the container.
+    /// `FhirExport`: the export is done and its files are in the container.
     Complete,
-    /// The export ended without success.
+    /// `FhirExport`: the export ended without success.
     Failed,
-    /// Nothing goes on without somebody's help.
+    /// The object makes no progress until somebody steps in.
     Stalled,
-    /// `FhirServer`: exports can be started. `FhirExportSchedule`: runs are made.
+    /// `FhirServer`: exports can be started. `FhirExportSchedule`: the schedule creates its exports.
     Ready,
-    /// `FhirServer`: a token was obtained, and the server accepts it for exports.
+    /// `FhirServer`: the operator obtained a token, and the server accepts it for exports.
     Authenticated,
     /// `FhirServer`: the operator can list the storage account.
     StorageAccessible,
-    /// `FhirExportSchedule`: the incremental runs hold every change so far, with no gap.
+    /// `FhirExportSchedule`: the incremental runs together hold every change so far, without a gap.
     ChainIntact,
     /// `FhirExportSchedule`: how the last run ended.
     LastRunSucceeded,
-    /// `FhirExportSchedule`: folders that `spec.retention` does not keep are deleted.
+    /// `FhirExportSchedule`: the folders that `spec.retention` does not keep have been deleted.
     OldFilesDeleted,
 }
 
@@ -84,17 +85,17 @@ impl fmt::Display for ConditionType {
 }
 
 impl Condition {
-    /// Whether this is of type `type_`.
+    /// Whether this condition is of type `type_`.
     pub fn is(&self, type_: ConditionType) -> bool {
         self.type_ == type_.to_string()
     }
 
-    /// Whether it holds.
+    /// Whether the status is `True`.
     pub fn is_true(&self) -> bool {
         self.status == ConditionStatus::True
     }
 
-    /// Whether its reason is `reason`.
+    /// Whether the reason is `reason`.
     pub fn because(&self, reason: Reason) -> bool {
         self.reason == reason.as_str()
     }

@@ -1,4 +1,4 @@
-//! The custom resource definitions, as they are installed.
+//! The custom resource definitions, as installed in a cluster.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use super::{FhirExport, FhirExportSchedule, FhirServer};
 
-/// The definitions of all kinds, in the order in which they are installed.
+/// The definitions of all kinds, in installation order.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
     Ok(vec![definition::<FhirServer>()?, definition::<FhirExport>()?, definition::<FhirExportSchedule>()?])
 }
 
-/// The definitions as YAML documents, each with the plural name of its kind.
+/// The definitions as YAML documents, each paired with the plural name of its kind.
 pub fn crds_yaml() -> Result<Vec<(String, String)>, Box<dyn std::error::Error + Send + Sync>> {
     crds()?
         .into_iter()
@@ -34,8 +34,9 @@ fn definition<K: CustomResourceExt + JsonSchema>() -> Result<CustomResourceDefin
     serde_json::from_value(crd)
 }
 
-/// What kube's derive makes of the type, and what the derive cannot say: a field's own words win over its
-/// type's, nothing is nullable, and an object that nobody has seen yet can be told apart.
+/// The schema that kube's derive generates for a type, with four adjustments that the derive cannot express:
+/// a field's own description wins over that of its type, line breaks in descriptions are removed, nothing is
+/// nullable, and an object that the operator has not seen yet has `status.observedGeneration` -1.
 fn schema_of<K: JsonSchema>() -> Result<Value, serde_json::Error> {
     let generator = SchemaSettings::openapi3()
         .with(|settings| {
@@ -51,13 +52,13 @@ fn schema_of<K: JsonSchema>() -> Result<Value, serde_json::Error> {
     let mut schema = serde_json::to_value(generator.into_root_schema_for::<K>())?;
     tidy(&mut schema);
     if let Some(status) = schema.pointer_mut("/properties/status").and_then(Value::as_object_mut) {
-        // kstatus compares this with metadata.generation, which begins at 1.
+        // kstatus compares this with metadata.generation, which starts at 1.
         status.insert("default".into(), json!({ "observedGeneration": -1 }));
     }
     Ok(schema)
 }
 
-/// Of an optional field whose type has words of its own, kube would show the type's.
+/// kube would show the description of a field's type instead of the field's own where the field is optional.
 fn keep_the_fields_words(schema: &mut Schema) {
     if schema.get("description").is_none() {
         return;
@@ -76,7 +77,7 @@ fn tidy(value: &mut Value) {
                 map.remove("nullable");
             }
             if let Some(Value::String(text)) = map.get_mut("description") {
-                // A line break of the source is none for the reader.
+                // A line break in the source is not meant for the reader.
                 *text = text.split("\n\n").map(|p| p.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
             }
             map.values_mut().for_each(tidy);
@@ -111,8 +112,16 @@ mod tests {
         let schema = schema_of::<FhirExport>().unwrap();
         let handling = "/properties/spec/properties/request/properties/handling/description";
         let text = schema.pointer(handling).and_then(Value::as_str).unwrap();
-        assert!(text.starts_with("Strict (default) or Lenient"), "{text}");
+        assert!(text.starts_with("Whether the server must reject parameters"), "{text}");
         assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn entra_offers_only_types_that_the_operator_can_use() {
+        let schema = schema_of::<FhirServer>().unwrap();
+        let types = "/properties/spec/properties/auth/properties/entra/properties/type/enum";
+        let offered = schema.pointer(types).unwrap();
+        assert_eq!(*offered, json!(["WorkloadIdentity", "ManagedIdentity", "ClientSecret"]));
     }
 
     #[test]

@@ -7,35 +7,35 @@ use serde::{Deserialize, Serialize};
 
 use super::{ExportRequest, FhirExportStatus, ServerRef};
 
-/// What happens to the server's job when the resource is deleted.
+/// What happens to the job on the server when the resource is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
-    /// It is cancelled.
+    /// The operator cancels the job.
     Cancel,
-    /// It is left alone.
+    /// The job continues on the server.
     Abandon,
 }
 
 /// What to do when the answer to a kick-off was lost and no job can be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OnUncertainKickOff {
-    /// Start again: a first job may run unseen.
+    /// Send another kick-off, although a first job may be running unnoticed.
     Retry,
-    /// End the run.
+    /// End the export as `Failed`.
     Fail,
 }
 
-/// What error files of the server mean for the run.
+/// How error files from the server affect the result of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ErrorFilePolicy {
-    /// It is `Complete`, with reason `CompletedWithErrors`.
+    /// The export is `Complete`, with reason `CompletedWithErrors`.
     Tolerate,
-    /// It is `Failed`.
+    /// The export is `Failed`.
     Fail,
 }
 
-/// One export: which server, what, and how long to try. `serverRef` and
-/// `request` cannot be changed.
+/// One export: which server, what to export, and how long to try. `serverRef` and `request` cannot be
+/// changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -49,7 +49,8 @@ pub enum ErrorFilePolicy {
     derive = "PartialEq",
     selectable = ".spec.serverRef.name",
     cel,
-    doc = "One run of a FHIR bulk export. Apply it and the data lies in the container, or the status says why not. Deleting it cancels the server's job and keeps the files.",
+    doc = "One run of a FHIR bulk export. Apply it and the data lies in the container, or the status says \
+        why not. Deleting it cancels the server's job and keeps the files.",
     printcolumn(name = "Server", type_ = "string", json_path = ".spec.serverRef.name"),
     printcolumn(name = "Level", type_ = "string", json_path = ".spec.request.level"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
@@ -71,46 +72,65 @@ pub enum ErrorFilePolicy {
         priority = "1"
     )
 )]
-#[x_kube(validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)").message("cancel cannot be taken back: create a new FhirExport instead").field_path(".cancel").reason(Reason::FieldValueForbidden))]
+#[x_kube(
+    validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)")
+        .message("cancel cannot be taken back: create a new FhirExport instead")
+        .field_path(".cancel")
+        .reason(Reason::FieldValueForbidden)
+)]
 pub struct FhirExportSpec {
-    /// The server to export from.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("serverRef cannot be changed: create a new FhirExport instead").reason(Reason::FieldValueForbidden))]
+    /// The server to export from. Cannot be changed.
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("serverRef cannot be changed: create a new FhirExport instead")
+            .reason(Reason::FieldValueForbidden)
+    )]
     pub server_ref: ServerRef,
-    /// What to export.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("a request cannot be changed: create a new FhirExport instead").reason(Reason::FieldValueForbidden))]
+    /// What to export. Cannot be changed: create another FhirExport instead.
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("a request cannot be changed: create a new FhirExport instead")
+            .reason(Reason::FieldValueForbidden)
+    )]
     pub request: ExportRequest,
-    /// Do not start after this instant; the run is then `Failed`, reason `StartWindowMissed`. So an
-    /// object that is restored from a backup, or made anew by GitOps, exports nothing.
+    /// Do not start the export after this instant; if it has not started by then, it is `Failed` with reason
+    /// StartWindowMissed. This protects against unwanted exports when the object is restored from a backup or
+    /// recreated by GitOps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kick_off_before: Option<Timestamp>,
-    /// Before the start: wait, with the clock standing still. After it: stop polling; the server's
-    /// job, the place in the queue and the deadline go on.
+    /// Pauses the export. Before its start, the export waits and its deadline does not run. After its start,
+    /// the operator stops polling, but the job on the server continues, the export keeps its place among the
+    /// running ones, and the deadline keeps running. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// Cancel the export and keep this record of it. Cannot be taken back, and wins over `suspend`.
+    /// Cancels the export and keeps this object as a record. It cannot be taken back, and wins over
+    /// `suspend`. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
-    /// How long the run may take from its first start, over all attempts. Default: the server's
-    /// `defaults.activeDeadlineSeconds`, else 7 days.
+    /// How long the export may take, in seconds from its first start, over all attempts. Default: the
+    /// server's `defaults.activeDeadlineSeconds`, else 604800 (7 days).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// How often to try again where the cause of a failure may pass. Default: 2.
+    /// How often to start a new attempt after a failure whose cause may pass. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub backoff_limit: Option<i32>,
-    /// Delete this object so many seconds after its end. Default: keep it. The files stay in any case.
-    /// Not together with GitOps: it would make the object, and the export, anew.
+    /// Deletes this object this many seconds after the export has ended. The files stay. Default: the object
+    /// is kept. Do not combine this with GitOps, which would recreate the object and so export again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 315_360_000))]
     pub ttl_seconds_after_finished: Option<i64>,
-    /// Cancel (default) or Abandon: what deleting this object does to a running job. Files stay either way.
+    /// What deleting this object does to a running job: Cancel (default), or Abandon, which lets it continue
+    /// on the server. The files stay in either case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// Retry (default) or Fail: what to do when the answer to the kick-off was lost and no job was found.
+    /// What to do when the answer to the kick-off was lost and no job was found: Retry (default) sends
+    /// another kick-off, Fail ends the export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_uncertain_kick_off: Option<OnUncertainKickOff>,
-    /// Tolerate (default) or Fail: what error files of the server mean for the run.
+    /// How error files from the server affect the result: Tolerate (default) completes the export with reason
+    /// CompletedWithErrors, Fail makes it `Failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_file_policy: Option<ErrorFilePolicy>,
 }

@@ -1,11 +1,11 @@
-//! The three kinds as Kubernetes sees them: schema, bounds and CEL rules, nothing else.
+//! The three kinds as Kubernetes sees them: schema, bounds and CEL rules, and no behaviour.
 //!
-//! The doc comments on fields become `kubectl explain`, so they speak to users.
+//! The doc comments on fields become the output of `kubectl explain`, so they address users.
 //!
 //! Uses: nothing of its own crate.
 
-// The words are read in kubectl explain, where backticks around each name would be noise; and clippy takes the
-// parts of a print column for repeated attributes.
+// kubectl explain shows the doc comments verbatim, so backticks around each name would be noise; and clippy
+// mistakes the parts of a print column for repeated attributes.
 #![allow(clippy::doc_markdown, clippy::duplicated_attributes)]
 
 mod allow;
@@ -64,25 +64,28 @@ pub const GROUP: &str = "fhirexport.dev";
 pub const VERSION: &str = "v1alpha1";
 /// A Secret or ServiceAccount may be used as a credential only if it carries this label with the value `true`.
 pub const CREDENTIAL_LABEL: &str = "fhirexport.dev/credential";
-/// On a `FhirExport`: held while there may be a job to cancel on the server.
+/// Finalizer of a `FhirExport`: present while there may be a job to cancel on the server.
 pub const CANCEL_FINALIZER: &str = "fhirexport.dev/cancel";
-/// On a `FhirServer`: held while exports that started a job still need the connection.
+/// Finalizer of a `FhirServer`: present while exports that started a job still need the connection.
 pub const IN_USE_FINALIZER: &str = "fhirexport.dev/in-use";
-/// On a `FhirExportSchedule`: each new value asks for one run at once. One that begins with `full-` asks for a full run.
+/// Annotation of a `FhirExportSchedule`: each new value requests one run at once. A value that begins with
+/// `full-` requests a full run.
 pub const RUN_NOW_ANNOTATION: &str = "fhirexport.dev/run-now";
-/// On a `FhirExport` that a schedule made: the name of the schedule.
+/// Label of a `FhirExport` that a schedule created: the name of the schedule.
 pub const SCHEDULE_LABEL: &str = "fhirexport.dev/schedule";
-/// Likewise: Full or Incremental.
+/// Label of a `FhirExport` that a schedule created: its mode, Full or Incremental.
 pub const MODE_LABEL: &str = "fhirexport.dev/mode";
-/// Likewise: the chain of incremental runs that it belongs to.
+/// Label of a `FhirExport` that a schedule created: the chain of incremental runs that it belongs to.
 pub const CHAIN_LABEL: &str = "fhirexport.dev/chain";
-/// Likewise, as an annotation: the time of the schedule that it is for.
+/// Annotation of a `FhirExport` that a schedule created: the scheduled time that it was created for.
 pub const SLOT_ANNOTATION: &str = "fhirexport.dev/slot-time";
-/// Likewise: the run up to which everything is exported that it does not export.
+/// Annotation of a `FhirExport` that a schedule created: the name of the run that it continues. The chain up
+/// to that run holds every change before this run's `since`.
 pub const PREDECESSOR_ANNOTATION: &str = "fhirexport.dev/predecessor";
-/// Likewise: the time of the schedule that the first run of its chain is for.
+/// Annotation of a `FhirExport` that a schedule created: the scheduled time of the first run of its chain.
 pub const CHAIN_BEGAN_ANNOTATION: &str = "fhirexport.dev/chain-began";
-/// Likewise: where the list of who was in the group lies, and its SHA-256.
+/// Annotation of a `FhirExport` that a schedule created: where the list of the group's members lies, and its
+/// SHA-256.
 pub const MEMBERS_ANNOTATION: &str = "fhirexport.dev/members";
-/// Likewise: the export of newcomers that comes before it.
+/// Annotation of a `FhirExport` that a schedule created: the export of newcomers that precedes it.
 pub const NEWCOMERS_ANNOTATION: &str = "fhirexport.dev/newcomers";

@@ -22,14 +22,14 @@ pub struct NameRef {
     pub name: String,
 }
 
-/// Names the `FhirServer` that an export runs on.
+/// The `FhirServer` that an export runs on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, KubeSchema)]
 pub struct ServerRef {
     /// Name of the FhirServer.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Namespace of the FhirServer. Default: the namespace of the export. A FhirServer of another
-    /// namespace must admit this one in `spec.consumers`.
+    /// Namespace of the FhirServer. Default: the namespace of the export. A FhirServer in another namespace
+    /// must admit this namespace in `spec.consumers`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub namespace: Option<String>,

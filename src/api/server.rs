@@ -1,4 +1,4 @@
-//! `FhirServer`: the connection, and what it may be used for.
+//! `FhirServer`: a connection to a FHIR server, and what it may be used for.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +11,17 @@ use super::{
     Version,
 };
 
-/// The two kinds of server.
+/// The kinds of FHIR server, by who writes the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Dialect {
-    /// Azure's FHIR service: it writes the files itself.
+    /// Azure's FHIR service, which writes the files to its storage account itself.
     Azure,
-    /// Any FHIR Bulk Data server: the operator lands the files.
+    /// A FHIR Bulk Data server, whose files the operator downloads and writes to storage.
     BulkData,
 }
 
-/// A connection to a FHIR server: where it is, who asks, where the files go, what it may be used for.
+/// A connection to a FHIR server: its address, the identity to use, the storage account for the files, and
+/// what exports may ask of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -33,7 +34,8 @@ pub enum Dialect {
     category = "fhir",
     derive = "PartialEq",
     cel,
-    doc = "A FHIR server to export from: its address, the identity to use, the storage account that the files land in, and what exports may ask of it.",
+    doc = "A FHIR server to export from: its address, the identity to use, the storage account that the \
+        files land in, and what exports may ask of it.",
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
     printcolumn(name = "Dialect", type_ = "string", json_path = ".spec.dialect"),
     printcolumn(
@@ -51,87 +53,134 @@ pub enum Dialect {
     printcolumn(name = "FHIR", type_ = "string", json_path = ".status.fhirVersion", priority = "1")
 )]
 #[x_kube(
-    validation = Rule::new("self.url.startsWith('https://') || (has(self.allowInsecureHTTP) && self.allowInsecureHTTP)").message("use https (allowInsecureHTTP: true permits http, for tests only)").field_path(".url").reason(Reason::FieldValueInvalid),
-    validation = Rule::new("!has(self.storage) || !has(self.storage.azureBlob) || self.storage.azureBlob.endpoint.startsWith('https://') || (has(self.allowInsecureHTTP) && self.allowInsecureHTTP)").message("use https (allowInsecureHTTP: true permits http, for the storage emulator only)").field_path(".storage.azureBlob.endpoint").reason(Reason::FieldValueInvalid),
-    validation = Rule::new("self.dialect != 'BulkData' || has(self.storage)").message("storage is required when dialect is BulkData: the operator lands the files there").field_path(".storage").reason(Reason::FieldValueRequired),
-    validation = Rule::new("self.dialect == 'BulkData' || !has(self.bulkData)").message("bulkData is allowed only when dialect is BulkData").field_path(".bulkData").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.storage) || !has(self.storage.azureBlob) || self.storage.azureBlob.auth.type != 'SameAsServer' || self.auth.type == 'Entra'").message("auth type SameAsServer needs auth type Entra at the server").field_path(".storage.azureBlob.auth").reason(Reason::FieldValueInvalid)
+    validation = Rule::new("self.url.startsWith('https://') || (has(self.allowInsecureHTTP) && \
+        self.allowInsecureHTTP)")
+        .message("use https (allowInsecureHTTP: true permits http, for tests only)")
+        .field_path(".url")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("!has(self.storage) || !has(self.storage.azureBlob) || \
+        self.storage.azureBlob.endpoint.startsWith('https://') || (has(self.allowInsecureHTTP) && \
+        self.allowInsecureHTTP)")
+        .message("use https (allowInsecureHTTP: true permits http, for the storage emulator only)")
+        .field_path(".storage.azureBlob.endpoint")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("self.dialect != 'BulkData' || has(self.storage)")
+        .message("storage is required when dialect is BulkData: the operator lands the files there")
+        .field_path(".storage")
+        .reason(Reason::FieldValueRequired),
+    validation = Rule::new("self.dialect == 'BulkData' || !has(self.bulkData)")
+        .message("bulkData is allowed only when dialect is BulkData")
+        .field_path(".bulkData")
+        .reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.storage) || !has(self.storage.azureBlob) || \
+        self.storage.azureBlob.auth.type != 'SameAsServer' || self.auth.type == 'Entra'")
+        .message("auth type SameAsServer needs auth type Entra at the server")
+        .field_path(".storage.azureBlob.auth")
+        .reason(Reason::FieldValueInvalid)
 )]
 pub struct FhirServerSpec {
     /// The base URL, such as `https://clinic.fhir.azurehealthcareapis.com`. Cannot be changed.
     #[schemars(length(min = 1, max = 1024))]
     #[x_kube(
-        validation = Rule::new("self.matches('^https?://[^/?#@ ]+(/[^?# ]*)?$')").message("use a URL of scheme, host and path only").reason(Reason::FieldValueInvalid),
-        validation = Rule::new("self == oldSelf").message("url cannot be changed: create a new FhirServer instead").reason(Reason::FieldValueForbidden)
+        validation = Rule::new("self.matches('^https?://[^/?#@ ]+(/[^?# ]*)?$')")
+            .message("use a URL of scheme, host and path only")
+            .reason(Reason::FieldValueInvalid),
+        validation = Rule::new("self == oldSelf")
+            .message("url cannot be changed: create a new FhirServer instead")
+            .reason(Reason::FieldValueForbidden)
     )]
     pub url: String,
-    /// Permits http for `url` and the blob endpoint: for test servers and the storage emulator only.
+    /// Permits http for `url` and the blob endpoint. Only for test servers and the storage emulator: tokens
+    /// and patient data then travel unencrypted. Default: false.
     #[serde(rename = "allowInsecureHTTP", default, skip_serializing_if = "Option::is_none")]
     pub allow_insecure_http: Option<bool>,
-    /// Azure or BulkData. Cannot be changed.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("dialect cannot be changed: create a new FhirServer instead").reason(Reason::FieldValueForbidden))]
+    /// Azure (Azure's FHIR service, which writes the files itself) or BulkData (any other Bulk Data server,
+    /// whose files the operator downloads and stores). Cannot be changed.
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("dialect cannot be changed: create a new FhirServer instead")
+            .reason(Reason::FieldValueForbidden)
+    )]
     pub dialect: Dialect,
-    /// How the operator proves who it is. An open server says `type: None`.
+    /// How the operator authenticates to the server. For an open server use `type: None`.
     pub auth: ServerAuth,
-    /// The storage account that the files land in. Optional for Azure: without it the operator cannot
-    /// check the files, and `Verified` is Unknown.
+    /// The storage account for the files. Required in practice with dialect BulkData, where the operator
+    /// writes the files. Optional with dialect Azure: without it the operator cannot check the files, and
+    /// `Verified` is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// The container for exports that name none.
+    /// The container for exports that name none. Default: a new container for each export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9](-?[a-z0-9])*$') && size(self) >= 3").message("use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)").reason(Reason::FieldValueInvalid))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z0-9](-?[a-z0-9])*$') && size(self) >= 3")
+            .message("use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)")
+            .reason(Reason::FieldValueInvalid)
+    )]
     pub default_container: Option<String>,
-    /// Further headers for requests to this server, with their values from Secrets.
+    /// Additional headers for each request to this server, such as an API key, with their values from
+    /// Secrets. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
-    #[x_kube(validation = Rule::new("self.all(h, !(h.name.lowerAscii() in ['authorization', 'accept', 'prefer', 'host', 'content-length', 'transfer-encoding', 'connection', 'cookie']))").message("this header is the operator's own; credentials belong in auth").reason(Reason::FieldValueForbidden))]
+    #[x_kube(
+        validation = Rule::new("self.all(h, !(h.name.lowerAscii() in ['authorization', 'accept', 'prefer', \
+            'host', 'content-length', 'transfer-encoding', 'connection', 'cookie']))")
+            .message("this header is the operator's own; credentials belong in auth")
+            .reason(Reason::FieldValueForbidden)
+    )]
     pub headers: Option<Vec<Header>>,
-    /// Certificates.
+    /// TLS settings for connections to this server. Default: the system's certificate authorities, and no
+    /// client certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// Further origins that may get this server's token, such as `https://files.example.org`.
+    /// Additional origins that may receive this server's token, such as `https://files.example.org`. List an
+    /// origin here if the server sends status or file URLs there and they need the token. Default: only the
+    /// origin of `url`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 16),
         inner(length(min = 1, max = 253), regex(pattern = r"^https?://[^/?#@\s]+$"))
     )]
     pub trusted_origins: Option<Vec<String>>,
-    /// Further origins that files may be fetched from, without a token.
+    /// Additional origins that files may be downloaded from, without a token. List an origin here if the
+    /// server hands out pre-signed links to it. Default: none besides `url` and `trustedOrigins`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 16),
         inner(length(min = 1, max = 253), regex(pattern = r"^https?://[^/?#@\s]+$"))
     )]
     pub file_origins: Option<Vec<String>>,
-    /// Who may name this server in `serverRef`. Default: exports of the same namespace.
+    /// Which namespaces may use this server in `serverRef`. Default: only the server's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consumers: Option<Consumers>,
-    /// What this server may be used for. A member that is present restricts; default: anything.
+    /// Restrictions on the exports that this server accepts. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Allow>,
-    /// How a Bulk Data server deviates; only with dialect BulkData.
+    /// Where the server deviates from the Bulk Data specification; only with dialect BulkData. Leave it out
+    /// unless the detection is wrong: the operator reads the server's CapabilityStatement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bulk_data: Option<BulkDataDialect>,
-    /// How hard the operator may work this server.
+    /// Caps on the load that the operator puts on this server: exports and downloads at once, how often it
+    /// polls, and how long it waits. Each field has a default. Lower them if the server is throttling or
+    /// slow; raise them if exports queue although the server is idle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// For exports that do not say otherwise.
+    /// Defaults for exports that do not set these fields themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<ServerDefaults>,
-    /// Holds all exports of this server, as their own `suspend` would.
+    /// Pauses all exports of this server, as their own `suspend` would. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }
 
-/// A header for each request to the server.
+/// A header that goes with each request to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Header {
-    /// Name, such as `Ocp-Apim-Subscription-Key`.
+    /// Name of the header, such as `Ocp-Apim-Subscription-Key`.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9-]+$"))]
     pub name: String,
-    /// Where its value is.
+    /// The Secret key that holds the value of the header.
     pub secret_ref: KeyRef,
 }
 
@@ -140,110 +189,130 @@ pub struct Header {
 pub enum CaBundleKind {
     /// A ConfigMap.
     ConfigMap,
-    /// A Secret, with the credential label.
+    /// A Secret with the credential label.
     Secret,
 }
 
-/// Where a CA bundle is.
+/// The object and key that hold a CA bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct CaBundleRef {
-    /// ConfigMap or Secret.
+    /// ConfigMap, or Secret, which must carry the credential label.
     pub kind: CaBundleKind,
     /// Name of the object, in the namespace of this FhirServer.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Key inside it: PEM.
+    /// Key in the object whose value is the bundle, as PEM.
     #[schemars(length(min = 1, max = 253))]
     pub key: String,
 }
 
-/// Certificates.
+/// TLS settings for connections to a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// Further certificate authorities to trust for this server.
+    /// Additional certificate authorities to trust for this server. Set it if the server's certificate comes
+    /// from a private authority. Default: only the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_bundle_ref: Option<CaBundleRef>,
-    /// A Secret of type `kubernetes.io/tls`: the certificate that the operator shows to this server.
+    /// A Secret of type `kubernetes.io/tls`: the client certificate that the operator presents to this server
+    /// (mutual TLS). Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate_secret_ref: Option<NameRef>,
 }
 
-/// Who may name a server.
+/// Who may use a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct Consumers {
-    /// The namespaces whose exports may use it.
+    /// The namespaces whose exports may use the server.
     pub namespaces: NamespaceSelection,
 }
 
-/// How namespaces are chosen.
+/// How namespaces are selected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum NamespacesFrom {
     /// The server's own namespace.
     Same,
-    /// Its own namespace, and those that carry the labels of `selector`.
+    /// The server's own namespace, and those that carry the labels in `selector`.
     Selector,
 }
 
-/// Which namespaces.
+/// A selection of namespaces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[x_kube(validation = Rule::new("(self.from == 'Selector') == has(self.selector)").message("selector is required when from is Selector, and forbidden otherwise").field_path(".selector").reason(Reason::FieldValueInvalid))]
+#[x_kube(
+    validation = Rule::new("(self.from == 'Selector') == has(self.selector)")
+        .message("selector is required when from is Selector, and forbidden otherwise")
+        .field_path(".selector")
+        .reason(Reason::FieldValueInvalid)
+)]
 pub struct NamespaceSelection {
-    /// Same (default) or Selector.
+    /// Same (only the server's own namespace) or Selector (additionally those that carry the labels in
+    /// `selector`).
     pub from: NamespacesFrom,
-    /// The labels that a namespace must carry.
+    /// The labels that a namespace must carry; required with Selector, forbidden otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }
 
-/// Labels that must all be there.
+/// Labels that must all match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelSelector {
-    /// Labels and their values; all must match. A namespace is named by its label `kubernetes.io/metadata.name`.
-    #[schemars(extend("maxProperties" = 16, "minProperties" = 1, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })))]
+    /// Labels and their values, all of which a namespace must carry. To select a namespace by name, use the
+    /// label `kubernetes.io/metadata.name`.
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "minProperties" = 1,
+        "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })
+    ))]
     pub match_labels: BTreeMap<String, String>,
 }
 
-/// How hard the operator may work a server.
+/// Caps on the load that the operator puts on a FHIR server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Exports that run at once; more wait in a queue, first come first served. Namespaces take turns. Default: 4.
+    /// How many exports run on this server at once; further ones queue. Namespaces take turns, and within a
+    /// namespace exports start in the order of their creation. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_exports: Option<i32>,
-    /// Exports of one group that run at once. Default: 1.
+    /// How many exports of the same Group run at once. Raise it only if the server can export one Group
+    /// several times at once. Default: 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_concurrent_per_group: Option<i32>,
-    /// Files that the operator downloads at once. Default: 8.
+    /// How many files the operator downloads from this server at once, over all its exports. Lower it if
+    /// downloads slow the server down. Default: 8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub max_parallel_downloads: Option<i32>,
-    /// The shortest time between two polls of a job. Default: 10.
+    /// The shortest time, in seconds, between two polls of a job. Default: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub min_poll_seconds: Option<i32>,
-    /// The longest time between two polls or tries that the operator chooses itself. Default: 300.
+    /// The longest time, in seconds, between two polls of a job or two tries of a request when the server
+    /// does not name a delay. Default: 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub max_poll_seconds: Option<i32>,
-    /// The longest wait that the server may ask for. Default: 7200.
+    /// The longest wait that the server may request with `Retry-After`, in seconds; longer ones are cut to
+    /// this. Default: 7200 (2 hours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub max_retry_after_seconds: Option<i32>,
-    /// How long one request may take. Default: 60.
+    /// How long one request may take, in seconds. For a file it covers the time until the download begins.
+    /// Default: 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub request_timeout_seconds: Option<i32>,
 }
 
-/// For exports that do not say otherwise.
+/// Defaults for exports that do not set these fields themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerDefaults {
-    /// How long an export may take. Default: 604800 (7 days).
+    /// How long an export may take, in seconds from its first start, over all attempts. Default: 604800 (7
+    /// days).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
@@ -253,35 +322,35 @@ pub struct ServerDefaults {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FhirServerStatus {
-    /// The generation of the object that this status is about; -1 before the operator saw it.
+    /// The `metadata.generation` that this status describes; -1 before the operator saw the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// Ready, Authenticated, StorageAccessible, Stalled.
+    /// Conditions of the types Ready, Authenticated, StorageAccessible and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The software that the server says it is.
+    /// Name and version of the server's software, from its CapabilityStatement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub software: Option<String>,
-    /// The FHIR version that it speaks.
+    /// The FHIR version of the server, from its CapabilityStatement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fhir_version: Option<String>,
-    /// What was found out where the spec says Auto.
+    /// The values that the operator detected for fields of `spec.bulkData` that are Auto.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resolved: Option<Resolved>,
 }
 
-/// What was found out where the spec says Auto.
+/// The values that the operator detected for fields of `spec.bulkData` that are Auto.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolved {
-    /// How kick-offs are sent.
+    /// The HTTP method of the kick-off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kick_off_method: Option<KickOffMethod>,
-    /// How lists are sent.
+    /// How a parameter with several values is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_style: Option<ListStyle>,
-    /// The version of the specification.
+    /// The version of the Bulk Data specification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
 }

@@ -1,4 +1,4 @@
-//! Where the NDJSON lies.
+//! The storage that the files of exports land in.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -13,36 +13,43 @@ pub enum StorageType {
     AzureBlob,
 }
 
-/// Compression at rest.
+/// Compression of stored files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Compression {
-    /// Files as they are.
+    /// Files are stored uncompressed.
     None,
-    /// Files end in `.ndjson.gz`.
+    /// Files are stored as gzip, with names that end in `.ndjson.gz`.
     Gzip,
 }
 
 /// The storage account that exports of this server land in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("(self.type == 'AzureBlob') == has(self.azureBlob)").message("azureBlob is required when type is AzureBlob").field_path(".azureBlob").reason(Reason::FieldValueInvalid))]
+#[x_kube(
+    validation = Rule::new("(self.type == 'AzureBlob') == has(self.azureBlob)")
+        .message("azureBlob is required when type is AzureBlob")
+        .field_path(".azureBlob")
+        .reason(Reason::FieldValueInvalid)
+)]
 pub struct Storage {
-    /// AzureBlob.
+    /// The kind of storage: AzureBlob.
     #[serde(rename = "type")]
     pub type_: StorageType,
-    /// An Azure storage account.
+    /// Settings for type AzureBlob: an Azure storage account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure_blob: Option<AzureBlob>,
-    /// None (default) or Gzip: at rest, only for files that the operator lands.
+    /// Compression of stored files: None (default), or Gzip for files named `.ndjson.gz`. Applies only to
+    /// files that the operator writes, that is, with dialect BulkData.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// How many bytes of one export the operator may read back to count the lines of files that the
-    /// server wrote. Default: 1073741824 (1 GiB). 0: only look whether the files are there.
+    /// How many bytes of one export the operator may read back to count the resources in files that the
+    /// server wrote (dialect Azure). Raise it to have larger exports counted completely, lower it to save
+    /// traffic; 0 checks only that the files exist. Default: 1073741824 (1 GiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub verify_max_bytes: Option<i64>,
-    /// Also write the SMART bulk data `log.ndjson` beside the files. Default: false, since loaders
-    /// of `*.ndjson` would read it as data.
+    /// Whether to also write the SMART bulk data `log.ndjson` beside the files. Default: false, because
+    /// loaders of `*.ndjson` would read it as data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export_log: Option<bool>,
 }
@@ -51,43 +58,51 @@ pub struct Storage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AzureBlob {
-    /// The blob endpoint, such as `https://clinicexports.blob.core.windows.net`. For Azure's FHIR
-    /// service: the account that is configured there under Export.
+    /// The blob endpoint, such as `https://clinicexports.blob.core.windows.net`. With dialect Azure: that of
+    /// the storage account in the FHIR service's Export settings.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub endpoint: String,
-    /// How the operator proves who it is to the storage account.
+    /// How the operator authenticates to the storage account.
     pub auth: AzureBlobAuth,
 }
 
-/// The ways to authenticate to a storage account.
+/// How the operator authenticates to a storage account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum BlobAuthType {
-    /// The Entra identity of the server's `auth`.
+    /// The Entra identity in the server's `auth`.
     SameAsServer,
-    /// An Entra identity of its own.
+    /// A separate Entra identity.
     Entra,
     /// A shared access signature.
     #[serde(rename = "SASToken")]
     SasToken,
-    /// The account key; the operator makes short-lived signatures of it.
+    /// The account key, from which the operator derives short-lived signatures.
     AccountKey,
 }
 
-/// How to authenticate to a storage account: `type`, and the member of that name.
+/// How to authenticate to a storage account: `type` selects the method, and the other fields configure it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("(self.type == 'Entra') == has(self.entra)").message("entra is required when type is Entra, and forbidden otherwise").field_path(".entra").reason(Reason::FieldValueInvalid),
-    validation = Rule::new("(self.type in ['SASToken', 'AccountKey']) == has(self.secretRef)").message("secretRef is required when type is SASToken or AccountKey, and forbidden otherwise").field_path(".secretRef").reason(Reason::FieldValueInvalid)
+    validation = Rule::new("(self.type == 'Entra') == has(self.entra)")
+        .message("entra is required when type is Entra, and forbidden otherwise")
+        .field_path(".entra")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("(self.type in ['SASToken', 'AccountKey']) == has(self.secretRef)")
+        .message("secretRef is required when type is SASToken or AccountKey, and forbidden otherwise")
+        .field_path(".secretRef")
+        .reason(Reason::FieldValueInvalid)
 )]
 pub struct AzureBlobAuth {
-    /// SameAsServer, Entra, SASToken or AccountKey.
+    /// SameAsServer (the Entra identity in the server's `auth`), Entra (the one in `entra`), SASToken or
+    /// AccountKey (the one in `secretRef`).
     #[serde(rename = "type")]
     pub type_: BlobAuthType,
-    /// An Entra identity of its own for the storage account.
+    /// Settings for type Entra: the Entra identity to use for the storage account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entra: Option<Entra>,
-    /// The SAS token (with or without a leading `?`), or the account key (base64).
+    /// The Secret key that holds the SAS token (with or without a leading `?`) or the account key (base64);
+    /// only with type SASToken or AccountKey.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<KeyRef>,
 }

@@ -1,4 +1,4 @@
-//! What is generated from the code: the custom resource definitions and the page of reasons.
+//! Output that is generated from the code: the custom resource definitions and docs/reasons.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::api::{Reason, crds_yaml};
 use crate::stop::Stop;
 
-/// Prints the definitions as one stream of YAML documents, or writes `<plural>.yaml` for each.
+/// Prints the definitions as a stream of YAML documents, or writes each to `<plural>.yaml` in `folder`.
 pub fn crds(folder: Option<&Path>) -> Result<(), Stop> {
     let all =
         crds_yaml().map_err(|e| Stop::because(format!("The definitions cannot be written as YAML: {e}.")))?;
@@ -20,13 +20,13 @@ pub fn crds(folder: Option<&Path>) -> Result<(), Stop> {
     }
 }
 
-/// Prints the page of reasons, or writes it.
+/// Prints the page of reasons, or writes it to `file`.
 pub fn reasons(file: Option<&Path>) -> Result<(), Stop> {
     let text = reasons_markdown();
     file.map_or_else(|| print(&text), |file| write(file, &text))
 }
 
-/// The page of reasons.
+/// The page of reasons, as Markdown.
 pub fn reasons_markdown() -> String {
     let mut text = String::from(
         "# Reasons\n\n\
@@ -42,10 +42,10 @@ pub fn reasons_markdown() -> String {
     text
 }
 
-/// Prints to standard output.
+/// Prints `text` to standard output.
 pub fn print(text: &str) -> Result<(), Stop> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads has seen enough, as `head` does.
+        // The reader has closed the pipe, as `head` does.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Stop::because(format!("Standard output cannot be written: {error}.")))
         }

@@ -1,4 +1,4 @@
-//! The public half of a private key, for registration at a FHIR server.
+//! Prints the public half of a private key, for registration at a FHIR server.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -9,10 +9,10 @@ use super::generate;
 use crate::credentials::{SigningKey, USABLE_KEYS};
 use crate::stop::Stop;
 
-/// No key is longer, in bytes.
+/// How much of a file is read, in bytes; no key is longer.
 const LONGEST: u64 = 1024 * 1024;
 
-/// Prints the JWKS of the private key in `file`, or on standard input if that is `-`.
+/// Prints the JWKS for the private key in `file`, or on standard input if `file` is `-`.
 pub fn jwks(file: &Path, key_id: Option<&str>) -> Result<(), Stop> {
     let (name, text) = if file == Path::new("-") {
         ("Standard input".to_owned(), read(std::io::stdin()))
@@ -21,7 +21,7 @@ pub fn jwks(file: &Path, key_id: Option<&str>) -> Result<(), Stop> {
     };
     let text = text.map_err(|error| Stop::because(format!("{name} cannot be read: {error}.")))?;
     let jwks = public(&text, key_id).map_err(|problem| {
-        Stop::because(format!("{name} holds no private key to sign with ({problem}): give {USABLE_KEYS}."))
+        Stop::because(format!("{name} holds no private key for signing ({problem}): use {USABLE_KEYS}."))
     })?;
     generate::print(&jwks)
 }
@@ -60,9 +60,7 @@ mod tests {
         let stop = jwks(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/clippy.toml")), None).unwrap_err();
         let said = stop.to_string();
         assert!(
-            said.contains(
-                "clippy.toml holds no private key to sign with (it is neither PEM nor a JWK): give "
-            )
+            said.contains("clippy.toml holds no private key for signing (it is neither PEM nor a JWK): use ")
         );
         assert!(!said.contains("allow"), "{said}");
         let stop = jwks(Path::new("/nowhere/key.pem"), None).unwrap_err();

@@ -1,4 +1,4 @@
-//! The commands that people run.
+//! The command line.
 //!
 //! Uses: api, cluster, config, core, credentials, operator, ports, stop.
 
@@ -28,35 +28,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the operator against the cluster of the pod or of the current kubeconfig (default)
+    /// Run the operator against the cluster of the pod or of the current kubeconfig (default)
     Run(Box<RunArgs>),
-    /// Prints the custom resource definitions
+    /// Print the custom resource definitions
     Crds {
-        /// Writes them into this folder instead, one file each
+        /// Write one file per definition to this folder instead
         #[arg(long, value_name = "DIR")]
         write: Option<PathBuf>,
     },
-    /// Prints the reasons of conditions and events, as Markdown
+    /// Print the reasons of conditions and events, as Markdown
     Reasons {
-        /// Writes them into this file instead
+        /// Write to this file instead
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
-    /// Prints the public half of a private key as JWKS, to register at a server for SMART Backend Services
+    /// Print the public half of a private key as JWKS, to register a SMART Backend Services client
     Jwks {
-        /// The private key: PEM or JWK; - reads standard input
+        /// File with the private key, PEM or JWK; - for standard input
         #[arg(value_name = "FILE")]
         key: PathBuf,
-        /// What the key is called, as in keyID of the FhirServer [default: its own kid, else its thumbprint]
+        /// Id of the key, as in keyID of the FhirServer [default: the key's own kid, else its thumbprint]
         #[arg(long, value_name = "ID")]
         key_id: Option<String>,
     },
-    /// Works on a FhirExportSchedule of the cluster
+    /// Act on a FhirExportSchedule in the cluster
     #[command(subcommand)]
     Schedule(schedule::Command),
 }
 
-/// Does what the command line asks for. Exit code 2: the command line is wrong; 1: the command failed.
+/// Runs the command in `arguments`. Exit code 2 means that the command line is invalid, 1 that the command
+/// failed.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(with_default_command(arguments.into_iter().collect())) {
         Ok(cli) => cli,
@@ -84,7 +85,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Flags without a command are those of `run`.
+/// Inserts `run` if the command line has flags but no command.
 fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let first = arguments.get(1).and_then(|a| a.to_str());
     let about_itself = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
@@ -94,11 +95,11 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Says in one sentence what is wrong with the command line; help and version are no errors.
+/// Prints one sentence that says what is wrong with the command line. Help and version are not errors.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Whoever reads may have seen enough.
+            // The reader may have closed the pipe.
             let _ = error.print();
             ExitCode::SUCCESS
         }

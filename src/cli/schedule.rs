@@ -1,4 +1,4 @@
-//! What people do with schedules by hand.
+//! Commands on schedules.
 
 use clap::Subcommand;
 use jiff::Timestamp;
@@ -11,24 +11,24 @@ use crate::core::schedule::name_of_token;
 use crate::ports::ClusterFailure;
 use crate::stop::Stop;
 
-/// What to do with a schedule.
+/// A command on a schedule.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Asks for a run at once, beside those by the clock, and prints the name of its FhirExport
+    /// Request a run now, in addition to the scheduled ones, and print the name of its FhirExport
     Run {
-        /// The FhirExportSchedule
+        /// Name of the FhirExportSchedule
         #[arg(value_name = "NAME")]
         name: String,
-        /// Its namespace [default: that of the current context]
+        /// Namespace of the FhirExportSchedule [default: that of the current context]
         #[arg(short, long, value_name = "NAMESPACE")]
         namespace: Option<String>,
-        /// Asks for a full run, with which a new chain of incremental runs begins
+        /// Request a full run, which starts a new chain of incremental runs
         #[arg(long)]
         full: bool,
     },
 }
 
-/// Does it.
+/// Carries out `command`.
 pub fn schedule(command: &Command) -> Result<(), Stop> {
     let Command::Run { name, namespace, full } = command;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -41,7 +41,7 @@ pub fn schedule(command: &Command) -> Result<(), Stop> {
         let namespace = namespace.clone().unwrap_or(current);
         let asked = run_now(client, &namespace, name, &token).await.map_err(|failure| match failure {
             ClusterFailure::NotFound => Stop::because(format!(
-                "There is no FhirExportSchedule {namespace}/{name}: see kubectl get fexps -A."
+                "There is no FhirExportSchedule {namespace}/{name}; list them with kubectl get fexps -A."
             )),
             other => Stop::because(other.to_string()),
         })?;
@@ -52,15 +52,15 @@ pub fn schedule(command: &Command) -> Result<(), Stop> {
     })
 }
 
-/// Why the run does not begin at once, as far as the status says it.
+/// Why the requested run does not start at once, as far as the schedule's status says.
 fn held_back(schedule: &FhirExportSchedule) -> Option<String> {
     let status = schedule.status.as_ref()?;
     let ready = condition::find(&status.conditions, ConditionType::Ready);
     if let Some(not) = ready.filter(|c| c.status == ConditionStatus::False) {
-        return Some(format!("the schedule is not ready, and makes the run when it is: {}", not.message));
+        return Some(format!("the schedule is not ready, and starts the run once it is: {}", not.message));
     }
     let running = status.active.first()?;
-    Some(format!("{} is not done; see concurrencyPolicy for what that means", running.name))
+    Some(format!("{} is still running; concurrencyPolicy decides what happens to the new run", running.name))
 }
 
 #[cfg(test)]
@@ -85,8 +85,8 @@ mod tests {
         };
         assert_eq!(said(json!({})), None);
         assert_eq!(said(ready("True")), None);
-        assert!(said(ready("False")).unwrap().ends_with("when it is: no server"));
+        assert!(said(ready("False")).unwrap().ends_with("once it is: no server"));
         let active = json!({ "active": [{ "name": "nightly-1", "slotTime": "2026-01-01T00:00:00Z" }] });
-        assert!(said(active).unwrap().starts_with("nightly-1 is not done"));
+        assert!(said(active).unwrap().starts_with("nightly-1 is still running"));
     }
 }

@@ -1,4 +1,4 @@
-//! One call to the API server: bounded in time, tried again a little, its errors told in one sentence.
+//! Calls to the API server: bounded in time, retried a little, with errors explained in one sentence.
 
 use std::time::Duration;
 
@@ -6,34 +6,34 @@ use kube::core::Status;
 
 use crate::ports::ClusterFailure;
 
-/// No call takes longer, tries included.
+/// Time limit of a call, retries included.
 const TIME: Duration = Duration::from_secs(10);
-/// Waits before the second and the third try.
+/// The waits before the second and the third try.
 const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
-/// How much of the API server's words is kept, in characters.
+/// How much of the API server's message is kept, in characters.
 const WORDS: usize = 512;
 
-/// Why a call had no success.
+/// Why a call failed.
 #[derive(Debug)]
 pub(super) enum CallError {
-    /// 409: the object is not as it was read.
+    /// 409: the object has changed since it was read.
     Conflict,
-    /// 404.
+    /// 404: the object does not exist.
     NotFound,
-    /// 409: there is an object of that name.
+    /// 409: an object of that name already exists.
     AlreadyExists,
-    /// 403, with the API server's words.
+    /// 403, with the API server's message.
     Forbidden(String),
-    /// The API server refuses for another reason, with its words.
+    /// The API server rejects the request for another reason, with its message.
     Refused(String),
-    /// It did not answer, or failed; with the cause.
+    /// The API server did not answer, or failed; with the cause.
     Unreachable(String),
 }
 
 impl CallError {
     pub(super) fn of(error: &kube::Error) -> Self {
         match error {
-            // By code: what is not served at all is answered without a reason.
+            // By code, because the answer for a resource that is not served at all has no reason.
             kube::Error::Api(status) if status.code == 404 => Self::NotFound,
             kube::Error::Api(status) if status.is_already_exists() => Self::AlreadyExists,
             kube::Error::Api(status) if status.code == 409 => Self::Conflict,
@@ -47,13 +47,13 @@ impl CallError {
         }
     }
 
-    /// As the reconciles see it; `what` completes "The API server refuses to ...".
+    /// The failure as reconciles see it. `what` completes the sentence "The API server refuses to …".
     pub(super) fn failure(self, what: &str) -> ClusterFailure {
         match self {
             Self::Conflict => ClusterFailure::Conflict,
             Self::NotFound => ClusterFailure::NotFound,
             Self::AlreadyExists => ClusterFailure::Other(format!(
-                "The API server cannot {what}: there is an object of that name"
+                "The API server cannot {what}: an object of that name already exists"
             )),
             Self::Forbidden(words) => ClusterFailure::Other(format!(
                 "The API server does not let the operator {what} ({words}); check the operator's Role."
@@ -68,8 +68,8 @@ impl CallError {
     }
 }
 
-/// Makes a call. It may reach the server more than once, so it must be harmless when repeated: all writes here
-/// are, since they name the resource version that they were decided on.
+/// Makes a call, with retries. `request` may reach the server more than once, so it must be harmless when
+/// repeated. All writes here are, because they name the resource version that they were decided on.
 pub(super) async fn call<T, F, Fut>(request: F) -> Result<T, CallError>
 where
     F: Fn() -> Fut,
@@ -98,7 +98,7 @@ fn passes(error: &kube::Error) -> bool {
     }
 }
 
-/// How long the API server asks to wait, as far as that leaves time for another try.
+/// How long the API server asks to wait, capped so that there is time for another try.
 fn asked_for(error: &kube::Error) -> Option<Duration> {
     let kube::Error::Api(status) = error else { return None };
     let seconds = u64::from(status.details.as_ref()?.retry_after_seconds);
@@ -114,7 +114,8 @@ fn words(status: &Status) -> String {
     text.chars().take(WORDS).collect()
 }
 
-/// The innermost cause says what people can act on: "Connection refused", "certificate expired".
+/// The innermost source of an error, which says what people can act on, such as "Connection refused" or
+/// "certificate expired".
 pub fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

@@ -1,4 +1,4 @@
-//! How the API server is reached.
+//! The connection to the API server.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,11 +12,12 @@ use tracing::info;
 
 use crate::stop::Stop;
 
-/// How to reach the API server: from the kubeconfig if there is one, else from the pod's `ServiceAccount`.
+/// The settings for the connection to the API server: from the kubeconfig if there is one, else from the pod's
+/// `ServiceAccount`.
 pub async fn settings() -> Result<Config, Stop> {
-    // Its source is what became of the kubeconfig; that this is no pod either says nothing new.
+    // The error's source describes the kubeconfig; the other half, that this is not a pod, adds nothing.
     let settings = infer().await.map_err(|e| e.source().map_or_else(|| no_cluster(&e), no_cluster))?;
-    info!(api_server = %settings.cluster_url, "the cluster to work on");
+    info!(api_server = %settings.cluster_url, "using this cluster");
     Ok(settings)
 }
 
@@ -32,13 +33,13 @@ pub async fn client_and_namespace() -> Result<(Client, String), Stop> {
     Ok((client(settings)?, namespace))
 }
 
-/// kube's own retries are off: they can go on for minutes, and each call of the operator has its own, within a
-/// time-out.
+/// Finds the settings, with kube's own retries off, because they can last for minutes; each call here retries within
+/// its own time limit.
 async fn infer() -> Result<Config, InferConfigError> {
     let mut settings = Config::infer().await?;
     settings.default_retry = false;
     settings.connect_timeout = Some(Duration::from_secs(5));
-    // The API server's audit log and its priority and fairness tell clients apart by this.
+    // The API server's audit log records this header.
     let agent = HeaderValue::from_static(concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION")));
     settings.headers.push((USER_AGENT, agent));
     Ok(settings)

@@ -1,5 +1,5 @@
-//! Credentials, read from the API server when they are used: no watch, so that the right to read single Secrets
-//! is enough, and no copy of Secrets that nobody named.
+//! Reads credentials from the API server when they are used. There is no watch, so the right to read single
+//! Secrets suffices, and the operator holds no copy of Secrets that nobody named.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -17,22 +17,22 @@ use super::call::{CallError, call};
 use crate::api::{CREDENTIAL_LABEL, KeyRef, Reason};
 use crate::credentials::{CredentialProblem, CredentialSource};
 
-/// Which Entra identity a `ServiceAccount` is federated with.
+/// The annotation that names the Entra identity that a `ServiceAccount` is federated with.
 const CLIENT_ID: &str = "azure.workload.identity/client-id";
-/// How long a token of a `ServiceAccount` is good for: it buys an access token at once.
+/// Lifetime of a `ServiceAccount` token, in seconds. It is exchanged for an access token at once.
 const TOKEN_SECONDS: i64 = 3600;
 
-/// Reads credentials from the API server. Remembers nothing.
+/// Reads credentials from the API server, without a cache.
 #[derive(Clone)]
 pub struct KubeCredentials {
     client: Client,
 }
 
-/// A kind that credentials are read from.
+/// A kind of object that credentials are read from.
 trait Source:
     Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned
 {
-    /// What it is called when there is none.
+    /// The reason when the object does not exist.
     const MISSING: Reason;
 }
 
@@ -49,7 +49,7 @@ impl Source for ConfigMap {
 }
 
 impl KubeCredentials {
-    /// With this client.
+    /// Reads with `client`.
     pub fn new(client: Client) -> Self {
         Self { client }
     }
@@ -60,8 +60,8 @@ impl KubeCredentials {
         call(|| api.get(name)).await.map_err(|error| problem(error, K::MISSING, "read", &what, namespace))
     }
 
-    /// Only objects that are marked as credentials may be used as such: whoever may write a `FhirServer` must not
-    /// be able to have any Secret sent anywhere.
+    /// Reads an object that must carry the credential label. Without the label, anybody who may write a
+    /// `FhirServer` could have any Secret sent to a server of their choice.
     async fn labelled<K: Source>(&self, namespace: &str, name: &str) -> Result<K, CredentialProblem> {
         let object: K = self.read(namespace, name).await?;
         if object.labels().get(CREDENTIAL_LABEL).map(String::as_str) == Some("true") {
@@ -70,8 +70,8 @@ impl KubeCredentials {
         Err(CredentialProblem::lasting(
             Reason::CredentialNotLabelled,
             format!(
-                "{} {namespace}/{name} lacks the label {CREDENTIAL_LABEL}=true: label it if it is meant to be \
-                 used by this FhirServer",
+                "{} {namespace}/{name} lacks the label {CREDENTIAL_LABEL}=true: add the label if this FhirServer \
+                 is meant to use it",
                 K::kind(&())
             ),
         ))
@@ -108,7 +108,7 @@ impl CredentialSource for KubeCredentials {
         name: &str,
     ) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
         let secret: Secret = self.labelled(namespace, name).await?;
-        // What is not text is none of the keys that anybody here asks for.
+        // A value that is not text cannot be one of the keys that callers use.
         let text = |(key, value): (String, k8s_openapi::ByteString)| {
             Some((key, String::from_utf8(value.0).ok()?.into()))
         };
@@ -145,7 +145,7 @@ impl CredentialSource for KubeCredentials {
                 Reason::ServiceAccountMismatch,
                 format!(
                     "ServiceAccount {namespace}/{name} {found} {CLIENT_ID}, but clientID is {client_id}: make \
-                     both the same"
+                     them equal"
                 ),
             ));
         }
@@ -184,8 +184,8 @@ fn problem(error: CallError, missing: Reason, verb: &str, what: &str, namespace:
         CallError::Forbidden(_) => CredentialProblem::lasting(
             Reason::ConnectionNotAllowed,
             format!(
-                "the operator may not {verb} {what}; have its owner add namespace {namespace} to what the chart \
-                 gives it a Role in"
+                "the operator may not {verb} {what}; ask its owner to add namespace {namespace} to those in \
+                 which the chart grants it a Role"
             ),
         ),
         other => CredentialProblem::passing(

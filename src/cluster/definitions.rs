@@ -1,4 +1,4 @@
-//! Waits for the custom resource definitions, instead of ending without them.
+//! Waits until the custom resource definitions are installed, instead of exiting without them.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use tracing::{info, warn};
 use super::call::{CallError, call};
 use crate::api::{GROUP, VERSION};
 
-/// How often it is looked.
+/// How often the API server is asked.
 const EVERY: Duration = Duration::from_secs(2);
-/// What must be served. The API server serves a kind once its definition is established.
+/// The resources that must be served. The API server serves a kind once its definition is established.
 const NEEDED: [&str; 6] = [
     "fhirservers",
     "fhirservers/status",
@@ -21,28 +21,29 @@ const NEEDED: [&str; 6] = [
     "fhirexportschedules/status",
 ];
 
-/// Returns once all kinds are served. `missing` is told, whenever that changes, what is waited for.
+/// Returns once all kinds are served. Calls `missing` with one sentence whenever what it waits for changes.
 ///
-/// Asks for what every account may ask for, so that no right on definitions is needed.
+/// It reads the API group's discovery document, which every account may read, so it needs no right on
+/// definitions.
 pub async fn wait(client: &Client, mut missing: impl FnMut(&str)) {
     let version = format!("{GROUP}/{VERSION}");
     let mut last = String::new();
     loop {
-        let told = match call(|| client.list_api_group_resources(&version)).await {
+        let waiting_for = match call(|| client.list_api_group_resources(&version)).await {
             Ok(served) => lacking(&served),
             Err(CallError::NotFound) => lacking(&APIResourceList::default()),
             Err(error) => Some(error.failure("list its resources").to_string()),
         };
-        match told {
+        match waiting_for {
             None if last.is_empty() => return,
             None => {
-                info!("the custom resource definitions are there");
+                info!("the custom resource definitions are installed");
                 return;
             }
-            Some(told) if told != last => {
-                warn!("{told}");
-                missing(&told);
-                last = told;
+            Some(waiting_for) if waiting_for != last => {
+                warn!("{waiting_for}");
+                missing(&waiting_for);
+                last = waiting_for;
             }
             Some(_) => {}
         }
@@ -50,7 +51,7 @@ pub async fn wait(client: &Client, mut missing: impl FnMut(&str)) {
     }
 }
 
-/// One sentence, if something is lacking.
+/// A sentence that names the missing definitions, if any are missing.
 fn lacking(served: &APIResourceList) -> Option<String> {
     let is_served = |name: &&&str| served.resources.iter().any(|resource| resource.name == **name);
     let lacking: Vec<String> = NEEDED

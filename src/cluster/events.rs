@@ -1,4 +1,4 @@
-//! Events about exports and schedules.
+//! Kubernetes events about exports and schedules.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -9,11 +9,11 @@ use super::NAME;
 use super::call::{CallError, call};
 use crate::core::effect::{Note, NoteType};
 
-/// The API server refuses longer notes, in bytes.
+/// The longest note that the API server accepts, in bytes.
 const LONGEST: usize = 1024;
 
-/// Publishes events. There is one for the process, since it folds repeated events by what it remembers: what is
-/// repeated within six minutes is counted, and keeps its first note.
+/// Publishes events. There is one per process, because it remembers what it published: an event that repeats
+/// within six minutes is counted, and keeps its first note.
 pub(super) struct Events(Recorder);
 
 impl Events {
@@ -22,7 +22,7 @@ impl Events {
         Self(Recorder::new(client, Reporter { controller: NAME.into(), instance }))
     }
 
-    /// `state` is that of the object, if it has one: for the log.
+    /// Publishes and logs an event about an object. `state` is the object's state for the log, if it has one.
     pub(super) async fn publish<K: Resource<DynamicType = ()>>(
         &self,
         about: &K,
@@ -37,7 +37,7 @@ impl Events {
             reason: note.reason.to_string(),
             note: Some(cut(&note.message)),
             action: note.action.into(),
-            // What is told of one folder would be folded into what was told of another.
+            // Without this, an event about one folder would be folded into one about another.
             secondary: note.folder.as_ref().map(|folder| ObjectReference {
                 kind: Some("Folder".into()),
                 name: Some(folder.clone()),
@@ -54,9 +54,9 @@ impl Events {
         let reference = about.object_ref(&());
         match call(|| self.0.publish(&event, &reference)).await {
             Ok(()) => {}
-            // The namespace is being deleted, or is gone: nobody will read events there.
+            // The namespace is being deleted or is gone, so nobody will read events in it.
             Err(CallError::Forbidden(words)) if words.contains("being terminated") => {
-                debug!(reason, "no event in a namespace that is being deleted");
+                debug!(reason, "no event, since the namespace is being deleted");
             }
             Err(CallError::NotFound) => debug!(reason, "no event: the namespace is gone"),
             Err(error) => warn!(kind, namespace, name, uid, reason, "{}", error.failure("publish an event")),
@@ -64,7 +64,7 @@ impl Events {
     }
 }
 
-/// At most as many bytes as the API server takes, ending at a character.
+/// Cuts a message to the length that the API server accepts, at a character boundary.
 fn cut(message: &str) -> String {
     if message.len() <= LONGEST {
         return message.to_string();

@@ -1,4 +1,4 @@
-//! The watches of several scopes, as one stream of changes and one store.
+//! Merges the watches of several scopes into one stream of changes and one store.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -10,17 +10,17 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use tracing::error;
 
-/// One object, before and after.
+/// A change of one object.
 #[derive(Debug)]
 pub struct Change<K> {
-    /// As it was; absent: it is new to us.
+    /// The object before the change; absent if it was not known.
     pub old: Option<Arc<K>>,
-    /// As it is; absent: it is gone.
+    /// The object after the change; absent if it is gone.
     pub new: Option<Arc<K>>,
 }
 
 impl<K: Resource> Change<K> {
-    /// The object that is no longer there, even if one of the same name is.
+    /// The object that no longer exists, even if another one of the same name does.
     pub fn gone(&self) -> Option<&K> {
         let old = self.old.as_deref()?;
         let replaced = |new: &Arc<K>| new.meta().uid != old.meta().uid;
@@ -28,7 +28,7 @@ impl<K: Resource> Change<K> {
     }
 }
 
-/// Keeps the store of one kind.
+/// Maintains the store of one kind.
 pub(super) struct Merge<K: Resource<DynamicType = ()> + Clone + 'static> {
     writer: Writer<K>,
     store: Store<K>,
@@ -38,7 +38,7 @@ pub(super) struct Merge<K: Resource<DynamicType = ()> + Clone + 'static> {
 
 struct Scope<K: Resource<DynamicType = ()>> {
     namespace: Option<String>,
-    /// While it is listed: what was listed so far.
+    /// While the scope is being listed: the objects listed so far.
     listed: Option<HashSet<ObjectRef<K>>>,
     primed: bool,
 }
@@ -48,10 +48,10 @@ where
     K: Resource<DynamicType = ()> + Clone + 'static,
     ObjectRef<K>: Eq + Hash,
 {
-    /// For these namespaces; `None` stands for all.
+    /// Creates an empty store for these scopes; `None` stands for all namespaces.
     pub(super) fn new(scopes: &[Option<String>]) -> Self {
         let mut writer = Writer::default();
-        // The store is readable from the start, if empty; whether all was listed is told by `primed`.
+        // The store is readable from the start, though empty; `primed` says whether everything was listed.
         writer.apply_watcher_event(&Event::Init);
         writer.apply_watcher_event(&Event::InitDone);
         let scope =
@@ -68,12 +68,12 @@ where
         self.store.clone()
     }
 
-    /// Whether every scope was listed whole at least once.
+    /// Whether every scope was listed completely at least once.
     pub(super) fn primed(&self) -> bool {
         self.scopes.iter().all(|scope| scope.primed)
     }
 
-    /// Takes in one event of the scope with that index, and says what changed.
+    /// Applies one event of the scope with that index, and returns what changed.
     pub(super) fn take(&mut self, scope: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
         match event {
             Event::Init => {
@@ -110,11 +110,11 @@ where
                         kind = %K::kind(&()),
                         name = key.name,
                         namespace = key.namespace,
-                        "this object cannot be read and is left alone: {}", invalid.error
+                        "ignoring an object that cannot be read: {}", invalid.error
                     );
                     self.unreadable.insert(key.clone(), invalid.error);
                 }
-                // Better unknown than known as it no longer is.
+                // An unknown object is better than an outdated one.
                 self.drop_from_store(&key)
             }
         }
@@ -131,7 +131,8 @@ where
         vec![Change { old: Some(old), new: None }]
     }
 
-    /// What went away while the watch was interrupted is in the store but not in the new list.
+    /// Removes the objects that are in the store but not in the new list, because they were deleted while the
+    /// watch was interrupted.
     fn forget_the_unlisted(&mut self, scope: usize) -> Vec<Change<K>> {
         let Some(scope) = self.scopes.get_mut(scope) else { return Vec::new() };
         scope.primed = true;
@@ -151,7 +152,7 @@ where
     }
 }
 
-/// Drops what nobody here reads and what makes up most of an object's size.
+/// Removes the parts of an object that nothing here reads and that make up most of its size.
 pub(super) fn prune<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
     object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");

@@ -1,7 +1,6 @@
-//! The way to the API server: status, finalizers, events, credentials, watches, the lease.
+//! The API server: status, finalizers, events, credentials, watches, the Lease.
 //!
-//! Only this module and the outermost shell name kube's client. What the reconciles see of it are the interfaces
-//! of [`crate::ports`].
+//! Only this module and the outermost shell use kube's client. The reconciles see it through [`crate::ports`].
 //!
 //! Uses: api, core, credentials, metrics, ports, stop.
 
@@ -26,5 +25,5 @@ pub use run_now::run_now;
 pub use stores::KubeStores;
 pub use write::KubeCluster;
 
-/// Under which name the operator writes to objects, publishes events and names itself to the API server.
+/// The operator's name as field manager, as source of events and in its `User-Agent`.
 pub const NAME: &str = "fhir-export-operator";

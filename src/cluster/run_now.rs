@@ -1,4 +1,4 @@
-//! Asking a schedule for a run, as people do it by hand.
+//! Requests a run of a schedule by hand.
 
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -9,7 +9,7 @@ use super::call::call;
 use crate::api::{FhirExportSchedule, RUN_NOW_ANNOTATION};
 use crate::ports::ClusterFailure;
 
-/// Sets the annotation `fhirexport.dev/run-now`; answers the schedule.
+/// Sets the annotation `fhirexport.dev/run-now` to `token`, and returns the schedule.
 pub async fn run_now(
     client: Client,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! What the watches know, for the reconciles.
+//! The stores that the watches fill and the reconciles read.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
@@ -12,17 +12,17 @@ use super::merge::Change;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::ports::Stores;
 
-/// A namespace and a name.
+/// Namespace and name of an object.
 pub type Key = (String, String);
 
-/// The stores, which export names which server, and which schedule made which export.
+/// The stores of all kinds, with indices of exports by server and by owner.
 #[derive(Clone)]
 pub struct KubeStores {
     exports: Store<FhirExport>,
     servers: Store<FhirServer>,
     schedules: Store<FhirExportSchedule>,
     by_server: Index<Key>,
-    /// By the uid of the controller.
+    /// Exports by the uid of their controlling owner.
     by_owner: Index<String>,
 }
 
@@ -52,7 +52,7 @@ impl KubeStores {
         self.schedules.clone()
     }
 
-    /// Keeps the indices: an object of the same name may have been made anew with another server or owner.
+    /// Updates the indices. An object of the same name may have been recreated with another server or owner.
     pub(super) fn note(&self, change: &Change<FhirExport>) {
         keep(&self.by_server, change, |export| Some(server_key(export)));
         keep(&self.by_owner, change, |export| owner_of(export).map(|owner| owner.uid.clone()));
@@ -106,24 +106,24 @@ fn keep<K: Eq + Hash>(index: &Index<K>, change: &Change<FhirExport>, by: impl Fn
     }
 }
 
-/// The controller of an export, if it has one.
+/// The owner reference of an export with `controller: true`, if it has one.
 pub fn owner_of(export: &FhirExport) -> Option<&OwnerReference> {
     export.owner_references().iter().find(|owner| owner.controller == Some(true))
 }
 
-/// Where the server of a schedule's runs is.
+/// Namespace and name of the server of a schedule's runs.
 pub fn template_server_key(schedule: &FhirExportSchedule) -> Key {
     let reference = &schedule.spec.template.spec.server_ref;
     let namespace = reference.namespace.clone().or_else(|| schedule.namespace()).unwrap_or_default();
     (namespace, reference.name.clone())
 }
 
-/// Where an object is.
+/// Namespace and name of an object.
 pub fn key(object: &impl ResourceExt) -> Key {
     (object.namespace().unwrap_or_default(), object.name_any())
 }
 
-/// Where the server of an export is.
+/// Namespace and name of an export's server.
 pub fn server_key(export: &FhirExport) -> Key {
     let reference = &export.spec.server_ref;
     let namespace = reference.namespace.clone().or_else(|| export.namespace()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Watches the three kinds in the watched namespaces, and keeps the stores.
+//! Watches the three kinds in the watched namespaces, and fills the stores.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
@@ -23,10 +23,10 @@ use super::merge::Merge;
 use super::stores::KubeStores;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 
-/// Objects in one answer of a list: small, since the peak of memory is one answer.
+/// Page size of lists: small, because peak memory grows with one page.
 const PAGE: u32 = 50;
 
-/// The watches, not running yet.
+/// The watches before they run.
 pub struct Watches {
     client: Client,
     scopes: Vec<Option<String>>,
@@ -37,30 +37,30 @@ pub struct Watches {
     broken: Broken,
 }
 
-/// How many watches do not work now.
+/// How many watches are currently broken.
 #[derive(Clone, Debug, Default)]
 pub struct Broken(Arc<AtomicUsize>);
 
 impl Broken {
-    /// So many.
+    /// The number of broken watches.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Whether a kind was listed whole.
+/// Whether a kind was listed completely.
 pub type Primed = watch::Receiver<bool>;
 
-/// One watch.
+/// The watch of one kind.
 pub struct Watching {
-    /// To be driven for as long as the operator works; does not end.
+    /// The work of the watch, which must be polled for as long as the operator runs; it never completes.
     pub work: BoxFuture<'static, ()>,
-    /// Whether its kind was listed whole.
+    /// Whether the kind was listed completely.
     pub primed: Primed,
 }
 
 impl Watches {
-    /// Of these namespaces; none: of all.
+    /// Prepares the watches of `namespaces`; an empty set stands for all namespaces.
     pub fn new(client: Client, namespaces: &BTreeSet<String>) -> Self {
         let scopes: Vec<Option<String>> =
             if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
@@ -69,17 +69,18 @@ impl Watches {
         Self { client, scopes, exports, servers, schedules, stores, broken: Broken::default() }
     }
 
-    /// How many of them do not work, from now on.
+    /// A live count of the broken watches.
     pub fn broken(&self) -> Broken {
         self.broken.clone()
     }
 
-    /// What the watches know.
+    /// The stores that the watches fill.
     pub fn stores(&self) -> KubeStores {
         self.stores.clone()
     }
 
-    /// The watches of exports, servers and schedules. Each change is handed over after the stores know it.
+    /// Starts the watches of exports, servers and schedules. Each change is handed over after the stores have
+    /// applied it.
     pub fn start(
         self,
         mut exports_changed: impl FnMut(Change<FhirExport>) + Send + 'static,
@@ -91,34 +92,38 @@ impl Watches {
             stores.note(&change);
             exports_changed(change);
         };
-        let place = Place { client: self.client, scopes: self.scopes, broken: self.broken };
+        let context = WatchContext { client: self.client, scopes: self.scopes, broken: self.broken };
         [
-            watching(place.clone(), self.exports, note),
-            watching(place.clone(), self.servers, servers_changed),
-            watching(place, self.schedules, schedules_changed),
+            watching(context.clone(), self.exports, note),
+            watching(context.clone(), self.servers, servers_changed),
+            watching(context, self.schedules, schedules_changed),
         ]
     }
 }
 
-/// Where is watched, and what counts the watches that do not work.
+/// What all watches have in common: the client, the scopes, and the count of broken watches.
 #[derive(Clone)]
-struct Place {
+struct WatchContext {
     client: Client,
     scopes: Vec<Option<String>>,
     broken: Broken,
 }
 
-fn watching<K>(place: Place, merge: Merge<K>, changed: impl FnMut(Change<K>) + Send + 'static) -> Watching
+fn watching<K>(
+    context: WatchContext,
+    merge: Merge<K>,
+    changed: impl FnMut(Change<K>) + Send + 'static,
+) -> Watching
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (tell, primed) = watch::channel(false);
-    Watching { work: keep(place, merge, tell, changed).boxed(), primed }
+    Watching { work: keep(context, merge, tell, changed).boxed(), primed }
 }
 
 async fn keep<K>(
-    place: Place,
+    context: WatchContext,
     mut merge: Merge<K>,
     primed: watch::Sender<bool>,
     mut changed: impl FnMut(Change<K>) + Send,
@@ -126,7 +131,7 @@ async fn keep<K>(
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let Place { client, scopes, broken: all_broken } = place;
+    let WatchContext { client, scopes, broken: all_broken } = context;
     let mut events = SelectAll::new();
     for (index, namespace) in scopes.iter().enumerate() {
         let api: Api<DeserializeGuard<K>> = match namespace {
@@ -148,17 +153,18 @@ async fn keep<K>(
                 merge.take(index, event).into_iter().for_each(&mut changed);
                 primed.send_if_modified(|was| std::mem::replace(was, merge.primed()) != merge.primed());
             }
-            // It is tried again, with back-off; once is enough to say so.
+            // The watcher retries with back-off; one log line is enough.
             Err(error) if broken.insert(index) => {
                 all_broken.0.fetch_add(1, Ordering::Relaxed);
-                warn!(kind = %K::kind(&()), scope, "the watch broke and is tried again: {}", root_cause(&error));
+                warn!(kind = %K::kind(&()), scope, "the watch broke, retrying: {}", root_cause(&error));
             }
             Err(_) => {}
         }
     }
 }
 
-/// Whether an export, or a server, must be looked at: its own status does not matter, since only we write it.
+/// Whether an object must be reconciled after a change. A changed status alone does not matter, since only
+/// the operator writes it.
 pub fn matters<K: Resource>(change: &Change<K>) -> bool {
     match (&change.old, &change.new) {
         (_, None) => false,
@@ -173,7 +179,7 @@ pub fn matters<K: Resource>(change: &Change<K>) -> bool {
     }
 }
 
-/// How kube's runtime names an object.
+/// The reference by which kube's runtime names an object.
 pub fn reference<K: Resource<DynamicType = ()>>(namespace: &str, name: &str) -> ObjectRef<K> {
     ObjectRef::new(name).within(namespace)
 }

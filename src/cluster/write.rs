@@ -1,4 +1,4 @@
-//! Writes: status, finalizers, deletion.
+//! Writes to the API server: status, finalizers, creation and deletion of exports.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
@@ -26,7 +26,7 @@ use crate::metrics::{Kind, Metrics};
 use crate::ports::Tenure;
 use crate::ports::{Cluster, ClusterFailure, Creation};
 
-/// How long the labels of a namespace are remembered: many exports of one namespace ask for them at once.
+/// How long the labels of a namespace are cached, because many exports of one namespace need them at once.
 const LABELS_KEPT: Duration = Duration::from_secs(5);
 
 type Labels = BTreeMap<String, String>;
@@ -41,7 +41,7 @@ pub struct KubeCluster {
 }
 
 impl KubeCluster {
-    /// With this client. There should be one for the process: it folds repeated events.
+    /// Writes with `client`. There should be one per process, because it folds repeated events.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         Self {
             events: Events::new(client.clone()),
@@ -52,14 +52,14 @@ impl KubeCluster {
         }
     }
 
-    /// Writes no longer than this.
+    /// Makes this writer write only while `tenure` lasts.
     #[must_use]
     pub fn within(mut self, tenure: Tenure) -> Self {
         self.tenure = tenure;
         self
     }
 
-    /// A call that writes, at each try of which this process must be one that may.
+    /// Makes a call that writes. Each try first checks that this process may still act.
     async fn change<T, F, Fut>(&self, request: F) -> Result<T, CallError>
     where
         F: Fn() -> Fut,
@@ -79,8 +79,8 @@ impl KubeCluster {
         Api::namespaced(self.client.clone(), object.meta().namespace.as_deref().unwrap_or_default())
     }
 
-    /// Server-side apply on the subresource: what was said before and is not said now vanishes. The resource
-    /// version in it makes a stale write fail.
+    /// Writes the status by server-side apply: fields that were written before and are absent now are
+    /// removed. The resource version makes a stale write fail.
     async fn write_status<K>(&self, read: &K, status: &impl Serialize) -> Result<K, ClusterFailure>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
@@ -96,10 +96,11 @@ impl KubeCluster {
         self.change(|| api.patch_status(&name, &parameters, &body))
             .await
             .map(pruned)
-            .map_err(|e| e.failure(&format!("write the status of {}", told(read))))
+            .map_err(|e| e.failure(&format!("write the status of {}", describe(read))))
     }
 
-    /// Sets the whole list, on the resource version that it was read with, so that others' finalizers stay.
+    /// Adds or removes a finalizer by replacing the whole list, on the resource version that was read, so
+    /// that other finalizers stay.
     async fn set_finalizer<K>(&self, read: &K, finalizer: &str, on: bool) -> Result<K, ClusterFailure>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
@@ -109,8 +110,8 @@ impl KubeCluster {
             (false, true) => [read.finalizers(), &[finalizer.to_string()]].concat(),
             (true, false) => read.finalizers().iter().filter(|f| *f != finalizer).cloned().collect(),
         };
-        // Not a `test` of the version: its failure would be told as 422, like a real mistake. Replacing the
-        // version by the one that was read makes the API server compare them, and answer 409.
+        // Not a `test` of the version, whose failure would be reported as 422, like a real mistake. Replacing
+        // the version with the one that was read makes the API server compare them and answer 409.
         let operations: Value = json!([
             { "op": "replace", "path": "/metadata/resourceVersion", "value": version(read)? },
             { "op": "add", "path": "/metadata/finalizers", "value": wanted },
@@ -118,12 +119,12 @@ impl KubeCluster {
         let (api, name) = (self.api(read), read.name_any());
         let parameters = PatchParams { field_manager: Some(NAME.into()), ..PatchParams::default() };
         let patch = serde_json::from_value(operations)
-            .map_err(|e| ClusterFailure::Other(format!("The finalizer patch is wrong: {e}")))?;
+            .map_err(|e| ClusterFailure::Other(format!("The finalizer patch is invalid: {e}")))?;
         let patch = Patch::Json::<()>(patch);
         self.change(|| api.patch(&name, &parameters, &patch))
             .await
             .map(pruned)
-            .map_err(|e| e.failure(&format!("change the finalizers of {}", told(read))))
+            .map_err(|e| e.failure(&format!("change the finalizers of {}", describe(read))))
     }
 
     fn remembered(&self, namespace: &str) -> Option<Labels> {
@@ -170,13 +171,13 @@ impl Cluster for KubeCluster {
         let parameters = PostParams { field_manager: Some(NAME.into()), ..PostParams::default() };
         match self.change(|| api.create(&parameters, export)).await {
             Ok(made) => Ok(Creation::Made(Box::new(pruned(made)))),
-            // One that is gone again meanwhile is made at the next look.
+            // If it was deleted in the meantime, the next reconcile creates it.
             Err(CallError::AlreadyExists) => {
                 let there = self.read_export(&export.namespace().unwrap_or_default(), &name).await?;
                 Ok(Creation::Exists(Box::new(there.ok_or(ClusterFailure::Conflict)?)))
             }
             Err(CallError::Forbidden(words) | CallError::Refused(words)) => Ok(Creation::Refused(words)),
-            Err(e) => Err(e.failure(&format!("create {}", told(export)))),
+            Err(e) => Err(e.failure(&format!("create {}", describe(export)))),
         }
     }
 
@@ -200,7 +201,7 @@ impl Cluster for KubeCluster {
         let (api, name) = (self.api(read), read.name_any());
         match self.change(|| api.delete(&name, &parameters)).await {
             Ok(_) | Err(CallError::NotFound) => Ok(()),
-            Err(e) => Err(e.failure(&format!("delete {}", told(read)))),
+            Err(e) => Err(e.failure(&format!("delete {}", describe(read)))),
         }
     }
 
@@ -234,12 +235,12 @@ impl Cluster for KubeCluster {
 }
 
 fn version<K: Resource>(read: &K) -> Result<String, ClusterFailure> {
-    // Without it a write would win over whatever happened since.
+    // Without a resource version the write would overwrite whatever happened in the meantime.
     read.resource_version()
         .ok_or_else(|| ClusterFailure::Other("An object without resourceVersion cannot be written.".into()))
 }
 
-fn told<K: Resource<DynamicType = ()>>(object: &K) -> String {
+fn describe<K: Resource<DynamicType = ()>>(object: &K) -> String {
     format!("{} {}/{}", K::kind(&()), object.namespace().unwrap_or_default(), object.name_any())
 }
 

@@ -1,4 +1,4 @@
-//! The values of single flags. Errors complete the sentence "invalid value 'x' for '--flag': ...".
+//! Parsers of single flags. Their errors complete the sentence "invalid value 'x' for '--flag': …".
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::core::reach::Network;
 
-/// A century: more is a typing error, and would overflow sums with the time of day.
+/// A century, in seconds. More is a typing error, and would overflow when added to the current time.
 const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
 
-/// Seconds, whole or not, as a duration greater than zero.
+/// A number of seconds, possibly fractional, as a duration greater than zero.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     let number: f64 = text.trim().parse().map_err(|_| "use a number of seconds".to_string())?;
     if number > 0.0 && number <= LONGEST {
@@ -23,7 +23,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     Err("use a number of seconds greater than 0, at most a century".into())
 }
 
-/// A list separated by commas; each word must pass `check`.
+/// A list of words separated by commas, each of which must pass `check`.
 pub fn words(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<BTreeSet<String>, String> {
     text.split(',')
         .map(str::trim)
@@ -32,7 +32,7 @@ pub fn words(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<B
         .collect()
 }
 
-/// The name of a namespace.
+/// Checks the name of a namespace.
 pub fn namespace(word: &str) -> Result<(), String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let well_formed = word.len() <= 63
@@ -42,16 +42,16 @@ pub fn namespace(word: &str) -> Result<(), String> {
     if well_formed { Ok(()) } else { Err(format!("{word} is not the name of a namespace")) }
 }
 
-/// A Lease.
+/// The name of a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseName {
-    /// Its namespace; absent: that of the pod or of the kubeconfig.
+    /// The namespace of the Lease; `None`: that of the pod or kubeconfig.
     pub namespace: Option<String>,
-    /// Its name.
+    /// The name of the Lease.
     pub name: String,
 }
 
-/// A Lease, as `name` or `namespace/name`.
+/// The name of a Lease, as `name` or `namespace/name`.
 pub fn lease(text: &str) -> Result<LeaseName, String> {
     let (namespaced, name) = match text.split_once('/') {
         Some((namespaced, name)) => (Some(namespaced), name),
@@ -71,17 +71,17 @@ pub fn lease(text: &str) -> Result<LeaseName, String> {
     Ok(LeaseName { namespace: namespaced.map(Into::into), name: name.into() })
 }
 
-/// Ranges of addresses, separated by commas.
+/// A list of networks or addresses, separated by commas.
 pub fn networks(text: &str) -> Result<Vec<Network>, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let network = |word| {
         Network::parse(word)
-            .ok_or_else(|| format!("{word} is not a network such as 10.0.0.0/8, nor an address"))
+            .ok_or_else(|| format!("{word} is neither a network such as 10.0.0.0/8 nor an address"))
     };
     words.map(network).collect()
 }
 
-/// An Entra authority.
+/// The https URL of an Entra authority.
 pub fn authority(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "use an https URL".to_string())?;
     let plain = url.username().is_empty()
@@ -91,16 +91,16 @@ pub fn authority(text: &str) -> Result<Url, String> {
     if url.scheme() == "https" && url.host_str().is_some() && plain {
         Ok(url)
     } else {
-        Err("use an https URL of host and path only".into())
+        Err("use an https URL with host and path only".into())
     }
 }
 
-/// Where to listen.
+/// An address to listen on.
 pub fn listener(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "use an IP address and a port, such as 0.0.0.0:8080".to_string())
 }
 
-/// What is logged.
+/// A log filter; only its syntax is checked.
 pub fn directives(text: &str) -> Result<String, String> {
     tracing_subscriber::EnvFilter::builder()
         .parse(text)

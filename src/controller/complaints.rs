@@ -1,4 +1,4 @@
-//! What does not work, told once, and not a thousand times when one cause stops everything.
+//! Logs failures once per cause, not a thousand times when one cause stops everything.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::cluster::stores::Key;
 use crate::metrics::Kind;
 
-/// So many failing objects are named in the log at once; more are only counted.
+/// How many failing objects are named in the log at once; further ones are only counted.
 const NAMED: usize = 10;
 
 /// The objects of one kind whose last reconcile failed.
@@ -29,7 +29,7 @@ impl Complaints {
         Self { kind, failing: Mutex::default() }
     }
 
-    /// A reconcile failed: said once for each text.
+    /// Records a failed reconcile, and logs it unless the object's last failure had the same text.
     pub(super) fn failed(&self, object: Key, text: &str) {
         let kind = self.kind.as_str();
         let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,18 +40,21 @@ impl Complaints {
             warn!(kind, namespace = object.0, name = object.1, "{text}");
             failing.named.insert(object.clone());
         } else if !failing.more {
-            warn!(kind, "more objects fail than are named here: see the metric fhir_export_reconciles_total");
+            warn!(
+                kind,
+                "further objects fail and are not named here; see the metric fhir_export_reconciles_total"
+            );
             failing.more = true;
         }
         failing.texts.insert(object, text.to_string());
     }
 
-    /// A reconcile went well.
+    /// Records that a reconcile succeeded.
     pub(super) fn went_well(&self, object: &Key) {
         self.settle(object, true);
     }
 
-    /// An object is gone.
+    /// Records that an object was deleted.
     pub(super) fn gone(&self, object: &Key) {
         self.settle(object, false);
     }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
-use super::told;
+use super::transitions;
 use super::world::World;
 use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::condition;
@@ -155,7 +155,7 @@ impl Look {
             }
             let before = std::mem::replace(&mut self.base, written?);
             if self.notes.is_empty() {
-                told::export(before.status.as_ref(), &self.base);
+                transitions::log_export(before.status.as_ref(), &self.base);
             }
             world.runs().wrote(&self.base);
         }

@@ -1,4 +1,4 @@
-//! What surrounds a reconcile: its failures are logged once and tried again, a panic included.
+//! Guards reconciles: a failure is logged once and retried, and a panic is caught.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -12,14 +12,13 @@ use tracing::{debug, error};
 use super::complaints::Complaints;
 use crate::cluster::stores::Key;
 use crate::core::effect::Requeue;
-use crate::metrics::Metrics;
-use crate::metrics::{Kind, Outcome};
+use crate::metrics::{Kind, Metrics, ReconcileOutcome};
 use crate::ports::ClusterFailure;
 
-/// The cache is behind our own write, as a rule.
+/// The delay after a conflict. Usually the cache just lags behind the operator's own write.
 const AFTER_CONFLICT: Duration = Duration::from_millis(200);
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// Somebody must repair the operator; until then the log stays readable.
+/// The delay after a panic. Somebody must fix the operator; until then the log should stay readable.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 
 /// Guards the reconciles of one kind.
@@ -30,12 +29,12 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For this kind.
+    /// A guard for `kind`.
     pub fn new(kind: Kind, metrics: Arc<Metrics>) -> Self {
         Self { kind, metrics, complaints: Complaints::new(kind) }
     }
 
-    /// Carries out a reconcile and says when the next is due.
+    /// Runs a reconcile, and returns when the next one is due.
     pub async fn run(
         &self,
         object: Key,
@@ -45,16 +44,16 @@ impl Guard {
         let (outcome, action) = match AssertUnwindSafe(reconcile).catch_unwind().await {
             Ok(Ok(requeue)) => {
                 self.complaints.went_well(&object);
-                (Outcome::Done, due(requeue))
+                (ReconcileOutcome::Done, due(requeue))
             }
             Ok(Err(failure @ (ClusterFailure::Conflict | ClusterFailure::NotFound))) => {
                 debug!(kind = self.kind.as_str(), namespace = object.0, name = object.1, "{failure}");
                 let conflict = failure == ClusterFailure::Conflict;
-                (Outcome::Conflict, soon(if conflict { AFTER_CONFLICT } else { AFTER_FAILURE }))
+                (ReconcileOutcome::Conflict, soon(if conflict { AFTER_CONFLICT } else { AFTER_FAILURE }))
             }
             Ok(Err(ClusterFailure::Other(text))) => {
                 self.complaints.failed(object, &text);
-                (Outcome::Failed, soon(AFTER_FAILURE))
+                (ReconcileOutcome::Failed, soon(AFTER_FAILURE))
             }
             Err(panic) => {
                 error!(
@@ -62,16 +61,16 @@ impl Guard {
                     namespace = object.0,
                     name = object.1,
                     "a programming error, please report it: {}",
-                    told(panic.as_ref())
+                    panic_message(panic.as_ref())
                 );
-                (Outcome::Panicked, soon(AFTER_PANIC))
+                (ReconcileOutcome::Panicked, soon(AFTER_PANIC))
             }
         };
         self.metrics.reconciled(self.kind, outcome, started.elapsed());
         action
     }
 
-    /// An object is gone: so is what was complained about.
+    /// Drops the complaints about an object that was deleted.
     pub fn forget(&self, object: &Key) {
         self.complaints.gone(object);
     }
@@ -80,17 +79,17 @@ impl Guard {
 fn due(requeue: Requeue) -> Action {
     match requeue {
         Requeue::AwaitChange => Action::await_change(),
-        // Zero would spin.
+        // A wait of zero would loop without a pause.
         Requeue::After(wait) => Action::requeue(wait.max(Duration::from_millis(1))),
     }
 }
 
-/// With jitter, so that a thousand objects that failed at once do not come back at once.
+/// Requeues after `wait` plus jitter, so that a thousand objects that failed together do not retry together.
 fn soon(wait: Duration) -> Action {
     Action::requeue(wait.mul_f64(1.0 + rand::random::<f64>() / 2.0))
 }
 
-fn told(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

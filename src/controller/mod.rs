@@ -1,4 +1,5 @@
-//! The reconciles: resolve, step, perform, step, publish.
+//! The reconciles: each resolves its inputs, decides a step, performs its effects, decides again, and publishes
+//! events.
 //!
 //! Uses: api, cluster, core, metrics, ports.
 
@@ -13,6 +14,6 @@ mod perform;
 pub mod runs;
 pub mod schedule;
 pub mod server;
-mod told;
+mod transitions;
 pub mod wake;
 pub mod world;

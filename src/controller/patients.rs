@@ -12,10 +12,10 @@ use crate::core::manifest::sha256_hex;
 use crate::core::wire::{Failure, FailureKind, Patients, Request, Sent};
 use crate::ports::{ObjectStore, Target, Wire};
 
-/// A list in a blob may be so large, in bytes.
+/// The largest list in a blob, in bytes.
 const MAX_BLOB: usize = 16 << 20;
 
-/// The request with its patients in the body.
+/// Adds the patients of `request` to its body.
 pub(super) async fn add<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -32,7 +32,7 @@ pub(super) async fn add<W: World>(
     Ok(request)
 }
 
-/// The references of a list. No failure repeats any of it.
+/// Reads the references of a list. No error message repeats any of them.
 pub(super) async fn read<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -52,15 +52,15 @@ pub(super) async fn read<W: World>(
                 content.ok_or_else(|| invalid(format!("{place} does not exist; put the list there")))?;
             if sha256_hex(&content) != *sha256 {
                 return Err(invalid(format!(
-                    "{place} is not what patientsBlob.sha256 says; restore it, or create a new FhirExport"
+                    "{place} does not match patientsBlob.sha256; restore it, or create a new FhirExport"
                 )));
             }
             let text = String::from_utf8(content)
-                .map_err(|_| invalid(format!("{place} is not text; put one reference a line there")))?;
+                .map_err(|_| invalid(format!("{place} is not text; it must hold one reference per line")))?;
             (text, place)
         }
     };
-    // Some editors begin with a mark.
+    // Some editors start files with a byte order mark.
     let references: Result<Vec<String>, usize> = text
         .trim_start_matches('\u{feff}')
         .lines()
@@ -70,16 +70,16 @@ pub(super) async fn read<W: World>(
         .collect();
     match references {
         Ok(references) if references.is_empty() => {
-            Err(invalid(format!("{place} names no patient; put one reference a line there")))
+            Err(invalid(format!("{place} names no patient; it must hold one reference per line")))
         }
         Ok(references) => Ok(references),
         Err(line) => Err(invalid(format!(
-            "line {line} of {place} is no reference to a patient; write Patient/<id> or <id>"
+            "line {line} of {place} is not a reference to a patient; use Patient/<id> or <id>"
         ))),
     }
 }
 
-/// `Patient/<id>`, or the id alone.
+/// A reference `Patient/<id>` from a line with that reference or only the id.
 fn reference(line: &str) -> Option<String> {
     let id = line.strip_prefix("Patient/").unwrap_or(line);
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');

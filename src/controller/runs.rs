@@ -1,5 +1,5 @@
-//! What is remembered of runs between two looks: patience, places, claims, and the tasks beside the reconcile.
-//! A restart forgets all of it; status holds everything that must not be lost.
+//! In-memory state of runs between two reconciles: back-off, places, claims, and tasks beside the reconcile. A
+//! restart loses it; status holds everything that must not be lost.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,10 @@ use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
 use crate::ports::EndTask;
 
-/// So many jobs are remembered at least, of runs that are gone, too.
+/// How many of the most recent claims are kept even if their runs are gone.
 const MAX_CLAIMS: u64 = 10_000;
 
-/// What is remembered of all runs.
+/// In-memory state of all runs.
 #[derive(Default)]
 pub struct Runs {
     inner: Mutex<Inner>,
@@ -29,43 +29,44 @@ pub struct Runs {
 #[derive(Default)]
 struct Inner {
     runs: HashMap<String, Run>,
-    /// Uids that hold a place, though the watch may not show it yet.
+    /// Uids of runs that hold a place, although the watch may not show it yet.
     places: HashSet<String>,
-    /// Which run a job belongs to, by server URL and job id, and which claim that was.
+    /// The run that a job belongs to and the number of that claim, by server URL and job id.
     claims: HashMap<(String, String), (String, u64)>,
-    /// How many jobs were claimed.
+    /// How many claims there were.
     claimed: u64,
-    /// When each server was probed and is to be next, by uid, and for which generation that holds.
+    /// The last probe of each server, by uid: its generation, when it was probed, and when it is due again.
     probes: HashMap<String, (i64, Timestamp, Timestamp)>,
-    /// When each namespace last had a place of a server, by the server's uid: exports may be deleted to hide it.
+    /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
+    /// because deleting exports would hide it.
     served: HashMap<String, Served>,
 }
 
 #[derive(Default)]
 struct Run {
     memory: Memory,
-    /// An observation whose status could not be written: it is taken up again before anything else.
+    /// An observation whose status could not be written. It is processed again before anything else.
     unsaved: Option<Observation>,
-    /// What this process wrote last: the watch may lag behind it.
+    /// The object that this process wrote last; the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
-    /// Only what was written is remembered still, until the watch shows that.
+    /// The run has ended: only `written` is kept, until the watch shows it.
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
 }
 
-/// A task that goes on beside the reconcile.
+/// A task that runs beside the reconcile.
 pub(super) struct Beside<T> {
-    /// Of which attempt it is.
+    /// The attempt that the task belongs to.
     pub(super) attempt: i32,
-    /// How it stands.
+    /// The progress or result of the task.
     pub(super) state: Arc<Mutex<T>>,
-    /// Ends it.
+    /// Ends the task.
     pub(super) end: EndTask,
 }
 
 impl<T: Clone> Beside<T> {
-    /// How the task of an attempt stands; one that has ended is taken out, one of another attempt is ended.
+    /// The state of the task of `attempt`. A task that has ended is removed; one of another attempt is ended.
     fn look(slot: &mut Option<Self>, attempt: i32, runs: impl Fn(&T) -> bool) -> Option<T> {
         let beside = slot.take()?;
         if beside.attempt != attempt {
@@ -87,11 +88,12 @@ impl<T: Clone> Beside<T> {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while this was held left values that are each whole.
+    // A panic while the lock was held leaves values that are each complete.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Resource versions of one resource grow (Kubernetes 1.35 and later say so).
+/// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
+/// 1.35 and later).
 fn version(object: &FhirExport) -> u64 {
     object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
@@ -101,7 +103,7 @@ fn uid_of(object: &FhirExport) -> String {
 }
 
 impl Runs {
-    /// The newer of what the watch shows and what this process wrote.
+    /// The newer of the object that the watch shows and the one that this process wrote.
     pub fn newest(&self, seen: &Arc<FhirExport>) -> Arc<FhirExport> {
         let mut inner = locked(&self.inner);
         let uid = uid_of(seen);
@@ -115,17 +117,17 @@ impl Runs {
         seen.clone()
     }
 
-    /// Waits for the one place for lists of members.
+    /// Waits for the lock that lets only one task at a time handle a list of group members.
     pub(super) async fn alone_with_lists(&self) -> futures::lock::MutexGuard<'_, ()> {
         self.lists.lock().await
     }
 
-    /// Whether a run holds a place.
+    /// Whether a run holds a place of its server.
     pub(super) fn holds_place(&self, uid: &str) -> bool {
         locked(&self.inner).places.contains(uid)
     }
 
-    /// Notes whether a run holds a place; true if it just gave one back.
+    /// Records whether a run holds a place. Returns true if it just released one.
     pub(super) fn note_place(&self, uid: &str, holds: bool) -> bool {
         let mut inner = locked(&self.inner);
         if holds {
@@ -136,7 +138,7 @@ impl Runs {
         }
     }
 
-    /// Notes whose a job is; false if it is another run's.
+    /// Claims a job for a run. Returns false if another run has claimed it.
     pub(super) fn claim(&self, server_url: &str, job_id: &str, uid: &str) -> bool {
         let mut inner = locked(&self.inner);
         let key = (server_url.to_owned(), job_id.to_owned());
@@ -149,7 +151,8 @@ impl Runs {
         ours
     }
 
-    /// When each namespace last had a place of a server, by what its exports show now and showed before.
+    /// When an export of each namespace last got a place on a server, from what its exports show now and
+    /// showed earlier.
     pub(super) fn served(&self, server: &str, shown: &Served) -> Served {
         let mut inner = locked(&self.inner);
         let known = inner.served.entry(server.to_owned()).or_default();
@@ -160,14 +163,14 @@ impl Runs {
         known.clone()
     }
 
-    /// Takes what is remembered of a run; it must be kept again.
+    /// Takes the state of a run out. The caller must give it back with [`Self::keep`].
     pub(super) fn recall(&self, uid: &str) -> (Memory, Option<Observation>) {
         let mut inner = locked(&self.inner);
         let run = inner.runs.entry(uid.to_owned()).or_default();
         (std::mem::take(&mut run.memory), run.unsaved.take())
     }
 
-    /// Keeps what is remembered of a run.
+    /// Stores the state of a run.
     pub(super) fn keep(&self, uid: &str, memory: Memory, unsaved: Option<Observation>) {
         let mut inner = locked(&self.inner);
         let run = inner.runs.entry(uid.to_owned()).or_default();
@@ -175,20 +178,20 @@ impl Runs {
         run.unsaved = unsaved;
     }
 
-    /// Notes what this process wrote.
+    /// Records an object that this process wrote.
     pub(super) fn wrote(&self, object: &FhirExport) {
         let mut inner = locked(&self.inner);
         inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));
     }
 
-    /// How the check of a run's attempt stands, if there is one.
+    /// The state of the verification of a run's attempt, if there is one.
     pub(super) fn look_at_verification(&self, uid: &str, attempt: i32) -> Option<Verification> {
         let mut inner = locked(&self.inner);
         let slot = &mut inner.runs.get_mut(uid)?.verification;
         Beside::look(slot, attempt, |state| matches!(state, Verification::Running { .. }))
     }
 
-    /// Notes a check that was started.
+    /// Records a verification that was started, and ends an earlier one.
     pub(super) fn verification_started(&self, uid: &str, beside: Beside<Verification>) {
         let mut inner = locked(&self.inner);
         let slot = &mut inner.runs.entry(uid.to_owned()).or_default().verification;
@@ -196,14 +199,14 @@ impl Runs {
         *slot = Some(beside);
     }
 
-    /// How the landing of a run's attempt stands, if there is one.
+    /// The state of the landing of a run's attempt, if there is one.
     pub(super) fn look_at_landing(&self, uid: &str, attempt: i32) -> Option<Landing> {
         let mut inner = locked(&self.inner);
         let slot = &mut inner.runs.get_mut(uid)?.landing;
         Beside::look(slot, attempt, |state| matches!(state, Landing::Running(_)))
     }
 
-    /// Notes a landing that was started.
+    /// Records a landing that was started, and ends an earlier one.
     pub(super) fn landing_started(&self, uid: &str, beside: Beside<Landing>) {
         let mut inner = locked(&self.inner);
         let slot = &mut inner.runs.entry(uid.to_owned()).or_default().landing;
@@ -218,23 +221,23 @@ impl Runs {
         }
     }
 
-    /// How long the last probe of a server is still believed; `None` when a new one is due.
+    /// How long the last probe of a server remains valid; `None` if a new one is due.
     pub(super) fn probe_due_in(&self, uid: &str, generation: i64, now: Timestamp) -> Option<Duration> {
         let inner = locked(&self.inner);
         let probe = inner.probes.get(uid);
-        // A clock that was set back meanwhile would believe it for as much longer.
+        // After the clock was set back, the probe would remain valid for longer by as much.
         let (.., due) = probe.filter(|(of, at, due)| *of == generation && *at <= now && *due > now)?;
         Duration::try_from(due.duration_since(now)).ok()
     }
 
-    /// Notes a probe of a server.
+    /// Records a probe of a server, which is valid for `wait`.
     pub(super) fn probed(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
         let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
         locked(&self.inner).probes.insert(uid.to_owned(), (generation, now, due.unwrap_or(now)));
     }
 
-    /// Forgets a run that has ended, and ends its tasks. How it ended is remembered until the watch shows it: to look at
-    /// an earlier status would begin what is done anew.
+    /// Drops the state of a run that has ended, and ends its tasks. Its last written object is kept until the
+    /// watch shows it, because acting on an earlier status would repeat what was done.
     pub(super) fn ended(&self, uid: &str) {
         let written = locked(&self.inner).runs.get(uid).and_then(|run| run.written.clone());
         self.forget(uid);
@@ -244,7 +247,7 @@ impl Runs {
         }
     }
 
-    /// Forgets a run that is gone, and ends its tasks.
+    /// Drops the state of a run that was deleted, and ends its tasks.
     pub fn forget(&self, uid: &str) {
         let mut inner = locked(&self.inner);
         if let Some(mut run) = inner.runs.remove(uid) {
@@ -254,7 +257,8 @@ impl Runs {
         inner.places.remove(uid);
     }
 
-    /// Forgets all runs and servers that are not alive; to be called now and then, since not every deletion is seen.
+    /// Drops the state of all runs and servers that are not alive. It must be called from time to time,
+    /// because not every deletion is seen.
     pub fn retain(&self, alive: impl Fn(&str) -> bool) {
         let gone: Vec<String> = {
             let inner = locked(&self.inner);
@@ -267,13 +271,13 @@ impl Runs {
         let mut inner = locked(&self.inner);
         inner.probes.retain(|uid, _| alive(uid));
         inner.served.retain(|uid, _| alive(uid));
-        // The job of a run that is gone lies in the container still: nobody may take it for theirs.
+        // The job of a deleted run is still in the container, and no other run may claim it.
         let oldest = inner.claimed.saturating_sub(MAX_CLAIMS);
         inner.claims.retain(|_, (owner, nth)| *nth > oldest || alive(owner));
     }
 }
 
-/// Writes the state of a task.
+/// Updates the state of a task.
 pub(super) fn tell<T>(state: &Mutex<T>, now: T) {
     *locked(state) = now;
 }
@@ -301,13 +305,13 @@ mod tests {
         for seen in ["3", "6"] {
             assert_eq!(version(&runs.newest(&export(seen))), 7);
         }
-        // Looked at once more meanwhile.
+        // In the meantime there was another reconcile.
         let _ = runs.recall("u");
         runs.ended("u");
         assert_eq!(version(&runs.newest(&export("6"))), 7);
         assert_eq!(version(&runs.newest(&export("8"))), 8);
         assert!(locked(&runs.inner).runs.is_empty());
-        // What was not written here is not remembered.
+        // Nothing is kept of a run that this process did not write.
         let _ = runs.recall("u");
         runs.ended("u");
         assert!(locked(&runs.inner).runs.is_empty());

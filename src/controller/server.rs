@@ -1,10 +1,10 @@
-//! The reconcile of one `FhirServer`: probe it now and then, and hold it while its exports run.
+//! Reconciles a `FhirServer`: probes it periodically, and keeps it while its exports run.
 
 use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::told;
+use super::transitions;
 use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
@@ -12,7 +12,7 @@ use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
 use crate::ports::{Clock, Cluster, ClusterFailure, ObjectStore, Randomness, Stores, Wire};
 
-/// Looks at one server, and says when to look again.
+/// Reconciles one server, and returns when the next reconcile is due.
 pub async fn reconcile_server<W: World>(
     world: &Arc<W>,
     object: Arc<FhirServer>,
@@ -42,14 +42,14 @@ pub async fn reconcile_server<W: World>(
     if let Some(wait) =
         probe.put_off(world.clock().now()).filter(|_| old.observed_generation == Some(generation))
     {
-        // Nothing was asked, so nothing was found: what was found before stays.
+        // Nothing was asked, so the earlier findings stay.
         world.runs().probed(&uid, generation, world.clock().now(), wait);
         return Ok(Requeue::After(wait));
     }
     let (status, wait) = judge(&object.spec, &old, generation, &probe, world.tuning(), world.clock().now());
     if object.status.as_ref() != Some(&status) {
         world.cluster().write_server_status(&object, &status).await?;
-        told::server(&old.conditions, &status.conditions, &object);
+        transitions::log_server(&old.conditions, &status.conditions, &object);
     }
     let wait = wait.mul_f64(0.9 + world.randomness().unit() * 0.2);
     world.runs().probed(&uid, generation, world.clock().now(), wait);
@@ -70,7 +70,7 @@ async fn probe<W: World>(world: &W, server: &Arc<FhirServer>) -> Probe {
     Probe { metadata, access, storage }
 }
 
-/// How many exports that started need the connection to end well.
+/// How many started exports still need this connection to end properly.
 fn in_use<W: World>(world: &W, server: &FhirServer) -> usize {
     let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
     let uses = |export: &Arc<FhirExport>| {

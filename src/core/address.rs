@@ -1,43 +1,44 @@
-//! Where a blob lies, read from its URL in a manifest.
+//! The address of a blob, parsed from its URL in a manifest.
 
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-/// Longest name of a blob, in characters (Azure).
+/// The longest blob name that Azure permits, in characters.
 const MAX_BLOB_NAME: usize = 1024;
 
-/// A blob: its account, container and name. Keeps nothing of the URL's query, which may be a signature.
+/// The address of a blob. It keeps nothing of the URL's query, which may be a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobAddress {
-    /// The account's endpoint without a trailing slash, such as `https://clinicexports.blob.core.windows.net`
-    /// or, where accounts are part of the path, `http://127.0.0.1:10000/devstoreaccount1`.
+    /// The account's endpoint without a trailing slash, such as
+    /// `https://clinicexports.blob.core.windows.net`, or `http://127.0.0.1:10000/devstoreaccount1` where the
+    /// account is part of the path.
     pub account_origin: String,
     /// The container.
     pub container: String,
-    /// The name of the blob, decoded.
+    /// The name of the blob, percent-decoded.
     pub blob: String,
 }
 
-/// Why a URL is not the address of a blob of this account.
+/// Why a URL is not the address of a blob in the expected account.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddressProblem {
-    /// It is not a URL of http or https, or carries a user name or a fragment.
+    /// The URL is not an http or https URL, or it has a user name or a fragment.
     #[error("it is not an http or https URL")]
     NotAUrl,
-    /// It names no container and blob.
+    /// The URL does not name a container and a blob.
     #[error("it does not name a container and a blob")]
     NotABlob,
-    /// It is under another account than the endpoint.
+    /// The URL belongs to another account than the endpoint.
     #[error("it lies at {origin}")]
     Elsewhere {
-        /// Scheme, host and port (if not the scheme's own) of the URL.
+        /// Scheme, host and, unless it is the scheme's default, port of the URL.
         origin: String,
     },
 }
 
 impl BlobAddress {
-    /// Reads `url`. With an endpoint, the blob must be under it. Without one, the shape of the host decides
-    /// whether the account is in the host's name or in the path.
+    /// Parses `url`. With an `endpoint`, the blob must lie under it. Without one, the form of the host
+    /// decides whether the account is part of the host name or of the path.
     pub fn parse(url: &str, endpoint: Option<&str>) -> Result<Self, AddressProblem> {
         let url = http_url(url)?;
         let mut segments: Vec<&str> = url.path_segments().ok_or(AddressProblem::NotAUrl)?.collect();
@@ -78,7 +79,7 @@ fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
-/// The segments of the endpoint's own path, if the URL is under it.
+/// The path segments of the endpoint, if the URL lies under it.
 fn account_under<'u>(
     endpoint: &Url,
     url: &Url,
@@ -94,7 +95,8 @@ fn account_under<'u>(
     }
 }
 
-/// Emulators put the account in the path; Azure and custom domains have it in the host's name.
+/// Whether the account is part of the path, as with emulators. With Azure and custom domains it is part of
+/// the host name.
 fn account_is_in_path(url: &Url, segments: &[&str]) -> bool {
     match url.host() {
         Some(Host::Ipv4(_) | Host::Ipv6(_)) => true,
@@ -110,14 +112,14 @@ fn decoded(text: &str) -> Result<String, AddressProblem> {
     Ok(decoded.into_owned())
 }
 
-/// The rules of Azure for container names; `$logs` and `$web` hold no exports.
+/// Azure's rules for container names, except `$logs` and `$web`, which hold no exports.
 fn is_container_name(name: &str) -> bool {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (3..=63).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// A segment of dots would be taken out by whoever builds a URL of the name: it would be another blob. No server
-/// writes names that cannot be shown.
+/// Whether `name` can be the name of a blob. Segments `.` and `..` are excluded because URL builders remove
+/// them, which would address another blob; so are control characters, which cannot be displayed.
 fn is_blob_name(name: &str) -> bool {
     (1..=MAX_BLOB_NAME).contains(&name.chars().count())
         && !name.contains(char::is_control)

@@ -1,29 +1,30 @@
-//! Who may start: the places of one `FhirServer`. Namespaces take turns; within one it is first come first served. So
-//! whoever has a thousand exports waits for them, and nobody else does.
+//! Which exports may run on a `FhirServer`. Namespaces take turns, and within a namespace exports start in
+//! order of creation. So whoever creates a thousand exports waits for them, and nobody else does.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use jiff::Timestamp;
 
-/// An export that holds a place or wants one.
+/// An export that holds a place or waits for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its uid.
+    /// The uid of the export.
     pub uid: String,
-    /// Its namespace.
+    /// The namespace of the export.
     pub namespace: String,
-    /// When it was created.
+    /// When the export was created.
     pub created: Timestamp,
-    /// Its group, at level Group.
+    /// The id of the Group that it exports; `None` at other levels.
     pub group: Option<String>,
-    /// It holds a place already: it left the queue and has not ended.
+    /// Whether the export already holds a place: it has left the queue and has not ended.
     pub holds: bool,
 }
 
 /// When an export of each namespace last left the queue of a server.
 pub type Served = BTreeMap<String, Timestamp>;
 
-/// Those of one namespace: how many hold a place or get one, when it last had its turn, and who waits, in order.
+/// The exports of one namespace: how many hold or get a place, when the namespace last had its turn, and the
+/// queue.
 #[derive(Default)]
 struct Line<'c> {
     inside: usize,
@@ -31,8 +32,9 @@ struct Line<'c> {
     waiting: VecDeque<&'c Candidate>,
 }
 
-/// The uids that hold a place or get one now. Those who hold keep it, whatever the limits became. A free place goes to
-/// the namespace that has the fewest; among those, to the one whose last turn is longest ago.
+/// The uids of the exports that hold a place or get one now. An export that holds a place keeps it, even if
+/// the limits were lowered. A free place goes to the namespace with the fewest places; among equals, to the
+/// one whose last turn is longest ago.
 pub fn admitted(
     limit: usize,
     per_group: usize,
@@ -68,7 +70,7 @@ pub fn admitted(
         let lines = lines.values_mut().filter(|line| !line.waiting.is_empty());
         let Some(line) = lines.min_by_key(turn) else { break };
         let Some(next) = line.waiting.pop_front() else { break };
-        // One whose group is full lets others of other groups pass: their turn is not its loss.
+        // An export whose group is full lets others pass: their turn does not cost it anything.
         if let Some(group) = &next.group {
             let taken = groups.entry(group).or_default();
             if *taken >= per_group {
@@ -172,16 +174,23 @@ mod tests {
             limit in 1_usize..8, rows in proptest::collection::vec((0_u8..4, 0_i64..50), 0..60),
         ) {
             let all: Vec<Candidate> = rows.iter().enumerate()
-                .map(|(n, (namespace, created))| Candidate { uid: n.to_string(), ..of(&namespace.to_string(), *created, false) })
+                .map(|(n, (namespace, created))| Candidate {
+                    uid: n.to_string(),
+                    ..of(&namespace.to_string(), *created, false)
+                })
                 .collect();
             let inside = admitted(limit, 1, &all, &Served::new());
-            let has = |namespace: &str| all.iter().filter(|c| c.namespace == namespace && inside.contains(&c.uid)).count();
+            let has = |namespace: &str| {
+                all.iter().filter(|c| c.namespace == namespace && inside.contains(&c.uid)).count()
+            };
             for waiting in all.iter().filter(|c| !inside.contains(&c.uid)) {
                 for other in &all {
                     prop_assert!(has(&other.namespace) <= has(&waiting.namespace) + 1);
                 }
                 // Within its own it is first come first served.
-                let earlier = |c: &&Candidate| c.namespace == waiting.namespace && (c.created, &c.uid) < (waiting.created, &waiting.uid);
+                let earlier = |c: &&Candidate| {
+                    c.namespace == waiting.namespace && (c.created, &c.uid) < (waiting.created, &waiting.uid)
+                };
                 prop_assert!(all.iter().filter(earlier).count() >= has(&waiting.namespace));
             }
             prop_assert_eq!(inside.len(), limit.min(all.len()));
@@ -193,7 +202,9 @@ mod tests {
             rows in proptest::collection::vec((0_i64..5, proptest::option::of(0_u8..3)), 0..20),
         ) {
             let all: Vec<Candidate> = rows.iter().enumerate()
-                .map(|(n, (created, group))| candidate(&n.to_string(), *created, group.map(|g| g.to_string()).as_deref(), false))
+                .map(|(n, (created, group))| {
+                    candidate(&n.to_string(), *created, group.map(|g| g.to_string()).as_deref(), false)
+                })
                 .collect();
             let inside = admitted(limit, per_group, &all, &Served::new());
             prop_assert!(inside.len() <= limit);
@@ -202,7 +213,7 @@ mod tests {
                 let of_group = all.iter().filter(|c| inside.contains(&c.uid) && c.group.as_deref() == Some(&g)).count();
                 prop_assert!(of_group <= per_group);
             }
-            // No place is left empty while somebody could have it.
+            // No place stays free while an export could have it.
             let groups_full = |c: &Candidate| c.group.as_ref().is_some_and(|g| {
                 all.iter().filter(|o| inside.contains(&o.uid) && o.group.as_ref() == Some(g)).count() >= per_group
             });

@@ -1,14 +1,14 @@
-//! What a `FhirServer` lets others do: `consumers` and `allow`, read strictly.
+//! Checks exports against `consumers` and `allow` of a `FhirServer`, strictly.
 
 use std::collections::BTreeMap;
 
 use crate::api::{Allow, ExportRequest, FhirServerSpec, Level, NamespacesFrom};
 
-/// Search parameters that identify people: denied in type filters unless listed.
+/// Search parameters that identify people. They are denied in type filters unless listed.
 pub(super) const IDENTIFYING: [&str; 10] =
     ["_id", "identifier", "name", "family", "given", "birthdate", "phone", "email", "telecom", "address"];
 
-/// Whether exports of a namespace may name the server. `labels` are those of the export's namespace.
+/// Whether exports in `namespace` may use the server. `labels` are the labels of that namespace.
 pub fn admits_namespace(
     server: &FhirServerSpec,
     server_namespace: &str,
@@ -29,7 +29,7 @@ pub fn admits_namespace(
     }
 }
 
-/// Whether the request is allowed; the error is one sentence that names what is.
+/// Checks whether the request is allowed. The error is one sentence that names what is allowed.
 pub fn admits_request(server: &FhirServerSpec, request: &ExportRequest) -> Result<(), String> {
     own_container(server.allow.as_ref(), request)?;
     let Some(allow) = &server.allow else { return Ok(()) };
@@ -68,15 +68,16 @@ fn types(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     }
 }
 
-/// A run that names no container gets one of its own, called by its uid or, on Azure, by the job's id. Nobody else may
-/// land there, unless the server's owner lists it.
+/// Checks that the request does not name another run's container. A run that names no container gets its own,
+/// named after its uid or, on Azure, after the job's id; nobody else may write there unless the server's
+/// owner lists it.
 fn own_container(allow: Option<&Allow>, request: &ExportRequest) -> Result<(), String> {
     let Some(name) = &request.container else { return Ok(()) };
     let listed = allow.and_then(|a| a.containers.as_ref()).is_some_and(|c| c.contains(name));
     match name.strip_prefix("export-") {
-        Some(id) if !listed && (is_number(id) || is_uid(id)) => Err(format!(
-            "container {name} has a name that is kept for the run {id} itself; name another container"
-        )),
+        Some(id) if !listed && (is_number(id) || is_uid(id)) => {
+            Err(format!("container {name} is reserved for the run {id}; choose another container"))
+        }
         _ => Ok(()),
     }
 }
@@ -115,8 +116,9 @@ fn parameters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     }
 }
 
-/// Filters by identifying search parameters, also behind a modifier (`name:exact`), a chain (`patient.name`) or a
-/// reverse chain (`_has:Observation:patient:identifier`), and whatever the percent-encoding.
+/// Checks type filters for identifying search parameters, including those behind a modifier (`name:exact`), a
+/// chain (`patient.name`) or a reverse chain (`_has:Observation:patient:identifier`), in any
+/// percent-encoding.
 fn filters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     let allowed = allow.search_parameters.as_deref().unwrap_or_default();
     for filter in request.type_filters.iter().flatten() {
@@ -136,7 +138,7 @@ fn filters(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     Ok(())
 }
 
-/// Decoded until nothing is left to decode: who reads the filter may do so more than once.
+/// Percent-decodes `text` until nothing is left to decode, because the server may decode it more than once.
 fn decoded(text: &str) -> String {
     let mut text = text.to_owned();
     loop {
@@ -148,7 +150,8 @@ fn decoded(text: &str) -> String {
     }
 }
 
-/// Whatever could be read as the name of a search parameter; an encoded comma may begin another filter.
+/// Everything that a server could take for the name of a search parameter. An encoded comma may begin another
+/// filter.
 fn names_in(query: &str) -> impl Iterator<Item = &str> {
     query.split(['&', ';']).flat_map(|pair| {
         let first = pair.split('=').next().unwrap_or_default();
@@ -167,7 +170,7 @@ fn anonymization(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
         };
     };
     let Some(configs) = &rule.configs else { return Ok(()) };
-    // A collection reference would bring a configuration from elsewhere under an allowed name.
+    // A collection reference would bring in a configuration from elsewhere under an allowed name.
     let fits = |c: &crate::api::AllowedConfig| {
         c.config == asked.config
             && (c.etag.is_none() || c.etag == asked.etag)
@@ -194,7 +197,7 @@ fn list<S: AsRef<str>>(names: &[S]) -> String {
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for any characters.
+/// Whether `text` matches `pattern`, in which `*` stands for any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(first) = parts.next() else { return false };

@@ -30,7 +30,8 @@ fn table(rows: &[(Value, Value, Option<&str>)]) {
 
 #[test]
 fn without_allow_all_is_allowed() {
-    let all = json!({"level": "System", "parameters": [{"name": "x", "value": "1"}], "includeAssociatedData": ["_history"],
+    let all = json!({"level": "System", "parameters": [{"name": "x", "value": "1"}],
+        "includeAssociatedData": ["_history"],
         "types": ["Patient"], "typeFilters": ["Patient?identifier=1"]});
     assert_eq!(admits_request(&azure_server().spec, &request(all)), Ok(()));
 }
@@ -40,9 +41,9 @@ fn the_own_container_of_a_run_is_nobody_else_s() {
     let uid = "export-0123abcd-0000-4000-8000-00112233aabb";
     let ask = |name: &str| json!({"container": name});
     table(&[
-        (json!({}), ask(uid), Some("kept for the run 0123abcd-")),
-        (json!({}), ask("export-4711"), Some("kept for the run 4711")),
-        (json!({"containers": ["export-*"]}), ask(uid), Some("kept for the run")),
+        (json!({}), ask(uid), Some("reserved for the run 0123abcd-")),
+        (json!({}), ask("export-4711"), Some("reserved for the run 4711")),
+        (json!({"containers": ["export-*"]}), ask(uid), Some("reserved for the run")),
         (json!({"containers": [uid]}), ask(uid), None),
         (json!({}), ask("export-lake"), None),
         (json!({}), ask("export-2026-01"), None),

@@ -1,4 +1,4 @@
-//! A server's `CapabilityStatement`, as far as the operator reads it.
+//! The parts of a server's `CapabilityStatement` that the operator reads.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,7 +10,7 @@ use super::bulk::dialect::version_in;
 use super::words;
 use crate::api::Version;
 
-/// What a server says of itself.
+/// A parsed `CapabilityStatement`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Capability {
@@ -47,13 +47,13 @@ struct Operation {
     definition: String,
 }
 
-/// Of so long a list no more is kept.
+/// The largest number of entries that is kept of one list.
 const MOST: usize = 1000;
 
-/// The entries of a list that say something of exports: of all others a server may name millions.
+/// The entries of a list that concern exports. A server may list millions of others, which are dropped.
 struct Kept<T>(Vec<T>);
 
-/// Whether an entry says something of exports.
+/// Tells which entries of a `CapabilityStatement` concern exports.
 trait OfExports {
     fn of_exports(&self) -> bool;
 }
@@ -120,14 +120,14 @@ struct Software {
 }
 
 impl Capability {
-    /// Name and version of the software, cleaned.
+    /// Name and version of the software, cleaned by [`words::clean`].
     pub(super) fn software(&self) -> String {
         let name = if self.software.name.is_empty() { "the server" } else { self.software.name.as_str() };
         let version = self.software.version.as_deref().map(|v| format!(" {v}")).unwrap_or_default();
         words::clean(&format!("{name}{version}")).chars().take(128).collect()
     }
 
-    /// The version of the Bulk Data specification, if it says so.
+    /// The version of the Bulk Data specification, if the statement names it.
     pub(super) fn version(&self) -> Option<Version> {
         let operations = || {
             self.rest
@@ -148,7 +148,7 @@ impl Capability {
         version_in(&canonicals, &names)
     }
 
-    /// Whether it is Azure's, or the open-source server behind it.
+    /// Whether the software is Azure's FHIR service, or the open-source server behind it.
     pub(super) fn is_microsoft(&self) -> bool {
         let name = self.software.name.to_ascii_lowercase();
         name.contains("microsoft") || name.contains("azure")
@@ -164,7 +164,8 @@ mod tests {
         let many = |entry: &str| vec![entry; 100_000].join(",");
         let text = format!(
             r#"{{"resourceType":"CapabilityStatement","instantiates":[{},"http://x/bulkdata/y|2.0.0"],
-            "rest":[{},{{"operation":[{}],"resource":[{},{{"operation":[{{"name":"$export","definition":"d"}}]}}]}}]}}"#,
+            "rest":[{},{{"operation":[{}],
+            "resource":[{},{{"operation":[{{"name":"$export","definition":"d"}}]}}]}}]}}"#,
             many(r#""""#),
             many("{}"),
             many("{}"),

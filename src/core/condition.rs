@@ -1,19 +1,19 @@
-//! Conditions as a list: set, keep the time of the last change, look up.
+//! Operations on a list of conditions.
 
 use jiff::Timestamp;
 
 use super::words;
 use crate::api::{Condition, ConditionStatus, ConditionType, Reason};
 
-/// Longest message of a condition, in bytes: ten of them leave room in a status of 16 KiB.
+/// The longest message of a condition, in bytes. Ten of them leave room in a status of 16 KiB.
 const MAX_MESSAGE: usize = 1024;
 
-/// The time in whole seconds, as Kubernetes writes it.
+/// Truncates a time to whole seconds, as Kubernetes writes it.
 pub fn whole_seconds(now: Timestamp) -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
-/// The first whole second at or after `time`: for what is due.
+/// The first whole second at or after `time`, for times at which something is due.
 pub fn next_whole_second(time: Timestamp) -> Timestamp {
     let floor = whole_seconds(time);
     if floor == time {
@@ -22,8 +22,8 @@ pub fn next_whole_second(time: Timestamp) -> Timestamp {
     floor.checked_add(jiff::SignedDuration::from_secs(1)).unwrap_or(time)
 }
 
-/// Sets one condition. `lastTransitionTime` moves only when the status does, and nothing moves when nothing
-/// changed.
+/// Sets a condition. `lastTransitionTime` changes only if the status does, and nothing changes if all values
+/// are the same.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: ConditionType,
@@ -54,17 +54,17 @@ pub fn set(
     }
 }
 
-/// Takes a condition away.
+/// Removes a condition.
 pub fn remove(conditions: &mut Vec<Condition>, type_: ConditionType) {
     conditions.retain(|c| !c.is(type_));
 }
 
-/// Looks a condition up.
+/// Finds a condition by type.
 pub fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
     conditions.iter().find(|c| c.is(type_))
 }
 
-/// Whether a condition is there and True.
+/// Whether a condition exists and is True.
 pub fn is_true(conditions: &[Condition], type_: ConditionType) -> bool {
     find(conditions, type_).is_some_and(Condition::is_true)
 }

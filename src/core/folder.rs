@@ -1,4 +1,4 @@
-//! The names that jobs give to their folders and containers.
+//! Names of the folders and containers that jobs write to.
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -6,18 +6,18 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::schedule::members::{MEMBERS_FILE, NEWCOMERS_FILE};
 
-/// Containers that a server makes for one job begin with this.
+/// Prefix of the containers that are created for a single job or run.
 pub(crate) const OWN_CONTAINER: &str = "export-";
 
-/// What the manifest is called that the operator stores in a run's folder.
+/// Name of the manifest that the operator stores in a run's folder.
 pub(crate) const MANIFEST: &str = "manifest.json";
 
-/// How far the clocks of the server and of the operator may be apart.
+/// How far the clocks of the server and of the operator may differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 const STAMP: &str = "%Y%m%dT%H%M%S";
 const STAMP_LEN: usize = "yyyyMMddTHHmmss".len();
 
-/// Reads `<yyyyMMddTHHmmss>-<job id>`; the time is UTC.
+/// Parses a folder name `<yyyyMMddTHHmmss>-<job id>`, whose time is UTC.
 pub(crate) fn parse(name: &str) -> Option<(Timestamp, &str)> {
     let (stamp, rest) = name.split_at_checked(STAMP_LEN)?;
     let id = rest.strip_prefix('-').filter(|id| is_job_id(id))?;
@@ -28,24 +28,24 @@ pub(crate) fn parse(name: &str) -> Option<(Timestamp, &str)> {
     Some((began.timestamp(), id))
 }
 
-/// A decimal number or a GUID today; anything alike is taken.
+/// Whether `id` looks like a job id: today a decimal number or a GUID; anything similar is accepted.
 pub(crate) fn is_job_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether a run writes a file of this name below its folder: what somebody else put there is not its own.
+/// Whether a run may have written a file of this name in its folder. Other files belong to somebody else.
 pub(crate) fn is_of_a_run(below: &str) -> bool {
     [MANIFEST, MEMBERS_FILE, NEWCOMERS_FILE].contains(&below)
         || below.ends_with(".ndjson")
         || below.ends_with(".ndjson.gz")
 }
 
-/// Whether this can be the name of a blob container.
+/// Whether `name` can be the name of a blob container.
 pub(crate) fn is_container(name: &str) -> bool {
     (3..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// The first characters of the folders of jobs that began between two instants, one prefix a day.
+/// Prefixes of the folders of jobs that began between two instants, one per day.
 pub(crate) fn day_prefixes(from: Timestamp, to: Timestamp, at_most: usize) -> Vec<String> {
     let day = |at: Timestamp| -> Date { at.to_zoned(TimeZone::UTC).date() };
     let last = day(to.checked_add(SKEW).unwrap_or(to));

@@ -1,20 +1,20 @@
-//! Counting the lines of NDJSON.
+//! Counts the lines of NDJSON.
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Counts the lines that hold more than blanks. Lines end in LF or CRLF, the last one perhaps in nothing; a
-/// byte order mark at the start is skipped. Takes the file in pieces of any size.
+/// Counts non-blank lines. A line ends in LF or CRLF, the last one possibly in neither; a byte order mark at
+/// the start is skipped. The file may arrive in pieces of any size.
 #[derive(Clone, Debug, Default)]
 pub struct LineCounter {
     lines: u64,
-    /// The line so far holds more than blanks.
+    /// Whether the current line has non-blank characters.
     begun: bool,
-    /// How many bytes of the mark were seen, or all when the start is past.
+    /// How many bytes of the byte order mark were seen; all of them once the start has passed.
     marked: usize,
 }
 
 impl LineCounter {
-    /// Takes the next piece.
+    /// Processes the next piece of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         let mut rest = self.skip_mark(bytes);
         while let Some((line, after)) =
@@ -27,20 +27,20 @@ impl LineCounter {
         self.begun = self.begun || holds_more_than_blanks(rest);
     }
 
-    /// Where the count stands: lines so far, and whether one is begun. Absent while a byte order mark may still be
-    /// at hand, in the first three bytes.
+    /// The state of the count: the lines so far, and whether a line has begun. `None` within the first three
+    /// bytes, which may still be a byte order mark.
     #[must_use]
     pub fn stand(&self) -> Option<(u64, bool)> {
         (self.marked == BYTE_ORDER_MARK.len()).then_some((self.lines, self.begun))
     }
 
-    /// Goes on from where a count stood.
+    /// Continues a count from the state that [`Self::stand`] returned.
     #[must_use]
     pub fn standing(lines: u64, begun: bool) -> Self {
         Self { lines, begun, marked: BYTE_ORDER_MARK.len() }
     }
 
-    /// The number of lines, when nothing more follows.
+    /// The number of lines, once the file has ended.
     #[must_use]
     pub fn finish(self) -> u64 {
         let part_of_mark = self.marked > 0 && self.marked < BYTE_ORDER_MARK.len();

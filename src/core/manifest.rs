@@ -1,4 +1,5 @@
-//! The manifest of a finished export (Bulk Data "Response - Complete Status"; Azure's: docs/azure-behaviour.md, "Manifest").
+//! The manifest of a finished export (Bulk Data specification: "Response - Complete Status"; for Azure's
+//! deviations see docs/azure-behaviour.md, "Manifest").
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,71 +11,71 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-/// A manifest that made sense.
+/// A valid manifest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
-    /// Verbatim.
+    /// `transactionTime`, verbatim.
     pub transaction_time: String,
-    /// The kick-off URL, as the server saw it.
+    /// The URL of the kick-off, as the server saw it.
     pub request: String,
-    /// The NDJSON files.
+    /// The data files.
     pub output: Vec<File>,
-    /// Error files.
+    /// The error files.
     pub errors: Vec<File>,
-    /// Files that name deleted resources.
+    /// The files that list deleted resources.
     pub deleted: Vec<File>,
-    /// Whether the files need a token; absent where the server does not say.
+    /// Whether downloading the files needs a token; `None` if the server does not say.
     pub requires_access_token: Option<bool>,
-    /// How the output is organized, if not by type (Bulk Data STU3).
+    /// What the output is organized by, if not by type (Bulk Data STU3).
     pub organized_by: Option<String>,
-    /// How many manifests it was put together of.
+    /// The number of linked manifests that this one was assembled from.
     pub pages: usize,
-    /// The body, where it is to be stored as the server wrote it.
+    /// The body, if it is to be stored as the server wrote it.
     pub(super) raw: Vec<u8>,
 }
 
-/// Longest manifest that is read, in bytes. What is made of it in memory is no more than a few times that.
+/// The longest manifest that is read, in bytes. In memory it takes no more than a few times that.
 pub const MAX_MANIFEST: usize = 16 << 20;
-/// More files than this do not fit into memory and a listing.
+/// The largest number of files; more do not fit into memory and a listing.
 pub const MAX_FILES: usize = 100_000;
 
-/// Longest name of a resource type, and longest instant, that are taken over into a status, in characters.
+/// The longest name of a resource type, and the longest instant, that is copied into a status, in characters.
 pub(super) const MAX_NAME: usize = 64;
 
-/// One file of a manifest.
+/// A file in a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct File {
     /// The resource type.
     #[serde(rename = "type", default)]
     pub type_: String,
-    /// Where it is.
+    /// The URL of the file.
     pub url: String,
-    /// Resources in it, if the server counts them.
+    /// Number of resources in the file, if the server reports it.
     #[serde(default)]
     pub count: Option<u64>,
-    /// Bytes in it, if a Bulk Data server says so.
+    /// Length of the file in bytes, if a Bulk Data server reports it.
     #[serde(skip)]
     pub bytes: Option<u64>,
-    /// Its SHA-256 in hexadecimal, if a Bulk Data server says so.
+    /// SHA-256 of the file in hexadecimal, if a Bulk Data server reports it.
     #[serde(skip)]
     pub sha256: Option<String>,
-    /// The URL of the file that goes on where this one ends (`continuesInFile`).
+    /// The URL of the file that continues this one (`continuesInFile`).
     #[serde(skip)]
     pub continues_in: Option<String>,
 }
 
-/// Totals of one type.
+/// The totals of one resource type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TypeTotal {
     /// Number of files.
     pub files: u64,
-    /// Number of resources; absent when a file is not counted.
+    /// Number of resources; `None` if a file is not counted.
     pub resources: Option<u64>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct RawManifest {
     transaction_time: String,
     #[serde(default)]
     request: String,
@@ -85,8 +86,8 @@ struct Wire {
     deleted: Option<Capped<File>>,
 }
 
-/// A list of which no more is kept than can be used, and one to show that it was longer: a server decides how long it
-/// is, and a short entry takes up more memory than it is long.
+/// A list that keeps at most one entry more than can be used, which shows that it was longer. The server
+/// decides how long a list is, and an entry takes more memory than its text.
 pub(super) struct Capped<T>(pub(super) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Capped<T> {
@@ -113,7 +114,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Capped<T> {
     }
 }
 
-/// The URLs of a body, where they stand in it.
+/// The URLs of a body, as slices of that body.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(borrow, default)]
@@ -131,15 +132,15 @@ struct WrittenUrl<'a> {
 }
 
 impl Manifest {
-    /// Reads a body. The error says in a few words what is wrong with it.
+    /// Parses a body. The error says in a few words what is wrong with it.
     pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
-        let wire: Wire = json(body)?;
+        let wire: RawManifest = json(body)?;
         if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
         }
-        // Types go into the status: nothing else may come in their place.
+        // Types are copied into the status, so nothing else may pass for one.
         if wire.output.0.iter().any(|file| !file.type_.is_empty() && !is_type(&file.type_)) {
-            return Err("a manifest with a type that is none");
+            return Err("a manifest with an invalid type");
         }
         let manifest = Self {
             transaction_time: wire.transaction_time,
@@ -155,7 +156,7 @@ impl Manifest {
         if manifest.files() > MAX_FILES { Err(TOO_MANY) } else { Ok(manifest) }
     }
 
-    /// Totals by type, in the order of their names.
+    /// Totals by type, ordered by name.
     pub fn by_type(&self) -> BTreeMap<&str, TypeTotal> {
         let mut totals: BTreeMap<&str, TypeTotal> = BTreeMap::new();
         for file in &self.output {
@@ -172,17 +173,17 @@ impl Manifest {
         self.output.len() + self.errors.len() + self.deleted.len()
     }
 
-    /// Number of resources of all files; absent when a file is not counted.
+    /// Number of resources in all data files; `None` if a file is not counted.
     pub fn resources(&self) -> Option<u64> {
         self.output.iter().try_fold(0_u64, |sum, file| Some(sum.saturating_add(file.count?)))
     }
 
-    /// The manifest to store beside the data: what the server said, without the queries of its file URLs,
-    /// which may be signatures.
+    /// The manifest to store beside the data: the server's text, without the queries of file URLs, which may
+    /// be signatures.
     pub fn to_store(&self) -> Vec<u8> {
         let written: Written<'_> = match serde_json::from_slice(&self.raw) {
             Ok(written) => written,
-            // It was read before, from the same bytes.
+            // Cannot happen: the same bytes were parsed before.
             Err(_) => return Vec::new(),
         };
         let lists = [written.output, written.error, written.deleted];
@@ -205,9 +206,9 @@ impl Manifest {
     }
 }
 
-pub(super) const TOO_MANY: &str = "a manifest of more files than can be landed";
+pub(super) const TOO_MANY: &str = "a manifest with more files than the operator can store";
 
-/// Reads a body as JSON of this form. The error says in a few words what it is instead.
+/// Parses a body as JSON of type `T`. The error says in a few words what it is instead.
 pub(super) fn json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, &'static str> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err("an empty body");
@@ -225,17 +226,17 @@ pub(super) fn json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, &'static
     })
 }
 
-/// Whether this may be the name of a resource type. Such names become parts of paths and of the status.
+/// Whether `name` can be the name of a resource type. Such names become parts of paths and of the status.
 pub(super) fn is_type(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
-/// SHA-256 in hexadecimal.
+/// The SHA-256 of `body` in hexadecimal.
 pub fn sha256_hex(body: &[u8]) -> String {
     hex(&Sha256::digest(body))
 }
 
-/// Bytes in hexadecimal.
+/// `bytes` in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
@@ -250,9 +251,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const AZURE: &str = r#"{"transactionTime":"2026-11-23T01:58:30.1141234+00:00","request":"https://x/$export?_type=Patient",
+    const AZURE: &str = r#"{"transactionTime":"2026-11-23T01:58:30.1141234+00:00",
+        "request":"https://x/$export?_type=Patient",
         "requiresAccessToken":false,"output":[{"type":"Patient","url":"https://a/c/f/P-1.ndjson?sig=s","count":5},
-        {"type":"Patient","url":"https://a/c/f/P-2.ndjson","count":2},{"type":"Condition","url":"https://a/c/f/C.ndjson","count":0}],
+        {"type":"Patient","url":"https://a/c/f/P-2.ndjson","count":2},
+        {"type":"Condition","url":"https://a/c/f/C.ndjson","count":0}],
         "error":[],"issues":[],"extra":{"a":1}}"#;
 
     #[test]
@@ -296,7 +299,8 @@ mod tests {
     #[test]
     fn tolerates_absent_lists_and_counts() {
         let m = Manifest::parse(
-            br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"A","url":"u","count":1},{"type":"A","url":"v"}]}"#,
+            br#"{"transactionTime":"2026-01-01T00:00:00Z",
+                "output":[{"type":"A","url":"u","count":1},{"type":"A","url":"v"}]}"#,
         )
         .unwrap();
         assert_eq!((m.resources(), m.errors.len()), (None, 0));
@@ -317,7 +321,7 @@ mod tests {
             (r#"{"transactionTime":"soon","output":[]}"#, "a manifest without a usable transactionTime"),
             (
                 r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"Patient/4711","url":"u"}]}"#,
-                "a manifest with a type that is none",
+                "a manifest with an invalid type",
             ),
             (
                 r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[{"type":"A"}]}"#,

@@ -1,5 +1,4 @@
-//! Decisions: pure functions of values. Nothing here is async, asks a clock, reads the environment or knows a
-//! client.
+//! Decisions: pure functions of values. Nothing here is async, reads a clock or the environment, or knows a client.
 //!
 //! Uses: api.
 

@@ -1,10 +1,10 @@
-//! FHIR `OperationOutcome`, read tolerantly.
+//! FHIR `OperationOutcome`, parsed tolerantly.
 
 use serde::Deserialize;
 
 use super::words;
 
-/// Longer bodies are no OperationOutcomes that anybody would read, in bytes.
+/// The longest body that is parsed as an OperationOutcome, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
 /// The issues of an `OperationOutcome`.
@@ -37,7 +37,7 @@ struct Resource {
 }
 
 impl Outcome {
-    /// Reads a body; `None` if it is anything else, such as a gateway's page.
+    /// Parses a body; `None` if it is anything else, such as a gateway's page.
     pub fn parse(body: &[u8]) -> Option<Self> {
         if body.len() > MAX_BODY {
             return None;
@@ -56,12 +56,12 @@ impl Outcome {
         self.issues.iter().map(|i| i.severity.as_str())
     }
 
-    /// All texts, as the server wrote them: for decisions, never for people.
+    /// The texts of all issues as the server wrote them: for decisions, never for people.
     pub fn raw_text(&self) -> String {
         self.texts().collect::<Vec<_>>().join("\n")
     }
 
-    /// All texts, cleaned: for people.
+    /// The texts of all issues, cleaned by [`words::clean`], for people.
     pub fn words(&self) -> String {
         words::clean(&self.raw_text())
     }

@@ -1,18 +1,22 @@
-//! When to ask again.
+//! How long to wait before the next poll or try.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
-/// Growth of our own back-off from try to try.
+/// The factor by which the operator's own back-off grows with each try.
 const GROWTH: f64 = 1.5;
 
-/// No wait of less than this is worth asking for.
+/// The shortest wait that a server can request.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// How long the server asks to wait, by its headers: `x-ms-retry-after-ms` is the finer one; `Retry-After` is a number of
-/// seconds, or a date that is compared with the server's own clock (`Date`), where it tells it.
+/// What a numeric `Retry-After` is cut to, in seconds: about 136 years, so that sums with it do not overflow.
+const VERY_LONG: u64 = u32::MAX as u64;
+
+/// How long the server asks to wait, from its headers: `x-ms-retry-after-ms`, which is more precise, or
+/// `Retry-After`. The latter is a number of seconds, or a date that is compared with the server's own clock
+/// (`Date`) if that is known.
 pub fn asked(
     millis: Option<&str>,
     seconds_or_date: Option<&str>,
@@ -22,30 +26,45 @@ pub fn asked(
     if let Some(millis) = millis.and_then(|ms| ms.parse().ok()) {
         return Some(Duration::from_millis(millis).max(SHORTEST));
     }
-    let value = seconds_or_date?;
-    if value.bytes().all(|b| b.is_ascii_digit()) {
-        // More seconds than fit are many.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::from(u32::MAX))).max(SHORTEST));
-    }
-    let instant = |value: &str| DateTimeParser::new().parse_timestamp(value).ok();
-    let then = instant(value)?;
-    let now = date.and_then(instant).unwrap_or(now);
+    let value = seconds_or_date.map(str::trim).filter(|value| !value.is_empty())?;
+    let http_date = |value: &str| DateTimeParser::new().parse_timestamp(value).ok();
+    let then = if value.bytes().all(|b| b.is_ascii_digit()) {
+        let number: u64 = value.parse().unwrap_or(u64::MAX);
+        match instant(number) {
+            Some(then) => then,
+            None => return Some(Duration::from_secs(number.min(VERY_LONG)).max(SHORTEST)),
+        }
+    } else {
+        http_date(value)?
+    };
+    let now = date.and_then(http_date).unwrap_or(now);
     Some(Duration::try_from(then.duration_since(now)).unwrap_or_default().max(SHORTEST))
 }
 
-/// The bounds of waiting, already within the operator's own.
+/// The instant that a numeric `Retry-After` stands for, if it is too large for a number of seconds to wait. Some
+/// servers send the instant in seconds or milliseconds since 1970 (docs/servers.md, "SMART reference server").
+fn instant(number: u64) -> Option<Timestamp> {
+    let number = i64::try_from(number).ok()?;
+    match number {
+        1_000_000_000..100_000_000_000 => Timestamp::from_second(number).ok(),
+        100_000_000_000..100_000_000_000_000 => Timestamp::from_millisecond(number).ok(),
+        _ => None,
+    }
+}
+
+/// The bounds of waits, already limited by the operator's own settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bounds {
-    /// No sooner than this.
+    /// The shortest wait.
     pub min: Duration,
-    /// No later than this where we choose.
+    /// The longest wait that the operator chooses by itself.
     pub max: Duration,
-    /// No later than this where the server asks.
+    /// The longest wait that the server may request.
     pub max_retry_after: Duration,
 }
 
-/// How long to wait before try number `tries` (from 0). What the server asks for wins, within its own bound;
-/// `jitter` is from 0 to 1.
+/// How long to wait before try number `tries` (from 0). A wait that the server requests wins, within its own
+/// bound. `jitter` is between 0 and 1.
 pub fn delay(bounds: &Bounds, tries: u32, asked: Option<Duration>, jitter: f64) -> Duration {
     if let Some(asked) = asked {
         let floor = bounds.min.min(bounds.max_retry_after);
@@ -58,7 +77,8 @@ pub fn delay(bounds: &Bounds, tries: u32, asked: Option<Duration>, jitter: f64) 
     Duration::from_secs_f64(wait).mul_f64(0.9 + jitter * 0.2)
 }
 
-/// How long to wait after failed attempt number `attempts` (from 1): doubling, with up to a tenth more or less.
+/// How long to wait after failed attempt number `attempts` (from 1): the wait doubles each time, and varies
+/// by up to a tenth. `jitter` is between 0 and 1.
 pub fn retry_delay(base: Duration, max: Duration, attempts: i32, jitter: f64) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(20);
     base.saturating_mul(1_u32 << doublings).min(max).mul_f64(0.9 + jitter * 0.2)
@@ -77,7 +97,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn stays_within_bounds(tries in any::<u32>(), asked in proptest::option::of(0_u64..1_000_000), jitter in 0.0..1.0_f64) {
+        fn stays_within_bounds(
+            tries in any::<u32>(),
+            asked in proptest::option::of(0_u64..1_000_000),
+            jitter in 0.0..1.0_f64,
+        ) {
             let asked = asked.map(Duration::from_secs);
             let wait = delay(&BOUNDS, tries, asked, jitter);
             prop_assert!(wait >= Duration::from_secs(9));

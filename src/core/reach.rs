@@ -1,5 +1,5 @@
-//! Which addresses may be connected to. Whoever may write a `FhirServer`, and each server that it names, could
-//! otherwise have the operator ask machines that only the operator can reach.
+//! Which addresses the operator connects to. Otherwise anybody who may write a `FhirServer`, and every server
+//! named by one, could make the operator send requests to machines that only the operator can reach.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,14 +19,15 @@ impl Network {
         Self(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), length)))
     }
 
-    /// Reads `address/length`, or one address. Bits beyond the length must be zero: they are a typing error.
+    /// Parses `address/length`, or a single address. Bits beyond the length must be zero, because otherwise
+    /// it is a typing error.
     pub fn parse(text: &str) -> Option<Self> {
         let network =
             if text.contains('/') { text.parse().ok()? } else { IpNet::from(text.parse::<IpAddr>().ok()?) };
         (network.addr() == network.network()).then_some(Self(network))
     }
 
-    /// Whether the address lies in it.
+    /// Whether the range contains the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
@@ -38,27 +39,27 @@ impl fmt::Display for Network {
     }
 }
 
-/// What only the node or its cloud answers on, and what is no host at all. Nobody has a FHIR server there.
+/// Addresses that belong to the node or its cloud, or to no host. No FHIR server has such an address.
 const NEVER: [Network; 12] = [
     Network::v4(0, 0, 0, 0, 8),
-    // Link-local: the metadata of a cloud's machine, and its tokens.
+    // Link-local: the metadata services of clouds, which issue tokens.
     Network::v4(169, 254, 0, 0, 16),
-    // The same of Azure's host, Alibaba and Oracle, which are not link-local.
+    // The corresponding services of Azure, Alibaba and Oracle that are not link-local.
     Network::v4(168, 63, 129, 16, 32),
     Network::v4(100, 100, 100, 200, 32),
     Network::v4(192, 0, 0, 0, 24),
-    // Groups, reserved ones, and all hosts.
+    // Multicast, reserved and broadcast addresses.
     Network::v4(224, 0, 0, 0, 4),
     Network::v4(240, 0, 0, 0, 4),
     Network::v6([0; 8], 128),
     Network::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),
     Network::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),
-    // The metadata of AWS and Google over IPv6.
-    Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128),
+    // The node-local services of AWS (metadata, pod identities, DNS) and the metadata service of Google over IPv6.
+    Network::v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0], 32),
     Network::v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128),
 ];
 
-/// Addresses of this machine, of networks of one's own, and such as are for documents and trials.
+/// Addresses that are not public: loopback, private networks, and ranges for documentation and benchmarks.
 const NOT_PUBLIC: [Network; 17] = [
     Network::v4(10, 0, 0, 0, 8),
     Network::v4(100, 64, 0, 0, 10),
@@ -73,14 +74,17 @@ const NOT_PUBLIC: [Network; 17] = [
     Network::v6([0, 0, 0, 0, 0, 0, 0, 1], 128),
     Network::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),
     Network::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),
-    // Teredo, whose end is written into the address in disguise.
+    // Teredo, which encodes the destination's IPv4 address in disguise.
     Network::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),
     Network::v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
     Network::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),
     Network::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),
 ];
 
-/// The address of IPv4 that one of IPv6 stands for: mapped, compatible, translated (NAT64) and 6to4.
+/// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (NAT64), 6to4 or ISATAP.
+///
+/// The prefix for local NAT64 (RFC 8215) leaves the place of the IPv4 address open. Of an address there that does not
+/// end in one, it is not known; such an address counts as 0.0.0.0, which nothing connects to.
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = address else { return None };
     let segments = v6.segments();
@@ -93,37 +97,40 @@ fn embedded(address: IpAddr) -> Option<IpAddr> {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
-        | [0x2002, high, low, ..] => of(high, low),
+        | [0x2002, high, low, ..]
+        | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => of(high, low),
+        [0x64, 0xff9b, 1, .., 0] => of(0, 0),
+        [0x64, 0xff9b, 1, .., high, low] => of(high, low),
         _ => None,
     }
 }
 
-/// Why an address is not connected to.
+/// Why the operator does not connect to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReached {
-    /// It is of the node, of its cloud, or of no host.
+    /// The address belongs to the node or its cloud, or to no host.
     Never,
-    /// The operator's owner refuses it.
+    /// The address is in a network that the operator's owner refuses.
     Refused(Network),
-    /// It is not a public one, and nobody who may decide that named the host.
+    /// The address is not public, and the `FhirServer` does not name the host.
     NotPublic,
 }
 
 impl fmt::Display for NotReached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Never => f.write_str("which is of the node or its cloud and is never connected to"),
+            Self::Never => {
+                f.write_str("which belongs to the node or its cloud, so the operator never connects to it")
+            }
             Self::Refused(network) => {
                 write!(f, "and the operator connects to nothing in {network} (--refused-networks)")
             }
-            Self::NotPublic => {
-                f.write_str("which is not a public one, and the FhirServer does not name the host")
-            }
+            Self::NotPublic => f.write_str("which is not public, and the FhirServer does not name the host"),
         }
     }
 }
 
-/// How far connections may reach, whoever names the host.
+/// The addresses that connections may go to, depending on who named the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
     refused: Vec<Network>,
@@ -131,19 +138,20 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// To hosts that a `FhirServer` names: private ones too, since servers of hospitals have such addresses, but for
-    /// `refused`.
+    /// For hosts that a `FhirServer` names: also private addresses, which servers of hospitals have, except
+    /// those in `refused`.
     pub fn named(refused: Vec<Network>) -> Self {
         Self { refused, public_only: false }
     }
 
-    /// To hosts that only a server named: public ones.
+    /// For hosts that only a server named: public addresses.
     #[must_use]
     pub fn public(&self) -> Self {
         Self { public_only: true, ..self.clone() }
     }
 
-    /// Whether this address may be connected to. What stands for another address counts as both.
+    /// Checks whether the operator may connect to an address. An address that stands for another one must
+    /// pass as both.
     pub fn admits(&self, address: IpAddr) -> Result<(), NotReached> {
         let both = [Some(address), embedded(address)];
         let within = |networks: &[Network]| {
@@ -190,11 +198,18 @@ mod tests {
             "febf::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd00:ec2::253",
             "fd20:ce::254",
             "::ffff:169.254.169.254",
             "::169.254.169.254",
             "64:ff9b::169.254.169.254",
             "2002:a9fe:a9fe::",
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:abcd::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "2606:4700::5efe:169.254.169.254",
+            "2606:4700::200:5efe:169.254.169.254",
         ] {
             assert_eq!(Reach::default().admits(address(text)), Err(NotReached::Never), "{text}");
         }
@@ -220,6 +235,8 @@ mod tests {
             "::10.0.0.1",
             "64:ff9b::10.0.0.1",
             "2002:0a00:0001::",
+            "64:ff9b:1::10.0.0.1",
+            "2606:4700::5efe:10.0.0.1",
         ] {
             let named = Reach::default();
             assert_eq!(named.admits(address(text)), Ok(()), "{text}");
@@ -259,7 +276,7 @@ mod tests {
         assert!(!network("0.0.0.0/0").contains(address("::7")));
     }
 
-    /// However an address is written in a URL, what is read of it is the address.
+    /// Every spelling of an address in a URL is parsed as that address.
     #[test]
     fn disguises_of_an_address_in_a_url() {
         for host in [
@@ -299,6 +316,7 @@ mod tests {
                 v4.to_ipv6_mapped(),
                 Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, pair(a, b), pair(c, d)),
                 Ipv6Addr::new(0x2002, pair(a, b), pair(c, d), 0, 0, 0, 0, 1),
+                Ipv6Addr::new(0x2606, 0x4700, 0, 0, 0, 0x5efe, pair(a, b), pair(c, d)),
             ];
             let public = Reach::default().public();
             for form in forms {

@@ -1,4 +1,4 @@
-//! The rules of the schema, checked by the operator itself: an object can be older than a rule.
+//! Checks the CEL rules of the schema in the operator itself, because an object can be older than a rule.
 
 use std::sync::LazyLock;
 
@@ -7,7 +7,8 @@ use kube::core::cel::{CompiledSchema, Validator, compile_schema};
 
 use crate::api::FhirExport;
 
-/// Made once: to make the schema and compile its rules takes a hundred times as long as to check an object.
+/// Compiled once, because building the schema and compiling its rules takes a hundred times as long as
+/// checking an object.
 static OF_EXPORTS: LazyLock<CompiledSchema> = LazyLock::new(|| {
     let versions = FhirExport::crd().spec.versions;
     let schema = versions.into_iter().next().and_then(|version| version.schema?.open_api_v3_schema);
@@ -18,7 +19,7 @@ thread_local! {
     static VALIDATOR: Validator = Validator::new();
 }
 
-/// The first rule that an export breaks, with the path of its field.
+/// The message of the first rule that an export breaks, with the path of the field.
 pub fn broken_by(export: &FhirExport) -> Option<String> {
     let object = serde_json::to_value(export).unwrap_or_default();
     let errors = VALIDATOR.with(|validator| validator.validate_compiled(&OF_EXPORTS, &object, None)).err()?;

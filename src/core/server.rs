@@ -1,14 +1,16 @@
-//! What a probe says of a `FhirServer`: who it is, whether it lets us export, whether the files can be seen.
+//! What a probe says about a `FhirServer`: what it is, whether the operator may export, and whether the
+//! storage can be read.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::answer::{StatusAnswer, status as read_status};
-use super::bulk::Deviations;
+use super::bulk::{self, Deviations};
 use super::capability::Capability;
 use super::condition;
 use super::ledger::{StorageFailure, StorageFailureKind};
+use super::outcome::Outcome;
 use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
@@ -16,29 +18,30 @@ use crate::api::{
     AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
 };
 
-/// `CapabilityStatement`s of large servers reach several MiB.
+/// The longest `CapabilityStatement` that is read, in bytes. Those of large servers reach several MiB.
 const MAX_METADATA: usize = 16 * 1024 * 1024;
 const MAX_OUTCOME: usize = 256 * 1024;
-/// Longest FHIR version taken over from a server, in characters.
+/// The longest FHIR version that is copied from a server, in characters.
 const MAX_VERSION: usize = 32;
-/// How long a good probe is believed.
+/// How long a successful probe remains valid.
 const WHEN_READY: Duration = Duration::from_secs(600);
-/// How soon a bad one is repeated.
+/// How soon an unsuccessful probe is repeated.
 const WHEN_NOT: Duration = Duration::from_secs(30);
 
-/// What a probe saw.
+/// The answers that a probe got.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Probe {
     /// The answer to `/metadata`.
     pub metadata: Reply,
-    /// The answer to a status request for a job that cannot exist: 404 with the right to export, 403 without.
+    /// The answer to a status request for a job that cannot exist: 404 with the right to export, 403 without
+    /// it. With dialect BulkData, the answer to `/metadata` with a token.
     pub access: Reply,
-    /// Whether the storage account can be listed; absent when none is set.
+    /// Whether the storage account can be listed; `None` if none is configured.
     pub storage: Option<Result<(), StorageFailure>>,
 }
 
 impl Probe {
-    /// How long to wait if the server, or another one of its origin, asked for patience.
+    /// How long to wait, if the server or another one on its origin is throttling.
     pub fn put_off(&self, now: Timestamp) -> Option<Duration> {
         let wait = |reply: &Reply| match reply {
             Err(Failure { kind: FailureKind::HeldBack { until }, .. }) => {
@@ -52,7 +55,7 @@ impl Probe {
     }
 }
 
-/// The request for the server's `CapabilityStatement`; it needs no token.
+/// The request for the server's `CapabilityStatement`, which needs no token.
 pub fn metadata_request(spec: &FhirServerSpec) -> Request {
     Request {
         method: Method::Get,
@@ -66,8 +69,8 @@ pub fn metadata_request(spec: &FhirServerSpec) -> Request {
     }
 }
 
-/// The request that shows whether the identity may export, without doing anything. A Bulk Data server has no place to
-/// ask for that: there it shows only whether the token is accepted.
+/// A request that shows whether the identity may export, without any effect. Bulk Data servers have no such
+/// request; for them it shows only whether the server accepts the token.
 pub fn access_request(spec: &FhirServerSpec) -> Request {
     if spec.dialect == Dialect::BulkData {
         return Request { with_token: true, ..metadata_request(spec) };
@@ -92,13 +95,13 @@ pub fn deleting(old: &FhirServerStatus, users: usize, generation: i64, now: Time
     } else {
         format!("{users} exports still use it")
     };
-    let message = format!("it is being deleted, and {who}; cancel or delete them, or wait for their end");
+    let message = format!("it is being deleted, and {who}; cancel or delete them, or wait until they end");
     let (type_, no) = (ConditionType::Ready, ConditionStatus::False);
     condition::set(&mut status.conditions, type_, no, Reason::ServerDeleting, &message, generation, now);
     status
 }
 
-/// One condition in the making.
+/// The status, reason and message of a condition.
 struct Finding {
     status: ConditionStatus,
     reason: Reason,
@@ -111,7 +114,7 @@ impl Finding {
     }
 }
 
-/// The status after a probe, and how long to believe it.
+/// The status after a probe, and how long the probe remains valid.
 pub fn judge(
     spec: &FhirServerSpec,
     old: &FhirServerStatus,
@@ -122,7 +125,7 @@ pub fn judge(
 ) -> (FhirServerStatus, Duration) {
     let mut status = old.clone();
     status.observed_generation = Some(generation);
-    // Some servers show even their metadata only to whom they know.
+    // Some servers show even their metadata only to authenticated clients.
     let shown = matches!(&probe.metadata, Ok(answer) if answer.status == 200);
     let with_token = spec.dialect == Dialect::BulkData && !shown && probe.access.is_ok();
     let identity = identity(spec, if with_token { &probe.access } else { &probe.metadata });
@@ -154,14 +157,14 @@ pub fn judge(
         {
             Finding::new(ConditionStatus::Unknown, unsure.reason, unsure.message.clone())
         }
-        // Without storage nothing can land.
+        // Without storage, no file can land.
         (Ok(_), _, unsure) if lands && unsure.reason == Reason::StorageUnreachable => {
             Finding::new(ConditionStatus::Unknown, unsure.reason, unsure.message.clone())
         }
         (Ok(capability), _, _) => Finding::new(
             ConditionStatus::True,
             Reason::ProbeSucceeded,
-            format!("{} answers as it should", capability.software()),
+            format!("{} answers as expected", capability.software()),
         ),
     };
     let missing = [probe.access.as_ref().err(), probe.metadata.as_ref().err()]
@@ -169,11 +172,11 @@ pub fn judge(
         .flatten()
         .any(|f| f.kind == FailureKind::Missing)
         || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing)
-        // Exports wait for it.
+        // Exports wait for the storage.
         || lands && storage.status == ConditionStatus::False;
     let wait = match (ready.status, missing) {
         (_, true) => tuning.missing_retry,
-        // A container that is made meanwhile is seen soon.
+        // Soon, to notice when the missing container is created.
         (ConditionStatus::True, _) if storage.reason != Reason::ContainerNotFound => WHEN_READY,
         _ => WHEN_NOT,
     };
@@ -200,7 +203,7 @@ fn unreachable(failure: &Failure) -> Finding {
     Finding::new(status, failure.reason, failure.message.clone())
 }
 
-/// Who the server is, by its own word.
+/// What the server is, according to its CapabilityStatement.
 fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Finding> {
     let answer = metadata.as_ref().map_err(unreachable)?;
     let no = |reason, message: String| Finding::new(ConditionStatus::False, reason, message);
@@ -208,7 +211,7 @@ fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Findi
         return Err(Finding::new(
             ConditionStatus::Unknown,
             Reason::Throttled,
-            "the server asks for patience (429); it is asked again later",
+            "the server is throttling requests (429); the operator retries later",
         ));
     }
     if answer.status >= 500 {
@@ -221,7 +224,7 @@ fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Findi
         capability.filter(|c| answer.status == 200 && c.resource_type == "CapabilityStatement")
     else {
         let message = format!(
-            "{} answers {} to /metadata, without a CapabilityStatement; check url, and proxies on the way",
+            "{} answers {} to /metadata, without a CapabilityStatement; check url, and any proxies in between",
             words::clean(&spec.url),
             answer.status
         );
@@ -232,13 +235,15 @@ fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Findi
         (Dialect::Azure, false) => Err(no(
             Reason::WrongDialect,
             format!(
-                "the server says that it is {software}, which does not speak dialect Azure; create a FhirServer with dialect BulkData"
+                "the server's software is {software}, which does not speak dialect Azure; create a FhirServer with \
+                 dialect BulkData"
             ),
         )),
         (Dialect::BulkData, true) => Err(no(
             Reason::WrongDialect,
             format!(
-                "the server says that it is {software}, which writes its files itself; create a FhirServer with dialect Azure"
+                "the server's software is {software}, which writes its files itself; create a FhirServer with \
+                 dialect Azure"
             ),
         )),
         _ => Ok(capability),
@@ -252,6 +257,12 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
         Err(failure) => return unreachable(failure),
     };
     match read_status(answer) {
+        StatusAnswer::NotNow(refusal)
+            if refusal.reason == Reason::Forbidden && spec.dialect == Dialect::BulkData =>
+        {
+            let refusal = bulk::answer::forbidden(answer, Outcome::parse(&answer.body).as_ref());
+            Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
+        }
         StatusAnswer::NotNow(refusal) if refusal.reason != Reason::Throttled => {
             Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
         }
@@ -265,7 +276,7 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
             let message = match spec.dialect {
                 Dialect::Azure => "the server accepts the token for exports",
                 Dialect::BulkData => {
-                    "the server accepts the token; whether it may export shows at the first one"
+                    "the server accepts the token; the first export will show whether it may export"
                 }
             };
             Finding::new(ConditionStatus::True, Reason::TokenAccepted, message)
@@ -273,8 +284,8 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
     }
 }
 
-/// Where the metadata are shown to anybody, an answer to a request with credentials says nothing of them; a token
-/// that the provider gave says something.
+/// The finding for a server that shows its metadata to anybody. Its answer to a request with credentials says
+/// nothing about them, but a token from an identity provider does.
 fn shown_to_anybody(spec: &FhirServerSpec, access: &Reply) -> Finding {
     let finding = authenticated(spec, access);
     if finding.status != ConditionStatus::True {
@@ -289,12 +300,12 @@ fn shown_to_anybody(spec: &FhirServerSpec, access: &Reply) -> Finding {
         AuthType::BearerToken | AuthType::Basic => Finding::new(
             ConditionStatus::Unknown,
             Reason::NotTried,
-            "the server shows its metadata to anybody, so the credentials are tried with the first export",
+            "the server shows its metadata to anybody, so the first export will test the credentials",
         ),
         AuthType::Entra | AuthType::SmartBackendServices | AuthType::OAuthClientSecret => Finding::new(
             ConditionStatus::True,
             Reason::TokenAccepted,
-            "a token was given; whether the server lets it export shows at the first one",
+            "a token was issued; the first export will show whether the server accepts it",
         ),
     }
 }
@@ -304,7 +315,7 @@ fn storage(spec: &FhirServerSpec, seen: Option<&Result<(), StorageFailure>>) -> 
         None => Finding::new(
             ConditionStatus::Unknown,
             Reason::NotConfigured,
-            "no storage is set, so files cannot be checked; set storage to have that done",
+            "no storage is configured, so files cannot be checked; set storage",
         ),
         Some(Ok(())) => {
             Finding::new(ConditionStatus::True, Reason::ContainerListed, "the storage account can be listed")
@@ -329,7 +340,7 @@ fn storage(spec: &FhirServerSpec, seen: Option<&Result<(), StorageFailure>>) -> 
                         Dialect::Azure => "the FHIR service",
                         Dialect::BulkData => "the operator",
                     };
-                    format!("{}, or let {who} do so with the first export", failure.message)
+                    format!("{}, or let {who} create it with the first export", failure.message)
                 }
                 _ => failure.message.clone(),
             };

@@ -47,6 +47,21 @@ fn found(status: &FhirServerStatus, type_: ConditionType) -> (ConditionStatus, S
 }
 
 #[test]
+fn a_bulk_data_server_that_forbids_exports_is_not_told_of_azure_s_role() {
+    let mut bulk = azure_server();
+    bulk.spec.dialect = Dialect::BulkData;
+    let probe = Probe {
+        metadata: Ok(capability("HAPI FHIR")),
+        access: Ok(outcome(403, "forbidden", "no scope")),
+        storage: None,
+    };
+    let (status, _) = judged(&bulk.spec, &probe);
+    let authenticated = condition::find(&status.conditions, ConditionType::Authenticated).unwrap();
+    assert_eq!((authenticated.status, authenticated.reason.as_str()), (ConditionStatus::False, "Forbidden"));
+    assert!(!authenticated.message.contains(ROLE), "{}", authenticated.message);
+}
+
+#[test]
 fn the_two_requests() {
     let mut server = azure_server();
     server.spec.url = "https://clinic.example/fhir/".into();
@@ -103,7 +118,7 @@ fn who_the_server_is() {
             "url",
         ),
         (Ok(page(502)), False, "ServerError", "502"),
-        (Ok(outcome(429, "throttled", "x")), Unknown, "Throttled", "patience"),
+        (Ok(outcome(429, "throttled", "x")), Unknown, "Throttled", "throttling"),
         (unreachable(Reason::HostNotFound), False, "HostNotFound", "why not"),
         (unreachable(Reason::ConnectionFailed), False, "ConnectionFailed", "why not"),
         (unreachable(Reason::TLSFailed), False, "TLSFailed", "why not"),
@@ -212,7 +227,8 @@ fn a_hostile_server_stays_small_and_names_nobody() {
 }
 
 fn bulk_capability(software: &str, more: &Value) -> Answer {
-    let mut body = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "software": {"name": software}});
+    let mut body = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1",
+        "software": {"name": software}});
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     Answer { status: 200, body: body.to_string().into(), ..Answer::default() }
 }

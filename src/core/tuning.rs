@@ -1,30 +1,30 @@
-//! The operator's own settings that decisions depend on.
+//! The operator's settings that decisions depend on.
 
 use std::time::Duration;
 
-/// How patient the operator is. Every duration is positive.
+/// The operator's time limits, intervals and delays. Every duration is positive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// No poll sooner than this, whatever a server or a `FhirServer` says.
+    /// The shortest wait before a poll, whatever a server or a `FhirServer` says.
     pub poll_floor: Duration,
-    /// No wait between polls or tries longer than this, whatever a `FhirServer` says.
+    /// The longest wait between polls or tries, whatever a `FhirServer` says.
     pub poll_ceiling: Duration,
-    /// How long a cancel is tried before it is given up.
+    /// How long a cancel is tried before the operator gives up.
     pub cancel_grace: Duration,
-    /// How many tries a cancel gets within that time.
+    /// How many times a cancel is tried within that time.
     pub cancel_tries: i32,
-    /// How long to wait before looking for a job whose kick-off's answer was lost, so that the server has
-    /// begun to write; and as long again until the search is given up.
+    /// How long to wait before searching for a job whose kick-off got no answer, so that the server has begun
+    /// to write; the search is given up after the same time again.
     pub orphan_wait: Duration,
-    /// The first delay after a failed attempt; it doubles from try to try.
+    /// The delay after the first failed attempt; it doubles with each further one.
     pub retry_base: Duration,
     /// The longest delay after a failed attempt.
     pub retry_max: Duration,
-    /// How soon to look again for something that is missing in the cluster.
+    /// How soon to look again for an object that is missing in the cluster.
     pub missing_retry: Duration,
-    /// The deadline of runs that name none, on servers that name none.
+    /// The deadline of exports if neither they nor their server name one.
     pub default_deadline: Duration,
-    /// How often to look at the container for progress.
+    /// How often to look at the container for the progress of an export.
     pub progress_interval: Duration,
 }
 

@@ -1,118 +1,101 @@
-//! What goes to a FHIR server and what comes back, as values. The edge sends and reports; it decides nothing.
+//! Requests to FHIR servers and their answers, as values. The edge sends requests and reports answers, and
+//! decides nothing.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::api::{KeyRef, Reason};
 
-/// The methods that the operator uses.
+/// The HTTP methods that the operator uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// Kick-off, status, metadata, files.
+    /// For kick-offs, status requests, metadata and files.
     Get,
-    /// Kick-off with its parameters in the body.
+    /// For kick-offs with parameters in the body.
     Post,
-    /// Cancel, or the word that a finished job is done with.
+    /// For cancelling a job, and for telling the server to forget a finished one.
     Delete,
 }
 
-/// One request to a FHIR server. The edge adds the token, the headers of the `FhirServer` and the time-out,
-/// follows no redirect and repeats nothing, but for one case: a 401 with a cached token is tried once more
-/// with a fresh one (the server did not act on the first).
+/// A request to a FHIR server. The edge adds the token, the headers of the `FhirServer` and the time-out. It
+/// follows no redirects and repeats nothing, with one exception: after a 401 with a cached token, it sends
+/// the request once more with a fresh token, since the server did not act on the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The method.
+    /// The HTTP method.
     pub method: Method,
-    /// The whole URL, percent-encoded as it goes out.
+    /// The complete URL, percent-encoded as it is sent.
     pub url: String,
     /// The value of `Accept`.
     pub accept: &'static str,
-    /// The value of `Prefer`, if any.
+    /// The value of `Prefer`, if the header is sent.
     pub prefer: Option<&'static str>,
-    /// Larger bodies are cut off and marked so, in bytes.
+    /// The longest answer body, in bytes. Longer ones are cut off and marked as truncated.
     pub max_body: usize,
-    /// Whether the token goes along. The metadata need none.
+    /// Whether the request carries the token. Metadata need none.
     pub with_token: bool,
-    /// The body, a FHIR resource.
+    /// The request body, a FHIR resource.
     pub body: Option<Value>,
-    /// Whom to add to the body's parameters. Only the edge reads who they are.
+    /// The list of patients to add to the body's parameters. Only the edge reads its content.
     pub patients: Option<Patients>,
 }
 
-/// Where a list of patients is: one reference a line.
+/// Where a list of patients is stored, with one reference per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Patients {
-    /// A key of a Secret with the credential label.
+    /// In a key of a Secret with the credential label.
     Secret {
         /// The namespace of the export.
         namespace: String,
-        /// Name and key.
+        /// Name and key of the Secret.
         key: KeyRef,
     },
-    /// A blob of the server's storage account.
+    /// In a blob of the server's storage account.
     Blob {
-        /// Its container.
+        /// The container of the blob.
         container: String,
-        /// Its name.
+        /// The name of the blob.
         path: String,
-        /// What its content must hash to, in hexadecimal.
+        /// The SHA-256 that the content must have, in hexadecimal.
         sha256: String,
     },
 }
 
-/// A file to read from a server.
+/// A request for a file of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRequest {
-    /// Where it is.
+    /// The URL of the file.
     pub url: String,
-    /// Whether a token goes along, where the URL's origin may have one at all.
+    /// Whether the request carries the token, if the URL's origin may receive it.
     pub with_token: bool,
-    /// Go on from here, with identity encoding; else from the start.
+    /// Where to resume, with identity encoding; `None` reads from the start.
     pub resume: Option<Resume>,
-    /// The server may compress it on the way.
+    /// Whether the server may compress the file in transit.
     pub compressed: bool,
 }
 
-/// Where a file is to be read on from.
+/// Where to resume reading a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
-    /// In bytes.
+    /// The offset in bytes.
     pub offset: u64,
-    /// The ETag that it must still have (If-Range), where it is at hand.
+    /// The ETag that the file must still have (`If-Range`), if it is known.
     pub etag: Option<String>,
 }
 
-/// The pieces of a body, decoded. An error: it broke off.
-pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
-
-/// A body ended before its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenOff;
-
-/// What a server answered when asked for a file.
-pub enum FileAnswer {
-    /// 200 or 206: the file, or the rest of it.
-    Opened(FileHead, Pieces),
-    /// Anything else.
-    Refused(Answer),
-    /// The URL, or one that it redirects to, is of an origin that files may not come from; one sentence.
-    Elsewhere(String),
-}
-
-/// What is known of a file when its body begins.
+/// The metadata of a file, known when its body begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileHead {
-    /// Where the body begins, in bytes: 0, or what was asked for.
+    /// The offset of the body in the file, in bytes: 0, or the one that was requested.
     pub offset: u64,
-    /// A strong ETag, where the server gives one.
+    /// The strong ETag of the file, if the server sends one.
     pub etag: Option<String>,
-    /// It could be read on from any byte: the server offers ranges, the ETag is strong, the body came as it is.
+    /// Whether reading can resume at any byte: the server supports ranges, the ETag is strong, and the body
+    /// is not compressed.
     pub resumable: bool,
-    /// It could be if it had not come compressed.
+    /// Whether reading could resume at any byte if the body were not compressed.
     pub resumable_as_it_is: bool,
     /// `Content-Type`, verbatim.
     pub content_type: Option<String>,
@@ -131,52 +114,52 @@ pub struct Answer {
     pub progress: Option<String>,
     /// `X-Export-Status`: the job's own status code (Bulk Data STU3).
     pub export_status: Option<u16>,
-    /// `Preference-Applied` names `separate-export-status`.
+    /// Whether `Preference-Applied` contains `separate-export-status`.
     pub separate_status: bool,
     /// `Content-Type`, verbatim.
     pub content_type: Option<String>,
     /// The body, up to `max_body`.
     pub body: Vec<u8>,
-    /// The body was longer than `max_body`, or the connection broke in the middle of it.
+    /// Whether the body was longer than `max_body`, or the connection broke in the middle of it.
     pub truncated: bool,
 }
 
 /// Whether a request that got no answer may have reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It provably never left: no name, no connection, no TLS, no token.
+    /// The request provably never left: there was no name, connection, TLS session or token.
     No,
-    /// It may have been acted on.
+    /// The server may have acted on the request.
     Maybe,
 }
 
-/// A request without an answer.
+/// The failure of a request that got no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Whether the server may have acted on it.
     pub sent: Sent,
-    /// Why: of the reasons for `ServerReachable` and for missing credentials.
+    /// The reason: one of those for `ServerReachable` or for missing credentials.
     pub reason: Reason,
-    /// One sentence for people: the cause and the next step; no secret, no URL query.
+    /// A message for people, as one sentence: the cause and the next step, without secrets and URL queries.
     pub message: String,
-    /// What kind of failure this is to a run.
+    /// How a run treats the failure.
     pub kind: FailureKind,
 }
 
-/// What a failure is about.
+/// How a run treats a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Something in the cluster is missing or wrong (a Secret, a label, a ServiceAccount): the user repairs it,
-    /// and the run goes on within seconds.
+    /// Something in the cluster is missing or wrong (a Secret, a label, a ServiceAccount). The user repairs
+    /// it, and the run continues within seconds.
     Missing,
-    /// The server or the identity provider could not be reached, or refuses the credential.
+    /// The server or the identity provider could not be reached, or rejected the credential.
     Unreachable,
-    /// The server asked all of this origin's clients to wait until then; nothing was sent.
+    /// The server is throttling, so nothing was sent.
     HeldBack {
         /// When requests may go out again.
         until: Timestamp,
     },
 }
 
-/// The result of one request.
+/// The result of a request.
 pub type Reply = Result<Answer, Failure>;

@@ -1,20 +1,20 @@
-//! The words of a server, made fit for conditions, events and logs: short, one line, without URL queries and
-//! with references to patients masked.
+//! Makes texts from servers fit for conditions, events and logs: short, on one line, without URL queries, and
+//! with references to patients masked (invariant `token-stays`).
 
 use percent_encoding::percent_decode_str;
 
 use super::allow;
 
-/// Longest text taken over from a server, in characters.
+/// The longest text that is copied from a server, in characters.
 const MAX_CHARACTERS: usize = 512;
 
-/// So much of a text is looked at, in bytes: what is shown is far less, and how long it takes is not the server's
-/// choice.
+/// How much of a text is processed, in bytes. Only far less is shown, and the server must not decide how long
+/// processing takes.
 const MAX_LOOKED_AT: usize = 16 * 1024;
-/// How often a word may be encoded in itself. What is so more often has something to hide.
+/// How many times a word may be percent-encoded. A word with more layers has something to hide.
 const MAX_DECODED: usize = 8;
 
-/// Cleans a server's words.
+/// Cleans a text from a server.
 pub fn clean(text: &str) -> String {
     let mut out = String::new();
     let mut quoted: Option<char> = None;
@@ -22,7 +22,7 @@ pub fn clean(text: &str) -> String {
     let (text, rest) = looked_at(text);
     let tokens = text.split(is_gap).filter(|t| !t.is_empty()).chain(rest);
     for token in tokens {
-        // A query inside quotation marks goes on to the closing one: `'Patient?name=A B'`.
+        // A query inside quotation marks extends to the closing one: `'Patient?name=A B'`.
         if let Some(mark) = quoted {
             quoted = quoted.filter(|_| !token.contains(mark));
             continue;
@@ -30,7 +30,7 @@ pub fn clean(text: &str) -> String {
         if !out.is_empty() {
             out.push(' ');
         }
-        // What follows the name of a scheme is a credential.
+        // The word after the name of an authentication scheme is a credential.
         let scheme = std::mem::replace(&mut scheme, is_scheme(token));
         let credential = scheme && token.chars().any(|c| !c.is_alphabetic());
         out.push_str(&if credential { "***".to_owned() } else { masked(token) });
@@ -47,7 +47,7 @@ fn is_gap(c: char) -> bool {
     c.is_whitespace() || c.is_control()
 }
 
-/// The text as far as it is looked at, whole words only, and a mark if something is missing.
+/// The part of the text that is processed, cut at a word boundary, and an ellipsis if something was cut.
 fn looked_at(text: &str) -> (&str, Option<&str>) {
     if text.len() <= MAX_LOOKED_AT {
         return (text, None);
@@ -58,7 +58,7 @@ fn looked_at(text: &str) -> (&str, Option<&str>) {
     (whole, Some("…"))
 }
 
-/// Cuts a text to so many bytes of UTF-8, with an ellipsis where something is missing.
+/// Cuts a text to at most `bytes` bytes of UTF-8, with an ellipsis if something was cut.
 pub fn cut(text: &str, bytes: usize) -> String {
     const MORE: &str = "…";
     if text.len() <= bytes {
@@ -75,22 +75,22 @@ fn is_scheme(token: &str) -> bool {
     word.eq_ignore_ascii_case("bearer") || word.eq_ignore_ascii_case("basic")
 }
 
-/// One word, without what may name a patient or open a file; verbatim where there is nothing of that. Servers
-/// repeat URLs as they came, so it is looked for behind percent-encoding as well.
+/// Masks everything in a word that may name a patient or grant access; returns it verbatim if there is
+/// nothing. Servers repeat URLs as they received them, so this looks behind percent-encoding.
 fn masked(token: &str) -> String {
     let Some(plain) = decoded(token) else { return "***".to_owned() };
     let masked = mask_patients(&mask_values(without_query(&plain)));
     if masked == plain { token.to_owned() } else { masked }
 }
 
-/// The quotation mark that a query was opened in and that does not close in this word.
+/// The quotation mark that encloses a query which does not end within this word.
 fn open_query(token: &str) -> Option<char> {
     let plain = decoded(token)?;
     let (before, query) = plain.split_once('?').filter(|(_, query)| !query.is_empty())?;
     ['\'', '"'].into_iter().find(|mark| before.contains(*mark) && !query.contains(*mark))
 }
 
-/// Decoded until nothing is left to decode; on one line. `None` if there is no end to it.
+/// Percent-decodes a word completely, and puts it on one line. `None` if it has too many layers.
 fn decoded(token: &str) -> Option<String> {
     let mut text = token.to_owned();
     for _ in 0..MAX_DECODED {
@@ -103,8 +103,8 @@ fn decoded(token: &str) -> Option<String> {
     None
 }
 
-/// Takes away what search parameters that find people are compared with, where a server repeats them without
-/// the `?` of a query.
+/// Masks the values of search parameters that identify people, where a server repeats them without the `?` of
+/// a query.
 fn mask_values(token: &str) -> String {
     let masked = |pair: &str| {
         let found = pair.match_indices('=').find(|(at, _)| pair.get(..*at).is_some_and(finds_people));
@@ -124,7 +124,7 @@ fn finds_people(name: &str) -> bool {
         || matches!(parameter.as_str(), "patient" | "subject")
 }
 
-/// Names that credentials are written behind.
+/// Whether a name commonly precedes a credential.
 fn is_secret(name: &str) -> bool {
     matches!(
         name,
@@ -139,7 +139,7 @@ fn is_secret(name: &str) -> bool {
     )
 }
 
-/// The first sentence as a clause inside another one: without its capital and its full stop.
+/// A sentence as a clause of another one: without its capital letter and full stop.
 pub fn clause(sentence: &str) -> String {
     let text = sentence.trim().trim_end_matches('.');
     let mut letters = text.chars();
@@ -151,8 +151,8 @@ pub fn clause(sentence: &str) -> String {
     }
 }
 
-/// What Azure's storage says through the FHIR service: its sentence and its code. The ids, the headers and the same in
-/// XML, which follow, are for its support.
+/// The message of Azure Storage as relayed by the FHIR service: its sentence and its error code. What
+/// follows, ids, headers and the same message as XML, is only for Azure's support.
 pub fn of_storage(text: &str) -> String {
     let Some((sentence, rest)) = text.split_once("RequestId:") else { return clean(text) };
     let code = rest.split_once("ErrorCode:").and_then(|(_, code)| code.split_whitespace().next());
@@ -160,7 +160,8 @@ pub fn of_storage(text: &str) -> String {
     clean(&code.map_or_else(|| sentence.to_owned(), |code| format!("{sentence}: {code}")))
 }
 
-/// A query can carry a signature or a patient's identifier; what stands before it tells enough.
+/// Removes the query of a URL, which can hold a signature or a patient's identifier. The part before it is
+/// enough.
 fn without_query(token: &str) -> &str {
     match token.find('?') {
         Some(at) if at + 1 < token.len() => token.get(..=at).unwrap_or(token),
@@ -178,7 +179,7 @@ fn mask_patients(token: &str) -> String {
         let end =
             found.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.')).unwrap_or(found.len());
         let (id, after) = found.split_at(end);
-        // `Patient/$export` and the like name nobody.
+        // `Patient/$export` and similar paths name nobody.
         out.push_str(if id.is_empty() { "" } else { "***" });
         rest = after;
     }
@@ -270,7 +271,8 @@ mod tests {
 
     #[test]
     fn storage_in_a_sentence() {
-        let dump = "The specified container does not exist.\nRequestId:7f1c\nStatus: 404\nErrorCode: ContainerNotFound\n\n\
+        let dump = "The specified container does not exist.\nRequestId:7f1c\nStatus: 404\n\
+            ErrorCode: ContainerNotFound\n\n\
             Content:\n<?xml?><Message>The specified container does not exist.</Message>";
         assert_eq!(of_storage(dump), "The specified container does not exist: ContainerNotFound");
         assert_eq!(of_storage("Short. RequestId:7"), "Short");

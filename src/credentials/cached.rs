@@ -1,4 +1,4 @@
-//! Credentials remembered for a minute, so that a thousand waiting exports make one request.
+//! A cache of credentials, so that a thousand waiting exports cause one request instead of a thousand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -13,19 +13,19 @@ use tokio::time::Instant;
 use super::{CredentialProblem, CredentialSource};
 use crate::api::KeyRef;
 
-/// How long things are remembered.
+/// How long [`CachedSource`] keeps what it read.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
-    /// What was read is good for so long.
+pub struct CacheTimes {
+    /// How long a credential is used before it is read again.
     pub found: Duration,
-    /// What was missing is not looked for again for so long.
+    /// How long a failed read is remembered before the next one.
     pub missing: Duration,
-    /// [`CachedSource::forget`] spares what was read this recently, so that many refused requests at once
-    /// make one read.
+    /// [`CachedSource::forget`] keeps what was read less than this ago, so that many rejected requests at
+    /// once cause only one read.
     pub spared: Duration,
 }
 
-impl Default for Memory {
+impl Default for CacheTimes {
     fn default() -> Self {
         Self {
             found: Duration::from_secs(60),
@@ -35,36 +35,38 @@ impl Default for Memory {
     }
 }
 
-/// A [`CredentialSource`] that remembers. One read per object at a time; ServiceAccount tokens are not kept,
-/// since the access tokens that they buy are.
+/// A [`CredentialSource`] that caches another one. Concurrent callers share one read per object.
+/// ServiceAccount tokens are not cached here, because the access tokens that they are exchanged for are
+/// cached.
 pub struct CachedSource {
     inner: Arc<dyn CredentialSource>,
-    memory: Memory,
+    times: CacheTimes,
     keys: Remembered<(String, KeyRef), SecretString>,
     secrets: Remembered<(String, String), BTreeMap<String, SecretString>>,
     config_maps: Remembered<(String, String, String), String>,
 }
 
 impl CachedSource {
-    /// Nothing remembered yet.
+    /// An empty cache over `inner`, with the default times.
     pub fn new(inner: Arc<dyn CredentialSource>) -> Self {
-        Self::with_memory(inner, Memory::default())
+        Self::with_times(inner, CacheTimes::default())
     }
 
-    /// Likewise, with other times.
-    pub fn with_memory(inner: Arc<dyn CredentialSource>, memory: Memory) -> Self {
+    /// An empty cache over `inner`, with the given times.
+    pub fn with_times(inner: Arc<dyn CredentialSource>, times: CacheTimes) -> Self {
         Self {
             inner,
-            memory,
+            times,
             keys: Remembered::default(),
             secrets: Remembered::default(),
             config_maps: Remembered::default(),
         }
     }
 
-    /// Has the Secret `name` read again when it is next asked for: a server refused what it holds.
+    /// Drops the Secret `name` from the cache, because a server rejected its content. The next use reads it
+    /// again.
     pub async fn forget(&self, namespace: &str, name: &str) {
-        let spared = self.memory.spared;
+        let spared = self.times.spared;
         self.keys.forget(|(ns, key)| ns == namespace && key.name == name, spared).await;
         self.secrets.forget(|(ns, secret)| ns == namespace && secret == name, spared).await;
     }
@@ -74,7 +76,7 @@ impl CachedSource {
 impl CredentialSource for CachedSource {
     async fn secret_key(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, CredentialProblem> {
         let at = (namespace.to_owned(), key.clone());
-        self.keys.get(at, self.memory, || self.inner.secret_key(namespace, key)).await
+        self.keys.get(at, self.times, || self.inner.secret_key(namespace, key)).await
     }
 
     async fn secret(
@@ -83,7 +85,7 @@ impl CredentialSource for CachedSource {
         name: &str,
     ) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
         let at = (namespace.to_owned(), name.to_owned());
-        self.secrets.get(at, self.memory, || self.inner.secret(namespace, name)).await
+        self.secrets.get(at, self.times, || self.inner.secret(namespace, name)).await
     }
 
     async fn config_map_key(
@@ -93,7 +95,7 @@ impl CredentialSource for CachedSource {
         key: &str,
     ) -> Result<String, CredentialProblem> {
         let at = (namespace.to_owned(), name.to_owned(), key.to_owned());
-        self.config_maps.get(at, self.memory, || self.inner.config_map_key(namespace, name, key)).await
+        self.config_maps.get(at, self.times, || self.inner.config_map_key(namespace, name, key)).await
     }
 
     async fn service_account_token(
@@ -107,7 +109,7 @@ impl CredentialSource for CachedSource {
     }
 }
 
-/// Beyond so many entries, those that ran out are dropped.
+/// Above this number of entries, expired ones are dropped.
 const MANY: usize = 1024;
 
 struct Read<V> {
@@ -116,13 +118,13 @@ struct Read<V> {
 }
 
 impl<V> Read<V> {
-    fn is_current(&self, memory: Memory) -> bool {
-        let good_for = if self.result.is_ok() { memory.found } else { memory.missing };
+    fn is_current(&self, times: CacheTimes) -> bool {
+        let good_for = if self.result.is_ok() { times.found } else { times.missing };
         self.at.elapsed() < good_for
     }
 }
 
-/// The lock of a slot is held while it is read, which makes one reader of many.
+/// A cached credential. Its lock is held during a read, so that concurrent callers share that read.
 type Slot<V> = Arc<tokio::sync::Mutex<Option<Read<V>>>>;
 
 struct Remembered<K, V>(Mutex<HashMap<K, Slot<V>>>);
@@ -134,25 +136,25 @@ impl<K, V> Default for Remembered<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Remembered<K, V> {
-    fn slot(&self, key: K, memory: Memory) -> Slot<V> {
+    fn slot(&self, key: K, times: CacheTimes) -> Slot<V> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if slots.len() >= MANY && !slots.contains_key(&key) {
             slots.retain(|_, slot| match slot.try_lock() {
-                Ok(read) => read.as_ref().is_some_and(|read| read.is_current(memory)),
+                Ok(read) => read.as_ref().is_some_and(|read| read.is_current(times)),
                 Err(_) => true,
             });
         }
         slots.entry(key).or_default().clone()
     }
 
-    async fn get<F, R>(&self, key: K, memory: Memory, read: F) -> Result<V, CredentialProblem>
+    async fn get<F, R>(&self, key: K, times: CacheTimes, read: F) -> Result<V, CredentialProblem>
     where
         F: FnOnce() -> R,
         R: Future<Output = Result<V, CredentialProblem>>,
     {
-        let slot = self.slot(key, memory);
+        let slot = self.slot(key, times);
         let mut slot = slot.lock().await;
-        if let Some(known) = slot.as_ref().filter(|known| known.is_current(memory)) {
+        if let Some(known) = slot.as_ref().filter(|known| known.is_current(times)) {
             return known.result.clone();
         }
         let result = read().await;

@@ -1,4 +1,4 @@
-//! Why a request got no answer, told from the types in the error's chain rather than from its words.
+//! Why a request got no answer, derived from the types in the error's chain instead of from its text.
 
 use std::error::Error;
 use std::io;
@@ -7,27 +7,28 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::transport::{AddressRefused, NameNotResolved};
 
-/// Why there is no answer.
+/// Why a request got no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The name does not resolve; it may be a proxy's.
+    /// The host name does not resolve. It is the server's, or that of a proxy.
     Name(String),
-    /// The host has only addresses that nothing is connected to.
+    /// The host has only addresses that the operator does not connect to.
     Address(AddressRefused),
-    /// No connection came about: refused, unreachable, cut while it was made.
+    /// The connection was not established: it was refused or closed, or the host is unreachable. The text
+    /// continues the host's name in a sentence, as in "refused the connection".
     Connect(&'static str),
-    /// No connection came about in time.
+    /// The connection was not established in time.
     ConnectTimeout,
-    /// TLS was not agreed on. The server has seen no request.
+    /// The TLS handshake failed, so the server has seen no request. The text says why, as a clause.
     Tls(&'static str),
-    /// The request may have gone out, and no answer came in time.
+    /// No answer came in time. The server may have received the request.
     Timeout,
-    /// The request may have gone out, and the connection broke.
+    /// The connection broke before the answer was complete. The server may have received the request.
     Broken,
 }
 
 impl Cause {
-    /// Looks into an error of reqwest, or one that has such an error in its chain.
+    /// Classifies an error of reqwest, or one that has such an error in its chain.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let chain = chain(error);
         let http = chain.iter().find_map(|e| e.downcast_ref::<reqwest::Error>());
@@ -52,7 +53,7 @@ impl Cause {
     }
 }
 
-/// The error and what it comes from.
+/// The error and all its sources, outermost first.
 pub fn chain<'e>(error: &'e (dyn Error + 'static)) -> Vec<&'e (dyn Error + 'static)> {
     let mut chain = vec![error];
     let mut next = error.source();
@@ -63,7 +64,8 @@ pub fn chain<'e>(error: &'e (dyn Error + 'static)) -> Vec<&'e (dyn Error + 'stat
     chain
 }
 
-/// An error of type `E`, also one that is wrapped in an `io::Error`, whose `source` skips it.
+/// Finds an error of type `E` in `error`, including one wrapped in an `io::Error`, whose `source` skips the
+/// wrapped error.
 fn find<'e, E: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e E> {
     error.downcast_ref::<E>().or_else(|| {
         let inner = error.downcast_ref::<io::Error>()?.get_ref()?;
@@ -83,9 +85,9 @@ fn refusal(chain: &[&(dyn Error + 'static)]) -> &'static str {
     }
 }
 
-/// Ends the sentence "TLS with HOST failed: ". In TLS 1.3 a server refuses a client certificate only after the
-/// client has sent its request, but it has not taken that request then; any other failure after the handshake
-/// is a broken connection.
+/// The reason of a TLS failure, which completes the sentence "TLS with HOST failed: …". In TLS 1.3 a server
+/// rejects a client certificate only after the client has sent its request, which the server then does not
+/// process; any other failure after the handshake counts as a broken connection and yields `None`.
 fn tls(error: &rustls::Error, connecting: bool) -> Option<&'static str> {
     use rustls::Error as Tls;
     let words = match error {

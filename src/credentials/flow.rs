@@ -1,4 +1,4 @@
-//! The ways to a token, each as a credential object of `azure_identity`.
+//! The ways to obtain an Entra token, each as a credential object of `azure_identity`.
 
 use std::sync::Arc;
 
@@ -20,32 +20,32 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{CredentialProblem, CredentialSource};
 use crate::api::Reason;
 
-/// What a federated ServiceAccount token is for; Entra accepts no other audience.
+/// The audience of federated ServiceAccount tokens; Entra accepts no other.
 const FEDERATION_AUDIENCE: &str = "api://AzureADTokenExchange";
 
-/// One way to a token.
+/// One way to obtain an Entra token.
 #[derive(Clone)]
 pub enum Flow {
-    /// A ServiceAccount of the `FhirServer`'s namespace.
+    /// With a token of a federated ServiceAccount in the `FhirServer`'s namespace.
     ServiceAccount { source: Arc<dyn CredentialSource>, namespace: String, name: String },
-    /// The operator's own ServiceAccount.
+    /// With the operator's own federated ServiceAccount.
     OwnWorkload,
-    /// The identity of the node or pod.
+    /// With the managed identity of the node or pod.
     Managed,
-    /// A client secret.
+    /// With a client secret.
     ClientSecret(SecretString),
 }
 
-/// Whose token, and where from.
+/// The identity to obtain a token for, and the authority to obtain it from.
 #[derive(Clone)]
-pub struct Target {
+pub struct TokenTarget {
     pub tenant_id: String,
     pub client_id: Option<String>,
     pub authority: String,
     pub http: reqwest::Client,
 }
 
-impl Target {
+impl TokenTarget {
     fn options(&self) -> ClientOptions {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host.clone_from(&self.authority);
@@ -62,7 +62,7 @@ impl Target {
         }
     }
 
-    /// The credential object. Its constructor asks nobody for anything.
+    /// Creates the credential object. This sends no request.
     pub fn credential(&self, flow: &Flow) -> Result<Arc<dyn TokenCredential>, CredentialProblem> {
         let client_id = self.client_id.clone().unwrap_or_default();
         let client_options = self.options();
@@ -120,7 +120,7 @@ fn no_own_workload() -> CredentialProblem {
     )
 }
 
-/// A fresh ServiceAccount token for each token request.
+/// A client assertion that requests a fresh ServiceAccount token for each token request to Entra.
 struct ServiceAccountToken {
     source: Arc<dyn CredentialSource>,
     namespace: String,

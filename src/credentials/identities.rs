@@ -1,4 +1,4 @@
-//! The identities in use: one each, so that tokens are shared.
+//! The identities in use, shared so that exports with the same identity share its tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,54 +7,57 @@ use azure_core::credentials::TokenCredential;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::flow::{Flow, Target};
+use super::flow::{Flow, TokenTarget};
 use super::in_use::InUse;
 use super::{CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity};
 use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
 
-/// No token request to Entra takes longer, retries included.
+/// Time limit of a token request to Entra, retries included.
 const LONGEST: Duration = Duration::from_secs(15);
-/// Nor one to another token endpoint: its discovery, and the second way to send a client secret, included.
+/// Time limit of a token request to another token endpoint, including the discovery of the endpoint and the
+/// second way to send a client secret.
 const LONGEST_OF_CLIENT: Duration = Duration::from_secs(30);
 
-/// The identities in use.
+/// All identities that the operator currently uses.
 pub struct Identities {
     source: Arc<CachedSource>,
     settings: EntraSettings,
     http: reqwest::Client,
-    entra: InUse<Key>,
+    entra: InUse<EntraKey>,
     clients: InUse<ClientKey>,
 }
 
-/// An OAuth client: one of a namespace, with all else that makes it what it is but for the secret.
+/// What identifies an OAuth client: everything that it was created from, except the secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientKey {
-    /// Of the `FhirServer`.
+    /// The namespace of the `FhirServer`.
     pub namespace: String,
-    /// What its spec says about the client and the way to the token endpoint.
+    /// Those parts of the `FhirServer`'s spec that describe the client and the way to the token endpoint, as
+    /// JSON.
     pub spec: String,
 }
 
-/// What makes two identities the same. The namespace is part of it, so that none is shared across one.
+/// What identifies an Entra identity. The namespace is part of it, so that no identity is shared between
+/// namespaces.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
+struct EntraKey {
     namespace: String,
     tenant_id: String,
     client_id: Option<String>,
     cloud: Cloud,
-    kind: Kind,
+    kind: CredentialKind,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Kind {
+enum CredentialKind {
     ServiceAccount(String),
     OwnWorkload,
     Managed,
     ClientSecret { name: String, key: String },
 }
 
-impl Key {
-    fn new(namespace: &str, entra: &Entra, kind: Kind) -> Self {
+impl EntraKey {
+    fn new(namespace: &str, entra: &Entra, kind: CredentialKind) -> Self {
         Self {
             namespace: namespace.to_owned(),
             tenant_id: entra.tenant_id.clone().unwrap_or_default(),
@@ -65,34 +68,35 @@ impl Key {
     }
 }
 
-impl Kind {
+impl CredentialKind {
     fn of_secret(secret: &KeyRef) -> Self {
         Self::ClientSecret { name: secret.name.clone(), key: secret.key.clone() }
     }
 }
 
 impl Identities {
-    /// None yet. `http` carries the token requests: see [`EntraSettings::http_client`]. What `source` gives is
-    /// remembered for a minute.
+    /// No identities yet. `http` sends the token requests: see [`EntraSettings::http_client`]. Credentials
+    /// from `source` are cached for a minute.
     pub fn new(source: Arc<dyn CredentialSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
         Self::with_source(Arc::new(CachedSource::new(source)), settings, http)
     }
 
-    /// Likewise, sharing what is remembered of credentials.
+    /// No identities yet, over a cache of credentials that the caller shares.
     pub fn with_source(source: Arc<CachedSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
         Self { source, settings, http, entra: InUse::default(), clients: InUse::default() }
     }
 
-    /// Where the credentials come from, with its memory.
+    /// The cached source of credentials.
     pub fn source(&self) -> &Arc<CachedSource> {
         &self.source
     }
 
-    /// The identity that a `FhirServer` of `namespace` names; its tokens are cached. `default_audience` is the
-    /// origin of the server's `url`, without a trailing slash: `entra.audience` may differ from it only as far
-    /// as the operator's list says. (The storage account's audience is the storage client's own affair.)
+    /// The credential for the Entra identity that a `FhirServer` in `namespace` names; it caches its tokens.
+    /// `default_audience` is the origin of the server's `url`, without a trailing slash: `entra.audience` may
+    /// differ from it only as far as the operator's list permits. (The storage client chooses the storage
+    /// account's audience itself.)
     ///
-    /// The errors of the credential carry a [`CredentialProblem`]: see [`token_problem`](super::token_problem).
+    /// The credential's errors carry a [`CredentialProblem`]: see [`token_problem`](super::token_problem).
     pub async fn entra(
         &self,
         namespace: &str,
@@ -102,7 +106,8 @@ impl Identities {
         Ok(self.identity(namespace, entra, default_audience).await?)
     }
 
-    /// Likewise, as what it is.
+    /// The Entra identity that a `FhirServer` in `namespace` names; see [`Self::entra`] for
+    /// `default_audience`.
     pub async fn identity(
         &self,
         namespace: &str,
@@ -111,20 +116,20 @@ impl Identities {
     ) -> Result<Arc<Identity>, CredentialProblem> {
         self.scope(entra, default_audience)?;
         if let Some(secret) = self.refused_secret(namespace, entra) {
-            // Somebody may have put another one there; that is not to wait until this one is forgotten anyway.
+            // The Secret may have been replaced; do not wait until the cached one expires.
             self.source.forget(namespace, secret).await;
         }
         let (kind, flow) = self.flow(namespace, entra).await?;
         let made_with = match &flow {
             Flow::ClientSecret(secret) => Some(Sha256::digest(secret.expose_secret().as_bytes()).into()),
-            _ => None,
+            Flow::ServiceAccount { .. } | Flow::OwnWorkload | Flow::Managed => None,
         };
-        let key = Key::new(namespace, entra, kind);
+        let key = EntraKey::new(namespace, entra, kind);
         self.entra.get(key.clone(), made_with, || Ok(self.make(&key, flow)))
     }
 
-    /// The identity of an OAuth client with this secret. `way` is all else that it is made with, as the
-    /// certificates; `host` is that of the token endpoint, for messages.
+    /// The identity of the OAuth client `key` with the secret in `secret`. `way` is a digest of everything
+    /// else that it is created from, such as certificates; `host` is the token endpoint's host, for messages.
     pub async fn client(
         &self,
         key: ClientKey,
@@ -144,8 +149,8 @@ impl Identities {
         })
     }
 
-    /// The scope to ask a token for. An audience that ends in a slash keeps it (`https://x//.default`): to
-    /// Entra it is part of the name.
+    /// The scope of a token request. An audience that ends in a slash keeps it (`https://x//.default`),
+    /// because Entra treats it as part of the name.
     pub fn scope(&self, entra: &Entra, default_audience: &str) -> Result<String, CredentialProblem> {
         let audience = entra.audience.as_deref().unwrap_or(default_audience);
         let own = audience.strip_suffix('/').unwrap_or(audience) == default_audience;
@@ -161,20 +166,22 @@ impl Identities {
         Ok(format!("{audience}/.default"))
     }
 
-    /// The Secret of this identity, if Entra refused what it held.
+    /// The name of the Secret of this identity, if Entra rejected its content.
     fn refused_secret<'e>(&self, namespace: &str, entra: &'e Entra) -> Option<&'e str> {
         let secret = entra.client_secret_ref.as_ref()?;
-        let key = Key::new(namespace, entra, Kind::of_secret(secret));
+        let key = EntraKey::new(namespace, entra, CredentialKind::of_secret(secret));
         self.entra.is_refused(&key).then_some(secret.name.as_str())
     }
 
-    fn make(&self, key: &Key, flow: Flow) -> Identity {
+    fn make(&self, key: &EntraKey, flow: Flow) -> Identity {
         let authority = self.authority(key.cloud);
         let host = match key.kind {
-            Kind::Managed => "the managed identity endpoint".to_owned(),
-            _ => host_of(&authority),
+            CredentialKind::Managed => "the managed identity endpoint".to_owned(),
+            CredentialKind::ServiceAccount(_)
+            | CredentialKind::OwnWorkload
+            | CredentialKind::ClientSecret { .. } => host_of(&authority),
         };
-        let target = Target {
+        let target = TokenTarget {
             tenant_id: key.tenant_id.clone(),
             client_id: key.client_id.clone(),
             authority,
@@ -195,7 +202,11 @@ impl Identities {
         }
     }
 
-    async fn flow(&self, namespace: &str, entra: &Entra) -> Result<(Kind, Flow), CredentialProblem> {
+    async fn flow(
+        &self,
+        namespace: &str,
+        entra: &Entra,
+    ) -> Result<(CredentialKind, Flow), CredentialProblem> {
         match entra.type_ {
             EntraType::WorkloadIdentity => match &entra.workload_identity {
                 Some(workload) => {
@@ -203,11 +214,13 @@ impl Identities {
                     let source: Arc<dyn CredentialSource> = self.source.clone();
                     let flow =
                         Flow::ServiceAccount { source, namespace: namespace.to_owned(), name: name.clone() };
-                    Ok((Kind::ServiceAccount(name), flow))
+                    Ok((CredentialKind::ServiceAccount(name), flow))
                 }
-                None => self.own(namespace).map(|()| (Kind::OwnWorkload, Flow::OwnWorkload)),
+                None => self.own(namespace).map(|()| (CredentialKind::OwnWorkload, Flow::OwnWorkload)),
             },
-            EntraType::ManagedIdentity => self.own(namespace).map(|()| (Kind::Managed, Flow::Managed)),
+            EntraType::ManagedIdentity => {
+                self.own(namespace).map(|()| (CredentialKind::Managed, Flow::Managed))
+            }
             EntraType::ClientSecret => {
                 let key = entra.client_secret_ref.as_ref().ok_or_else(|| {
                     CredentialProblem::lasting(
@@ -216,13 +229,8 @@ impl Identities {
                     )
                 })?;
                 let secret = self.source.secret_key(namespace, key).await?;
-                Ok((Kind::of_secret(key), Flow::ClientSecret(secret)))
+                Ok((CredentialKind::of_secret(key), Flow::ClientSecret(secret)))
             }
-            EntraType::ClientCertificate => Err(CredentialProblem::lasting(
-                Reason::SecretInvalid,
-                "this version cannot use client certificates for Entra; use type WorkloadIdentity with a \
-                 ServiceAccount, or ClientSecret",
-            )),
         }
     }
 

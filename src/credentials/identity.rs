@@ -1,4 +1,4 @@
-//! One identity and its tokens.
+//! An identity and its cached tokens.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -16,20 +16,22 @@ use super::CredentialProblem;
 use super::token_problem::{token_problem, token_timed_out};
 use crate::api::Reason;
 
-/// Tokens are renewed so long before they end; one with a short life, when a fifth of it is left.
+/// How long before its expiry a token is renewed. A short-lived token is renewed when a fifth of its life is
+/// left.
 const AHEAD: TimeDelta = TimeDelta::seconds(300);
-/// A token this near its end is not used any more; one with a short life, when a tenth of it is left.
+/// How long before its expiry a token is no longer used. For a short-lived token it is a tenth of its life.
 const LAST_USE: TimeDelta = TimeDelta::seconds(5);
-/// What failed is not tried again within this time, however many ask.
+/// How long a failed token request is remembered; callers in that time get the same error.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
-/// A refused token is replaced at most so often: a server that refuses any token must not make the
-/// operator ask for a token with each request. One with a short life, after half of it.
+/// The shortest time between two forced renewals, so that a server that rejects every token does not cause a
+/// token request with each request. For a short-lived token it is half of its life.
 const FORCED_APART: Duration = Duration::from_secs(30);
 
-/// Makes the credential object anew; that is how its own cache of tokens is emptied.
+/// Creates the credential object. A new object is also how its internal cache of tokens is emptied.
 pub type Maker = Box<dyn Fn() -> Result<Arc<dyn TokenCredential>, CredentialProblem> + Send + Sync>;
 
-/// An identity with its tokens, renewed ahead. Where a renewal fails, a token that is still good is used on.
+/// An identity that caches its tokens and renews them ahead of time. If a renewal fails, a token that is
+/// still valid stays in use.
 pub struct Identity {
     host: String,
     make: Maker,
@@ -48,7 +50,7 @@ struct Held {
 }
 
 impl Held {
-    /// Just received.
+    /// A token that was just received.
     fn new(token: AccessToken) -> Self {
         let end = token.expires_on;
         let life = (end - OffsetDateTime::now_utc()).max(TimeDelta::ZERO);
@@ -74,7 +76,8 @@ struct Asking {
 }
 
 impl Identity {
-    /// `host` is the authority's, for messages. No token request takes longer than `longest`, retries included.
+    /// An identity without tokens. `host` is the authority's, for messages. A token request takes no longer
+    /// than `longest`, retries included.
     pub(super) fn new(host: String, longest: Duration, make: Maker) -> Self {
         Self {
             host,
@@ -86,12 +89,12 @@ impl Identity {
         }
     }
 
-    /// Whether the last answer to a token request was that the credential is not good.
+    /// Whether the authority rejected the credential at the last token request.
     pub(super) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// A token for `scope`.
+    /// A valid token for `scope`, from the cache or from the authority.
     pub async fn token(&self, scope: &str) -> Result<AccessToken, CredentialProblem> {
         let held = self.kept(scope);
         if let Some(held) = &held
@@ -101,7 +104,7 @@ impl Identity {
         }
         let old = held.filter(Held::is_usable);
         let mut asking = match &old {
-            // Somebody is renewing it: the old one does meanwhile.
+            // Another task is renewing the token; the old one suffices until then.
             Some(old) => match self.asking.try_lock() {
                 Ok(asking) => asking,
                 Err(_) => return Ok(old.token.clone()),
@@ -120,8 +123,8 @@ impl Identity {
         }
     }
 
-    /// A token for `scope` other than `refused`, which a server did not accept; the same one if there was a
-    /// fresh one for it only seconds ago.
+    /// A token for `scope` other than `refused`, which a server rejected. Returns the same token if one was
+    /// forced only seconds ago.
     pub async fn token_instead_of(
         &self,
         scope: &str,
@@ -139,7 +142,8 @@ impl Identity {
         self.ask(&mut asking, scope).await
     }
 
-    /// The token in hand, if it is still good: for what must go on although the credential is gone.
+    /// The cached token, if it is still valid. Use it for requests that must go out even though the
+    /// credential no longer exists.
     pub fn held_token(&self, scope: &str) -> Option<AccessToken> {
         self.kept(scope).filter(Held::is_usable).map(|held| held.token)
     }
@@ -199,7 +203,7 @@ impl TokenCredential for Identity {
         scopes: &[&str],
         _: Option<TokenRequestOptions<'_>>,
     ) -> azure_core::Result<AccessToken> {
-        // One per request is what Entra's client credentials flow takes.
+        // Entra's client credentials flow takes one scope per request.
         let scope = scopes.first().copied().unwrap_or_default();
         self.token(scope).await.map_err(|problem| azure_core::Error::new(ErrorKind::Credential, problem))
     }

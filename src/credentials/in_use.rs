@@ -1,4 +1,4 @@
-//! Identities by what makes them the same, so that each has one set of tokens.
+//! Identities by their key, so that each has one set of tokens.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 
 use super::{CredentialProblem, Identity};
 
-/// Identities that nobody asked for in this time are dropped, with their tokens.
+/// How long an unused identity is kept, with its tokens.
 const UNUSED: Duration = Duration::from_secs(2 * 3600);
 
-/// The identities in use.
+/// Identities by key; those unused for two hours are dropped.
 pub struct InUse<K>(Mutex<HashMap<K, Known>>);
 
 struct Known {
     identity: Arc<Identity>,
-    /// A digest of the secret that it was made with.
+    /// Digest of the secret that the identity was created with.
     made_with: Option<[u8; 32]>,
     used: Instant,
 }
@@ -29,7 +29,7 @@ impl<K> Default for InUse<K> {
 }
 
 impl<K: Eq + Hash> InUse<K> {
-    /// The identity of `key`: a new one if its secret is not `made_with` any more.
+    /// The identity of `key`; a new one if it was not created with the secret whose digest is `made_with`.
     pub fn get(
         &self,
         key: K,
@@ -47,7 +47,7 @@ impl<K: Eq + Hash> InUse<K> {
         Ok(identity)
     }
 
-    /// Whether the credential of `key` was refused when it was last used.
+    /// Whether the authority rejected the credential of `key` when it was last used.
     pub fn is_refused(&self, key: &K) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(key).is_some_and(|known| known.identity.is_refused())

@@ -1,8 +1,8 @@
-//! Identities: what Secrets and ServiceAccounts give, and the tokens that come of them.
+//! Identities: the credentials in Secrets and ServiceAccounts, and the tokens obtained with them.
 //!
 //! A credential is read through [`CredentialSource`], always in the namespace of the `FhirServer` that names
 //! it, and only if it carries the label [`CREDENTIAL_LABEL`](crate::api::CREDENTIAL_LABEL). [`CachedSource`]
-//! remembers it for a minute; [`Identities`] makes tokens of it. Nothing here prints a secret.
+//! caches it for a minute; [`Identities`] obtains tokens with it. Nothing here prints a secret.
 //!
 //! Uses: api, core.
 
@@ -19,7 +19,7 @@ mod source;
 mod token_problem;
 pub mod transport;
 
-pub use cached::{CachedSource, Memory};
+pub use cached::{CacheTimes, CachedSource};
 pub use identities::{ClientKey, Identities};
 pub use identity::Identity;
 pub use settings::EntraSettings;

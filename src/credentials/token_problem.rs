@@ -1,4 +1,5 @@
-//! What Entra's refusals mean, and why no token came, in one sentence each.
+//! Why a token request failed, as one sentence with the next step: Entra's error codes, and failures of the
+//! network.
 
 use std::error::Error;
 
@@ -9,7 +10,7 @@ use super::cause::{Cause, chain};
 use super::transport::AddressRefused;
 use crate::api::Reason;
 
-/// What went wrong with a token request, from the error of a [`TokenCredential`]. `host` is where it went.
+/// The problem behind a failed token request to `host`, from the error of a [`TokenCredential`].
 ///
 /// [`TokenCredential`]: azure_core::credentials::TokenCredential
 pub fn token_problem(error: &azure_core::Error, host: &str) -> CredentialProblem {
@@ -26,11 +27,13 @@ pub fn token_problem(error: &azure_core::Error, host: &str) -> CredentialProblem
     match answer {
         Some((status, code)) if status == 429 || status >= 500 => {
             let code = code.map(|code| format!(", AADSTS{code}")).unwrap_or_default();
-            unavailable(format!("{host} gives no token now (HTTP {status}{code}); it is asked again"))
+            unavailable(format!(
+                "{host} cannot issue a token at the moment (HTTP {status}{code}); the operator retries"
+            ))
         }
         Some((status, Some(code))) => refused(status, code),
         Some((status, None)) => lasting(format!(
-            "{host} refuses to give a token (HTTP {status}); check the identity and its tenant"
+            "{host} refuses to issue a token (HTTP {status}); check the identity and its tenant"
         )),
         None => unanswered(&chain, host),
     }
@@ -39,13 +42,14 @@ pub fn token_problem(error: &azure_core::Error, host: &str) -> CredentialProblem
 fn unanswered(chain: &[&(dyn Error + 'static)], host: &str) -> CredentialProblem {
     let Some(http) = chain.iter().find(|e| e.is::<reqwest::Error>()) else {
         return unavailable(format!(
-            "{host} answered a token request with something else than a token; check proxies on the way"
+            "{host} answered a token request with something other than a token; check any proxies in between"
         ));
     };
     no_answer(&Cause::of(*http), host, "the operator's extra CA")
 }
 
-/// There is no token because a request got no answer; `authorities` is where TLS is repaired.
+/// The problem of a token request that got no answer. `authorities` names the setting that holds trusted
+/// certificate authorities, for TLS failures.
 pub fn no_answer(cause: &Cause, host: &str, authorities: &str) -> CredentialProblem {
     unavailable(match cause {
         Cause::Name(name) => {
@@ -59,18 +63,21 @@ pub fn no_answer(cause: &Cause, host: &str, authorities: &str) -> CredentialProb
             format!("TLS with {host} failed, so there is no token: {how}; check {authorities}")
         }
         Cause::ConnectTimeout | Cause::Timeout => timed_out(host),
-        Cause::Broken => format!("the connection to {host} broke, so there is no token; it is asked again"),
+        Cause::Broken => {
+            format!("the connection to {host} broke, so there is no token; the operator retries")
+        }
     })
 }
 
-/// A token would be asked for where nothing is connected to.
+/// The problem of a token request to an address that the operator does not connect to.
 pub fn address_refused(refused: &AddressRefused) -> CredentialProblem {
-    let message =
-        format!("{refused}, so no token was asked for; if it is right, name the token endpoint in tokenURL");
+    let message = format!(
+        "{refused}, so no token was requested; if the address is correct, set tokenURL to the token endpoint"
+    );
     CredentialProblem::lasting(Reason::AddressNotAllowed, message)
 }
 
-/// No answer in time.
+/// The problem of a token request that got no answer in time.
 pub fn token_timed_out(host: &str) -> CredentialProblem {
     unavailable(timed_out(host))
 }
@@ -87,28 +94,30 @@ fn lasting(message: String) -> CredentialProblem {
     CredentialProblem::lasting(Reason::TokenRefused, message)
 }
 
-/// The numbers are Entra's own (AADSTS error codes); where there are several, the first one tells.
+/// Explains a rejection by its AADSTS code. If Entra lists several codes, the first one is the cause.
 fn refused(status: u16, codes: &str) -> CredentialProblem {
     let code = codes.split(',').next().unwrap_or(codes);
     let (cause, next) = match code {
         "7000215" => ("the client secret is wrong", "put the secret's value, not its id, into the Secret"),
-        "7000222" => ("the client secret has expired", "make a new one and put it into the Secret"),
+        "7000222" => ("the client secret has expired", "create a new one and put it into the Secret"),
         "700016" => ("the tenant does not know the client id", "check clientID and tenantID"),
         "90002" | "900023" | "900021" => ("there is no such tenant", "check tenantID and cloud"),
-        "7000112" => ("the application is disabled", "have it enabled in the tenant"),
+        "7000112" => ("the application is disabled", "ask the tenant's administrator to enable it"),
         "70021" | "700211" | "700212" | "700213" => (
             "no federated credential matches the ServiceAccount",
             "add one for its issuer, subject and the audience api://AzureADTokenExchange",
         ),
-        "700024" => ("the ServiceAccount token is not valid now", "check the clocks"),
-        "700027" => ("the assertion's signature is not accepted", "check the cluster's issuer and its keys"),
+        "700024" => ("the ServiceAccount token is not valid at this time", "check the clocks of the cluster"),
+        "700027" => {
+            ("Entra does not accept the assertion's signature", "check the cluster's issuer and its keys")
+        }
         "500011" => (
-            "the tenant knows no such resource",
-            "check url and audience, and that the FHIR service is of this tenant",
+            "the tenant does not know the resource",
+            "check url and audience, and that the FHIR service belongs to this tenant",
         ),
-        "501051" | "50105" => ("the application has no role on the resource", "assign it one"),
-        "53003" | "530003" => ("conditional access blocks it", "ask the owner of the tenant"),
-        _ if code.bytes().all(|b| b.is_ascii_digit()) => ("", "look the number up, and check the identity"),
+        "501051" | "50105" => ("the application has no role on the resource", "assign one"),
+        "53003" | "530003" => ("conditional access blocks it", "ask the tenant's administrator"),
+        _ if code.bytes().all(|b| b.is_ascii_digit()) => ("", "look up the code, and check the identity"),
         _ => {
             return lasting(format!(
                 "Entra refuses the credential (HTTP {status}); check the identity and its tenant"

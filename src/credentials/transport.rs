@@ -1,4 +1,4 @@
-//! How HTTP clients for servers outside the cluster are made, all alike.
+//! HTTP clients for servers outside the cluster, all built the same way.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -9,16 +9,16 @@ use url::{Host, Url};
 
 use crate::core::reach::{NotReached, Reach};
 
-/// How long a connection may take: name, TCP, proxy and TLS together.
+/// Time limit for establishing a connection: name lookup, TCP, proxy and TLS together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the operator calls itself.
+/// The operator's `User-Agent` header.
 pub const USER_AGENT: &str = concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION"));
 
-/// A client that follows no redirect, repeats nothing, keeps no cookies and names no referer. The system's
-/// authorities are trusted, and those of `extra_ca` (PEM bundles); proxies are the environment's. Names are connected
-/// to only where they resolve to addresses within `reach`; with none, wherever they lead. Addresses in a URL are the
-/// caller's to check, by [`check_address`]: a client asks nobody for them.
+/// A builder for a client that follows no redirects, retries nothing, keeps no cookies and sends no referer.
+/// It trusts the system's certificate authorities and those in `extra_ca` (PEM bundles), and uses the proxies
+/// of the environment. With a `reach`, host names are connected to only at addresses within it. A client does
+/// not resolve addresses that stand in a URL: the caller must check those with [`check_address`].
 pub fn client_builder(extra_ca: &[String], reach: Option<Reach>) -> Result<ClientBuilder, reqwest::Error> {
     let mut authorities = Vec::new();
     for bundle in extra_ca {
@@ -36,27 +36,28 @@ pub fn client_builder(extra_ca: &[String], reach: Option<Reach>) -> Result<Clien
         .dns_resolver(SystemNames { reach, proxies: proxies() }))
 }
 
-/// A name that does not resolve.
+/// A host name does not resolve.
 #[derive(Debug, thiserror::Error)]
 #[error("the host name {host} does not resolve")]
 pub struct NameNotResolved {
-    /// The name: the server's, or the proxy's.
+    /// The host name: the server's, or the proxy's.
     pub host: String,
 }
 
-/// A name or an address that leads where nothing is connected to.
+/// A host is at an address that the operator does not connect to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the host {host} has the address {address}, {why}")]
 pub struct AddressRefused {
-    /// The host, as the URL has it.
+    /// The host, as written in the URL.
     pub host: String,
-    /// The first of its addresses that was refused.
+    /// The first rejected address of the host.
     pub address: IpAddr,
-    /// Why.
+    /// Why the address is rejected.
     pub why: NotReached,
 }
 
-/// Whether `url` may be connected to, as far as it holds an address instead of a name.
+/// Checks the address in `url` against `reach`. A URL with a host name passes: its addresses are checked when
+/// the name is resolved.
 pub fn check_address(reach: &Reach, url: &Url) -> Result<(), AddressRefused> {
     let address = match url.host() {
         Some(Host::Ipv4(address)) => IpAddr::V4(address),
@@ -67,8 +68,8 @@ pub fn check_address(reach: &Reach, url: &Url) -> Result<(), AddressRefused> {
     reach.admits(address).map_err(refused)
 }
 
-/// The system's resolver, with errors that can be told from others by their types. What a name resolves to is checked
-/// here and nowhere before: it is what is connected to.
+/// The system's resolver, with typed errors, and with addresses filtered by `reach`. Checking here rather
+/// than earlier guarantees that the checked address is the one connected to.
 struct SystemNames {
     reach: Option<Reach>,
     proxies: Vec<String>,
@@ -77,7 +78,7 @@ struct SystemNames {
 impl Resolve for SystemNames {
     fn resolve(&self, name: Name) -> Resolving {
         let host = name.as_str().to_owned();
-        // The proxy is the operator's owner's choice, and looks names up itself.
+        // The operator's owner chooses the proxy, and the proxy resolves names itself.
         let reach = self
             .reach
             .clone()
@@ -90,7 +91,7 @@ impl Resolve for SystemNames {
     }
 }
 
-/// Those of the addresses that may be connected to; an error if there were only others.
+/// Those addresses that may be connected to; an error if there are only others.
 fn within(
     reach: Option<&Reach>,
     host: &str,
@@ -113,14 +114,14 @@ fn within(
     }
 }
 
-/// The hosts of the environment's proxies.
+/// The hosts of the proxies in the environment.
 fn proxies() -> Vec<String> {
     let variables = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
     let values = variables.iter().filter_map(|name| std::env::var(name).ok());
     values.filter_map(|value| proxy_host(&value)).collect()
 }
 
-/// A proxy may be written without a scheme.
+/// The host of a proxy setting, which may lack the scheme.
 fn proxy_host(value: &str) -> Option<String> {
     let url = if value.contains("://") { Url::parse(value) } else { Url::parse(&format!("http://{value}")) };
     url.ok()?.host_str().map(str::to_owned)
@@ -161,8 +162,8 @@ mod tests {
         }
         assert_eq!(
             check("http://0xa9fea9fe/").unwrap_err().to_string(),
-            "the host 169.254.169.254 has the address 169.254.169.254, which is of the node or its cloud and is never \
-             connected to"
+            "the host 169.254.169.254 has the address 169.254.169.254, which belongs to the node or its cloud, so the \
+             operator never connects to it"
         );
     }
 

@@ -1,4 +1,4 @@
-//! What a server answered, as a value.
+//! Reads an HTTP response into a [`core::wire::Answer`](crate::core::wire::Answer).
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFT
 use crate::core::poll::asked;
 use crate::core::wire::Answer;
 
-/// No header that is read is longer, in bytes; more is cut off.
+/// Header values are cut off after this many bytes.
 const MAX_HEADER: usize = 8192;
-/// What is said of a failure is an OperationOutcome: no body of one is longer, in bytes.
+/// Bodies of unsuccessful responses are cut off after this many bytes; they are OperationOutcomes at best.
 const MAX_FAILURE: usize = 1 << 20;
 
-/// Reads the answer, and of its body at most `max_body` bytes, after decompression.
+/// Reads the response, with at most `max_body` bytes of its body after decompression.
 pub async fn read(mut response: Response, max_body: usize) -> Answer {
     let max_body = if response.status().is_success() { max_body } else { max_body.min(MAX_FAILURE) };
     let headers = response.headers();
@@ -52,12 +52,13 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value.get(..MAX_HEADER).unwrap_or(value)).trim().to_owned())
 }
 
-/// The job's own status, where the server tells it apart.
+/// The job's own status (`X-Export-Status`), if the server reports it separately.
 fn export_status(headers: &HeaderMap) -> Option<u16> {
     text(headers, "x-export-status")?.split_whitespace().next()?.parse().ok()
 }
 
-/// Whether the server agreed to tell the job's status apart; the header is a list, or comes more than once.
+/// Whether the server agreed to report the job's status separately. `Preference-Applied` is a list, and may
+/// occur more than once.
 fn separate_status(headers: &HeaderMap) -> bool {
     let values = headers.get_all("preference-applied").iter().filter_map(|value| value.to_str().ok());
     let mut applied = values.flat_map(|value| value.split([',', ';']));
@@ -113,6 +114,15 @@ mod tests {
             (vec![], None),
             (vec![("retry-after", "120")], Some(120_000)),
             (vec![("retry-after", "0")], Some(1_000)),
+            (vec![("retry-after", "")], None),
+            (vec![("retry-after", " ")], None),
+            // Some servers send the instant, in seconds or milliseconds since 1970.
+            (vec![("retry-after", "1795428060")], Some(60_000)),
+            (vec![("retry-after", "1795428060000")], Some(60_000)),
+            (vec![("retry-after", "1795424460"), date], Some(60_000)),
+            (vec![("retry-after", "1795424460")], Some(1_000)),
+            (vec![("retry-after", "86400")], Some(86_400_000)),
+            (vec![("retry-after", "999999999999999")], Some(4_294_967_295_000)),
             (vec![("retry-after", "99999999999999999999")], Some(4_294_967_295_000)),
             (vec![("retry-after", "Mon, 23 Nov 2026 10:01:00 GMT")], Some(60_000)),
             (vec![("retry-after", "Mon, 23 Nov 2026 09:01:00 GMT"), date], Some(60_000)),

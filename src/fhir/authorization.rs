@@ -1,4 +1,4 @@
-//! What a request carries to prove who asks: the token, and the headers of the `FhirServer`.
+//! The credentials of a request: the `Authorization` header, and the headers of the `FhirServer`.
 
 use std::sync::Arc;
 
@@ -15,28 +15,28 @@ use super::origin::Origin;
 use crate::api::{AuthType, FhirServer, KeyRef, Reason};
 use crate::credentials::{CredentialProblem, CredentialSource, Identities, Identity};
 
-/// Everything that is needed to ask one server.
+/// Everything that a request to one server needs besides its URL and body.
 #[derive(Clone)]
 pub struct Credentials {
     pub clients: Arc<Clients>,
-    /// Marked sensitive, so that nothing prints them.
+    /// Headers from the `FhirServer`'s spec, marked sensitive so that nothing prints them.
     pub headers: HeaderMap,
-    /// Absent where only a request without a token was to be made.
+    /// The `Authorization`; absent if the request goes without a token.
     pub authorization: Option<Authorization>,
 }
 
-/// The kinds of `Authorization`.
+/// How the `Authorization` header comes about.
 #[derive(Clone)]
 pub enum Authorization {
-    /// An open server.
+    /// No header: the server is open.
     None,
-    /// A header that is known beforehand.
+    /// A fixed header.
     Fixed(HeaderValue),
-    /// A token that ends and is renewed.
+    /// A bearer token that expires and is renewed.
     Token { identity: Arc<Identity>, scope: String },
 }
 
-/// Reads what `server` names; for a request without a token, not the token.
+/// Reads the credentials that `server` names. Without `with_token` it leaves out the `Authorization`.
 pub async fn read(
     identities: &Identities,
     pool: &ClientPool,
@@ -87,7 +87,8 @@ async fn authorization(
                 return Err(CredentialProblem::lasting(
                     Reason::SecretInvalid,
                     format!(
-                        "key {key} of Secret {namespace}/{name} begins with the word Bearer; put the token alone there"
+                        "key {key} of Secret {namespace}/{name} begins with the word Bearer; store only the token \
+                         there"
                     ),
                 ));
             }
@@ -98,7 +99,7 @@ async fn authorization(
             let basic = auth.basic.as_ref().ok_or_else(|| missing(server, "auth.basic"))?;
             let name = &basic.secret_ref.name;
             let keys = source.secret(namespace, name).await?;
-            // A line end is what an editor adds to a file, never part of a password.
+            // Editors add a line end to files; it is never part of a password.
             let value = |key| member(&keys, namespace, name, key).map(|v| v.trim_end_matches(['\r', '\n']));
             let (user, password) = (value("username")?, value("password")?);
             if user.contains(':') {
@@ -115,24 +116,30 @@ async fn authorization(
     }
 }
 
-/// The header for a token.
+/// The `Authorization` header for a token.
 pub fn bearer_header(token: &AccessToken) -> Result<HeaderValue, CredentialProblem> {
     sensitive(&format!("Bearer {}", token.token.secret())).ok_or_else(|| {
         let message =
-            "the identity provider gave a token that cannot be sent in a header; check proxies on the way";
+            "the identity provider issued a token that cannot be sent in a header; check any proxies in between";
         CredentialProblem::passing(Reason::TokenUnavailable, message)
     })
 }
 
-/// The names of the Secrets that `server` takes its token and headers from.
+/// The names of the Secrets that hold the token and headers of `server`.
 pub fn secrets(server: &FhirServer) -> impl Iterator<Item = &str> {
-    let auth = &server.spec.auth;
     let headers = server.spec.headers.iter().flatten().map(|header| header.secret_ref.name.as_str());
-    let entra = auth.entra.as_ref().and_then(|entra| entra.client_secret_ref.as_ref());
-    let bearer = auth.bearer_token.as_ref().map(|bearer| &bearer.secret_ref);
-    let basic = auth.basic.as_ref().map(|basic| basic.secret_ref.name.as_str());
-    let keys = entra.into_iter().chain(bearer).chain(oauth::secret(server));
-    headers.chain(keys.map(|key| key.name.as_str())).chain(basic)
+    headers.chain(auth_secret(server))
+}
+
+fn auth_secret(server: &FhirServer) -> Option<&str> {
+    let auth = &server.spec.auth;
+    match auth.type_ {
+        AuthType::None => None,
+        AuthType::Entra => Some(&auth.entra.as_ref()?.client_secret_ref.as_ref()?.name),
+        AuthType::SmartBackendServices | AuthType::OAuthClientSecret => Some(&oauth::secret(server)?.name),
+        AuthType::BearerToken => Some(&auth.bearer_token.as_ref()?.secret_ref.name),
+        AuthType::Basic => Some(&auth.basic.as_ref()?.secret_ref.name),
+    }
 }
 
 fn sensitive(value: &str) -> Option<HeaderValue> {
@@ -148,7 +155,7 @@ fn from_secret(value: &str, namespace: &str, name: &str) -> Result<HeaderValue, 
 fn unusable(namespace: &str, name: &str) -> CredentialProblem {
     CredentialProblem::lasting(
         Reason::SecretInvalid,
-        format!("what the Secret {namespace}/{name} holds cannot be sent in a header; correct its value"),
+        format!("the content of the Secret {namespace}/{name} cannot be sent in a header; correct its value"),
     )
 }
 

@@ -1,4 +1,4 @@
-//! HTTP clients, shared by all servers with the same certificates.
+//! HTTP clients, shared by all `FhirServer`s with the same certificates and time-out.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -13,30 +13,30 @@ use crate::api::{CaBundleKind, FhirServer, KeyRef, Reason};
 use crate::core::reach::Reach;
 use crate::credentials::{CachedSource, CredentialProblem, CredentialSource, transport};
 
-/// The clients for one set of certificates.
+/// The HTTP clients for one set of certificates.
 pub struct Clients {
-    /// For what may be sent again: connections are kept.
+    /// For requests that may safely be repeated; it keeps connections open.
     pub kept: Client,
-    /// For kick-offs: a connection of their own each, since a kept one that the server has just closed would
-    /// leave it open whether a job runs.
+    /// For kick-offs: each request gets a new connection. On a kept connection that the server closes just
+    /// then, it would remain open whether the kick-off started a job.
     pub fresh: Client,
-    /// For files, which are decompressed piece by piece.
+    /// For files, whose bodies are decompressed piece by piece.
     pub files: Client,
-    /// For files of other origins: without the client certificate.
+    /// For files at other origins: without the client certificate.
     pub bare: Client,
-    /// For a host that only the server names, as its token endpoint: to public addresses, each with a connection of
-    /// its own.
-    pub strange: Client,
-    /// What hosts that the `FhirServer` names may resolve to.
+    /// For a token endpoint that only the server names: without the client certificate, to public addresses
+    /// only, and each request with a new connection.
+    pub public_only: Client,
+    /// The addresses that hosts named by the `FhirServer` may resolve to.
     pub reach: Reach,
-    /// A digest of the certificates.
+    /// Digest of the certificates that these clients use.
     pub certificates: [u8; 32],
 }
 
-/// A file of which nothing comes for so long has broken off.
+/// A download is broken off after this long without data.
 const STALLED: Duration = Duration::from_secs(60);
 
-/// The clients in use.
+/// The HTTP clients in use.
 pub struct ClientPool {
     extra_ca: Vec<String>,
     reach: Reach,
@@ -45,35 +45,36 @@ pub struct ClientPool {
 
 #[derive(Default)]
 struct Known {
-    clients: HashMap<Key, Weak<Clients>>,
-    /// Making them takes time, also for a thousand exports whose other credentials are missing.
+    clients: HashMap<PoolKey, Weak<Clients>>,
+    /// The clients that were created last, kept alive because creating clients is slow and other credentials
+    /// of the same thousand exports may be missing for a while.
     last: Option<Arc<Clients>>,
 }
 
-/// A digest of the certificates, and the time that a request may take.
-type Key = ([u8; 32], Duration);
+/// Digest of the certificates, and the connect time-out.
+type PoolKey = ([u8; 32], Duration);
 
-/// Certificates that a `FhirServer` names, as they were read.
+/// The certificates that a `FhirServer` names, as read from the cluster.
 #[derive(Default)]
 struct Certificates {
     authorities: Option<String>,
-    /// Certificate and private key, PEM.
+    /// Client certificate and private key, as PEM.
     own: Option<SecretString>,
 }
 
 impl ClientPool {
-    /// None yet. `extra_ca` (PEM bundles) is trusted for all servers; `reach` is what hosts that a `FhirServer` names
-    /// may resolve to.
+    /// An empty pool. `extra_ca` (PEM bundles) is trusted for all servers; `reach` bounds the addresses that
+    /// hosts named by a `FhirServer` may resolve to.
     pub fn new(extra_ca: Vec<String>, reach: Reach) -> Self {
         Self { extra_ca, reach, known: Mutex::default() }
     }
 
-    /// What hosts that a `FhirServer` names may resolve to.
+    /// The addresses that hosts named by a `FhirServer` may resolve to.
     pub fn reach(&self) -> &Reach {
         &self.reach
     }
 
-    /// The clients for `server`.
+    /// The HTTP clients for `server`, created if there are none with its certificates and time-out.
     pub async fn get(
         &self,
         source: &CachedSource,
@@ -101,14 +102,14 @@ impl ClientPool {
         let files = as_it_comes(self.builder(certificates, server, named)?);
         let strangers = Certificates { authorities: certificates.authorities.clone(), own: None };
         let bare = as_it_comes(self.builder(&strangers, server, named)?);
-        let strange = self.builder(certificates, server, &named.public())?.pool_max_idle_per_host(0);
+        let public_only = self.builder(&strangers, server, &named.public())?.pool_max_idle_per_host(0);
         let build = |builder: ClientBuilder| builder.build().map_err(|_| unusable("tls", server));
         Ok(Clients {
             kept: build(kept)?,
             fresh: build(fresh)?,
             files: build(files)?,
             bare: build(bare)?,
-            strange: build(strange)?,
+            public_only: build(public_only)?,
             reach: self.reach.clone(),
             certificates: certificates.digest(),
         })
@@ -121,7 +122,7 @@ impl ClientPool {
         reach: &Reach,
     ) -> Result<ClientBuilder, CredentialProblem> {
         let mut builder = transport::client_builder(&self.extra_ca, Some(reach.clone())).map_err(|_| {
-            let message = "the operator's extra CA cannot be used; put PEM there";
+            let message = "the operator's extra CA cannot be used; it must be PEM";
             CredentialProblem::lasting(Reason::TLSFailed, message)
         })?;
         if let Some(bundle) = &certificates.authorities {
@@ -136,7 +137,7 @@ impl ClientPool {
                 .map_err(|_| unusable("tls.clientCertificateSecretRef", server))?;
             builder = builder.identity(own);
         }
-        // A kept connection of HTTP/2 that died in silence would fail each request on it.
+        // Without keep-alive, a kept HTTP/2 connection that died silently would fail each request on it.
         Ok(builder
             .connect_timeout(connect_timeout(server))
             .http2_keep_alive_interval(Duration::from_secs(20))
@@ -144,19 +145,21 @@ impl ClientPool {
     }
 }
 
-/// What one request may take, in seconds. Default: 60.
+/// Time limit of one request, in seconds. Default: 60.
 pub fn timeout_seconds(server: &FhirServer) -> u64 {
     let set = server.spec.limits.as_ref().and_then(|limits| limits.request_timeout_seconds);
     set.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(60)
 }
 
-/// Connecting runs out before the request does, so that a request that ran out is known to have been sent.
+/// The connect time-out. It is shorter than the request's, so that a request that timed out as a whole is
+/// known to have been sent.
 fn connect_timeout(server: &FhirServer) -> Duration {
     (Duration::from_secs(timeout_seconds(server)) / 2).min(transport::CONNECT_TIMEOUT)
 }
 
 fn unusable(what: &str, server: &FhirServer) -> CredentialProblem {
-    let message = format!("what {what} of {} names cannot be used; put PEM there", named(server));
+    let message =
+        format!("the object that {what} of {} names cannot be used; its content must be PEM", named(server));
     CredentialProblem::lasting(Reason::SecretInvalid, message)
 }
 
@@ -197,7 +200,7 @@ impl Certificates {
     }
 }
 
-/// One key of a Secret that must have it.
+/// The value of `key` in a Secret's content; an error if it is missing.
 pub fn member<'s>(
     keys: &'s BTreeMap<String, SecretString>,
     namespace: &str,

@@ -1,4 +1,4 @@
-//! Files of a server: opened from the origins that they may come from, and read as a stream.
+//! Downloads of a server's files: opened from permitted origins only, and read as a stream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,36 +16,36 @@ use url::Url;
 
 use super::authorization::Credentials;
 use super::clients::timeout_seconds;
+use super::download_limits::DownloadPermit;
 use super::origin::{FileTrust, Origin, file_trust};
-use super::places::Permit;
-use super::wire::{FhirWire, Footing, token};
+use super::wire::{FhirWire, TokenSource, token};
 use super::{answer, failure, pieces};
 use crate::api::FhirServer;
-use crate::core::wire::{Answer, BrokenOff, Failure, FileAnswer, FileHead, FileRequest, Method};
+use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Method};
 use crate::credentials::cause::Cause;
-use crate::ports::Tenure;
+use crate::ports::{BrokenOff, FileAnswer, Tenure};
 
-/// What a file is asked for as: HAPI wraps it into JSON for anything else.
+/// The `Accept` header of downloads. HAPI wraps files into JSON for any other value.
 const NDJSON: &str = "application/fhir+ndjson";
-/// Redirects that are followed for one file; a pre-signed URL takes one.
+/// How many redirects are followed for one file. A pre-signed URL takes one.
 const MAX_HOPS: usize = 3;
 const MAX_OUTCOME: usize = 64 * 1024;
 
 impl FhirWire {
-    /// See [`Wire::open`](crate::ports::Wire::open).
+    /// Opens a file; see [`Wire::open`](crate::ports::Wire::open).
     pub(super) async fn open_file(
         &self,
         server: &Arc<FhirServer>,
         file: &FileRequest,
     ) -> Result<FileAnswer, Failure> {
-        let permit = self.places().take(server).await;
+        let permit = self.download_limits().take(server).await;
         let Ok(mut url) = Url::parse(&file.url) else {
             return Ok(FileAnswer::Elsewhere(failure::no_file_url(server)));
         };
         for _ in 0..=MAX_HOPS {
             let response = match self.ask(server, &url, file).await? {
-                Asked::Answered(response) => response,
-                Asked::Elsewhere(message) => return Ok(FileAnswer::Elsewhere(message)),
+                FileReply::Answered(response) => response,
+                FileReply::Elsewhere(message) => return Ok(FileAnswer::Elsewhere(message)),
             };
             if response.status().is_redirection() {
                 let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
@@ -59,13 +59,18 @@ impl FhirWire {
         Ok(FileAnswer::Refused(Answer { status: 310, ..Answer::default() }))
     }
 
-    /// One request, and once more with another token if the first is refused.
-    async fn ask(&self, server: &Arc<FhirServer>, url: &Url, file: &FileRequest) -> Result<Asked, Failure> {
+    /// Sends one request, and repeats it with another token if the first is rejected.
+    async fn ask(
+        &self,
+        server: &Arc<FhirServer>,
+        url: &Url,
+        file: &FileRequest,
+    ) -> Result<FileReply, Failure> {
         let Some(origin) = Origin::of(url) else {
-            return Ok(Asked::Elsewhere(failure::no_file_url(server)));
+            return Ok(FileReply::Elsewhere(failure::no_file_url(server)));
         };
         let Some(trust) = file_trust(server, &origin) else {
-            return Ok(Asked::Elsewhere(failure::file_elsewhere(server, &origin)));
+            return Ok(FileReply::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         self.check_address(server, url, &origin)?;
         let namespace = server.namespace().unwrap_or_default();
@@ -76,18 +81,18 @@ impl FhirWire {
         let credentials =
             self.read(server, own && file.with_token).await.map_err(failure::without_credential)?;
         let header = if own {
-            token(&credentials, Footing::Current).await.map_err(failure::without_credential)?
+            token(&credentials, TokenSource::Current).await.map_err(failure::without_credential)?
         } else {
             None
         };
         let ask = Ask { tenure: self.tenure(), server, url, file, origin: &origin, own };
         let response = ask.send(&credentials, header.as_ref()).await?;
         let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
-            return Ok(Asked::Answered(response));
+            return Ok(FileReply::Answered(response));
         };
         match self.instead(server, &credentials, &refused).await {
-            Ok(Some((other, header))) => ask.send(&other, Some(&header)).await.map(Asked::Answered),
-            _ => Ok(Asked::Answered(response)),
+            Ok(Some((other, header))) => ask.send(&other, Some(&header)).await.map(FileReply::Answered),
+            _ => Ok(FileReply::Answered(response)),
         }
     }
 
@@ -97,7 +102,7 @@ impl FhirWire {
         url: &Url,
         file: &FileRequest,
         response: Response,
-        permit: Option<Permit>,
+        permit: Option<DownloadPermit>,
     ) -> FileAnswer {
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {
@@ -120,7 +125,7 @@ impl FhirWire {
             _ => false,
         };
         if !fits || encoding.is_some() && !gzip {
-            // Not what was asked for: it is asked for anew.
+            // The body is not what was requested, so the caller must request the file again.
             return FileAnswer::Refused(Answer { status: 416, ..Answer::default() });
         }
         let etag = text(ETAG).filter(|tag| tag.starts_with('"'));
@@ -134,7 +139,7 @@ impl FhirWire {
         };
         let part = status == 206 && ends_early(headers);
         let pieces = pieces::of(response, gzip, permit);
-        // Less than was asked for: the end of the body is not that of the file.
+        // The server sent less than requested, so the end of the body is not the end of the file.
         FileAnswer::Opened(
             head,
             if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces },
@@ -142,14 +147,15 @@ impl FhirWire {
     }
 }
 
-/// One request for a file.
+/// One HTTP request for a file.
 struct Ask<'a> {
     tenure: &'a Tenure,
     server: &'a FhirServer,
     url: &'a Url,
     file: &'a FileRequest,
     origin: &'a Origin,
-    /// The origin may have token, headers and client certificate; others only keep files.
+    /// Whether the origin may receive the token, the headers and the client certificate. Other origins only
+    /// serve files.
     own: bool,
 }
 
@@ -182,11 +188,12 @@ impl Ask<'_> {
         };
         let seconds = timeout_seconds(self.server);
         self.tenure.look();
-        // Until the body begins; each piece of that has a time of its own.
+        // The time limit covers the time until the body begins; each piece of the body has its own.
         let answered = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
         let cause = match answered {
             Ok(Ok(response)) => {
-                tracing::debug!(server = %failure::named(self.server), status = response.status().as_u16(), "a file answered");
+                let status = response.status().as_u16();
+                tracing::debug!(server = %failure::named(self.server), status, "response to a file request");
                 return Ok(response);
             }
             Ok(Err(error)) => Cause::of(&error),
@@ -196,12 +203,12 @@ impl Ask<'_> {
     }
 }
 
-enum Asked {
+enum FileReply {
     Answered(Response),
     Elsewhere(String),
 }
 
-/// Whether the body of a 206 ends before the file does.
+/// Whether the body of a 206 response ends before the file does.
 fn ends_early(headers: &HeaderMap) -> bool {
     let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
     let ends = || {
@@ -212,7 +219,7 @@ fn ends_early(headers: &HeaderMap) -> bool {
     ends().unwrap_or(false)
 }
 
-/// Where the body of a 206 begins.
+/// The offset at which the body of a 206 response begins, in bytes.
 fn first_byte(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
     range.trim().strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()

@@ -1,4 +1,4 @@
-//! Requests without an answer, told in one sentence.
+//! Failures of requests that got no answer, each explained in one sentence.
 
 use kube::ResourceExt;
 
@@ -8,19 +8,19 @@ use crate::core::wire::{Failure, FailureKind, Sent};
 use crate::credentials::CredentialProblem;
 use crate::credentials::cause::Cause;
 
-/// `FhirServer namespace/name`.
+/// The server's kind, namespace and name, for messages: `FhirServer namespace/name`.
 pub fn named(server: &FhirServer) -> String {
     format!("FhirServer {}/{}", server.namespace().unwrap_or_default(), server.name_any())
 }
 
-/// Nothing was sent, since the credentials are not there.
+/// Nothing was sent because the credentials are missing or unusable.
 pub fn without_credential(problem: CredentialProblem) -> Failure {
     let provider = matches!(problem.reason, Reason::TokenRefused | Reason::TokenUnavailable);
     let kind = if provider || problem.passing { FailureKind::Unreachable } else { FailureKind::Missing };
     Failure { sent: Sent::No, reason: problem.reason, message: problem.message, kind }
 }
 
-/// Nothing was sent, since the URL is nobody's that the credentials are for.
+/// Nothing was sent because the credentials are not meant for the URL's origin.
 pub fn untrusted(server: &FhirServer, origin: Option<&Origin>) -> Failure {
     let name = named(server);
     let message = match origin {
@@ -29,46 +29,49 @@ pub fn untrusted(server: &FhirServer, origin: Option<&Origin>) -> Failure {
         }
         Some(origin) => format!(
             "the server points to {origin}, which is not the origin of url, so nothing was sent there; if it may \
-             get the token, name it in trustedOrigins of {name}"
+             receive the token, add it to trustedOrigins of {name}"
         ),
         None => format!(
-            "a URL that {name} points to is not one of http or https, so nothing was sent there; check url"
+            "a URL that {name} points to is neither http nor https, so nothing was sent there; check url"
         ),
     };
     Failure { sent: Sent::No, reason: Reason::UnexpectedAnswer, message, kind: FailureKind::Unreachable }
 }
 
-/// A file is where no file may come from.
+/// The message for a file at an origin that files may not come from.
 pub fn file_elsewhere(server: &FhirServer, origin: &Origin) -> String {
     let name = named(server);
     if !origin.is_encrypted() && server.spec.allow_insecure_http != Some(true) {
         return format!(
-            "the files are at {origin}, which is not https, so nothing was fetched; tell the server's owner"
+            "the files are at {origin}, which is not https, so nothing was downloaded; contact the server's owner"
         );
     }
     format!(
-        "the files are at {origin}, from where nothing was fetched; if that is right, add it to fileOrigins of {name} \
-         (to trustedOrigins if it wants the token)"
+        "the files are at {origin}, from which the operator downloads nothing; if the origin is correct, add it to \
+         fileOrigins of {name} (to trustedOrigins if it needs the token)"
     )
 }
 
-/// A file has a URL that nothing can be fetched from.
+/// The message for a file whose URL cannot be fetched.
 pub fn no_file_url(server: &FhirServer) -> String {
-    format!("a file of {} has a URL that is not one of http or https; tell the server's owner", named(server))
+    format!(
+        "a file of {} has a URL that is neither http nor https; contact the server's owner",
+        named(server)
+    )
 }
 
-/// Nothing was sent, since the origin asked for patience.
+/// Nothing was sent because the origin had asked clients to wait.
 pub fn held_back(origin: &Origin, until: jiff::Timestamp) -> Failure {
     let shown = until.strftime("%Y-%m-%dT%H:%M:%SZ");
     Failure {
         sent: Sent::No,
         reason: Reason::Throttled,
-        message: format!("{} asks for patience; the next request goes out after {shown}", origin.host()),
+        message: format!("{} is throttling requests; the next request goes out after {shown}", origin.host()),
         kind: FailureKind::HeldBack { until },
     }
 }
 
-/// The request got no answer. `seconds` is what one may take.
+/// The request got no answer. `seconds` is its time limit.
 pub fn unanswered(cause: &Cause, server: &FhirServer, origin: &Origin, seconds: u64) -> Failure {
     let name = named(server);
     let host = origin.host();
@@ -99,7 +102,7 @@ pub fn unanswered(cause: &Cause, server: &FhirServer, origin: &Origin, seconds: 
             Sent::No,
             Reason::TimedOut,
             format!(
-                "no connection to {host} came about in time; check url of {name}, the network policy and firewalls"
+                "no connection to {host} was established in time; check url of {name}, the network policy and firewalls"
             ),
         ),
         Cause::Tls(how) => (
@@ -119,7 +122,7 @@ pub fn unanswered(cause: &Cause, server: &FhirServer, origin: &Origin, seconds: 
             Sent::Maybe,
             Reason::ConnectionFailed,
             format!(
-                "the connection to {host} broke before the answer came; check the server and proxies on the way"
+                "the connection to {host} broke before the answer arrived; check the server and any proxies in between"
             ),
         ),
     };

@@ -1,7 +1,7 @@
-//! Patience that one export was asked for, kept by all exports on the same origin.
+//! Throttling: a wait that a server requested from one export is observed by all exports on the same origin.
 //!
-//! Those of other namespaces keep it for a few minutes only: whoever provokes a server to ask for hours does not have
-//! others wait for hours.
+//! Exports of other namespaces observe it for a few minutes only, so that whoever provokes a server into
+//! requesting hours does not make others wait for hours.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,17 +14,17 @@ use super::origin::Origin;
 use crate::core::outcome::MAX_BODY;
 use crate::core::wire::{Answer, Method};
 
-/// The first wait after a 429 that names none; it doubles while that repeats.
+/// The wait after a 429 without `Retry-After`; it doubles each time that this repeats.
 const FIRST: Duration = Duration::from_secs(10);
-/// The longest of those, and of what another namespace was asked for.
+/// The longest wait after a 429 without `Retry-After`, and the longest that other namespaces observe.
 const LONGEST: Duration = Duration::from_secs(300);
-/// A cancel waits no longer: it lightens the server's load, and its own time is short.
+/// The longest wait of a cancel, which lightens the server's load and has little time itself.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
 
-/// Less is no setting back of the clock.
+/// A wait that began further than this in the future shows that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(60);
 
-/// Which origins asked whom for patience, and until when.
+/// Which origins are throttling which namespaces, and until when.
 #[derive(Default)]
 pub struct HeldBack(Mutex<HashMap<Origin, HashMap<String, Held>>>);
 
@@ -35,7 +35,7 @@ struct Held {
 }
 
 impl HeldBack {
-    /// When a request for a `FhirServer` of this namespace may go out, if not now.
+    /// When a request for a `FhirServer` in `namespace` may go out; `None` if it may go out now.
     pub fn until(
         &self,
         origin: &Origin,
@@ -44,7 +44,7 @@ impl HeldBack {
         now: Timestamp,
     ) -> Option<Timestamp> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A clock that was set back meanwhile would hold for as much longer.
+        // After the clock was set back, an old wait would last longer by as much.
         let asked = all.get(origin)?.iter().filter(|(_, held)| held.since <= after(now, SET_BACK));
         let until = asked.map(|(asked, held)| {
             let until =
@@ -57,13 +57,13 @@ impl HeldBack {
         until.max().filter(|until| now < *until)
     }
 
-    /// How many origins are left alone now, at least for some.
+    /// How many origins currently receive no requests from at least one namespace.
     pub fn count(&self, now: Timestamp) -> usize {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.values().filter(|asked| asked.values().any(|held| now < held.until)).count()
     }
 
-    /// Learns from an answer to a `FhirServer` of this namespace. What it asks for is kept up to `cap`.
+    /// Records an answer to a `FhirServer` in `namespace`. Waits that it requests are observed up to `cap`.
     pub fn learn(&self, origin: &Origin, namespace: &str, answer: &Answer, cap: Duration, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = all
@@ -76,7 +76,7 @@ impl HeldBack {
             (429 | 503, Some(wait)) => Some((wait, 0)),
             (429, None) => {
                 let unnamed = before.map_or(0, |held| held.unnamed);
-                // Requests that were under way when the first of them was refused count as one.
+                // Requests that were under way when the first of them was rejected count as one.
                 let unnamed = if running { unnamed } else { unnamed.saturating_add(1) };
                 let doublings = unnamed.saturating_sub(1).min(16);
                 Some((FIRST.saturating_mul(1 << doublings).min(LONGEST), unnamed))
@@ -98,7 +98,7 @@ impl HeldBack {
             }
             None => {}
         }
-        // Of what is over only the doubling matters, for a while.
+        // An expired wait matters only for the doubling of the next one, and only for a while.
         let matters = |held: &Held| now < after(held.until, LONGEST);
         all.retain(|_, asked| {
             asked.retain(|_, held| matters(held));
@@ -111,9 +111,10 @@ fn after(then: Timestamp, wait: Duration) -> Timestamp {
     then.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
-/// Whether the answer tells of a failed export, whatever its status: Azure's FHIR service gives the status of
-/// what stopped the job (403, 413, 429, ...), and its outcome is of code `processing` and begins with fixed
-/// words. (GetExportRequestHandler of microsoft/fhir-server.)
+/// Whether the answer reports a failed export, whatever its status. Azure's FHIR service answers with the
+/// status of the error that stopped the job (403, 413, 429, …); the OperationOutcome then has an issue of
+/// code `processing` whose text begins with fixed words (GetExportRequestHandler of microsoft/fhir-server;
+/// docs/azure-behaviour.md, "Failed jobs").
 pub fn is_failed_job(answer: &Answer) -> bool {
     #[derive(Deserialize)]
     struct Outcome {
@@ -179,15 +180,15 @@ mod tests {
         let until = |namespace: &str, second| all.until(&origin(), namespace, Method::Get, at(second));
         all.learn(&origin(), "evil", &answer(429, Some(7200)), Duration::from_secs(86_400), at(0));
         assert_eq!((until("evil", 1), until("ns", 1)), (Some(at(7200)), Some(at(300))));
-        // Asked again meanwhile, it is the same wait still.
+        // Requested again in the meantime, it is still the same wait.
         all.learn(&origin(), "evil", &answer(429, Some(7200)), CAP, at(200));
         assert_eq!((until("evil", 300), until("ns", 300)), (Some(at(7400)), None));
-        // An answer to one says nothing of what another was asked for.
+        // An answer to one namespace says nothing about what another was asked to wait.
         all.learn(&origin(), "ns", &answer(200, None), CAP, at(301));
         assert_eq!((until("evil", 302), until("ns", 302)), (Some(at(7400)), None));
         all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(400));
         assert_eq!((until("ns", 401), until("evil", 401)), (Some(at(1000)), Some(at(7400))));
-        // What is long over is forgotten.
+        // A wait that ended long ago is dropped.
         all.learn(&Origin::parse("https://b.example").unwrap(), "ns", &answer(200, None), CAP, at(100_000));
         assert!(all.0.lock().unwrap().is_empty());
     }

@@ -1,4 +1,4 @@
-//! The way to FHIR servers: what goes out with which credential, and what a missing answer means.
+//! Requests to FHIR servers: which credentials go where, and what a missing answer means.
 //!
 //! Uses: api, core, credentials, ports.
 
@@ -6,12 +6,12 @@ mod answer;
 mod authorization;
 mod clients;
 mod download;
+mod download_limits;
 mod failure;
 pub mod held_back;
 mod oauth;
 pub mod origin;
 mod pieces;
-mod places;
 mod wire;
 
 pub use held_back::is_failed_job;

@@ -1,4 +1,4 @@
-//! Origins: who a URL belongs to, so that a token goes nowhere else.
+//! Origins of URLs, which decide where a token may go.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use url::Url;
 use crate::api::FhirServer;
 use crate::core::planted::{Fault, planted};
 
-/// Scheme, host and port. Two origins are the same only if all three are; the host's case does not count, and
-/// a port that is the scheme's own may be left out.
+/// Scheme, host and port of a URL. Two origins are equal only if all three are; the host is case-insensitive,
+/// and the scheme's default port may be left out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: String,
@@ -17,8 +17,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Of an absolute URL of http or https. A URL with a user name or a password has none: it would carry a
-    /// credential of its own.
+    /// The origin of an absolute http or https URL. A URL with a user name or password has none, because it
+    /// would carry its own credentials.
     pub fn of(url: &Url) -> Option<Self> {
         let web = matches!(url.scheme(), "http" | "https");
         if !web || !url.username().is_empty() || url.password().is_some() {
@@ -31,17 +31,17 @@ impl Origin {
         })
     }
 
-    /// Likewise, of a URL that is not parsed yet.
+    /// Parses a URL and returns its origin; see [`Self::of`].
     pub fn parse(url: &str) -> Option<Self> {
         Self::of(&Url::parse(url).ok()?)
     }
 
-    /// The host.
+    /// The host, in lower case.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether it is https.
+    /// Whether the scheme is https.
     pub fn is_encrypted(&self) -> bool {
         self.scheme == "https"
     }
@@ -55,8 +55,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Whether requests with the credentials of `server` may go to `origin`: to that of its `url` and to its
-/// `trustedOrigins`, and without encryption only if it says so.
+/// Whether requests with the credentials of `server` may go to `origin`: only to that of its `url` and to its
+/// `trustedOrigins`, and unencrypted only with `allowInsecureHTTP` (invariant `token-stays`).
 pub fn is_trusted(server: &FhirServer, origin: &Origin) -> bool {
     let spec = &server.spec;
     let may = origin.is_encrypted() || spec.allow_insecure_http == Some(true);
@@ -66,17 +66,17 @@ pub fn is_trusted(server: &FhirServer, origin: &Origin) -> bool {
         .any(|url| Origin::parse(url).as_ref() == Some(origin))
 }
 
-/// How far an origin is trusted with files.
+/// How far an origin that serves files is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileTrust {
-    /// It may get the server's token, if the files want one.
+    /// The origin may receive the server's token, if the files need one.
     WithToken,
-    /// It only keeps files, behind links that open them.
+    /// The origin only serves files behind links that need no token.
     WithoutToken,
 }
 
-/// Whether files of `server` may be fetched from `origin`: from where its credentials may go, and from its
-/// `fileOrigins`. From nowhere else, whatever a manifest or a redirect says.
+/// Whether files of `server` may be downloaded from `origin`: only from where its credentials may go, and
+/// from its `fileOrigins`, whatever a manifest or a redirect says (invariant `files-from-named-origins`).
 pub fn file_trust(server: &FhirServer, origin: &Origin) -> Option<FileTrust> {
     if is_trusted(server, origin) {
         return Some(FileTrust::WithToken);

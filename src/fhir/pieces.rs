@@ -1,4 +1,4 @@
-//! The body of a file as pieces, decompressed on the way, each small whatever the server sends.
+//! The body of a file as a stream of small pieces, decompressed on the fly.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -8,24 +8,25 @@ use flate2::write::MultiGzDecoder;
 use futures::stream::{self, BoxStream, StreamExt};
 use reqwest::Response;
 
-use super::places::Permit;
-use crate::core::wire::{BrokenOff, Pieces};
+use super::download_limits::DownloadPermit;
+use crate::ports::{BrokenOff, Pieces};
 
-/// So much is decompressed at once: gzip swells to a thousandfold at most.
+/// How many compressed bytes are decompressed at once. gzip expands them to at most about a thousand times as
+/// many.
 const SIP: usize = 4 << 10;
 
 struct Body {
     bytes: BoxStream<'static, reqwest::Result<Bytes>>,
     gzip: Option<MultiGzDecoder<Vec<u8>>>,
-    /// Compressed, not yet taken.
+    /// Compressed pieces that are still to be decompressed.
     sips: VecDeque<Bytes>,
     ended: bool,
-    /// Given back with the body.
-    _permit: Option<Permit>,
+    /// Released when the body is dropped.
+    _permit: Option<DownloadPermit>,
 }
 
-/// The pieces of a body. The place for the download is held as long as they are.
-pub fn of(response: Response, gzip: bool, permit: Option<Permit>) -> Pieces {
+/// The body of a response as a stream of pieces. The stream holds the download permit until it is dropped.
+pub fn of(response: Response, gzip: bool, permit: Option<DownloadPermit>) -> Pieces {
     let body = Body {
         bytes: response.bytes_stream().boxed(),
         gzip: gzip.then(|| MultiGzDecoder::new(Vec::new())),
@@ -77,7 +78,7 @@ impl Body {
         Ok(Bytes::from(std::mem::take(gzip.get_mut())))
     }
 
-    /// What is compressed says itself where it ends; anything less has broken off.
+    /// Ends decompression. Compressed data mark their own end, so a body without that mark has broken off.
     fn end(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         let gzip = self.gzip.as_mut()?;
         match gzip.try_finish() {

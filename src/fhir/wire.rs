@@ -1,4 +1,5 @@
-//! Requests to FHIR servers: each with the credentials of its `FhirServer`, to its own origins, once.
+//! Requests to FHIR servers: each is sent once, with the credentials of its `FhirServer`, to the origins of
+//! that server.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,76 +14,81 @@ use url::Url;
 
 use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
+use super::download_limits::DownloadLimits;
 use super::held_back::HeldBack;
 use super::origin::{Origin, is_trusted};
-use super::places::Places;
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
 use crate::core::reach::Reach;
-use crate::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
+use crate::core::wire::{Answer, Failure, FileRequest, Method, Reply, Request};
 use crate::credentials::cause::Cause;
 use crate::credentials::{CredentialProblem, CredentialSource, Identities, transport};
+use crate::ports::FileAnswer;
 use crate::ports::Tenure;
 use crate::ports::Wire;
 
-/// The operator's settings for the way to FHIR servers.
+/// The operator's settings for requests to FHIR servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WireSettings {
-    /// Further certificate authorities to trust for all servers, PEM bundles.
+    /// Additional certificate authorities to trust for all servers, as PEM bundles.
     pub extra_ca: Vec<String>,
-    /// Files that are read at once, of all servers; 0: 16.
+    /// How many files are downloaded at once, over all servers; 0 stands for the default of 16.
     pub max_downloads: usize,
-    /// What hosts that a `FhirServer` names may resolve to.
+    /// The addresses that hosts named by a `FhirServer` may resolve to.
     pub reach: Reach,
 }
 
-/// Files that are read at once where nobody says otherwise.
+/// How many files are downloaded at once unless the settings say otherwise.
 const DOWNLOADS: usize = 16;
 
-/// How long credentials are used on after what they came from is gone: a cancel must be possible then, but
-/// taking a Secret away must end its use.
+/// How long credentials stay in use after their Secret is gone: long enough to cancel a job, but not for
+/// ever, because deleting a Secret must end its use.
 const OUTLIVES: Duration = Duration::from_secs(3600);
 
-/// Sends requests. One for the whole operator.
+/// Sends requests to FHIR servers. There is one for the whole operator.
 pub struct FhirWire {
     identities: Arc<Identities>,
     clients: ClientPool,
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
-    places: Places,
+    download_limits: DownloadLimits,
     tenure: Tenure,
 }
 
-/// The credentials of a server that were complete when they were last read.
+/// The most recent complete credentials of a server.
 struct Last {
     generation: Option<i64>,
     credentials: Credentials,
     read: Instant,
 }
 
-/// How far a request may go to get its token.
+/// Where a request may get its token from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Footing {
-    /// The credentials are as the cluster has them.
+pub(super) enum TokenSource {
+    /// From the credentials that are in the cluster now: a new token may be requested.
     Current,
-    /// What they came from is gone: only what is in hand.
+    /// From the cache only, because the Secret behind the credentials is gone.
     Held,
 }
 
 impl FhirWire {
-    /// Nothing sent yet.
+    /// A wire that has not sent anything yet.
     pub fn new(identities: Arc<Identities>, settings: WireSettings) -> Self {
         Self {
             identities,
             clients: ClientPool::new(settings.extra_ca, settings.reach),
             held_back: HeldBack::default(),
             last: Mutex::default(),
-            places: Places::new(if settings.max_downloads == 0 { DOWNLOADS } else { settings.max_downloads }),
+            download_limits: DownloadLimits::new(if settings.max_downloads == 0 {
+                DOWNLOADS
+            } else {
+                settings.max_downloads
+            }),
             tenure: Tenure::default(),
         }
     }
 
-    /// Sends no longer than this.
+    /// Makes this wire send only while `tenure` lasts.
     #[must_use]
     pub fn within(mut self, tenure: Tenure) -> Self {
         self.tenure = tenure;
@@ -93,24 +99,18 @@ impl FhirWire {
         &self.tenure
     }
 
-    pub(super) fn places(&self) -> &Places {
-        &self.places
+    pub(super) fn download_limits(&self) -> &DownloadLimits {
+        &self.download_limits
     }
 
     pub(super) fn held_back(&self) -> &HeldBack {
         &self.held_back
     }
 
-    /// Learns from an answer how long the origin wants to be left alone.
+    /// Records how long the origin wants to receive no requests.
     pub(super) fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
         let namespace = server.namespace().unwrap_or_default();
         self.held_back.learn(origin, &namespace, answer, longest_wait(server), Timestamp::now());
-    }
-
-    /// Forgets the credentials of a `FhirServer` that is gone, by its uid.
-    pub fn forget(&self, uid: &str) {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-        self.places.forget(uid);
     }
 
     pub(super) async fn read(
@@ -136,8 +136,8 @@ impl FhirWire {
         Ok(read)
     }
 
-    /// What was read last, if `problem` is one that it may outlive: what it came from is gone or cannot be
-    /// read. One that somebody caused on purpose, as by taking the label off, it may not.
+    /// The credentials that were read last, if they may outlive `problem`: their Secret is gone or cannot be
+    /// read. They may not outlive a problem that somebody caused on purpose, such as by removing the label.
     fn outliving(&self, server: &FhirServer, problem: &CredentialProblem) -> Option<Credentials> {
         let gone = matches!(problem.reason, Reason::SecretNotFound | Reason::ConnectionNotAllowed);
         let all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +146,7 @@ impl FhirWire {
         (fits && (gone || problem.passing)).then(|| last.credentials.clone())
     }
 
-    /// The origin, if requests for `server` may go there now.
+    /// Parses `url` and checks that a request for `server` may go there now.
     fn admitted(&self, server: &FhirServer, url: &str, method: Method) -> Result<(Url, Origin), Failure> {
         let url = Url::parse(url).map_err(|_| failure::untrusted(server, None))?;
         let origin = Origin::of(&url).ok_or_else(|| failure::untrusted(server, None))?;
@@ -161,7 +161,7 @@ impl FhirWire {
         }
     }
 
-    /// Whether requests may go to the address in a URL; one that names a host is checked when that resolves.
+    /// Checks the address in a URL. A host name is checked when it is resolved.
     pub(super) fn check_address(
         &self,
         server: &FhirServer,
@@ -181,7 +181,7 @@ impl FhirWire {
         token: Option<&HeaderValue>,
     ) -> Reply {
         let seconds = timeout_seconds(server);
-        // Only a kick-off prefers anything, and it must not meet a connection that was just closed.
+        // Only kick-offs send `Prefer`, and they must not meet a connection that the server just closed.
         let client =
             if request.prefer.is_some() { &credentials.clients.fresh } else { &credentials.clients.kept };
         let method = match request.method {
@@ -214,12 +214,14 @@ impl FhirWire {
             }
         };
         let took = begun.elapsed();
-        tracing::debug!(server = %failure::named(server), method = ?request.method, status = answer.status, ?took, "answered");
+        let (method, status) = (request.method, answer.status);
+        tracing::debug!(server = %failure::named(server), ?method, status, ?took, "answered");
         self.learn(server, origin, &answer);
         Ok(answer)
     }
 
-    /// Another `Authorization` or other headers than those that were refused, if there are any by now.
+    /// Reads the credentials again after `refused` was rejected, and returns them if the `Authorization` or a
+    /// header has changed.
     pub(super) async fn instead(
         &self,
         server: &FhirServer,
@@ -250,7 +252,7 @@ impl Wire for FhirWire {
     async fn authorize(&self, server: &Arc<FhirServer>) -> Result<(), Failure> {
         self.admitted(server, &server.spec.url, Method::Get)?;
         let credentials = self.read(server, true).await.map_err(failure::without_credential)?;
-        token(&credentials, Footing::Current).await.map_err(failure::without_credential)?;
+        token(&credentials, TokenSource::Current).await.map_err(failure::without_credential)?;
         Ok(())
     }
 
@@ -258,12 +260,12 @@ impl Wire for FhirWire {
         let to = self.admitted(server, &request.url, request.method)?;
         let (credentials, first) = match self.read(server, request.with_token).await {
             Ok(credentials) => {
-                let first = token(&credentials, Footing::Current).await;
+                let first = token(&credentials, TokenSource::Current).await;
                 (credentials, first)
             }
             Err(problem) => match self.outliving(server, &problem) {
                 Some(credentials) => {
-                    let held = token(&credentials, Footing::Held).await;
+                    let held = token(&credentials, TokenSource::Held).await;
                     (credentials, held.map_err(|_| problem))
                 }
                 None => return Err(failure::without_credential(problem)),
@@ -286,8 +288,8 @@ impl Wire for FhirWire {
     }
 
     async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
-        // A list of patients is no credential that a server would refuse once it is old: whoever was taken off it is
-        // not exported any more.
+        // A server does not reject an outdated list of patients as it would a credential, so it is always
+        // read anew: whoever was removed from it must not be exported.
         self.identities.source().forget(namespace, &key.name).await;
         let read = self.identities.source().secret_key(namespace, key).await;
         read.map_err(failure::without_credential)
@@ -296,26 +298,31 @@ impl Wire for FhirWire {
     fn throttled_origins(&self) -> usize {
         self.held_back.count(Timestamp::now())
     }
+
+    fn forget(&self, uid: &str) {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.download_limits.forget(uid);
+    }
 }
 
-/// The token in hand was refused and there is no other. Why there is none tells more than the refusal, unless
-/// it may pass.
+/// The reply after the token was rejected and no other could be obtained: why there is no other says more
+/// than the rejection, unless that may pass.
 fn after_refusal(answer: Answer, problem: CredentialProblem) -> Reply {
     if problem.passing { Ok(answer) } else { Err(failure::without_credential(problem)) }
 }
 
 pub(super) async fn token(
     credentials: &Credentials,
-    footing: Footing,
+    source: TokenSource,
 ) -> Result<Option<HeaderValue>, CredentialProblem> {
     match &credentials.authorization {
         None | Some(Authorization::None) => Ok(None),
         Some(Authorization::Fixed(header)) => Ok(Some(header.clone())),
         Some(Authorization::Token { identity, scope }) => {
-            let token = match footing {
-                Footing::Current => identity.token(scope).await?,
-                Footing::Held => identity.held_token(scope).ok_or_else(|| {
-                    CredentialProblem::lasting(Reason::TokenUnavailable, "no token is in hand any more")
+            let token = match source {
+                TokenSource::Current => identity.token(scope).await?,
+                TokenSource::Held => identity.held_token(scope).ok_or_else(|| {
+                    CredentialProblem::lasting(Reason::TokenUnavailable, "the cached token has expired")
                 })?,
             };
             bearer_header(&token).map(Some)
@@ -323,7 +330,7 @@ pub(super) async fn token(
     }
 }
 
-/// What the server may ask for at most. Default: two hours.
+/// The longest wait that the server may request. Default: two hours.
 fn longest_wait(server: &FhirServer) -> Duration {
     let set = server.spec.limits.as_ref().and_then(|limits| limits.max_retry_after_seconds);
     Duration::from_secs(set.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(7200))

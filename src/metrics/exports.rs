@@ -1,4 +1,4 @@
-//! Metrics of exports: how they stand, how they begin and end, what came of them.
+//! Metrics of exports: their current states, their starts and ends, and their results.
 
 use std::sync::Arc;
 
@@ -63,31 +63,51 @@ impl Exports {
         r.register("exports", "FhirExports, by status.state", all.states.clone());
         r.register(
             "exports_idle_seconds",
-            "How long the longest idle export of a state has shown no change of its conditions",
+            "Time since the conditions of the longest idle export in a state last changed",
             all.oldest.clone(),
         );
-        r.register("exports_blocked", "Exports kept from going on, by what keeps them", all.blocked.clone());
+        r.register("exports_blocked", "Exports that are blocked, by reason", all.blocked.clone());
         r.register(
             "exports_near_deadline",
             "Exports that have used nine tenths of their deadline",
             all.near_deadline.clone(),
         );
-        r.register("unsettled_jobs", "Jobs of servers that may run unseen", all.unsettled.clone());
+        r.register("unsettled_jobs", "Jobs on servers that may be running unnoticed", all.unsettled.clone());
         r.register("exports_finished", "FhirExports that ended, by reason", all.finished.clone());
-        r.register("export_duration_seconds", "From start to end of a FhirExport", all.duration.clone());
+        r.register(
+            "export_duration_seconds",
+            "Time from the start to the end of a FhirExport",
+            all.duration.clone(),
+        );
         r.register(
             "queue_wait_seconds",
-            "From the creation of a FhirExport to its start",
+            "Time from the creation of a FhirExport to its start",
             all.queue_wait.clone(),
         );
-        r.register("retries", "Attempts that failed and are followed by another", all.retries.clone());
+        r.register("retries", "Failed attempts that are followed by another one", all.retries.clone());
         r.register("kick_offs_uncertain", "Kick-offs whose answer was lost", all.uncertain.clone());
         r.register("cancel_unconfirmed", "Cancels that were given up", all.cancel_unconfirmed.clone());
-        r.register("verifications", "Ended exports, by what their check said", all.verifications.clone());
+        r.register(
+            "verifications",
+            "Exports that ended, by the result of their verification",
+            all.verifications.clone(),
+        );
         r.register("export_files", "NDJSON files of exports that completed", all.files.clone());
-        r.register("export_resources", "Resources in them, where they were counted", all.resources.clone());
-        r.register("export_bytes", "Bytes of them, where the container was listed", all.bytes.clone());
-        r.register("landed_files", "Files that the operator landed", all.landed_files.clone());
+        r.register(
+            "export_resources",
+            "Resources of exports that completed, where they were counted",
+            all.resources.clone(),
+        );
+        r.register(
+            "export_bytes",
+            "Bytes of exports that completed, where the container was listed",
+            all.bytes.clone(),
+        );
+        r.register(
+            "landed_files",
+            "Files that the operator wrote to storage accounts",
+            all.landed_files.clone(),
+        );
         r.register(
             "landed_bytes",
             "Bytes of files that the operator wrote to storage accounts",
@@ -97,7 +117,8 @@ impl Exports {
         all
     }
 
-    /// A counter that appears with its first event is no increase to Prometheus: all begin at zero.
+    /// Creates all series with the value 0. Prometheus does not see an increase in a counter that appears
+    /// with its first event.
     fn begin(&self) {
         self.set(&Census::default());
         for reason in bad_news() {
@@ -114,7 +135,7 @@ impl Exports {
         }
     }
 
-    /// Counts the exports that there are, whose servers `server_of` knows.
+    /// Counts the existing exports; `server_of` looks up an export's server.
     pub(super) fn count(
         &self,
         exports: &[Arc<FhirExport>],
@@ -146,7 +167,7 @@ impl Exports {
         self.unsettled.set(census.unsettled);
     }
 
-    /// This status was written over that of an export.
+    /// Records that the status `now` replaced that of `export`.
     pub(super) fn moved(&self, export: &FhirExport, now: &FhirExportStatus) {
         let moved = census::moved(export, now);
         if let Some(waited) = moved.waited {
@@ -180,7 +201,7 @@ impl Exports {
     }
 }
 
-/// The reasons that somebody should do something about.
+/// The reasons that call for action: those with advice.
 fn bad_news() -> impl Iterator<Item = Reason> {
     Reason::ALL.iter().copied().filter(|reason| !reason.advice().is_empty())
 }

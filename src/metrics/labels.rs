@@ -1,6 +1,6 @@
-//! The values of labels.
+//! The values of metric labels.
 
-/// The kinds that are reconciled.
+/// The kinds that the operator reconciles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `FhirExport`.
@@ -14,7 +14,7 @@ pub enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 3] = [Self::FhirExport, Self::FhirServer, Self::FhirExportSchedule];
 
-    /// As in manifests.
+    /// The kind as written in manifests.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FhirExport => "FhirExport",
@@ -26,18 +26,18 @@ impl Kind {
 
 /// How a reconcile ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All was done that was due.
+pub enum ReconcileOutcome {
+    /// Everything that was due was done.
     Done,
-    /// The object changed meanwhile; it is looked at again.
+    /// The object had changed in the meantime; another reconcile follows.
     Conflict,
-    /// The API server failed or refused.
+    /// The API server failed, or rejected a request.
     Failed,
-    /// A programming error.
+    /// The reconcile panicked, which is a bug.
     Panicked,
 }
 
-impl Outcome {
+impl ReconcileOutcome {
     pub(super) const ALL: [Self; 4] = [Self::Done, Self::Conflict, Self::Failed, Self::Panicked];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -50,22 +50,22 @@ impl Outcome {
     }
 }
 
-/// What a request to a FHIR server was for.
+/// The purpose of a request to a FHIR server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The kick-off.
+    /// A kick-off.
     KickOff,
-    /// A look at a job.
+    /// A status request for a job.
     Poll,
     /// A cancel.
     Cancel,
     /// The `CapabilityStatement`.
     Metadata,
-    /// Whether the identity may export.
+    /// A check whether the identity may export.
     Access,
-    /// A file.
+    /// A download of a file.
     File,
-    /// How many resources of a type there are.
+    /// A count of the resources of a type.
     Count,
 }
 

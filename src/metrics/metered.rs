@@ -7,17 +7,18 @@ use super::{Metrics, Operation};
 use secrecy::SecretString;
 
 use crate::api::{FhirServer, KeyRef};
-use crate::core::wire::{Failure, FailureKind, FileAnswer, FileRequest, Method, Reply, Request};
+use crate::core::wire::{Failure, FailureKind, FileRequest, Method, Reply, Request};
+use crate::ports::FileAnswer;
 use crate::ports::Wire;
 
-/// A wire whose requests are counted.
+/// A [`Wire`] that counts the requests of another one.
 pub struct Metered<W> {
     wire: W,
     metrics: Arc<Metrics>,
 }
 
 impl<W> Metered<W> {
-    /// Counts the requests of this wire.
+    /// Counts the requests that go through `wire`.
     pub fn new(wire: W, metrics: Arc<Metrics>) -> Self {
         Self { wire, metrics }
     }
@@ -33,7 +34,7 @@ impl<W: Wire> Wire for Metered<W> {
         let reply = self.wire.send(server, request).await;
         let status = match &reply {
             Ok(answer) => Some(answer.status),
-            // Nothing was asked of the server.
+            // The server was not asked.
             Err(Failure { kind: FailureKind::Missing, .. }) => return reply,
             Err(Failure { kind: FailureKind::HeldBack { .. }, .. }) => {
                 self.metrics.held_back(operation(request));
@@ -69,6 +70,10 @@ impl<W: Wire> Wire for Metered<W> {
     fn throttled_origins(&self) -> usize {
         self.wire.throttled_origins()
     }
+
+    fn forget(&self, uid: &str) {
+        self.wire.forget(uid);
+    }
 }
 
 fn operation(request: &Request) -> Operation {
@@ -77,7 +82,7 @@ fn operation(request: &Request) -> Operation {
         Request { url, .. } if url.ends_with("?_summary=count") => Operation::Count,
         Request { prefer: Some(_), .. } => Operation::KickOff,
         Request { with_token: false, .. } => Operation::Metadata,
-        // See core::server: the job that cannot exist, or the metadata with a token.
+        // The probes of core::server: the job that cannot exist, or the metadata with a token.
         Request { url, .. } if url.ends_with("/_operations/export/0") || url.ends_with("/metadata") => {
             Operation::Access
         }

@@ -1,5 +1,5 @@
-//! Metrics, with labels from fixed sets only, but for the names of schedules: never a URL or a message. docs/metrics.md
-//! tells of each.
+//! The operator's metrics, each described in docs/metrics.md. Labels come from fixed sets, except the names
+//! of schedules: never a URL or a message.
 //!
 //! Uses: api, core, ports.
 
@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportStatus, FhirServer};
 use crate::core::tuning::Tuning;
 use exports::Exports;
-pub use labels::{Kind, Operation, Outcome};
+pub use labels::{Kind, Operation, ReconcileOutcome};
 use requests::Requests;
 use schedules::Schedules;
 use servers::Servers;
@@ -49,14 +49,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// All at zero, and all there: a counter that appears with its first event is no increase to Prometheus.
+    /// Creates all metrics with the value 0. Prometheus does not see an increase in a counter that appears
+    /// with its first event.
     pub fn new() -> Arc<Self> {
         let reconciles: Family<Labels<2>, Counter> = Family::default();
         let reconcile_seconds: Histograms<1> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 9)));
         let status_writes: Family<Labels<1>, Counter> = Family::default();
         for kind in Kind::ALL {
-            for outcome in Outcome::ALL {
+            for outcome in ReconcileOutcome::ALL {
                 drop(reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]));
             }
             drop(reconcile_seconds.get_or_create(&[("kind", kind.as_str())]));
@@ -68,13 +69,13 @@ impl Metrics {
 
         let mut registry = Registry::with_prefix("fhir_export");
         let r = &mut registry;
-        r.register("reconciles", "Looks at an object, by how they ended", reconciles.clone());
-        r.register("reconcile_seconds", "How long they took", reconcile_seconds.clone());
+        r.register("reconciles", "Reconciles of objects, by how they ended", reconciles.clone());
+        r.register("reconcile_seconds", "Duration of reconciles", reconcile_seconds.clone());
         r.register("status_writes", "Writes of status", status_writes.clone());
-        r.register("leader", "1 where this process does the work", leader.clone());
+        r.register("leader", "1 if this process leads, else 0", leader.clone());
         r.register(
             "watches_broken",
-            "Watches of the API server that do not work now",
+            "Watches of the API server that are currently broken",
             watches_broken.clone(),
         );
         r.register("build_info", "The version of the operator", build);
@@ -96,7 +97,7 @@ impl Metrics {
         })
     }
 
-    /// In the `OpenMetrics` text format.
+    /// All metrics in the `OpenMetrics` text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -104,63 +105,63 @@ impl Metrics {
         text
     }
 
-    /// One reconcile ended.
-    pub fn reconciled(&self, kind: Kind, outcome: Outcome, took: Duration) {
+    /// Records that a reconcile ended.
+    pub fn reconciled(&self, kind: Kind, outcome: ReconcileOutcome, took: Duration) {
         self.reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]).inc();
         self.reconcile_seconds.get_or_create(&[("kind", kind.as_str())]).observe(took.as_secs_f64());
     }
 
-    /// Whether this process does the work, or stands by for the one that does.
+    /// Sets whether this process leads, or stands by for the one that does.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
     }
 
-    /// So many watches do not work now.
+    /// Sets how many watches are currently broken.
     pub fn watches_broken(&self, count: usize) {
         self.watches_broken.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
-    /// One request to a FHIR server ended; `status` is absent if there was no answer.
+    /// Records a request to a FHIR server; `status` is `None` if there was no answer.
     pub fn requested(&self, operation: Operation, status: Option<u16>, took: Duration) {
         self.requests.requested(operation, status, took);
     }
 
-    /// One request was not sent, since its server had asked for patience.
+    /// Records a request that was not sent because its server had asked clients to wait.
     pub fn held_back(&self, operation: Operation) {
         self.requests.held_back(operation);
     }
 
-    /// So many origins ask for patience now.
+    /// Sets how many origins are currently throttling.
     pub fn throttled_origins(&self, count: usize) {
         self.requests.throttled_origins(count);
     }
 
-    /// A job was asked for its status and is asked again after this wait.
+    /// Records the wait until the next poll of a job.
     pub fn poll_in(&self, wait: Duration) {
         self.requests.poll_in(wait);
     }
 
-    /// A status was written.
+    /// Records a status write.
     pub fn status_written(&self, kind: Kind) {
         self.status_writes.get_or_create(&[("kind", kind.as_str())]).inc();
     }
 
-    /// A cancel was given up.
+    /// Records a cancel that was given up.
     pub fn cancel_unconfirmed(&self) {
         self.exports.cancel_unconfirmed();
     }
 
-    /// Files and bytes landed.
+    /// Records files that the operator wrote to storage, and their bytes.
     pub fn landed(&self, files: u64, bytes: u64) {
         self.exports.landed(files, bytes);
     }
 
-    /// This status was written over that of an export: counts what began or ended with it.
+    /// Records that the status `now` replaced that of `export`, and counts what began or ended with it.
     pub fn export_moved(&self, export: &FhirExport, now: &FhirExportStatus) {
         self.exports.moved(export, now);
     }
 
-    /// Counts the exports that there are, whose servers `server_of` knows.
+    /// Sets the gauges of the existing exports; `server_of` looks up an export's server.
     pub fn count_exports(
         &self,
         exports: &[Arc<FhirExport>],
@@ -171,12 +172,12 @@ impl Metrics {
         self.exports.count(exports, server_of, tuning, now);
     }
 
-    /// Counts the servers that there are.
+    /// Sets the gauges of the existing servers.
     pub fn count_servers(&self, servers: &[Arc<FhirServer>]) {
         self.servers.count(servers);
     }
 
-    /// Tells of the schedules that there are.
+    /// Sets the gauges of the existing schedules.
     pub fn tell_schedules(&self, schedules: &[Arc<FhirExportSchedule>]) {
         self.schedules.tell(schedules);
     }

@@ -20,7 +20,7 @@ pub(super) struct Requests {
     poll_wait: Histogram,
 }
 
-/// The classes of answers; `none` is no answer at all.
+/// The classes of status codes; `none` stands for no answer.
 const CLASSES: [&str; 5] = ["2xx", "3xx", "4xx", "5xx", "none"];
 
 impl Requests {
@@ -36,15 +36,15 @@ impl Requests {
             // From a tenth of a second to two hours.
             poll_wait: Histogram::new(exponential_buckets(0.1, 3.0, 12)),
         };
-        r.register("http_requests", "Requests to FHIR servers, by answer", all.answered.clone());
-        r.register("http_request_seconds", "How long they took", all.seconds.clone());
-        r.register("http_throttled", "Answers 429 and 503", all.throttled.clone());
+        r.register("http_requests", "Requests to FHIR servers, by class of answer", all.answered.clone());
+        r.register("http_request_seconds", "Duration of requests to FHIR servers", all.seconds.clone());
+        r.register("http_throttled", "Answers with status 429 or 503", all.throttled.clone());
         r.register(
             "http_held_back",
-            "Requests that were not sent since the server had asked for patience",
+            "Requests that were not sent because the server was throttling",
             all.held_back.clone(),
         );
-        r.register("throttled_origins", "Origins that ask for patience now", all.origins.clone());
+        r.register("throttled_origins", "Origins that are currently throttling", all.origins.clone());
         r.register("poll_wait_seconds", "Waits before the next poll of a job", all.poll_wait.clone());
         for operation in Operation::ALL {
             let op = ("op", operation.as_str());

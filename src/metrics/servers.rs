@@ -1,4 +1,4 @@
-//! Metrics of FHIR servers: how their conditions stand.
+//! Metrics of FHIR servers: the status of their conditions.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl Servers {
         all
     }
 
-    /// Counts the servers that there are. What a server says nothing of is not known.
+    /// Sets the gauges of the existing servers. A condition that a server lacks counts as Unknown.
     pub(super) fn count(&self, servers: &[Arc<FhirServer>]) {
         for (type_, name) in CONDITIONS {
             for wanted in STATUSES {

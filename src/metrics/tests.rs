@@ -165,7 +165,7 @@ fn the_document_tells_of_each_series_and_of_no_other() {
     assert!(served.len() > 25, "{served:?}");
     for (name, labels) in &mut served {
         for (label, values) in labels.iter_mut() {
-            // Where no values are told, they are told elsewhere.
+            // Labels whose values are not listed here are listed elsewhere.
             if told.get(name).and_then(|t| t.get(label)).is_some_and(BTreeSet::is_empty) {
                 values.clear();
             }
@@ -178,7 +178,7 @@ fn the_document_tells_of_each_series_and_of_no_other() {
 fn every_series_is_there_before_anything_happened() {
     let metrics = Metrics::new();
     let before = exposed(&metrics.text());
-    metrics.reconciled(Kind::FhirExport, Outcome::Done, Duration::from_secs(1));
+    metrics.reconciled(Kind::FhirExport, ReconcileOutcome::Done, Duration::from_secs(1));
     metrics.requested(Operation::Poll, Some(200), Duration::from_secs(1));
     metrics.held_back(Operation::Poll);
     metrics.poll_in(Duration::from_secs(1));

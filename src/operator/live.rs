@@ -1,4 +1,4 @@
-//! The world as it is: the API server, the servers' wires, the storage accounts, the clock, chance.
+//! The real world: the API server, FHIR servers, storage accounts, the clock and randomness.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
 use crate::ports::{EndTask, ObjectStore, Stores, SystemClock, SystemRandomness, Wire};
 
-/// All that the reconciles touch.
+/// Everything that reconciles use.
 pub struct Live<W, C> {
     /// Writes to the API server.
     pub cluster: KubeCluster,
@@ -25,21 +25,21 @@ pub struct Live<W, C> {
     pub wire: Metered<W>,
     /// Storage accounts.
     pub container: C,
-    /// What the watches know.
+    /// The stores that the watches fill.
     pub stores: KubeStores,
-    /// How patient the operator is.
+    /// Time limits, intervals and delays.
     pub tuning: Tuning,
-    /// What is remembered of the runs.
+    /// In-memory state of the runs.
     pub runs: Runs,
-    /// Has objects reconciled.
+    /// Requests reconciles of objects.
     pub wakes: Wakes,
-    /// Counts what happens.
+    /// The operator's metrics.
     pub metrics: Arc<Metrics>,
-    /// What runs beside the reconciles.
+    /// Tasks that run beside the reconciles.
     pub beside: Tasks,
 }
 
-/// Tasks beside the reconciles.
+/// Tasks that run beside the reconciles.
 #[derive(Debug, Default)]
 pub struct Tasks(Mutex<JoinSet<()>>);
 
@@ -50,7 +50,7 @@ impl Tasks {
         all.spawn(task)
     }
 
-    /// Ends them all, each at its next pause.
+    /// Ends all tasks, each at its next await point.
     pub async fn end(&self) {
         let mut all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         all.shutdown().await;
@@ -58,7 +58,7 @@ impl Tasks {
 }
 
 impl<W: Wire, C> Live<W, C> {
-    /// Counts what there is now, for a scrape.
+    /// Updates the gauges, before a scrape.
     pub fn count(&self) {
         let server_of = |export: &FhirExport| {
             let (namespace, name) = server_key(export);

@@ -1,4 +1,4 @@
-//! Everything that runs at once: listeners, watches, queues.
+//! Everything that runs concurrently: listeners, watches and queues.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -38,14 +38,14 @@ use crate::ports::{ObjectStore, Stores, SystemClock, Wire};
 use crate::serve::{Health, listen};
 use crate::stop::Stop;
 
-/// How often it is looked for what was forgotten to be forgotten.
-const SWEEP: Duration = Duration::from_mins(10);
+/// How often the in-memory state of deleted objects is removed.
+const CLEAN_UP_INTERVAL: Duration = Duration::from_mins(10);
 
-/// Completes when the operator is to stop.
+/// Completes when the operator should stop.
 type Stopping = Shared<BoxFuture<'static, ()>>;
 
-/// Works with these wires and storage accounts until `stop` completes and what was in flight is finished; with an
-/// election, as long as this replica leads.
+/// Runs the operator with this wire and storage until `stop` completes and everything in flight is finished.
+/// With an election, it works only while this replica leads.
 pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
     config: Config,
     client: Client,
@@ -83,7 +83,7 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
         metrics = %served.metrics_addr,
         health = %served.health_addr,
         namespaces = %watched(&config),
-        "the operator starts"
+        "the operator is starting"
     );
     let operator = Operator {
         config,
@@ -97,7 +97,7 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
     };
     tokio::select! {
         done = operator.work(watches, woken, election) => done,
-        ended = served.run() => Err(Stop::because(format!("The listeners ended by themselves: {ended:?}."))),
+        ended = served.run() => Err(Stop::because(format!("The HTTP listeners ended unexpectedly: {ended:?}."))),
     }
 }
 
@@ -127,7 +127,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
             () = self.stopping.clone() => return Ok(()),
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
-        // Only who knows all objects may hold up others.
+        // Seek the Lease only now: a leader that does not know all objects yet would hold up the others.
         let mut leadership = match election {
             Some(election) => Leadership::seek(election)
                 .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?,
@@ -136,10 +136,10 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         let stood_by = leadership.standing() != Standing::Leads;
         tokio::select! {
             biased;
-            leads = stand_by(&mut leadership, &mut woken, |standing| self.told(standing)) => leads?,
+            leads = stand_by(&mut leadership, &mut woken, |standing| self.report_standing(standing)) => leads?,
             _ = watching.join_next() => return Err(Stop::ended_by_itself("a watch")),
             () = self.stopping.clone() => {
-                // It may just have been elected.
+                // This replica may just have been elected.
                 leadership.release(&SystemClock).await;
                 return Ok(());
             }
@@ -169,28 +169,29 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         if self.stopping.peek().is_none() {
             return Err(Stop::ended_by_itself("a queue"));
         }
-        // Whoever leads next must find nobody at work.
+        // Nothing may be at work when the next replica leads.
         self.live.beside.end().await;
         leadership.release(&SystemClock).await;
         info!("the operator has stopped");
         Ok(())
     }
 
-    /// Who stands by is ready if it could lead.
-    fn told(&self, standing: &Standing) {
+    /// Updates readiness from this replica's standing: a standby is ready if it could lead.
+    fn report_standing(&self, standing: &Standing) {
         match standing {
             Standing::Unknown(hindrance) => {
                 self.health
-                    .not_ready(hindrance.as_deref().unwrap_or("Waiting for the first look at the Lease."));
+                    .not_ready(hindrance.as_deref().unwrap_or("Waiting for the first read of the Lease."));
             }
             Standing::Waiting | Standing::Leads => self.health.ready(),
         }
     }
 
-    /// A deletion that happens while its object is looked at leaves something behind.
+    /// Removes the state of deleted objects from time to time, because a deletion during a reconcile leaves
+    /// some behind.
     async fn forget_the_gone(&self) {
         loop {
-            tokio::time::sleep(SWEEP).await;
+            tokio::time::sleep(CLEAN_UP_INTERVAL).await;
             let exports = self.live.stores.exports().into_iter().filter_map(|export| export.uid());
             let servers =
                 self.live.stores.server_store().state().into_iter().filter_map(|server| server.uid());
@@ -212,6 +213,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         let servers_changed = move |change: Change<FhirServer>| {
             if let Some(gone) = change.gone() {
                 guard.forget(&key(gone));
+                live.wire.forget(gone.metadata.uid.as_deref().unwrap_or_default());
             }
             live.wakes.server_changed(&live.stores, &change);
         };
@@ -264,7 +266,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         .await;
     }
 
-    /// Ends after the operator was told to stop, when all that was begun is done.
+    /// Runs the queue of one kind. Ends once the operator should stop and all reconciles that began are
+    /// finished.
     async fn queue<K, F>(
         &self,
         store: Store<K>,
@@ -276,7 +279,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         F: Future<Output = Action> + Send + 'static,
     {
         let stopping = self.stopping.clone();
-        // Each wake comes through the channel: the watches have filtered and widened the changes already.
+        // Every wake comes through the channel, because the watches already filter and extend the changes.
         Controller::for_stream(stream::pending(), store)
             .with_config(Queue::default().concurrency(self.config.concurrency))
             .reconcile_on(woken)
@@ -285,7 +288,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
                 move |object, _| {
                     let begin = stopping.peek().is_none().then(|| reconcile(object));
                     async move {
-                        // What was due but not begun is due again at the next start.
+                        // What was due but did not begin is due again at the next start.
                         Ok::<_, Infallible>(match begin {
                             Some(reconcile) => reconcile.await,
                             None => Action::await_change(),
@@ -297,7 +300,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
             )
             .for_each(|end| async {
                 match end {
-                    // Deleted while it waited for its turn.
+                    // The object was deleted while it waited for its turn.
                     Ok(_) | Err(Error::ObjectNotFound(_)) => {}
                     Err(other) => error!("the queue of {} failed: {other}", K::kind(&())),
                 }

@@ -1,4 +1,4 @@
-//! The outermost shell: the program's beginning and its end.
+//! The outermost shell: how the program starts and ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::serve::logs;
 use crate::stop::Stop;
 use crate::storage::{self, BlobStorage};
 
-/// Runs the operator until it is told to stop by SIGTERM or SIGINT. What is in flight then is finished first; a
-/// second signal ends it at once.
+/// Runs the operator until SIGTERM or SIGINT. It then finishes what is in flight; a second signal ends it at
+/// once.
 pub fn run_blocking(config: Config) -> Result<(), Stop> {
     logs::begin(config.log_format, &config.log_filter);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -28,12 +28,12 @@ pub fn run_blocking(config: Config) -> Result<(), Stop> {
         .build()
         .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
     let done = runtime.block_on(run(config));
-    // A name that is still being looked up must not hold the end.
+    // A name lookup in progress must not delay the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
 }
 
-/// Likewise, in a runtime that is there.
+/// Runs the operator like [`run_blocking`], in the caller's runtime and without setting up logs.
 pub async fn run(config: Config) -> Result<(), Stop> {
     let mut signals = Signals::listen()?;
     let settings = cluster::settings().await?;
@@ -43,7 +43,7 @@ pub async fn run(config: Config) -> Result<(), Stop> {
     let (wire, container) = edges(&config, &client, tenure)?;
     let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
     let work = operate(config, client, election, wire, container, async {
-        // Either way there is nothing more to wait for.
+        // Both outcomes mean that the operator should stop.
         let _ = stopping.await;
     });
     let twice = async {
@@ -55,12 +55,12 @@ pub async fn run(config: Config) -> Result<(), Stop> {
     tokio::select! {
         done = work => done,
         name = twice => Err(Stop::because(format!(
-            "Stopped at once by a second {name}: what was in flight is decided anew at the next start."
+            "Stopped at once by a second {name}; what was in flight continues at the next start."
         ))),
     }
 }
 
-/// The ways to FHIR servers and storage accounts, with the credentials of the cluster.
+/// The clients for FHIR servers and storage accounts, with credentials from the cluster.
 fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, BlobStorage), Stop> {
     let extra_ca = match &config.extra_ca {
         Some(file) => vec![std::fs::read_to_string(file).map_err(|e| {
@@ -89,7 +89,7 @@ fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, 
     Ok((FhirWire::new(identities, settings).within(tenure), container))
 }
 
-/// The Lease is in the operator's own namespace, unless another is named.
+/// The leader election. The Lease is in the operator's own namespace unless another one is configured.
 fn election(config: &Config, settings: kube::Config) -> Result<Election, Stop> {
     let LeaseName { namespace, name } = config.lease.clone();
     let namespace = namespace.unwrap_or_else(|| settings.default_namespace.clone());
@@ -98,7 +98,7 @@ fn election(config: &Config, settings: kube::Config) -> Result<Election, Stop> {
     Ok(Election { settings, place: Place { namespace, name }, tenure })
 }
 
-/// SIGTERM and SIGINT, from now on.
+/// Receives SIGTERM and SIGINT.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,19 +1,19 @@
-//! Until this replica leads.
+//! Waits for leadership.
 
 use crate::cluster::lead::{Leadership, Standing};
 use crate::controller::wake::Woken;
 use crate::stop::Stop;
 
-/// Waits until this replica leads; `told` hears of each standing. Until then all that changes is known, and looked at by
-/// the one that does: who leads now must look at everything.
+/// Waits until this replica leads. Calls `report` with each standing. Wakes are discarded until then, because
+/// the leader acts on them; so once this replica leads it must reconcile every object.
 pub async fn stand_by(
     leadership: &mut Leadership,
     woken: &mut Woken,
-    told: impl Fn(&Standing),
+    report: impl Fn(&Standing),
 ) -> Result<(), Stop> {
     let mut standing = leadership.standing();
     loop {
-        told(&standing);
+        report(&standing);
         if standing == Standing::Leads {
             return Ok(());
         }

@@ -2,32 +2,54 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use secrecy::SecretString;
 
 use crate::api::{FhirServer, KeyRef};
-use crate::core::wire::{Failure, FileAnswer, FileRequest, Reply, Request};
+use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Reply, Request};
+
+/// The decoded body as a stream of pieces. An error means that it broke off.
+pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
+
+/// A body ended prematurely.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenOff;
+
+/// What a server answered when asked for a file.
+pub enum FileAnswer {
+    /// 200 or 206: the file, or the rest of it.
+    Opened(FileHead, Pieces),
+    /// Any other answer.
+    Refused(Answer),
+    /// The URL, or one that it redirects to, has an origin that files may not come from. Holds one sentence.
+    Elsewhere(String),
+}
 
 /// Requests to FHIR servers, with the credentials of a `FhirServer`.
 pub trait Wire: Send + Sync {
-    /// Makes sure that a request could be sent: credentials there, token in hand.
+    /// Makes sure that a request could be sent: the credentials exist, and a token was obtained.
     fn authorize(&self, server: &Arc<FhirServer>) -> impl Future<Output = Result<(), Failure>> + Send;
-    /// Sends one request.
+    /// Sends a request, once.
     fn send(&self, server: &Arc<FhirServer>, request: &Request) -> impl Future<Output = Reply> + Send;
-    /// Opens a file for reading: from the origins that files may come from only, redirects included, and with a
-    /// token only where that may go. Waits for one of the places for downloads, which the body gives back.
+    /// Opens a file for reading. Only origins that files may come from are asked, redirects included, and only those
+    /// that may receive the token get it. Waits until the bounds on concurrent downloads admit another one; dropping
+    /// the body lets the next one start.
     fn open(
         &self,
         server: &Arc<FhirServer>,
         file: &FileRequest,
     ) -> impl Future<Output = Result<FileAnswer, Failure>> + Send;
-    /// A key of a Secret with the credential label.
+    /// Reads a key of a Secret with the credential label.
     fn secret(
         &self,
         namespace: &str,
         key: &KeyRef,
     ) -> impl Future<Output = Result<SecretString, Failure>> + Send;
-    /// How many origins ask for patience now: for metrics.
+    /// How many origins are currently throttling, for metrics.
     fn throttled_origins(&self) -> usize {
         0
     }
+    /// Drops what is cached for a `FhirServer` that was deleted, by its uid.
+    fn forget(&self, _uid: &str) {}
 }

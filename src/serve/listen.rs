@@ -1,4 +1,4 @@
-//! The two HTTP listeners.
+//! The two HTTP listeners: one for metrics, one for health.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use super::Health;
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 
-/// Both listeners, bound.
+/// Both listeners, bound to their addresses.
 pub struct Served {
-    /// Where `/metrics` is: the port is known even if 0 was asked for.
+    /// Address of `/metrics`, with the actual port if 0 was requested.
     pub metrics_addr: SocketAddr,
-    /// Where `/livez` and `/readyz` are.
+    /// Address of `/livez` and `/readyz`, with the actual port if 0 was requested.
     pub health_addr: SocketAddr,
     metrics: (TcpListener, Router),
     health: (TcpListener, Router),
 }
 
-/// Binds both addresses, so that a port in use is told at once. `refresh` is called before each scrape.
+/// Binds both addresses, so that a port in use is reported at once. `refresh` is called before each scrape.
 pub async fn listen(
     metrics_addr: SocketAddr,
     health_addr: SocketAddr,
@@ -61,7 +61,7 @@ pub async fn listen(
 }
 
 impl Served {
-    /// Serves, until dropped.
+    /// Serves both listeners until the future is dropped.
     pub async fn run(self) -> std::io::Result<()> {
         let metrics = axum::serve(self.metrics.0, self.metrics.1).into_future();
         let health = axum::serve(self.health.0, self.health.1).into_future();
@@ -70,7 +70,7 @@ impl Served {
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Stop> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|e| Stop::because(format!("The address {address} cannot be served: {e}; choose another.")))
+    TcpListener::bind(address).await.map_err(|e| {
+        Stop::because(format!("The operator cannot listen on {address}: {e}; choose another address."))
+    })
 }

@@ -15,22 +15,23 @@ pub enum LogFormat {
     Text,
 }
 
-/// What other crates log and we tell in our own words, once; those who name the crate in the filter get it. The
-/// last one writes the URLs of requests to storage, with all of a signed query but the signature.
+/// Log targets of other crates that are silenced because the operator logs the same in its own words, each
+/// with the word that enables it again when it occurs in the filter. The last one would log URLs of storage
+/// requests, with everything of a signed query except the signature.
 const REPEATED: [(&str, &str); 3] = [
     ("kube", "kube_client::client::builder=off"),
     ("kube", "kube_runtime::controller=off"),
     ("typespec", "typespec_client_core::http=warn"),
 ];
 
-/// Begins to log. A second call in one process has no effect.
+/// Starts logging. A second call in the same process has no effect.
 pub fn begin(format: Option<LogFormat>, filter: &str) {
     let text_wanted = match format {
         Some(format) => format == LogFormat::Text,
         None => std::io::stderr().is_terminal(),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(chosen(filter)).with_writer(std::io::stderr);
-    // It can only fail where a test has begun to log already.
+    // This fails only if a test has already started logging.
     let _ = if text_wanted {
         lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
     } else {

@@ -1,4 +1,4 @@
-//! What the operator serves about itself: metrics, liveness, readiness; and its log.
+//! What the operator exposes about itself: metrics, liveness, readiness, and its log.
 //!
 //! Uses: metrics, stop.
 

@@ -143,8 +143,6 @@ pub fn accepted() -> Vec<Value> {
         json!({ "auth": { "type": "Entra", "entra": { "type": "ManagedIdentity" } } }),
         json!({ "auth": { "type": "Entra", "entra": { "type": "WorkloadIdentity", "tenantID": "t", "clientID": "c",
             "workloadIdentity": { "serviceAccountRef": { "name": "s" } } } } }),
-        json!({ "auth": { "type": "Entra", "entra": { "type": "ClientCertificate", "tenantID": "t",
-            "clientID": "c", "clientCertificateRef": key() } } }),
         json!({ "storage": blob(json!({ "type": "SASToken", "secretRef": key() })) }),
         json!({ "storage": blob(json!({ "type": "Entra", "entra": { "type": "ManagedIdentity" } })) }),
         json!({ "dialect": "BulkData", "bulkData": { "preset": "HAPI" },

@@ -233,10 +233,6 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             entra(ids("ClientSecret")),
             "spec.auth.entra.clientSecretRef: clientSecretRef is required when type is ClientSecret, and forbidden otherwise",
         ),
-        (
-            entra(ids("ClientCertificate")),
-            "spec.auth.entra.clientCertificateRef: clientCertificateRef is required when type is ClientCertificate, and forbidden otherwise",
-        ),
     ];
     table.into_iter().map(|(spec, told)| (server(spec), told)).collect()
 }

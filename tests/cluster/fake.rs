@@ -9,8 +9,8 @@ use fhir_export_operator::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
     VerifyPlan,
 };
-use fhir_export_operator::core::wire::{Answer, Failure, FileAnswer, FileRequest, Method, Reply, Request};
-use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload, Wire};
+use fhir_export_operator::core::wire::{Answer, Failure, FileRequest, Method, Reply, Request};
+use fhir_export_operator::ports::{Committed, FileAnswer, ObjectStore, Target, Upload, Wire};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
@@ -22,16 +22,26 @@ pub struct FakeServer(Arc<Inner>);
 struct Inner {
     kick_offs: watch::Sender<usize>,
     answers: Semaphore,
+    forgotten: watch::Sender<Vec<String>>,
 }
 
 impl FakeServer {
     pub fn new() -> Self {
-        Self(Arc::new(Inner { kick_offs: watch::Sender::new(0), answers: Semaphore::new(0) }))
+        Self(Arc::new(Inner {
+            kick_offs: watch::Sender::new(0),
+            answers: Semaphore::new(0),
+            forgotten: watch::Sender::new(Vec::new()),
+        }))
     }
 
     /// How many kick-offs arrived.
     pub fn kick_offs(&self) -> watch::Receiver<usize> {
         self.0.kick_offs.subscribe()
+    }
+
+    /// The uids of the servers whose credentials were dropped.
+    pub fn forgotten(&self) -> watch::Receiver<Vec<String>> {
+        self.0.forgotten.subscribe()
     }
 
     /// Lets so many kick-offs be answered.
@@ -86,6 +96,10 @@ impl Wire for FakeServer {
 
     async fn secret(&self, _: &str, _: &KeyRef) -> Result<SecretString, Failure> {
         Ok(SecretString::from("Patient/1"))
+    }
+
+    fn forget(&self, uid: &str) {
+        self.0.forgotten.send_modify(|all| all.push(uid.to_owned()));
     }
 }
 

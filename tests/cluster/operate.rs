@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use fhir_export_operator::cli::Stop;
+use fhir_export_operator::api::FhirServer;
 use fhir_export_operator::config::{Config, RunArgs};
 use fhir_export_operator::operator::operate::operate;
-use kube::Client;
+use fhir_export_operator::stop::Stop;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client, ResourceExt};
 use stage::{free_port, wait_for, wait_until};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -99,6 +101,22 @@ async fn what_is_in_flight_reaches_its_status_before_the_operator_stops() {
 }
 
 #[tokio::test]
+async fn the_credentials_of_a_server_that_is_deleted_are_dropped() {
+    let client = namespace("forgotten").await;
+    let server = FakeServer::new();
+    let running = start(&client, "forgotten", &server).await;
+    make_server(&client, "forgotten").await;
+    let servers: Api<FhirServer> = Api::namespaced(client.clone(), "forgotten");
+    let clinic = servers.list(&ListParams::default()).await.unwrap().items.pop().unwrap();
+    servers.delete(&clinic.name_any(), &DeleteParams::default()).await.unwrap();
+    let mut forgotten = server.forgotten();
+    let uid = clinic.uid().unwrap();
+    tokio::time::timeout(SOON, forgotten.wait_for(|all| all.contains(&uid))).await.unwrap().unwrap();
+    running.stop.send(()).unwrap();
+    tokio::time::timeout(SOON, running.work).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn metrics_and_health_are_served() {
     let client = namespace("served").await;
     let server = FakeServer::new();
@@ -137,7 +155,7 @@ async fn an_address_in_use_is_told() {
     let config = Line::parse_from(line.split_whitespace()).args.resolve().unwrap();
     let done = operate(config, client, None, FakeServer::new(), NoStorage, std::future::pending()).await;
     let told = done.unwrap_err().to_string();
-    assert!(told.contains("cannot be served") && told.contains("choose another"), "{told}");
+    assert!(told.contains("cannot listen on") && told.contains("choose another"), "{told}");
 }
 
 #[tokio::test]

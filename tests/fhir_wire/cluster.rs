@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::wire::{Method, Request};
 use fhir_export_operator::credentials::{
-    CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, Memory,
+    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
 };
 use fhir_export_operator::fhir::{FhirWire, WireSettings};
 use secrecy::SecretString;
@@ -96,12 +96,12 @@ pub const TENANT: &str = "tenant.example";
 
 /// A wire that remembers nothing of the cluster, so that each change is seen at once.
 pub fn wire(cluster: &Arc<Cluster>, settings: EntraSettings) -> FhirWire {
-    let forgetful = Memory { found: Duration::ZERO, missing: Duration::ZERO, spared: Duration::ZERO };
+    let forgetful = CacheTimes { found: Duration::ZERO, missing: Duration::ZERO, spared: Duration::ZERO };
     wire_with(cluster, settings, forgetful)
 }
 
-pub fn wire_with(cluster: &Arc<Cluster>, settings: EntraSettings, memory: Memory) -> FhirWire {
-    let source = Arc::new(CachedSource::with_memory(cluster.clone(), memory));
+pub fn wire_with(cluster: &Arc<Cluster>, settings: EntraSettings, memory: CacheTimes) -> FhirWire {
+    let source = Arc::new(CachedSource::with_times(cluster.clone(), memory));
     let http = settings.http_client().unwrap();
     FhirWire::new(Arc::new(Identities::with_source(source, settings, http)), WireSettings::default())
 }

@@ -95,7 +95,7 @@ async fn without_encryption_no_assertion_goes_out() {
     for auth in [smart(&json!({})), smart(&json!({ "tokenURL": idp.url() }))] {
         let failure = wire.authorize(&server("clinic", &url, &auth, &tls)).await.unwrap_err();
         assert!(
-            failure.message.contains("not https, so no token was asked for; use https"),
+            failure.message.contains("not https, so no token was requested; use https"),
             "{}",
             failure.message
         );
@@ -113,8 +113,12 @@ async fn a_server_without_a_smart_configuration_asks_for_the_token_url() {
             "127.0.0.1 has no SMART configuration that names a token endpoint (HTTP 404); name it in ",
         ),
         ("200 OK", found, "the server's SMART configuration names no token endpoint; name it in tokenURL"),
-        ("200 OK", "<html>", "127.0.0.1 answered something else than its SMART configuration, "),
-        ("503 Busy", "", "127.0.0.1 does not tell its token endpoint now (HTTP 503); it is asked again"),
+        ("200 OK", "<html>", "127.0.0.1 answered with something other than its SMART configuration, "),
+        (
+            "503 Busy",
+            "",
+            "127.0.0.1 cannot serve its SMART configuration at the moment (HTTP 503); the operator retries",
+        ),
     ] {
         let fhir = Server::http(move |_, _| answer(code, "", body)).await;
         let (_, wire) = with_key(&key(&PKCS_ECDSA_P384_SHA384));

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::core::reach::{Network, Reach};
-use fhir_export_operator::core::wire::{Failure, FailureKind, FileAnswer, FileRequest, Sent};
+use fhir_export_operator::core::wire::{Failure, FailureKind, FileRequest, Sent};
 use fhir_export_operator::credentials::{EntraSettings, Identities};
 use fhir_export_operator::fhir::{FhirWire, WireSettings};
+use fhir_export_operator::ports::FileAnswer;
 use fhir_export_operator::ports::Wire;
 use rcgen::PKCS_ECDSA_P384_SHA384;
 use serde_json::{Value, json};
@@ -52,7 +53,7 @@ async fn the_node_and_its_cloud_are_not_asked_even_where_a_fhir_server_names_the
         for request in [get(&url), kick_off(&url), cancel(&url)] {
             let failure = wire.send(&clinic, &request).await.unwrap_err();
             is_refused(&failure);
-            assert!(failure.message.contains("never connected to"), "{}", failure.message);
+            assert!(failure.message.contains("never connects to it"), "{}", failure.message);
         }
         is_refused(&wire.authorize(&clinic).await.unwrap_err());
     }
@@ -96,7 +97,7 @@ async fn a_token_endpoint_that_only_the_server_names_is_a_public_one() {
             "{}",
             failure.message
         );
-        assert!(failure.message.contains("name the token endpoint in tokenURL"), "{}", failure.message);
+        assert!(failure.message.contains("set tokenURL to the token endpoint"), "{}", failure.message);
         assert_eq!((fhir.seen().len(), idp.seen().len()), (1, 0), "{token_url}");
     }
     // Whoever may write the FhirServer can say that it is right.

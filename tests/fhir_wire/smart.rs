@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::core::wire::{FailureKind, Request};
-use fhir_export_operator::credentials::{EntraSettings, Memory};
+use fhir_export_operator::credentials::{CacheTimes, EntraSettings};
 use fhir_export_operator::fhir::FhirWire;
 use fhir_export_operator::ports::Wire;
 use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA384};
@@ -138,7 +138,7 @@ async fn a_new_key_is_used_once_it_is_there_and_at_once_when_the_old_one_is_refu
 
     // What was read is good for long here; a refusal makes it be read at once all the same.
     let cluster = Cluster::with(&[("smart", "key.pem", &old)]);
-    let memory = Memory { spared: Duration::ZERO, ..Memory::default() };
+    let memory = CacheTimes { spared: Duration::ZERO, ..CacheTimes::default() };
     let wire = wire_with(&cluster, EntraSettings::default(), memory);
     let clinic = provider.clinic(&auth);
     assert_eq!(wire.authorize(&clinic).await.unwrap_err().reason, Reason::TokenRefused);
@@ -153,8 +153,8 @@ async fn a_key_that_cannot_be_used_is_told_and_not_shown() {
     let (cluster, wire) = with_key("hush hush");
     let failure = wire.authorize(&clinic).await.unwrap_err();
     assert_eq!((failure.kind, failure.reason), (FailureKind::Missing, Reason::SecretInvalid));
-    let said = "what the Secret fhir/smart holds under key.pem is no private key to sign with (it is neither PEM nor a \
-                JWK); put a private key of RSA (2048 bits or more) or elliptic curve P-384, as PEM or JWK there";
+    let said = "key key.pem of Secret fhir/smart holds no private key for signing (it is neither PEM nor a JWK); use a \
+                private key of RSA (2048 bits or more) or elliptic curve P-384, as PEM or JWK";
     assert_eq!(failure.message, said);
     cluster.keys.lock().unwrap().clear();
     let failure = wire.authorize(&clinic).await.unwrap_err();
@@ -209,7 +209,7 @@ async fn nothing_logs_a_key_an_assertion_or_a_token() {
     assert_eq!(status(&wire, &provider, &smart(&json!({}))).await, 200);
     let refused = wire.authorize(&provider.clinic(&smart(&json!({ "keyID": "other" })))).await.unwrap_err();
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("answered on the way to a token"), "{log}");
+    assert!(log.contains("answer to a token or discovery request"), "{log}");
     let assertion = form(provider.asked("POST ").first().unwrap())["client_assertion"].clone();
     for secret in [assertion.as_str(), "eyJ", "token-1", pem.lines().nth(1).unwrap()] {
         assert!(!log.contains(secret) && !format!("{refused:?}").contains(secret), "{secret} in {log}");

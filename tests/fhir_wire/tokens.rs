@@ -2,7 +2,7 @@
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::core::wire::{FailureKind, Request, Sent};
-use fhir_export_operator::credentials::{EntraSettings, Memory};
+use fhir_export_operator::credentials::{CacheTimes, EntraSettings};
 use fhir_export_operator::ports::Wire;
 use serde_json::json;
 
@@ -68,7 +68,7 @@ async fn a_refused_token_is_read_again_once() {
     .await;
     let cluster = Cluster::with(&[("token", "token", "old")]);
     // What was read is good for long; a refusal makes it be read at once all the same.
-    let memory = Memory { spared: std::time::Duration::ZERO, ..Memory::default() };
+    let memory = CacheTimes { spared: std::time::Duration::ZERO, ..CacheTimes::default() };
     let wire = wire_with(&cluster, EntraSettings::default(), memory);
     let clinic = server("clinic", &fhir.url(), &bearer(), &json!({}));
 
@@ -89,7 +89,7 @@ async fn a_thousand_exports_read_a_secret_once_be_it_there_or_not() {
     for there in [true, false] {
         let keys = [("token", "token", "t1")];
         let cluster = Cluster::with(if there { &keys } else { &[] });
-        let wire = wire_with(&cluster, EntraSettings::default(), Memory::default());
+        let wire = wire_with(&cluster, EntraSettings::default(), CacheTimes::default());
         let clinic = server("clinic", &fhir.url(), &bearer(), &json!({}));
         let all = futures::future::join_all((0..1000).map(|_| wire.authorize(&clinic))).await;
         assert!(all.iter().all(|one| one.is_ok() == there));

@@ -92,7 +92,7 @@ async fn a_blob_of_patients_must_be_the_one_that_was_reviewed() {
     place.export("run", request(json!({"patientsBlob": blob})), json!({})).await;
     waits(&place, "PatientsInvalid", "does not exist").await;
     lake::put(&container, "lists/cohort.txt", format!("{right}\nPatient/more").as_bytes()).await;
-    waits(&place, "PatientsInvalid", "is not what patientsBlob.sha256 says").await;
+    waits(&place, "PatientsInvalid", "does not match patientsBlob.sha256").await;
     assert!(place.fhir.jobs().is_empty());
     lake::put(&container, "lists/cohort.txt", right.as_bytes()).await;
     lands_these(&place, &ids).await;

@@ -153,7 +153,7 @@ async fn a_manifest_that_goes_round_in_circles_ends_the_run() {
     place.export("run", json!({}), json!({})).await;
     let object = place.site.failed("run", "InvalidManifest").await;
     let message = condition(&object, "Failed").unwrap().2;
-    assert!(message.contains("whose links go round in circles"), "{message}");
+    assert!(message.contains("whose links form a loop"), "{message}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::credentials::{
-    CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities, Memory,
+    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
 };
 use fhir_export_operator::storage::{BlobStorage, StorageHosts, http_client};
 use hmac::{Hmac, KeyInit, Mac};
@@ -124,9 +124,9 @@ pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
 
 /// The storage edge over these Secrets, with hosts that may get tokens of Entra.
 pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
-    let memory = Memory { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
-    let source =
-        Arc::new(CachedSource::with_memory(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
+    let memory =
+        CacheTimes { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
+    let source = Arc::new(CachedSource::with_times(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
     let http = settings.http_client().unwrap();
     let client = http_client(&settings.extra_ca, &Reach::default()).unwrap();
     BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client, hosts)

@@ -14,8 +14,8 @@ use crate::core::landing::{
     Checkpoint, Content, FileKind, LandFile, LandPlan, Landed, Marks, OutcomeReader, Sum, Tally,
 };
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
-use crate::core::wire::{FileHead, Pieces, Resume};
-use crate::ports::{Committed, ObjectStore, Target, Upload};
+use crate::core::wire::{FileHead, Resume};
+use crate::ports::{Committed, ObjectStore, Pieces, Target, Upload};
 
 /// How a refusal begins that a server sends with status 200 in the place of data, without its blanks.
 const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;

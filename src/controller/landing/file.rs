@@ -9,8 +9,8 @@ use super::{Obstacle, not_the_same};
 use crate::api::{FhirServer, Reason};
 use crate::core::landing::{LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer};
 use crate::core::poll::retry_delay;
-use crate::core::wire::{FailureKind, FileAnswer, FileRequest};
-use crate::ports::{Clock, Committed, ObjectStore, Randomness, Target, Wire};
+use crate::core::wire::{FailureKind, FileRequest};
+use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, Wire};
 
 /// How many tries in a row may bring no byte.
 const TRIES: i32 = 6;

@@ -1,19 +1,21 @@
-//! What a FHIR Bulk Data server's answer about a job means (specification: "Bulk Data Status Request").
+//! What an answer of a FHIR Bulk Data server about a job means (specification: "Bulk Data Status Request").
 //!
-//! Without `separate-export-status` an error of the job is the error of the answer, so that a 4xx or 5xx with an
-//! OperationOutcome is the job's end; with it the job's own status is in `X-Export-Status`, and the answer's is only
-//! that of the question.
+//! Without `separate-export-status`, an error of the job is the error of the answer: a 4xx or 5xx with an
+//! OperationOutcome means that the job has failed. With it, `X-Export-Status` holds the job's status, and the
+//! answer's own status describes only the status request.
 
 use crate::api::Reason;
 use crate::core::answer::{self, JobFailure, KickOffAnswer, Refusal, StatusAnswer, access, said, unexpected};
 use crate::core::outcome::Outcome;
 use crate::core::wire::Answer;
 
-/// Codes of issues that may pass: `transient` and what the value set has below it (specification, "Error Status").
+/// Codes of issues that may pass by themselves: `transient` and the codes below it in the value set
+/// (specification: "Error Status").
 const PASSING: [&str; 7] =
     ["transient", "lock-error", "no-store", "exception", "timeout", "incomplete", "throttled"];
 
-/// What the answer to a status request means. `separate` is whether the server agreed to tell the job's status apart.
+/// Interprets the answer to a status request. `separate` says whether the server agreed to report the job's
+/// status separately.
 pub fn status(answer: &Answer, separate: bool) -> StatusAnswer {
     if let Some(own) = answer.export_status
         && (200..=299).contains(&answer.status)
@@ -21,14 +23,14 @@ pub fn status(answer: &Answer, separate: bool) -> StatusAnswer {
         return of_the_job(&Answer { status: own, ..answer.clone() });
     }
     if separate && answer.status >= 400 && !matches!(answer.status, 401 | 403 | 404 | 410 | 429) {
-        // The question failed; the job may run on.
+        // The status request failed; the job may still be running.
         let outcome = Outcome::parse(&answer.body);
         return StatusAnswer::Transient(passing(answer, outcome.as_ref()));
     }
     of_the_job(answer)
 }
 
-/// What the answer to a kick-off means: as on Azure, but for the role that is missing.
+/// Interprets the answer to a kick-off, as on Azure except for the missing right to export.
 pub fn kick_off(answer: &Answer) -> KickOffAnswer {
     match answer::kick_off(answer) {
         KickOffAnswer::NotNow(refusal) if refusal.reason == Reason::Forbidden => {
@@ -38,11 +40,12 @@ pub fn kick_off(answer: &Answer) -> KickOffAnswer {
     }
 }
 
-fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
+/// The refusal behind a 403 that is not a job's failure.
+pub(in crate::core) fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
     Refusal {
         reason: Reason::Forbidden,
         message: format!(
-            "the identity may not export ({}); ask the server's owner for the right to, and check the scopes",
+            "the identity may not export ({}); ask the server's owner for the right to export, and check the scopes",
             said(answer, outcome)
         ),
         retry_after: answer.retry_after,
@@ -84,7 +87,7 @@ fn passing(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
     Refusal {
         reason: if answer.status == 429 { Reason::Throttled } else { Reason::ServerError },
         message: format!(
-            "the server answers {} when asked for the job's status; it is asked again",
+            "the server answers {} when asked for the job's status; the operator retries",
             said(answer, outcome)
         ),
         retry_after: answer.retry_after,
@@ -117,16 +120,18 @@ mod tests {
                 );
             }
         }
-        assert!(
-            matches!(status(&outcome(500, "processing"), false), StatusAnswer::JobFailed(f) if f.transient)
-        );
+        assert!(matches!(
+            status(&outcome(500, "processing"), false),
+            StatusAnswer::JobFailed(f) if f.transient
+        ));
         assert!(
             matches!(status(&outcome(400, "invalid"), false), StatusAnswer::JobFailed(f) if !f.transient)
         );
         assert!(matches!(status(&outcome(403, "forbidden"), false), StatusAnswer::NotNow(_)));
-        assert!(
-            matches!(status(&outcome(429, "processing"), false), StatusAnswer::NotNow(r) if r.reason == Reason::Throttled)
-        );
+        assert!(matches!(
+            status(&outcome(429, "processing"), false),
+            StatusAnswer::NotNow(r) if r.reason == Reason::Throttled
+        ));
         assert!(matches!(status(&outcome(404, "not-found"), false), StatusAnswer::Gone(w) if w == "words"));
         assert!(matches!(status(&plain(404), false), StatusAnswer::Refused(_)));
         assert!(matches!(status(&plain(503), false), StatusAnswer::Transient(_)));

@@ -1,36 +1,37 @@
-//! How one server deviates: what its owner set by hand, else what is known of its software, else what the
-//! specification says.
+//! How a server deviates from the specification: what its owner configured, else what is known about its
+//! software, else what the specification says.
 
 use crate::api::{
     BulkDataDialect, FhirServer, FinishedJobs, KickOffMethod, ListStyle, Preset, Resolved, TypeFilterEscape,
     Version, YesNo,
 };
 
-/// The ways of one server. Nothing in it is Auto any more.
+/// The resolved behaviour of a server, in which nothing is Auto any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deviations {
-    /// A known server; `Auto` where it is none of them.
+    /// The known server product; `Auto` if it is none of them.
     pub preset: Preset,
-    /// Get or Post.
+    /// The HTTP method of kick-offs: Get or Post.
     pub method: KickOffMethod,
-    /// Set by hand: a request that needs the other one is refused, not changed.
+    /// Whether the method was set by hand. A request that needs the other method is then refused, not
+    /// changed.
     pub method_is_set: bool,
-    /// Comma or Repeat.
+    /// How a parameter with several values is sent: Comma or Repeat.
     pub lists: ListStyle,
-    /// The version of the specification, where it is known.
+    /// The version of the specification, if it is known.
     pub version: Option<Version>,
-    /// How a comma inside a type filter is escaped where filters are joined by commas.
+    /// How a comma inside a type filter is escaped when filters are joined by commas.
     pub escape: TypeFilterEscape,
-    /// Whether the server knows `_since`.
+    /// Whether the server supports `_since`.
     pub since: bool,
-    /// Whether the server takes `patient`, which only a POST can have.
+    /// Whether the server accepts `patient`, which needs a POST.
     pub patient: bool,
-    /// What becomes of a finished job; `Auto`: the server is told to clean up after success.
+    /// What the operator does with finished jobs; `Auto`: it tells the server to forget them after success.
     pub finished: FinishedJobs,
 }
 
 impl Deviations {
-    /// Those of a server, from its spec and from what the last probe saw.
+    /// The deviations of a server, from its spec and from what the last probe found.
     pub fn of(server: &FhirServer) -> Self {
         let set = server.spec.bulk_data.clone().unwrap_or_default();
         let status = server.status.as_ref();
@@ -39,7 +40,8 @@ impl Deviations {
         Self::decide(&set, software, version)
     }
 
-    /// Likewise, from its parts. `seen` is the version that the server's CapabilityStatement names.
+    /// The deviations of a server, from its settings and the name of its software. `seen` is the version that
+    /// its CapabilityStatement names.
     pub fn decide(set: &BulkDataDialect, software: &str, seen: Option<Version>) -> Self {
         let preset = set.preset.filter(|p| *p != Preset::Auto).unwrap_or_else(|| known(software));
         let version = set.version.filter(|v| *v != Version::Auto).or(seen);
@@ -48,11 +50,11 @@ impl Deviations {
             set.kick_off_method.filter(|_| method_is_set).unwrap_or(if version == Some(Version::Stu4) {
                 KickOffMethod::Post
             } else {
-                // Every server of STU1 to STU3 must take it; POST is a may.
+                // Servers of STU1 to STU3 must support GET and may support POST.
                 KickOffMethod::Get
             });
         let lists = set.list_style.filter(|l| *l != ListStyle::Auto).unwrap_or(match (preset, version) {
-            // HAPI exports the first of repeated types only, and says nothing; Oracle refuses repetition.
+            // HAPI silently exports only the first of repeated types; Oracle rejects repetition.
             (Preset::Hapi | Preset::OracleHealth, _) => ListStyle::Comma,
             (_, Some(Version::Stu3 | Version::Stu4)) => ListStyle::Repeat,
             _ => ListStyle::Comma,
@@ -72,42 +74,42 @@ impl Deviations {
             && match set.supports_patient {
                 Some(YesNo::Yes) => true,
                 Some(YesNo::No) => false,
-                // It is optional since STU2. Where it is refused after all, runs of schedules are full.
+                // Optional since STU2. If the server rejects it after all, schedules run in full.
                 Some(YesNo::Auto) | None => {
                     preset == Preset::Auto && version.is_some_and(|own| number(own) >= number(Version::Stu2))
                 }
             };
         let finished = set.finished_jobs.filter(|f| *f != FinishedJobs::Auto).unwrap_or(match preset {
-            // It answers 404 and keeps the job.
+            // HAPI answers 404 and keeps the job.
             Preset::Hapi => FinishedJobs::Keep,
-            // It runs one export for each client and group until it is told that the last one is done with.
+            // Epic runs one export per client and group, until the client deletes the previous job.
             Preset::Epic => FinishedJobs::Delete,
             _ => FinishedJobs::Auto,
         });
         Self { preset, method, method_is_set, lists, version, escape, since, patient, finished }
     }
 
-    /// What status shows of them.
+    /// The part of the deviations that `status.resolved` shows.
     pub fn resolved(&self) -> Resolved {
         Resolved { kick_off_method: Some(self.method), list_style: Some(self.lists), version: self.version }
     }
 
-    /// Whether the server is of this version or a later one; a server that names none may be.
+    /// Whether the server may support this version: it names this or a later one, or none.
     pub fn may_know(&self, version: Version) -> bool {
         self.version.is_none_or(|own| number(own) >= number(version))
     }
 
-    /// Whether the server is known to be of this version or a later one.
+    /// Whether the server is known to support this version: it names this or a later one.
     pub fn knows(&self, version: Version) -> bool {
         self.version.is_some_and(|own| number(own) >= number(version))
     }
 
-    /// Whether a job is forgotten by the server after it ended so.
+    /// Whether the operator tells the server to forget a job, after success or failure.
     pub fn cleans_up(&self, success: bool) -> bool {
         match self.finished {
             FinishedJobs::Delete => true,
             FinishedJobs::Keep => false,
-            // What failed may have to be looked at.
+            // Somebody may want to examine a failed job.
             FinishedJobs::Auto => success,
         }
     }
@@ -123,7 +125,7 @@ fn number(version: Version) -> u8 {
     }
 }
 
-/// The known server behind a name of software, as CapabilityStatements have it.
+/// The known server product behind the software name in a CapabilityStatement.
 fn known(software: &str) -> Preset {
     let name = software.to_ascii_lowercase();
     let says = |word: &str| name.contains(word);
@@ -138,8 +140,9 @@ fn known(software: &str) -> Preset {
     }
 }
 
-/// The version that a CapabilityStatement names, by the canonicals of its export operations and of what it
-/// instantiates (`…/bulkdata/…|2.0.0`). A server may offer two on one base: the older operation is the one used.
+/// The version of the specification that a CapabilityStatement names, from the canonical URLs of its export
+/// operations and of what it instantiates (`…/bulkdata/…|2.0.0`). If a server offers two versions on one
+/// base, the operator uses the older operation.
 pub fn version_in(canonicals: &[&str], operations: &[&str]) -> Option<Version> {
     let bulk = canonicals.iter().filter(|c| c.contains("bulkdata") || c.contains("bulk-data"));
     let numbered = bulk.filter_map(|c| match c.rsplit_once('|')?.1.split('.').next()? {
@@ -151,7 +154,7 @@ pub fn version_in(canonicals: &[&str], operations: &[&str]) -> Option<Version> {
     });
     let classic = operations.contains(&"export");
     let newest = !classic && operations.contains(&"export-v4");
-    // Beside an operation of the classic form, version 4 is the other one's.
+    // Next to an operation of the classic form, version 4 belongs to the other operation.
     let fits = |v: &Version| !classic || operations.len() == 1 || *v != Version::Stu4;
     numbered.filter(fits).min_by_key(|v| number(*v)).or(newest.then_some(Version::Stu4))
 }
@@ -184,7 +187,8 @@ mod tests {
         let v4 = decide(auto, "x", Some(Version::Stu4));
         assert_eq!((v4.method, v4.lists), (KickOffMethod::Post, ListStyle::Repeat));
         let by_hand = json!({"preset": "HAPI", "listStyle": "Repeat", "kickOffMethod": "Post", "version": "STU2",
-            "supportsSince": "No", "supportsPatient": "Yes", "finishedJobs": "Delete", "typeFilterEscape": "Backslash"});
+            "supportsSince": "No", "supportsPatient": "Yes", "finishedJobs": "Delete",
+            "typeFilterEscape": "Backslash"});
         let set = decide(by_hand, "Epic", Some(Version::Stu4));
         assert_eq!(
             set,

@@ -1,4 +1,5 @@
-//! The manifest of a finished export in all its forms (specification: "Response - Complete Status", STU1 to STU4).
+//! The manifest of a finished export in all its forms (specification: "Response - Complete Status", STU1 to
+//! STU4).
 
 use std::collections::BTreeSet;
 
@@ -11,33 +12,33 @@ use url::Url;
 
 use crate::core::manifest::{Capped, File, MAX_FILES, MAX_NAME, Manifest, TOO_MANY, is_type, json};
 
-/// More manifests than this are a server that goes round in circles.
+/// The largest number of linked manifests; a server that sends more is looping.
 const MAX_PAGES: usize = 10_000;
-/// Longest URL of a file, in bytes.
+/// The longest URL of a file, in bytes.
 const MAX_URL: usize = 8192;
-/// All URLs of all pages, in bytes.
+/// The largest total length of all URLs on all pages, in bytes.
 const MAX_URLS: usize = 32 << 20;
-/// Longest extension of a file that is looked into, in bytes.
+/// The longest extension of a file that is parsed, in bytes.
 const MAX_EXTENSION: usize = 4096;
-/// What organized files hold is of many types.
+/// The type of files that hold resources of many types, because the output is organized by patient or group.
 pub const MIXED: &str = "Mixed";
 
-/// A manifest that is being put together, page by page.
+/// A manifest that is being assembled, page by page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pages {
-    /// What is known so far.
+    /// The manifest so far.
     pub manifest: Manifest,
-    /// The next page, if there is one.
+    /// The URL of the next page, if there is one.
     pub next: Option<String>,
-    /// Hashes of the pages' URLs.
+    /// Hashes of the URLs of all pages so far.
     seen: BTreeSet<[u8; 32]>,
-    /// How long all URLs are.
+    /// The total length of all URLs so far, in bytes.
     urls: usize,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire<'a> {
+struct RawManifest<'a> {
     #[serde(default)]
     resource_type: Option<IgnoredAny>,
     #[serde(default)]
@@ -84,16 +85,16 @@ struct Entry<'a> {
 }
 
 impl Pages {
-    /// Reads the answer of the status URL, or of the page that was next. URLs may be relative to `at`. The error
-    /// says in a few words what is wrong with it.
+    /// Reads the body from the status URL, or from the next page. Relative URLs are resolved against `at`.
+    /// The error says in a few words what is wrong.
     pub fn read(so_far: Option<&Self>, body: &[u8], at: &str) -> Result<Self, &'static str> {
-        let wire: Wire<'_> = json(body)?;
-        // Other JSON is seen in the place of a manifest, such as Parameters.
+        let wire: RawManifest<'_> = json(body)?;
+        // Some servers send other FHIR JSON here, such as Parameters.
         if wire.resource_type.is_some() {
-            return Err("a FHIR resource in the place of a manifest");
+            return Err("a FHIR resource instead of a manifest");
         }
         let time = &wire.transaction_time;
-        // Not all servers write an instant; it is kept as it is, if it can be shown at all.
+        // Not all servers write a valid instant. It is kept as it is if it can be displayed.
         let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '+' | '-' | ' ');
         if time.is_empty() || time.len() > MAX_NAME || !time.chars().all(shown) {
             return Err("a manifest without a usable transactionTime");
@@ -101,13 +102,13 @@ impl Pages {
         if wire.output.is_none() && wire.requires_access_token.is_none() {
             return Err("JSON that is not a manifest");
         }
-        let base = Url::parse(at).map_err(|_| "an answer of an unknown place")?;
+        let base = Url::parse(at).map_err(|_| "an answer from an unknown URL")?;
         let mut seen = so_far.map(|p| p.seen.clone()).unwrap_or_default();
         seen.insert(hash(at));
         let next = wire.link.iter().flat_map(|list| &list.0).find(|link| link.relation == "next");
         let next = next.map(|link| absolute(&base, &link.url)).transpose()?;
         if next.as_ref().is_some_and(|next| seen.contains(&hash(next))) || seen.len() > MAX_PAGES {
-            return Err("a manifest whose links go round in circles");
+            return Err("a manifest whose links form a loop");
         }
         let organized = wire.output_organized_by.filter(|by| is_type(by));
         let mut urls = so_far.map_or(0, |pages| pages.urls);
@@ -135,7 +136,7 @@ impl Pages {
             |pages| pages.manifest.clone(),
         );
         if manifest.transaction_time != wire.transaction_time {
-            return Err("a linked manifest of another transactionTime");
+            return Err("a linked manifest with another transactionTime");
         }
         manifest.pages += 1;
         manifest.output.extend(read(wire.output, organized.is_some().then_some(MIXED))?);
@@ -154,17 +155,17 @@ fn hash(url: &str) -> [u8; 32] {
 }
 
 fn absolute(base: &Url, url: &str) -> Result<String, &'static str> {
-    let joined = base.join(url.trim()).map_err(|_| "a manifest with a URL that is none")?;
+    let joined = base.join(url.trim()).map_err(|_| "a manifest with an invalid URL")?;
     let web = matches!(joined.scheme(), "http" | "https") && joined.as_str().len() <= MAX_URL;
     if web { Ok(joined.to_string()) } else { Err("a manifest with a URL that cannot be fetched") }
 }
 
-/// `fallback` is the type of entries that name none.
+/// Converts an entry. `fallback` is the type of entries that name none.
 fn file(base: &Url, entry: Entry<'_>, fallback: Option<&str>) -> Result<File, &'static str> {
     let type_ = match (entry.type_.filter(|t| !t.is_empty()), fallback) {
         (Some(type_), _) if is_type(&type_) => type_,
         (None, Some(fallback)) => fallback.to_owned(),
-        _ => return Err("a manifest with a type that is none"),
+        _ => return Err("a manifest with an invalid type"),
     };
     let extension = entry.extension.map(RawValue::get).filter(|text| text.len() <= MAX_EXTENSION);
     let extension: Value = extension.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -178,8 +179,8 @@ fn file(base: &Url, entry: Entry<'_>, fallback: Option<&str>) -> Result<File, &'
     })
 }
 
-/// The value of an extension whose URL ends so: an array of FHIR extensions (STU4, and AB2D and DPC before), or an
-/// object of URLs and values.
+/// The value of the extension whose URL ends with `ending`. Extensions are an array of FHIR extensions (STU4,
+/// and before it AB2D and DPC), or an object of URLs and values.
 fn extension<'v>(extension: &'v Value, ending: &str) -> Option<&'v Value> {
     let fits = |url: &str| url.trim_end_matches('/').rsplit(['/', '#']).next() == Some(ending);
     match extension {
@@ -198,14 +199,14 @@ fn text(of: &Value, ending: &str) -> Option<String> {
 
 fn number(of: &Value, ending: &str) -> Option<u64> {
     let value = extension(of, ending)?;
-    // valueDecimal: 1234.0 is as good as 1234.
+    // A valueDecimal of 1234.0 is as good as 1234.
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).or_else(|| {
         let whole = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..9e15).contains(n))?;
         format!("{whole:.0}").parse().ok()
     })
 }
 
-/// `sha256:<64 digits>`; anything else is a sum that we do not make.
+/// The digits of a checksum `sha256:<64 digits>`. The operator does not compute any other kind.
 fn hexadecimal(sum: &str) -> Option<String> {
     let digits = sum.trim().strip_prefix("sha256:")?.trim();
     let right = digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit());

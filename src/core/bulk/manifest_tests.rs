@@ -91,7 +91,7 @@ fn pages_and_circles() {
     assert_eq!((second.manifest.output.len(), second.manifest.pages, second.next.clone()), (2, 2, None));
     for back in [AT, "p2"] {
         let circle = Pages::read(Some(&first), page("2", Some(back)).as_bytes(), &at);
-        assert_eq!(circle.unwrap_err(), "a manifest whose links go round in circles");
+        assert_eq!(circle.unwrap_err(), "a manifest whose links form a loop");
     }
     let mut other: Value = serde_json::from_str(&page("2", None)).unwrap();
     other["transactionTime"] = "2026-01-02T00:00:00Z".into();

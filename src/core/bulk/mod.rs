@@ -1,4 +1,5 @@
-//! What is particular to FHIR Bulk Data servers: how they deviate, what is sent to them, what their answers mean.
+//! What is specific to FHIR Bulk Data servers: how they deviate, what is sent to them, and what their answers
+//! mean.
 
 pub mod answer;
 pub mod dialect;

@@ -1,4 +1,4 @@
-//! One OAuth client: proves who it is to the token endpoint, each time anew.
+//! An OAuth client, which authenticates to the token endpoint with each token request.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,41 +25,42 @@ use crate::api::Reason;
 use crate::core::wire::Answer;
 use crate::credentials::{CredentialProblem, SigningKey};
 
-/// No token request takes longer.
+/// Time limit of a token request.
 const LONGEST: Duration = Duration::from_secs(10);
-/// How long an assertion is good. Servers take five minutes at most, by their own clock: one minute is left for
-/// clocks that differ.
+/// How long an assertion is valid. Servers accept at most five minutes by their own clock; this leaves one
+/// minute for clocks that differ.
 const ASSERTION_SECONDS: i64 = 240;
-/// A token endpoint that asks for patience gets so much at most.
+/// The longest wait that a token endpoint may request with `Retry-After`.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(300);
 
-/// What a client proves itself with.
+/// How a client authenticates.
 pub enum Proof {
-    /// A signature.
+    /// With a signed assertion.
     Assertion { key: SigningKey, key_id: String },
-    /// A secret, in the header or, where only that works, in the form.
+    /// With a secret: in the `Authorization` header, or in the form if the endpoint accepts only that.
     Secret { secret: SecretString, in_form: AtomicBool },
 }
 
 impl Proof {
-    /// A client secret.
+    /// Authentication with a client secret, which is first sent in the header.
     pub fn secret(secret: SecretString) -> Self {
         Self::Secret { secret, in_form: AtomicBool::new(false) }
     }
 }
 
-/// A client. It keeps no token; [`Identity`](crate::credentials::Identity) does.
+/// An OAuth client. It caches no tokens; [`Identity`](crate::credentials::Identity) does.
 pub struct OAuthClient {
     way: Way,
     proof: Proof,
     id: String,
     token_url: Option<String>,
     discovery: Discovery,
-    /// Until when it lasts, and who asked for it.
+    /// Until when the token endpoint wants no requests, and its host.
     patience: Mutex<Option<(Instant, String)>>,
 }
 
-/// One token request: the form, what goes into the header, and what must not be shown.
+/// One token request: the fields of its form, its `Authorization` header, and the credential, which must not
+/// appear in messages.
 struct Outgoing {
     form: Vec<(&'static str, String)>,
     header: Option<HeaderValue>,
@@ -78,7 +79,7 @@ impl Outgoing {
 }
 
 impl OAuthClient {
-    /// Asks nobody yet.
+    /// Creates the client; this sends no request.
     pub fn new(way: Way, proof: Proof, id: String, token_url: Option<String>) -> Self {
         Self { way, proof, id, token_url, discovery: Discovery::default(), patience: Mutex::default() }
     }
@@ -99,7 +100,8 @@ impl OAuthClient {
         let (endpoint, found) = match &self.token_url {
             Some(url) => {
                 let endpoint = Endpoint::named(&self.way, url, "tokenURL")?;
-                // Only for its word on scopes; a server that says nothing is asked for the older form.
+                // The discovery is only for the scopes here. For a server without one, the older form of
+                // scope is requested.
                 let found = if by_default { self.discovery.get(&self.way).await.ok() } else { None };
                 (endpoint, found.unwrap_or_default())
             }
@@ -124,10 +126,10 @@ impl OAuthClient {
             return Err(CredentialProblem::lasting(Reason::TokenUnavailable, message));
         };
         let place = "the token endpoint in the server's SMART configuration";
-        Ok((Endpoint::told(&self.way, url, place)?, found))
+        Ok((Endpoint::discovered(&self.way, url, place)?, found))
     }
 
-    /// The header is what every server must take, but some take only the form.
+    /// RFC 6749 requires servers to accept the header, but some accept only the form.
     async fn with_secret(
         &self,
         endpoint: &Endpoint,
@@ -160,9 +162,9 @@ impl OAuthClient {
         scope: &str,
         outgoing: Outgoing,
     ) -> Result<AccessToken, NotGranted> {
-        // An assertion counts once, so it must not meet a connection that was just closed.
+        // An assertion can be used once, so it must not meet a connection that the server just closed.
         let clients = &self.way.clients;
-        let client = if endpoint.strange { &clients.strange } else { &clients.fresh };
+        let client = if endpoint.is_strange { &clients.public_only } else { &clients.fresh };
         let mut request = client.post(endpoint.url.clone());
         if let Some(header) = outgoing.header.clone() {
             request = request.header(AUTHORIZATION, header);
@@ -196,8 +198,7 @@ impl OAuthClient {
             "jti": URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>()),
         });
         let assertion = key.jwt(key_id, &claims).map_err(|problem| {
-            let message =
-                format!("what the Secret of the private key holds is of no use: {problem}; replace it");
+            let message = format!("the Secret of the private key holds no usable key: {problem}; replace it");
             CredentialProblem::lasting(Reason::SecretInvalid, message)
         })?;
         let form = vec![
@@ -236,7 +237,7 @@ impl OAuthClient {
     fn impatience(&self) -> Option<CredentialProblem> {
         let patience = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
         let (_, host) = patience.as_ref().filter(|(until, _)| Instant::now() < *until)?;
-        let message = format!("{host} asked for patience before the next token request; it is asked again");
+        let message = format!("{host} is throttling token requests; the operator retries");
         Some(CredentialProblem::passing(Reason::TokenUnavailable, message))
     }
 }

@@ -19,7 +19,7 @@ fn client(id: &str, secret: &str) -> OAuthClient {
         fresh: http.clone(),
         files: http.clone(),
         bare: http.clone(),
-        strange: http,
+        public_only: http,
         reach: Reach::default(),
         certificates: [0; 32],
     });
@@ -39,7 +39,10 @@ async fn a_token_endpoint_that_asks_for_patience_gets_it() {
         assert_eq!(problem.is_some_and(|problem| problem.passing), waits, "{status}");
     }
     let problem = client.ask("").await.unwrap_err();
-    assert!(problem.message.starts_with("idp.example asked for patience "), "nobody was asked: {problem}");
+    assert!(
+        problem.message.starts_with("idp.example is throttling token requests"),
+        "nobody was asked: {problem}"
+    );
     let until = client.patience.lock().unwrap().as_ref().unwrap().0;
     assert!(until <= Instant::now() + LONGEST_PATIENCE, "but not for ever");
 }

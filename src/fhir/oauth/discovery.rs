@@ -1,4 +1,4 @@
-//! What a FHIR server says about its token endpoint: `.well-known/smart-configuration`.
+//! Discovery of a FHIR server's token endpoint: `.well-known/smart-configuration`.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::api::Reason;
 use crate::core::wire::Answer;
 use crate::credentials::CredentialProblem;
 
-/// What was found is good for so long, unless a token request fails.
+/// How long a configuration is cached, unless a token request fails.
 const FOUND_KEPT: Duration = Duration::from_secs(300);
-/// No discovery takes longer.
+/// Time limit of a discovery.
 const LONGEST: Duration = Duration::from_secs(8);
 
-/// Discovers, and remembers.
+/// Reads the SMART configuration of a server, and caches it.
 #[derive(Default)]
 pub struct Discovery(Mutex<Option<(Instant, Configuration)>>);
 
-/// The members that matter here.
+/// The members of a SMART configuration that the operator uses.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Configuration {
     pub token_endpoint: Option<String>,
@@ -29,7 +29,8 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// The scope that reads all: `system/*.read`, or its form in SMART 2 where the server speaks that.
+    /// The scope for reading everything: `system/*.read`, or its SMART 2 form `system/*.rs` if the server
+    /// supports that.
     pub fn default_scope(&self) -> &'static str {
         const OLDER: &str = "system/*.read";
         const NEWER: &str = "system/*.rs";
@@ -45,13 +46,13 @@ impl Configuration {
 }
 
 impl Discovery {
-    /// Asks the server, or remembers what it said.
+    /// Returns the server's SMART configuration, from the cache or from the server.
     pub async fn get(&self, way: &Way) -> Result<Configuration, CredentialProblem> {
         let mut known = self.0.lock().await;
         if let Some((_, found)) = known.as_ref().filter(|(at, _)| at.elapsed() < FOUND_KEPT) {
             return Ok(found.clone());
         }
-        // Appended to the path of the base: a host may serve several.
+        // The path is appended to that of the base URL, because a host may serve several bases.
         let base = way.server.spec.url.trim_end_matches('/');
         let endpoint = Endpoint::named(way, &format!("{base}/.well-known/smart-configuration"), "url")?;
         let request = way.clients.kept.get(endpoint.url);
@@ -61,7 +62,7 @@ impl Discovery {
         Ok(found)
     }
 
-    /// Has the server asked again: what it said led to no token.
+    /// Drops the cached configuration, because it led to no token.
     pub async fn forget(&self) {
         *self.0.lock().await = None;
     }
@@ -73,18 +74,18 @@ fn read(answer: &Answer, host: &str) -> Result<Configuration, CredentialProblem>
     match status {
         200..=299 => serde_json::from_slice(&answer.body).or_else(|_| {
             passing(format!(
-                "{host} answered something else than its SMART configuration, so there is no token; name the token \
-                 endpoint in tokenURL, and check proxies on the way"
+                "{host} answered with something other than its SMART configuration, so there is no token; set tokenURL \
+                 to the token endpoint, and check any proxies in between"
             ))
         }),
         429 | 500.. => passing(format!(
-            "{host} does not tell its token endpoint now (HTTP {status}); it is asked again"
+            "{host} cannot serve its SMART configuration at the moment (HTTP {status}); the operator retries"
         )),
         _ => Err(CredentialProblem::lasting(
             Reason::TokenUnavailable,
             format!(
-                "{host} has no SMART configuration that names a token endpoint (HTTP {status}); name it in tokenURL, \
-                 and check url"
+                "{host} has no SMART configuration that names a token endpoint (HTTP {status}); name it in \
+                 tokenURL, and check url"
             ),
         )),
     }

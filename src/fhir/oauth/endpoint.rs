@@ -1,4 +1,4 @@
-//! Where a token is asked for, and the way there.
+//! Token endpoints, and how requests to them are sent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,61 +16,63 @@ use crate::fhir::answer;
 use crate::fhir::clients::Clients;
 use crate::fhir::origin::{Origin, is_trusted};
 
-/// No answer is longer: a token, or a SMART configuration.
+/// Answers are cut off after this many bytes. They hold a token or a SMART configuration.
 const MAX_BODY: usize = 256 * 1024;
 
-/// The way from a `FhirServer`: its certificates, and the headers for its own origins.
+/// What requests to a token endpoint need of a `FhirServer`: its HTTP clients, and the headers for its own
+/// origins.
 pub struct Way {
     pub server: FhirServer,
     pub clients: Arc<Clients>,
     pub headers: HeaderMap,
 }
 
-/// A token endpoint that may be asked.
+/// A token endpoint whose URL has been checked.
 pub struct Endpoint {
     pub url: Url,
     pub origin: Origin,
-    /// Only the server named it: it must be at a public address.
-    pub strange: bool,
-    /// Letter by letter as it was written; that is what an assertion is meant for.
+    /// Whether only the server named the endpoint, so that it must have a public address.
+    pub is_strange: bool,
+    /// The URL exactly as written, which is the audience of an assertion.
     pub written: String,
 }
 
 impl Endpoint {
-    /// Checks what the `FhirServer` says in `place`. The token endpoint is commonly of another origin than the FHIR
-    /// server.
+    /// Checks a URL that the `FhirServer` names. Token endpoints commonly have another origin than the FHIR
+    /// server. `place` names the field or document for messages.
     pub fn named(way: &Way, written: &str, place: &str) -> Result<Self, CredentialProblem> {
         let endpoint = Self::parse(&way.server, written, place)?;
         check_address(&way.clients.reach, &endpoint.url).map_err(|refused| address_refused(&refused))?;
         Ok(endpoint)
     }
 
-    /// Likewise, of what the server itself says of another host. Nobody who may decide that named it, so that it must
-    /// be a public one.
-    pub fn told(way: &Way, written: &str, place: &str) -> Result<Self, CredentialProblem> {
+    /// Checks a URL that the server's own SMART configuration names. The owner of the `FhirServer` did not
+    /// choose it, so unless its origin is trusted it must have a public address. `place` names the document
+    /// for messages.
+    pub fn discovered(way: &Way, written: &str, place: &str) -> Result<Self, CredentialProblem> {
         let endpoint = Self::parse(&way.server, written, place)?;
-        let strange = !is_trusted(&way.server, &endpoint.origin);
-        let reach = if strange { way.clients.reach.public() } else { way.clients.reach.clone() };
+        let is_strange = !is_trusted(&way.server, &endpoint.origin);
+        let reach = if is_strange { way.clients.reach.public() } else { way.clients.reach.clone() };
         check_address(&reach, &endpoint.url).map_err(|refused| address_refused(&refused))?;
-        Ok(Self { strange, ..endpoint })
+        Ok(Self { is_strange, ..endpoint })
     }
 
     fn parse(server: &FhirServer, written: &str, place: &str) -> Result<Self, CredentialProblem> {
         let url = Url::parse(written).ok();
         let Some((origin, url)) = url.and_then(|url| Some((Origin::of(&url)?, url))) else {
-            let message = format!("{place} is not a URL of https, so no token was asked for; correct it");
+            let message = format!("{place} is not an https URL, so no token was requested; correct it");
             return Err(CredentialProblem::lasting(Reason::TokenUnavailable, message));
         };
         if !origin.is_encrypted() && server.spec.allow_insecure_http != Some(true) {
-            let message = format!("{place} is {origin}, not https, so no token was asked for; use https");
+            let message = format!("{place} is {origin}, not https, so no token was requested; use https");
             return Err(CredentialProblem::lasting(Reason::TokenUnavailable, message));
         }
-        Ok(Self { url, origin, strange: false, written: written.to_owned() })
+        Ok(Self { url, origin, is_strange: false, written: written.to_owned() })
     }
 }
 
 impl Way {
-    /// Sends one request, which is not repeated.
+    /// Sends one request to `origin` without repeating it. `longest` is its time limit.
     pub async fn send(
         &self,
         request: RequestBuilder,
@@ -85,12 +87,12 @@ impl Way {
         match request.send().await {
             Ok(response) => {
                 let answer = answer::read(response, MAX_BODY).await;
-                tracing::debug!(host, status = answer.status, "answered on the way to a token");
+                tracing::debug!(host, status = answer.status, "answer to a token or discovery request");
                 Ok(answer)
             }
             Err(error) => {
                 let cause = Cause::of(&error);
-                tracing::debug!(host, ?cause, "no answer on the way to a token");
+                tracing::debug!(host, ?cause, "no answer to a token or discovery request");
                 Err(no_answer(&cause, host, "tls of the FhirServer"))
             }
         }

@@ -1,4 +1,4 @@
-//! Tokens of OAuth 2.0 client credentials: SMART Backend Services, and clients with a secret.
+//! Tokens from OAuth 2.0 token endpoints, for SMART Backend Services and for clients with a secret.
 
 mod client;
 mod discovery;
@@ -21,16 +21,16 @@ use super::origin::Origin;
 use crate::api::{FhirServer, KeyRef, Reason};
 use crate::credentials::{ClientKey, CredentialProblem, Identities, Identity, SigningKey, USABLE_KEYS};
 
-/// What a `FhirServer` says about its client.
+/// The OAuth client that a `FhirServer` describes.
 struct Wanted<'s> {
-    kind: Kind<'s>,
+    kind: ClientKind<'s>,
     client_id: &'s str,
     secret: &'s KeyRef,
     token_url: Option<&'s str>,
     scopes: &'s [String],
 }
 
-enum Kind<'s> {
+enum ClientKind<'s> {
     Assertion { key_id: Option<&'s str> },
     Secret,
 }
@@ -40,7 +40,7 @@ impl<'s> Wanted<'s> {
         let auth = &server.spec.auth;
         if let Some(smart) = &auth.smart_backend_services {
             return Some(Self {
-                kind: Kind::Assertion { key_id: smart.key_id.as_deref() },
+                kind: ClientKind::Assertion { key_id: smart.key_id.as_deref() },
                 client_id: &smart.client_id,
                 secret: &smart.private_key_secret_ref,
                 token_url: smart.token_url.as_deref(),
@@ -49,7 +49,7 @@ impl<'s> Wanted<'s> {
         }
         let oauth = auth.oauth_client_secret.as_ref()?;
         Some(Self {
-            kind: Kind::Secret,
+            kind: ClientKind::Secret,
             client_id: &oauth.client_id,
             secret: &oauth.secret_ref,
             token_url: Some(&oauth.token_url),
@@ -58,13 +58,13 @@ impl<'s> Wanted<'s> {
     }
 }
 
-/// The Secret with the private key or the client secret.
+/// The key of the Secret that holds the private key or the client secret.
 pub fn secret(server: &FhirServer) -> Option<&KeyRef> {
     Wanted::of(server).map(|wanted| wanted.secret)
 }
 
-/// The client that `server` names, and the scope to ask for; that is empty where the default is wanted. None
-/// if `server` names no client.
+/// The identity of the OAuth client that `server` names, and the scope to request, which is empty for the
+/// default. `None` if `server` names no OAuth client.
 pub async fn identity(
     identities: &Identities,
     namespace: &str,
@@ -87,21 +87,21 @@ pub async fn identity(
 }
 
 fn proof(wanted: &Wanted, namespace: &str, secret: SecretString) -> Result<Proof, CredentialProblem> {
-    let Kind::Assertion { key_id } = wanted.kind else { return Ok(Proof::secret(secret)) };
+    let ClientKind::Assertion { key_id } = wanted.kind else { return Ok(Proof::secret(secret)) };
     let key = SigningKey::parse(secret.expose_secret()).map_err(|problem| {
         let KeyRef { name, key } = wanted.secret;
         CredentialProblem::lasting(
             Reason::SecretInvalid,
             format!(
-                "what the Secret {namespace}/{name} holds under {key} is no private key to sign with ({problem}); \
-                 put {USABLE_KEYS} there"
+                "key {key} of Secret {namespace}/{name} holds no private key for signing ({problem}); \
+                 use {USABLE_KEYS}"
             ),
         )
     })?;
     Ok(Proof::Assertion { key_id: key.key_id(key_id), key })
 }
 
-/// All of the spec that decides what is asked of whom.
+/// The key of the client: all parts of the spec that decide which token endpoint is asked for what.
 fn key(namespace: &str, server: &FhirServer) -> ClientKey {
     let spec = &server.spec;
     let parts =
@@ -109,7 +109,7 @@ fn key(namespace: &str, server: &FhirServer) -> ClientKey {
     ClientKey { namespace: namespace.to_owned(), spec: parts.to_string() }
 }
 
-/// Of what is read from Secrets besides the key: with other certificates it is another way.
+/// A digest of the certificates and headers: with others, the client must be created again.
 fn digest(clients: &Clients, headers: &HeaderMap) -> [u8; 32] {
     let mut hash = Sha256::new_with_prefix(clients.certificates);
     for (name, value) in headers {

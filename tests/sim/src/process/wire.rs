@@ -7,9 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use fhir_export_operator::api::{AuthType, FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::wire::{
-    Answer, BrokenOff, Failure, FailureKind, FileAnswer, FileRequest, Method, Pieces, Reply, Request, Sent,
+    Answer, Failure, FailureKind, FileRequest, Method, Reply, Request, Sent,
 };
 use fhir_export_operator::fhir::origin::{FileTrust, Origin, file_trust, is_trusted};
+use fhir_export_operator::ports::{BrokenOff, FileAnswer, Pieces};
 use fhir_export_operator::ports::{Clock, Wire};
 use futures::StreamExt;
 use futures::stream::unfold;

@@ -1,5 +1,5 @@
-//! The operator's log tells each transition in one line, in the words of the condition: which object, what it is now,
-//! why. Where there is an event for it, that is the line.
+//! Logs each transition of a condition in one line: which object, its new condition, and why. Transitions
+//! that have an event are logged with the event instead.
 
 use kube::ResourceExt;
 use tracing::{info, warn};
@@ -10,7 +10,7 @@ use crate::api::{
 use crate::core::condition::find;
 use crate::metrics::Kind;
 
-/// What somebody should read, most telling first, with the status that is bad news.
+/// The conditions that are bad news with this status, the most significant first.
 const BAD: [(ConditionType, ConditionStatus); 8] = [
     (ConditionType::Failed, ConditionStatus::True),
     (ConditionType::KickOffUncertain, ConditionStatus::True),
@@ -22,7 +22,7 @@ const BAD: [(ConditionType, ConditionStatus); 8] = [
     (ConditionType::StorageAccessible, ConditionStatus::False),
 ];
 
-/// The rest, likewise.
+/// The other conditions worth a log line, the most significant first.
 const OTHERS: [ConditionType; 9] = [
     ConditionType::Complete,
     ConditionType::Suspended,
@@ -35,8 +35,8 @@ const OTHERS: [ConditionType; 9] = [
     ConditionType::StorageAccessible,
 ];
 
-/// The condition that tells best what changed, and whether it is bad news.
-fn telling<'a>(before: &[Condition], now: &'a [Condition]) -> Option<(&'a Condition, bool)> {
+/// The condition that best describes what changed, and whether it is bad news.
+fn most_significant<'a>(before: &[Condition], now: &'a [Condition]) -> Option<(&'a Condition, bool)> {
     let changed = |type_| {
         let new = find(now, type_)?;
         find(before, type_)
@@ -48,19 +48,39 @@ fn telling<'a>(before: &[Condition], now: &'a [Condition]) -> Option<(&'a Condit
     bad.map(|c| (c, true)).or_else(other)
 }
 
-/// The status of an export was written: tells what changed.
-pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
+/// Logs what changed in the status of an export that was written.
+pub(super) fn log_export(before: Option<&FhirExportStatus>, written: &FhirExport) {
     let Some(now) = &written.status else { return };
     let none = FhirExportStatus::default();
     let before = before.unwrap_or(&none);
     let (kind, namespace, name, uid) = named(Kind::FhirExport, written);
     let state = now.state.as_deref().unwrap_or_default();
-    match telling(&before.conditions, &now.conditions) {
+    match most_significant(&before.conditions, &now.conditions) {
         Some((c, true)) => {
-            warn!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message);
+            warn!(
+                kind,
+                namespace,
+                name,
+                uid,
+                state,
+                condition = type_and_status(c),
+                reason = c.reason,
+                "{}",
+                c.message
+            );
         }
         Some((c, false)) => {
-            info!(kind, namespace, name, uid, state, condition = said(c), reason = c.reason, "{}", c.message);
+            info!(
+                kind,
+                namespace,
+                name,
+                uid,
+                state,
+                condition = type_and_status(c),
+                reason = c.reason,
+                "{}",
+                c.message
+            );
         }
         None if before.state != now.state => {
             info!(kind, namespace, name, uid, state, "the export is now {state}");
@@ -69,15 +89,33 @@ pub(super) fn export(before: Option<&FhirExportStatus>, written: &FhirExport) {
     }
 }
 
-/// The status of a server was written, likewise.
-pub(super) fn server(before: &[Condition], now: &[Condition], server: &FhirServer) {
+/// Logs what changed in the conditions of a server whose status was written.
+pub(super) fn log_server(before: &[Condition], now: &[Condition], server: &FhirServer) {
     let (kind, namespace, name, uid) = named(Kind::FhirServer, server);
-    match telling(before, now) {
+    match most_significant(before, now) {
         Some((c, true)) => {
-            warn!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message);
+            warn!(
+                kind,
+                namespace,
+                name,
+                uid,
+                condition = type_and_status(c),
+                reason = c.reason,
+                "{}",
+                c.message
+            );
         }
         Some((c, false)) => {
-            info!(kind, namespace, name, uid, condition = said(c), reason = c.reason, "{}", c.message);
+            info!(
+                kind,
+                namespace,
+                name,
+                uid,
+                condition = type_and_status(c),
+                reason = c.reason,
+                "{}",
+                c.message
+            );
         }
         None => {}
     }
@@ -92,7 +130,7 @@ fn named<K: ResourceExt>(kind: Kind, object: &K) -> (&'static str, String, Strin
     )
 }
 
-fn said(condition: &Condition) -> String {
+fn type_and_status(condition: &Condition) -> String {
     format!("{}={:?}", condition.type_, condition.status)
 }
 
@@ -146,7 +184,8 @@ mod tests {
                 Some(("Ready", "Unauthorized", true)),
             ),
         ] {
-            let found = telling(before, now).map(|(c, bad)| (c.type_.as_str(), c.reason.as_str(), bad));
+            let found =
+                most_significant(before, now).map(|(c, bad)| (c.type_.as_str(), c.reason.as_str(), bad));
             assert_eq!(found, told);
         }
     }

@@ -1,4 +1,4 @@
-//! The places for downloads.
+//! Bounds on concurrent downloads.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,29 +8,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::FhirServer;
 
-/// Files of one server that are downloaded at once, unless its owner sets `limits.maxParallelDownloads`.
+/// How many files of one server are downloaded at once, unless its `limits.maxParallelDownloads` says otherwise.
 const PARALLEL: usize = 8;
 
-/// The places for downloads: those of the operator, and those of each server.
-pub struct Places {
+/// Bounds on concurrent downloads: one for the whole operator, and one for each server.
+pub struct DownloadLimits {
     all: Arc<Semaphore>,
     servers: Mutex<HashMap<String, (usize, Arc<Semaphore>)>>,
 }
 
-/// One place of the operator and one of a server. Dropping the permit gives both back.
-pub struct Permit {
+/// Permission for one download. Dropping it lets the next download start.
+pub struct DownloadPermit {
     _of_server: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
 }
 
-impl Places {
-    /// At most `all` downloads at once, and at least one.
+impl DownloadLimits {
+    /// Bounds concurrent downloads of the whole operator to `all`, at least 1.
     pub fn new(all: usize) -> Self {
         Self { all: Arc::new(Semaphore::new(all.max(1))), servers: Mutex::default() }
     }
 
-    /// Waits for a place of this server and one of the operator. Absent only when the operator ends.
-    pub async fn take(&self, server: &FhirServer) -> Option<Permit> {
+    /// Waits until the server's bound and the operator's bound both admit another download. `None` only if the operator
+    /// is ending.
+    pub async fn take(&self, server: &FhirServer) -> Option<DownloadPermit> {
         let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
         let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
         let of_server = {
@@ -42,13 +43,14 @@ impl Places {
             }
             Arc::clone(&known.1)
         };
-        // The narrower one first: who waits for it takes no place of others. Neither is ever closed.
+        // The server's own bound comes first: whoever waits for it takes nothing away from other servers. Neither
+        // semaphore is ever closed.
         let of_server = of_server.acquire_owned().await.ok()?;
         let of_all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Permit { _of_server: of_server, _of_all: of_all })
+        Some(DownloadPermit { _of_server: of_server, _of_all: of_all })
     }
 
-    /// Forgets the places of a server that is gone.
+    /// Drops the bound of a server that was deleted.
     pub fn forget(&self, uid: &str) {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
     }
