@@ -8,9 +8,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::failure;
+use super::open::{Object, Open, claim};
 use super::place::Place;
 use super::side::{self, Names, Record, marks_of};
-use super::upload::{Object, Open, claim};
 use crate::core::landing::Marks;
 use crate::core::ledger::StorageFailure;
 use crate::ports::Committed;

@@ -5,7 +5,7 @@ use std::io;
 use jiff::Timestamp;
 use rustix::fs::{FileType, Stat};
 
-use super::place::Place;
+use super::place::{Place, container_name};
 use super::side::{self, Record, UPLOADS, marks_of};
 use super::{FolderStorage, failure};
 use crate::core::folder;
@@ -55,7 +55,7 @@ impl FolderStorage {
     /// A directory directly in a container; `None` if it does not exist.
     pub(super) fn folder(&self, container: &str, name: &str) -> Result<Option<Place>, StorageFailure> {
         let place = self.container(container)?;
-        super::container_name(name)?;
+        container_name(name)?;
         match place.enter(name) {
             Ok(place) => Ok(Some(place)),
             Err(error) if failure::is_missing(&error) => Ok(None),

@@ -5,10 +5,12 @@
 //! before it is durable: a checkpoint covers bytes that are synced, and a commit syncs the object, its marks and their
 //! directory.
 
+mod blocking;
 mod commit;
 mod delete;
 mod failure;
 mod listing;
+mod open;
 mod place;
 mod port;
 mod reading;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 
 pub use upload::FolderUpload;
 
-use place::Place;
+use place::{Place, container_name};
 
 use crate::core::ledger::StorageFailure;
 use crate::ports::Tenure;
@@ -75,21 +77,4 @@ impl FolderStorage {
             Err(error) => Err(failure::of(&format!("the directory {name}"), &error)),
         }
     }
-}
-
-/// Refuses a container name that could lead elsewhere.
-fn container_name(name: &str) -> Result<(), StorageFailure> {
-    match place::components(name) {
-        Ok((directories, _)) if directories.is_empty() => Ok(()),
-        _ => Err(failure::permanent(format!("{name:?} cannot be the name of a directory; it is refused"))),
-    }
-}
-
-/// Runs file operations on a thread where they may block.
-async fn blocking<T: Send + 'static>(
-    operation: impl FnOnce() -> Result<T, StorageFailure> + Send + 'static,
-) -> Result<T, StorageFailure> {
-    tokio::task::spawn_blocking(operation).await.unwrap_or_else(|_| {
-        Err(failure::transient("a file operation was broken off; it is tried again".to_owned()))
-    })
 }

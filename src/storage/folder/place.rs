@@ -162,6 +162,14 @@ pub(super) fn components(key: &str) -> Result<(Vec<&str>, &str), StorageFailure>
     })
 }
 
+/// Refuses a container name that could lead elsewhere.
+pub(super) fn container_name(name: &str) -> Result<(), StorageFailure> {
+    match components(name) {
+        Ok((directories, _)) if directories.is_empty() => Ok(()),
+        _ => Err(failure::permanent(format!("{name:?} cannot be the name of a directory; it is refused"))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

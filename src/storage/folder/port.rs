@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::upload::{FolderUpload, Object};
-use super::{FolderStorage, blocking, container_name, failure};
+use super::blocking::blocking;
+use super::open::Object;
+use super::place::container_name;
+use super::{FolderStorage, FolderUpload, failure};
 use crate::api::{Compression, FhirServer};
 use crate::core::landing::{Checkpoint, Content};
 use crate::core::ledger::{

@@ -5,10 +5,11 @@ use std::io::{self, Read};
 
 use tokio::io::AsyncReadExt;
 
+use super::blocking::blocking;
+use super::open::Object;
 use super::place::Place;
 use super::side::{self, Names, UPLOADS};
-use super::upload::Object;
-use super::{FolderStorage, blocking, failure, listing};
+use super::{FolderStorage, failure, listing};
 use crate::core::ledger::{Checked, StorageFailure, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::sha256_hex;

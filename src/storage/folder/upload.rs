@@ -5,14 +5,16 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
 use bytes::Bytes;
 
+use super::blocking::blocking;
 use super::commit::{self, Sealed};
-use super::place::{Place, components};
+use super::failure;
+use super::open::{Object, Open, claim};
+use super::place::Place;
 use super::side::{self, Names, Progress, UPLOADS};
-use super::{FolderStorage, blocking, failure};
 use crate::api::Compression;
 use crate::core::landing::{Checkpoint, Content, Marks};
 use crate::core::ledger::StorageFailure;
@@ -27,102 +29,11 @@ pub struct FolderUpload {
     state: State,
 }
 
-/// Which object.
-#[derive(Clone)]
-pub(super) struct Object {
-    pub(super) storage: FolderStorage,
-    pub(super) container: String,
-    pub(super) key: String,
-}
-
 enum State {
     NotBegun,
     Open(Box<Open>),
     /// A part or a commit failed, or is not known to have ended.
     Over,
-}
-
-/// The open files of an upload.
-pub(super) struct Open {
-    /// Where the object will be.
-    pub(super) place: Place,
-    /// Where the files of uploads are.
-    pub(super) uploads: Place,
-    /// The part file, locked until it is closed.
-    pub(super) file: File,
-    pub(super) names: Names,
-    /// Bytes so far, before compression.
-    plain: u64,
-    /// Bytes so far, in the part file.
-    pub(super) stored: u64,
-}
-
-impl Object {
-    /// A failure of a file operation for this object.
-    pub(super) fn failure(&self, error: &io::Error) -> StorageFailure {
-        failure::of(&format!("{}/{}", self.container, self.key), error)
-    }
-
-    /// The last component of the key.
-    pub(super) fn name(&self) -> Result<&str, StorageFailure> {
-        components(&self.key).map(|(_, name)| name)
-    }
-
-    /// The directory of the object; `None` if it does not exist.
-    pub(super) fn place(&self) -> Result<Option<Place>, StorageFailure> {
-        let (directories, _) = components(&self.key)?;
-        let mut place = self.storage.container(&self.container)?;
-        for directory in directories {
-            place = match place.enter(directory) {
-                Ok(place) => place,
-                Err(error) if failure::is_missing(&error) => return Ok(None),
-                Err(error) => return Err(self.failure(&error)),
-            };
-        }
-        Ok(Some(place))
-    }
-
-    /// The directory of the object, made if it does not exist. The container must exist.
-    pub(super) fn place_made(&self) -> Result<Place, StorageFailure> {
-        let (directories, _) = components(&self.key)?;
-        let mut place = self.storage.container(&self.container)?;
-        for directory in directories {
-            place = place.enter_or_make(directory).map_err(|error| self.failure(&error))?;
-        }
-        Ok(place)
-    }
-
-    /// Opens the files of a new upload.
-    fn open(&self) -> Result<Open, StorageFailure> {
-        let place = self.place_made()?;
-        let names = Names::fresh(self.name()?);
-        let open = || {
-            let uploads = place.enter_or_make(UPLOADS)?;
-            let file = uploads.make(&names.part)?;
-            // Where locks are not supported, nobody can resume, and nobody does.
-            let _ = file.try_lock();
-            Ok((uploads, file))
-        };
-        let (uploads, file) = open().map_err(|error: io::Error| self.failure(&error))?;
-        Ok(Open { place, uploads, file, names, plain: 0, stored: 0 })
-    }
-}
-
-impl Open {
-    /// Writes bytes after those so far and makes them durable.
-    pub(super) fn append(&mut self, body: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(body, self.stored)?;
-        self.stored += body.len() as u64;
-        self.file.set_len(self.stored)?;
-        self.file.sync_data()
-    }
-
-    /// Publishes the state after the bytes so far, in one step.
-    fn note(&self, after: &Checkpoint) -> io::Result<()> {
-        let progress = serde_json::to_vec(&Progress::new(self.stored, after))?;
-        side::draft(&self.uploads, &self.names.draft, &progress)?;
-        self.uploads.rename(&self.names.draft, &self.names.checkpoint)
-    }
 }
 
 impl FolderUpload {
@@ -243,15 +154,6 @@ fn resumable(object: &Object) -> Result<Option<(Open, Checkpoint)>, StorageFailu
     file.set_len(stored).map_err(failure)?;
     let plain = checkpoint.bytes();
     Ok(Some((Open { place, uploads, file, names, plain, stored }, checkpoint)))
-}
-
-/// Opens and locks a part file; `None` if its process is alive, it is gone, or locks are not supported.
-pub(super) fn claim(uploads: &Place, part: &str) -> io::Result<Option<File>> {
-    match uploads.write(part) {
-        Ok(file) => Ok(file.try_lock().is_ok().then_some(file)),
-        Err(error) if failure::is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// The state of a claimed upload; `None` if it cannot be continued. Reads it after the lock is held, since until then
