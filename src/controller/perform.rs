@@ -12,7 +12,7 @@ use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{LandPlan, LandProgress, Landing};
 use crate::core::ledger::{Verification, VerifyPlan};
-use crate::ports::{Cluster, ClusterFailure, Container, Wire};
+use crate::ports::{Cluster, ClusterFailure, ObjectStore, Target, Wire};
 
 /// Performs one effect and returns what came of it. `base` is the object as the API server has it; it is replaced where
 /// the effect changes it. An error means that the API server did not do what was asked.
@@ -94,22 +94,22 @@ async fn outside<W: World>(
         Effect::Poll(request) => Observation::Poll(world.wire().send(server, &request).await),
         Effect::Cancel(request) => Observation::Cancel(world.wire().send(server, &request).await),
         Effect::FindJobs { container, after } => {
-            Observation::Jobs(world.container().find_jobs(server, container.as_deref(), after).await)
+            Observation::Jobs(world.objects().find_jobs(server, container.as_deref(), after).await)
         }
         Effect::CountFiles { container, job_id, began } => Observation::Files(
-            world.container().count_files(server, &container, job_id.as_deref(), began).await,
+            world.objects().count_files(Target::new(server, &container), job_id.as_deref(), began).await,
         ),
         Effect::Verify(plan) => Observation::Verification(verify(world, base, server, plan)),
-        Effect::StoreManifest { container, path, body } => {
-            Observation::ManifestStored(world.container().store(server, &container, &path, &body).await)
-        }
+        Effect::StoreManifest { container, path, body } => Observation::ManifestStored(
+            world.objects().store(Target::new(server, &container), &path, &body).await,
+        ),
         Effect::Land(plan) => Observation::Landing(land(world, base, server, plan)),
         Effect::CountType { type_, request } => {
             let reply = world.wire().send(server, &request).await;
             Observation::TypeCounted { type_, reply }
         }
         Effect::StoreLog { container, path, body } => {
-            Observation::LogStored(world.container().store(server, &container, &path, &body).await)
+            Observation::LogStored(world.objects().store(Target::new(server, &container), &path, &body).await)
         }
         Effect::CleanUp(request) => Observation::CleanedUp(world.wire().send(server, &request).await),
         Effect::AddFinalizer | Effect::RemoveFinalizer => Observation::FinalizerChanged,
@@ -135,7 +135,7 @@ fn verify<W: World>(
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
         let read = |files: u64| tell(&told, Verification::Running { files });
-        let result = beside.container().verify(&server, &plan, &read).await;
+        let result = beside.objects().verify(&server, &plan, &read).await;
         tell(&told, result.map_or_else(Verification::Failed, Verification::Done));
         beside.wake_export(&namespace, &name);
     };

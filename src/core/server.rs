@@ -329,9 +329,10 @@ fn storage(spec: &FhirServerSpec, seen: Option<&Result<(), StorageFailure>>) -> 
                 StorageFailureKind::Transient { .. } => {
                     (ConditionStatus::Unknown, Reason::StorageUnreachable)
                 }
-                StorageFailureKind::Denied | StorageFailureKind::Permanent => {
-                    (ConditionStatus::False, Reason::NoStorageAccess)
-                }
+                StorageFailureKind::Denied
+                | StorageFailureKind::Full
+                | StorageFailureKind::ReadOnly
+                | StorageFailureKind::Permanent => (ConditionStatus::False, Reason::NoStorageAccess),
             };
             let message = match failure.kind {
                 StorageFailureKind::NotFound => {

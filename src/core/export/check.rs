@@ -47,6 +47,8 @@ fn failed(turn: &mut Turn<'_>, memory: &mut Checking, failure: &StorageFailure) 
         StorageFailureKind::NotConfigured
         | StorageFailureKind::HostNotAllowed
         | StorageFailureKind::Denied
+        | StorageFailureKind::Full
+        | StorageFailureKind::ReadOnly
         | StorageFailureKind::Permanent => None,
     };
     match again {
@@ -71,6 +73,8 @@ fn unchecked(failure: &StorageFailure) -> Reason {
         | StorageFailureKind::HostNotAllowed
         | StorageFailureKind::Denied
         | StorageFailureKind::NotFound
+        | StorageFailureKind::Full
+        | StorageFailureKind::ReadOnly
         | StorageFailureKind::Permanent => Reason::NoStorageAccess,
     }
 }

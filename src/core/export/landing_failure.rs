@@ -54,7 +54,9 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
             | StorageFailureKind::Denied
             | StorageFailureKind::HostNotAllowed
             | StorageFailureKind::NotConfigured
-            | StorageFailureKind::NotFound,
+            | StorageFailureKind::NotFound
+            | StorageFailureKind::Full
+            | StorageFailureKind::ReadOnly,
         ) => {
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::NoStorageAccess, &not_yet);
             own.min(turn.tuning.missing_retry * 6)

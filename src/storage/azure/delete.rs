@@ -1,4 +1,4 @@
-//! Deleting the folder of a run: only what a run writes, only if it is the folder that is meant, the manifest last.
+//! Deletes the folder of a run: only what a run writes, only if it is the folder that is meant, the manifest last.
 
 use std::cmp::Reverse;
 
@@ -19,25 +19,25 @@ use crate::core::folder;
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 use crate::core::manifest::hex;
 
-/// So many files go at the same time.
+/// How many files are deleted at the same time.
 const PARALLEL: usize = 8;
-/// In the metadata of what stands for a folder, where names are hierarchical.
+/// The metadata key of a blob that stands for a folder, in accounts with hierarchical names.
 const IS_FOLDER: &str = "hdi_isfolder";
 
 /// What lies in a folder.
 #[derive(Default)]
 struct Content {
-    /// Files of a run, but for its manifest: no more than are wanted.
+    /// Files of a run but for its manifest, no more than the plan allows.
     files: Vec<String>,
-    /// There are more of them.
+    /// Whether there are more files than the plan allows.
     more: bool,
-    /// What stands for folders below.
+    /// Blobs that stand for folders below.
     markers: Vec<String>,
     /// Files that no run writes.
     others: u64,
 }
 
-/// Deletes files of a folder.
+/// Deletes files of a run's folder, see [`ObjectStore::delete_folder`](crate::ports::ObjectStore::delete_folder).
 pub(super) async fn folder(
     account: &Account,
     plan: &FolderPlan,
@@ -50,12 +50,9 @@ pub(super) async fn folder(
     let path = format!("{}/{}", plan.folder, folder::MANIFEST);
     let manifest = manifest(account, &plan.container, &path).await?;
     let content = content(account, plan, page).await?;
-    match (&plan.manifest, &manifest) {
-        (Some(meant), Some((found, _))) if !meant.is_empty() && found.starts_with(meant.as_str()) => {}
-        (None, None) => {}
-        // It went last, in a deletion of which nobody heard.
-        (Some(_), None) if content.files.is_empty() => {}
-        _ => return Ok(FolderDeletion::Changed),
+    let found = manifest.as_ref().map(|(sha256, _)| sha256.as_str());
+    if !plan.is_meant(found, !content.files.is_empty()) {
+        return Ok(FolderDeletion::Changed);
     }
     let deleter = Deleter {
         account,
@@ -94,7 +91,7 @@ pub(super) async fn folder(
     Ok(FolderDeletion::Done { files, others: content.others })
 }
 
-/// The SHA-256 of a blob in hexadecimal, and its `ETag`; `None` when it is not there.
+/// The SHA-256 of a blob in hexadecimal, and its `ETag`; `None` if it does not exist.
 async fn manifest(
     account: &Account,
     container: &str,
@@ -119,7 +116,7 @@ async fn manifest(
     Ok(Some((hex(&hash.finalize()), etag)))
 }
 
-/// What lies below a folder. Its name ends with a slash here, so that no other folder's name begins with it.
+/// Lists what lies below a folder. The prefix ends with a slash, so no other folder's name begins with it.
 async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Content, StorageFailure> {
     let container = plan.container.as_str();
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
@@ -176,7 +173,7 @@ impl Deleter<'_> {
         }
     }
 
-    /// Deletes what stands for a folder, unless something lies in it by now. It has no snapshots.
+    /// Deletes a blob that stands for a folder, unless something lies in that by now. Such a blob has no snapshots.
     async fn delete_marker(&self, name: &str) -> Result<(), StorageFailure> {
         match self.client.blob_client(name).delete(None).await {
             Ok(_) => Ok(()),
@@ -185,7 +182,7 @@ impl Deleter<'_> {
         }
     }
 
-    /// Likewise, if it is one: a blob with the name of the folder may be anything.
+    /// Deletes the blob with this name if it stands for a folder: a blob with the name of the folder may be anything.
     async fn delete_if_marker(&self, name: &str) -> Result<(), StorageFailure> {
         let prefix = name.to_owned();
         let failure =

@@ -1,6 +1,6 @@
-//! Checking files that a server wrote: are they there, and how many lines do they hold.
+//! Checks files that a server wrote: whether they exist, and how many lines they hold.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -11,12 +11,13 @@ use super::listing;
 use crate::api::FhirServer;
 use crate::core::ledger::{Checked, StorageFailure, VerifyPlan};
 use crate::core::lines::LineCounter;
+use crate::storage::check::{chosen, looked_at, sizes};
 
-/// Files read at once.
+/// How many files are read at once.
 const PARALLEL: usize = 4;
 
 impl BlobStorage {
-    /// See [`Container::verify`](crate::ports::Container::verify).
+    /// See [`ObjectStore::verify`](crate::ports::ObjectStore::verify).
     pub(super) async fn check(
         &self,
         server: &Arc<FhirServer>,
@@ -48,20 +49,21 @@ impl BlobStorage {
         server: &Arc<FhirServer>,
         plan: &VerifyPlan,
     ) -> Result<Vec<Option<u64>>, StorageFailure> {
+        let wanted: HashSet<&str> = plan.files.iter().map(|file| file.blob.as_str()).collect();
+        let wanted = &wanted;
         let found = self
             .with_account(server, |account| async move {
-                let mut found: HashMap<&str, Option<u64>> =
-                    plan.files.iter().map(|file| (file.blob.as_str(), None)).collect();
+                let mut found = Vec::new();
                 listing::blobs(&account, &plan.container, &plan.prefix, self.page, |name, size| {
-                    if let Some(known) = found.get_mut(name.as_str()) {
-                        *known = Some(size);
+                    if wanted.contains(name.as_str()) {
+                        found.push((name, size));
                     }
                 })
                 .await?;
                 Ok(found)
             })
             .await?;
-        Ok(plan.files.iter().map(|file| found.get(file.blob.as_str()).copied().flatten()).collect())
+        Ok(sizes(plan, found))
     }
 
     async fn count_lines(
@@ -92,45 +94,5 @@ impl BlobStorage {
                 Progress::Archived => return Ok(Checked { bytes: Some(size), lines: None }),
             }
         }
-    }
-}
-
-/// What the list alone says of a file.
-fn looked_at(size: Option<u64>) -> Checked {
-    Checked { bytes: size, lines: size.filter(|size| *size == 0) }
-}
-
-/// The files to read: in the plan's order, each that still fits.
-fn chosen(plan: &VerifyPlan, sizes: &[Option<u64>]) -> Vec<(usize, String, u64)> {
-    let mut left = plan.max_bytes;
-    let mut chosen = Vec::new();
-    for (index, (file, size)) in plan.files.iter().zip(sizes).enumerate() {
-        let Some(size) = size.filter(|size| *size > 0) else { continue };
-        if let Some(rest) = left.checked_sub(size) {
-            left = rest;
-            chosen.push((index, file.blob.clone(), size));
-        }
-    }
-    chosen
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::ledger::Expected;
-
-    #[test]
-    fn files_are_chosen_whole_and_in_order() {
-        let chosen = |max_bytes, sizes: &[Option<u64>]| -> Vec<usize> {
-            let files = sizes.iter().map(|_| Expected { blob: "f".into(), count: None }).collect();
-            let plan = VerifyPlan { container: "lake".into(), prefix: String::new(), files, max_bytes };
-            super::chosen(&plan, sizes).into_iter().map(|(index, ..)| index).collect()
-        };
-        let sizes = [Some(5), None, Some(0), Some(7), Some(3), Some(2)];
-        assert_eq!(chosen(u64::MAX, &sizes), [0, 3, 4, 5]);
-        assert_eq!(chosen(10, &sizes), [0, 4, 5]);
-        assert_eq!(chosen(4, &sizes), [4]);
-        assert_eq!(chosen(1, &sizes), [0; 0]);
-        assert_eq!(chosen(0, &sizes), [0; 0]);
     }
 }

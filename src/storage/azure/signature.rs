@@ -1,4 +1,4 @@
-//! Shared access signatures: made of an account key, or given.
+//! Shared access signatures: made from an account key, or given.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,24 +10,24 @@ use url::form_urlencoded;
 
 /// The version of the string to sign.
 const VERSION: &str = "2021-06-08";
-/// How long a signature made of an account key is good for. One is made for each operation.
+/// How long a signature made from an account key is valid.
 const VALIDITY: SignedDuration = SignedDuration::from_mins(60);
 
-/// What a signature is to permit.
+/// What a signature permits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Right {
     /// List containers and blobs, read blobs.
     Read,
-    /// Make a blob that is not there yet, and read what is there instead.
+    /// Create a blob that does not exist, and read one that does.
     Create,
-    /// Make a container.
+    /// Create a container.
     CreateContainer,
     /// Delete a blob.
     Delete,
 }
 
 impl Right {
-    /// Resource types and permissions, in the order that Azure wants.
+    /// The resource types and permissions of the signature, in the order that Azure wants.
     fn fields(self) -> (&'static str, &'static str) {
         match self {
             Self::Read => ("sco", "rl"),
@@ -59,7 +59,7 @@ impl AccountKey {
         Some(Self { account: account.to_owned(), key: SecretBox::new(Box::new(key)) })
     }
 
-    /// Makes a query string that permits so much for an hour. No start time: clocks differ.
+    /// Makes a query string that permits `right` for an hour. It has no start time, since clocks differ.
     pub(super) fn sign(&self, right: Right, https: bool, now: Timestamp) -> Option<SecretString> {
         let (resources, permissions) = right.fields();
         let expiry = now.checked_add(VALIDITY).ok()?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -81,9 +81,9 @@ impl AccountKey {
 #[derive(Debug)]
 pub(super) struct SasToken {
     query: SecretString,
-    /// When it ends, if it says so; a stored access policy may say it instead.
+    /// When the token expires, if it says so; a stored access policy may say it instead.
     pub(super) expiry: Option<Timestamp>,
-    /// It is for one container or blob only, so it cannot list the account's containers.
+    /// The token is for one container or blob only, so it cannot list the account's containers.
     pub(super) is_partial: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Reading a blob as a stream, on from where it broke.
+//! Reads a blob as a stream, and continues where the connection broke.
 
 use std::num::NonZero;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use super::signature::Right;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
 const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
-/// Tries that bring nothing, in a row.
+/// How many tries in a row may bring no byte.
 const FRUITLESS_TRIES: u32 = 4;
-/// Tries altogether.
+/// How many tries there are altogether.
 const TRIES: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -45,7 +45,7 @@ pub(super) enum Progress {
 }
 
 impl<'a> Download<'a> {
-    /// Nothing is read yet. `size` is what the list said, in bytes.
+    /// A blob of which nothing was read yet. `size` is what the listing said, in bytes.
     pub(super) fn new(container: &'a str, blob: &'a str, size: u64) -> Self {
         Self { container, blob, size, offset: 0, etag: None, tries: 0, fruitless: 0 }
     }

@@ -1,4 +1,4 @@
-//! The ledger of a landing: the blobs of its folder, and what their metadata say.
+//! The ledger of a landing: the blobs of its folder, with the marks in their metadata.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ const LINES: &str = "fhirexport_lines";
 const BYTES: &str = "fhirexport_bytes";
 const ISSUES: &str = "fhirexport_issues";
 
-/// What lies below a prefix.
+/// Lists the blobs below a prefix, committed or begun.
 pub(super) async fn ledger(
     account: &Account,
     container: &str,
@@ -38,8 +38,8 @@ pub(super) async fn ledger(
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let Some(blob) = item.name else { continue };
-            // One that was only begun has no ETag on Azure, but has one on Azurite; on both it has no length. Where
-            // an empty blob of somebody else is taken for it, the commit finds that out.
+            // A blob that was only begun has no ETag on Azure, but has one on Azurite; on both it has no length. If an
+            // empty blob of somebody else is taken for it, the commit finds that out.
             let committed = item
                 .properties
                 .as_ref()
@@ -55,7 +55,7 @@ pub(super) async fn ledger(
     Ok(ledger)
 }
 
-/// Makes a container; one that is there is as good.
+/// Creates a container; one that exists is as good.
 pub(super) async fn make_container(account: &Account, container: &str) -> Result<(), StorageFailure> {
     let client = account.container(container, Right::CreateContainer, Vec::new())?;
     match client.create(None).await {
@@ -65,7 +65,7 @@ pub(super) async fn make_container(account: &Account, container: &str) -> Result
     }
 }
 
-/// What a blob says of itself.
+/// The metadata that hold the marks of a blob.
 pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
     let Issues { errors, warnings, information } = marks.issues;
     [
@@ -80,7 +80,7 @@ pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
     .collect()
 }
 
-/// The same read back; `None` for a blob that is not of a landing.
+/// Reads the marks back from metadata; `None` for a blob that no landing wrote.
 fn marks(values: &HashMap<String, String>) -> Option<Marks> {
     // The service keeps the case of names, but not all that stand in for it do.
     let value =

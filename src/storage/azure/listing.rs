@@ -1,4 +1,4 @@
-//! Lists of blobs, folders and containers.
+//! Lists blobs, folders and containers.
 
 use std::sync::Arc;
 
@@ -21,10 +21,10 @@ use super::account::Account;
 use super::signature::Right;
 use crate::core::ledger::StorageFailure;
 
-/// How many names are asked for at once; the service's own most.
+/// How many names one request asks for; the most that the service gives.
 pub(super) const PAGE: i32 = 5000;
 
-/// Tells `seen` the name and size of each blob whose name begins with `prefix`.
+/// Calls `seen` with name and size of each blob whose name begins with `prefix`.
 pub(super) async fn blobs(
     account: &Account,
     container: &str,
@@ -57,7 +57,7 @@ pub(super) async fn one_blob(account: &Account, container: &str) -> Result<(), S
     }
 }
 
-/// The folders at the root of a container whose name begins with `prefix`, without their slash.
+/// The folders at the root of a container whose names begin with `prefix`, without their trailing slash.
 pub(super) async fn folders(
     account: &Account,
     container: &str,
@@ -75,7 +75,7 @@ pub(super) async fn folders(
     Ok(folders)
 }
 
-/// The containers whose name begins with `prefix`, with their last change.
+/// The containers whose names begin with `prefix`, each with the time of its last change.
 pub(super) async fn containers(
     account: &Account,
     prefix: &str,
@@ -115,8 +115,8 @@ pub(super) async fn one_container(account: &Account) -> Result<(), StorageFailur
     }
 }
 
-/// Reads a page, if it is one. The client takes any markup for an empty list; the page of a gateway would then
-/// say that every file is missing.
+/// Reads a page of a listing. The client takes any markup for an empty list, so the error page of a gateway would say
+/// that every file is missing: here that is an error.
 pub(super) fn read<T: DeserializeOwned>(body: &ResponseBody) -> azure_core::Result<T> {
     let start = body.get(..body.len().min(512)).unwrap_or_default();
     if !String::from_utf8_lossy(start).contains("<EnumerationResults") {
@@ -133,7 +133,7 @@ pub(super) fn options(prefix: &str, page: i32) -> BlobContainerClientListBlobsOp
     }
 }
 
-/// The client lists all blobs only, so the delimiter is added on the way, and the answer read here.
+/// Adds the delimiter to a list request. The client can list only all blobs, so the answer is read here too.
 #[derive(Debug)]
 struct Delimited;
 

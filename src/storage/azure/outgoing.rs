@@ -1,4 +1,4 @@
-//! The last step before the wire.
+//! The last step before a request leaves.
 
 use async_trait::async_trait;
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
@@ -6,7 +6,7 @@ use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 use super::bounded::Bounded;
 use crate::ports::Tenure;
 
-/// Sends requests, those that write only as long as this process may act.
+/// Sends requests; those that write only while this process may act (invariant lease-before-act).
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) http: Bounded,

@@ -1,4 +1,4 @@
-//! A storage account with the credentials to use it.
+//! A storage account, with the credentials to use it.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use super::patience::Patience;
 use super::signature::{AccountKey, Right, SasToken};
 use crate::core::ledger::StorageFailure;
 
-/// Every feature that is used here is older; accounts and emulators that are not of today know it.
+/// The version of the REST API. Every feature used here is older, so older accounts and emulators know it.
 const API_VERSION: &str = "2023-11-03";
 
 /// How the operator proves who it is to an account.
 pub(super) enum Access {
-    /// A token of Entra.
+    /// A token of Microsoft Entra ID.
     Identity(Arc<dyn TokenCredential>),
-    /// A signature that somebody made.
+    /// A SAS token that somebody made.
     Sas(SasToken),
-    /// Signatures made of the account's key.
+    /// Signatures made from the account's key.
     Key(AccountKey),
 }
 
@@ -48,7 +48,7 @@ impl Account {
         &self.name
     }
 
-    /// Whether both prove who they are in the same way.
+    /// Whether both accounts use the same credentials.
     pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
         match (&self.access, &other.access) {
             (Access::Identity(one), Access::Identity(other)) => Arc::ptr_eq(one, other),
@@ -92,7 +92,7 @@ impl Account {
             .map_err(|error| self.failure(&error, None, Right::Read))
     }
 
-    /// Says for people why something failed.
+    /// Explains an error to people.
     pub(super) fn failure(
         &self,
         error: &azure_core::Error,
@@ -136,7 +136,7 @@ impl Account {
     }
 }
 
-/// Where an account is.
+/// The endpoint of an account.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
     /// The first label of the host, or the first segment of the path where there is one.

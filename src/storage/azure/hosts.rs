@@ -1,5 +1,5 @@
-//! Where a token of Entra may go. It opens every account that the identity may use, so that a host which
-//! somebody wrote into a `FhirServer` must not get one unless it is Azure's, or the operator's owner named it.
+//! Where a token of Entra may go. A token opens every account that the identity may use, so a host that somebody wrote
+//! into a `FhirServer` gets one only if it is Azure's, or if the operator's owner named it.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use url::{Host, Url};
 use super::failure;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
-/// Blob endpoints of Azure's clouds are below these; the last one is of accounts with a DNS zone of their own.
+/// The domains of blob endpoints in Azure's clouds; the last one is of accounts with a DNS zone of their own.
 const AZURE: [&str; 4] = [
     "blob.core.windows.net",
     "blob.core.usgovcloudapi.net",
@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(
             failure.message,
             "a token of Microsoft Entra ID goes to Azure's own blob endpoints only, and evil.example:8443 is none: \
-             correct storage.azureBlob.endpoint, or ask the operator's owner to add evil.example:8443 to --storage-hosts"
+             correct storage.azureBlob.endpoint, or ask the operator's owner to add evil.example:8443 to \
+             --storage-hosts"
         );
     }
 

@@ -1,4 +1,4 @@
-//! What went wrong at a storage account, in one sentence.
+//! What went wrong at a storage account, in one sentence that says what to do.
 
 use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
@@ -10,8 +10,9 @@ use super::signature::Right;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::credentials::CredentialProblem;
 use crate::credentials::cause::{Cause, chain};
+use crate::storage::key;
 
-/// What was tried.
+/// What was tried when an error occurred.
 pub(super) struct Attempt<'a> {
     pub(super) account: &'a Account,
     pub(super) container: Option<&'a str>,
@@ -25,6 +26,12 @@ pub(super) fn permanent(message: String) -> StorageFailure {
 
 pub(super) fn transient(message: String) -> StorageFailure {
     StorageFailure { kind: StorageFailureKind::Transient { retry_after: None }, message }
+}
+
+/// Refuses to write under a key that could mean another place than it says.
+pub(super) fn check_key(key: &str) -> Result<(), StorageFailure> {
+    let plain = key::components(key).map(|_| ());
+    plain.ok_or_else(|| permanent(format!("{key:?} cannot be the name of a blob of a run; it is refused")))
 }
 
 /// A credential that cannot be used.
@@ -48,13 +55,13 @@ pub(super) fn code(error: &azure_core::Error) -> Option<&str> {
     }
 }
 
-/// There is no such blob, in so many words.
+/// Whether the service says that there is no such blob.
 pub(super) fn is_not_there(error: &azure_core::Error) -> bool {
     code(error) == Some("BlobNotFound")
 }
 
-/// Sorts an error of the client and says it for people, without anything that the service or the network wrote
-/// but its code: bodies and URLs may hold names and signatures.
+/// Sorts an error of the client and explains it to people. Of what the service or the network wrote, only the error
+/// code is repeated: bodies and URLs may hold names and signatures.
 pub(super) fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> StorageFailure {
     let problem = chain(error).into_iter().find_map(|cause| cause.downcast_ref::<CredentialProblem>());
     if let Some(problem) = problem {
@@ -126,7 +133,7 @@ fn answered(
     }
 }
 
-/// What keeps a blob from being deleted.
+/// What keeps a blob from being deleted, by the error code.
 fn holds(code: &str) -> Option<&'static str> {
     match code {
         "BlobImmutableDueToPolicy" | "BlobImmutableDueToLegalHold" => {

@@ -1,4 +1,4 @@
-//! The storage accounts of `FhirServer`s, each with the credentials that its Secrets held a moment ago.
+//! The storage accounts of `FhirServer`s, each with the credentials that its Secrets hold.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::core::reach::Reach;
 use crate::credentials::transport::check_address;
 use crate::credentials::{CredentialProblem, CredentialSource, Identities};
 
-/// The audience of an identity that is for storage alone.
+/// The audience of a token for storage alone.
 const AUDIENCE: &str = "https://storage.azure.com";
 
 /// Makes the accounts of `FhirServer`s. What their Secrets hold is remembered by
@@ -34,8 +34,13 @@ impl Accounts {
         Self { identities, transport, hosts, reach: Reach::default() }
     }
 
-    pub(super) fn within(self, reach: Reach) -> Self {
-        Self { reach, ..self }
+    pub(super) fn within(&self, reach: Reach) -> Self {
+        Self {
+            identities: Arc::clone(&self.identities),
+            transport: self.transport.clone(),
+            hosts: self.hosts.clone(),
+            reach,
+        }
     }
 
     /// The account of a server.
@@ -49,7 +54,7 @@ impl Accounts {
         self.connect(server, blob).await.map(Arc::new).map_err(Problem::into_failure)
     }
 
-    /// The account with other credentials than those that it just refused, if its Secrets hold others by now.
+    /// The account with other credentials than those that it just refused, if the Secrets hold others by now.
     pub(super) async fn instead_of(
         &self,
         server: &FhirServer,
@@ -120,7 +125,7 @@ impl Accounts {
         Ok((key, self.identities.source().secret_key(namespace, key).await?))
     }
 
-    /// What cannot be used is not worth remembering: its repair is seen at the next look.
+    /// A key whose value cannot be used. It is not remembered, so its repair is seen at the next look.
     async fn invalid(&self, namespace: &str, key: &KeyRef, what: &str) -> Problem {
         self.identities.source().forget(namespace, &key.name).await;
         let message = format!("key {} of Secret {namespace}/{} holds {what}; correct it", key.key, key.name);

@@ -1,16 +1,15 @@
-//! The client for storage accounts, which takes no more of an answer than it can be.
+//! The HTTP client for storage accounts, which bounds the answers that the Azure libraries read whole.
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 use futures::StreamExt;
 
-/// No list, and nothing that an account says of itself or of a failure, is longer, in bytes. Blobs are, and come in
-/// pieces.
+/// The longest list or message of an account, in bytes. Blobs are longer and are read in pieces.
 const LONGEST: usize = 32 << 20;
 
-/// The libraries of Azure read an answer whole before they look at it, unless it is a blob; whoever named the endpoint
-/// decides how long it is.
+/// Bounds each answer except the bytes of a blob. The Azure libraries read such an answer whole before they look at it,
+/// and whoever chose the endpoint decides how long it is.
 #[derive(Debug)]
 pub(super) struct Bounded(pub(super) reqwest::Client);
 

@@ -1,4 +1,4 @@
-//! Storing a small file of the operator's own, once.
+//! Stores and reads small files of the operator's own.
 
 use std::num::NonZero;
 
@@ -16,10 +16,11 @@ use crate::core::ledger::StorageFailure;
 use crate::core::manifest::sha256_hex;
 
 const CONTENT_TYPE: &str = "application/json";
-/// Larger bodies go up in blocks of this many bytes.
+/// Larger bodies are sent in blocks of this many bytes.
 const BLOCK: u64 = 8 << 20;
 
-/// Puts `body` at `path` unless something is there; the same content is as good. Answers its SHA-256.
+/// Stores `body` at `path` unless a blob exists; one with the same content is as good. Returns the SHA-256 in
+/// hexadecimal.
 pub(super) async fn store(
     account: &Account,
     container: &str,
@@ -53,7 +54,7 @@ pub(super) async fn store(
     }
 }
 
-/// Azure says it in several ways, by the request and by the permissions.
+/// Whether an error says that a blob exists already. Azure says it in several ways, by request and permissions.
 pub(super) fn is_there_already(error: &azure_core::Error) -> bool {
     matches!(
         failure::code(error),
@@ -66,7 +67,7 @@ pub(super) fn is_there_already(error: &azure_core::Error) -> bool {
     )
 }
 
-/// Reads a small blob whole; `None` when it is not there.
+/// Reads a small blob whole; `None` if it does not exist.
 pub(super) async fn read(
     account: &Account,
     container: &str,

@@ -1,4 +1,4 @@
-//! How long one request is tried.
+//! Retries of one request, within a bound.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +13,13 @@ use tokio::time::Instant;
 const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 
-/// Repeats a request that failed in passing, within a bound. The client's own policies sleep as long as the
-/// account asks them to, which would hold up the reconcile; here a longer wish ends the tries, and the caller
-/// learns of it.
+/// Repeats a request after a passing failure, within a bound. The client's own policies sleep as long as the account
+/// asks, which would hold up the reconcile; here a longer wish ends the tries, and the caller learns of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// No try begins later than this after the first.
     pub(super) total: Duration,
-    /// The first wait between tries; it doubles.
+    /// The first wait between two tries; it doubles.
     pub(super) first: Duration,
 }
 
@@ -62,7 +61,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
     matches!(u16::from(status), 408 | 429 | 500..=599)
 }
 
-/// What the account asks for, in either of its headers.
+/// The wait that the account asks for, in either of its headers.
 pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
     let number = |name: &HeaderName| headers.get_optional_str(name)?.trim().parse::<u64>().ok();
     number(&RETRY_AFTER_MS)
