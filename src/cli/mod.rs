@@ -16,7 +16,7 @@ use clap::{Parser, Subcommand};
 use crate::config::RunArgs;
 use crate::operator;
 
-pub use generate::reasons_markdown;
+pub use generate::{reasons_markdown, states_markdown};
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
 #[derive(Debug, Parser)]
@@ -38,6 +38,12 @@ enum Command {
     },
     /// Print the reasons of conditions and events, as Markdown
     Reasons {
+        /// Write to this file instead
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+    /// Print the phases of an export, what moves it and what it shows, as Markdown
+    States {
         /// Write to this file instead
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
@@ -75,6 +81,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
+        Command::States { write } => generate::states(write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
         Command::Schedule(command) => schedule::schedule(&command),
         Command::Version => {

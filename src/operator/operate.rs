@@ -35,7 +35,7 @@ use crate::controller::wake::{Wakes, Woken};
 use crate::metrics::Kind;
 use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
-use crate::ports::{Container, Stores, SystemClock, Wire};
+use crate::ports::{ObjectStore, Stores, SystemClock, Wire};
 use crate::serve::{Health, listen};
 use crate::stop::Stop;
 
@@ -47,7 +47,7 @@ type Stopping = Shared<BoxFuture<'static, ()>>;
 
 /// Runs the operator with this wire and storage until `stop` completes and everything in flight is finished.
 /// With an election, it works only while this replica leads.
-pub async fn operate<W: Wire + 'static, C: Container + 'static>(
+pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
     config: Config,
     client: Client,
     election: Option<Election>,
@@ -113,7 +113,7 @@ struct Operator<W, C> {
     stopping: Stopping,
 }
 
-impl<W: Wire + 'static, C: Container + 'static> Operator<W, C> {
+impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
     async fn work(self, watches: Watches, mut woken: Woken, election: Option<Election>) -> Result<(), Stop> {
         tokio::select! {
             () = definitions::wait(&self.client, |missing| self.health.not_ready(missing)) => {}
