@@ -242,11 +242,15 @@ async fn definitions_that_are_there_already_are_taken_over_as_the_docs_say() {
     becomes("CRDs that kubectl has applied", "fhir-export/fhir-export-operator").await;
     becomes("Another name for the release", "fhir-export/exports").await;
     shell(&kubernetes, "helm uninstall exports -n fhir-export").await.ok().unwrap();
-    becomes("Helm before 3.17", "fhir-export/fhir-export-operator").await;
+    becomes("CRDs that kubectl has applied", "fhir-export/fhir-export-operator").await;
     becomes("CRDs in a release of their own", "fhir-export/fhir-export-operator-crds").await;
     becomes("Two releases in one cluster", "fhir-export/fhir-export-operator-crds").await;
     let both = shell(&kubernetes, "helm list -A -q --deployed").await.ok().unwrap();
     assert_eq!(both.lines().filter(|name| *name == "fhir-export-operator").count(), 2, "{both}");
+    let all = "helm uninstall fhir-export-operator -n lab-export
+        helm uninstall fhir-export-operator fhir-export-operator-crds -n fhir-export";
+    shell(&kubernetes, all).await.ok().unwrap();
+    becomes("Helm before 3.17", "fhir-export/fhir-export-operator").await;
     kubernetes.stop().await.unwrap();
 }
 

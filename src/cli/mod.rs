@@ -167,9 +167,9 @@ mod tests {
     #[test]
     fn suggestions_are_kept() {
         for (line, tip) in [
-            ("operator rnu", "'run'"),
+            ("operator schedul", "'schedule'"),
             ("operator run --concurency 3", "'--concurrency'"),
-            ("operator run --log-format txet", "'text'"),
+            ("operator run --log-format jsn", "'json'"),
         ] {
             let said = brief(&refused(line).to_string());
             assert!(said.contains("tip: ") && said.contains(tip), "{said}");
