@@ -29,6 +29,7 @@ pub(crate) mod retry;
 pub mod rules;
 pub mod schedule;
 pub mod server;
+mod storage_failure;
 pub mod tuning;
 pub mod wire;
 pub mod words;

@@ -36,6 +36,16 @@ impl Obstacle {
     fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, reason, message: message.into() }
     }
+
+    /// Another file lies where this one should land.
+    fn other_file(file: &LandFile) -> Self {
+        let message = format!(
+            "{} lies in the container already and is another file than the one that the manifest now names in its \
+             place; both are kept, and the export starts again in another folder",
+            file.blob
+        );
+        Self::new(LandFailureKind::Permanent, Reason::SourceChanged, message)
+    }
 }
 
 impl From<StorageFailure> for Obstacle {
@@ -161,20 +171,11 @@ async fn known<W: World>(
     marks: Option<&Marks>,
 ) -> Result<Landed, Obstacle> {
     let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
-        return Err(not_the_same(file));
+        return Err(Obstacle::other_file(file));
     };
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
     Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
-}
-
-fn not_the_same(file: &LandFile) -> Obstacle {
-    let message = format!(
-        "{} lies in the container already and is another file than the one that the manifest names in its place now; \
-         both are kept, and the export begins anew in another folder",
-        file.blob
-    );
-    Obstacle::new(LandFailureKind::Permanent, Reason::SourceChanged, message)
 }
 
 /// Reads the first texts of an error file that landed before.

@@ -12,23 +12,14 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
+use super::access::Access;
 use super::failure;
 use super::patience::Patience;
-use super::signature::{AccountKey, Right, SasToken};
+use super::signature::Right;
 use crate::core::ledger::StorageFailure;
 
 /// The version of the REST API. Every feature used here is older, so older accounts and emulators know it.
 const API_VERSION: &str = "2023-11-03";
-
-/// How the operator proves who it is to an account.
-pub(super) enum Access {
-    /// A token of Microsoft Entra ID.
-    Identity(Arc<dyn TokenCredential>),
-    /// A SAS token that somebody made.
-    Sas(SasToken),
-    /// Signatures made from the account's key.
-    Key(AccountKey),
-}
 
 /// One account. Makes a client for each operation, so that signatures are young.
 pub(super) struct Account {
@@ -50,16 +41,7 @@ impl Account {
 
     /// Whether both accounts use the same credentials.
     pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
-        match (&self.access, &other.access) {
-            (Access::Identity(one), Access::Identity(other)) => Arc::ptr_eq(one, other),
-            (Access::Sas(one), Access::Sas(other)) => one == other,
-            (Access::Key(one), Access::Key(other)) => one == other,
-            _ => false,
-        }
-    }
-
-    pub(super) fn access(&self) -> &Access {
-        &self.access
+        self.access.is(&other.access)
     }
 
     /// A client for one container; it never makes the container. `policies` see each request once.
@@ -99,7 +81,14 @@ impl Account {
         container: Option<&str>,
         right: Right,
     ) -> StorageFailure {
-        failure::explain(error, &failure::Attempt { account: self, container, right, now: Timestamp::now() })
+        let attempt = failure::Attempt {
+            account: &self.name,
+            access: &self.access,
+            container,
+            right,
+            now: Timestamp::now(),
+        };
+        failure::explain(error, &attempt)
     }
 
     fn options(&self, mut policies: Vec<Arc<dyn Policy>>) -> ClientOptions {

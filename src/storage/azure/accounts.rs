@@ -7,7 +7,8 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::account::{Access, Account, Endpoint};
+use super::access::Access;
+use super::account::{Account, Endpoint};
 use super::failure;
 use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};

@@ -4,7 +4,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
 use jiff::Timestamp;
 
-use super::account::{Access, Account};
+use super::access::Access;
 use super::patience::{is_passing, retry_after};
 use super::signature::Right;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
@@ -14,7 +14,9 @@ use crate::storage::key;
 
 /// What was tried when an error occurred.
 pub(super) struct Attempt<'a> {
-    pub(super) account: &'a Account,
+    /// The account's name.
+    pub(super) account: &'a str,
+    pub(super) access: &'a Access,
     pub(super) container: Option<&'a str>,
     pub(super) right: Right,
     pub(super) now: Timestamp,
@@ -67,7 +69,7 @@ pub(super) fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> Stora
     if let Some(problem) = problem {
         return of_credential(problem);
     }
-    let account = attempt.account.name();
+    let account = attempt.account;
     match error.kind() {
         ErrorKind::HttpResponse { status, raw_response, .. } => {
             let after = raw_response.as_ref().and_then(|response| retry_after(response.headers()));
@@ -94,7 +96,7 @@ fn answered(
     after: Option<std::time::Duration>,
     attempt: &Attempt<'_>,
 ) -> StorageFailure {
-    let account = attempt.account.name();
+    let account = attempt.account;
     let number = u16::from(status);
     let said = code.map_or_else(|| number.to_string(), |code| format!("{number} {code}"));
     if is_passing(status) || code == Some("ContainerBeingDeleted") {
@@ -145,8 +147,8 @@ fn holds(code: &str) -> Option<&'static str> {
 }
 
 fn denied(said: &str, attempt: &Attempt<'_>) -> String {
-    let account = attempt.account.name();
-    match attempt.account.access() {
+    let account = attempt.account;
+    match attempt.access {
         Access::Identity(_) => {
             let role = match attempt.right {
                 Right::Read => "Storage Blob Data Reader",
