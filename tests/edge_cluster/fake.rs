@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use azure_core::Bytes;
 use fhir_export_operator::api::{Compression, FhirServer, KeyRef};
-use fhir_export_operator::core::landing::{BlockId, Marks};
+use fhir_export_operator::core::landing::{Checkpoint, Content, Marks};
 use fhir_export_operator::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
     VerifyPlan,
 };
 use fhir_export_operator::core::wire::{Answer, Failure, FileRequest, Method, Reply, Request};
-use fhir_export_operator::ports::FileAnswer;
-use fhir_export_operator::ports::{Container, Wire};
+use fhir_export_operator::ports::{Committed, FileAnswer, ObjectStore, Target, Upload, Wire};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
@@ -111,7 +110,19 @@ fn none() -> StorageFailure {
     StorageFailure { kind: StorageFailureKind::NotConfigured, message: "There is none.".into() }
 }
 
-impl Container for NoStorage {
+impl Upload for NoStorage {
+    async fn part(&mut self, _: Bytes, _: &Checkpoint) -> Result<(), StorageFailure> {
+        Err(none())
+    }
+
+    async fn commit(self, _: Bytes, _: &Marks) -> Result<Committed, StorageFailure> {
+        Err(none())
+    }
+}
+
+impl ObjectStore for NoStorage {
+    type Upload = NoStorage;
+
     async fn probe(&self, _: &Arc<FhirServer>, _: Option<&str>) -> Result<(), StorageFailure> {
         Err(none())
     }
@@ -127,8 +138,7 @@ impl Container for NoStorage {
 
     async fn count_files(
         &self,
-        _: &Arc<FhirServer>,
-        _: &str,
+        _: Target<'_>,
         _: Option<&str>,
         _: Timestamp,
     ) -> Result<Seen, StorageFailure> {
@@ -144,61 +154,45 @@ impl Container for NoStorage {
         Err(none())
     }
 
-    async fn store(&self, _: &Arc<FhirServer>, _: &str, _: &str, _: &[u8]) -> Result<String, StorageFailure> {
+    async fn store(&self, _: Target<'_>, _: &str, _: &[u8]) -> Result<String, StorageFailure> {
         Err(none())
     }
 
-    async fn read(
-        &self,
-        _: &Arc<FhirServer>,
-        _: &str,
-        _: &str,
-        _: usize,
-    ) -> Result<Option<Vec<u8>>, StorageFailure> {
+    async fn read(&self, _: Target<'_>, _: &str, _: usize) -> Result<Option<Vec<u8>>, StorageFailure> {
         Err(none())
     }
 
     async fn read_through(
         &self,
-        _: &Arc<FhirServer>,
-        _: &str,
+        _: Target<'_>,
         _: &str,
         _: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
         Err(none())
     }
 
-    async fn ledger(&self, _: &Arc<FhirServer>, _: &str, _: &str) -> Result<Ledger, StorageFailure> {
+    async fn ledger(&self, _: Target<'_>, _: &str) -> Result<Ledger, StorageFailure> {
         Err(none())
     }
 
-    async fn make_container(&self, _: &Arc<FhirServer>, _: &str) -> Result<(), StorageFailure> {
+    async fn make_container(&self, _: Target<'_>) -> Result<(), StorageFailure> {
         Err(none())
     }
 
-    async fn staged(&self, _: &Arc<FhirServer>, _: &str, _: &str) -> Result<Vec<BlockId>, StorageFailure> {
-        Err(none())
+    fn part_size(&self, _: u64) -> Option<usize> {
+        None
     }
 
-    async fn stage(
+    fn begin(&self, _: Target<'_>, _: &str, _: Content, _: Compression) -> NoStorage {
+        NoStorage
+    }
+
+    async fn resume(
         &self,
-        _: &Arc<FhirServer>,
-        _: (&str, &str),
-        _: &BlockId,
-        _: Bytes,
+        _: Target<'_>,
+        _: &str,
         _: Compression,
-    ) -> Result<(), StorageFailure> {
-        Err(none())
-    }
-
-    async fn commit(
-        &self,
-        _: &Arc<FhirServer>,
-        _: (&str, &str),
-        _: &[BlockId],
-        _: &Marks,
-        _: Compression,
-    ) -> Result<bool, StorageFailure> {
+    ) -> Result<Option<(NoStorage, Checkpoint)>, StorageFailure> {
         Err(none())
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fhir_export_operator::core::ledger::StorageFailureKind;
 use fhir_export_operator::credentials::EntraSettings;
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::{ObjectStore, Target};
 
 use crate::lake::{self, Secrets, by_key, by_sas, sas};
 
@@ -108,7 +108,7 @@ async fn a_token_that_may_only_read_stores_nothing() {
     secrets.set("sas", &sas(azurite.account(), azurite.key(), "rl"));
     let storage = lake::storage(&secrets, EntraSettings::default());
     let server = lake::server(&azurite.endpoint().unwrap(), &by_sas());
-    let denied = storage.store(&server, "read-only", "m.json", b"{}").await.unwrap_err();
+    let denied = storage.store(Target::new(&server, "read-only"), "m.json", b"{}").await.unwrap_err();
     assert_eq!(denied.kind, StorageFailureKind::Denied);
     assert!(denied.message.contains("permits Read, Create and Write"), "{}", denied.message);
 }

@@ -8,7 +8,7 @@ use azure_storage_blob::models::BlobClientSetMetadataOptions;
 use fhir_export_operator::core::ledger::{FolderDeletion, FolderPlan, StorageFailureKind};
 use fhir_export_operator::core::manifest::sha256_hex;
 use fhir_export_operator::credentials::EntraSettings;
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::ObjectStore;
 use futures::TryStreamExt;
 
 use crate::lake::{self, Secrets, by_sas, sas};

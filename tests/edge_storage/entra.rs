@@ -7,7 +7,7 @@ use fhir_export_operator::api::FhirServer;
 use fhir_export_operator::core::ledger::StorageFailureKind;
 use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::credentials::EntraSettings;
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::{ObjectStore, Target};
 use fhir_export_operator::storage::{StorageHosts, http_client};
 use serde_json::json;
 use stage::{Authority, Azurite, AzuriteOptions, Folder};
@@ -64,7 +64,7 @@ async fn the_identity_of_the_server_or_one_of_its_own() {
     for server in [own, Arc::new(same.clone())] {
         let storage = lake::storage_with(&secrets, settings.clone(), hosts.clone());
         storage.probe(&server, None).await.unwrap();
-        storage.store(&server, "entra", "m.json", b"{}").await.unwrap();
+        storage.store(Target::new(&server, "entra"), "m.json", b"{}").await.unwrap();
     }
 
     // A token never goes out in the clear.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fhir_export_operator::core::ledger::{Checked, StorageFailureKind};
 use fhir_export_operator::credentials::EntraSettings;
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::ObjectStore;
 use futures::FutureExt;
 use stage::{Azurite, AzuriteOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

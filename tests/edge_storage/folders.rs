@@ -1,7 +1,7 @@
 //! Finding and counting what a job writes.
 
 use fhir_export_operator::core::ledger::{JobFolder, Seen};
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::{ObjectStore, Target};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::lake;
@@ -76,9 +76,12 @@ async fn files_of_a_job_are_counted() {
     let container = lake::container(azurite, "count").await;
     let began = at("2026-11-23T23:59:58Z");
     let nothing = Seen::default();
-    assert_eq!(storage.count_files(&server, "count", Some("12"), began).await.unwrap(), nothing);
-    assert_eq!(storage.count_files(&server, "not-there", Some("12"), began).await.unwrap(), nothing);
-    assert_eq!(storage.count_files(&server, "not-there", None, began).await.unwrap(), nothing);
+    assert_eq!(storage.count_files(Target::new(&server, "count"), Some("12"), began).await.unwrap(), nothing);
+    assert_eq!(
+        storage.count_files(Target::new(&server, "not-there"), Some("12"), began).await.unwrap(),
+        nothing
+    );
+    assert_eq!(storage.count_files(Target::new(&server, "not-there"), None, began).await.unwrap(), nothing);
 
     // The server was slow to begin, so the folder is of the next day.
     let folder = "20261124T000003-12";
@@ -88,8 +91,8 @@ async fn files_of_a_job_are_counted() {
     lake::put(&container, &format!("{folder}/manifest.json"), b"{}").await;
     lake::put(&container, "20261124T000003-112/Patient-6-1.ndjson", b"{}\n").await;
     lake::put(&container, "Patient.ndjson", b"{\n").await;
-    let seen = storage.count_files(&server, "count", Some("12"), began).await.unwrap();
+    let seen = storage.count_files(Target::new(&server, "count"), Some("12"), began).await.unwrap();
     assert_eq!(seen, Seen { folder: Some(folder.into()), files: 7, bytes: 21 });
-    let seen = storage.count_files(&server, "count", None, began).await.unwrap();
+    let seen = storage.count_files(Target::new(&server, "count"), None, began).await.unwrap();
     assert_eq!(seen, Seen { folder: None, files: 9, bytes: 26 });
 }

@@ -97,7 +97,7 @@ pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
     storage_with(secrets, settings, StorageHosts::default())
 }
 
-/// Likewise, with hosts that may get tokens of Entra.
+/// The storage edge over these Secrets, with hosts that may get tokens of Entra.
 pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
     let memory =
         CacheTimes { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };

@@ -7,7 +7,7 @@ use azure_core::Bytes;
 use azure_core::http::RequestContent;
 use azure_storage_blob::models::BlockLookupList;
 use fhir_export_operator::core::ledger::{Checked, Expected, VerifyPlan};
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::ObjectStore;
 
 use crate::lake;
 

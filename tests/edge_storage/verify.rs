@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use fhir_export_operator::core::ledger::{Checked, Expected, StorageFailureKind, VerifyPlan};
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::ObjectStore;
 
 use crate::lake;
 

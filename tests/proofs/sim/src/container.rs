@@ -1,13 +1,14 @@
-//! The storage account: containers, blobs, blocks.
+//! The storage account: containers, blobs, parts of uploads.
 
 use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
-use fhir_export_operator::core::landing::{BlockId, LedgerEntry, Marks};
+use fhir_export_operator::core::landing::{Checkpoint, Content, LedgerEntry, Marks};
 use fhir_export_operator::core::ledger::{
     Checked, FolderDeletion, FolderPlan, Ledger, StorageFailure, StorageFailureKind, VerifyPlan,
 };
 use fhir_export_operator::core::manifest::sha256_hex;
+use fhir_export_operator::ports::Committed;
 
 /// Where the account is.
 pub const ENDPOINT: &str = "https://lake.blob.example";
@@ -26,8 +27,9 @@ pub struct Blob {
 pub struct Container {
     /// What was committed, by name.
     pub blobs: BTreeMap<String, Blob>,
-    /// What was laid down and not committed, by name.
-    staged: BTreeMap<String, Vec<(BlockId, Bytes)>>,
+    /// The parts of uploads that are not committed, by name of the blob, content and offset, with the checkpoint after
+    /// each.
+    begun: BTreeMap<String, BTreeMap<(Content, u64), (Bytes, Checkpoint)>>,
 }
 
 /// The account.
@@ -112,7 +114,7 @@ impl Lake {
                 .map(|(name, blob)| LedgerEntry { blob: name.clone(), marks: blob.marks.clone() })
                 .collect(),
             begun: container
-                .staged
+                .begun
                 .keys()
                 .filter(inside)
                 .filter(|name| !container.blobs.contains_key(*name))
@@ -126,42 +128,60 @@ impl Lake {
         self.containers.entry(container.to_owned()).or_default();
     }
 
-    /// The blocks of a blob that are not committed.
-    pub fn staged(&mut self, container: &str, name: &str) -> Result<Vec<BlockId>, StorageFailure> {
-        let blocks = self.of(container)?.staged.get(name);
-        Ok(blocks.into_iter().flatten().map(|(id, _)| id.clone()).collect())
+    /// The checkpoint of the upload of a blob that got furthest, of one content and without a gap.
+    pub fn furthest(&mut self, container: &str, name: &str) -> Result<Option<Checkpoint>, StorageFailure> {
+        let parts = self.of(container)?.begun.get(name);
+        let mut best: Option<&Checkpoint> = None;
+        let mut row: Option<&Checkpoint> = None;
+        for ((content, offset), (_, after)) in parts.into_iter().flatten() {
+            let reached = row.filter(|row| row.content() == *content).map_or(0, Checkpoint::bytes);
+            if *offset == reached {
+                row = Some(after);
+                if best.is_none_or(|best| best.bytes() < after.bytes()) {
+                    best = row;
+                }
+            }
+        }
+        Ok(best.cloned())
     }
 
-    /// Lays down a block; one of the same id is replaced.
-    pub fn stage(&mut self, place: (&str, &str), id: &BlockId, body: Bytes) -> Result<(), StorageFailure> {
-        let blocks = self.of(place.0)?.staged.entry(place.1.to_owned()).or_default();
-        blocks.retain(|(other, _)| other != id);
-        blocks.push((id.clone(), body));
+    /// Lays down a part; one of the same content and offset is replaced.
+    pub fn part(
+        &mut self,
+        place: (&str, &str),
+        body: Bytes,
+        after: Checkpoint,
+    ) -> Result<(), StorageFailure> {
+        let parts = self.of(place.0)?.begun.entry(place.1.to_owned()).or_default();
+        let offset = after.bytes() - body.len() as u64;
+        parts.insert((after.content(), offset), (body, after));
         Ok(())
     }
 
-    /// Makes a blob of blocks, unless one is there.
+    /// Makes a blob of the parts of one content up to an offset and of its last bytes, unless one is there.
     pub fn commit(
         &mut self,
         place: (&str, &str),
-        ids: &[BlockId],
+        (content, upto): (Content, u64),
+        last: &[u8],
         marks: &Marks,
-    ) -> Result<bool, StorageFailure> {
+    ) -> Result<Committed, StorageFailure> {
         let container = self.of(place.0)?;
         if container.blobs.contains_key(place.1) {
-            return Ok(false);
+            return Ok(Committed::AlreadyThere);
         }
-        let staged = container.staged.get(place.1).map(Vec::as_slice).unwrap_or_default();
         let mut body = BytesMut::new();
-        for id in ids {
-            let block = staged.iter().find(|(other, _)| other == id);
-            let (_, block) = block.ok_or_else(|| failure(StorageFailureKind::Permanent))?;
-            body.extend_from_slice(block);
+        while (body.len() as u64) < upto {
+            let offset = body.len() as u64;
+            let part = container.begun.get(place.1).and_then(|parts| parts.get(&(content, offset)));
+            let (part, _) = part.ok_or_else(|| failure(StorageFailureKind::Permanent))?;
+            body.extend_from_slice(part);
         }
-        container.staged.remove(place.1);
+        body.extend_from_slice(last);
+        container.begun.remove(place.1);
         let blob = Blob { body: body.freeze(), marks: Some(marks.clone()) };
         container.blobs.insert(place.1.to_owned(), blob);
-        Ok(true)
+        Ok(Committed::Now)
     }
 
     /// Looks at files that a server wrote.
@@ -188,11 +208,8 @@ impl Lake {
         let found = container.blobs.get(&manifest).map(|blob| sha256_hex(&blob.body));
         let files: Vec<String> =
             container.blobs.keys().filter(|n| n.starts_with(&below) && **n != manifest).cloned().collect();
-        match (&plan.manifest, &found) {
-            (Some(meant), Some(found)) if found.starts_with(meant) => {}
-            (None, None) => {}
-            (Some(_), None) if files.is_empty() => return Ok(FolderDeletion::Done { files: 0, others: 0 }),
-            _ => return Ok(FolderDeletion::Changed),
+        if !plan.is_meant(found.as_deref(), !files.is_empty()) {
+            return Ok(FolderDeletion::Changed);
         }
         for name in files.iter().take(plan.at_most) {
             container.blobs.remove(name);

@@ -7,7 +7,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use fhir_export_operator::api::FhirExport;
@@ -46,6 +46,8 @@ pub struct Process {
     /// Tasks that were started beside the reconciles, for the scheduler.
     pub spawned: Mutex<Vec<Beside>>,
     tenure: Tenure,
+    /// Itself, for uploads that it begins.
+    this: Weak<Self>,
     /// How far its clock is ahead of the others', in microseconds.
     skew: i64,
     runs: Runs,
@@ -77,12 +79,19 @@ enum Course {
 
 impl Process {
     /// The process of this number and replica; `wakes` leads to its queues.
-    pub fn new(number: usize, slot: usize, state: &Arc<Mutex<State>>, wakes: Wakes, tenure: Tenure) -> Self {
+    pub fn new(
+        number: usize,
+        slot: usize,
+        state: &Arc<Mutex<State>>,
+        wakes: Wakes,
+        tenure: Tenure,
+    ) -> Arc<Self> {
         let skew = {
             let mut state = locked(state);
             if state.plan.replicas > 1 { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 }
         };
-        Self {
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
             number,
             slot,
             tenure,
@@ -95,7 +104,7 @@ impl Process {
             tuning: Tuning::default(),
             held_back: HeldBack::default(),
             tokens: Mutex::default(),
-        }
+        })
     }
 
     /// What a change says to be gone is forgotten.
@@ -207,7 +216,7 @@ impl Randomness for Process {
 impl World for Process {
     type Cluster = Self;
     type Wire = Self;
-    type Container = Self;
+    type Objects = Self;
     type Clock = Self;
     type Randomness = Self;
     type Stores = Cache;
@@ -218,7 +227,7 @@ impl World for Process {
     fn wire(&self) -> &Self {
         self
     }
-    fn container(&self) -> &Self {
+    fn objects(&self) -> &Self {
         self
     }
     fn clock(&self) -> &Self {

@@ -1,15 +1,15 @@
 //! The storage account, as the edge's client sees it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use fhir_export_operator::api::{Compression, Dialect, FhirServer};
-use fhir_export_operator::core::landing::{BlockId, Marks};
+use fhir_export_operator::core::landing::{Checkpoint, Content, Marks};
 use fhir_export_operator::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
     VerifyPlan,
 };
-use fhir_export_operator::ports::Container;
+use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 use jiff::Timestamp;
 
 use super::{Course, Process};
@@ -21,6 +21,11 @@ use crate::time::SECOND;
 
 /// A folder is seen when its job wrote the first file.
 const FIRST_FILE: i64 = 20 * SECOND;
+
+/// The first parts are small, so that small files have several.
+const SMALL: usize = 64;
+const SMALL_UPTO: u64 = 4 * 64;
+const LARGE: usize = 1 << 20;
 
 fn no_answer() -> StorageFailure {
     failure(StorageFailureKind::Transient { retry_after: None })
@@ -98,7 +103,9 @@ impl Process {
     }
 }
 
-impl Container for Process {
+impl ObjectStore for Process {
+    type Upload = Laying;
+
     async fn probe(&self, server: &Arc<FhirServer>, _: Option<&str>) -> Result<(), StorageFailure> {
         self.look(server, |_| Ok(())).await
     }
@@ -136,13 +143,12 @@ impl Container for Process {
 
     async fn count_files(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
+        target: Target<'_>,
         job_id: Option<&str>,
         _: Timestamp,
     ) -> Result<Seen, StorageFailure> {
-        let (container, job_id) = (container.to_owned(), job_id.map(str::to_owned));
-        self.look(server, move |state| {
+        let (container, job_id) = (target.container.to_owned(), job_id.map(str::to_owned));
+        self.look(target.server, move |state| {
             let blobs = state.lake.containers.get(&container).map(|c| &c.blobs);
             let ours = |name: &&String| job_id.as_ref().is_none_or(|id| name.contains(&format!("-{id}/")));
             let found = blobs.into_iter().flatten().filter(|(name, _)| ours(name));
@@ -168,97 +174,72 @@ impl Container for Process {
         self.look(server, move |state| state.lake.verify(&plan)).await
     }
 
-    async fn store(
-        &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        path: &str,
-        body: &[u8],
-    ) -> Result<String, StorageFailure> {
-        let (container, path, body) = (container.to_owned(), path.to_owned(), body.to_owned());
-        self.write(server, move |state| state.lake.store(&container, &path, &body)).await
+    async fn store(&self, target: Target<'_>, key: &str, body: &[u8]) -> Result<String, StorageFailure> {
+        let (container, path, body) = (target.container.to_owned(), key.to_owned(), body.to_owned());
+        self.write(target.server, move |state| state.lake.store(&container, &path, &body)).await
     }
 
     async fn read(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        path: &str,
+        target: Target<'_>,
+        key: &str,
         max: usize,
     ) -> Result<Option<Vec<u8>>, StorageFailure> {
-        let (container, path) = (container.to_owned(), path.to_owned());
-        self.look(server, move |state| state.lake.read(&container, &path, max)).await
+        let (container, path) = (target.container.to_owned(), key.to_owned());
+        self.look(target.server, move |state| state.lake.read(&container, &path, max)).await
     }
 
     async fn read_through(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        path: &str,
+        target: Target<'_>,
+        key: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        let (container, path) = (container.to_owned(), path.to_owned());
+        let (container, path) = (target.container.to_owned(), key.to_owned());
         let body: Option<Vec<u8>> =
-            self.look(server, move |state| state.lake.read(&container, &path, usize::MAX)).await?;
+            self.look(target.server, move |state| state.lake.read(&container, &path, usize::MAX)).await?;
         Ok(body.map(|body| take(&body)).is_some())
     }
 
-    async fn ledger(
-        &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        folder: &str,
-    ) -> Result<Ledger, StorageFailure> {
-        let (container, folder) = (container.to_owned(), folder.to_owned());
-        self.look(server, move |state| state.lake.ledger(&container, &folder)).await
+    async fn ledger(&self, target: Target<'_>, folder: &str) -> Result<Ledger, StorageFailure> {
+        let (container, folder) = (target.container.to_owned(), folder.to_owned());
+        self.look(target.server, move |state| state.lake.ledger(&container, &folder)).await
     }
 
-    async fn make_container(&self, server: &Arc<FhirServer>, container: &str) -> Result<(), StorageFailure> {
-        let container = container.to_owned();
-        self.write(server, move |state| {
+    async fn make_container(&self, target: Target<'_>) -> Result<(), StorageFailure> {
+        let container = target.container.to_owned();
+        self.write(target.server, move |state| {
             state.lake.make(&container);
             Ok(())
         })
         .await
     }
 
-    async fn staged(
-        &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        blob: &str,
-    ) -> Result<Vec<BlockId>, StorageFailure> {
-        let (container, blob) = (container.to_owned(), blob.to_owned());
-        self.look(server, move |state| state.lake.staged(&container, &blob)).await
+    fn part_size(&self, offset: u64) -> Option<usize> {
+        Some(if offset < SMALL_UPTO { SMALL } else { LARGE })
     }
 
-    async fn stage(
-        &self,
-        server: &Arc<FhirServer>,
-        place: (&str, &str),
-        id: &BlockId,
-        body: Bytes,
-        _: Compression,
-    ) -> Result<(), StorageFailure> {
-        let (container, blob, id) = (place.0.to_owned(), place.1.to_owned(), id.clone());
-        self.write(server, move |state| state.lake.stage((&container, &blob), &id, body)).await
+    fn begin(&self, target: Target<'_>, key: &str, content: Content, _: Compression) -> Laying {
+        Laying {
+            process: self.this.clone(),
+            server: Arc::clone(target.server),
+            place: (target.container.to_owned(), key.to_owned()),
+            upto: (content, 0),
+        }
     }
 
-    async fn commit(
+    async fn resume(
         &self,
-        server: &Arc<FhirServer>,
-        place: (&str, &str),
-        ids: &[BlockId],
-        marks: &Marks,
-        _: Compression,
-    ) -> Result<bool, StorageFailure> {
-        let (container, blob) = (place.0.to_owned(), place.1.to_owned());
-        let (ids, marks) = (ids.to_vec(), marks.clone());
-        self.write(server, move |state| {
-            state.tell(45, || format!("commit {container}/{blob}"));
-            state.lake.commit((&container, &blob), &ids, &marks)
-        })
-        .await
+        target: Target<'_>,
+        key: &str,
+        compression: Compression,
+    ) -> Result<Option<(Laying, Checkpoint)>, StorageFailure> {
+        let (container, blob) = (target.container.to_owned(), key.to_owned());
+        let found = self.look(target.server, move |state| state.lake.furthest(&container, &blob)).await?;
+        Ok(found.map(|checkpoint| {
+            let begun = self.begin(target, key, checkpoint.content(), compression);
+            (Laying { upto: (checkpoint.content(), checkpoint.bytes()), ..begun }, checkpoint)
+        }))
     }
 
     async fn delete_folder(
@@ -268,5 +249,39 @@ impl Container for Process {
     ) -> Result<FolderDeletion, StorageFailure> {
         let plan = plan.clone();
         self.write(server, move |state| state.lake.delete_folder(&plan)).await
+    }
+}
+
+/// The upload of one file.
+pub struct Laying {
+    process: Weak<Process>,
+    server: Arc<FhirServer>,
+    place: (String, String),
+    /// The content, and how many bytes of it are in parts.
+    upto: (Content, u64),
+}
+
+impl Upload for Laying {
+    async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
+        let Some(process) = self.process.upgrade() else { return Err(no_answer()) };
+        assert_eq!(
+            (after.content(), after.bytes()),
+            (self.upto.0, self.upto.1 + body.len() as u64),
+            "not the next part"
+        );
+        let ((container, blob), after) = (self.place.clone(), after.clone());
+        self.upto.1 = after.bytes();
+        process.write(&self.server, move |state| state.lake.part((&container, &blob), body, after)).await
+    }
+
+    async fn commit(self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
+        let Some(process) = self.process.upgrade() else { return Err(no_answer()) };
+        let ((container, blob), upto, marks) = (self.place, self.upto, marks.clone());
+        process
+            .write(&self.server, move |state| {
+                state.tell(45, || format!("commit {container}/{blob}"));
+                state.lake.commit((&container, &blob), upto, &last, &marks)
+            })
+            .await
     }
 }

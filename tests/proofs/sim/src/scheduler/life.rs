@@ -17,7 +17,7 @@ use crate::process::{Board, Process, Way};
 use crate::state::locked;
 use crate::time::SECOND;
 
-/// `terminationGracePeriodSeconds` of the chart.
+/// The time between SIGTERM and SIGKILL, in seconds. Shorter than the chart's, so that some requests are cut off.
 const GRACE: i64 = 45;
 
 impl Simulation {
@@ -36,7 +36,7 @@ impl Simulation {
         let (wakes, woken) = Wakes::new();
         let board = Board::new(&self.state, number);
         let tenure = if alone { Tenure::default() } else { Tenure::none_on(board.clone()) };
-        let process = Arc::new(Process::new(number, slot, &self.state, wakes, tenure));
+        let process = Process::new(number, slot, &self.state, wakes, tenure);
         let concurrency = {
             let mut state = locked(&self.state);
             state.alive.insert(number);
