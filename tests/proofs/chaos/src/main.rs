@@ -29,7 +29,7 @@ const EXPORTS: u32 = 200;
 
 /// Why it ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
@@ -62,7 +62,8 @@ impl From<std::io::Error> for Error {
     }
 }
 
-type Result<T, E = Error> = std::result::Result<T, E>;
+/// What this program does, or why it ended early.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -24,7 +24,7 @@ use world::World;
 
 /// Why it ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
@@ -54,7 +54,8 @@ enum Error {
     Io(#[from] std::io::Error),
 }
 
-type Result<T, E = Error> = std::result::Result<T, E>;
+/// What this program does, or why it ended early.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> ExitCode {

@@ -30,7 +30,7 @@ struct Arguments {
 
 /// Why the demonstration ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
@@ -63,7 +63,8 @@ enum Error {
     Unheard(std::io::Error),
 }
 
-type Result<T, E = Error> = std::result::Result<T, E>;
+/// What this program does, or why it ended early.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
