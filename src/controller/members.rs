@@ -14,7 +14,7 @@ use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::schedule::members::{MAX_LIST, Members, Reader, Unusable, files};
 use crate::core::schedule::{ListMembers, Listed, Listing, Newcomers};
-use crate::ports::Container;
+use crate::ports::{ObjectStore, Target};
 
 /// Answers how the listing stands, and starts it beside the reconcile if it does not run. The schedule is reconciled
 /// again when it is done.
@@ -82,7 +82,8 @@ async fn list<W: World>(
     };
     let store = async |name: &str, list: &Members| {
         let path = format!("{folder}/{name}");
-        let sha256 = world.container().store(server, container, &path, list.text().as_bytes()).await?;
+        let sha256 =
+            world.objects().store(Target::new(server, container), &path, list.text().as_bytes()).await?;
         Ok::<_, StorageFailure>(PatientsBlob { path: format!("{container}/{path}"), sha256 })
     };
     let newcomers = match newcomers {
@@ -106,11 +107,12 @@ async fn read<W: World>(
     server: &Arc<FhirServer>,
     (container, folder): (&str, &str),
 ) -> Result<Members, Problem> {
-    let ledger = world.container().ledger(server, container, folder).await.map_err(Problem::Storage)?;
+    let ledger =
+        world.objects().ledger(Target::new(server, container), folder).await.map_err(Problem::Storage)?;
     let mut reader = Reader::default();
     for file in files(&ledger, folder) {
         let mut take = |piece: &[u8]| reader.feed(piece);
-        let found = world.container().read_through(server, container, &file, &mut take).await;
+        let found = world.objects().read_through(Target::new(server, container), &file, &mut take).await;
         if !found.map_err(Problem::Storage)? {
             return Err(Problem::Storage(permanent(format!(
                 "the blob {container}/{file} is gone; leave the files of runs where they are until they are taken in"
@@ -129,7 +131,7 @@ async fn earlier<W: World>(
 ) -> Result<Result<String, String>, StorageFailure> {
     let Some(path) = &list.path else { return Ok(Ok(String::new())) };
     let place = path.split_once('/').unwrap_or((path, ""));
-    let content = match world.container().read(server, place.0, place.1, MAX_LIST).await {
+    let content = match world.objects().read(Target::new(server, place.0), place.1, MAX_LIST).await {
         Err(failure) if failure.kind == StorageFailureKind::NotFound => None,
         // The list was not larger when it was written, so somebody changed it.
         Err(failure) if failure.kind == StorageFailureKind::Permanent => None,

@@ -10,7 +10,7 @@ use crate::api::{FhirServer, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::wire::{Failure, FailureKind, Patients, Request, Sent};
-use crate::ports::{Container, Wire};
+use crate::ports::{ObjectStore, Target, Wire};
 
 /// The largest list in a blob, in bytes.
 const MAX_BLOB: usize = 16 << 20;
@@ -46,7 +46,7 @@ pub(super) async fn read<W: World>(
         }
         Patients::Blob { container, path, sha256 } => {
             let place = format!("the blob {container}/{path}");
-            let content = world.container().read(server, container, path, MAX_BLOB).await;
+            let content = world.objects().read(Target::new(server, container), path, MAX_BLOB).await;
             let content = content.map_err(|failure| of_storage(&failure))?;
             let content =
                 content.ok_or_else(|| invalid(format!("{place} does not exist; put the list there")))?;

@@ -17,7 +17,7 @@ use crate::core::schedule::{
     ScheduleDecision, ScheduleEffect, ScheduleFacts, ScheduleInputs, ScheduleObservation, active_names,
     decide_schedule, owned_by,
 };
-use crate::ports::{Clock, Cluster, ClusterFailure, Container, Creation, Stores};
+use crate::ports::{Clock, Cluster, ClusterFailure, Creation, ObjectStore, Stores};
 
 /// How many effects one reconcile performs at most: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
@@ -152,7 +152,7 @@ impl Look {
                 Ok(ScheduleObservation::Members { asked, listing })
             }
             ScheduleEffect::DeleteFolder(server, plan) => {
-                Ok(ScheduleObservation::FolderDeleted(world.container().delete_folder(&server, &plan).await))
+                Ok(ScheduleObservation::FolderDeleted(world.objects().delete_folder(&server, &plan).await))
             }
         }
     }

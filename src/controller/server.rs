@@ -10,7 +10,7 @@ use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
 use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
-use crate::ports::{Clock, Cluster, ClusterFailure, Container, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, ClusterFailure, ObjectStore, Randomness, Stores, Wire};
 
 /// Reconciles one server, and returns when the next reconcile is due.
 pub async fn reconcile_server<W: World>(
@@ -59,7 +59,7 @@ pub async fn reconcile_server<W: World>(
 async fn probe<W: World>(world: &W, server: &Arc<FhirServer>) -> Probe {
     let storage = async {
         server.spec.storage.as_ref()?;
-        Some(world.container().probe(server, server.spec.default_container.as_deref()).await)
+        Some(world.objects().probe(server, server.spec.default_container.as_deref()).await)
     };
     let access = async {
         world.wire().authorize(server).await?;

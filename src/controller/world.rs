@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::runs::Runs;
 use crate::core::tuning::Tuning;
-use crate::ports::{Clock, Cluster, Container, EndTask, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, EndTask, ObjectStore, Randomness, Stores, Wire};
 
 /// Everything a reconcile touches: the ports, the settings and what is remembered of the runs.
 pub trait World: Send + Sync + 'static {
@@ -14,8 +14,8 @@ pub trait World: Send + Sync + 'static {
     type Cluster: Cluster;
     /// FHIR servers.
     type Wire: Wire;
-    /// Storage.
-    type Container: Container;
+    /// The stores of objects.
+    type Objects: ObjectStore;
     /// The clock.
     type Clock: Clock;
     /// Random numbers.
@@ -27,8 +27,8 @@ pub trait World: Send + Sync + 'static {
     fn cluster(&self) -> &Self::Cluster;
     /// Sends requests to FHIR servers.
     fn wire(&self) -> &Self::Wire;
-    /// Reads and writes containers.
-    fn container(&self) -> &Self::Container;
+    /// Reads and writes objects.
+    fn objects(&self) -> &Self::Objects;
     /// Tells the time.
     fn clock(&self) -> &Self::Clock;
     /// Draws random numbers.

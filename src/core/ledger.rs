@@ -1,48 +1,16 @@
-//! What is asked of a container and what was seen in it, as values.
-
-use std::time::Duration;
+//! What is asked of a store and what was seen in it, as values.
 
 use super::landing::LedgerEntry;
-
-/// Why the container could not be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StorageFailure {
-    /// What kind.
-    pub kind: StorageFailureKind,
-    /// One sentence for people: the cause and the next step; no secret, no signature.
-    pub message: String,
-}
-
-/// The kinds of storage failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StorageFailureKind {
-    /// The `FhirServer` names no storage.
-    NotConfigured,
-    /// A Secret or ServiceAccount for the storage is missing or wrong.
-    Missing,
-    /// The operator sends no token to that host.
-    HostNotAllowed,
-    /// The account refuses the identity (401, 403).
-    Denied,
-    /// There is no such container (404).
-    NotFound,
-    /// The account did not answer, or asks for patience.
-    Transient {
-        /// What it asked for.
-        retry_after: Option<Duration>,
-    },
-    /// Anything else: trying again does not help.
-    Permanent,
-}
+pub use super::storage_failure::{StorageFailure, StorageFailureKind};
 
 /// A folder that may be a job's: `<yyyyMMddTHHmmss>-<job id>`, or a container `export-<job id>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFolder {
-    /// The container.
+    /// The container that holds the folder.
     pub container: String,
     /// The folder, without a trailing slash; absent for a container of its own.
     pub folder: Option<String>,
-    /// When it began: the time in the folder's name, else the container's last change.
+    /// When the job began: the time in the folder's name, else the container's last change.
     pub began: jiff::Timestamp,
     /// The job's id, from the name.
     pub job_id: String,
@@ -51,52 +19,52 @@ pub struct JobFolder {
 /// What lies in the folder of a landing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    /// The blobs that are committed.
+    /// The objects that are committed.
     pub landed: Vec<LedgerEntry>,
-    /// The names of blobs that were begun and not committed.
+    /// The keys of objects whose upload was begun and not committed.
     pub begun: Vec<String>,
 }
 
-/// Files seen so far.
+/// The files of a job, counted so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// The folder that they were seen in, if there is one.
+    /// The folder that the files lie in, if there is one.
     pub folder: Option<String>,
     /// Number of NDJSON files.
     pub files: u64,
-    /// Their bytes.
+    /// The bytes of these files.
     pub bytes: u64,
 }
 
 /// One file to check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
-    /// Its name in the container.
+    /// The key of the file.
     pub blob: String,
-    /// How many resources the manifest says, if it does.
+    /// The number of resources that the manifest claims, if it does.
     pub count: Option<u64>,
 }
 
-/// What to check.
+/// The files to check, and how much of them to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyPlan {
     /// The container.
     pub container: String,
     /// The common prefix of all files, to list by.
     pub prefix: String,
-    /// The files.
+    /// The files to check.
     pub files: Vec<Expected>,
-    /// How many bytes may be read back to count lines. Files are read in the order of the plan, each whole
-    /// or not at all.
+    /// How many bytes may be read back to count lines. Files are read in the order of the plan, each whole or not at
+    /// all.
     pub max_bytes: u64,
 }
 
 /// What a check saw of one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// Its size in bytes; absent when it is not there.
+    /// The size in bytes; absent if the file does not exist.
     pub bytes: Option<u64>,
-    /// Non-empty lines; absent when it was not read.
+    /// The number of non-empty lines; absent if the file was not read.
     pub lines: Option<u64>,
 }
 
@@ -109,40 +77,54 @@ pub struct FolderPlan {
     pub folder: String,
     /// How the SHA-256 of its manifest.json begins; `None` where there must be no manifest.
     pub manifest: Option<String>,
-    /// How many files go at once.
+    /// How many files one call deletes at most.
     pub at_most: usize,
+}
+
+impl FolderPlan {
+    /// Whether the folder that was found is the one that is meant. `manifest` is the SHA-256 of its manifest, `files`
+    /// is whether other files of a run lie there. A folder that is empty but should have a manifest is one whose
+    /// deletion ended and whose answer was lost: the manifest goes last.
+    pub fn is_meant(&self, manifest: Option<&str>, files: bool) -> bool {
+        match (&self.manifest, manifest) {
+            (Some(meant), Some(found)) => !meant.is_empty() && found.starts_with(meant.as_str()),
+            (None, None) => true,
+            (Some(_), None) => !files,
+            (None, Some(_)) => false,
+        }
+    }
 }
 
 /// What became of a folder that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FolderDeletion {
-    /// Files are left.
+    /// Files of the run are left.
     Going {
-        /// How many were deleted this time.
+        /// The number of files that this call deleted.
         files: u64,
     },
     /// Nothing that a run writes is left.
     Done {
-        /// How many were deleted this time.
+        /// The number of files that this call deleted.
         files: u64,
-        /// Files that no run writes: they stay.
+        /// The number of files that no run writes: they stay.
         others: u64,
     },
-    /// It is not the folder that was meant: its manifest is another one, or missing, or one that should not be there.
-    /// Nothing was deleted this time.
+    /// The folder is not the one that was meant: its manifest is another one, or missing, or one that should not be
+    /// there. This call deleted nothing.
     Changed,
 }
 
 /// A check, as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// It goes on beside the reconcile.
+    /// The check goes on beside the reconcile.
     Running {
-        /// Files read so far.
+        /// The number of files read so far.
         files: u64,
     },
-    /// It is done: one entry for each file of the plan, in its order.
+    /// The check is done: one entry for each file of the plan, in its order.
     Done(Vec<Checked>),
-    /// It could not be done.
+    /// The check could not be done.
     Failed(StorageFailure),
 }

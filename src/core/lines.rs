@@ -16,13 +16,15 @@ pub struct LineCounter {
 impl LineCounter {
     /// Processes the next piece of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
-        for line in self.skip_mark(bytes).split_inclusive(|byte| *byte == b'\n') {
-            self.begun = self.begun || line.iter().any(|byte| !byte.is_ascii_whitespace());
-            if line.ends_with(b"\n") {
-                self.lines += u64::from(self.begun);
-                self.begun = false;
-            }
+        let mut rest = self.skip_mark(bytes);
+        while let Some((line, after)) =
+            memchr::memchr(b'\n', rest).and_then(|end| Some((rest.get(..end)?, rest.get(end + 1..)?)))
+        {
+            self.lines += u64::from(self.begun || holds_more_than_blanks(line));
+            self.begun = false;
+            rest = after;
         }
+        self.begun = self.begun || holds_more_than_blanks(rest);
     }
 
     /// The state of the count: the lines so far, and whether a line has begun. `None` within the first three
@@ -61,6 +63,10 @@ impl LineCounter {
         }
         bytes
     }
+}
+
+fn holds_more_than_blanks(line: &[u8]) -> bool {
+    line.iter().any(|byte| !byte.is_ascii_whitespace())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::controller::world::World;
 use crate::core::tuning::Tuning;
 use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
-use crate::ports::{Container, EndTask, Stores, SystemClock, SystemRandomness, Wire};
+use crate::ports::{EndTask, ObjectStore, Stores, SystemClock, SystemRandomness, Wire};
 
 /// Everything that reconciles use.
 pub struct Live<W, C> {
@@ -71,10 +71,10 @@ impl<W: Wire, C> Live<W, C> {
     }
 }
 
-impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
+impl<W: Wire + 'static, C: ObjectStore + 'static> World for Live<W, C> {
     type Cluster = KubeCluster;
     type Wire = Metered<W>;
-    type Container = C;
+    type Objects = C;
     type Clock = SystemClock;
     type Randomness = SystemRandomness;
     type Stores = KubeStores;
@@ -87,7 +87,7 @@ impl<W: Wire + 'static, C: Container + 'static> World for Live<W, C> {
         &self.wire
     }
 
-    fn container(&self) -> &C {
+    fn objects(&self) -> &C {
         &self.container
     }
 

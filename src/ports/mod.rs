@@ -13,7 +13,7 @@ mod wire;
 
 pub use clock::{Clock, Randomness, SystemClock, SystemRandomness};
 pub use cluster::{Cluster, ClusterFailure, Creation};
-pub use storage::Container;
+pub use storage::{Committed, ObjectStore, Target, Upload};
 pub use stores::Stores;
 pub use task::EndTask;
 pub use tenure::Tenure;

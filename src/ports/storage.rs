@@ -1,4 +1,4 @@
-//! The port to storage: what is asked of the container of a run.
+//! The port to storage: what is asked of the store that a `FhirServer` names.
 
 use std::sync::Arc;
 
@@ -6,105 +6,153 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::api::{Compression, FhirServer};
-use crate::core::landing::{BlockId, Marks};
+use crate::core::landing::{Checkpoint, Content, Marks};
 use crate::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, VerifyPlan,
 };
 
-/// The storage account of a `FhirServer`.
-pub trait Container: Send + Sync {
-    /// Whether the account can be listed: the container if one is named, else the account's containers.
+/// Where objects lie: the store that a `FhirServer` names, and a container (bucket, directory) in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The `FhirServer` that names the store and the credentials for it.
+    pub server: &'a Arc<FhirServer>,
+    /// The name of the container.
+    pub container: &'a str,
+}
+
+impl<'a> Target<'a> {
+    /// A container in the store of `server`.
+    pub fn new(server: &'a Arc<FhirServer>, container: &'a str) -> Self {
+        Self { server, container }
+    }
+}
+
+/// How a commit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Committed {
+    /// The object exists now, with the bytes and marks of this upload.
+    Now,
+    /// An object with this key existed before and was left as it is. It may be this upload's own, if the answer to an
+    /// earlier commit was lost: compare the marks.
+    AlreadyThere,
+}
+
+/// An upload of one object: parts in order, then one commit. An upload that returned a failure, or whose future was
+/// dropped, is over: begin or resume another one.
+pub trait Upload: Send {
+    /// Stores the next part, with the checkpoint from which another process can continue after it. The part holds
+    /// exactly [`ObjectStore::part_size`] bytes. It is compressed on its own if the object is compressed.
+    fn part(
+        &mut self,
+        body: Bytes,
+        after: &Checkpoint,
+    ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+
+    /// Makes the object of the parts so far and `last`, which may be empty and is at most one part long. Never
+    /// overwrites. An object that fits into `last` costs one request where the store allows that.
+    fn commit(
+        self,
+        last: Bytes,
+        marks: &Marks,
+    ) -> impl Future<Output = Result<Committed, StorageFailure>> + Send;
+}
+
+/// The stores of `FhirServer`s.
+pub trait ObjectStore: Send + Sync {
+    /// An upload into this store.
+    type Upload: Upload + 'static;
+
+    /// Checks that the store can be listed: the container if one is named, else the store's containers.
     fn probe(
         &self,
         server: &Arc<FhirServer>,
         container: Option<&str>,
     ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
-    /// Folders of jobs that began at or after `after`: in `container`, else containers `export-*`.
+
+    /// Finds the folders of jobs that began at or after `after`: in `container`, else containers `export-*`.
     fn find_jobs(
         &self,
         server: &Arc<FhirServer>,
         container: Option<&str>,
         after: Timestamp,
     ) -> impl Future<Output = Result<Vec<JobFolder>, StorageFailure>> + Send;
-    /// Counts the NDJSON files of a job so far.
+
+    /// Counts the NDJSON files that a job has written so far.
     fn count_files(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
+        target: Target<'_>,
         job_id: Option<&str>,
         began: Timestamp,
     ) -> impl Future<Output = Result<Seen, StorageFailure>> + Send;
-    /// Checks files; may take hours. `read` is told the number of files read so far.
+
+    /// Checks the files of a plan; may take hours. `read` is told the number of files read so far.
     fn verify(
         &self,
         server: &Arc<FhirServer>,
         plan: &VerifyPlan,
         read: &(dyn Fn(u64) + Send + Sync),
     ) -> impl Future<Output = Result<Vec<Checked>, StorageFailure>> + Send;
-    /// Stores a small blob, unless one with the same content is there; answers its SHA-256 in hexadecimal.
+
+    /// Stores a small object, unless one with the same content exists; returns its SHA-256 in hexadecimal. An object
+    /// with other content is left as it is and is a failure.
     fn store(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        path: &str,
+        target: Target<'_>,
+        key: &str,
         body: &[u8],
     ) -> impl Future<Output = Result<String, StorageFailure>> + Send;
-    /// Reads a small blob; `None` when it is not there. One that is larger than `max` bytes is a failure.
+
+    /// Reads a small object; `None` if it does not exist. One that is larger than `max` bytes is a failure.
     fn read(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        path: &str,
+        target: Target<'_>,
+        key: &str,
         max: usize,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageFailure>> + Send;
-    /// Reads a landed file from front to back, as it was before it was compressed; `take` is given each piece once. False
-    /// if it is not there.
+
+    /// Reads a landed file from front to back, decompressed; `take` is given each piece once. False if the file does
+    /// not exist.
     fn read_through(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        path: &str,
+        target: Target<'_>,
+        key: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> impl Future<Output = Result<bool, StorageFailure>> + Send;
-    /// What lies in the folder of a landing.
+
+    /// Lists what lies in the folder of a landing: committed objects with their marks, and keys of begun uploads.
     fn ledger(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
+        target: Target<'_>,
         folder: &str,
     ) -> impl Future<Output = Result<Ledger, StorageFailure>> + Send;
-    /// Makes a container, unless it is there.
-    fn make_container(
+
+    /// Creates a container, unless it exists.
+    fn make_container(&self, target: Target<'_>) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+
+    /// The size in bytes, before compression, of the part that begins at `offset`, unless it is the last one. A
+    /// multiple of 64. `None` if an object can hold no part at that offset.
+    fn part_size(&self, offset: u64) -> Option<usize>;
+
+    /// Begins an upload of `content` from its first byte. Sends nothing yet.
+    fn begin(
         &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-    ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
-    /// The blocks of a blob that lie there uncommitted.
-    fn staged(
-        &self,
-        server: &Arc<FhirServer>,
-        container: &str,
-        blob: &str,
-    ) -> impl Future<Output = Result<Vec<BlockId>, StorageFailure>> + Send;
-    /// Lays down one block, compressed if asked: each on its own, so that blocks can be gone on with.
-    fn stage(
-        &self,
-        server: &Arc<FhirServer>,
-        place: (&str, &str),
-        id: &BlockId,
-        body: Bytes,
+        target: Target<'_>,
+        key: &str,
+        content: Content,
         compression: Compression,
-    ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
-    /// Makes a blob of these blocks and no others; false if a blob of that name is there already.
-    fn commit(
+    ) -> Self::Upload;
+
+    /// Continues the upload of another process after the last part that can be continued; `None` if there is none.
+    /// Parts of different contents are never mixed.
+    fn resume(
         &self,
-        server: &Arc<FhirServer>,
-        place: (&str, &str),
-        ids: &[BlockId],
-        marks: &Marks,
+        target: Target<'_>,
+        key: &str,
         compression: Compression,
-    ) -> impl Future<Output = Result<bool, StorageFailure>> + Send;
-    /// Deletes files of a run's folder, at most so many, if it is the one that is meant; the manifest goes last.
+    ) -> impl Future<Output = Result<Option<(Self::Upload, Checkpoint)>, StorageFailure>> + Send;
+
+    /// Deletes files of a run's folder, at most as many as the plan allows, if it is the folder that is meant. The
+    /// manifest goes last.
     fn delete_folder(
         &self,
         server: &Arc<FhirServer>,

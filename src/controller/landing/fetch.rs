@@ -1,4 +1,4 @@
-//! One fetch of a file: its bytes become blocks, and a sum is made of them on the way.
+//! One fetch of a file: its bytes are cut into the parts of an upload, and summed up on the way.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,37 +9,39 @@ use futures::future::{Either, Fuse, select};
 use futures::stream::StreamExt;
 
 use super::super::world::World;
-use crate::api::{Compression, FhirServer};
+use crate::api::FhirServer;
 use crate::core::landing::{
-    Block, BlockId, FileKind, Issues, LandFile, LandPlan, MAX_BLOCKS, OutcomeReader, Sum, Tag, Tally,
-    block_size,
+    Checkpoint, Content, FileKind, LandFile, LandPlan, Landed, Marks, OutcomeReader, Sum, Tally,
 };
-use crate::core::ledger::StorageFailure;
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::wire::{FileHead, Resume};
-use crate::ports::Container;
-use crate::ports::Pieces;
+use crate::ports::{Committed, ObjectStore, Pieces, Target, Upload};
 
-/// What a refusal begins with that came with status 200, without its blanks.
+/// How a refusal begins that a server sends with status 200 in the place of data, without its blanks.
 const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;
-/// So much of a file is looked at for that.
+/// How many bytes of a file, blanks left out, are kept to recognise a refusal.
 const BEGINNING: usize = 64;
 
-/// A file, as far as it is laid down.
-pub(super) struct Fetch {
-    tag: Tag,
+/// The upload type of a world's store.
+type UploadOf<W> = <<W as World>::Objects as ObjectStore>::Upload;
+
+/// A file as far as it was read.
+pub(super) struct Fetch<W: World> {
+    content: Content,
     etag: Option<String>,
     resumable: bool,
-    /// It could not be gone on with only since it came compressed.
+    /// The fetch cannot be resumed, and could be if the server had not compressed the body.
     compressed: bool,
-    ids: Vec<BlockId>,
-    /// What is not yet a block.
+    /// `None` after a part could not be stored.
+    upload: Option<UploadOf<W>>,
+    /// Bytes that are not in a part yet.
     rest: BytesMut,
-    /// Of the blocks.
+    /// Of the bytes in parts.
     tally: Tally,
     outcomes: Option<OutcomeReader>,
-    /// The first bytes that are not blank.
+    /// The first bytes that are not blank, at most [`BEGINNING`].
     beginning: Vec<u8>,
-    /// What it holds may be OperationOutcomes.
+    /// The file may hold OperationOutcomes.
     of_outcomes: bool,
 }
 
@@ -47,25 +49,41 @@ pub(super) struct Fetch {
 pub(super) enum Poured {
     /// At its end.
     Whole,
-    /// Before it.
+    /// Before its end.
     Broken,
-    /// It holds more than a blob can.
+    /// It holds more bytes than an object can.
     TooLong,
 }
 
-impl Fetch {
-    /// From the start. `chance` tells this fetch from all others, where the server does not name the bytes.
-    pub(super) fn anew(file: &LandFile, head: &FileHead, chance: (f64, f64)) -> Self {
-        let tag = match &head.etag {
-            Some(etag) if head.resumable => Tag::of_etag(&file.source, etag),
-            _ => Tag::of_one_fetch(&file.source, chance.0, chance.1),
+/// A file that was read to its end and is not committed yet.
+pub(super) struct Read<W: World> {
+    upload: UploadOf<W>,
+    last: Bytes,
+    sum: Sum,
+    outcomes: OutcomeReader,
+}
+
+impl<W: World> Fetch<W> {
+    /// A fetch from the first byte. `chance` tells it from all others if the server does not name the bytes.
+    pub(super) fn anew(
+        world: &W,
+        server: &Arc<FhirServer>,
+        plan: &LandPlan,
+        file: &LandFile,
+        head: &FileHead,
+        chance: (f64, f64),
+    ) -> Self {
+        let content = match &head.etag {
+            Some(etag) if head.resumable => Content::of_etag(&file.source, etag),
+            _ => Content::of_one_fetch(&file.source, chance.0, chance.1),
         };
+        let target = Target::new(server, &plan.container);
         Self {
-            tag,
+            content,
             etag: head.etag.clone(),
             resumable: head.resumable,
             compressed: head.resumable_as_it_is && !head.resumable,
-            ids: Vec::new(),
+            upload: Some(world.objects().begin(target, &file.blob, content, plan.compression)),
             rest: BytesMut::new(),
             tally: Tally::default(),
             outcomes: (file.kind == FileKind::Error).then(OutcomeReader::default),
@@ -74,42 +92,56 @@ impl Fetch {
         }
     }
 
-    /// From the blocks that another process laid down. Error files are small, and read anew.
-    pub(super) fn going_on(file: &LandFile, blocks: &[Block]) -> Option<Self> {
-        let last = blocks.last().filter(|_| file.kind != FileKind::Error)?;
-        Some(Self {
-            tag: last.tag,
+    /// Continues after the parts that another process stored, if there are any. Error files are small and are read
+    /// anew, since their words are not in the checkpoint.
+    pub(super) async fn resumed(
+        world: &W,
+        server: &Arc<FhirServer>,
+        plan: &LandPlan,
+        file: &LandFile,
+    ) -> Result<Option<Self>, StorageFailure> {
+        if file.kind == FileKind::Error {
+            return Ok(None);
+        }
+        let target = Target::new(server, &plan.container);
+        let Some((upload, checkpoint)) = world.objects().resume(target, &file.blob, plan.compression).await?
+        else {
+            return Ok(None);
+        };
+        Ok(checkpoint.tally().map(|tally| Self {
+            content: checkpoint.content(),
             etag: None,
             resumable: true,
             compressed: false,
-            ids: blocks.iter().map(Block::id).collect(),
+            upload: Some(upload),
             rest: BytesMut::new(),
-            tally: last.tally()?,
+            tally,
             outcomes: None,
             beginning: b"{".to_vec(),
             of_outcomes: true,
-        })
+        }))
     }
 
-    /// Bytes so far.
+    /// The number of bytes that were read so far.
     pub(super) fn offset(&self) -> u64 {
         self.tally.bytes() + self.rest.len() as u64
     }
 
-    /// Where to read on, if that is possible and worth it.
+    /// What to ask for to continue this fetch; `None` if it cannot be continued or has no bytes yet.
     pub(super) fn resume(&self) -> Option<Resume> {
         (self.resumable && self.offset() > 0)
             .then(|| Resume { offset: self.offset(), etag: self.etag.clone() })
     }
 
-    /// Whether it could be read on had it not come compressed.
+    /// Whether the fetch could be resumed if the server did not compress the body.
     pub(super) fn better_as_it_is(&self) -> bool {
         self.compressed
     }
 
-    /// Whether a body goes on exactly where this ends, in the same bytes.
+    /// Whether a body continues the same bytes exactly where this fetch ends.
     pub(super) fn fits(&mut self, file: &LandFile, head: &FileHead) -> bool {
-        let same = head.etag.as_ref().is_some_and(|etag| Tag::of_etag(&file.source, etag) == self.tag);
+        let same =
+            head.etag.as_ref().is_some_and(|etag| Content::of_etag(&file.source, etag) == self.content);
         let fits = same && head.offset == self.offset();
         if fits {
             self.etag.clone_from(&head.etag);
@@ -117,33 +149,24 @@ impl Fetch {
         fits
     }
 
-    /// Whether it can be the file, by its first bytes: JSON, and not a server's refusal in the place of data.
+    /// Whether the first bytes are JSON and not a server's refusal in the place of data.
     pub(super) fn begins_well(&self) -> bool {
         let beginning = self.beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.beginning);
         let json = beginning.first().is_none_or(|first| *first == b'{' || *first == 0xEF);
         json && (self.of_outcomes || !beginning.starts_with(REFUSAL))
     }
 
-    /// Takes a body to its end. A block is laid down while the next one is read: no more than two of them are held.
-    pub(super) async fn pour<W: World>(
-        &mut self,
-        world: &W,
-        server: &Arc<FhirServer>,
-        plan: &LandPlan,
-        file: &LandFile,
-        mut pieces: Pieces,
-    ) -> Result<Poured, StorageFailure> {
-        let mut staging: Staging<'_> = Fuse::terminated();
-        let mut staged = true;
+    /// Reads a body to its end. A part is stored while the next one is read, so at most two of them are in memory.
+    pub(super) async fn pour(&mut self, world: &W, mut pieces: Pieces) -> Result<Poured, StorageFailure> {
+        let mut storing: Storing<'_, W> = Fuse::terminated();
         loop {
-            let piece = if staged {
+            let piece = if self.upload.is_some() {
                 pieces.next().await
             } else {
-                match select(pieces.next(), &mut staging).await {
+                match select(pieces.next(), &mut storing).await {
                     Either::Left((piece, _)) => piece,
-                    Either::Right((result, next)) => {
-                        result?;
-                        staged = true;
+                    Either::Right((stored, next)) => {
+                        self.upload = Some(stored?);
                         next.await
                     }
                 }
@@ -151,57 +174,48 @@ impl Fetch {
             let poured = match piece {
                 Some(Ok(mut piece)) => {
                     self.see(&piece);
-                    while !piece.is_empty() && self.begins_well() && self.index() < MAX_BLOCKS {
-                        self.fill(&mut piece);
-                        if self.rest.len() == self.size() {
-                            if !staged {
-                                (&mut staging).await?;
-                            }
-                            let (id, body) = self.cut();
-                            staging = lay_down(world, server, plan, file, id, body).fuse();
-                            staged = false;
+                    let mut full = false;
+                    while !piece.is_empty() && self.begins_well() {
+                        let Some(size) = world.objects().part_size(self.tally.bytes()) else {
+                            full = true;
+                            break;
+                        };
+                        self.fill(&mut piece, size);
+                        if self.rest.len() == size {
+                            let upload = match self.upload.take() {
+                                Some(upload) => upload,
+                                None => (&mut storing).await?,
+                            };
+                            let (body, after) = self.cut();
+                            storing = store::<W>(world, upload, body, after).fuse();
                         }
                     }
                     match piece.is_empty() {
                         true => continue,
-                        false if self.begins_well() => Poured::TooLong,
+                        false if full => Poured::TooLong,
                         false => Poured::Broken,
                     }
                 }
                 Some(Err(_)) => Poured::Broken,
                 None => Poured::Whole,
             };
-            if !staged {
-                staging.await?;
-            }
-            if matches!(poured, Poured::Whole) && !self.rest.is_empty() {
-                let (id, body) = self.cut();
-                lay_down(world, server, plan, file, id, body).await?;
+            if self.upload.is_none() {
+                self.upload = Some(storing.await?);
             }
             return Ok(poured);
         }
     }
 
-    /// How much the next block holds.
-    fn size(&self) -> usize {
-        usize::try_from(block_size(self.index())).unwrap_or(usize::MAX)
-    }
-
-    /// Takes of a piece what the next block still has room for. A block is of one allocation that is just large enough.
-    fn fill(&mut self, piece: &mut Bytes) {
-        let size = self.size();
+    /// Moves bytes of a piece into the next part, which holds `size` bytes. A part is one allocation of just its size.
+    fn fill(&mut self, piece: &mut Bytes, size: usize) {
         let part = piece.split_to(piece.len().min(size - self.rest.len()));
         if self.rest.capacity() < self.rest.len() + part.len() {
-            // Small files stay small; whoever had a block fills another one.
+            // A small file gets a small allocation; after a first part, another full one is likely.
             let wanted =
-                if self.ids.is_empty() { (2 * self.rest.len()).max(part.len()).min(size) } else { size };
+                if self.tally.bytes() == 0 { (2 * self.rest.len()).max(part.len()).min(size) } else { size };
             self.rest.reserve(wanted - self.rest.len().min(wanted));
         }
         self.rest.extend_from_slice(&part);
-    }
-
-    fn index(&self) -> u32 {
-        u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
     }
 
     fn see(&mut self, piece: &Bytes) {
@@ -212,37 +226,67 @@ impl Fetch {
         }
     }
 
-    /// The next block, of what is not yet one.
-    fn cut(&mut self) -> (BlockId, Bytes) {
+    /// Takes the bytes of the next part, with the checkpoint after it.
+    fn cut(&mut self) -> (Bytes, Option<Checkpoint>) {
         let body = self.rest.split().freeze();
         self.tally.feed(&body);
-        let id = Block::new(self.tag, self.index(), &self.tally).id();
-        self.ids.push(id.clone());
-        (id, body)
+        (body, Checkpoint::after(self.content, &self.tally))
     }
 
-    /// What it came to, and the blocks that it is made of.
-    pub(super) fn finish(self) -> (Vec<BlockId>, Sum, Issues, Vec<String>) {
-        let (issues, words) = self.outcomes.map(OutcomeReader::finish).unwrap_or_default();
-        (self.ids, self.tally.finish(), issues, words)
+    /// Ends a fetch whose body came to its end. `None` if a part of it was not stored.
+    pub(super) fn finish(self) -> Option<Read<W>> {
+        let (mut tally, last) = (self.tally, self.rest.freeze());
+        tally.feed(&last);
+        let outcomes = self.outcomes.unwrap_or_default();
+        Some(Read { upload: self.upload?, last, sum: tally.finish(), outcomes })
     }
 }
 
-type Staging<'a> = Fuse<Pin<Box<dyn Future<Output = Result<(), StorageFailure>> + Send + 'a>>>;
+impl<W: World> Read<W> {
+    /// What the whole file came to.
+    pub(super) fn sum(&self) -> &Sum {
+        &self.sum
+    }
 
-fn lay_down<'a, W: World>(
-    world: &'a W,
-    server: &'a Arc<FhirServer>,
-    plan: &'a LandPlan,
-    file: &'a LandFile,
-    id: BlockId,
+    /// Commits the file. The marks are those of this file, which may not be those of an object that was there already.
+    pub(super) async fn commit(
+        self,
+        world: &W,
+        source: &str,
+    ) -> Result<(Committed, Marks, Landed), StorageFailure> {
+        let (issues, words) = self.outcomes.finish();
+        let marks = Marks { source: source.to_owned(), sum: self.sum, issues };
+        let length = self.last.len() as u64;
+        let committed = self.upload.commit(self.last, &marks).await?;
+        world.note_landed(0, length);
+        let landed = Landed { sum: marks.sum.clone(), issues, words };
+        Ok((committed, marks, landed))
+    }
+}
+
+type Storing<'a, W> = Fuse<Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + 'a>>>;
+
+/// Stores one part and returns the upload for the next one.
+fn store<W: World>(
+    world: &W,
+    mut upload: UploadOf<W>,
     body: Bytes,
-) -> Pin<Box<dyn Future<Output = Result<(), StorageFailure>> + Send + 'a>> {
-    let compression: Compression = plan.compression;
+    after: Option<Checkpoint>,
+) -> Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + '_>> {
     Box::pin(async move {
         let length = body.len() as u64;
-        world.container().stage(server, (&plan.container, &file.blob), &id, body, compression).await?;
+        let after = after.ok_or_else(not_resumable)?;
+        upload.part(body, &after).await?;
         world.note_landed(0, length);
-        Ok(())
+        Ok(upload)
     })
+}
+
+/// A store whose part size is no multiple of 64 bytes, which no store of the operator has.
+fn not_resumable() -> StorageFailure {
+    StorageFailure {
+        kind: StorageFailureKind::Permanent,
+        message: "the store cuts parts that cannot be resumed; report this as a defect of the operator"
+            .to_owned(),
+    }
 }

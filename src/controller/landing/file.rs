@@ -1,28 +1,24 @@
-//! One file, from the server into the container: asked for again where that helps, gone on with where that is
-//! possible, and made a blob of when it is whole.
+//! Lands one file: fetches it, retries and resumes where that helps, and commits it when it is whole.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::world::World;
-use super::fetch::{Fetch, Poured};
-use super::{Obstacle, not_the_same};
+use super::Obstacle;
+use super::fetch::{Fetch, Poured, Read};
 use crate::api::{FhirServer, Reason};
-use crate::core::landing::{
-    LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, chain, read_answer,
-};
+use crate::core::landing::{LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer};
 use crate::core::poll::retry_delay;
 use crate::core::wire::{FailureKind, FileRequest};
-use crate::ports::FileAnswer;
-use crate::ports::{Clock, Container, Randomness, Wire};
+use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, Wire};
 
-/// Tries in a row that bring nothing.
+/// How many tries in a row may bring no byte.
 const TRIES: i32 = 6;
-/// The first wait between two of them, where the server asks for none.
+/// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A passing failure: what to say if it stays.
+/// A failure that another try may overcome, with what to report if none does.
 struct Passing {
     reason: Reason,
     message: String,
@@ -37,13 +33,13 @@ impl Passing {
     }
 }
 
-/// What one try came to.
-enum Tried {
-    Whole(Box<Fetch>),
+/// How one try ended.
+enum Tried<W: World> {
+    Whole(Box<Read<W>>),
     Again(Passing),
 }
 
-/// Lands one file. `begun` is whether blocks of it may lie there.
+/// Lands one file. `begun` is whether parts of it may be stored already.
 pub(super) async fn land<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -51,11 +47,7 @@ pub(super) async fn land<W: World>(
     file: &LandFile,
     begun: bool,
 ) -> Result<Landed, Obstacle> {
-    let mut fetch = None;
-    if begun {
-        let ids = world.container().staged(server, &plan.container, &file.blob).await?;
-        fetch = Fetch::going_on(file, &chain(&ids));
-    }
+    let mut fetch = if begun { Fetch::resumed(world, server, plan, file).await? } else { None };
     let mut fruitless = 0;
     let mut doubted = false;
     let mut compressed = true;
@@ -63,18 +55,17 @@ pub(super) async fn land<W: World>(
         let before = fetch.as_ref().map_or(0, Fetch::offset);
         let passing = match attempt(world, server, plan, file, &mut fetch, compressed).await? {
             Tried::Whole(whole) => {
-                let (ids, sum, issues, words) = whole.finish();
-                if let Some(doubt) = doubts(file, &sum).filter(|_| !doubted) {
+                if let Some(doubt) = doubts(file, whole.sum()).filter(|_| !doubted) {
                     // It may have been spoiled on the way: what is the same twice is what the server has.
                     doubted = true;
                     doubt
                 } else {
-                    let marks = Marks { source: file.source.clone(), sum, issues };
-                    let place = (plan.container.as_str(), file.blob.as_str());
-                    if !world.container().commit(server, place, &ids, &marks, plan.compression).await? {
-                        landed_before(world, server, plan, file, &marks).await?;
+                    let (committed, marks, landed) = whole.commit(world, &file.source).await?;
+                    match committed {
+                        Committed::Now => {}
+                        Committed::AlreadyThere => landed_before(world, server, plan, file, &marks).await?,
                     }
-                    return Ok(Landed { sum: marks.sum, issues, words });
+                    return Ok(landed);
                 }
             }
             Tried::Again(passing) => passing,
@@ -92,15 +83,15 @@ pub(super) async fn land<W: World>(
     }
 }
 
-/// Asks once, and takes what comes. What was taken so far is in `fetch`, also when it broke off.
+/// Sends one request for the file and reads the body. `fetch` keeps what was read, also if the body broke off.
 async fn attempt<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
     file: &LandFile,
-    fetch: &mut Option<Fetch>,
+    fetch: &mut Option<Fetch<W>>,
     compressed: bool,
-) -> Result<Tried, Obstacle> {
+) -> Result<Tried<W>, Obstacle> {
     let resume = fetch.as_ref().and_then(Fetch::resume);
     if resume.is_none() {
         *fetch = None;
@@ -154,12 +145,12 @@ async fn attempt<W: World>(
             return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)));
         }
         let chance = (world.randomness().unit(), world.randomness().unit());
-        *fetch = Some(Fetch::anew(file, &head, chance));
+        *fetch = Some(Fetch::anew(world, server, plan, file, &head, chance));
     }
     let Some(running) = fetch.as_mut() else {
         return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, "nothing came")));
     };
-    let poured = running.pour(world, server, plan, file, pieces).await?;
+    let poured = running.pour(world, pieces).await?;
     if !running.begins_well() {
         *fetch = None;
         let message =
@@ -167,9 +158,9 @@ async fn attempt<W: World>(
         return Ok(Tried::Again(Passing::new(Reason::UnexpectedAnswer, message)));
     }
     match poured {
-        Poured::Whole => Ok(fetch.take().map_or_else(
+        Poured::Whole => Ok(fetch.take().and_then(Fetch::finish).map_or_else(
             || Tried::Again(Passing::new(Reason::DownloadFailed, "nothing came")),
-            |fetch| Tried::Whole(Box::new(fetch)),
+            |whole| Tried::Whole(Box::new(whole)),
         )),
         Poured::Broken => {
             let message = format!("the download of {} broke off; it is gone on with", file.blob);
@@ -178,12 +169,12 @@ async fn attempt<W: World>(
         Poured::TooLong => Err(Obstacle::new(
             LandFailureKind::Permanent,
             Reason::UploadFailed,
-            format!("{} is larger than a blob can be; export it in parts", file.blob),
+            format!("{} is larger than an object of the store can be; export it in parts", file.blob),
         )),
     }
 }
 
-/// What speaks against the sum of a file, if anything.
+/// Why the sum of a file contradicts what the server claims of it, if it does.
 fn doubts(file: &LandFile, sum: &Sum) -> Option<Passing> {
     let claims = &file.claims;
     let wrong = claims.count.is_some_and(|n| n != sum.lines)
@@ -195,7 +186,7 @@ fn doubts(file: &LandFile, sum: &Sum) -> Option<Passing> {
     })
 }
 
-/// Somebody was faster: then it must be the same.
+/// Compares an object that existed before the commit with this file: they must be the same.
 async fn landed_before<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -203,8 +194,8 @@ async fn landed_before<W: World>(
     file: &LandFile,
     ours: &Marks,
 ) -> Result<(), Obstacle> {
-    let ledger = world.container().ledger(server, &plan.container, &plan.folder).await?;
+    let ledger = world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await?;
     let theirs =
         ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
-    if theirs.as_ref() == Some(ours) { Ok(()) } else { Err(not_the_same(file)) }
+    if theirs.as_ref() == Some(ours) { Ok(()) } else { Err(Obstacle::other_file(file)) }
 }

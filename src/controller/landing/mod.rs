@@ -1,5 +1,5 @@
-//! Landing files, beside the reconcile: what lies in the container already is not fetched again, and what was begun is
-//! gone on with.
+//! Lands the files of a run, in a task beside the reconcile. Files that are in the container already are not fetched
+//! again, and uploads that were begun are resumed.
 
 mod fetch;
 mod file;
@@ -20,9 +20,9 @@ use crate::core::landing::{
     OutcomeReader,
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
-use crate::ports::Container;
+use crate::ports::{ObjectStore, Target};
 
-/// An error file that is larger is not read back for its words.
+/// The largest error file, in bytes, that is read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;
 
 /// Why one file did not land.
@@ -36,6 +36,16 @@ impl Obstacle {
     fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, reason, message: message.into() }
     }
+
+    /// Another file lies where this one should land.
+    fn other_file(file: &LandFile) -> Self {
+        let message = format!(
+            "{} lies in the container already and is another file than the one that the manifest now names in its \
+             place; both are kept, and the export starts again in another folder",
+            file.blob
+        );
+        Self::new(LandFailureKind::Permanent, Reason::SourceChanged, message)
+    }
 }
 
 impl From<StorageFailure> for Obstacle {
@@ -47,7 +57,7 @@ impl From<StorageFailure> for Obstacle {
 /// How the landing of one file ended.
 type Ended = Result<Landed, Obstacle>;
 
-/// Lands all files of a plan, or says why not. `told` hears how far it is.
+/// Lands all files of a plan, or returns why it cannot. `told` is called with the progress after each file.
 pub(super) async fn land<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -123,7 +133,7 @@ async fn land_all<W: World>(
     }
 }
 
-/// Does not begin when another file met an obstacle before.
+/// Runs `land` unless another file met an obstacle before it began.
 async fn unless_stopped(
     stopped: &AtomicBool,
     index: usize,
@@ -137,22 +147,22 @@ fn note(progress: &mut LandProgress, file: &Landed) {
     progress.bytes += file.sum.bytes;
 }
 
-/// What lies in the folder; the container is made if it is not there.
+/// Lists the folder of the landing; creates the container if it does not exist.
 async fn open_ledger<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
 ) -> Result<Ledger, Obstacle> {
-    match world.container().ledger(server, &plan.container, &plan.folder).await {
+    match world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await {
         Err(failure) if failure.kind == StorageFailureKind::NotFound => {
-            world.container().make_container(server, &plan.container).await?;
+            world.objects().make_container(Target::new(server, &plan.container)).await?;
             Ok(Ledger::default())
         }
         other => Ok(other?),
     }
 }
 
-/// A blob of the name of a file lies there: it must be that file.
+/// Takes an object that has the key of a file for that file, if its marks say that it is.
 async fn known<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -161,30 +171,21 @@ async fn known<W: World>(
     marks: Option<&Marks>,
 ) -> Result<Landed, Obstacle> {
     let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
-        return Err(not_the_same(file));
+        return Err(Obstacle::other_file(file));
     };
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
     Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
 }
 
-fn not_the_same(file: &LandFile) -> Obstacle {
-    let message = format!(
-        "{} lies in the container already and is another file than the one that the manifest names in its place now; \
-         both are kept, and the export begins anew in another folder",
-        file.blob
-    );
-    Obstacle::new(LandFailureKind::Permanent, Reason::SourceChanged, message)
-}
-
-/// The words of an error file that landed before.
+/// Reads the first texts of an error file that landed before.
 async fn words<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
     file: &LandFile,
 ) -> Result<Vec<String>, Obstacle> {
-    let content = world.container().read(server, &plan.container, &file.blob, MAX_READ_BACK).await;
+    let content = world.objects().read(Target::new(server, &plan.container), &file.blob, MAX_READ_BACK).await;
     let content = match content {
         Ok(content) => content.unwrap_or_default(),
         // What was counted is known; its words are in the container.

@@ -1,4 +1,4 @@
-//! What it means that a file was not given.
+//! What it means that a server did not give a file.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::core::wire::Answer;
 pub enum Step {
     /// Ask again later.
     Again {
-        /// What the server asked for.
+        /// The wait that the server asked for, if it did.
         retry_after: Option<Duration>,
-        /// What to say if it stays.
+        /// The reason to report if no try succeeds.
         reason: Reason,
-        /// One sentence.
+        /// One sentence: the cause and the next step.
         message: String,
     },
-    /// This landing cannot have it.
+    /// This landing cannot have the file: the kind of failure, the reason and a sentence.
     Fail(LandFailureKind, Reason, String),
 }
 

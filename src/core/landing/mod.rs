@@ -1,41 +1,42 @@
-//! Landing: the files of a FHIR Bulk Data server become blobs of the container. What is to land and under which
-//! name, how far a file is, and what it means that one could not be had are decided here, as values.
+//! Landing: the files of a FHIR Bulk Data server become objects of the container. This module decides, as values, what
+//! is to land and under which key, how far a file is, and what it means that a file could not be had.
 //!
-//! The container is the ledger: a blob that is committed is landed, and its metadata say what it is.
+//! The container is the ledger (invariant container-is-ledger): an object that is committed has landed, and its marks
+//! say what it is.
 
 mod answer;
-mod block;
+mod checkpoint;
 mod outcomes;
 mod plan;
 mod source;
 mod tally;
 
 use crate::api::{Compression, Reason};
-use crate::core::ledger::StorageFailureKind;
 use crate::core::poll::Bounds;
+use crate::core::storage_failure::StorageFailureKind;
 
 pub use answer::{Step, read_answer};
-pub use block::{Block, BlockId, MAX_BLOCKS, Tag, block_size, chain};
+pub use checkpoint::{Checkpoint, Content};
 pub use outcomes::OutcomeReader;
 pub use plan::{Place, plan};
 pub use tally::{Sum, Tally};
 
-/// What is to land.
+/// The files of one attempt that are to land, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LandPlan {
-    /// The container; it is made if it is not there.
+    /// The container; created if it does not exist.
     pub container: String,
     /// The folder of this attempt.
     pub folder: String,
-    /// At rest.
+    /// How files are compressed at rest.
     pub compression: Compression,
     /// The files, in the order of the manifest: data, deletions, errors.
     pub files: Vec<LandFile>,
-    /// How many are read at once.
+    /// How many files are read at once.
     pub parallel: usize,
     /// Whether the server wants a token for its files.
     pub with_token: bool,
-    /// How long to wait between tries.
+    /// The shortest and longest waits between tries.
     pub bounds: Bounds,
 }
 
@@ -53,76 +54,76 @@ pub enum FileKind {
 /// One file that is to land.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LandFile {
-    /// What it holds.
+    /// What the file holds.
     pub kind: FileKind,
-    /// Where it is, absolute.
+    /// The absolute URL of the file.
     pub url: String,
-    /// The blob's name: a function of type and place in the manifest.
+    /// The key of the object: a function of the file's type and its place in the manifest.
     pub blob: String,
-    /// What the file is known by, whatever signature its URL carries: a hash.
+    /// Identifies the file, whatever signature its URL carries: a SHA-256 in hexadecimal.
     pub source: String,
-    /// What the server says of it.
+    /// What the server claims of the file.
     pub claims: Claims,
 }
 
 impl LandFile {
-    /// Whether it is of this type, by its name.
+    /// Whether the name of the object says that the file is of this type.
     pub fn is_of(&self, type_: &str) -> bool {
         let name = self.blob.rsplit('/').next().unwrap_or_default();
         name.split('-').next() == Some(type_)
     }
 }
 
-/// What a server says of a file.
+/// What a server claims of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// Resources in it.
+    /// The number of resources in the file.
     pub count: Option<u64>,
-    /// Bytes of it, uncompressed.
+    /// The size in bytes, uncompressed.
     pub bytes: Option<u64>,
-    /// Its SHA-256, in hexadecimal.
+    /// The SHA-256 of the uncompressed bytes, in hexadecimal.
     pub sha256: Option<String>,
 }
 
 /// How many issues of each kind an error file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Issues {
-    /// Fatal ones, errors, and what could not be read.
+    /// Issues of severity fatal or error, and lines that could not be read.
     pub errors: u64,
-    /// Warnings.
+    /// Issues of severity warning.
     pub warnings: u64,
-    /// All others.
+    /// Issues of any other severity.
     pub information: u64,
 }
 
 /// A file that has landed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Landed {
-    /// What was computed on the way.
+    /// Size, line count and hash, computed on the way.
     pub sum: Sum,
-    /// Of error files.
+    /// The issues in an error file; none in others.
     pub issues: Issues,
-    /// Of error files: the first few texts, cleaned.
+    /// The first few texts of an error file, cleaned; empty for others.
     pub words: Vec<String>,
 }
 
-/// What the ledger says of a committed blob.
+/// What the ledger says of a committed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {
-    /// The blob's name.
+    /// The key of the object.
     pub blob: String,
-    /// What it was made of; absent for a blob that is not of a landing.
+    /// What the object is; absent for one that no landing wrote.
     pub marks: Option<Marks>,
 }
 
-/// What the metadata of a landed blob say.
+/// What a store keeps with a landed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
-    /// See [`LandFile::source`].
+    /// The source of the file, see [`LandFile::source`].
     pub source: String,
-    /// What was computed on the way.
+    /// Size, line count and hash, computed on the way.
     pub sum: Sum,
-    /// Of error files.
+    /// The issues in an error file; none in others.
     pub issues: Issues,
 }
 
@@ -131,20 +132,20 @@ pub struct Marks {
 pub struct LandProgress {
     /// Files that have landed.
     pub files: u64,
-    /// Of so many.
+    /// The number of files that are to land.
     pub of: u64,
-    /// Bytes of those that have landed.
+    /// The bytes of the files that have landed, before compression.
     pub bytes: u64,
 }
 
 /// A landing, as it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Landing {
-    /// It goes on beside the reconcile.
+    /// The landing goes on beside the reconcile.
     Running(LandProgress),
     /// All files have landed: one entry for each file of the plan, in its order.
     Done(std::sync::Arc<Vec<Landed>>),
-    /// It cannot go on as it is.
+    /// The landing cannot go on as it is.
     Failed(LandFailure),
 }
 
@@ -153,25 +154,25 @@ pub enum Landing {
 pub struct LandFailure {
     /// What kind of failure this is to the run.
     pub kind: LandFailureKind,
-    /// One word.
+    /// The reason for a condition.
     pub reason: Reason,
     /// One sentence: the cause and the next step.
     pub message: String,
-    /// How far it came.
+    /// How far the landing came.
     pub progress: LandProgress,
 }
 
 /// What a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LandFailureKind {
-    /// A link is not good any more, or not yet: the manifest has fresh ones.
+    /// A link does not work any more, or not yet: a fresh manifest has fresh links.
     Expired,
-    /// The server, or the way to it, is ill for the moment.
+    /// The server, or the way to it, is out of order for the moment.
     Source,
     /// Something in the cluster is missing or wrong: somebody repairs it.
     Missing,
-    /// The storage account.
+    /// The store failed, in this way.
     Storage(StorageFailureKind),
-    /// For good: what landed is not what the manifest now says, or a file cannot be had.
+    /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be had.
     Permanent,
 }

@@ -1,12 +1,12 @@
-//! Reading error files on their way: how many issues of which severity, and the first few words.
+//! Reads error files on their way: counts their issues by severity and keeps the first few texts.
 
 use super::Issues;
 use crate::core::outcome::{MAX_BODY as MAX_LINE, Outcome};
 
-/// Texts that are kept.
+/// How many texts are kept.
 const MAX_WORDS: usize = 3;
 
-/// Takes an error file in pieces of any size.
+/// Reads an error file in pieces of any size.
 #[derive(Clone, Debug, Default)]
 pub struct OutcomeReader {
     line: Vec<u8>,
@@ -31,7 +31,7 @@ impl OutcomeReader {
         }
     }
 
-    /// What it came to, when nothing more follows.
+    /// The issues and the texts, when nothing more follows.
     pub fn finish(mut self) -> (Issues, Vec<String>) {
         self.end_line();
         (self.issues, self.words)

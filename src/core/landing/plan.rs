@@ -1,4 +1,4 @@
-//! From a manifest to what is to land, and under which names.
+//! From a manifest to the files that are to land, and their keys.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::api::{Compression, FhirServerSpec};
 use crate::core::manifest::{File, Manifest};
 use crate::core::poll::Bounds;
 
-/// Files read at once, where the server's owner says nothing.
+/// How many files are read at once if the server's owner sets no limit.
 const PARALLEL: usize = 8;
 
 /// Where an attempt lands.
@@ -24,8 +24,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// Of the attempt that was begun at `intent`: no two attempts share a folder. Without a container the run has one
-    /// of its own.
+    /// The place of the attempt that began at `intent`: no two attempts share a folder. Without `container` the run gets
+    /// a container of its own.
     pub fn of(container: Option<String>, uid: &str, intent: Timestamp) -> Self {
         let plain: String = uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let stamp = intent.strftime("%Y%m%dT%H%M%S");
@@ -37,10 +37,14 @@ impl Place {
     }
 }
 
-/// What is to land of a manifest.
-pub fn plan(server: &FhirServerSpec, manifest: &Manifest, place: &Place, bounds: Bounds) -> LandPlan {
-    let compression =
-        server.storage.as_ref().and_then(|storage| storage.compression).unwrap_or(Compression::None);
+/// The plan to land the files of a manifest.
+pub fn plan(
+    server: &FhirServerSpec,
+    manifest: &Manifest,
+    place: &Place,
+    compression: Compression,
+    bounds: Bounds,
+) -> LandPlan {
     let ending = match compression {
         Compression::None => "ndjson",
         Compression::Gzip => "ndjson.gz",
@@ -101,17 +105,18 @@ mod tests {
         let body = br#"{"transactionTime":"2026-01-01T00:00:00Z","requiresAccessToken":true,"output":[
             {"type":"Patient","url":"https://x/1"},{"type":"Condition","url":"https://x/2","count":3},
             {"type":"Patient","url":"/f/3?sig=1"}],
-            "deleted":[{"type":"Bundle","url":"https://x/4"}],"error":[{"type":"OperationOutcome","url":"https://x/5","count":7}]}"#;
+            "deleted":[{"type":"Bundle","url":"https://x/4"}],
+            "error":[{"type":"OperationOutcome","url":"https://x/5","count":7}]}"#;
         let manifest = Pages::read(None, body, "https://x/status/1").unwrap().manifest;
         let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
             "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"},
-            "storage": {"type": "AzureBlob", "compression": "Gzip"}, "limits": {"maxParallelDownloads": 3}}))
+            "storage": {"type": "AzureBlob"}, "limits": {"maxParallelDownloads": 3}}))
         .unwrap();
         let place = Place::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
         assert_eq!(place.container, "export-0123abcd-ef");
         let second = Duration::from_secs(1);
         let bounds = Bounds { min: second, max: second, max_retry_after: second };
-        let plan = plan(&spec, &manifest, &place, bounds);
+        let plan = plan(&spec, &manifest, &place, Compression::Gzip, bounds);
         let names: Vec<&str> = plan.files.iter().map(|f| f.blob.as_str()).collect();
         let folder = "20261124T020304-0123abcd";
         assert_eq!(

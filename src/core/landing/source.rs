@@ -1,4 +1,4 @@
-//! What a file is known by.
+//! The identity of a file, whatever signature its URL carries.
 
 use url::Url;
 

@@ -1,5 +1,5 @@
-//! What is computed of a file on its way: SHA-256, lines, bytes. Between two blocks it can be written down in 41
-//! bytes and gone on with by another process.
+//! What is computed of a file on its way: SHA-256, lines, bytes. Between two parts the state can be written down in 41
+//! bytes, and another process can continue from it.
 
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
@@ -7,25 +7,25 @@ use sha2::{Digest, Sha256};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::hex;
 
-/// SHA-256 works on so many bytes at once: at a multiple of it there is nothing in its buffer.
+/// The block size of SHA-256 in bytes: at a multiple of it the hash's buffer is empty.
 const WORD: u64 = 64;
-/// The part of its state that does not follow from the number of bytes.
+/// The length of the hash state, without what follows from the number of bytes.
 const STATE: usize = 32;
-/// Length of what is written down.
+/// The length in bytes of a state that is written down.
 pub const STAND_LEN: usize = STATE + 8 + 1;
 
-/// What a whole file came to, uncompressed.
+/// Size, line count and hash of a whole file, uncompressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sum {
-    /// In bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Non-empty lines.
+    /// The number of non-empty lines.
     pub lines: u64,
-    /// In hexadecimal.
+    /// The SHA-256 in hexadecimal.
     pub sha256: String,
 }
 
-/// A file, as far as it was seen.
+/// The running sums of a file, as far as it was read.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     hash: Sha256,
@@ -41,18 +41,18 @@ impl Tally {
         self.bytes += piece.len() as u64;
     }
 
-    /// Bytes so far.
+    /// The number of bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What the whole came to.
+    /// The sums of the whole file, when nothing more follows.
     pub fn finish(self) -> Sum {
         let sha256 = hex(&self.hash.finalize());
         Sum { bytes: self.bytes, lines: self.lines.finish(), sha256 }
     }
 
-    /// Writes down where it stands; `None` unless at a multiple of 64 bytes, and past the first.
+    /// Writes the state down. `None` unless the number of bytes so far is a positive multiple of 64.
     pub fn stand(&self) -> Option<[u8; STAND_LEN]> {
         let (lines, begun) = self.lines.stand()?;
         if self.bytes == 0 || !self.bytes.is_multiple_of(WORD) {
@@ -67,7 +67,8 @@ impl Tally {
         Some(stand)
     }
 
-    /// Goes on from where another one stood, after so many bytes.
+    /// Continues from a state that [`stand`](Self::stand) wrote down after `bytes` bytes. `None` if `bytes` is no
+    /// multiple of 64.
     pub fn standing(stand: &[u8; STAND_LEN], bytes: u64) -> Option<Self> {
         let (state, rest) = stand.split_at_checked(STATE)?;
         let (lines, begun) = rest.split_at_checked(8)?;

@@ -93,6 +93,8 @@ fn unlisted(turn: &mut Turn<'_>, failure: &StorageFailure) {
         | StorageFailureKind::HostNotAllowed
         | StorageFailureKind::Denied
         | StorageFailureKind::NotFound
+        | StorageFailureKind::Full
+        | StorageFailureKind::ReadOnly
         | StorageFailureKind::Permanent => conclude::unreadable(turn, &run, &failure.message),
     }
 }

@@ -26,6 +26,8 @@ impl Retry {
             | StorageFailureKind::HostNotAllowed
             | StorageFailureKind::Denied
             | StorageFailureKind::NotFound
+            | StorageFailureKind::Full
+            | StorageFailureKind::ReadOnly
             | StorageFailureKind::Permanent => Self::DeletionRefused,
         }
     }

@@ -212,6 +212,9 @@ impl World {
             ScheduleEffect::Delete(run) => {
                 let name = run.name_any();
                 assert_eq!(self.runs.get(&name).and_then(FhirExport::uid), run.uid());
+                let ended = run.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+                let waits = self.status().active.iter().any(|active| active.name == name);
+                assert!(!(ended && waits), "absorb-before-delete: {name} goes before its result is written");
                 self.deleted.push(name.clone());
                 self.delete(&name);
                 ScheduleObservation::Deleted

@@ -1,0 +1,84 @@
+//! The manifest that is stored beside what landed, as the mark of completeness.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use url::Url;
+
+use crate::core::bulk::manifest::MIXED;
+use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
+use crate::core::manifest::{File, Manifest};
+
+/// The stored manifest: the specification's, with a checksum of each file.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stored<'a> {
+    transaction_time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
+    requires_access_token: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_organized_by: Option<&'a str>,
+    output: Vec<Entry>,
+    deleted: Vec<Entry>,
+    error: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    type_: Option<String>,
+    url: String,
+    count: u64,
+    /// In bytes, of the NDJSON before any compression, as is the checksum.
+    file_size: u64,
+    sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    continues_in_file: Option<String>,
+}
+
+/// The manifest to store beside the data, whose files lie at `endpoint`: what landed where, and what it is. It never
+/// holds a URL of the server's files, which may be signed.
+pub(super) fn body(manifest: &Manifest, endpoint: &str, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
+    let endpoint = endpoint.trim_end_matches('/');
+    let url = |blob: &str| format!("{endpoint}/{}/{blob}", plan.container);
+    let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
+    let by_source: BTreeMap<&str, &str> =
+        sources.clone().zip(&plan.files).map(|(s, f)| (s.url.as_str(), f.blob.as_str())).collect();
+    let entry = |source: &File, file: &LandFile, landed: &Landed| Entry {
+        type_: Some(source.type_.clone()).filter(|type_| type_ != MIXED),
+        url: url(&file.blob),
+        count: landed.sum.lines,
+        file_size: landed.sum.bytes,
+        sha256: landed.sum.sha256.clone(),
+        continues_in_file: source
+            .continues_in
+            .as_deref()
+            .and_then(|n| by_source.get(n))
+            .map(|blob| url(blob)),
+    };
+    let entries = |kind: FileKind| -> Vec<Entry> {
+        let rows = sources.clone().zip(&plan.files).zip(landed).filter(|((_, f), _)| f.kind == kind);
+        rows.map(|((source, file), landed)| entry(source, file, landed)).collect()
+    };
+    let whole = Stored {
+        transaction_time: &manifest.transaction_time,
+        request: without_query(&manifest.request),
+        requires_access_token: false,
+        output_organized_by: manifest.organized_by.as_deref(),
+        output: entries(FileKind::Output),
+        deleted: entries(FileKind::Deleted),
+        error: entries(FileKind::Error),
+    };
+    let mut body = serde_json::to_vec_pretty(&whole).unwrap_or_default();
+    body.push(b'\n');
+    body
+}
+
+/// The query of a kick-off may name people.
+fn without_query(request: &str) -> Option<String> {
+    let mut url = Url::parse(request).ok()?;
+    url.set_query(None);
+    Some(url.to_string())
+}

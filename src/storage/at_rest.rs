@@ -1,0 +1,95 @@
+//! The form of landed files at rest: as they came, or compressed, each part a gzip member of its own.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use flate2::Compression as Level;
+use flate2::write::{GzEncoder, MultiGzDecoder};
+
+use crate::api::Compression;
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
+
+/// Compresses a part if asked to. Each part is a gzip member of its own, so an upload can be continued after any of
+/// them; readers of gzip take several members for one file. An empty part stays empty.
+pub(super) async fn pack(body: Bytes, compression: Compression) -> Result<Bytes, StorageFailure> {
+    match compression {
+        Compression::None => Ok(body),
+        Compression::Gzip if body.is_empty() => Ok(body),
+        Compression::Gzip => tokio::task::spawn_blocking(move || {
+            let mut gzip = GzEncoder::new(Vec::with_capacity(body.len() / 4), Level::default());
+            gzip.write_all(&body).and_then(|()| gzip.finish()).map(Bytes::from)
+        })
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| StorageFailure {
+            kind: StorageFailureKind::Transient { retry_after: None },
+            message: "a part could not be compressed; it is tried again".to_owned(),
+        }),
+    }
+}
+
+/// Passes a landed file on in pieces, decompressed if its name says that it is compressed.
+pub(super) enum Unpack<'a> {
+    Plain(Pieces<'a>),
+    Gzip {
+        decoder: Box<MultiGzDecoder<Pieces<'a>>>,
+        /// An empty file is no gzip member, and stays empty.
+        empty: bool,
+    },
+}
+
+/// Takes pieces of a file.
+pub(super) struct Pieces<'a>(&'a mut (dyn FnMut(&[u8]) + Send));
+
+impl Write for Pieces<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        (self.0)(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> Unpack<'a> {
+    /// For the file of this key.
+    pub(super) fn of(key: &str, take: &'a mut (dyn FnMut(&[u8]) + Send)) -> Self {
+        let pieces = Pieces(take);
+        let compressed = std::path::Path::new(key).extension().is_some_and(|ending| ending == "gz");
+        if compressed {
+            Self::Gzip { decoder: Box::new(MultiGzDecoder::new(pieces)), empty: true }
+        } else {
+            Self::Plain(pieces)
+        }
+    }
+
+    /// Takes the next bytes of the file as it is stored.
+    pub(super) fn take(&mut self, piece: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(pieces) => pieces.write_all(piece),
+            Self::Gzip { decoder, empty } => {
+                *empty &= piece.is_empty();
+                decoder.write_all(piece)
+            }
+        }
+    }
+
+    /// Ends the file; an error if it is compressed and not whole.
+    pub(super) fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Gzip { empty: true, .. } => Ok(()),
+            Self::Gzip { decoder, empty: false } => decoder.finish().map(|_| ()),
+        }
+    }
+}
+
+/// A file that cannot be decompressed.
+pub(super) fn not_what_landed(container: &str, key: &str) -> StorageFailure {
+    StorageFailure {
+        kind: StorageFailureKind::Permanent,
+        message: format!("the file {container}/{key} is not what landed: it cannot be decompressed"),
+    }
+}

@@ -1,0 +1,178 @@
+//! A storage account, with the credentials to use it.
+
+use std::sync::Arc;
+
+use azure_core::credentials::TokenCredential;
+use azure_core::http::policies::Policy;
+use azure_core::http::{ClientOptions, RetryOptions, Transport};
+use azure_storage_blob::{
+    BlobContainerClient, BlobContainerClientOptions, BlobServiceClient, BlobServiceClientOptions,
+};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use url::{Host, Url};
+
+use super::access::Access;
+use super::failure;
+use super::patience::Patience;
+use super::signature::Right;
+use crate::core::ledger::StorageFailure;
+
+/// The version of the REST API. Every feature used here is older, so older accounts and emulators know it.
+const API_VERSION: &str = "2023-11-03";
+
+/// One account. Makes a client for each operation, so that signatures are young.
+pub(super) struct Account {
+    endpoint: Url,
+    name: String,
+    access: Access,
+    transport: Transport,
+}
+
+impl Account {
+    pub(super) fn new(endpoint: Endpoint, access: Access, transport: Transport) -> Self {
+        Self { endpoint: endpoint.url, name: endpoint.account, access, transport }
+    }
+
+    /// The account's name, for people.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether both accounts use the same credentials.
+    pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
+        self.access.is(&other.access)
+    }
+
+    /// A client for one container; it never makes the container. `policies` see each request once.
+    pub(super) fn container(
+        &self,
+        name: &str,
+        right: Right,
+        policies: Vec<Arc<dyn Policy>>,
+    ) -> Result<BlobContainerClient, StorageFailure> {
+        let mut url = self.signed(right)?;
+        // Never fails: an http URL has a path.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push(name);
+        }
+        let options = BlobContainerClientOptions {
+            client_options: self.options(policies),
+            version: API_VERSION.into(),
+        };
+        BlobContainerClient::new(url, self.token(), Some(options))
+            .map_err(|error| self.failure(&error, None, right))
+    }
+
+    /// A client for the account.
+    pub(super) fn service(&self) -> Result<BlobServiceClient, StorageFailure> {
+        let options = BlobServiceClientOptions {
+            client_options: self.options(Vec::new()),
+            version: API_VERSION.into(),
+        };
+        BlobServiceClient::new(self.signed(Right::Read)?, self.token(), Some(options))
+            .map_err(|error| self.failure(&error, None, Right::Read))
+    }
+
+    /// Explains an error to people.
+    pub(super) fn failure(
+        &self,
+        error: &azure_core::Error,
+        container: Option<&str>,
+        right: Right,
+    ) -> StorageFailure {
+        let attempt = failure::Attempt {
+            account: &self.name,
+            access: &self.access,
+            container,
+            right,
+            now: Timestamp::now(),
+        };
+        failure::explain(error, &attempt)
+    }
+
+    fn options(&self, mut policies: Vec<Arc<dyn Policy>>) -> ClientOptions {
+        policies.push(Arc::new(Patience::default()));
+        ClientOptions {
+            per_call_policies: policies,
+            retry: RetryOptions::none(),
+            transport: Some(self.transport.clone()),
+            ..ClientOptions::default()
+        }
+    }
+
+    fn token(&self) -> Option<Arc<dyn TokenCredential>> {
+        match &self.access {
+            Access::Identity(credential) => Some(Arc::clone(credential)),
+            Access::Sas(_) | Access::Key(_) => None,
+        }
+    }
+
+    fn signed(&self, right: Right) -> Result<Url, StorageFailure> {
+        let mut url = self.endpoint.clone();
+        match &self.access {
+            Access::Identity(_) => {}
+            Access::Sas(token) => url.set_query(Some(token.query().expose_secret())),
+            Access::Key(key) => {
+                let https = url.scheme() == "https";
+                let query = key.sign(right, https, Timestamp::now());
+                let query =
+                    query.ok_or_else(|| failure::permanent("the account key cannot sign".to_owned()))?;
+                url.set_query(Some(query.expose_secret()));
+            }
+        }
+        Ok(url)
+    }
+}
+
+/// The endpoint of an account.
+#[derive(Clone, Debug)]
+pub(super) struct Endpoint {
+    /// The first label of the host, or the first segment of the path where there is one.
+    pub(super) account: String,
+    url: Url,
+}
+
+impl Endpoint {
+    pub(super) fn parse(text: &str) -> Result<Self, StorageFailure> {
+        let wrong =
+            || failure::permanent(format!("the storage endpoint {} is not a URL", without_query(text)));
+        let url = Url::parse(text).map_err(|_| wrong())?;
+        let in_path = url.path().split('/').find(|segment| !segment.is_empty());
+        let account = match (in_path, url.host()) {
+            (Some(segment), Some(_)) => segment.to_owned(),
+            (None, Some(Host::Domain(domain))) => domain.split('.').next().unwrap_or(domain).to_owned(),
+            (None, Some(host)) => host.to_string(),
+            (_, None) => return Err(wrong()),
+        };
+        Ok(Self { account, url })
+    }
+
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+}
+
+fn without_query(text: &str) -> &str {
+    text.split(['?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_account_is_the_first_label_or_the_path() {
+        for (endpoint, account) in [
+            ("https://clinicexports.blob.core.windows.net", "clinicexports"),
+            ("https://clinicexports.blob.core.windows.net/", "clinicexports"),
+            ("http://127.0.0.1:10000/devstoreaccount1", "devstoreaccount1"),
+            ("http://azurite:10000/acc/", "acc"),
+        ] {
+            assert_eq!(Endpoint::parse(endpoint).unwrap().account, account);
+        }
+        assert!(!Endpoint::parse("nothing?sig=secret").unwrap_err().message.contains("secret"));
+    }
+}

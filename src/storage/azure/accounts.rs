@@ -1,0 +1,176 @@
+//! The storage accounts of `FhirServer`s, each with the credentials that its Secrets hold.
+
+use std::sync::Arc;
+
+use azure_core::http::Transport;
+use kube::ResourceExt;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::access::Access;
+use super::account::{Account, Endpoint};
+use super::failure;
+use super::hosts::StorageHosts;
+use super::signature::{AccountKey, SasToken};
+use crate::api::{AzureBlob, BlobAuthType, Entra, FhirServer, KeyRef, Reason};
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::reach::Reach;
+use crate::credentials::transport::check_address;
+use crate::credentials::{CredentialProblem, CredentialSource, Identities};
+
+/// The audience of a token for storage alone.
+const AUDIENCE: &str = "https://storage.azure.com";
+
+/// Makes the accounts of `FhirServer`s. What their Secrets hold is remembered by
+/// [`CachedSource`](crate::credentials::CachedSource), so an account is made anew for each operation.
+pub(super) struct Accounts {
+    identities: Arc<Identities>,
+    transport: Transport,
+    hosts: StorageHosts,
+    reach: Reach,
+}
+
+impl Accounts {
+    pub(super) fn new(identities: Arc<Identities>, transport: Transport, hosts: StorageHosts) -> Self {
+        Self { identities, transport, hosts, reach: Reach::default() }
+    }
+
+    pub(super) fn within(&self, reach: Reach) -> Self {
+        Self {
+            identities: Arc::clone(&self.identities),
+            transport: self.transport.clone(),
+            hosts: self.hosts.clone(),
+            reach,
+        }
+    }
+
+    /// The account of a server.
+    pub(super) async fn of(&self, server: &FhirServer) -> Result<Arc<Account>, StorageFailure> {
+        let Some(blob) = azure_blob(server) else {
+            return Err(StorageFailure {
+                kind: StorageFailureKind::NotConfigured,
+                message: format!("the FhirServer {} names no storage account", server.name_any()),
+            });
+        };
+        self.connect(server, blob).await.map(Arc::new).map_err(Problem::into_failure)
+    }
+
+    /// The account with other credentials than those that it just refused, if the Secrets hold others by now.
+    pub(super) async fn instead_of(
+        &self,
+        server: &FhirServer,
+        refused: &Account,
+    ) -> Result<Option<Arc<Account>>, StorageFailure> {
+        let namespace = server.namespace().unwrap_or_default();
+        if let Some(secret) = secret_name(server) {
+            self.identities.source().forget(&namespace, secret).await;
+        }
+        let account = self.of(server).await?;
+        Ok(Some(account).filter(|account| !account.has_credentials_of(refused)))
+    }
+
+    async fn connect(&self, server: &FhirServer, blob: &AzureBlob) -> Result<Account, Problem> {
+        let endpoint = Endpoint::parse(&blob.endpoint)?;
+        check_address(&self.reach, endpoint.url()).map_err(|refused| {
+            failure::permanent(format!("{refused}: correct storage.azureBlob.endpoint"))
+        })?;
+        let namespace = server.namespace().unwrap_or_default();
+        if matches!(blob.auth.type_, BlobAuthType::SameAsServer | BlobAuthType::Entra) {
+            self.hosts.admit(endpoint.url())?;
+        }
+        let access = match blob.auth.type_ {
+            BlobAuthType::SameAsServer => {
+                let audience = Url::parse(&server.spec.url)
+                    .map_or_else(|_| AUDIENCE.to_owned(), |url| url.origin().ascii_serialization());
+                self.identity(&namespace, server.spec.auth.entra.as_ref(), &audience).await?
+            }
+            BlobAuthType::Entra => self.identity(&namespace, blob.auth.entra.as_ref(), AUDIENCE).await?,
+            BlobAuthType::SasToken => {
+                let (key, text) = self.secret(&namespace, blob.auth.secret_ref.as_ref()).await?;
+                let Some(token) = SasToken::parse(text.expose_secret()) else {
+                    let what = "no SAS token (it must hold sig=…, and not be a URL)";
+                    return Err(self.invalid(&namespace, key, what).await);
+                };
+                Access::Sas(token)
+            }
+            BlobAuthType::AccountKey => {
+                let (key, text) = self.secret(&namespace, blob.auth.secret_ref.as_ref()).await?;
+                let Some(account_key) = AccountKey::parse(&endpoint.account, text.expose_secret()) else {
+                    return Err(self.invalid(&namespace, key, "no account key (it must be base64)").await);
+                };
+                Access::Key(account_key)
+            }
+        };
+        Ok(Account::new(endpoint, access, self.transport.clone()))
+    }
+
+    async fn identity(
+        &self,
+        namespace: &str,
+        entra: Option<&Entra>,
+        default_audience: &str,
+    ) -> Result<Access, Problem> {
+        let entra = entra.ok_or_else(|| {
+            failure::permanent("the storage names an Entra identity, but the FhirServer has none".to_owned())
+        })?;
+        Ok(Access::Identity(self.identities.entra(namespace, entra, default_audience).await?))
+    }
+
+    async fn secret<'k>(
+        &self,
+        namespace: &str,
+        key: Option<&'k KeyRef>,
+    ) -> Result<(&'k KeyRef, SecretString), Problem> {
+        let key =
+            key.ok_or_else(|| failure::permanent("storage.azureBlob.auth names no secretRef".to_owned()))?;
+        Ok((key, self.identities.source().secret_key(namespace, key).await?))
+    }
+
+    /// A key whose value cannot be used. It is not remembered, so its repair is seen at the next look.
+    async fn invalid(&self, namespace: &str, key: &KeyRef, what: &str) -> Problem {
+        self.identities.source().forget(namespace, &key.name).await;
+        let message = format!("key {} of Secret {namespace}/{} holds {what}; correct it", key.key, key.name);
+        Problem::Credential(CredentialProblem::lasting(Reason::SecretInvalid, message))
+    }
+}
+
+fn azure_blob(server: &FhirServer) -> Option<&AzureBlob> {
+    server.spec.storage.as_ref()?.azure_blob.as_ref()
+}
+
+/// The Secret that the storage account's credentials come from.
+fn secret_name(server: &FhirServer) -> Option<&str> {
+    let auth = &azure_blob(server)?.auth;
+    let key = match auth.type_ {
+        BlobAuthType::SameAsServer => server.spec.auth.entra.as_ref()?.client_secret_ref.as_ref(),
+        BlobAuthType::Entra => auth.entra.as_ref()?.client_secret_ref.as_ref(),
+        BlobAuthType::SasToken | BlobAuthType::AccountKey => auth.secret_ref.as_ref(),
+    };
+    key.map(|key| key.name.as_str())
+}
+
+enum Problem {
+    Credential(CredentialProblem),
+    Storage(StorageFailure),
+}
+
+impl Problem {
+    fn into_failure(self) -> StorageFailure {
+        match self {
+            Self::Credential(problem) => failure::of_credential(&problem),
+            Self::Storage(failure) => failure,
+        }
+    }
+}
+
+impl From<CredentialProblem> for Problem {
+    fn from(problem: CredentialProblem) -> Self {
+        Self::Credential(problem)
+    }
+}
+
+impl From<StorageFailure> for Problem {
+    fn from(failure: StorageFailure) -> Self {
+        Self::Storage(failure)
+    }
+}

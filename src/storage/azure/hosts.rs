@@ -1,0 +1,163 @@
+//! Where a token of Entra may go. A token opens every account that the identity may use, so a host that somebody wrote
+//! into a `FhirServer` gets one only if it is Azure's, or if the operator's owner named it.
+
+use std::collections::BTreeSet;
+
+use url::{Host, Url};
+
+use super::failure;
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
+
+/// The domains of blob endpoints in Azure's clouds; the last one is of accounts with a DNS zone of their own.
+const AZURE: [&str; 4] = [
+    "blob.core.windows.net",
+    "blob.core.usgovcloudapi.net",
+    "blob.core.chinacloudapi.cn",
+    "blob.storage.azure.net",
+];
+
+/// Hosts, with their ports, that may get a token besides Azure's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageHosts(BTreeSet<(String, u16)>);
+
+impl StorageHosts {
+    /// Reads `host[:port]`, separated by commas; without a port it is 443. The error completes a sentence.
+    pub fn parse(list: &str) -> Result<Self, String> {
+        let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
+        words.map(|word| host(word).ok_or_else(|| format!("{word} is not host or host:port"))).collect()
+    }
+
+    /// Whether a token may go to this blob endpoint: only over TLS, and only to hosts that are known.
+    pub(super) fn admit(&self, endpoint: &Url) -> Result<(), StorageFailure> {
+        if endpoint.scheme() != "https" {
+            return Err(failure::permanent(format!(
+                "a token of Microsoft Entra ID may not go to the storage endpoint {} without TLS: use https",
+                endpoint.origin().ascii_serialization()
+            )));
+        }
+        let place = place(endpoint);
+        if is_azure(endpoint) || place.as_ref().is_some_and(|place| self.0.contains(place)) {
+            return Ok(());
+        }
+        let (host, port) = place.unwrap_or_default();
+        let host = if port == 443 { host } else { format!("{host}:{port}") };
+        Err(StorageFailure {
+            kind: StorageFailureKind::HostNotAllowed,
+            message: format!(
+                "a token of Microsoft Entra ID goes to Azure's own blob endpoints only, and {host} is none: correct \
+                 storage.azureBlob.endpoint, or ask the operator's owner to add {host} to --storage-hosts"
+            ),
+        })
+    }
+}
+
+impl FromIterator<(String, u16)> for StorageHosts {
+    fn from_iter<I: IntoIterator<Item = (String, u16)>>(hosts: I) -> Self {
+        Self(hosts.into_iter().collect())
+    }
+}
+
+fn host(word: &str) -> Option<(String, u16)> {
+    // A user name, a path or a pattern would be lost, or never match.
+    if word.contains(['/', '\\', '?', '#', '@', '*']) || word.contains(char::is_whitespace) {
+        return None;
+    }
+    place(&Url::parse(&format!("https://{word}")).ok()?)
+}
+
+fn place(url: &Url) -> Option<(String, u16)> {
+    Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
+}
+
+fn is_azure(url: &Url) -> bool {
+    let Some(Host::Domain(name)) = url.host() else { return false };
+    AZURE.iter().any(|suffix| {
+        let account = name.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.'));
+        account
+            .is_some_and(|account| !account.is_empty() && account.split('.').all(|label| !label.is_empty()))
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn admitted(list: &str, endpoint: &str) -> Result<(), StorageFailure> {
+        StorageHosts::parse(list).unwrap().admit(&Url::parse(endpoint).unwrap())
+    }
+
+    #[test]
+    fn azure_s_own_hosts() {
+        for host in [
+            "clinicexports.blob.core.windows.net",
+            "ClinicExports.Blob.Core.Windows.Net:443",
+            "clinicexports-secondary.blob.core.windows.net",
+            "clinicexports.privatelink.blob.core.windows.net",
+            "clinicexports.blob.core.usgovcloudapi.net",
+            "clinicexports.blob.core.chinacloudapi.cn",
+            "clinicexports.z07.blob.storage.azure.net",
+        ] {
+            assert_eq!(admitted("", &format!("https://{host}/")), Ok(()), "{host}");
+            let plain = admitted(host, &format!("http://{host}/")).unwrap_err();
+            assert_eq!(plain.kind, StorageFailureKind::Permanent, "{host}");
+            assert!(plain.message.contains("use https"), "{}", plain.message);
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_them() {
+        for host in [
+            "evil.example",
+            "evilblob.core.windows.net",
+            "blob.core.windows.net",
+            ".blob.core.windows.net",
+            "a..blob.core.windows.net",
+            "a.blob.core.windows.net.evil.example",
+            "a.blob.core.windows.net.",
+            "a.blob.core.windows.netx",
+            "a.file.core.windows.net",
+            "a.core.windows.net",
+            "a.blob.core.windows.net@evil.example",
+            "evil.example/a.blob.core.windows.net",
+            "evil.example\\.blob.core.windows.net",
+            "127.0.0.1:10000",
+            "[::1]",
+        ] {
+            let Ok(url) = Url::parse(&format!("https://{host}")) else { continue };
+            let failure = StorageHosts::default().admit(&url).unwrap_err();
+            assert_eq!(failure.kind, StorageFailureKind::HostNotAllowed, "{host}");
+        }
+        let failure = admitted("", "https://evil.example:8443/a?sig=hush").unwrap_err();
+        assert_eq!(
+            failure.message,
+            "a token of Microsoft Entra ID goes to Azure's own blob endpoints only, and evil.example:8443 is none: \
+             correct storage.azureBlob.endpoint, or ask the operator's owner to add evil.example:8443 to \
+             --storage-hosts"
+        );
+    }
+
+    #[test]
+    fn the_operator_s_list_names_host_and_port() {
+        let list = " Blobs.Example.org, 127.0.0.1:10000 ,[::1]:9,";
+        for (endpoint, may) in [
+            ("https://blobs.example.org/acc", true),
+            ("https://blobs.example.org:443", true),
+            ("https://127.0.0.1:10000/devstoreaccount1", true),
+            ("https://[::1]:9", true),
+            ("https://blobs.example.org:444", false),
+            ("https://a.blobs.example.org", false),
+            ("https://127.0.0.1:10001", false),
+            ("https://127.0.0.1", false),
+            ("http://blobs.example.org", false),
+        ] {
+            assert_eq!(admitted(list, endpoint).is_ok(), may, "{endpoint}");
+        }
+        assert_eq!(StorageHosts::parse(""), Ok(StorageHosts::default()));
+        for wrong in
+            ["https://a.example", "a.example/", "u@a.example", "*.example", "a b", "a:port", "a:99999"]
+        {
+            assert!(StorageHosts::parse(wrong).unwrap_err().contains("host:port"), "{wrong}");
+        }
+    }
+}

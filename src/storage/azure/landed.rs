@@ -1,0 +1,124 @@
+//! The ledger of a landing: the blobs of its folder, with the marks in their metadata.
+
+use std::collections::HashMap;
+
+use azure_storage_blob::models::{
+    BlobContainerClientListBlobsOptions, ListBlobsIncludeItem, ListBlobsResponse,
+};
+use futures::TryStreamExt;
+
+use super::account::Account;
+use super::failure;
+use super::listing::{options, read};
+use super::signature::Right;
+use crate::core::landing::{Issues, LedgerEntry, Marks, Sum};
+use crate::core::ledger::{Ledger, StorageFailure};
+
+const SOURCE: &str = "fhirexport_source";
+const SHA256: &str = "fhirexport_sha256";
+const LINES: &str = "fhirexport_lines";
+const BYTES: &str = "fhirexport_bytes";
+const ISSUES: &str = "fhirexport_issues";
+
+/// Lists the blobs below a prefix, committed or begun.
+pub(super) async fn ledger(
+    account: &Account,
+    container: &str,
+    prefix: &str,
+    page: i32,
+) -> Result<Ledger, StorageFailure> {
+    let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
+    let client = account.container(container, Right::Read, Vec::new())?;
+    let options = BlobContainerClientListBlobsOptions {
+        include: Some(vec![ListBlobsIncludeItem::Metadata, ListBlobsIncludeItem::UncommittedBlobs]),
+        ..options(prefix, page)
+    };
+    let mut pages = client.list_blobs(Some(options)).map_err(failure)?.into_pages();
+    let mut ledger = Ledger::default();
+    while let Some(page) = pages.try_next().await.map_err(failure)? {
+        for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
+            let Some(blob) = item.name else { continue };
+            // A blob that was only begun has no ETag on Azure, but has one on Azurite; on both it has no length. If an
+            // empty blob of somebody else is taken for it, the commit finds that out.
+            let committed = item
+                .properties
+                .as_ref()
+                .is_some_and(|p| p.etag.is_some() && p.content_length.is_some_and(|length| length > 0));
+            let values = item.metadata.and_then(|metadata| metadata.values).unwrap_or_default();
+            match marks(&values) {
+                Some(marks) => ledger.landed.push(LedgerEntry { blob, marks: Some(marks) }),
+                None if committed => ledger.landed.push(LedgerEntry { blob, marks: None }),
+                None => ledger.begun.push(blob),
+            }
+        }
+    }
+    Ok(ledger)
+}
+
+/// Creates a container; one that exists is as good.
+pub(super) async fn make_container(account: &Account, container: &str) -> Result<(), StorageFailure> {
+    let client = account.container(container, Right::CreateContainer, Vec::new())?;
+    match client.create(None).await {
+        Ok(_) => Ok(()),
+        Err(error) if failure::code(&error) == Some("ContainerAlreadyExists") => Ok(()),
+        Err(error) => Err(account.failure(&error, Some(container), Right::CreateContainer)),
+    }
+}
+
+/// The metadata that hold the marks of a blob.
+pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
+    let Issues { errors, warnings, information } = marks.issues;
+    [
+        (SOURCE, marks.source.clone()),
+        (SHA256, marks.sum.sha256.clone()),
+        (LINES, marks.sum.lines.to_string()),
+        (BYTES, marks.sum.bytes.to_string()),
+        (ISSUES, format!("{errors},{warnings},{information}")),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// Reads the marks back from metadata; `None` for a blob that no landing wrote.
+fn marks(values: &HashMap<String, String>) -> Option<Marks> {
+    // The service keeps the case of names, but not all that stand in for it do.
+    let value =
+        |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
+    let mut issues = value(ISSUES)?.split(',').map(str::parse);
+    let mut next = || issues.next()?.ok();
+    Some(Marks {
+        source: value(SOURCE)?.clone(),
+        sum: Sum {
+            sha256: value(SHA256)?.clone(),
+            lines: value(LINES)?.parse().ok()?,
+            bytes: value(BYTES)?.parse().ok()?,
+        },
+        issues: Issues { errors: next()?, warnings: next()?, information: next()? },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_read_back() {
+        let marks = Marks {
+            source: "abc".into(),
+            sum: Sum { bytes: 7, lines: 2, sha256: "def".into() },
+            issues: Issues { errors: 1, warnings: 2, information: 3 },
+        };
+        let mut values = metadata(&marks);
+        assert_eq!(super::marks(&values), Some(marks.clone()));
+        let upper = values.iter().map(|(name, value)| (name.to_uppercase(), value.clone())).collect();
+        assert_eq!(super::marks(&upper), Some(marks));
+        for name in [SOURCE, SHA256, LINES, BYTES, ISSUES] {
+            let taken = values.remove(name).unwrap();
+            assert_eq!(super::marks(&values), None, "without {name}");
+            values.insert(name.to_owned(), taken);
+        }
+        values.insert(LINES.to_owned(), "many".to_owned());
+        assert_eq!(super::marks(&values), None);
+    }
+}

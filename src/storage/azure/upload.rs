@@ -1,0 +1,214 @@
+//! Uploads: blocks that are laid down one by one and committed once, or one request for a file that fits into one.
+
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use azure_core::http::Body;
+use azure_storage_blob::models::{
+    BlockBlobClientCommitBlockListOptions, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
+};
+use bytes::Bytes;
+
+use super::account::Account;
+use super::block::{BlockId, chain};
+use super::signature::Right;
+use super::store::is_there_already;
+use super::{BlobStorage, failure, landed};
+use crate::api::{Compression, FhirServer};
+use crate::core::landing::{Checkpoint, Content, Marks};
+use crate::core::ledger::StorageFailure;
+use crate::ports::{Committed, Target, Upload};
+use crate::storage::at_rest;
+
+/// A body up to this many bytes is stored by one Put Blob. Larger than any block.
+const ONE_REQUEST: u64 = 8 << 20;
+
+/// An upload of one blob.
+pub struct BlobUpload {
+    storage: BlobStorage,
+    server: Arc<FhirServer>,
+    container: String,
+    blob: String,
+    content: Content,
+    compression: Compression,
+    ids: Vec<BlockId>,
+}
+
+impl BlobUpload {
+    /// An upload from the first byte.
+    pub(super) fn begin(
+        storage: &BlobStorage,
+        target: Target<'_>,
+        blob: &str,
+        content: Content,
+        compression: Compression,
+    ) -> Self {
+        Self {
+            storage: storage.clone(),
+            server: Arc::clone(target.server),
+            container: target.container.to_owned(),
+            blob: blob.to_owned(),
+            content,
+            compression,
+            ids: Vec::new(),
+        }
+    }
+
+    /// Continues after the uncommitted blocks of a blob, if there are any that can be continued.
+    pub(super) async fn resume(
+        storage: &BlobStorage,
+        target: Target<'_>,
+        blob: &str,
+        compression: Compression,
+    ) -> Result<Option<(Self, Checkpoint)>, StorageFailure> {
+        let ids = storage
+            .with_account(target.server, |account| async move {
+                uncommitted(&account, target.container, blob).await
+            })
+            .await?;
+        Ok(chain(ids).map(|(ids, checkpoint)| {
+            let begun = Self::begin(storage, target, blob, checkpoint.content(), compression);
+            (Self { ids, ..begun }, checkpoint)
+        }))
+    }
+
+    fn index(&self) -> u32 {
+        u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
+    }
+
+    async fn lay_down(&mut self, id: BlockId, stored: Bytes) -> Result<(), StorageFailure> {
+        let (container, blob, id_) = (&self.container, &self.blob, &id);
+        self.storage
+            .with_account(&self.server, |account| {
+                let stored = stored.clone();
+                async move { stage(&account, container, blob, id_, stored).await }
+            })
+            .await?;
+        self.ids.push(id);
+        Ok(())
+    }
+
+    fn content_type(&self) -> &'static str {
+        match self.compression {
+            Compression::None => "application/fhir+ndjson",
+            Compression::Gzip => "application/gzip",
+        }
+    }
+}
+
+impl Upload for BlobUpload {
+    async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
+        let id = BlockId::new(self.index(), after).filter(|_| after.content() == self.content).ok_or_else(
+            || failure::permanent(format!("a part of {} is not the next one of its upload", self.blob)),
+        )?;
+        failure::check_key(&self.blob)?;
+        let stored = at_rest::pack(body, self.compression).await?;
+        self.lay_down(id, stored).await
+    }
+
+    async fn commit(mut self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
+        failure::check_key(&self.blob)?;
+        let stored = at_rest::pack(last, self.compression).await?;
+        if self.ids.is_empty() {
+            let upload = &self;
+            return self
+                .storage
+                .with_account(&self.server, |account| {
+                    let stored = stored.clone();
+                    async move { put(&account, upload, stored, marks).await }
+                })
+                .await;
+        }
+        if !stored.is_empty() {
+            let id = BlockId::last(self.content, self.index(), &stored);
+            self.lay_down(id, stored).await?;
+        }
+        let upload = &self;
+        self.storage
+            .with_account(&self.server, |account| async move { commit(&account, upload, marks).await })
+            .await
+    }
+}
+
+/// Lists the uncommitted blocks of a blob.
+async fn uncommitted(account: &Account, container: &str, blob: &str) -> Result<Vec<BlockId>, StorageFailure> {
+    let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
+    let client =
+        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let list = match client.get_block_list(BlockListType::Uncommitted, None).await {
+        Ok(list) => list.into_model().map_err(failure)?,
+        Err(error) if failure::is_not_there(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(failure(error)),
+    };
+    let blocks = list.uncommitted_blocks.unwrap_or_default();
+    Ok(blocks.into_iter().filter_map(|block| block.name).map(BlockId).collect())
+}
+
+/// Sends one block.
+async fn stage(
+    account: &Account,
+    container: &str,
+    blob: &str,
+    id: &BlockId,
+    body: Bytes,
+) -> Result<(), StorageFailure> {
+    let client =
+        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let length = body.len() as u64;
+    let staged = client.stage_block(&id.0, length, Body::from(body).into(), None).await;
+    staged.map(|_| ()).map_err(|error| account.failure(&error, Some(container), Right::Create))
+}
+
+/// Stores a whole blob with one request, unless one exists.
+async fn put(
+    account: &Account,
+    upload: &BlobUpload,
+    body: Bytes,
+    marks: &Marks,
+) -> Result<Committed, StorageFailure> {
+    let container = account.container(&upload.container, Right::Create, Vec::new())?;
+    let client = container.blob_client(&upload.blob).block_blob_client();
+    let options = BlockBlobClientUploadOptions {
+        blob_content_type: Some(upload.content_type().to_owned()),
+        metadata: Some(landed::metadata(marks)),
+        parallel: NonZero::new(1),
+        partition_size: NonZero::new(ONE_REQUEST),
+        ..BlockBlobClientUploadOptions::default()
+    }
+    .if_not_exists();
+    committed(account, upload, client.upload(Body::from(body).into(), Some(options)).await.map(|_| ()))
+}
+
+/// Makes a blob of the blocks of an upload, unless one exists.
+async fn commit(account: &Account, upload: &BlobUpload, marks: &Marks) -> Result<Committed, StorageFailure> {
+    let container = account.container(&upload.container, Right::Create, Vec::new())?;
+    let client = container.blob_client(&upload.blob).block_blob_client();
+    let list = BlockLookupList {
+        latest: Some(upload.ids.iter().map(|id| id.0.clone()).collect()),
+        ..BlockLookupList::default()
+    };
+    let metadata: HashMap<String, String> = landed::metadata(marks);
+    let options = BlockBlobClientCommitBlockListOptions {
+        blob_content_type: Some(upload.content_type().to_owned()),
+        metadata: Some(metadata),
+        if_none_match: Some("*".into()),
+        ..BlockBlobClientCommitBlockListOptions::default()
+    };
+    let list = list.try_into().map_err(|error: azure_core::Error| {
+        account.failure(&error, Some(&upload.container), Right::Create)
+    })?;
+    committed(account, upload, client.commit_block_list(list, Some(options)).await.map(|_| ()))
+}
+
+fn committed(
+    account: &Account,
+    upload: &BlobUpload,
+    result: azure_core::Result<()>,
+) -> Result<Committed, StorageFailure> {
+    match result {
+        Ok(()) => Ok(Committed::Now),
+        Err(error) if is_there_already(&error) => Ok(Committed::AlreadyThere),
+        Err(error) => Err(account.failure(&error, Some(&upload.container), Right::Create)),
+    }
+}

@@ -1,0 +1,185 @@
+//! Directories and names below the root. A key may come from a FHIR server, so no key leads outside: a key with an
+//! empty component, `.`, `..`, a hidden name, a NUL or a backslash is refused, and the directories on its way are
+//! opened one by one, each relative to the one before, without following links.
+//!
+//! `cap-std` would do this too, but it follows links that stay below the root, where a link can still lead a file of
+//! one run into the folder of another. `openat2` is not there on every kernel and sandbox. `openat` with `O_NOFOLLOW`
+//! is, and `rustix`, which the operator uses for its clock, gives it without unsafe code.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, Dir, FileType, Mode, OFlags, Stat, fsync, linkat, mkdirat, open, openat, renameat, statat,
+    unlinkat,
+};
+
+use super::failure;
+use crate::core::ledger::StorageFailure;
+use crate::storage::key;
+
+/// The longest component of a key in bytes: the names of side files are longer, and 255 is the most that file systems
+/// take.
+const LONGEST: usize = 200;
+
+/// An open directory.
+#[derive(Debug)]
+pub(super) struct Place(OwnedFd);
+
+/// An entry of a directory.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) is_directory: bool,
+    pub(super) is_file: bool,
+}
+
+impl Place {
+    /// Opens the root of a store. The root itself may be a link: its owner chose it.
+    pub(super) fn root(path: &Path) -> io::Result<Self> {
+        Ok(Self(open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
+    }
+
+    /// Opens this directory once more.
+    pub(super) fn again(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
+    /// Opens a directory in this one, if it is one and no link.
+    pub(super) fn enter(&self, name: &str) -> io::Result<Self> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(Self(openat(&self.0, name, flags, Mode::empty())?))
+    }
+
+    /// Opens a directory in this one; makes it, durably, if it does not exist.
+    pub(super) fn enter_or_make(&self, name: &str) -> io::Result<Self> {
+        match mkdirat(&self.0, name, Mode::from_raw_mode(0o750)) {
+            Ok(()) => self.sync()?,
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.enter(name)
+    }
+
+    /// Makes the entries of this directory durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(fsync(&self.0)?)
+    }
+
+    /// Opens a file for reading, if it is no link.
+    pub(super) fn read(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(openat(&self.0, name, flags, Mode::empty())?.into())
+    }
+
+    /// Opens a file for reading and writing, if it is no link.
+    pub(super) fn write(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(openat(&self.0, name, flags, Mode::empty())?.into())
+    }
+
+    /// Makes a file; an error if something has that name.
+    pub(super) fn make(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.0, name, flags, Mode::from_raw_mode(0o640))?.into())
+    }
+
+    /// Gives a file a name in another directory besides its own; an error if something has that name.
+    pub(super) fn link(&self, from: &str, other: &Self, to: &str) -> io::Result<()> {
+        Ok(linkat(&self.0, from, &other.0, to, AtFlags::empty())?)
+    }
+
+    /// Renames a file in this directory, over whatever has the name.
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(renameat(&self.0, from, &self.0, to)?)
+    }
+
+    /// Removes a name; false if it does not exist.
+    pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
+        missing_is_false(unlinkat(&self.0, name, AtFlags::empty()).map_err(Into::into))
+    }
+
+    /// Removes a directory if it is empty; false if it does not exist or is not empty.
+    pub(super) fn remove_directory(&self, name: &str) -> io::Result<bool> {
+        match unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
+            Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(false),
+            other => missing_is_false(other.map_err(Into::into)),
+        }
+    }
+
+    /// What a name stands for, links not followed; `None` if it does not exist.
+    pub(super) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
+        match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The entries of this directory, without `.` and `..`, sorted by name. Names that are not UTF-8 are none of the
+    /// operator's and are left out.
+    pub(super) fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if matches!(name, "." | "..") {
+                continue;
+            }
+            let type_ = match entry.file_type() {
+                FileType::Unknown => match self.stat(name)? {
+                    Some(stat) => FileType::from_raw_mode(stat.st_mode),
+                    None => continue,
+                },
+                known => known,
+            };
+            entries.push(Entry {
+                name: name.to_owned(),
+                is_directory: type_ == FileType::Directory,
+                is_file: type_ == FileType::RegularFile,
+            });
+        }
+        entries.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(entries)
+    }
+}
+
+fn missing_is_false(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(error) if failure::is_missing(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The components of a key: directories, then the name of the object. A failure if the key could lead elsewhere, or to
+/// a hidden file.
+pub(super) fn components(key: &str) -> Result<(Vec<&str>, &str), StorageFailure> {
+    let good = |part: &str| part.len() <= LONGEST && !part.starts_with('.');
+    key::components(key).filter(|_| key.split('/').all(good)).ok_or_else(|| {
+        failure::permanent(format!("{key:?} cannot be the name of a file in a folder; it is refused"))
+    })
+}
+
+/// Refuses a container name that could lead elsewhere.
+pub(super) fn container_name(name: &str) -> Result<(), StorageFailure> {
+    match components(name) {
+        Ok((directories, _)) if directories.is_empty() => Ok(()),
+        _ => Err(failure::permanent(format!("{name:?} cannot be the name of a directory; it is refused"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_lead_elsewhere_are_refused() {
+        let long = "x".repeat(201);
+        for key in ["", "/etc/passwd", "../x", "a/../b", ".hidden", "a/.b", "a/.b/c", &long] {
+            assert!(components(key).is_err(), "{key}");
+        }
+        assert_eq!(components("f/a b+c%.json").unwrap(), (vec!["f"], "a b+c%.json"));
+    }
+}

@@ -1,0 +1,138 @@
+//! Landing's side of Azure: uncommitted blocks, those of the previous release too, and the ledger.
+
+use std::io::Read;
+
+use azure_core::http::RequestContent;
+use bytes::Bytes;
+use fhir_export_operator::api::Compression;
+use fhir_export_operator::core::landing::{Checkpoint, Content, Issues, Marks, Sum, Tally};
+use fhir_export_operator::core::ledger::StorageFailureKind;
+use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
+
+use crate::lake;
+
+const MIB: usize = 1 << 20;
+
+fn marks(source: &str) -> Marks {
+    Marks {
+        source: source.into(),
+        sum: Sum { bytes: 6, lines: 2, sha256: "ab".repeat(32) },
+        issues: Issues { errors: 1, warnings: 2, information: 3 },
+    }
+}
+
+/// Stores parts of one MiB, each of one byte over and over.
+async fn parts(upload: &mut impl Upload, content: Content, tally: &mut Tally, filling: &[u8]) {
+    for byte in filling {
+        let body = Bytes::from(vec![*byte; MIB]);
+        tally.feed(&body);
+        upload.part(body, &Checkpoint::after(content, tally).unwrap()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn blocks_become_a_blob_once_and_the_ledger_knows_it() {
+    let (azurite, storage, server) = lake::ready().await;
+    let place = Target::new(&server, "blocks");
+    let missing = storage.ledger(place, "f").await.unwrap_err();
+    assert_eq!(missing.kind, StorageFailureKind::NotFound);
+    storage.make_container(place).await.unwrap();
+    storage.make_container(place).await.unwrap();
+    assert_eq!(storage.ledger(place, "f").await.unwrap().landed, []);
+
+    let key = "f/Patient-1.ndjson";
+    let (ours, theirs) = (Content::of_etag("s", "\"1\""), Content::of_etag("s", "\"2\""));
+    let mut upload = storage.begin(place, key, ours, Compression::None);
+    let mut other = storage.begin(place, key, theirs, Compression::None);
+    parts(&mut upload, ours, &mut Tally::default(), b"a").await;
+    parts(&mut other, theirs, &mut Tally::default(), b"x").await;
+    let mut tally = Tally::default();
+    tally.feed(&vec![b'a'; MIB]);
+    parts(&mut upload, ours, &mut tally, b"b").await;
+    let ledger = storage.ledger(place, "f").await.unwrap();
+    assert_eq!((ledger.landed.len(), ledger.begun.as_slice()), (0, &[key.to_owned()][..]));
+    let (resumed, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
+    assert_eq!((checkpoint.content(), checkpoint.bytes()), (ours, 2 * MIB as u64));
+
+    let committed = resumed.commit(Bytes::from_static(b"rest"), &marks("a")).await.unwrap();
+    assert_eq!(committed, Committed::Now);
+    let container = lake::container(azurite, "blocks").await;
+    let content = container.blob_client(key).download(None).await.unwrap().body.collect().await.unwrap();
+    let whole = [vec![b'a'; MIB], vec![b'b'; MIB], b"rest".to_vec()].concat();
+    assert!(content[..] == whole[..], "no block of another fetch is in it");
+    let ledger = storage.ledger(place, "f").await.unwrap();
+    assert_eq!((ledger.landed[0].marks.clone(), ledger.begun.len()), (Some(marks("a")), 0));
+
+    // Whoever comes later changes nothing.
+    let mut late = storage.begin(place, key, theirs, Compression::None);
+    parts(&mut late, theirs, &mut Tally::default(), b"l").await;
+    assert_eq!(late.commit(Bytes::new(), &marks("b")).await.unwrap(), Committed::AlreadyThere);
+    let late = storage.begin(place, key, theirs, Compression::None);
+    let committed = late.commit(Bytes::from_static(b"late"), &marks("b")).await.unwrap();
+    assert_eq!(committed, Committed::AlreadyThere);
+    let ledger = storage.ledger(place, "f").await.unwrap();
+    assert_eq!(ledger.landed[0].marks, Some(marks("a")));
+}
+
+#[tokio::test]
+async fn a_landing_that_the_previous_release_began_is_continued_and_its_last_block_is_not() {
+    let (azurite, storage, server) = lake::ready().await;
+    let container = lake::container(azurite, "previous").await;
+    let place = Target::new(&server, "previous");
+    let (key, content) = ("f/Patient-1.ndjson", Content::of_etag("s", "\"1\""));
+    let mut tally = Tally::default();
+    let blob = container.blob_client(key).block_blob_client();
+    // Content, index, state: as that release laid blocks down. The last block of a file had no state.
+    for index in 0_u32..3 {
+        let body = vec![b'a'; if index < 2 { MIB } else { 7 }];
+        tally.feed(&body);
+        let state = if index < 2 { tally.stand().unwrap() } else { [0; 41] };
+        let id = [&content.to_bytes()[..], &index.to_be_bytes(), &state].concat();
+        blob.stage_block(&id, body.len() as u64, RequestContent::from(body), None).await.unwrap();
+    }
+    let (upload, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
+    assert_eq!((checkpoint.content(), checkpoint.bytes()), (content, 2 * MIB as u64));
+    let mut tally = checkpoint.tally().unwrap();
+    tally.feed(b"bbb");
+    let marks = Marks { sum: tally.finish(), ..marks("a") };
+    upload.commit(Bytes::from_static(b"bbb"), &marks).await.unwrap();
+    let stored = storage.read(place, key, 3 * MIB).await.unwrap().unwrap();
+    assert!(stored == [vec![b'a'; 2 * MIB], b"bbb".to_vec()].concat());
+}
+
+#[tokio::test]
+async fn a_file_of_nothing_and_a_compressed_one() {
+    let (azurite, storage, server) = lake::ready().await;
+    let place = Target::new(&server, "rest");
+    storage.make_container(place).await.unwrap();
+    let content = Content::of_etag("s", "\"1\"");
+    let empty = storage.begin(place, "f/Empty-1.ndjson", content, Compression::None);
+    assert_eq!(empty.commit(Bytes::new(), &marks("a")).await.unwrap(), Committed::Now);
+    let key = "f/Patient-1.ndjson.gz";
+    let mut upload = storage.begin(place, key, content, Compression::Gzip);
+    parts(&mut upload, content, &mut Tally::default(), b"\n").await;
+    upload.commit(Bytes::from_static(b"{}\n"), &marks("b")).await.unwrap();
+    let container = lake::container(azurite, "rest").await;
+    let content = container.blob_client(key).download(None).await.unwrap().body.collect().await.unwrap();
+    let mut plain = Vec::new();
+    flate2::read::MultiGzDecoder::new(&content[..]).read_to_end(&mut plain).unwrap();
+    assert!(plain == [vec![b'\n'; MIB], b"{}\n".to_vec()].concat());
+    let ledger = storage.ledger(place, "f").await.unwrap();
+    assert_eq!(ledger.landed.len(), 2);
+    lake::put(&container, "g/Patient-1.ndjson", b"{}").await;
+    assert_eq!(storage.ledger(place, "g").await.unwrap().landed[0].marks, None, "somebody else's");
+}
+
+#[tokio::test]
+async fn small_blobs_are_read_whole_or_not_at_all() {
+    let (azurite, storage, server) = lake::ready().await;
+    let container = lake::container(azurite, "small").await;
+    lake::put(&container, "list.txt", b"Patient/1\n").await;
+    lake::put(&container, "empty.txt", b"").await;
+    let read = |path: &'static str, max| storage.read(Target::new(&server, "small"), path, max);
+    assert_eq!(read("list.txt", 100).await.unwrap().as_deref(), Some(&b"Patient/1\n"[..]));
+    assert_eq!(read("empty.txt", 100).await.unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(read("nothing.txt", 100).await.unwrap(), None);
+    let large = read("list.txt", 9).await.unwrap_err();
+    assert_eq!(large.kind, StorageFailureKind::Permanent);
+}

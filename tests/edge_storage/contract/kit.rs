@@ -1,0 +1,203 @@
+//! What each test of the contract needs: a store with an empty container, and files to land.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use azure_storage_blob::BlobContainerClient;
+use bytes::Bytes;
+use fhir_export_operator::api::{Compression, FhirServer};
+use fhir_export_operator::core::landing::{Checkpoint, Content, Issues, Marks, Tally};
+use fhir_export_operator::core::ledger::StorageFailure;
+use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
+use fhir_export_operator::storage::{BlobStorage, FolderStorage};
+use futures::{StreamExt, stream};
+use tempfile::TempDir;
+use url::Url;
+
+use crate::lake::{self, by_key};
+
+/// A store and a container in it.
+pub struct Kit<S> {
+    pub store: S,
+    pub server: Arc<FhirServer>,
+    pub container: String,
+    behind: Behind,
+}
+
+/// The store itself, for what a test puts there by hand.
+enum Behind {
+    Azure(BlobContainerClient),
+    Folder {
+        root: PathBuf,
+        /// Goes with the test.
+        _kept: Option<TempDir>,
+    },
+}
+
+/// An account of Azurite, with a container of this name.
+pub async fn azurite(name: &str) -> Kit<BlobStorage> {
+    let (azurite, store, server) = lake::ready().await;
+    let container = format!("contract-{name}");
+    let behind = Behind::Azure(lake::container(azurite, &container).await);
+    Kit { store, server, container, behind }
+}
+
+/// A folder of the file system, with a directory of this name. Its parts are small, so that files have many.
+pub async fn folder(name: &str) -> Kit<FolderStorage> {
+    let directory = TempDir::new().unwrap();
+    let server = lake::server(&Url::parse("https://folder.example").unwrap(), &by_key());
+    let kit = folder_at(directory.path(), server, name).await;
+    Kit { behind: Behind::Folder { root: directory.path().to_owned(), _kept: Some(directory) }, ..kit }
+}
+
+/// A folder that the test keeps.
+pub async fn folder_at(root: &Path, server: Arc<FhirServer>, name: &str) -> Kit<FolderStorage> {
+    let store = FolderStorage::new(root).with_part_size(256);
+    let behind = Behind::Folder { root: root.to_owned(), _kept: None };
+    let kit = Kit { store, server, container: name.to_owned(), behind };
+    kit.store.make_container(kit.target()).await.unwrap();
+    kit
+}
+
+impl Kit<FolderStorage> {
+    /// The directory of all containers.
+    pub fn root(&self) -> &Path {
+        match &self.behind {
+            Behind::Folder { root, .. } => root,
+            Behind::Azure(_) => panic!("this is no folder"),
+        }
+    }
+}
+
+impl<S: ObjectStore> Kit<S> {
+    pub fn target(&self) -> Target<'_> {
+        Target::new(&self.server, &self.container)
+    }
+
+    pub fn part_size(&self) -> usize {
+        self.store.part_size(0).unwrap()
+    }
+
+    /// Puts objects there by hand, all with the same bytes.
+    pub async fn put(&self, keys: &[String], body: &[u8]) {
+        match &self.behind {
+            Behind::Azure(container) => {
+                let puts = keys.iter().map(|key| lake::put(container, key, body));
+                stream::iter(puts).buffer_unordered(32).collect::<Vec<()>>().await;
+            }
+            Behind::Folder { root, .. } => {
+                for key in keys {
+                    let path = root.join(&self.container).join(key);
+                    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    std::fs::write(path, body).unwrap();
+                }
+            }
+        }
+    }
+
+    /// Waits until a process that was killed is gone. Here it only stopped waiting for its file operations, which a
+    /// real one would take with it.
+    pub async fn gone(&self, file: &File) {
+        let Behind::Folder { root, .. } = &self.behind else { return };
+        let uploads = root.join(&self.container).join(file.folder()).join(".uploads");
+        for part in std::fs::read_dir(uploads).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            while std::fs::File::open(&part).is_ok_and(|part| part.try_lock().is_err()) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Begins an upload, or continues one.
+    pub async fn begin_or_resume(&self, file: &File) -> Result<(S::Upload, usize), StorageFailure> {
+        let resumed = self.store.resume(self.target(), &file.key, file.compression).await?;
+        Ok(match resumed {
+            Some((upload, checkpoint)) if checkpoint.content() == file.content => {
+                (upload, usize::try_from(checkpoint.bytes()).unwrap())
+            }
+            _ => (self.store.begin(self.target(), &file.key, file.content, file.compression), 0),
+        })
+    }
+
+    /// Lands a file as a process does; answers how much of it was there before.
+    pub async fn land(&self, file: &File) -> Result<(Committed, usize), StorageFailure> {
+        let (mut upload, from) = self.begin_or_resume(file).await?;
+        let upto = file.parts(self, &mut upload, from, usize::MAX).await?;
+        let committed = upload.commit(file.body.slice(upto..), &file.marks()).await?;
+        Ok((committed, from))
+    }
+
+    /// The bytes of an object as they were before compression.
+    pub async fn content(&self, key: &str) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut take = |piece: &[u8]| content.extend_from_slice(piece);
+        let found = self.store.read_through(self.target(), key, &mut take).await.unwrap();
+        found.then_some(content)
+    }
+
+    /// The file is in its folder once, whole, with its marks, and nothing else is.
+    pub async fn assert_landed(&self, file: &File, told: &str) {
+        let content = self.content(&file.key).await;
+        assert!(content.as_deref() == Some(&file.body[..]), "{told}: other bytes than were sent");
+        let ledger = self.store.ledger(self.target(), file.folder()).await.unwrap();
+        let landed: Vec<_> = ledger.landed.iter().map(|entry| (&entry.blob, entry.marks.clone())).collect();
+        assert_eq!(landed, [(&file.key, Some(file.marks()))], "{told}");
+        assert_eq!(ledger.begun, [""; 0], "{told}");
+    }
+}
+
+/// A file that is to land.
+pub struct File {
+    pub key: String,
+    pub content: Content,
+    pub body: Bytes,
+    pub compression: Compression,
+}
+
+impl File {
+    /// A file of this size; two of different `etag`s have different bytes.
+    pub fn new(key: &str, etag: &str, size: usize) -> Self {
+        let mut seed = etag.bytes().fold(size as u64 + 1, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
+        let byte = |_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            if seed >> 58 == 0 { b'\n' } else { b'a' + (seed >> 59) as u8 % 26 }
+        };
+        let compression = if key.ends_with(".gz") { Compression::Gzip } else { Compression::None };
+        let body = (0..size).map(byte).collect::<Vec<u8>>().into();
+        Self { key: key.to_owned(), content: Content::of_etag(key, etag), body, compression }
+    }
+
+    pub fn folder(&self) -> &str {
+        self.key.split('/').next().unwrap()
+    }
+
+    pub fn marks(&self) -> Marks {
+        let mut tally = Tally::default();
+        tally.feed(&self.body);
+        let issues = Issues { errors: 1, warnings: 2, information: 3 };
+        Marks { source: "of this file".to_owned(), sum: tally.finish(), issues }
+    }
+
+    /// Stores the parts from an offset on, at most so many; answers where it ended.
+    pub async fn parts<S: ObjectStore>(
+        &self,
+        kit: &Kit<S>,
+        upload: &mut S::Upload,
+        from: usize,
+        at_most: usize,
+    ) -> Result<usize, StorageFailure> {
+        let mut tally = Tally::default();
+        tally.feed(&self.body[..from]);
+        let mut offset = from;
+        for _ in 0..at_most {
+            let size = kit.store.part_size(offset as u64).unwrap();
+            if self.body.len() < offset + size {
+                break;
+            }
+            let part = self.body.slice(offset..offset + size);
+            tally.feed(&part);
+            upload.part(part, &Checkpoint::after(self.content, &tally).unwrap()).await?;
+            offset += size;
+        }
+        Ok(offset)
+    }
+}

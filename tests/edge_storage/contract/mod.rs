@@ -1,0 +1,77 @@
+//! The contract of a store: the same tests for each implementation of the port.
+
+mod deletion;
+mod folder;
+mod killed;
+mod kit;
+mod listing;
+mod names;
+mod whole;
+mod writers;
+
+/// Runs each test of the contract against one implementation.
+macro_rules! contract {
+    ($name:ident, $ready:path) => {
+        mod $name {
+            use super::{deletion, killed, listing, names, whole, writers};
+
+            #[tokio::test]
+            async fn files_of_each_size_land_whole() {
+                whole::files_of_each_size(&$ready("whole").await).await;
+            }
+
+            #[tokio::test]
+            async fn an_object_is_never_overwritten() {
+                whole::never_overwritten(&$ready("never").await).await;
+            }
+
+            #[tokio::test]
+            async fn a_part_that_is_written_twice_with_other_bytes_is_not_mixed() {
+                whole::a_part_twice(&$ready("twice").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn killed_at_each_await_point_and_continued() {
+                killed::at_each_await_point(&$ready("killed").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_commit_whose_answer_is_lost_is_found_done() {
+                killed::answer_lost(&$ready("lost").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn of_two_writers_one_wins_whole() {
+                writers::two_at_once(&$ready("writers").await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn twenty_thousand_objects_are_listed() {
+                listing::many(&$ready("many").await).await;
+            }
+
+            #[tokio::test]
+            async fn listings_show_committed_objects_only() {
+                listing::committed_only(&$ready("committed").await).await;
+            }
+
+            #[tokio::test]
+            async fn no_name_leads_out_of_the_container() {
+                names::from_the_servers_hand(&$ready("names").await).await;
+            }
+
+            #[tokio::test]
+            async fn small_objects_are_stored_once() {
+                names::small_objects(&$ready("small").await).await;
+            }
+
+            #[tokio::test]
+            async fn the_folder_of_a_run_is_deleted_with_its_proof() {
+                deletion::with_its_proof(&$ready("deleted").await).await;
+            }
+        }
+    };
+}
+
+contract!(on_azurite, super::kit::azurite);
+contract!(on_a_folder, super::kit::folder);

@@ -1,0 +1,223 @@
+//! The storage account: containers, blobs, parts of uploads.
+
+use std::collections::BTreeMap;
+
+use bytes::{Bytes, BytesMut};
+use fhir_export_operator::core::landing::{Checkpoint, Content, LedgerEntry, Marks};
+use fhir_export_operator::core::ledger::{
+    Checked, FolderDeletion, FolderPlan, Ledger, StorageFailure, StorageFailureKind, VerifyPlan,
+};
+use fhir_export_operator::core::manifest::sha256_hex;
+use fhir_export_operator::ports::Committed;
+
+/// Where the account is.
+pub const ENDPOINT: &str = "https://lake.blob.example";
+
+/// A blob.
+#[derive(Clone, Debug)]
+pub struct Blob {
+    /// What it holds.
+    pub body: Bytes,
+    /// Its metadata, if a landing wrote it.
+    pub marks: Option<Marks>,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default)]
+pub struct Container {
+    /// What was committed, by name.
+    pub blobs: BTreeMap<String, Blob>,
+    /// The parts of uploads that are not committed, by name of the blob, content and offset, with the checkpoint after
+    /// each.
+    begun: BTreeMap<String, BTreeMap<(Content, u64), (Bytes, Checkpoint)>>,
+}
+
+/// The account.
+#[derive(Clone, Debug, Default)]
+pub struct Lake {
+    /// By name.
+    pub containers: BTreeMap<String, Container>,
+}
+
+/// A failure of this kind.
+pub fn failure(kind: StorageFailureKind) -> StorageFailure {
+    let message = match kind {
+        StorageFailureKind::Transient { .. } => "the storage account does not answer; check its firewall",
+        StorageFailureKind::Denied => "the storage account refuses the identity; give it the role",
+        StorageFailureKind::NotFound => "the container is not there; create it",
+        _ => "the storage account does not do that; read its words",
+    };
+    StorageFailure { kind, message: message.to_owned() }
+}
+
+fn not_found() -> StorageFailure {
+    failure(StorageFailureKind::NotFound)
+}
+
+/// Lines that hold something.
+pub fn lines(body: &[u8]) -> u64 {
+    body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)).count() as u64
+}
+
+impl Lake {
+    fn of(&mut self, container: &str) -> Result<&mut Container, StorageFailure> {
+        self.containers.get_mut(container).ok_or_else(not_found)
+    }
+
+    /// A blob.
+    pub fn blob(&self, container: &str, name: &str) -> Option<&Blob> {
+        self.containers.get(container)?.blobs.get(name)
+    }
+
+    /// Writes a blob, whatever lies there; the container is made if need be.
+    pub fn write(&mut self, container: &str, name: &str, body: Bytes) {
+        let container = self.containers.entry(container.to_owned()).or_default();
+        container.blobs.insert(name.to_owned(), Blob { body, marks: None });
+    }
+
+    /// Stores a small blob, unless the same lies there.
+    pub fn store(&mut self, container: &str, name: &str, body: &[u8]) -> Result<String, StorageFailure> {
+        let sum = sha256_hex(body);
+        let container = self.of(container)?;
+        match container.blobs.get(name) {
+            Some(lying) if lying.body == body => Ok(sum),
+            _ => {
+                let body = Bytes::copy_from_slice(body);
+                container.blobs.insert(name.to_owned(), Blob { body, marks: None });
+                Ok(sum)
+            }
+        }
+    }
+
+    /// Reads a blob.
+    pub fn read(
+        &mut self,
+        container: &str,
+        name: &str,
+        max: usize,
+    ) -> Result<Option<Vec<u8>>, StorageFailure> {
+        let Some(blob) = self.of(container)?.blobs.get(name) else { return Ok(None) };
+        if blob.body.len() > max {
+            return Err(failure(StorageFailureKind::Permanent));
+        }
+        Ok(Some(blob.body.to_vec()))
+    }
+
+    /// What lies in a folder.
+    pub fn ledger(&mut self, container: &str, folder: &str) -> Result<Ledger, StorageFailure> {
+        let container = self.of(container)?;
+        let below = format!("{folder}/");
+        let inside = |name: &&String| name.starts_with(&below);
+        let landed = container.blobs.iter().filter(|(name, _)| inside(name));
+        Ok(Ledger {
+            landed: landed
+                .map(|(name, blob)| LedgerEntry { blob: name.clone(), marks: blob.marks.clone() })
+                .collect(),
+            begun: container
+                .begun
+                .keys()
+                .filter(inside)
+                .filter(|name| !container.blobs.contains_key(*name))
+                .cloned()
+                .collect(),
+        })
+    }
+
+    /// Makes a container.
+    pub fn make(&mut self, container: &str) {
+        self.containers.entry(container.to_owned()).or_default();
+    }
+
+    /// The checkpoint of the upload of a blob that got furthest, of one content and without a gap.
+    pub fn furthest(&mut self, container: &str, name: &str) -> Result<Option<Checkpoint>, StorageFailure> {
+        let parts = self.of(container)?.begun.get(name);
+        let mut best: Option<&Checkpoint> = None;
+        let mut row: Option<&Checkpoint> = None;
+        for ((content, offset), (_, after)) in parts.into_iter().flatten() {
+            let reached = row.filter(|row| row.content() == *content).map_or(0, Checkpoint::bytes);
+            if *offset == reached {
+                row = Some(after);
+                if best.is_none_or(|best| best.bytes() < after.bytes()) {
+                    best = row;
+                }
+            }
+        }
+        Ok(best.cloned())
+    }
+
+    /// Lays down a part; one of the same content and offset is replaced.
+    pub fn part(
+        &mut self,
+        place: (&str, &str),
+        body: Bytes,
+        after: Checkpoint,
+    ) -> Result<(), StorageFailure> {
+        let parts = self.of(place.0)?.begun.entry(place.1.to_owned()).or_default();
+        let offset = after.bytes() - body.len() as u64;
+        parts.insert((after.content(), offset), (body, after));
+        Ok(())
+    }
+
+    /// Makes a blob of the parts of one content up to an offset and of its last bytes, unless one is there.
+    pub fn commit(
+        &mut self,
+        place: (&str, &str),
+        (content, upto): (Content, u64),
+        last: &[u8],
+        marks: &Marks,
+    ) -> Result<Committed, StorageFailure> {
+        let container = self.of(place.0)?;
+        if container.blobs.contains_key(place.1) {
+            return Ok(Committed::AlreadyThere);
+        }
+        let mut body = BytesMut::new();
+        while (body.len() as u64) < upto {
+            let offset = body.len() as u64;
+            let part = container.begun.get(place.1).and_then(|parts| parts.get(&(content, offset)));
+            let (part, _) = part.ok_or_else(|| failure(StorageFailureKind::Permanent))?;
+            body.extend_from_slice(part);
+        }
+        body.extend_from_slice(last);
+        container.begun.remove(place.1);
+        let blob = Blob { body: body.freeze(), marks: Some(marks.clone()) };
+        container.blobs.insert(place.1.to_owned(), blob);
+        Ok(Committed::Now)
+    }
+
+    /// Looks at files that a server wrote.
+    pub fn verify(&mut self, plan: &VerifyPlan) -> Result<Vec<Checked>, StorageFailure> {
+        let container = self.of(&plan.container)?;
+        let mut left = plan.max_bytes;
+        let look = plan.files.iter().map(|file| match container.blobs.get(&file.blob) {
+            None => Checked { bytes: None, lines: None },
+            Some(blob) => {
+                let size = blob.body.len() as u64;
+                let read = left.checked_sub(size);
+                left = read.unwrap_or(left);
+                Checked { bytes: Some(size), lines: read.map(|_| lines(&blob.body)) }
+            }
+        });
+        Ok(look.collect())
+    }
+
+    /// Deletes files of a folder, the manifest last.
+    pub fn delete_folder(&mut self, plan: &FolderPlan) -> Result<FolderDeletion, StorageFailure> {
+        let container = self.of(&plan.container)?;
+        let below = format!("{}/", plan.folder);
+        let manifest = format!("{below}manifest.json");
+        let found = container.blobs.get(&manifest).map(|blob| sha256_hex(&blob.body));
+        let files: Vec<String> =
+            container.blobs.keys().filter(|n| n.starts_with(&below) && **n != manifest).cloned().collect();
+        if !plan.is_meant(found.as_deref(), !files.is_empty()) {
+            return Ok(FolderDeletion::Changed);
+        }
+        for name in files.iter().take(plan.at_most) {
+            container.blobs.remove(name);
+        }
+        if files.len() > plan.at_most {
+            return Ok(FolderDeletion::Going { files: plan.at_most as u64 });
+        }
+        let last = container.blobs.remove(&manifest).map_or(0, |_| 1);
+        Ok(FolderDeletion::Done { files: files.len() as u64 + last, others: 0 })
+    }
+}

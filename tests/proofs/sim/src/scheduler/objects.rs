@@ -1,0 +1,187 @@
+//! The objects of the world, and what people do to them.
+
+use fhir_export_operator::api::{AuthType, Dialect, FhirExport, FhirServer};
+use fhir_export_operator::cluster::stores::Key;
+use fhir_export_operator::core::export::is_terminal;
+use fhir_export_operator::core::kick_off;
+use kube::ResourceExt;
+use serde_json::json;
+
+use super::export_key;
+use crate::container::ENDPOINT;
+use crate::faults::Outage;
+use crate::fhir::{FILES, Fhir, JobState};
+use crate::laws::Law;
+use crate::plan::{Ending, FilePlan, Flaw, JobPlan};
+use crate::state::State;
+
+/// Of the exports.
+pub const NAMESPACE: &str = "research";
+/// Of servers that are not beside them.
+const PLATFORM: &str = "platform";
+
+impl State {
+    /// Whether something is out.
+    pub fn out(&self, what: Outage) -> bool {
+        self.faults.is_out(what, self.time.now)
+    }
+
+    /// Where a server's object is.
+    pub(super) fn server_key(&self, number: usize) -> Key {
+        let beside = self.plan.servers.get(number).is_some_and(|server| server.beside);
+        let namespace = if beside { NAMESPACE } else { PLATFORM };
+        (namespace.to_owned(), format!("s{number}"))
+    }
+
+    /// A server's object and its Secret are made.
+    pub fn create_server(&mut self, number: usize) {
+        let (namespace, name) = self.server_key(number);
+        let Some(plan) = self.plan.servers.get(number).cloned() else { return };
+        let secret = json!({"name": format!("cred-{number}"), "key": "token"});
+        let token = json!({"type": "BearerToken", "bearerToken": {"secretRef": secret}});
+        let auth = if plan.token { token } else { json!({"type": "None"}) };
+        let bulk = plan.dialect == Dialect::BulkData;
+        let storage = (plan.storage || bulk).then(|| {
+            json!({"type": "AzureBlob", "exportLog": plan.log,
+                "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}})
+        });
+        let spec = json!({
+            "url": Fhir::base(number), "dialect": plan.dialect, "auth": auth, "fileOrigins": [FILES],
+            "limits": {"maxConcurrentExports": plan.places},
+            "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "research"}}}},
+            "storage": storage,
+            "bulkData": bulk.then(|| json!({"finishedJobs": plan.finished})),
+        });
+        let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec});
+        let Ok(object) = serde_json::from_value::<FhirServer>(object) else {
+            self.broken(Law::Simulation, "the simulation goes on", "a FhirServer that cannot be read");
+            return;
+        };
+        debug_assert!(plan.token == (object.spec.auth.type_ != AuthType::None));
+        let now = self.time.stamp();
+        if self.api.create(object, now) {
+            self.tell(60, || format!("FhirServer s{number} is made"));
+        }
+        self.create_secret(number);
+    }
+
+    pub(super) fn create_secret(&mut self, number: usize) {
+        let (namespace, _) = self.server_key(number);
+        if !self.api.terminating.contains(&namespace) {
+            self.api.secrets.insert((namespace, format!("cred-{number}")));
+        }
+    }
+
+    /// An export is made, if none of its name is there.
+    pub(super) fn create_export(&mut self, number: usize) {
+        let Some(plan) = self.plan.exports.get(number).cloned() else { return };
+        let (namespace, name) = export_key(number);
+        let (server_namespace, server) = self.server_key(plan.server);
+        let mut spec = plan.spec;
+        if let Some(members) = spec.as_object_mut() {
+            members.insert("serverRef".into(), json!({"name": server, "namespace": server_namespace}));
+        }
+        let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
+            "metadata": {"name": name, "namespace": namespace}, "spec": spec});
+        let Ok(object) = serde_json::from_value::<FhirExport>(object) else {
+            self.broken(Law::Simulation, "the simulation goes on", "a FhirExport that cannot be read");
+            return;
+        };
+        let now = self.time.stamp();
+        if self.api.create(object, now)
+            && let Some(made) = self.api.exports.objects.get(&export_key(number)).cloned()
+        {
+            self.tell(61, || {
+                format!("e{number} is made: {}", serde_json::to_string(&made.spec).unwrap_or_default())
+            });
+            self.made(&made, number);
+        }
+    }
+
+    pub(super) fn delete_export_object(&mut self, at: &Key) {
+        let now = self.time.stamp();
+        let Some(object) = self.api.exports.objects.get(at).cloned() else { return };
+        if self.api.delete::<FhirExport>(at, now) {
+            self.gone(&object);
+        }
+    }
+
+    pub(super) fn delete_server_object(&mut self, at: &Key) {
+        let now = self.time.stamp();
+        self.api.delete::<FhirServer>(at, now);
+    }
+
+    pub(super) fn edit_export(&mut self, number: usize, change: impl FnOnce(&mut FhirExport)) {
+        self.api.edit::<FhirExport>(&export_key(number), true, change);
+    }
+
+    pub(super) fn delete_namespace(&mut self) {
+        self.api.terminating.insert(NAMESPACE.to_owned());
+        self.api.secrets.retain(|(namespace, _)| namespace != NAMESPACE);
+        let inside = |at: &&Key| at.0 == NAMESPACE;
+        let exports: Vec<Key> = self.api.exports.objects.keys().filter(inside).cloned().collect();
+        let servers: Vec<Key> = self.api.servers.objects.keys().filter(inside).cloned().collect();
+        for at in &exports {
+            self.delete_export_object(at);
+        }
+        for at in &servers {
+            self.delete_server_object(at);
+        }
+        self.api.finish_namespaces();
+    }
+
+    /// Somebody else's job begins, in the container that the exports of the server use.
+    pub(super) fn stranger(&mut self, server: usize) {
+        let export = self.plan.exports.iter().find(|export| export.server == server);
+        let request =
+            export.and_then(|export| serde_json::from_value(export.spec.get("request")?.clone()).ok());
+        let object = self.api.servers.objects.get(&self.server_key(server)).cloned();
+        let (Some(mut request), Some(object)) = (request, object) else { return };
+        let request: &mut fhir_export_operator::api::ExportRequest = &mut request;
+        request.since = Some("1999-01-01T00:00:00Z".to_owned());
+        let Ok(request) = kick_off::request(&object, request, NAMESPACE) else { return };
+        let file = FilePlan { type_: "Patient", lines: 3, big: false, flaw: Flaw::None };
+        let plan = JobPlan { lasts: 120, ending: Ending::Files(vec![file]) };
+        let now = (self.time.now, self.time.stamp());
+        let number = self.fhir.begin(server, None, None, plan, &request, now, now.0);
+        self.tell(62, || format!("somebody else's job {} begins on s{server}", number + 7));
+    }
+
+    pub(super) fn cancelled_by_others(&mut self, number: usize) {
+        let now = self.time.now;
+        let Some(uid) = self.api.exports.objects.get(&export_key(number)).and_then(|e| e.uid()) else {
+            return;
+        };
+        let mine = self.fhir.jobs.iter_mut().filter(|job| job.owner.as_ref() == Some(&uid));
+        let mut cancelled = Vec::new();
+        for job in mine.filter(|job| job.works(now)) {
+            job.state = JobState::Gone;
+            job.agreed = true;
+            cancelled.push(job.id());
+        }
+        for id in cancelled {
+            self.tell(63, || format!("somebody else cancels job {id}"));
+        }
+    }
+
+    /// What is broken is put right.
+    pub(super) fn repair(&mut self) {
+        for number in 0..self.plan.servers.len() {
+            self.create_server(number);
+            let at = self.server_key(number);
+            self.api.edit::<FhirServer>(&at, true, |server| server.spec.suspend = None);
+        }
+        for number in 0..self.plan.exports.len() {
+            let open = self
+                .api
+                .exports
+                .objects
+                .get(&export_key(number))
+                .is_some_and(|export| !export.status.as_ref().is_some_and(is_terminal));
+            if open {
+                self.edit_export(number, |export| export.spec.suspend = None);
+            }
+        }
+    }
+}
