@@ -19,6 +19,7 @@ mod reference;
 mod request;
 mod retention;
 mod schedule;
+mod schedule_status;
 mod server;
 mod status;
 mod storage;
@@ -44,9 +45,12 @@ pub use retention::{
     DeletedFolder, DeletingFolder, KeptFolder, RetainedChain, Retention, RetentionStatus, RunFolder,
 };
 pub use schedule::{
-    ActiveRun, Chain, ChainedRun, ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule,
-    FhirExportScheduleSpec, FhirExportScheduleStatus, Incremental, MemberList, PendingRun, RunMode, RunStage,
-    SkippedRun, TemplateMetadata,
+    ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule, FhirExportScheduleSpec,
+    Incremental, TemplateMetadata,
+};
+pub use schedule_status::{
+    ActiveRun, Chain, ChainedRun, FhirExportScheduleStatus, MemberList, PendingRun, RunMode, RunStage,
+    SkippedRun,
 };
 pub use server::{
     CaBundleKind, CaBundleRef, Consumers, Dialect, FhirServer, FhirServerSpec, FhirServerStatus, Header,

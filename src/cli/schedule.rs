@@ -41,7 +41,7 @@ pub fn schedule(command: &Command) -> Result<(), Stop> {
         let namespace = namespace.clone().unwrap_or(current);
         let asked = run_now(client, &namespace, name, &token).await.map_err(|failure| match failure {
             ClusterFailure::NotFound => Stop::because(format!(
-                "There is no FhirExportSchedule {namespace}/{name}; list them with kubectl get fexps -A."
+                "There is no FhirExportSchedule {namespace}/{name}; list them with kubectl get fsched -A."
             )),
             other => Stop::because(other.to_string()),
         })?;

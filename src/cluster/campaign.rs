@@ -3,18 +3,9 @@
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
-use super::lead::{Place, Standing};
-use crate::core::lease::{Answer, Ask, Candidate, Ending, Windows};
-use crate::ports::Clock;
-use crate::ports::Tenure;
-
-/// The Lease at the API server.
-pub trait LeaseLock: Send {
-    /// Where it is.
-    fn place(&self) -> &Place;
-    /// Reads or writes it, within [`Windows::request`]; else what hinders it, in a sentence.
-    fn ask(&mut self, ask: &Ask) -> impl Future<Output = Result<Answer, String>> + Send;
-}
+use super::lease_lock::{LeaseLock, Standing};
+use crate::core::lease::{Candidate, Ending, LeaseAnswer, LeaseRequest, LeaseStep, Windows};
+use crate::ports::{Clock, Tenure};
 
 /// One replica's part in an election.
 pub(super) struct Campaign<L, C> {
@@ -27,7 +18,7 @@ pub(super) struct Campaign<L, C> {
 }
 
 impl<L: LeaseLock, C: Clock> Campaign<L, C> {
-    /// Nothing asked yet.
+    /// Prepares a replica that has not asked for the Lease yet.
     pub(super) fn new(
         me: &str,
         tenure: Tenure,
@@ -39,18 +30,18 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
         Self { candidate, tenure, lock, clock, standing, trouble: None }
     }
 
-    /// Until the Lease is given back, after `leaving` said so.
+    /// Takes part in the election until the Lease is given back, after `leaving` has asked for that.
     pub(super) async fn run(mut self, mut leaving: oneshot::Receiver<()>) {
         let (mut heard, mut leaves) = (false, false);
         loop {
             match self.candidate.decide(self.tenure.now(), self.clock.now()) {
-                Ask::Wait(until) => {
+                LeaseStep::Wait(until) => {
                     let wait = until.saturating_sub(self.tenure.now());
                     tokio::select! {
                         biased;
                         told = &mut leaving, if !heard => {
                             heard = true;
-                            // The other end may have gone without a word: the process is ending.
+                            // The sender may be gone without a word: the process is ending.
                             if told.is_ok() {
                                 leaves = true;
                                 self.tenure.resign();
@@ -60,14 +51,14 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
                         () = self.clock.sleep(wait) => {}
                     }
                 }
-                Ask::End(ending) => self.end(&ending),
-                Ask::Left => return,
-                ask => {
+                LeaseStep::End(ending) => self.end(&ending),
+                LeaseStep::Left => return,
+                LeaseStep::Ask(request) => {
                     let began = self.tenure.now();
-                    let answer = self.carry_out(&ask).await;
+                    let answer = self.carry_out(&request).await;
                     let ended = self.tenure.now();
-                    debug!(?ask, ?answer, took = ?ended.saturating_sub(began), "asked about the Lease");
-                    self.candidate.learn(&ask, answer, began, ended);
+                    debug!(?request, ?answer, took = ?ended.saturating_sub(began), "asked about the Lease");
+                    self.candidate.learn(&request, answer, began, ended);
                     if !leaves {
                         self.tell();
                     }
@@ -76,7 +67,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
         }
     }
 
-    /// Tells what has been learned.
+    /// Publishes the standing, and extends the tenure of a replica that leads.
     fn tell(&self) {
         let was = self.standing.borrow().clone();
         let new = match (self.candidate.until(), self.candidate.other()) {
@@ -91,7 +82,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
         if new == was {
             return;
         }
-        let lease = self.lock.place();
+        let lease = self.lock.name();
         match new {
             Standing::Leads => info!(%lease, "this replica leads"),
             Standing::Waiting => {
@@ -107,20 +98,20 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
             Ending::Lapsed => self.tenure.lapsed(),
             Ending::Taken(holder) => self.tenure.end(&format!(
                 "The operator ends since its Lease {} was taken from it and names {holder}; it must be started again.",
-                self.lock.place()
+                self.lock.name()
             )),
         }
     }
 
-    async fn carry_out(&mut self, ask: &Ask) -> Answer {
-        match self.lock.ask(ask).await {
+    async fn carry_out(&mut self, request: &LeaseRequest) -> LeaseAnswer {
+        match self.lock.ask(request).await {
             Ok(answer) => {
                 self.recovered();
                 answer
             }
             Err(trouble) => {
                 self.hindered(trouble);
-                Answer::Failed
+                LeaseAnswer::Failed
             }
         }
     }
@@ -136,7 +127,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
     fn recovered(&mut self) {
         if self.trouble.take().is_some() {
             self.tenure.hindered("");
-            info!(lease = %self.lock.place(), "the Lease can be reached again");
+            info!(lease = %self.lock.name(), "the Lease can be reached again");
         }
     }
 }

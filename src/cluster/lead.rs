@@ -1,4 +1,4 @@
-//! Which replica works, as the rest of the program sees it.
+//! The election of the replica that works, as the rest of the program sees it.
 
 use std::thread;
 use std::time::Duration;
@@ -8,82 +8,60 @@ use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 
 use super::campaign::Campaign;
-pub use super::campaign::LeaseLock;
 use super::lease::KubeLease;
-use crate::ports::Clock;
-use crate::ports::SystemClock;
-use crate::ports::Tenure;
+pub use super::lease_lock::{LeaseKey, LeaseLock, Standing};
+use crate::ports::{Clock, SystemClock, Tenure};
 
-/// What giving the Lease back may take: whoever waits for it gets it some seconds later anyhow.
+/// How long giving the Lease back may take. Otherwise another replica takes it some seconds later.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);
 
-/// Where the Lease is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
-/// Whether this replica works.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It has not seen the Lease yet; what hinders it, if anything does.
-    Unknown(Option<String>),
-    /// Another one works.
-    Waiting,
-    /// This one works.
-    Leads,
-}
-
-/// One replica's part in the election.
+/// This replica's part in the election.
 pub struct Leadership {
     standing: watch::Receiver<Standing>,
-    /// Absent where nobody else works.
+    /// Absent if this replica is the only one.
     elected: Option<Elected>,
 }
 
 struct Elected {
     leave: oneshot::Sender<()>,
-    /// Closed when there is nothing to give back any more.
+    /// Closed when the Lease is given back, or was not held.
     left: oneshot::Receiver<()>,
 }
 
 /// What an election needs.
 #[derive(Clone, Debug)]
 pub struct Election {
-    /// How the API server is reached.
+    /// The settings of the client for the API server.
     pub settings: Config,
-    /// Where the Lease is.
-    pub place: Place,
-    /// What is told how long this process may act.
+    /// The Lease that decides it.
+    pub lease: LeaseKey,
+    /// The tenure that the election extends.
     pub tenure: Tenure,
 }
 
 impl Leadership {
-    /// Of a replica that is alone.
+    /// The leadership of a replica that is alone: it leads from the start.
     pub fn alone() -> Self {
         Self { standing: watch::channel(Standing::Leads).1, elected: None }
     }
 
-    /// Of one that takes part in an election from now on. From the moment that it leads it must go on to the end of its
-    /// tenure or be released: dropping it changes nothing.
+    /// Takes part in an election from now on. A replica that leads keeps the Lease until its tenure ends or until it is
+    /// [released](Self::release): dropping this value changes nothing.
     ///
-    /// The election has a thread of its own: whoever takes over begins with everything at once, and must not lose the Lease
-    /// over that.
+    /// The election runs on a thread of its own, so that the work of a replica that has just taken over cannot delay the
+    /// renewal of the Lease.
     pub fn seek(election: Election) -> std::io::Result<Self> {
         let me = identity();
-        info!(lease = %election.place, %me, "standing for election");
-        let Election { settings, place, tenure } = election;
-        let (leadership, campaign) = Self::stand(&me, tenure, KubeLease::new(settings, place), SystemClock);
+        info!(lease = %election.lease, %me, "standing for election");
+        let Election { settings, lease, tenure } = election;
+        let (leadership, campaign) = Self::stand(&me, tenure, KubeLease::new(settings, lease), SystemClock);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("election".into()).spawn(move || runtime.block_on(campaign))?;
         Ok(leadership)
     }
 
-    /// Likewise; what is answered beside it is its part in the election, to be run by the caller. No other process, and no
-    /// earlier one, may ever be called `me`.
+    /// Takes part in an election that the caller runs: the future that is returned is this replica's part in it. No other
+    /// process, and no earlier one, may ever have the identity `me`.
     pub fn stand<L: LeaseLock, C: Clock>(
         me: &str,
         tenure: Tenure,
@@ -101,22 +79,21 @@ impl Leadership {
         (Self { standing, elected: Some(Elected { leave, left }) }, part)
     }
 
-    /// Completes when the standing is not as it was when this was called last; with none if the election has ended by
-    /// itself.
+    /// Waits until the standing is another one than at the last call. `None` if the election has ended by itself.
     pub async fn changed(&mut self) -> Option<Standing> {
         self.standing.changed().await.ok()?;
         Some(self.standing())
     }
 
-    /// As it is now.
+    /// The standing now.
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
 
-    /// Gives the Lease back, so that another replica takes it at once. This process must have ceased to act.
+    /// Gives the Lease back, so that another replica can take it at once. This process must have stopped acting.
     pub async fn release(self, clock: &impl Clock) {
         let Some(Elected { leave, left }) = self.elected else { return };
-        // Where it has ended there is nothing to give back.
+        // An election that has ended has nothing to give back.
         let _ = leave.send(());
         tokio::select! {
             biased;
@@ -128,14 +105,8 @@ impl Leadership {
     }
 }
 
-/// No process is called so again: in a pod its name is the host's.
+/// An identity that no process has again: the host's name, which in a pod is the pod's, and a random number.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| super::NAME.into());
     format!("{host}_{:016x}", rand::random::<u64>())
-}
-
-impl std::fmt::Display for Place {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
 }

@@ -1,4 +1,4 @@
-//! Requests about the Lease.
+//! Requests about the Lease at the API server of a cluster.
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -6,24 +6,23 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client, Config};
 
 use super::call::CallError;
-use super::campaign::LeaseLock;
-use super::lead::Place;
-use crate::core::lease::{Answer, Ask, Record, Seen, Windows};
+use super::lease_lock::{LeaseKey, LeaseLock};
+use crate::core::lease::{LeaseAnswer, LeaseRecord, LeaseRequest, SeenLease, Windows};
 
-/// The Lease at the API server of a cluster.
+/// Reads and writes a Lease at the API server.
 pub(super) struct KubeLease {
     settings: Config,
-    place: Place,
-    /// Its own, since a request that hangs must not be waited for by another; a fresh one after each failure.
+    name: LeaseKey,
+    /// A client of its own, so that no other request's connection delays it. After each failure a fresh one is made.
     client: Option<Client>,
-    /// The Lease as it was seen last: what others wrote on it stays.
+    /// The Lease as it was seen last. What others wrote to it is kept in the next write.
     last: Option<Lease>,
 }
 
 impl KubeLease {
-    /// Nothing asked yet.
-    pub(super) fn new(settings: Config, place: Place) -> Self {
-        Self { settings, place, client: None, last: None }
+    /// Prepares requests about a Lease. Nothing is sent yet.
+    pub(super) fn new(settings: Config, name: LeaseKey) -> Self {
+        Self { settings, name, client: None, last: None }
     }
 
     fn client(&mut self) -> Result<Client, String> {
@@ -38,18 +37,18 @@ impl KubeLease {
         Ok(client)
     }
 
-    async fn request(&self, client: Client, ask: &Ask) -> Result<Lease, CallError> {
-        let Place { namespace, name } = &self.place;
+    async fn send(&self, client: Client, request: &LeaseRequest) -> Result<Lease, CallError> {
+        let LeaseKey { namespace, name } = &self.name;
         let api: Api<Lease> = Api::namespaced(client, namespace);
-        let answer = match ask {
-            Ask::Write { record, on } => {
+        let answer = match request {
+            LeaseRequest::Write { record, on } => {
                 let lease = self.lease(record, on.as_deref());
                 match on {
                     Some(_) => api.replace(name, &PostParams::default(), &lease).await,
                     None => api.create(&PostParams::default(), &lease).await,
                 }
             }
-            _ => api.get(name).await,
+            LeaseRequest::Read => api.get(name).await,
         };
         answer.map_err(|error| match &error {
             kube::Error::Api(status) if status.code == 409 => CallError::Conflict,
@@ -57,12 +56,12 @@ impl KubeLease {
         })
     }
 
-    /// The Lease with this record, on this version.
-    fn lease(&self, record: &Record, version: Option<&str>) -> Lease {
+    /// The object to write: the Lease with this record, on this version.
+    fn lease(&self, record: &LeaseRecord, version: Option<&str>) -> Lease {
         let known = self.last.as_ref().filter(|last| last.metadata.resource_version.as_deref() == version);
         let mut lease = known.cloned().unwrap_or_default();
         lease.metadata = ObjectMeta {
-            name: Some(self.place.name.clone()),
+            name: Some(self.name.name.clone()),
             resource_version: version.map(Into::into),
             ..lease.metadata
         };
@@ -77,33 +76,33 @@ impl KubeLease {
         lease
     }
 
-    fn hindrance(&self, error: CallError, ask: &Ask) -> String {
-        let verb = match ask {
-            Ask::Write { on: Some(_), .. } => "write",
-            Ask::Write { on: None, .. } => "create",
-            _ => "read",
+    fn hindrance(&self, error: CallError, request: &LeaseRequest) -> String {
+        let verb = match request {
+            LeaseRequest::Write { on: Some(_), .. } => "write",
+            LeaseRequest::Write { on: None, .. } => "create",
+            LeaseRequest::Read => "read",
         };
         match error {
             CallError::NotFound => {
                 format!(
                     "There is no namespace {} for the Lease; create it, or name another.",
-                    self.place.namespace
+                    self.name.namespace
                 )
             }
-            error => error.failure(&format!("{verb} Lease {}", self.place)).to_string(),
+            error => error.failure(&format!("{verb} Lease {}", self.name)).to_string(),
         }
     }
 }
 
 impl LeaseLock for KubeLease {
-    fn place(&self) -> &Place {
-        &self.place
+    fn name(&self) -> &LeaseKey {
+        &self.name
     }
 
-    async fn ask(&mut self, ask: &Ask) -> Result<Answer, String> {
+    async fn ask(&mut self, request: &LeaseRequest) -> Result<LeaseAnswer, String> {
         let limit = Windows::default().request;
         let answer = match self.client() {
-            Ok(client) => match tokio::time::timeout(limit, self.request(client, ask)).await {
+            Ok(client) => match tokio::time::timeout(limit, self.send(client, request)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(CallError::Unreachable(format!("no answer within {} s", limit.as_secs()))),
             },
@@ -113,30 +112,30 @@ impl LeaseLock for KubeLease {
             Ok(lease) => {
                 let seen = seen(&lease);
                 self.last = Some(lease);
-                Ok(Answer::Lease(seen))
+                Ok(LeaseAnswer::Lease(seen))
             }
-            Err(CallError::Conflict) => Ok(Answer::Conflict),
-            // Where a new one cannot be found, its namespace is missing.
-            Err(CallError::NotFound) if !matches!(ask, Ask::Write { on: None, .. }) => {
+            Err(CallError::Conflict) => Ok(LeaseAnswer::Conflict),
+            // A 404 to a creation means that the namespace is missing.
+            Err(CallError::NotFound) if !matches!(request, LeaseRequest::Write { on: None, .. }) => {
                 self.last = None;
-                Ok(Answer::Absent)
+                Ok(LeaseAnswer::Absent)
             }
             Err(error) => {
                 self.client = None;
-                Err(self.hindrance(error, ask))
+                Err(self.hindrance(error, request))
             }
         }
     }
 }
 
-fn seen(lease: &Lease) -> Seen {
+fn seen(lease: &Lease) -> SeenLease {
     let spec = lease.spec.clone().unwrap_or_default();
-    let record = Record {
+    let record = LeaseRecord {
         holder: spec.holder_identity,
         duration_seconds: spec.lease_duration_seconds,
         acquired: spec.acquire_time.map(|time| time.0),
         renewed: spec.renew_time.map(|time| time.0),
         transitions: spec.lease_transitions.unwrap_or(0),
     };
-    Seen { record, version: lease.metadata.resource_version.clone().unwrap_or_default() }
+    SeenLease { record, version: lease.metadata.resource_version.clone().unwrap_or_default() }
 }

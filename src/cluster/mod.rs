@@ -12,6 +12,7 @@ pub mod definitions;
 mod events;
 pub mod lead;
 mod lease;
+mod lease_lock;
 mod merge;
 mod run_now;
 pub mod stores;

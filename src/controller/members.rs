@@ -1,33 +1,64 @@
-//! Who is in a group: read from what an export has landed, compared, and listed beside it. The ids are in memory for as
-//! long as that takes, and nowhere else but in the storage account.
+//! Lists the members of a group: reads their ids from the files of an export, compares them with an earlier list, and
+//! stores the new lists beside those files. Ids are in memory only while they are compared, and are stored nowhere but in
+//! the storage account.
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
+
+use super::listings::Outcome;
 use super::world::World;
-use crate::api::{FhirExport, FhirServer, MemberList, PatientsBlob};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer, MemberList, PatientsBlob};
+use crate::core::folder::{MEMBERS_FILE, NEWCOMERS_FILE};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
-use crate::core::schedule::members::{
-    MAX_LIST, MEMBERS_FILE, Members, NEWCOMERS_FILE, Reader, Unusable, files,
-};
-use crate::core::schedule::{Listed, Newcomers};
+use crate::core::schedule::members::{MAX_LIST, Members, Reader, Unusable, files};
+use crate::core::schedule::{ListMembers, Listed, Listing, Newcomers};
 use crate::ports::{ObjectStore, Target};
 
-/// Lists the members that an export has found, and those of them that were not among the members before. Done again, it
-/// finds and writes the same.
-pub(super) async fn list<W: World>(
+/// Answers how the listing stands, and starts it beside the reconcile if it does not run. The schedule is reconciled
+/// again when it is done.
+pub(super) fn listing<W: World>(
+    world: &Arc<W>,
+    schedule: &FhirExportSchedule,
+    asked: &ListMembers,
+) -> Listing {
+    let listings = world.runs().listings();
+    let export = asked.export.uid().unwrap_or_default();
+    if let Some(state) = listings.look(&export, asked.before.as_ref()) {
+        return state;
+    }
+    let outcome = Outcome::running();
+    let (beside, places, teller, asked) =
+        (Arc::clone(world), listings.places(), outcome.teller(), asked.clone());
+    let before = asked.before.clone();
+    let (namespace, name) = (schedule.namespace().unwrap_or_default(), schedule.name_any());
+    let task = async move {
+        let place = places.enter(&namespace).await;
+        let ListMembers { server, export, before } = &asked;
+        let listed = list(beside.as_ref(), server, export, before.as_ref()).await;
+        drop(place);
+        teller.tell(listed.map_or_else(Listing::Failed, Listing::Done));
+        beside.wake_schedule(&namespace, &name);
+    };
+    let end = world.spawn(Box::pin(task));
+    listings.started(&export, before.as_ref(), &outcome, end);
+    Listing::Running
+}
+
+/// Lists the members that an export has found, and those of them that an earlier list does not name. If it is repeated,
+/// it finds and writes the same.
+async fn list<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     export: &FhirExport,
     before: Option<&MemberList>,
 ) -> Result<Listed, StorageFailure> {
-    // One at a time: lists are large.
-    let _alone = world.runs().alone_with_lists().await;
     let output = export.status.as_ref().and_then(|status| status.output.as_ref());
     let place = output.and_then(|output| Some((output.container.as_deref()?, output.folder.as_deref()?)));
     let members = match place {
         Some(place) => read(world, server, place).await,
-        // Where nobody is in the group, nothing has landed.
+        // The export of an empty group lands nothing.
         None => Ok(Members::default()),
     };
     let members = match members {
@@ -70,7 +101,7 @@ enum Problem {
     Unusable(Unusable),
 }
 
-/// Who is in the files of a folder.
+/// Reads the members from the files of a folder.
 async fn read<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -92,7 +123,7 @@ async fn read<W: World>(
     reader.finish().map_err(Problem::Unusable)
 }
 
-/// A list that was written before; else why it cannot be used.
+/// The text of an earlier list; else why it cannot be used, as half a sentence.
 async fn earlier<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -102,7 +133,7 @@ async fn earlier<W: World>(
     let place = path.split_once('/').unwrap_or((path, ""));
     let content = match world.objects().read(Target::new(server, place.0), place.1, MAX_LIST).await {
         Err(failure) if failure.kind == StorageFailureKind::NotFound => None,
-        // It was no larger when it was written.
+        // The list was not larger when it was written, so somebody changed it.
         Err(failure) if failure.kind == StorageFailureKind::Permanent => None,
         content => content?,
     };

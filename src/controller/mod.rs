@@ -8,6 +8,7 @@ pub mod export;
 mod facts;
 pub mod guard;
 mod landing;
+mod listings;
 mod members;
 mod patients;
 mod perform;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
+use super::listings::Listings;
 use crate::api::FhirExport;
 use crate::core::admission::Served;
 use crate::core::effect::Observation;
@@ -23,7 +24,7 @@ const MAX_CLAIMS: u64 = 10_000;
 #[derive(Default)]
 pub struct Runs {
     inner: Mutex<Inner>,
-    lists: futures::lock::Mutex<()>,
+    listings: Listings,
 }
 
 #[derive(Default)]
@@ -117,9 +118,9 @@ impl Runs {
         seen.clone()
     }
 
-    /// Waits for the lock that lets only one task at a time handle a list of group members.
-    pub(super) async fn alone_with_lists(&self) -> futures::lock::MutexGuard<'_, ()> {
-        self.lists.lock().await
+    /// The listings of group members that run beside the reconciles.
+    pub(super) fn listings(&self) -> &Listings {
+        &self.listings
     }
 
     /// Whether a run holds a place of its server.
@@ -268,6 +269,7 @@ impl Runs {
         for uid in &gone {
             self.forget(uid);
         }
+        self.listings.retain(&alive);
         let mut inner = locked(&self.inner);
         inner.probes.retain(|uid, _| alive(uid));
         inner.served.retain(|uid, _| alive(uid));

@@ -1,5 +1,5 @@
-//! The reconcile of one `FhirExportSchedule`: resolve, step, publish, perform, and again while there is something to
-//! do.
+//! The reconcile of one `FhirExportSchedule`: resolve the facts, decide, publish the decision, perform its effect; and
+//! again, as long as there is an effect.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,57 +13,61 @@ use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
-use crate::core::schedule::{Effect, Facts, Inputs, Observation, Step, named, owned_by, step};
+use crate::core::schedule::{
+    ScheduleDecision, ScheduleEffect, ScheduleFacts, ScheduleInputs, ScheduleObservation, active_names,
+    decide_schedule, owned_by,
+};
 use crate::ports::{Clock, Cluster, ClusterFailure, Creation, ObjectStore, Stores};
 
-/// Effects in one look: more than any path needs, so that none can spin.
+/// How many effects one reconcile performs at most: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
-/// After so many effects the next look comes this much later.
+/// When the next reconcile follows one that performed [`MAX_EFFECTS`] effects.
 const BREATHER: Duration = Duration::from_secs(1);
 
-/// Looks at one schedule, does what is due, and says when to look again.
+/// Reconciles one schedule, and says when to reconcile it again.
 pub async fn reconcile_schedule<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExportSchedule>,
 ) -> Result<Requeue, ClusterFailure> {
     let mut look = Look { base: FhirExportSchedule::clone(&object), seen: None, fresh: HashMap::new() };
-    // Boxed: with the objects that it holds it is too large for a queue of many.
-    match Box::pin(look.go(world.as_ref())).await {
-        // Deleted while we looked: its runs go with it.
+    // Boxed, since the objects that it holds make it large, and many are queued.
+    match Box::pin(look.go(world)).await {
+        // The schedule was deleted meanwhile. The garbage collector deletes its runs.
         Err(ClusterFailure::NotFound) => Ok(Requeue::AwaitChange),
         result => result,
     }
 }
 
-/// One look at a schedule.
+/// One reconcile of a schedule.
 struct Look {
-    /// The object as the API server has it.
+    /// The schedule as the API server has it.
     base: FhirExportSchedule,
-    seen: Option<Observation>,
-    /// Runs that this look made or deleted, by uid: the watch may not show that yet. None: it is gone.
+    seen: Option<ScheduleObservation>,
+    /// Exports that this reconcile created or deleted, by uid, since the watch may lag behind. `None` stands for an export
+    /// that is gone.
     fresh: HashMap<String, Option<Arc<FhirExport>>>,
 }
 
 impl Look {
-    async fn go<W: World>(&mut self, world: &W) -> Result<Requeue, ClusterFailure> {
+    async fn go<W: World>(&mut self, world: &Arc<W>) -> Result<Requeue, ClusterFailure> {
         for _ in 0..MAX_EFFECTS {
-            let facts = self.resolve(world).await?;
-            let Step { status, effect, requeue, notes } = step(Inputs {
+            let facts = self.resolve(world.as_ref()).await?;
+            let ScheduleDecision { status, effect, requeue, notes } = decide_schedule(ScheduleInputs {
                 schedule: &self.base,
                 facts: &facts,
                 seen: self.seen.take(),
                 now: world.clock().now(),
             });
-            self.publish(world, &status, &notes).await?;
+            self.publish(world.as_ref(), &status, &notes).await?;
             let Some(effect) = effect else { return Ok(requeue) };
             self.seen = Some(self.perform(world, effect).await?);
         }
         Ok(Requeue::After(BREATHER))
     }
 
-    /// What the decision needs to know beside the object. What the status calls active is asked of the API server,
-    /// if the watch does not show it: a run is not lost because the watch lags.
-    async fn resolve<W: World>(&self, world: &W) -> Result<Facts, ClusterFailure> {
+    /// The facts that the decision depends on. An active export that the watch does not show is read from the API server,
+    /// so that no run is lost because the watch lags behind.
+    async fn resolve<W: World>(&self, world: &W) -> Result<ScheduleFacts, ClusterFailure> {
         let uid = self.base.uid().unwrap_or_default();
         let namespace = self.base.namespace().unwrap_or_default();
         let (of_server, server) = template_server_key(&self.base);
@@ -81,7 +85,7 @@ impl Look {
             }
         }
         let status = self.base.status.clone().unwrap_or_default();
-        for name in named(&status) {
+        for name in active_names(&status) {
             if children.values().any(|child| child.name_any() == name) {
                 continue;
             }
@@ -95,10 +99,10 @@ impl Look {
         children.sort_by_cached_key(|child| child.name_any());
         let claimed =
             if status.retention.is_some() { folders_of_others(world, &uid) } else { BTreeSet::new() };
-        Ok(Facts { server, children, claimed })
+        Ok(ScheduleFacts { server, children, claimed })
     }
 
-    /// Writes the status if it changed, on the version that it was decided on; then, and only then, the events.
+    /// Writes the status if it changed, on the version that was decided on; then, and only then, publishes the events.
     async fn publish<W: World>(
         &mut self,
         world: &W,
@@ -114,37 +118,41 @@ impl Look {
         Ok(())
     }
 
-    async fn perform<W: World>(&mut self, world: &W, effect: Effect) -> Result<Observation, ClusterFailure> {
+    async fn perform<W: World>(
+        &mut self,
+        world: &Arc<W>,
+        effect: ScheduleEffect,
+    ) -> Result<ScheduleObservation, ClusterFailure> {
         match effect {
-            Effect::Create(export) => Ok(match world.cluster().create_export(&export).await? {
+            ScheduleEffect::Create(export) => Ok(match world.cluster().create_export(&export).await? {
                 Creation::Made(run) => {
                     let run = Arc::new(*run);
                     self.fresh.insert(run.uid().unwrap_or_default(), Some(run.clone()));
-                    Observation::Made(run)
+                    ScheduleObservation::Created(run)
                 }
                 Creation::Exists(other) => {
                     let other = Arc::new(*other);
                     if owned_by(&other, &self.base.uid().unwrap_or_default()) {
                         self.fresh.insert(other.uid().unwrap_or_default(), Some(other.clone()));
                     }
-                    Observation::Exists(other)
+                    ScheduleObservation::Exists(other)
                 }
-                Creation::Refused(words) => Observation::Refused(words),
+                Creation::Refused(words) => ScheduleObservation::Refused(words),
             }),
-            Effect::Delete(run) => {
+            ScheduleEffect::Delete(run) => {
                 world.cluster().delete_export(&run).await?;
                 let namespace = run.namespace().unwrap_or_default();
                 let left = world.cluster().read_export(&namespace, &run.name_any()).await?;
                 let left = left.filter(|left| left.uid() == run.uid()).map(Arc::new);
                 self.fresh.insert(run.uid().unwrap_or_default(), left);
-                Ok(Observation::Deleted)
+                Ok(ScheduleObservation::Deleted)
             }
-            Effect::ListMembers { server, export, before } => {
-                let listed = members::list(world, &server, &export, before.as_ref()).await;
-                Ok(listed.map_or_else(Observation::Unlisted, Observation::Listed))
+            ScheduleEffect::ListMembers(asked) => {
+                let listing = members::listing(world, &self.base, &asked);
+                Ok(ScheduleObservation::Members { asked, listing })
             }
-            Effect::DeleteFolder(server, plan) => {
-                Ok(Observation::FolderDeleted(world.objects().delete_folder(&server, &plan).await))
+            ScheduleEffect::DeleteFolder(server, plan) => {
+                Ok(ScheduleObservation::FolderDeleted(world.objects().delete_folder(&server, &plan).await))
             }
         }
     }

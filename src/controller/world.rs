@@ -49,4 +49,6 @@ pub trait World: Send + Sync + 'static {
     fn wake_export(&self, namespace: &str, name: &str);
     /// Queues a reconcile of a server.
     fn wake_server(&self, namespace: &str, name: &str);
+    /// Has a schedule reconciled soon.
+    fn wake_schedule(&self, namespace: &str, name: &str);
 }

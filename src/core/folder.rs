@@ -4,13 +4,17 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::schedule::members::{MEMBERS_FILE, NEWCOMERS_FILE};
-
 /// Prefix of the containers that are created for a single job or run.
 pub(crate) const OWN_CONTAINER: &str = "export-";
 
 /// Name of the manifest that the operator stores in a run's folder.
 pub(crate) const MANIFEST: &str = "manifest.json";
+
+/// The file that lists all members of a group, in the folder of the export that found them.
+pub(crate) const MEMBERS_FILE: &str = "members.txt";
+
+/// The file that lists the members who joined the group, beside [`MEMBERS_FILE`].
+pub(crate) const NEWCOMERS_FILE: &str = "newcomers.txt";
 
 /// How far the clocks of the server and of the operator may differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);

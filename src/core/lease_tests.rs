@@ -12,19 +12,19 @@ fn s(seconds: f64) -> Moment {
     Duration::from_secs_f64(seconds)
 }
 
-fn held(holder: &str, version: &str) -> Seen {
-    let record = Record {
+fn held(holder: &str, version: &str) -> SeenLease {
+    let record = LeaseRecord {
         holder: Some(holder.into()),
         duration_seconds: Some(15),
         transitions: 3,
-        ..Record::default()
+        ..LeaseRecord::default()
     };
-    Seen { record, version: version.into() }
+    SeenLease { record, version: version.into() }
 }
 
-fn free(version: &str) -> Seen {
-    let record = Record { duration_seconds: Some(1), transitions: 3, ..Record::default() };
-    Seen { record, version: version.into() }
+fn free(version: &str) -> SeenLease {
+    let record = LeaseRecord { duration_seconds: Some(1), transitions: 3, ..LeaseRecord::default() };
+    SeenLease { record, version: version.into() }
 }
 
 /// A replica `me`, and the time by its clock.
@@ -38,31 +38,31 @@ impl Replica {
         Self { candidate: Candidate::new("me", Windows::default()), now: s(1000.0) }
     }
 
-    fn ask(&self) -> Ask {
+    fn ask(&self) -> LeaseStep {
         self.candidate.decide(self.now, wall())
     }
 
     /// Carries out what is asked for, which takes a tenth of a second.
-    fn gets(&mut self, answer: Answer) -> &mut Self {
-        let (ask, began) = (self.ask(), self.now);
-        assert!(matches!(ask, Ask::Read | Ask::Write { .. }), "{ask:?}");
+    fn gets(&mut self, answer: LeaseAnswer) -> &mut Self {
+        let (step, began) = (self.ask(), self.now);
+        let LeaseStep::Ask(request) = step else { unreachable!("{step:?}") };
         self.now += s(0.1);
-        self.candidate.learn(&ask, answer, began, self.now);
+        self.candidate.learn(&request, answer, began, self.now);
         self
     }
 
-    fn reads(&mut self, seen: Seen) -> &mut Self {
-        assert_eq!(self.ask(), Ask::Read);
-        self.gets(Answer::Lease(seen))
+    fn reads(&mut self, seen: SeenLease) -> &mut Self {
+        assert_eq!(self.ask(), LeaseStep::Ask(LeaseRequest::Read));
+        self.gets(LeaseAnswer::Lease(seen))
     }
 
     fn writes(&mut self, version: &str) -> &mut Self {
-        assert!(matches!(self.ask(), Ask::Write { .. }), "{:?}", self.ask());
-        self.gets(Answer::Lease(held("me", version)))
+        assert!(matches!(self.ask(), LeaseStep::Ask(LeaseRequest::Write { .. })), "{:?}", self.ask());
+        self.gets(LeaseAnswer::Lease(held("me", version)))
     }
 
     fn waits(&mut self) -> &mut Self {
-        let Ask::Wait(until) = self.ask() else { unreachable!("{:?}", self.ask()) };
+        let LeaseStep::Wait(until) = self.ask() else { unreachable!("{:?}", self.ask()) };
         assert!(until > self.now, "a wait until {until:?} at {:?}", self.now);
         self.now = until;
         self
@@ -79,10 +79,12 @@ impl Replica {
 #[test]
 fn without_a_lease_one_is_made() {
     let mut replica = Replica::new();
-    replica.gets(Answer::Absent);
-    let Ask::Write { record, on: None } = replica.ask() else { unreachable!("{:?}", replica.ask()) };
+    replica.gets(LeaseAnswer::Absent);
+    let LeaseStep::Ask(LeaseRequest::Write { record, on: None }) = replica.ask() else {
+        unreachable!("{:?}", replica.ask())
+    };
     let wall = Some(wall());
-    let expected = Record {
+    let expected = LeaseRecord {
         holder: Some("me".into()),
         duration_seconds: Some(15),
         acquired: wall,
@@ -91,7 +93,7 @@ fn without_a_lease_one_is_made() {
     };
     assert_eq!(record, expected);
     // Another one was faster.
-    replica.gets(Answer::Conflict).waits().reads(held("other", "1")).waits();
+    replica.gets(LeaseAnswer::Conflict).waits().reads(held("other", "1")).waits();
     assert_eq!(replica.candidate.until(), None);
 }
 
@@ -99,7 +101,9 @@ fn without_a_lease_one_is_made() {
 fn one_that_was_given_back_is_taken_at_once() {
     let mut replica = Replica::new();
     replica.reads(free("7"));
-    let Ask::Write { record, on } = replica.ask() else { unreachable!("{:?}", replica.ask()) };
+    let LeaseStep::Ask(LeaseRequest::Write { record, on }) = replica.ask() else {
+        unreachable!("{:?}", replica.ask())
+    };
     assert_eq!((on.as_deref(), record.transitions, record.acquired), (Some("7"), 4, Some(wall())));
     let began = replica.now;
     replica.writes("8");
@@ -112,9 +116,9 @@ fn one_that_is_held_is_taken_when_it_was_seen_unchanged_for_its_whole_time() {
     replica.reads(held("other", "1"));
     let seen = replica.now;
     let mut looks = 0;
-    while !matches!(replica.ask(), Ask::Write { .. }) {
+    while !matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { .. })) {
         match replica.ask() {
-            Ask::Read => {
+            LeaseStep::Ask(LeaseRequest::Read) => {
                 looks += 1;
                 replica.reads(held("other", "1"))
             }
@@ -131,7 +135,7 @@ fn each_renewal_that_is_seen_begins_the_wait_anew() {
     for version in 1..40 {
         replica.reads(held("other", &version.to_string())).waits();
     }
-    assert_eq!(replica.ask(), Ask::Read);
+    assert_eq!(replica.ask(), LeaseStep::Ask(LeaseRequest::Read));
 }
 
 #[test]
@@ -143,9 +147,9 @@ fn a_holder_that_was_promised_more_gets_it_and_one_that_was_promised_less_does_n
         replica.reads(seen);
         let run_out = replica.now + s(waits);
         replica.now = run_out - s(0.001);
-        assert!(!matches!(replica.ask(), Ask::Write { .. }), "{seconds:?}");
+        assert!(!matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { .. })), "{seconds:?}");
         replica.now = run_out;
-        assert!(matches!(replica.ask(), Ask::Write { .. }), "{seconds:?}");
+        assert!(matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { .. })), "{seconds:?}");
     }
 }
 
@@ -155,11 +159,11 @@ fn one_that_was_deleted_is_still_its_holders() {
     replica.reads(held("other", "1")).waits();
     let left = s(15.0) - s(1.0);
     let deleted = replica.now;
-    replica.gets(Answer::Absent);
+    replica.gets(LeaseAnswer::Absent);
     replica.now = deleted + left - s(0.001);
-    assert!(!matches!(replica.ask(), Ask::Write { .. }));
+    assert!(!matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { .. })));
     replica.now = deleted + left;
-    assert!(matches!(replica.ask(), Ask::Write { on: None, .. }));
+    assert!(matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { on: None, .. })));
 }
 
 #[test]
@@ -168,7 +172,9 @@ fn the_holder_renews_in_time_and_keeps_when_it_began() {
     let began = replica.now - s(0.1);
     replica.waits();
     assert_eq!(replica.now, began + Windows::default().renew);
-    let Ask::Write { record, on } = replica.ask() else { unreachable!("{:?}", replica.ask()) };
+    let LeaseStep::Ask(LeaseRequest::Write { record, on }) = replica.ask() else {
+        unreachable!("{:?}", replica.ask())
+    };
     assert_eq!((on.as_deref(), record.transitions, record.acquired), (Some("2"), 3, None));
     let began = replica.now;
     replica.writes("3");
@@ -180,11 +186,11 @@ fn who_cannot_renew_tries_until_the_time_is_over() {
     let mut replica = Replica::leading();
     let until = replica.candidate.until().unwrap();
     let mut tries = 0;
-    while replica.ask() != Ask::End(Ending::Lapsed) {
+    while replica.ask() != LeaseStep::End(Ending::Lapsed) {
         match replica.ask() {
-            Ask::Write { .. } => {
+            LeaseStep::Ask(LeaseRequest::Write { .. }) => {
                 tries += 1;
-                replica.gets(Answer::Failed)
+                replica.gets(LeaseAnswer::Failed)
             }
             _ => replica.waits(),
         };
@@ -197,68 +203,83 @@ fn who_cannot_renew_tries_until_the_time_is_over() {
 fn an_answer_that_comes_too_late_gives_nothing_back() {
     let mut replica = Replica::leading();
     replica.waits();
-    let (ask, began) = (replica.ask(), replica.now);
+    let (LeaseStep::Ask(ask), began) = (replica.ask(), replica.now) else { unreachable!() };
     replica.now += s(8.0);
-    replica.candidate.learn(&ask, Answer::Lease(held("me", "3")), began, replica.now);
-    assert_eq!(replica.ask(), Ask::End(Ending::Lapsed));
+    replica.candidate.learn(&ask, LeaseAnswer::Lease(held("me", "3")), began, replica.now);
+    assert_eq!(replica.ask(), LeaseStep::End(Ending::Lapsed));
     // Who never led just writes again.
     let mut replica = Replica::new();
     replica.reads(free("1"));
-    let (ask, began) = (replica.ask(), replica.now);
+    let (LeaseStep::Ask(ask), began) = (replica.ask(), replica.now) else { unreachable!() };
     replica.now += s(10.0);
-    replica.candidate.learn(&ask, Answer::Lease(held("me", "2")), began, replica.now);
+    replica.candidate.learn(&ask, LeaseAnswer::Lease(held("me", "2")), began, replica.now);
     assert_eq!(replica.candidate.until(), None);
-    assert!(matches!(replica.ask(), Ask::Write { on: Some(version), .. } if version == "2"));
+    assert!(
+        matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { on: Some(version), .. }) if version == "2")
+    );
 }
 
 #[test]
 fn a_renewal_whose_answer_was_lost_is_found_and_counts_for_nothing() {
     let mut replica = Replica::leading();
     let until = replica.candidate.until();
-    replica.waits().gets(Answer::Failed).waits().gets(Answer::Conflict).waits().reads(held("me", "3"));
+    replica
+        .waits()
+        .gets(LeaseAnswer::Failed)
+        .waits()
+        .gets(LeaseAnswer::Conflict)
+        .waits()
+        .reads(held("me", "3"));
     assert_eq!(replica.candidate.until(), until);
-    let Ask::Write { on, .. } = replica.ask() else { unreachable!("{:?}", replica.ask()) };
+    let LeaseStep::Ask(LeaseRequest::Write { on, .. }) = replica.ask() else {
+        unreachable!("{:?}", replica.ask())
+    };
     assert_eq!(on.as_deref(), Some("3"));
 }
 
 #[test]
 fn who_finds_another_one_on_it_ends() {
     let mut replica = Replica::leading();
-    replica.waits().gets(Answer::Conflict).waits().reads(held("other", "9"));
-    assert_eq!(replica.ask(), Ask::End(Ending::Taken("other".into())));
+    replica.waits().gets(LeaseAnswer::Conflict).waits().reads(held("other", "9"));
+    assert_eq!(replica.ask(), LeaseStep::End(Ending::Taken("other".into())));
 }
 
 #[test]
 fn who_leads_makes_a_lease_that_was_deleted_anew() {
     let mut replica = Replica::leading();
-    replica.waits().gets(Answer::Absent);
-    assert!(matches!(replica.ask(), Ask::Write { on: None, .. }));
+    replica.waits().gets(LeaseAnswer::Absent);
+    assert!(matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { on: None, .. })));
 }
 
 #[test]
 fn who_leaves_gives_it_back() {
     let mut replica = Replica::leading();
     replica.candidate.leave();
-    let Ask::Write { record, on } = replica.ask() else { unreachable!("{:?}", replica.ask()) };
+    let LeaseStep::Ask(LeaseRequest::Write { record, on }) = replica.ask() else {
+        unreachable!("{:?}", replica.ask())
+    };
     assert_eq!((record.holder, record.duration_seconds, on.as_deref()), (None, Some(1), Some("2")));
-    replica.gets(Answer::Lease(free("3")));
-    assert_eq!(replica.ask(), Ask::Left);
+    replica.gets(LeaseAnswer::Lease(free("3")));
+    assert_eq!(replica.ask(), LeaseStep::Left);
 }
 
 #[test]
 fn who_leaves_looks_what_became_of_it() {
-    for (read, then) in [(held("other", "9"), Ask::Left), (free("9"), Ask::Left)] {
+    for (read, then) in [(held("other", "9"), LeaseStep::Left), (free("9"), LeaseStep::Left)] {
         let mut replica = Replica::leading();
         replica.candidate.leave();
-        replica.gets(Answer::Failed).waits().gets(Answer::Conflict).waits().reads(read);
+        replica.gets(LeaseAnswer::Failed).waits().gets(LeaseAnswer::Conflict).waits().reads(read);
         assert_eq!(replica.ask(), then);
     }
     let mut replica = Replica::leading();
     replica.candidate.leave();
-    replica.gets(Answer::Conflict).waits().reads(held("me", "9"));
-    assert!(matches!(replica.ask(), Ask::Write { record: Record { holder: None, .. }, .. }));
+    replica.gets(LeaseAnswer::Conflict).waits().reads(held("me", "9"));
+    assert!(matches!(
+        replica.ask(),
+        LeaseStep::Ask(LeaseRequest::Write { record: LeaseRecord { holder: None, .. }, .. })
+    ));
     // Whoever never led has nothing to give.
     let mut replica = Replica::new();
     replica.candidate.leave();
-    assert_eq!(replica.ask(), Ask::Left);
+    assert_eq!(replica.ask(), LeaseStep::Left);
 }

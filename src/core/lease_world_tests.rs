@@ -34,9 +34,9 @@ enum Event {
 }
 
 struct Request {
-    ask: Ask,
+    ask: LeaseRequest,
     began: Moment,
-    answer: Answer,
+    answer: LeaseAnswer,
 }
 
 struct Process {
@@ -57,7 +57,7 @@ struct World {
     dice: StdRng,
     windows: Windows,
     now: Time,
-    lease: Option<Seen>,
+    lease: Option<SeenLease>,
     version: u64,
     processes: Vec<Process>,
     requests: Vec<Request>,
@@ -170,7 +170,7 @@ impl World {
             {
                 let Request { ask, began, answer } = &self.requests[request];
                 let timed_out = matches!(event, Event::TimedOut(_));
-                let answer = if timed_out { Answer::Failed } else { answer.clone() };
+                let answer = if timed_out { LeaseAnswer::Failed } else { answer.clone() };
                 let (ask, began) = (ask.clone(), *began);
                 self.processes[id].waits_for = None;
                 self.processes[id].candidate.learn(&ask, answer, began, ended);
@@ -185,18 +185,18 @@ impl World {
             self.processes[id].candidate.leave();
         }
         match self.processes[id].candidate.decide(ended, wall()) {
-            Ask::End(_) | Ask::Left => self.end(id),
-            Ask::Wait(until) => {
+            LeaseStep::End(_) | LeaseStep::Left => self.end(id),
+            LeaseStep::Wait(until) => {
                 let after = self.real(id, until) - self.now;
                 self.plan(after, id, Event::Wake);
             }
-            ask => self.send(id, ask, ended),
+            LeaseStep::Ask(ask) => self.send(id, ask, ended),
         }
     }
 
-    fn send(&mut self, id: usize, ask: Ask, began: Moment) {
+    fn send(&mut self, id: usize, ask: LeaseRequest, began: Moment) {
         let request = self.requests.len();
-        self.requests.push(Request { ask, began, answer: Answer::Failed });
+        self.requests.push(Request { ask, began, answer: LeaseAnswer::Failed });
         self.processes[id].waits_for = Some(request);
         let time_out = self.real(id, began + self.windows.request) - self.now;
         self.plan(time_out, id, Event::TimedOut(request));
@@ -215,15 +215,17 @@ impl World {
     /// The API server does what it is asked for, whether or not somebody still waits for the answer.
     fn arrive(&mut self, id: usize, request: usize) {
         let answer = match (&self.requests[request].ask, &self.lease) {
-            (Ask::Read | Ask::Write { on: Some(_), .. }, None) => Answer::Absent,
-            (Ask::Read, Some(seen)) => Answer::Lease(seen.clone()),
-            (Ask::Write { record, on }, lease) if *on == lease.as_ref().map(|seen| seen.version.clone()) => {
+            (LeaseRequest::Read | LeaseRequest::Write { on: Some(_), .. }, None) => LeaseAnswer::Absent,
+            (LeaseRequest::Read, Some(seen)) => LeaseAnswer::Lease(seen.clone()),
+            (LeaseRequest::Write { record, on }, lease)
+                if *on == lease.as_ref().map(|seen| seen.version.clone()) =>
+            {
                 self.version += 1;
-                let seen = Seen { record: record.clone(), version: self.version.to_string() };
+                let seen = SeenLease { record: record.clone(), version: self.version.to_string() };
                 self.lease = Some(seen.clone());
-                Answer::Lease(seen)
+                LeaseAnswer::Lease(seen)
             }
-            _ => Answer::Conflict,
+            _ => LeaseAnswer::Conflict,
         };
         self.requests[request].answer = answer;
         if !self.once_in(12) {

@@ -7,9 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::signing_key::{KeyProblem, Pair};
+use super::key_pair::{KeyProblem, SigningPair};
 
-/// How many bytes a coordinate of curve P-384 has.
+/// The size of a coordinate of curve P-384, in bytes.
 const COORDINATE: usize = 48;
 
 #[derive(Deserialize)]
@@ -30,8 +30,8 @@ struct Jwk {
     keys: Option<IgnoredAny>,
 }
 
-/// The key and its own `kid`.
-pub fn parse(text: &str) -> Result<(Pair, Option<String>), KeyProblem> {
+/// Reads a private JWK: the key pair, and the `kid` if the JWK has one.
+pub fn parse(text: &str) -> Result<(SigningPair, Option<String>), KeyProblem> {
     let jwk: Jwk = serde_json::from_str(text).map_err(|_| KeyProblem::Damaged)?;
     let pair = match jwk.kty.as_deref() {
         Some("RSA") => jwk.rsa()?,
@@ -44,7 +44,7 @@ pub fn parse(text: &str) -> Result<(Pair, Option<String>), KeyProblem> {
 }
 
 impl Jwk {
-    fn rsa(&self) -> Result<Pair, KeyProblem> {
+    fn rsa(&self) -> Result<SigningPair, KeyProblem> {
         let d = number(self.d.as_deref(), "d").map_err(private)?;
         let components = KeyPairComponents {
             public_key: PublicKeyComponents {
@@ -58,10 +58,10 @@ impl Jwk {
             dQ: number(self.dq.as_deref(), "dq")?,
             qInv: number(self.qi.as_deref(), "qi")?,
         };
-        RsaKeyPair::from_components(&components).map(Pair::Rsa).map_err(|_| KeyProblem::Unfit)
+        RsaKeyPair::from_components(&components).map(SigningPair::Rsa).map_err(|_| KeyProblem::Unfit)
     }
 
-    fn ec(&self) -> Result<Pair, KeyProblem> {
+    fn ec(&self) -> Result<SigningPair, KeyProblem> {
         if self.crv.as_deref() != Some("P-384") {
             return Err(KeyProblem::Unfit);
         }
@@ -70,24 +70,24 @@ impl Jwk {
         let (d, x, y) = (coordinate(&d)?, coordinate(&x)?, coordinate(&y)?);
         let point = [&[4][..], &x, &y].concat();
         EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P384_SHA384_FIXED_SIGNING, &d, &point)
-            .map(Pair::Ec)
+            .map(SigningPair::Ec)
             .map_err(|_| KeyProblem::Unfit)
     }
 }
 
-/// Without `d` it is a public key.
+/// The problem of a JWK without `d`: it is a public key.
 fn private(problem: KeyProblem) -> KeyProblem {
     if matches!(problem, KeyProblem::Lacks(_)) { KeyProblem::Public } else { problem }
 }
 
-/// A number without leading zeros.
+/// Decodes a number of the JWK, without leading zeros.
 fn number(value: Option<&str>, name: &'static str) -> Result<Vec<u8>, KeyProblem> {
     let text = value.ok_or(KeyProblem::Lacks(name))?.trim_end_matches('=');
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| KeyProblem::Damaged)?;
     Ok(bytes.into_iter().skip_while(|byte| *byte == 0).collect())
 }
 
-/// With as many leading zeros as it needs.
+/// Pads a number with zeros to the size of a coordinate.
 fn coordinate(number: &[u8]) -> Result<Vec<u8>, KeyProblem> {
     let zeros = COORDINATE.checked_sub(number.len()).ok_or(KeyProblem::Unfit)?;
     Ok([vec![0; zeros], number.to_vec()].concat())

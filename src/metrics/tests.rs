@@ -112,6 +112,11 @@ fn a_schedule_is_told_of_as_long_as_it_is_there() {
     metrics.tell_schedules(&[schedule(&json!({ "lastSuccessfulTime": "2026-01-02T00:00:00Z",
         "conditions": [condition("LastRunSucceeded", "False")] }))]);
     assert!(has(&line(success, 1_767_312_000)) && has(&line(status, 0)), "{}", metrics.text());
+    assert!(!metrics.text().contains("schedule_ready{"), "nobody has looked at it yet");
+    for (ready, value) in [("True", 1), ("False", 0)] {
+        metrics.tell_schedules(&[schedule(&json!({ "conditions": [condition("Ready", ready)] }))]);
+        assert!(has(&line("schedule_ready", value)), "{}", metrics.text());
+    }
     metrics.tell_schedules(&[]);
     assert!(!metrics.text().contains("nightly"));
 }
@@ -160,7 +165,8 @@ fn documented(text: &str) -> BTreeMap<String, Series> {
 fn the_document_tells_of_each_series_and_of_no_other() {
     let told = documented(include_str!("../../docs/metrics.md"));
     let metrics = Metrics::new();
-    metrics.tell_schedules(&[schedule(&json!({ "conditions": [condition("LastRunSucceeded", "True")] }))]);
+    let conditions = [condition("LastRunSucceeded", "True"), condition("Ready", "True")];
+    metrics.tell_schedules(&[schedule(&json!({ "conditions": conditions }))]);
     let mut served = exposed(&metrics.text());
     assert!(served.len() > 25, "{served:?}");
     for (name, labels) in &mut served {

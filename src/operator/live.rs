@@ -131,4 +131,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> World for Live<W, C> {
     fn wake_server(&self, namespace: &str, name: &str) {
         self.wakes.server(namespace, name);
     }
+
+    fn wake_schedule(&self, namespace: &str, name: &str) {
+        self.wakes.schedule(namespace, name);
+    }
 }

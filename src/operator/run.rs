@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::operate::operate;
-use crate::cluster::lead::{Election, Place};
+use crate::cluster::lead::{Election, LeaseKey};
 use crate::cluster::{self, KubeCredentials, root_cause};
 use crate::config::{Config, LeaseName};
 use crate::core::reach::Reach;
@@ -95,7 +95,7 @@ fn election(config: &Config, settings: kube::Config) -> Result<Election, Stop> {
     let namespace = namespace.unwrap_or_else(|| settings.default_namespace.clone());
     let tenure = Tenure::none();
     tenure.guard().map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
-    Ok(Election { settings, place: Place { namespace, name }, tenure })
+    Ok(Election { settings, lease: LeaseKey { namespace, name }, tenure })
 }
 
 /// Receives SIGTERM and SIGINT.

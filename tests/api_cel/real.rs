@@ -50,8 +50,8 @@ async fn the_api_server_says_the_same() {
         "fhirexport.spec.request",
         "fexp.status.output",
         "fserver.spec.auth.entra",
-        "fexps.spec.incremental",
-        "fexps.status.chain",
+        "fsched.spec.incremental",
+        "fsched.status.chain",
     ] {
         let said = kubectl(&kubernetes, &["explain", kind], "").await;
         assert!(said.contains("DESCRIPTION:"), "{said}");

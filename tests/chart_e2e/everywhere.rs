@@ -83,10 +83,10 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
 
     // A schedule makes its runs, takes them in, and deletes their objects, with the same rights.
     release.apply(&schedule("lab", "nightly", "own", &system("nightly"))).await;
-    release.until("fexps/nightly", "lab", "Ready=True Scheduled").await;
-    release.kubectl("annotate fexps/nightly -n lab fhirexport.dev/run-now=once").await;
-    release.until("fexps/nightly", "lab", "LastRunSucceeded=True RunSucceeded").await;
-    release.until("fexps/nightly", "lab", "ChainIntact=True Chained").await;
+    release.until("fsched/nightly", "lab", "Ready=True Scheduled").await;
+    release.kubectl("annotate fsched/nightly -n lab fhirexport.dev/run-now=once").await;
+    release.until("fsched/nightly", "lab", "LastRunSucceeded=True RunSucceeded").await;
+    release.until("fsched/nightly", "lab", "ChainIntact=True Chained").await;
     release.kubectl("wait --for=delete fexp -l fhirexport.dev/schedule=nightly -n lab --timeout=90s").await;
 
     open.script(Script::stuck().container("deleted"));

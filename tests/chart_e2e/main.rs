@@ -14,3 +14,4 @@ mod listed;
 mod platform;
 mod release;
 mod rights;
+mod tenancy;

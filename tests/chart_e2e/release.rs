@@ -111,8 +111,8 @@ impl Release {
             "metadata": {"name": "yearly", "namespace": namespace},
             "spec": {"schedule": "0 0 1 1 *", "successfulRunsHistoryLimit": 0, "template": {"spec": run["spec"]}}});
         self.apply(&schedule).await;
-        self.kubectl(&format!("annotate fexps yearly -n {namespace} fhirexport.dev/run-now=now")).await;
-        let line = format!("get fexps yearly -n {namespace} -o jsonpath={{.status.lastSuccessfulTime}}");
+        self.kubectl(&format!("annotate fsched yearly -n {namespace} fhirexport.dev/run-now=now")).await;
+        let line = format!("get fsched yearly -n {namespace} -o jsonpath={{.status.lastSuccessfulTime}}");
         let gone = format!("get fexp -n {namespace} -o name");
         let result = stage::wait_until("the run of a schedule to end and to go", PATIENCE, || async {
             !self.kubectl(&line).await.is_empty() && !self.kubectl(&gone).await.contains("/yearly-")
@@ -155,7 +155,7 @@ impl Release {
     pub async fn nothing_is_stranded(&self) {
         let crds = self.kubectl("get crd -o name").await;
         assert_eq!(crds.lines().filter(|l| l.ends_with(".fhirexport.dev")).count(), 3, "{crds}");
-        assert_eq!(self.kubectl("get fexps,fexp,fserver -A -o name").await, "");
+        assert_eq!(self.kubectl("get fsched,fexp,fserver -A -o name").await, "");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which runs that are done are kept as objects. Their files stay in any case.
+//! Which runs that are done keep their `FhirExport`s. Their files are the business of [`retention`](super::retention).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,27 +7,29 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::stages::{run_of, stage_of};
-use super::turn::{Turn, after, has_ended, is_complete};
-use crate::api::FhirExport;
+use super::instant::after;
+use super::names::{run_of, stage_of};
+use super::run::{ended_at, has_ended, is_complete, is_deleting};
+use super::turn::Turn;
+use crate::api::{FhirExport, RunStage};
 
-/// Runs that succeeded are kept so many, unless the schedule says otherwise.
+/// Default of `successfulRunsHistoryLimit`.
 const SUCCEEDED: usize = 3;
-/// Likewise those that failed.
+/// Default of `failedRunsHistoryLimit`.
 const FAILED: usize = 1;
 
-/// One run, with what came before its own export.
+/// A run that is done, with the exports that precede its own.
 struct Done<'a> {
-    /// In the order in which they were made: the run's own export is the last one, and the last to go.
+    /// In the order in which they were made. The run's own export is the last one, and is deleted last.
     exports: Vec<&'a Arc<FhirExport>>,
 }
 
 impl Done<'_> {
     fn ended(&self) -> Option<Timestamp> {
-        self.exports.iter().filter_map(|export| export.status.as_ref()?.completion_time).max()
+        self.exports.iter().filter_map(|export| ended_at(export)).max()
     }
 
-    /// The run's own export did. Without one it failed before.
+    /// Whether the run's own export succeeded. A run without one failed at an earlier stage.
     fn succeeded(&self) -> bool {
         self.exports.last().is_some_and(|last| stage_of(&last.name_any()).is_none() && is_complete(last))
     }
@@ -37,18 +39,19 @@ impl Done<'_> {
     }
 }
 
-/// The object that is to go next, and when another one's time is over. Only what was taken in goes.
+/// The export to delete next, and when the time to live of another one is over. An export whose result is not in the
+/// status yet is never deleted.
 pub(super) fn expired(turn: &Turn<'_>) -> (Option<Arc<FhirExport>>, Option<Timestamp>) {
     let mut runs: BTreeMap<String, Vec<&Arc<FhirExport>>> = BTreeMap::new();
     for export in turn.children() {
         runs.entry(run_of(&export.name_any()).to_owned()).or_default().push(export);
     }
     let active = |run: &str| turn.status.active.iter().any(|active| run_of(&active.name) == run);
-    let over = |export: &&Arc<FhirExport>| has_ended(export) && export.metadata.deletion_timestamp.is_none();
+    let over = |export: &&Arc<FhirExport>| has_ended(export) && !is_deleting(export);
     let mut done: Vec<(String, Done<'_>)> = Vec::new();
     for (name, mut exports) in runs {
         exports.retain(over);
-        exports.sort_by_key(|export| stage_of(&export.name_any()).map_or(2, |stage| stage as u8));
+        exports.sort_by_key(|export| order(stage_of(&export.name_any())));
         if !active(&name) && !exports.is_empty() {
             done.push((name, Done { exports }));
         }
@@ -68,4 +71,13 @@ pub(super) fn expired(turn: &Turn<'_>) -> (Option<Arc<FhirExport>>, Option<Times
     let over = oldest.and_then(|run| Some(after(run.ended()?, ttl?)));
     let outlived = oldest.filter(|_| over.is_some_and(|over| over <= turn.now));
     (surplus.or(outlived).and_then(Done::first), over)
+}
+
+/// The order in which the exports of a run are made.
+fn order(stage: Option<RunStage>) -> u8 {
+    match stage {
+        Some(RunStage::Members) => 0,
+        Some(RunStage::Newcomers) => 1,
+        None => 2,
+    }
 }

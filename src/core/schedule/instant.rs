@@ -1,13 +1,19 @@
-//! Instants as servers write them: kept verbatim, compared as what they mean.
+//! Instants. Those of a FHIR server are kept verbatim, and compared by what they mean.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// What an instant means, if it is one.
+/// The time that a server's text means. `None` if the text is no instant.
 pub(super) fn meaning(instant: &str) -> Option<Timestamp> {
     instant.parse().ok()
 }
 
-/// The instant from which the next run exports changes: the one that is covered, verbatim, or so much earlier.
+/// The time that is `seconds` later than `start`, at most the end of time.
+pub(super) fn after(start: Timestamp, seconds: i64) -> Timestamp {
+    start.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
+}
+
+/// The `since` of the next run: the covered instant, verbatim if `seconds` is 0, else that many seconds earlier. `None`
+/// if the text is no instant.
 pub(super) fn reach_back(covered: &str, seconds: i64) -> Option<String> {
     let at = meaning(covered)?;
     if seconds == 0 {
@@ -16,7 +22,8 @@ pub(super) fn reach_back(covered: &str, seconds: i64) -> Option<String> {
     Some(at.checked_sub(SignedDuration::from_secs(seconds)).ok()?.to_string())
 }
 
-/// Whether `since` of a request takes it as it is: date, `T`, time, up to nine digits of a fraction, and a zone.
+/// Whether the schema of a request's `since` admits the text as it is: a date, `T`, a time, at most nine digits of a
+/// fraction, and a zone.
 fn is_plain(instant: &str) -> bool {
     let Some((date, rest)) = instant.split_once('T') else { return false };
     let zone = rest.find(['Z', '+', '-']).unwrap_or(rest.len());

@@ -1,4 +1,5 @@
-//! Who is in a group, and who joined it: sets of ids, which live in blobs and in memory for as long as they are compared.
+//! The members of a group, and those who joined it: sets of patient ids. They are stored in blobs, and are in memory only
+//! while they are compared.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -7,33 +8,28 @@ use serde::Deserialize;
 
 use crate::core::ledger::Ledger;
 
-/// A list may be so large, in bytes: what a kick-off reads of one.
+/// Largest list, in bytes. A kick-off reads no more of a list.
 pub const MAX_LIST: usize = 16 << 20;
-/// A kick-off names so many newcomers at most: with more its body would be larger than a megabyte, which is what many
-/// servers and proxies take.
+/// How many newcomers one kick-off names at most. With more, its body would exceed the megabyte that many servers and
+/// proxies accept.
 pub const MAX_NEWCOMERS: usize = 10_000;
-/// So large may one resource be, in bytes.
+/// Largest line of NDJSON, in bytes.
 const MAX_LINE: usize = 16 << 20;
-/// The list of all members, and that of the newcomers, in the folder of the run that found them out.
-pub const MEMBERS_FILE: &str = "members.txt";
-/// Likewise.
-pub const NEWCOMERS_FILE: &str = "newcomers.txt";
-
-/// Why members could not be taken from files. Repeats nothing of them.
+/// Why the members could not be read from files. The messages repeat nothing of what the files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// The list would be larger than [`MAX_LIST`].
     #[error("the group has more members than a list can name")]
     TooMany,
-    /// A line is not JSON, or larger than a resource can be.
+    /// A line is not JSON, or is longer than 16 MiB.
     #[error("a file of the group's members holds a line that is no resource")]
     NoResource,
-    /// A patient has no id, or one that FHIR does not admit.
+    /// A patient has no id, or an id that FHIR does not admit.
     #[error("a patient of the group has no usable id")]
     NoId,
 }
 
-/// The files of a landing that hold what the server gave out.
+/// The data files in the folder of an export, as its ledger names them: not the error files, nor what the operator wrote.
 pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
     let output = |name: &str| {
         let inside = name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
@@ -43,7 +39,7 @@ pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
     landed.map(|entry| entry.blob.clone()).collect()
 }
 
-/// Takes the ids of patients from NDJSON, in pieces of any size.
+/// Reads the ids of patients from NDJSON, in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Reader {
     line: Vec<u8>,
@@ -62,7 +58,7 @@ struct Line<'a> {
 }
 
 impl Reader {
-    /// Takes the next piece of a file.
+    /// Reads the next piece of a file.
     pub fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             if self.unusable.is_some() {
@@ -78,7 +74,7 @@ impl Reader {
         }
     }
 
-    /// The file has come to its end: its last line need not have one.
+    /// Ends a file. Its last line need not end with a line feed.
     pub fn end_file(&mut self) {
         self.end_line();
     }
@@ -89,7 +85,7 @@ impl Reader {
         if self.unusable.is_none() && !text.is_empty() {
             self.unusable = self.take(text).err();
         }
-        // Its room is used again.
+        // The buffer is used again.
         self.line = line;
         self.line.clear();
     }
@@ -119,7 +115,7 @@ impl Reader {
         self.bytes = self.ids.iter().map(|id| id.len() + 1).sum();
     }
 
-    /// Who is in the group.
+    /// The members that all files together name.
     pub fn finish(mut self) -> Result<Members, Unusable> {
         self.end_file();
         self.sort();
@@ -127,32 +123,32 @@ impl Reader {
     }
 }
 
-/// As FHIR has it.
+/// Whether a text is an `id` as FHIR defines it.
 fn is_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'))
 }
 
-/// Ids, in order and each once.
+/// The ids of a group's members, sorted and without repetition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(Vec<Box<str>>);
 
 impl Members {
-    /// How many.
+    /// The number of members.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the group has no members.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The list as it lies in a blob: one id a line. The same members make the same text.
+    /// The list as it is stored: one id a line. Equal members give equal text.
     pub fn text(&self) -> String {
         self.0.iter().flat_map(|id| [id.as_ref(), "\n"]).collect()
     }
 
-    /// Those who are not in a list that was written before, if a kick-off can name them.
+    /// The members that an earlier list does not name. `None` if they are more than [`MAX_NEWCOMERS`].
     pub fn since(&self, before: &str) -> Option<Self> {
         let before: HashSet<&str> = before.lines().collect();
         let mut new = self.0.iter().filter(|id| !before.contains(id.as_ref())).cloned();

@@ -1,23 +1,22 @@
-//! A status that was lost, made anew from the runs that are there: their labels, annotations and outcomes.
+//! Rebuilds a status that was lost from the runs that exist: from their labels, annotations and outcomes.
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::chain::{counts, fingerprint, fingerprint_of, row, shorten};
-use super::child::{name_of_slot, name_of_token};
-use super::stages::{run_of, stage_of};
-use super::turn::{Turn, has_ended, is_complete};
+use super::chain::shorten;
+use super::names::{name_of_slot, name_of_token, run_of, stage_of};
+use super::requests::{fingerprint, fingerprint_on_server_of};
+use super::run::{counts, ended_at, has_ended, instant, is_complete, is_deleting, is_full, row, slot_of};
+use super::turn::Turn;
 use crate::api::{
     ActiveRun, CHAIN_BEGAN_ANNOTATION, CHAIN_LABEL, Chain, ChainedRun, FhirExport, MEMBERS_ANNOTATION,
-    MemberList, NEWCOMERS_ANNOTATION, PendingRun, RUN_NOW_ANNOTATION, RunMode, SLOT_ANNOTATION,
+    MemberList, NEWCOMERS_ANNOTATION, PendingRun, RUN_NOW_ANNOTATION, RunMode,
 };
 
-/// Takes in what the runs tell. With no runs there is nothing to take in: the schedule is new.
+/// Rebuilds the status. A schedule without runs is new, and its status stays empty.
 pub(super) fn from_children(turn: &mut Turn<'_>) {
     let name = turn.name();
-    let ended = |run: &FhirExport| run.status.as_ref().and_then(|status| status.completion_time);
     let mut runs: Vec<&Arc<FhirExport>> = turn.children().collect();
     runs.sort_by_cached_key(|run| (slot_of(run), run.name_any()));
     let of_slots = runs.iter().filter_map(|run| {
@@ -25,25 +24,23 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
         (run_of(&run.name_any()) == name_of_slot(&name, slot)).then_some(slot)
     });
     turn.status.last_schedule_time = of_slots.max();
-    turn.status.last_successful_time = own(&runs).filter(|r| is_complete(r)).filter_map(|r| ended(r)).max();
+    turn.status.last_successful_time =
+        own(&runs).filter(|r| is_complete(r)).filter_map(|r| ended_at(r)).max();
     turn.status.last_run_now = turn
         .schedule
         .annotations()
         .get(RUN_NOW_ANNOTATION)
         .map(|token| name_of_token(&name, token))
         .filter(|name| runs.iter().any(|run| run_of(&run.name_any()) == *name));
-    let active: Vec<&Arc<FhirExport>> = runs
-        .iter()
-        .copied()
-        .filter(|run| !has_ended(run) && run.metadata.deletion_timestamp.is_none())
-        .collect();
+    let active: Vec<&Arc<FhirExport>> =
+        runs.iter().copied().filter(|run| !has_ended(run) && !is_deleting(run)).collect();
     turn.status.active = active
         .iter()
         .map(|run| ActiveRun {
             name: run.name_any(),
             uid: run.uid(),
             slot_time: slot_of(run).unwrap_or(turn.now),
-            // The chain does not wait for its run: that is repeated.
+            // The chain does not wait for a run at such a stage, so the next run repeats it.
             stage: stage_of(&run.name_any()),
         })
         .collect();
@@ -55,21 +52,20 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
     }
 }
 
-/// As the last run left it that a chain can build on. Each was made to begin where everything before was covered.
+/// The chain as the last run that counts left it. Each of its runs was made to begin where the one before ended.
 fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
-    let ended = |run: &FhirExport| run.status.as_ref().and_then(|status| status.completion_time);
     let link = |run: &FhirExport| {
         let id = run.labels().get(CHAIN_LABEL)?.clone();
         Some((id, counts(run).ok()?.to_owned()))
     };
     let mut counting: Vec<_> =
         own(runs).filter_map(|run| link(run).map(|(id, time)| (run, id, time))).collect();
-    counting.sort_by_key(|(run, ..)| ended(run));
+    counting.sort_by_key(|(run, ..)| ended_at(run));
     let (last, id, covered) = counting.last()?.clone();
     let mut history: Vec<ChainedRun> = Vec::new();
     for (run, _, time) in counting.iter().filter(|(_, chain, _)| *chain == id) {
         let Ok(before) = newcomers_of(runs, run) else {
-            // A part is not named any more, so nothing is told up to there: it could not be loaded whole.
+            // An export of newcomers is gone. A loader could not load what is before it whole, so it is not listed.
             history.clear();
             continue;
         };
@@ -78,7 +74,7 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     }
     shorten(&mut history);
     Some(Chain {
-        fingerprint: fingerprint_of(last),
+        fingerprint: fingerprint_on_server_of(last, &last.spec.request),
         last_full_time: instant(last, CHAIN_BEGAN_ANNOTATION),
         id: Some(id),
         covered_until: Some(covered),
@@ -88,10 +84,10 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     })
 }
 
-/// The export of newcomers is not there any more.
+/// The export of newcomers is gone, or does not count.
 struct Gone;
 
-/// What was exported of newcomers before a run.
+/// The export of newcomers that precedes a run, if the run has one.
 fn newcomers_of(runs: &[&Arc<FhirExport>], run: &FhirExport) -> Result<Option<ChainedRun>, Gone> {
     let Some(name) = run.annotations().get(NEWCOMERS_ANNOTATION) else { return Ok(None) };
     let export = runs.iter().find(|other| other.name_any() == *name).ok_or(Gone)?;
@@ -117,25 +113,17 @@ fn pending_of(turn: &Turn<'_>, runs: &[&Arc<FhirExport>], run: &FhirExport) -> O
     })
 }
 
-/// The runs' own exports.
+/// The exports that runs are about, without those of stages before them.
 fn own<'a>(runs: &[&'a Arc<FhirExport>]) -> impl Iterator<Item = &'a Arc<FhirExport>> {
     runs.iter().copied().filter(|run| stage_of(&run.name_any()).is_none())
 }
 
-/// Where the list of who was in the group lies.
+/// The list of the group's members that a run was made with.
 fn members_of(run: &FhirExport) -> Option<MemberList> {
     let (sha256, path) = run.annotations().get(MEMBERS_ANNOTATION)?.split_once(' ')?;
     Some(MemberList { path: Some(path.to_owned()).filter(|p| !p.is_empty()), sha256: sha256.to_owned() })
 }
 
 fn mode_of(run: &FhirExport) -> RunMode {
-    if run.spec.request.since.is_some() { RunMode::Incremental } else { RunMode::Full }
-}
-
-fn slot_of(run: &FhirExport) -> Option<Timestamp> {
-    instant(run, SLOT_ANNOTATION)
-}
-
-fn instant(run: &FhirExport, annotation: &str) -> Option<Timestamp> {
-    run.annotations().get(annotation)?.parse().ok()
+    if is_full(run) { RunMode::Full } else { RunMode::Incremental }
 }

@@ -1,51 +1,63 @@
-//! One decision in the making: the status and the events as they will be.
+//! One decision in the making: the status and the events as they will be written.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::child::owned_by;
-use super::{Effect, Facts, Inputs, Step};
+use super::decision::{
+    ListMembers, Listed, Next, ScheduleDecision, ScheduleFacts, ScheduleInputs, ScheduleObservation,
+};
+use super::names::{names_before, owned_by};
+use super::run::has_ended;
 use crate::api::{
     ConditionStatus, ConditionType, FhirExport, FhirExportSchedule, FhirExportScheduleSpec,
-    FhirExportScheduleStatus, Reason, SkippedRun,
+    FhirExportScheduleStatus, PendingRun, Reason, SkippedRun,
 };
 use crate::core::condition;
 use crate::core::effect::{Note, NoteType, Requeue};
-use crate::core::export::is_terminal;
 use crate::core::words;
 
-/// Longest message of an event, in bytes: the API server refuses longer ones.
+/// Longest message of an event, in bytes. The API server refuses longer ones.
 const MAX_NOTE: usize = 1024;
-/// No requeue is shorter than this, so that nothing spins.
+/// Shortest wait between two decisions, so that no error makes the operator spin.
 const MIN_WAIT: Duration = Duration::from_millis(50);
-/// Nor longer than this: a clock that is set anew does not move a wait.
+/// Longest wait between two decisions. A clock that is set cannot make a run later than this.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// One decision in the making.
 pub(super) struct Turn<'a> {
     pub(super) schedule: &'a FhirExportSchedule,
     pub(super) status: FhirExportScheduleStatus,
-    pub(super) facts: &'a Facts,
+    pub(super) facts: &'a ScheduleFacts,
     pub(super) now: Timestamp,
-    /// What is to be done has just failed, and is tried again in a minute.
+    /// Whether a run has just failed to go on, so that the schedule waits before it tries again.
     pub(super) held_up: bool,
+    /// What has just been observed of a listing of members.
+    pub(super) reading: Reading,
     notes: Vec<Note>,
 }
 
+/// What the last observation says of a listing of members.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Reading {
+    /// Nothing.
+    #[default]
+    NotAsked,
+    /// The files are still being read.
+    Running,
+    /// The lists are stored, and are still to be taken in.
+    Done(ListMembers, Listed),
+}
+
 impl<'a> Turn<'a> {
-    #[allow(clippy::needless_pass_by_value)] // they are made for this one turn
-    pub(super) fn new(inputs: Inputs<'a>) -> Self {
-        Self {
-            schedule: inputs.schedule,
-            status: inputs.schedule.status.clone().unwrap_or_default(),
-            facts: inputs.facts,
-            now: inputs.now,
-            held_up: false,
-            notes: Vec::new(),
-        }
+    /// Starts from the status that the schedule carries. Answers what was seen beside it.
+    pub(super) fn new(inputs: ScheduleInputs<'a>) -> (Self, Option<ScheduleObservation>) {
+        let ScheduleInputs { schedule, facts, seen, now } = inputs;
+        let status = schedule.status.clone().unwrap_or_default();
+        let reading = Reading::NotAsked;
+        (Self { schedule, status, facts, now, held_up: false, reading, notes: Vec::new() }, seen)
     }
 
     pub(super) fn spec(&self) -> &'a FhirExportScheduleSpec {
@@ -64,20 +76,41 @@ impl<'a> Turn<'a> {
         self.schedule.metadata.deletion_timestamp.is_some()
     }
 
-    /// The object is new, or its status was lost.
+    pub(super) fn suspended(&self) -> bool {
+        self.spec().suspend == Some(true)
+    }
+
+    /// Whether no decision is in the status: the schedule is new, or its status was lost.
     pub(super) fn never_seen(&self) -> bool {
         self.status.observed_generation.is_none_or(|generation| generation < 0)
     }
 
-    /// The schedule's runs that are there.
+    /// The exports that this schedule owns.
     pub(super) fn children(&self) -> impl Iterator<Item = &'a Arc<FhirExport>> + use<'a> {
         let uid = self.uid();
         self.facts.children.iter().filter(move |child| owned_by(child, &uid))
     }
 
-    /// A run of this name that is there.
+    /// The export of this name, if the schedule owns one.
     pub(super) fn child(&self, name: &str) -> Option<&'a Arc<FhirExport>> {
         self.children().find(|child| child.name_any() == name)
+    }
+
+    /// The exports that precede an export in its run and have ended, in their order.
+    pub(super) fn ended_before(&self, export: &str) -> Vec<Arc<FhirExport>> {
+        names_before(export)
+            .filter_map(|name| self.child(&name).filter(|child| has_ended(child)).cloned())
+            .collect()
+    }
+
+    /// What the chain waits for, if that is this run.
+    pub(super) fn pending(&self, run: &str) -> Option<&PendingRun> {
+        self.status.chain.as_ref()?.pending.as_ref().filter(|pending| pending.name == run)
+    }
+
+    /// What the chain waits for, to be changed, if that is this run.
+    pub(super) fn pending_mut(&mut self, run: &str) -> Option<&mut PendingRun> {
+        self.status.chain.as_mut()?.pending.as_mut().filter(|pending| pending.name == run)
     }
 
     pub(super) fn set(
@@ -95,56 +128,50 @@ impl<'a> Turn<'a> {
         condition::is_true(&self.status.conditions, type_)
     }
 
+    /// Whether a condition has this reason now.
+    pub(super) fn because(&self, type_: ConditionType, reason: Reason) -> bool {
+        condition::find(&self.status.conditions, type_).is_some_and(|c| c.because(reason))
+    }
+
+    /// Publishes an event about the schedule.
     pub(super) fn note(&mut self, type_: NoteType, reason: Reason, action: &'static str, message: &str) {
         self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE), folder: None });
     }
 
-    /// What became of a folder.
+    /// Publishes an event about a folder.
     pub(super) fn note_folder(&mut self, type_: NoteType, reason: Reason, folder: String, message: &str) {
         let message = words::cut(message, MAX_NOTE);
         self.notes.push(Note { type_, reason, action: "Retain", message, folder: Some(folder) });
     }
 
-    /// No run is made for this time.
+    /// Records that no run is made for this time, and publishes an event that says why.
     pub(super) fn skip(&mut self, slot: Timestamp, reason: Reason, why: &str) {
         self.status.last_skipped = Some(SkippedRun { time: slot, reason: reason.to_string() });
         let type_ = if reason == Reason::Suspended { NoteType::Normal } else { NoteType::Warning };
         self.note(type_, reason, "Skip", &format!("no run for {slot}: {why}"));
     }
 
-    /// Do this next.
-    pub(super) fn perform(self, effect: Effect) -> Step {
-        Step { status: self.status, effect: Some(effect), requeue: Requeue::AwaitChange, notes: self.notes }
-    }
-
     /// Nothing to do until something changes.
-    pub(super) fn rest(self) -> Step {
-        Step { status: self.status, effect: None, requeue: Requeue::AwaitChange, notes: self.notes }
+    pub(super) fn rest(self) -> ScheduleDecision {
+        ScheduleDecision {
+            status: self.status,
+            effect: None,
+            requeue: Requeue::AwaitChange,
+            notes: self.notes,
+        }
     }
 
-    /// Nothing to do until the earliest of these, or for some minutes.
-    pub(super) fn wait_until(self, moments: &[Option<Timestamp>]) -> Step {
-        let left = moments.iter().flatten().min().map_or(MAX_WAIT, |moment| {
-            Duration::try_from(moment.duration_since(self.now)).unwrap_or_default()
-        });
-        let requeue = Requeue::After(left.clamp(MIN_WAIT, MAX_WAIT));
-        Step { status: self.status, effect: None, requeue, notes: self.notes }
+    /// The decision, with what comes next. A wait lasts at most [`MAX_WAIT`].
+    pub(super) fn finish(self, next: Next) -> ScheduleDecision {
+        match next {
+            Next::Perform(effect) => ScheduleDecision { effect: Some(effect), ..self.rest() },
+            Next::Wait(moments) => {
+                let left = moments.iter().flatten().min().map_or(MAX_WAIT, |moment| {
+                    Duration::try_from(moment.duration_since(self.now)).unwrap_or_default()
+                });
+                let requeue = Requeue::After(left.clamp(MIN_WAIT, MAX_WAIT));
+                ScheduleDecision { requeue, ..self.rest() }
+            }
+        }
     }
-}
-
-/// A time so many seconds later, at the end of time if need be.
-pub(super) fn after(start: Timestamp, seconds: i64) -> Timestamp {
-    start.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
-}
-
-/// Whether a run has ended, well or not.
-pub(super) fn has_ended(child: &FhirExport) -> bool {
-    child.status.as_ref().is_some_and(is_terminal)
-}
-
-/// Whether it ended well.
-pub(super) fn is_complete(child: &FhirExport) -> bool {
-    child.status.as_ref().is_some_and(|status| {
-        is_terminal(status) && condition::is_true(&status.conditions, ConditionType::Complete)
-    })
 }

@@ -20,7 +20,8 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::discovery::{Configuration, Discovery};
 use super::endpoint::{Endpoint, Way};
-use super::grant::{self, Asked, NotGranted};
+use super::grant::{self, NotGranted};
+use super::token_request::TokenRequest;
 use crate::api::Reason;
 use crate::core::wire::Answer;
 use crate::credentials::{CredentialProblem, SigningKey};
@@ -174,7 +175,7 @@ impl OAuthClient {
         let begun = OffsetDateTime::now_utc();
         let answer = self.way.send(request, &endpoint.origin, LONGEST).await?;
         self.learn(&answer, endpoint.origin.host());
-        let asked = Asked {
+        let asked = TokenRequest {
             host: endpoint.origin.host(),
             client_id: &self.id,
             scope,

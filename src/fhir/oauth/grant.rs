@@ -1,31 +1,22 @@
-//! What a token endpoint answered: a token, or why not.
+//! Reads the answer of a token endpoint: a token, or why there is none.
 
 use azure_core::credentials::AccessToken;
 use azure_core::time::{Duration, OffsetDateTime};
 use serde_json::Value;
 
 use super::refusal;
+use super::token_request::TokenRequest;
 use crate::api::Reason;
 use crate::core::wire::Answer;
 use crate::core::words;
 use crate::credentials::CredentialProblem;
 
-/// How long a token is taken to live if the answer does not tell.
+/// The life of a token if the answer names none, in seconds.
 const ASSUMED_SECONDS: f64 = 60.0;
-/// No token is kept longer.
+/// Longest life of a token, in seconds.
 const MOST_SECONDS: f64 = 86_400.0;
 
-/// What was asked of whom.
-pub struct Asked<'a> {
-    pub host: &'a str,
-    pub client_id: &'a str,
-    pub scope: &'a str,
-    pub by_assertion: bool,
-    /// The secret or the assertion that went out: servers may repeat it, and it is not to be shown.
-    pub hush: &'a str,
-}
-
-/// No token.
+/// Why the token endpoint gave no token.
 #[derive(Debug)]
 pub struct NotGranted {
     pub problem: CredentialProblem,
@@ -34,8 +25,8 @@ pub struct NotGranted {
 }
 
 impl NotGranted {
-    /// Whether the client was not recognized, so that another way to prove itself may help. A server that knows
-    /// only the form finds its parameters missing.
+    /// Whether the server did not recognize the client, so that another way to authenticate may help. A server that reads
+    /// the credentials from the form only reports that parameters are missing.
     pub fn is_of_client(&self) -> bool {
         matches!(self.code.as_deref(), Some("invalid_client" | "invalid_request"))
     }
@@ -47,8 +38,12 @@ impl From<CredentialProblem> for NotGranted {
     }
 }
 
-/// Reads the answer. The life of a token counts from when it was asked for.
-pub fn read(answer: &Answer, asked: &Asked<'_>, begun: OffsetDateTime) -> Result<AccessToken, NotGranted> {
+/// Reads the answer to a request that was sent at `begun`. The life of the token counts from there.
+pub fn read(
+    answer: &Answer,
+    asked: &TokenRequest<'_>,
+    begun: OffsetDateTime,
+) -> Result<AccessToken, NotGranted> {
     let (host, status) = (asked.host, answer.status);
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let text = |member: &str| body.get(member).and_then(Value::as_str).filter(|text| !text.is_empty());
@@ -71,7 +66,7 @@ pub fn read(answer: &Answer, asked: &Asked<'_>, begun: OffsetDateTime) -> Result
              it leads to in tokenURL"
         )),
         (_, _, Some(code)) => {
-            let problem = refusal::told(code, text("error_description"), asked);
+            let problem = refusal::problem(code, text("error_description"), asked);
             Err(NotGranted { problem, code: Some(code.to_owned()) })
         }
         (400..=499, _, None) if !is_page(answer) => lasting(format!(
@@ -84,13 +79,13 @@ pub fn read(answer: &Answer, asked: &Asked<'_>, begun: OffsetDateTime) -> Result
     }
 }
 
-/// A page for people is not of a token endpoint, but of something on the way or of another server.
+/// Whether the answer is an HTML page. Those come from proxies and other servers, not from token endpoints.
 fn is_page(answer: &Answer) -> bool {
     answer.body.trim_ascii_start().starts_with(b"<")
         || answer.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html"))
 }
 
-/// `expires_in` is a number, or a number in a string.
+/// The life of a token from `expires_in`, which is a number, or a number in a string.
 fn life(value: Option<&Value>) -> Duration {
     let seconds = match value {
         Some(Value::Number(number)) => number.as_f64(),

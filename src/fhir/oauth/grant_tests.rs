@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-const ASKED: Asked = Asked {
+const ASKED: TokenRequest = TokenRequest {
     host: "idp.example",
     client_id: "c1",
     scope: "system/*.rs",
@@ -71,11 +71,11 @@ fn what_passes_and_what_somebody_must_repair() {
 
 #[test]
 fn each_refusal_is_one_sentence_with_the_next_step() {
-    let said = |code: &str, asked: &Asked| {
+    let said = |code: &str, asked: &TokenRequest| {
         let body = json!({ "error": code, "error_description": "Look at https://x.example/?sig=abc." });
         read(&answer(400, &body.to_string()), asked, OffsetDateTime::UNIX_EPOCH).unwrap_err().problem.message
     };
-    let secret = Asked { by_assertion: false, scope: "", ..ASKED };
+    let secret = TokenRequest { by_assertion: false, scope: "", ..ASKED };
     for (code, asked, start, end) in [
         (
             "invalid_client",

@@ -5,6 +5,7 @@ mod discovery;
 mod endpoint;
 mod grant;
 mod refusal;
+mod token_request;
 
 use std::sync::Arc;
 

@@ -1,19 +1,19 @@
-//! What the refusals of a token endpoint mean (RFC 6749, section 5.2), in one sentence each.
+//! What the errors of a token endpoint mean (RFC 6749, section 5.2), in one sentence each.
 
 use percent_encoding::percent_decode_str;
 
-use super::grant::Asked;
+use super::token_request::TokenRequest;
 use crate::api::Reason;
 use crate::core::words;
 use crate::credentials::CredentialProblem;
 
-/// How much of the server's own words is shown, in bytes.
+/// How much of the server's own text is shown, in bytes.
 const WORDS: usize = 200;
-/// And of names that the spec gives.
+/// How much of a name from the spec is shown, in bytes.
 const NAME: usize = 80;
 
-/// Tells why the token was refused, and what to do.
-pub fn told(code: &str, description: Option<&str>, asked: &Asked<'_>) -> CredentialProblem {
+/// Why the server refused the token, and what to do about it.
+pub fn problem(code: &str, description: Option<&str>, asked: &TokenRequest<'_>) -> CredentialProblem {
     let host = asked.host;
     let client = words::cut(&words::clean(asked.client_id), NAME);
     let scope = words::cut(&words::clean(asked.scope), NAME);
@@ -53,7 +53,7 @@ pub fn told(code: &str, description: Option<&str>, asked: &Asked<'_>) -> Credent
     CredentialProblem::lasting(Reason::TokenRefused, format!("{host} {refused} ({said}); {next}"))
 }
 
-/// The server's own words, as far as they may be shown.
+/// The server's own text, as far as it may be shown.
 fn said(code: &str, description: Option<&str>, hush: &str) -> String {
     let plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     let code =
@@ -65,7 +65,7 @@ fn said(code: &str, description: Option<&str>, hush: &str) -> String {
     }
 }
 
-/// Whether a text holds what is not to be shown, plain or percent-encoded, or any JWT.
+/// Whether a text contains the secret, plain or percent-encoded, or any JWT.
 fn repeats(text: &str, hush: &str) -> bool {
     let decoded = percent_decode_str(text).decode_utf8_lossy();
     [text, &decoded].iter().any(|text| text.contains(hush) || text.contains("eyJ"))

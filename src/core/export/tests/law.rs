@@ -11,16 +11,18 @@ pub(super) const SECRET: &str = "SENTINEL";
 
 pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
     let before = current.status.clone().unwrap_or_default();
-    // 5: terminal never changes.
     if is_terminal(&before) {
-        assert_eq!(decided.status, before, "a terminal status changed");
+        assert_eq!(decided.status, before, "terminal-absorbs: a terminal status changed");
         // But for a server that could not be told that the job is done with: that comes after the end.
         let known = |note: &crate::core::effect::Note| note.reason == crate::api::Reason::CleanUpFailed;
-        assert!(decided.notes.iter().all(known), "a terminal run told something: {:?}", decided.notes);
+        assert!(
+            decided.notes.iter().all(known),
+            "terminal-absorbs: a terminal run told something: {:?}",
+            decided.notes
+        );
     }
-    // 2: no kick-off while a job is known to run, or an intent is not resolved.
     if let Some(Effect::KickOff(_)) = decided.effect {
-        assert_eq!(before.job, None, "a kick-off beside a job");
+        assert_eq!(before.job, None, "one-job: a kick-off beside a job");
         assert!(decided.status.cancellation.is_none() && current.spec.cancel != Some(true));
         assert!(
             current.metadata.deletion_timestamp.is_none(),
@@ -35,17 +37,19 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
         quiet(world, current, facts, decided);
     }
     if let Some(complete) = condition::find(&decided.status.conditions, ConditionType::Complete) {
-        // 6: Complete means that nothing that was checked failed.
         let verified = condition::find(&decided.status.conditions, ConditionType::Verified);
         let failed = |c: &Condition| c.status == ConditionStatus::False;
-        assert!(complete.is_true() && verified.is_some_and(|c| !failed(c)), "Complete without a check");
+        assert!(
+            complete.is_true() && verified.is_some_and(|c| !failed(c)),
+            "complete-means-checked: Complete without a check"
+        );
     }
 }
 
-/// 8: no secret, no patient; under 16 KiB.
+/// `token-stays` and `status-small`: no secret and no patient is shown, and the status is below 16 KiB.
 fn small_and_clean(decided: &Step) {
     let text = serde_json::to_string(&decided.status).unwrap();
-    assert!(text.len() < 16 * 1024, "a status of {} bytes", text.len());
+    assert!(text.len() < 16 * 1024, "status-small: a status of {} bytes", text.len());
     let mut shown = decided.status.clone();
     // The status URL is kept whole: it is needed to go on.
     if let Some(job) = shown.job.as_mut() {
@@ -53,17 +57,17 @@ fn small_and_clean(decided: &Step) {
     }
     shown.unsettled_jobs.iter_mut().for_each(|j| j.status_url = None);
     let shown = serde_json::to_string(&shown).unwrap();
-    assert!(!shown.contains(SECRET), "{shown}");
+    assert!(!shown.contains(SECRET), "token-stays: {shown}");
     for c in &decided.status.conditions {
         assert!(!c.message.is_empty() && c.message.len() <= 1024, "{c:?}");
     }
     for note in &decided.notes {
-        assert!(!note.message.contains(SECRET), "{note:?}");
+        assert!(!note.message.contains(SECRET), "token-stays: {note:?}");
         assert!(!note.message.is_empty() && note.message.len() <= 1024, "{note:?}");
     }
 }
 
-/// 5: the same inputs at the same time write nothing.
+/// `quiet-when-unchanged`: the same inputs at the same time write nothing.
 fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
     let mut after = current.clone();
     after.status = Some(decided.status.clone());
@@ -84,11 +88,11 @@ fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
 
 /// At a write of the status.
 pub(super) fn write(world: &World, status: &FhirExportStatus) {
-    assert!(!is_terminal(&world.status()), "a terminal status is written: {status:#?}");
+    assert!(!is_terminal(&world.status()), "terminal-absorbs: a terminal status is written: {status:#?}");
     if is_terminal(status) {
         let ends = [ConditionType::Complete, ConditionType::Failed];
         let one = ends.iter().filter(|t| condition::is_true(&status.conditions, **t)).count();
-        assert_eq!(one, 1, "an end is one of Complete and Failed");
+        assert_eq!(one, 1, "complete-means-checked: an end is one of Complete and Failed");
         assert!(!condition::is_true(&status.conditions, ConditionType::Reconciling));
         assert!(!condition::is_true(&status.conditions, ConditionType::Suspended));
     }
@@ -104,16 +108,14 @@ pub(super) fn write(world: &World, status: &FhirExportStatus) {
 pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) {
     let stored = world.status();
     if let Effect::KickOff(_) = effect {
-        // 1: the intent is in status before a kick-off is sent.
-        let job = stored.job.as_ref().expect("a kick-off without an intent");
+        let job = stored.job.as_ref().expect("intent-first: a kick-off without an intent");
         assert!(job.status_url.is_none() && job.intent_time <= world.now);
         assert!(world.held(), "a kick-off without a finalizer");
-        assert_eq!(&stored, status);
+        assert_eq!(&stored, status, "status-before-effect: a kick-off before its status was written");
     }
-    // 1: the status URL is written before anything else after it.
     let url = |s: &FhirExportStatus| s.job.as_ref().and_then(|j| j.status_url.clone());
     if url(status).is_some() {
-        assert_eq!(url(&stored), url(status), "{effect:?} before the status URL was written");
+        assert_eq!(url(&stored), url(status), "url-next: {effect:?} before the status URL was written");
     }
     if let Effect::CleanUp(_) = effect {
         // What is landed is told, or given up, before the server may forget it.
@@ -121,8 +123,14 @@ pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) 
         assert!(stored.cancellation.is_none());
     }
     if let Effect::Cancel(_) = effect {
-        assert!(stored.cancellation.as_ref().is_some_and(|c| c.tries > 0), "a cancel that a restart forgets");
+        assert!(
+            stored.cancellation.as_ref().is_some_and(|c| c.tries > 0),
+            "cancel-counted: a cancel that a restart forgets"
+        );
         let adopted = condition::find(&stored.conditions, ConditionType::KickOffUncertain);
-        assert!(!adopted.is_some_and(Condition::is_true), "a job that is not proven ours is cancelled");
+        assert!(
+            !adopted.is_some_and(Condition::is_true),
+            "only-ours-cancelled: a job that is not proven ours is cancelled"
+        );
     }
 }

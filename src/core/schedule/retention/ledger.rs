@@ -1,259 +1,178 @@
-//! The ledger: which folders runs of this schedule made, written down when a run is taken in. What is not in it is
-//! never deleted.
+//! The ledger of folders: which folders the runs of this schedule made. A run's folders are recorded when its result is
+//! taken in. A folder that is not in the ledger is never deleted.
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::super::chain::counts;
-use super::super::child::digest;
-use super::super::stages;
-use super::super::turn::{Turn, has_ended};
-use super::let_go;
+use super::super::names::{chain_begun_by, stage_of};
+use super::super::run::{counts, ended_at, has_ended, is_full};
+use super::super::turn::Turn;
+use super::doubt::{Doubt, keep, keep_chain};
+use super::proof::{self, NamedFolder, RunRole, folder_of, storage_of};
 use crate::api::{
-    CHAIN_LABEL, ConditionType, FhirExport, FhirExportStatus, PendingRun, Reason, RetainedChain,
-    RetentionStatus, RunFolder, RunMode,
+    CHAIN_LABEL, FhirExport, FhirServer, PendingRun, RetainedChain, RetentionStatus, RunFolder, RunMode,
 };
-use crate::core::condition;
 use crate::core::export::{ServerView, plan};
-use crate::core::folder;
 
-/// How large the ledger may be, in bytes: a status stays under 16 KiB. That is about 120 folders.
+/// Largest ledger, in bytes of JSON: about 120 folders. A status stays below 16 KiB.
 const MAX_LEDGER: usize = 8 << 10;
-/// How much of a manifest's SHA-256 is written down, in hexadecimal digits.
-const DIGITS: usize = 16;
-/// How far the clocks of a FHIR server and of the API server may be apart.
-const SKEW: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a run is to a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// A full run that counts: the chain begins with it.
-    Begins,
-    /// An incremental run that counts.
-    Continues,
-    /// It does not count: nothing builds on it.
-    Aside,
-}
-
-/// A folder as a run's status names it.
-struct Named {
-    container: String,
-    folder: RunFolder,
-}
-
-impl Named {
-    fn place(&self) -> (String, String) {
-        (self.container.clone(), self.folder.folder.clone())
-    }
-}
-
-/// A run has ended and is taken in: `pending` is its place in the chain, if it had one. A schedule that is not
-/// incremental has a chain for each run.
+/// Records the folders of a run that has ended. `pending` is the run's place in the chain, and `taken` says whether the
+/// chain moved on with it. Each run of a schedule that is not incremental is a chain of its own.
 pub(in super::super) fn taken_in(
     turn: &mut Turn<'_>,
     run: &FhirExport,
     pending: Option<&PendingRun>,
     taken: bool,
 ) {
-    let own = suffix(turn, run);
+    let own = chain_begun_by(&turn.name(), &run.name_any());
     if turn.spec().incremental.is_none() {
-        let standing = if counts(run).is_ok() && is_full(run) { Standing::Begins } else { Standing::Aside };
-        return record_all(turn, run, &own, standing);
+        let role = if counts(run).is_ok() && is_full(run) { RunRole::Begins } else { RunRole::Aside };
+        return record_run(turn, run, &own, role);
     }
     match pending {
         Some(pending) if taken && pending.mode == RunMode::Full => {
-            record_all(turn, run, &pending.chain, Standing::Begins);
+            record_run(turn, run, &pending.chain, RunRole::Begins);
         }
-        Some(pending) if taken => record_all(turn, run, &pending.chain, Standing::Continues),
-        _ => record_all(turn, run, &own, Standing::Aside),
+        Some(pending) if taken => record_run(turn, run, &pending.chain, RunRole::Continues),
+        Some(_) | None => record_run(turn, run, &own, RunRole::Aside),
     }
 }
 
-/// A run is being deleted before its end: what it wrote so far builds on nothing.
+/// Records the folders of a run that does not count, such as one that is deleted before its end.
 pub(in super::super) fn lost(turn: &mut Turn<'_>, run: &FhirExport) {
-    let own = suffix(turn, run);
-    record_all(turn, run, &own, Standing::Aside);
+    let own = chain_begun_by(&turn.name(), &run.name_any());
+    record_run(turn, run, &own, RunRole::Aside);
 }
 
-/// Writes down a run with the exports that came before its own, of which each has a folder. The lists in those belong to
-/// what the run is to its chain; of a full run its own folder is the first.
-fn record_all(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, standing: Standing) {
-    let before = stages::before_own(turn, &run.name_any());
-    if standing == Standing::Begins {
-        record(turn, run, chain, standing);
+/// Records a run with its earlier exports, each of which has a folder. The lists of members in those folders belong to
+/// the chain as the run does. The folder of a full run comes first, since the chain begins with it.
+fn record_run(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole) {
+    let before = turn.ended_before(&run.name_any());
+    let theirs = match role {
+        RunRole::Begins | RunRole::Continues => RunRole::Continues,
+        RunRole::Aside => RunRole::Aside,
+    };
+    if role == RunRole::Begins {
+        record(turn, run, chain, role);
     }
-    let theirs = if standing == Standing::Aside { standing } else { Standing::Continues };
     for export in before {
         record(turn, &export, chain, theirs);
     }
-    if standing != Standing::Begins {
-        record(turn, run, chain, standing);
+    if role != RunRole::Begins {
+        record(turn, run, chain, role);
     }
 }
 
-/// The status was lost. Of the runs that are there, in the order in which they ended, those are written down again
-/// whose chain is certain: its full run is there, and their label agrees.
+/// Rebuilds the ledger after the status was lost, from the runs that exist, in the order in which they ended. A run goes
+/// back into a chain only if the chain's full run exists and the labels agree.
 pub(in super::super) fn from_children(turn: &mut Turn<'_>) {
     turn.status.retention = None;
-    let ended = |run: &FhirExport| run.status.as_ref().and_then(|status| status.completion_time);
-    let own_exports = turn.children().filter(|run| stages::stage_of(&run.name_any()).is_none());
+    let own_exports = turn.children().filter(|run| stage_of(&run.name_any()).is_none());
     let mut runs: Vec<Arc<FhirExport>> = own_exports.filter(|run| has_ended(run)).cloned().collect();
-    runs.sort_by_cached_key(|run| (ended(run), run.name_any()));
+    runs.sort_by_cached_key(|run| (ended_at(run), run.name_any()));
     let mut current: Option<String> = None;
     for run in &runs {
-        let own = suffix(turn, run);
+        let own = chain_begun_by(&turn.name(), &run.name_any());
         let chain = run.labels().get(CHAIN_LABEL);
-        // One that was made before runs were incremental is no part of a chain.
+        // A run without the label was made before the schedule became incremental.
         if counts(run).is_err() || chain.is_none() && turn.spec().incremental.is_some() {
-            record_all(turn, run, &own, Standing::Aside);
+            record_run(turn, run, &own, RunRole::Aside);
         } else if is_full(run) && chain.is_none_or(|chain| *chain == own) {
-            record_all(turn, run, &own, Standing::Begins);
+            record_run(turn, run, &own, RunRole::Begins);
             current = Some(own);
         } else if chain.is_some() && chain == current.as_ref() && !is_full(run) {
-            record_all(turn, run, &current.clone().unwrap_or_default(), Standing::Continues);
+            record_run(turn, run, &current.clone().unwrap_or_default(), RunRole::Continues);
         } else {
             current = None;
         }
     }
 }
 
-fn is_full(run: &FhirExport) -> bool {
-    run.spec.request.since.is_none()
-}
-
-/// What a run's name ends with: a chain is called so that begins with it.
-fn suffix(turn: &Turn<'_>, run: &FhirExport) -> String {
-    let name = run.name_any();
-    name.strip_prefix(&format!("{}-", turn.name())).unwrap_or(&name).to_owned()
-}
-
-/// A hash of where the folders of a server lie.
-pub(super) fn storage_of(server: &ServerView<'_>) -> Option<String> {
-    let endpoint = server.blob_endpoint()?.trim_end_matches('/');
-    Some(digest(format!("{}\n{endpoint}", server.uid()).as_bytes(), 8))
-}
-
-/// Writes down the folders of a run: its own, and those of earlier attempts.
-fn record(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, standing: Standing) {
+/// Records the folders of one export: that of its last attempt, and those of earlier ones.
+fn record(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole) {
     let (Some(_), Some(status)) = (&turn.spec().retention, run.status.as_ref()) else { return };
+    let own = folder_of(status);
     let Some(server) = turn.facts.server.clone() else {
-        return own(status).into_iter().for_each(|own| let_go(turn, &own.place(), "its FhirServer is gone"));
+        return own.into_iter().for_each(|own| keep_named(turn, &own, Doubt::ServerGone));
     };
     let view = ServerView::new(&server);
     if status.server.as_ref().is_some_and(|ran| ran.uid != view.uid()) {
-        let why = "it ran on another FhirServer than there is now";
-        return own(status).into_iter().for_each(|own| let_go(turn, &own.place(), why));
+        return own.into_iter().for_each(|own| keep_named(turn, &own, Doubt::OtherServer));
     }
-    // Without storage the schedule says so, and without a folder of its own, too.
+    // Without storage `OldFilesDeleted` says so.
     let Some(storage) = storage_of(&view) else { return };
-    if let Some(named) = own(status) {
-        let place = named.place();
-        match unproven(run, status, &named, standing) {
-            None => add(turn, chain, &storage, named, standing),
+    if let Some(named) = own {
+        match proof::doubt(run, status, &named, role) {
+            None => add(turn, chain, &storage, named, role),
             Some(why) => {
-                let_go(turn, &place, why);
-                if standing == Standing::Continues {
-                    drop_chain(turn, chain, "a run of its chain stays");
+                keep_named(turn, &named, why);
+                if role == RunRole::Continues {
+                    drop_chain(turn, chain);
                 }
             }
         }
     }
-    // Runs of one request have one container, unless each has its own.
+    for named in earlier_folders(run, &server) {
+        if proof::doubt(run, status, &named, RunRole::Aside).is_none() {
+            add(turn, chain, &storage, named, RunRole::Aside);
+        }
+    }
+}
+
+/// The folders of an export's earlier attempts. All attempts use one container, unless each job has its own.
+fn earlier_folders(run: &FhirExport, server: &FhirServer) -> Vec<NamedFolder> {
+    let Some(status) = run.status.as_ref() else { return Vec::new() };
     let container = status
         .output
         .as_ref()
         .and_then(|output| output.container.clone())
         .or_else(|| plan::container(&server.spec, &run.spec.request));
-    let Some(container) = container else { return };
-    for folder in status.previous_jobs.iter().filter_map(|job| job.folder.clone()) {
-        let named = Named { container: container.clone(), folder: RunFolder { folder, manifest: None } };
-        if unproven(run, status, &named, Standing::Aside).is_none() {
-            add(turn, chain, &storage, named, Standing::Aside);
-        }
-    }
+    let Some(container) = container else { return Vec::new() };
+    let folders = status.previous_jobs.iter().filter_map(|job| job.folder.clone());
+    folders
+        .map(|folder| NamedFolder {
+            container: container.clone(),
+            folder: RunFolder { folder, manifest: None },
+        })
+        .collect()
 }
 
-/// The folder of a run's last attempt.
-fn own(status: &FhirExportStatus) -> Option<Named> {
-    let output = status.output.as_ref()?;
-    let folder = output.folder.clone()?;
-    let path = format!("{folder}/manifest.json");
-    let manifest = output.manifest.as_ref().filter(|manifest| manifest.path == path);
-    let manifest = manifest.and_then(|manifest| manifest.sha256.get(..DIGITS)).map(str::to_ascii_lowercase);
-    Some(Named { container: output.container.clone()?, folder: RunFolder { folder, manifest } })
+fn keep_named(turn: &mut Turn<'_>, named: &NamedFolder, why: Doubt) {
+    keep(turn, &named.container, &named.folder.folder, why);
 }
 
-/// Why it is not certain that a folder is of this run, if so. Its name ends with the id of one of the run's jobs, or, where
-/// the operator landed the files, with the beginning of the run's uid.
-fn unproven(
-    run: &FhirExport,
-    status: &FhirExportStatus,
-    named: &Named,
-    standing: Standing,
-) -> Option<&'static str> {
-    let Some((began, id)) =
-        folder::parse(&named.folder.folder).filter(|_| folder::is_container(&named.container))
-    else {
-        return Some("its name is not that of a run's folder");
-    };
-    let uid = run.uid().unwrap_or_default();
-    let landed = uid.len() >= 8 && uid.get(..8) == Some(id);
-    let jobs = status.job.iter().filter_map(|job| job.id.as_deref());
-    let earlier = status.previous_jobs.iter().filter_map(|job| job.id.as_deref());
-    if !landed && !jobs.chain(earlier).any(|job| job == id) {
-        return Some("its name is not that of the run's job");
-    }
-    let created = run.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
-    if began < created.checked_sub(SKEW).unwrap_or(Timestamp::MIN) {
-        return Some("it is older than the run");
-    }
-    if named.folder.manifest.is_some() {
-        return None;
-    }
-    if standing != Standing::Aside {
-        return Some("no manifest of the run is stored in it");
-    }
-    let because = |type_, reason| {
-        condition::find(&status.conditions, type_).is_some_and(|c| c.is_true() && c.because(reason))
-    };
-    let adopted = because(ConditionType::KickOffUncertain, Reason::JobAdopted)
-        || because(ConditionType::Failed, Reason::JobNotOurs);
-    (adopted && !landed).then_some("its job is not proven to be the run's")
-}
-
-fn add(turn: &mut Turn<'_>, chain: &str, storage: &str, named: Named, standing: Standing) {
-    let Named { container, folder } = named;
+fn add(turn: &mut Turn<'_>, chain: &str, storage: &str, named: NamedFolder, role: RunRole) {
     let ledger = turn.status.retention.get_or_insert_default();
     let known = ledger.chains.iter().find(|other| {
-        other.container == container && other.folders.iter().any(|f| f.folder == folder.folder)
+        other.container == named.container && other.folders.iter().any(|f| f.folder == named.folder.folder)
     });
     if let Some(known) = known.cloned() {
-        // Two runs cannot have one folder: it is not known whose it is.
-        let place = (container, folder.folder);
-        let_go(turn, &place, "two runs name it");
+        // Two runs cannot share a folder, so nobody knows whose it is.
+        keep_named(turn, &named, Doubt::NamedTwice);
         if known.full {
-            drop_chain(turn, &known.id, "a run of its chain stays");
+            drop_chain(turn, &known.id);
         }
         return;
     }
+    let NamedFolder { container, folder } = named;
     let same = |other: &RetainedChain| other.storage == storage && other.container == container;
-    let place = match standing {
-        Standing::Begins => None,
-        // A chain whose full run is not known stays as a whole.
-        Standing::Continues => {
+    let place = match role {
+        RunRole::Begins => None,
+        // A chain whose full run is not in the ledger stays as a whole.
+        RunRole::Continues => {
             let known = ledger.chains.iter_mut().rev().find(|c| c.full && c.id == chain && same(c));
             let Some(known) = known else { return };
             Some(known)
         }
-        Standing::Aside => ledger.chains.last_mut().filter(|last| !last.full && same(last)),
+        RunRole::Aside => ledger.chains.last_mut().filter(|last| !last.full && same(last)),
     };
     match place {
         Some(place) => place.folders.push(folder),
         None => ledger.chains.push(RetainedChain {
             id: chain.to_owned(),
-            full: standing == Standing::Begins,
+            full: role == RunRole::Begins,
             container,
             storage: storage.to_owned(),
             folders: vec![folder],
@@ -262,7 +181,7 @@ fn add(turn: &mut Turn<'_>, chain: &str, storage: &str, named: Named, standing: 
     fit(turn);
 }
 
-/// Lets the oldest chains go while the ledger is too large, but not one that is being deleted.
+/// Takes the oldest chains out while the ledger is too large, but not the one whose folder is being deleted.
 fn fit(turn: &mut Turn<'_>) {
     let size = |ledger: &RetentionStatus| serde_json::to_vec(&ledger.chains).map_or(0, |json| json.len());
     while let Some(ledger) = turn.status.retention.as_ref().filter(|ledger| size(ledger) > MAX_LEDGER) {
@@ -272,35 +191,14 @@ fn fit(turn: &mut Turn<'_>) {
             })
         };
         let Some(oldest) = ledger.chains.iter().position(|chain| !going(chain)) else { return };
-        forget(
-            turn,
-            oldest,
-            "the status has no room for more folders; more frequent full runs make chains shorter",
-        );
+        keep_chain(turn, oldest, Doubt::NoRoom);
     }
 }
 
-/// A chain is deleted as a whole, or stays as a whole.
-fn drop_chain(turn: &mut Turn<'_>, id: &str, why: &str) {
+/// Takes a chain out of the ledger, since one of its folders stays: a chain is deleted as a whole, or not at all.
+fn drop_chain(turn: &mut Turn<'_>, id: &str) {
     let chains = turn.status.retention.as_ref().map(|ledger| ledger.chains.as_slice()).unwrap_or_default();
-    if let Some(place) = chains.iter().rposition(|chain| chain.full && chain.id == id) {
-        forget(turn, place, why);
-    }
-}
-
-fn forget(turn: &mut Turn<'_>, place: usize, why: &str) {
-    let Some(ledger) = turn.status.retention.as_mut().filter(|ledger| place < ledger.chains.len()) else {
-        return;
-    };
-    let chain = ledger.chains.remove(place);
-    // One event for all of them.
-    if let Some(first) = chain.folders.first() {
-        let others = chain.folders.len() - 1;
-        let why = if others == 0 {
-            why.to_owned()
-        } else {
-            format!("{why} ({others} more folders of chain {} stay)", chain.id)
-        };
-        let_go(turn, &(chain.container, first.folder.clone()), &why);
+    if let Some(index) = chains.iter().rposition(|chain| chain.full && chain.id == id) {
+        keep_chain(turn, index, Doubt::ChainStays);
     }
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::world::{End, World, server};
 use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport};
-use crate::core::schedule::{Inputs, owned_by, step};
+use crate::core::schedule::{ScheduleInputs, decide_schedule, owned_by};
 
 /// Something that happens.
 #[derive(Clone, Debug)]
@@ -85,7 +85,7 @@ impl Books {
             run.metadata.deletion_timestamp.is_none()
                 && run.status.as_ref().is_none_or(|status| status.completion_time.is_none())
         });
-        assert!(live.count() <= 1, "two runs of one chain: {:?}", world.runs.keys());
+        assert!(live.count() <= 1, "slot-before-run: two runs of one chain: {:?}", world.runs.keys());
         let Some(chain) = &status.chain else { return };
         if let Some(covered) = &chain.covered_until {
             let proves = |run: &FhirExport| {
@@ -94,7 +94,7 @@ impl Books {
                 status.transaction_time.as_ref() == Some(covered) && status.conditions.iter().any(exported)
             };
             let mut ended = self.seen.values().filter(|run| run.status.is_some());
-            assert!(ended.any(proves), "no run that is good is of {covered}");
+            assert!(ended.any(proves), "chain-moves-with-pending: no run that is good is of {covered}");
         }
         for link in &chain.history {
             if !self.told.insert(link.uid.clone()) {
@@ -108,7 +108,10 @@ impl Books {
                 None => drop(self.reach.insert(id, until)),
                 Some(since) => {
                     let reach = self.reach.get_mut(&id).expect("a chain begins with a full run");
-                    assert!(instant(since) <= *reach, "a gap: from {reach} to {since}");
+                    assert!(
+                        instant(since) <= *reach,
+                        "chain-moves-with-pending: a gap from {reach} to {since}"
+                    );
                     *reach = until.max(*reach);
                 }
             }
@@ -120,7 +123,10 @@ impl Books {
         if let Some(since) = pending.since.as_deref().map(instant) {
             assert!(Some(&pending.chain) == chain.id.as_ref() || self.forgets);
             let latest = self.since.entry(pending.chain.clone()).or_insert(since);
-            assert!(since >= *latest || self.forgets, "since went back from {latest} to {since}");
+            assert!(
+                since >= *latest || self.forgets,
+                "chain-moves-with-pending: since went back from {latest} to {since}"
+            );
             *latest = since;
         }
     }
@@ -185,7 +191,7 @@ fn happen(world: &mut World, books: &mut Books, act: &Act) {
         }
         Act::Foreign => {
             let next = world.status().next_schedule_time.unwrap_or(world.now);
-            let name = super::super::child::name_of_slot("nightly", next);
+            let name = super::super::names::name_of_slot("nightly", next);
             let foreign = json!({ "metadata": { "name": name, "namespace": "ns", "uid": format!("foreign-{name}") },
                 "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } } });
             world.runs.entry(name).or_insert_with(|| serde_json::from_value(foreign).unwrap());
@@ -195,7 +201,12 @@ fn happen(world: &mut World, books: &mut Books, act: &Act) {
 
 fn comes_to_rest(world: &World) {
     let facts = world.facts();
-    let again = step(Inputs { schedule: &world.schedule, facts: &facts, seen: None, now: world.now });
+    let again = decide_schedule(ScheduleInputs {
+        schedule: &world.schedule,
+        facts: &facts,
+        seen: None,
+        now: world.now,
+    });
     assert_eq!((again.effect, again.notes.len()), (None, 0));
     assert_eq!(Some(again.status), world.schedule.status);
 }
@@ -261,7 +272,7 @@ proptest! {
             world.wait(wait);
             let made = world.made.len();
             world.look();
-            prop_assert!(world.made.len() <= made + 1);
+            prop_assert!(world.made.len() <= made + 1, "slot-before-run: two runs of one look");
             prop_assert_eq!(world.made.len() > made, due <= world.now);
             if world.made.len() > made {
                 let name = world.last().to_owned();

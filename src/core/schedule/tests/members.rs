@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use super::world::{End, World, bulk, server};
 use crate::api::{ConditionStatus, ConditionType, FhirServer, Reason, RunMode, RunStage};
 use crate::core::ledger::StorageFailureKind;
+use crate::core::schedule::{
+    Listed, Listing, Newcomers, ScheduleEffect, ScheduleInputs, ScheduleObservation, decide_schedule,
+};
 
 /// A Bulk Data server that takes lists of patients.
 pub(super) fn takes_patients(change: Value) -> FhirServer {
@@ -395,4 +398,51 @@ fn a_run_by_hand_has_stages_too_and_is_made_once() {
     world.ends(End::Exported);
     assert_eq!((world.made.len(), world.status().last_run_now.as_ref()), (3, Some(&run)));
     assert!(!world.made.contains(&run), "the status was lost, so it is repeated at the next time");
+}
+
+#[test]
+fn while_the_members_are_read_the_schedule_waits_and_goes_on_when_they_are() {
+    let mut world = cohort(json!({}));
+    whole(&mut world, "2026-11-24T02:00:00Z");
+    join(&mut world, "c");
+    world.at("2026-11-25T02:00:00Z");
+    (world.reads_slowly, world.asked_for_lists) = (true, 0);
+    world.ends(End::Exported);
+    assert_eq!(world.asked_for_lists, 1, "asked once in a look");
+    world.says(ConditionType::Ready, ConditionStatus::True, Reason::Scheduled);
+    let writes = world.writes;
+    world.wait(600);
+    world.look();
+    assert_eq!((world.asked_for_lists, world.writes, world.made.len()), (2, writes, 3));
+    world.reads_slowly = false;
+    world.look();
+    assert_eq!(world.last(), named(NEXT, "-newcomers"));
+}
+
+/// What was compared with no list names no newcomers: it must not be taken for the answer when the run has become
+/// incremental meanwhile.
+#[test]
+fn lists_that_answer_another_question_are_not_taken() {
+    let mut world = cohort(json!({}));
+    whole(&mut world, "2026-11-24T02:00:00Z");
+    join(&mut world, "c");
+    world.at("2026-11-25T02:00:00Z");
+    world.reads_slowly = true;
+    world.ends(End::Exported);
+    // It is asked while a full run is due.
+    world.edit(json!({ "incremental": { "fullSchedule": "0 1 * * *" } }));
+    let facts = world.facts();
+    let inputs = ScheduleInputs { schedule: &world.schedule, facts: &facts, seen: None, now: world.now };
+    let decision = decide_schedule(inputs);
+    let Some(ScheduleEffect::ListMembers(asked)) = decision.effect else { panic!("{:?}", decision.effect) };
+    assert_eq!(asked.before, None);
+    world.schedule.status = Some(decision.status);
+    // When it is answered, none is due any more.
+    world.edit(json!({ "incremental": { "fullSchedule": null } }));
+    let listed = Listed { members: None, newcomers: Newcomers::None };
+    let seen = Some(ScheduleObservation::Members { asked, listing: Listing::Done(listed) });
+    let decision =
+        decide_schedule(ScheduleInputs { schedule: &world.schedule, facts: &facts, seen, now: world.now });
+    let Some(ScheduleEffect::ListMembers(asked)) = decision.effect else { panic!("{:?}", decision.effect) };
+    assert!(asked.before.is_some(), "asked again");
 }

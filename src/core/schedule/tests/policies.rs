@@ -53,6 +53,29 @@ fn allow_runs_both() {
 }
 
 #[test]
+fn runs_beside_each_other_are_bounded() {
+    let mut world = World::new(json!({ "concurrencyPolicy": "Allow", "schedule": "0 * * * *" }));
+    world.look();
+    for _ in 0..40 {
+        world.hours(1);
+        world.look();
+    }
+    assert_eq!((world.made.len(), world.status().active.len()), (32, 32));
+    assert!(serde_json::to_vec(&world.status()).unwrap().len() < 8 << 10);
+    assert_eq!(world.status().last_skipped.unwrap().reason, "StillRunning");
+    assert_eq!(world.noted(Reason::StillRunning), 8);
+    // So are those that somebody asks for: the next one waits for its turn.
+    world.annotate("now");
+    world.look();
+    assert_eq!(world.made.len(), 32);
+    let first = world.made[0].clone();
+    world.end(&first, End::Exported);
+    world.look();
+    assert_eq!((world.made.len(), world.status().active.len()), (33, 32));
+    assert!(world.last().contains("-manual-"), "{}", world.last());
+}
+
+#[test]
 fn runs_of_a_chain_never_run_beside_each_other() {
     let mut world = World::incremental(json!({}));
     // The schema refuses it; an older definition may not have.

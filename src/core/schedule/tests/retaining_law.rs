@@ -95,7 +95,7 @@ impl Books {
         } else {
             // Each run that counts, in the order of their ends.
             let mut ended: Vec<&FhirExport> =
-                self.folders.values().filter(|run| super::super::chain::counts(run).is_ok()).collect();
+                self.folders.values().filter(|run| super::super::run::counts(run).is_ok()).collect();
             ended.retain(|run| run.spec.request.since.is_none());
             ended.sort_by_key(|run| run.status.as_ref().unwrap().completion_time);
             for run in ended {
@@ -116,7 +116,10 @@ impl Books {
             let Some(retention) = &world.schedule.spec.retention else { panic!("nobody asked for {plan:?}") };
             assert_ne!(world.schedule.spec.suspend, Some(true));
             let keep = usize::try_from(retention.full_chains).unwrap();
-            let run = self.folders.get(&plan.folder).unwrap_or_else(|| panic!("not its own: {plan:?}"));
+            let run = self
+                .folders
+                .get(&plan.folder)
+                .unwrap_or_else(|| panic!("folder-in-ledger: not its own: {plan:?}"));
             assert_eq!(plan.container, "lake");
             let ran = run.status.as_ref().unwrap();
             assert_eq!(
@@ -124,16 +127,20 @@ impl Books {
                 ran.output.as_ref().unwrap().manifest.as_ref().map(|manifest| &manifest.sha256[..16])
             );
             assert_eq!(ran.server.as_ref().unwrap().uid, world.server.as_ref().unwrap().uid().unwrap());
-            assert!(ran.completion_time.is_some(), "it goes on: {plan:?}");
+            assert!(ran.completion_time.is_some(), "folder-in-ledger: it goes on: {plan:?}");
             assert!(!claimed.contains(&(plan.container.clone(), plan.folder.clone())));
             let kept = &self.chains[self.chains.len().saturating_sub(keep)..];
             let kept = kept.iter().find(|(_, folders)| folders.contains(&plan.folder));
-            assert_eq!(kept, None, "{plan:?} is of the newest {keep} chains of {:?}", self.chains);
+            assert_eq!(
+                kept, None,
+                "folder-in-ledger: {plan:?} is of the newest {keep} chains of {:?}",
+                self.chains
+            );
             let current = status.chain.as_ref().and_then(|chain| chain.id.clone());
             let own = self.chains.iter().find(|(_, folders)| folders.contains(&plan.folder));
             assert!(
                 current.is_none() || own.map(|(id, _)| id.clone()) != current,
-                "{plan:?} is of the chain that goes on"
+                "folder-in-ledger: {plan:?} is of the chain that goes on"
             );
             // What of its chain came later is gone, or was let go, before it goes.
             let ledger = status.retention.clone().unwrap_or_default();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{End, World, at};
+use super::world::{End, World, at, server};
 use crate::api::{ConditionStatus, ConditionType, Reason};
 use crate::core::effect::Requeue;
 
@@ -97,6 +97,40 @@ fn while_suspended_nothing_is_made_nor_made_up_for() {
     assert_eq!((skipped.time, skipped.reason.as_str()), (at("2026-11-26T02:00:00Z"), "Suspended"));
     world.at("2026-11-27T02:00:00Z");
     assert_eq!(world.made, ["nightly-20261127-0200"]);
+}
+
+#[test]
+fn what_was_missed_while_suspended_is_not_made_up_for_by_a_schedule_that_was_not_ready_when_it_resumed() {
+    let gone: fn(&mut World) = |world| world.server = None;
+    let unreadable: fn(&mut World) = |world| world.edit(json!({ "schedule": "nightly" }));
+    let refused: fn(&mut World) = |world| {
+        world.refuses = Some("no".into());
+        world.annotate("now");
+        world.look();
+        assert_eq!(world.status().active.len(), 1);
+    };
+    for (hindrance, runs) in [(gone, 0), (unreadable, 0), (refused, 1)] {
+        let mut world = World::new(json!({ "suspend": true }));
+        world.look();
+        world.at("2026-11-26T12:00:00Z");
+        hindrance(&mut world);
+        world.edit(json!({ "suspend": false }));
+        world.look();
+        world.says(ConditionType::Suspended, ConditionStatus::False, Reason::Scheduled);
+        assert_eq!(world.status().last_skipped.unwrap().reason, "Suspended");
+        world.server = Some(server(json!({})));
+        world.edit(json!({ "schedule": "0 2 * * *" }));
+        world.refuses = None;
+        world.hours(2);
+        world.look();
+        world.says(ConditionType::Ready, ConditionStatus::True, Reason::Scheduled);
+        if runs == 1 {
+            world.ends(End::Exported);
+        }
+        assert_eq!(world.made.len(), runs, "{:?}", world.made);
+        world.at("2026-11-27T02:00:00Z");
+        assert_eq!(world.last(), "nightly-20261127-0200");
+    }
 }
 
 #[test]

@@ -17,7 +17,10 @@ use crate::core::effect::{Note, Requeue};
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::schedule::members::Reader;
-use crate::core::schedule::{Effect, Facts, Inputs, Listed, Newcomers, Observation, owned_by, step};
+use crate::core::schedule::{
+    ListMembers, Listed, Listing, Newcomers, ScheduleEffect, ScheduleFacts, ScheduleInputs,
+    ScheduleObservation, decide_schedule, owned_by,
+};
 
 /// A time.
 pub(super) fn at(text: &str) -> Timestamp {
@@ -80,6 +83,10 @@ pub(super) struct World {
     pub(super) lists: BTreeMap<String, String>,
     /// The storage account cannot be used.
     pub(super) storage: Option<StorageFailureKind>,
+    /// Lists of members are not done while this is set.
+    pub(super) reads_slowly: bool,
+    /// How often it was asked how a list stands.
+    pub(super) asked_for_lists: usize,
     uids: u32,
 }
 
@@ -115,6 +122,8 @@ impl World {
             began_with: BTreeMap::new(),
             lists: BTreeMap::new(),
             storage: None,
+            reads_slowly: false,
+            asked_for_lists: 0,
             uids: 0,
         }
     }
@@ -138,10 +147,10 @@ impl World {
         self.schedule.annotations_mut().insert("fhirexport.dev/run-now".into(), token.into());
     }
 
-    pub(super) fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> ScheduleFacts {
         let uid = self.schedule.uid().unwrap();
         let own = self.runs.values().filter(|run| owned_by(run, &uid)).cloned().map(Arc::new);
-        Facts {
+        ScheduleFacts {
             server: self.server.clone().map(Arc::new),
             children: own.collect(),
             claimed: self.claimed.clone(),
@@ -158,8 +167,12 @@ impl World {
         let mut seen = None;
         for _ in 0..60 {
             let facts = self.facts();
-            let step =
-                step(Inputs { schedule: &self.schedule, facts: &facts, seen: seen.take(), now: self.now });
+            let step = decide_schedule(ScheduleInputs {
+                schedule: &self.schedule,
+                facts: &facts,
+                seen: seen.take(),
+                now: self.now,
+            });
             let mut burn = || {
                 let left = fuse.checked_sub(1)?;
                 fuse = left;
@@ -178,15 +191,15 @@ impl World {
         panic!("it does not come to rest: {:?}", self.schedule.status)
     }
 
-    fn perform(&mut self, effect: Effect) -> Observation {
+    fn perform(&mut self, effect: ScheduleEffect) -> ScheduleObservation {
         match effect {
-            Effect::Create(export) => {
+            ScheduleEffect::Create(export) => {
                 if let Some(words) = &self.refuses {
-                    return Observation::Refused(words.clone());
+                    return ScheduleObservation::Refused(words.clone());
                 }
                 let name = export.name_any();
                 if let Some(there) = self.runs.get(&name) {
-                    return Observation::Exists(Arc::new(there.clone()));
+                    return ScheduleObservation::Exists(Arc::new(there.clone()));
                 }
                 self.uids += 1;
                 let mut made = *export;
@@ -194,27 +207,38 @@ impl World {
                 made.metadata.generation = Some(1);
                 self.made.push(name.clone());
                 self.runs.insert(name, made.clone());
-                Observation::Made(Arc::new(made))
+                ScheduleObservation::Created(Arc::new(made))
             }
-            Effect::Delete(run) => {
+            ScheduleEffect::Delete(run) => {
                 let name = run.name_any();
                 assert_eq!(self.runs.get(&name).and_then(FhirExport::uid), run.uid());
+                let ended = run.status.as_ref().is_some_and(|status| status.completion_time.is_some());
+                let waits = self.status().active.iter().any(|active| active.name == name);
+                assert!(!(ended && waits), "absorb-before-delete: {name} goes before its result is written");
                 self.deleted.push(name.clone());
                 self.delete(&name);
-                Observation::Deleted
+                ScheduleObservation::Deleted
             }
-            Effect::ListMembers { export, before, .. } => self.list_members(&export, before),
-            Effect::DeleteFolder(_, plan) => {
+            ScheduleEffect::ListMembers(asked) => {
+                let listing = self.list_members(&asked);
+                ScheduleObservation::Members { asked, listing }
+            }
+            ScheduleEffect::DeleteFolder(_, plan) => {
                 self.doomed.push(plan);
                 let done = Ok(FolderDeletion::Done { files: 1, others: 0 });
-                Observation::FolderDeleted(self.deletions.pop_front().unwrap_or(done))
+                ScheduleObservation::FolderDeleted(self.deletions.pop_front().unwrap_or(done))
             }
         }
     }
 
-    fn list_members(&mut self, export: &FhirExport, before: Option<MemberList>) -> Observation {
+    fn list_members(&mut self, asked: &ListMembers) -> Listing {
+        let ListMembers { export, before, .. } = asked;
+        self.asked_for_lists += 1;
+        if self.reads_slowly {
+            return Listing::Running;
+        }
         if let Some(kind) = self.storage {
-            return Observation::Unlisted(StorageFailure { kind, message: "no storage".into() });
+            return Listing::Failed(StorageFailure { kind, message: "no storage".into() });
         }
         let mut reader = Reader::default();
         for id in &self.began_with[&export.name_any()] {
@@ -223,7 +247,7 @@ impl World {
         let members = reader.finish().unwrap();
         if members.is_empty() {
             let empty = MemberList { path: None, sha256: sha256_hex(b"") };
-            return Observation::Listed(Listed { members: Some(empty), newcomers: Newcomers::None });
+            return Listing::Done(Listed { members: Some(empty), newcomers: Newcomers::None });
         }
         let mut write = |name: &str, text: String| {
             let path = format!("lake/{}/{name}", export.name_any());
@@ -233,7 +257,7 @@ impl World {
             PatientsBlob { path, sha256 }
         };
         let list = write("members.txt", members.text());
-        let new = before.map(|before| {
+        let new = before.as_ref().map(|before| {
             let text = before.path.as_ref().map_or(Some(String::new()), |path| self.lists.get(path).cloned());
             text.filter(|text| sha256_hex(text.as_bytes()) == before.sha256).map(|text| members.since(&text))
         });
@@ -250,7 +274,7 @@ impl World {
             }
         };
         let members = Some(MemberList { path: Some(list.path), sha256: list.sha256 });
-        Observation::Listed(Listed { members, newcomers })
+        Listing::Done(Listed { members, newcomers })
     }
 
     /// Deletes a run: one that has a job stays until that is cancelled.

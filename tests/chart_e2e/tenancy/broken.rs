@@ -1,0 +1,98 @@
+//! Objects that do not fit the schema any more, or hardly anything, beside objects that do.
+
+use azure_fhir::{Access, KnownToken, Options};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+
+use super::world::{shared, values};
+use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, secret, server, start};
+
+fn untyped(client: &Client, kind: &str) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("fhirexport.dev", "v1alpha1", kind);
+    Api::namespaced_with(client.clone(), "lab", &ApiResource::from_gvk(&kind))
+}
+
+/// Takes the rules out of a definition, as an older or a foreign one may be.
+async fn loosen(client: &Client, plural: &str) {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let name = format!("{plural}.fhirexport.dev");
+    let mut definition = serde_json::to_value(api.get(&name).await.unwrap()).unwrap();
+    let version = definition["spec"]["versions"][0].as_object_mut().unwrap();
+    version["schema"]["openAPIV3Schema"] =
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    version.remove("selectableFields");
+    let loose = serde_json::from_value(definition).unwrap();
+    api.replace(&name, &PostParams::default(), &loose).await.unwrap();
+}
+
+/// Creates it as soon as the API server has learnt to take it.
+async fn create(client: &Client, object: &Value) {
+    let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    let api = untyped(client, &object.types.as_ref().unwrap().kind);
+    let created = stage::wait_for("the API server to take anything", PATIENCE, || async {
+        api.create(&PostParams::default(), &object).await.map_err(|e| e.to_string())
+    });
+    created.await.unwrap();
+}
+
+fn broken(name: &str, kind: &str, spec: &Value) -> Value {
+    json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "lab"}, "spec": spec})
+}
+
+#[tokio::test]
+async fn one_bad_object_never_stops_the_others() {
+    let mut release = Release::install(&[namespace(NAMESPACE, &json!({}))], &values()).await;
+    let client = release.kubernetes.client().await.unwrap();
+    let access = Access::Tokens(vec![KnownToken::exporter("sesame")]);
+    let fhir = release.fhir(Options { access, ..Options::default() }).await;
+    release.apply(&namespace("lab", &json!({}))).await;
+    release.apply(&secret("lab", "token", &json!({"token": "sesame"}))).await;
+    release.apply(&release.storage_secret("lab")).await;
+    release.apply(&server("lab", "clinic", &shared(&release, &fhir.url(), &json!({})))).await;
+    loosen(&client, "fhirexports").await;
+    loosen(&client, "fhirservers").await;
+
+    let system = json!({"level": "System"});
+    let odd = json!({"serverRef": {"name": "clinic"}, "request": {"level": "Everything"}});
+    let deep = serde_json::from_str::<Value>(&format!("{}1{}", "[".repeat(100), "]".repeat(100))).unwrap();
+    for object in [
+        broken("odd-level", "FhirExport", &odd),
+        broken("no-spec", "FhirExport", &json!({})),
+        broken("numbers", "FhirExport", &json!({"serverRef": 7, "request": "x", "suspend": "maybe"})),
+        broken("deep", "FhirExport", &json!({"serverRef": {"name": deep}, "request": system})),
+        broken("no-url", "FhirServer", &json!({"url": 7, "dialect": "Carrier pigeon"})),
+        export("lab", "long", "clinic", &system, &json!({"suspend": true})),
+    ] {
+        create(&client, &object).await;
+    }
+    // Nearly all that etcd takes, in the place of a status, and one that is none.
+    let api = untyped(&client, "FhirExport");
+    for (name, status) in
+        [("long", json!({"state": "x".repeat(1 << 20)})), ("no-spec", json!({"conditions": "none"}))]
+    {
+        let patch = Patch::Merge(json!({"status": status}));
+        api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    // Seen by the watch that was there, and by a new one that begins with a list.
+    release.apply(&export("lab", "watched", "clinic", &system, &json!({}))).await;
+    release.until("fexp/watched", "lab", "Complete=True Exported").await;
+    release.kubectl("patch fexp long -n lab --type=merge -p {\"spec\":{\"suspend\":false}}").await;
+    release.until("fexp/long", "lab", "Complete=True Exported").await;
+    release.operator.sigkill().await.unwrap();
+    release.operator = start(&release.kubernetes, &release.folder).await;
+    release.apply(&export("lab", "listed", "clinic", &system, &json!({}))).await;
+    release.until("fexp/listed", "lab", "Complete=True Exported").await;
+    let size = api.get("long").await.unwrap().data["status"].to_string().len();
+    assert!(size < 16 * 1024, "{size}");
+
+    // What is repaired is taken up, and what is deleted goes.
+    let repaired = Patch::Merge(json!({"spec": {"request": {"level": "System"}}}));
+    api.patch("odd-level", &PatchParams::default(), &repaired).await.unwrap();
+    release.until("fexp/odd-level", "lab", "Complete=True Exported").await;
+    release.kubectl("delete fexp no-spec numbers deep -n lab --timeout=60s").await;
+    let left = api.list(&ListParams::default()).await.unwrap();
+    assert_eq!(left.items.len(), 4, "{:?}", left.items.iter().map(|o| &o.metadata.name).collect::<Vec<_>>());
+}

@@ -1,0 +1,186 @@
+//! One test's world: that of the end-to-end tests, with a Bulk Data server.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use bulk_fhir::{JobView, List, Options, Request, Script, Server};
+use fhir_export_operator::api::{FhirExport, Output};
+use serde_json::{Value, json};
+use stage::{Azurite, wait_until};
+
+use crate::site::{PATIENCE, Site, merge, shared};
+
+/// A Bulk Data server, the operator, and a container of Azurite.
+pub struct Place {
+    pub site: Site,
+    pub fhir: Server,
+    server: Mutex<Value>,
+}
+
+impl Place {
+    /// A world with a `FhirServer` named `clinic`.
+    pub async fn start(name: &str, options: Options, change: Value) -> Self {
+        let mut place = Self::without_operator(name, options, change).await;
+        place.site.start_operator().await;
+        place
+    }
+
+    /// Likewise, with the operator still to be started.
+    pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
+        let site = Site::without_server(name, azure_fhir::Options::default()).await;
+        let fhir = Server::start(options).await.unwrap();
+        let server = json!({"url": fhir.url(), "dialect": "BulkData",
+            "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
+        let place = Self { site, fhir, server: Mutex::new(server) };
+        place.change_server(change).await;
+        place
+    }
+
+    /// Changes the `FhirServer` named `clinic`, and keeps what was changed before.
+    pub async fn change_server(&self, change: Value) {
+        let spec = {
+            let mut server = self.server.lock().unwrap();
+            merge(&mut server, change);
+            server.clone()
+        };
+        self.site.apply_server(spec).await;
+    }
+
+    /// Creates an export into a container of this test's own.
+    pub async fn export(&self, name: &str, request: Value, spec: Value) {
+        let mut whole = json!({"level": "System", "container": self.container()});
+        merge(&mut whole, request);
+        self.site.export(name, whole, spec).await;
+    }
+
+    /// The container of this test.
+    pub fn container(&self) -> String {
+        self.site.namespace.clone()
+    }
+
+    /// Creates an export and waits until it is complete.
+    pub async fn landed(&self, name: &str, request: Value) -> FhirExport {
+        self.export(name, request, json!({})).await;
+        self.site.complete(name).await
+    }
+
+    /// The one export of this world whose job does as scripted is landed whole.
+    pub async fn lands(&self, script: Script) -> (FhirExport, JobView) {
+        self.fhir.script(script);
+        let object = self.landed("run", json!({})).await;
+        let job = self.last_job();
+        self.assert_same(&object, &job.id).await;
+        (object, job)
+    }
+
+    /// The job that was made last.
+    pub fn last_job(&self) -> JobView {
+        self.fhir.jobs().last().unwrap().clone()
+    }
+
+    /// Requests for files, in order of arrival.
+    pub fn file_requests(&self) -> Vec<Request> {
+        self.fhir.requests().into_iter().filter(Request::is_file).collect()
+    }
+
+    /// Waits until the server has seen or done something.
+    pub async fn until_served(&self, what: &str, seen: impl Fn(&Server) -> bool) {
+        let result = wait_until(what, PATIENCE, || async { seen(&self.fhir) }).await;
+        self.site.told(result);
+    }
+
+    /// Waits until so many bytes of a file were given to the network.
+    pub async fn until_sent(&self, file: usize, bytes: u64) {
+        let sent = |server: &Server| server.jobs().last().is_some_and(|j| j.files[file].bytes_sent >= bytes);
+        self.until_served("the file to be on its way", sent).await;
+    }
+
+    /// All blobs of a run, by their names in its folder.
+    pub async fn blobs(&self, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
+        Self::blobs_in(&shared().await.azurite, object).await
+    }
+
+    async fn blobs_in(azurite: &Azurite, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
+        let output = output(object);
+        let container = blobs::container(azurite, output.container.as_deref().unwrap()).await.unwrap();
+        blobs::folder(&container, output.folder.as_deref().unwrap()).await.unwrap()
+    }
+
+    /// The names of the blobs in this test's container that are in another folder than this, without their folders.
+    pub async fn names_outside(&self, folder: &str) -> Vec<String> {
+        let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
+        let names = blobs::names(&container, "").await.unwrap();
+        names
+            .into_iter()
+            .filter_map(|name| {
+                name.split_once('/').filter(|(of, _)| *of != folder).map(|(_, n)| n.to_owned())
+            })
+            .collect()
+    }
+
+    /// Asserts that the container holds of a run exactly what the server's job served, and that its manifest says so.
+    pub async fn assert_same(&self, object: &FhirExport, job: &str) {
+        self.assert_same_in(&shared().await.azurite, object, job).await;
+    }
+
+    /// Likewise, in another account.
+    pub async fn assert_same_in(&self, azurite: &Azurite, object: &FhirExport, job: &str) {
+        let mut blobs = Self::blobs_in(azurite, object).await;
+        let manifest: Value = serde_json::from_slice(&blobs.remove("manifest.json").unwrap()).unwrap();
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        let mut expected = self.fhir.expected(job);
+        expected.sort_by_key(|file| (rank(file.list), file.index));
+        let mut entries: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for list in ["output", "deleted", "error"] {
+            entries.insert(list, manifest[list].as_array().unwrap().clone());
+        }
+        for file in expected {
+            let (list, below) = match file.list {
+                List::Output => ("output", ""),
+                List::Deleted => ("deleted", "deleted/"),
+                List::Error => ("error", "error/"),
+            };
+            let kind = file.kind.clone().unwrap_or_else(|| "Mixed".into());
+            let number = numbers.entry(format!("{below}{kind}")).or_default();
+            *number += 1;
+            let name = format!("{below}{kind}-{number}.ndjson");
+            let bytes = blobs.remove(&name).unwrap_or_else(|| panic!("{name} is missing"));
+            assert_eq!(hex(&bytes), file.sha256(), "{name}");
+            let entry = &entries[list][file.index];
+            assert_eq!(entry["sha256"], hex(&bytes), "{name}");
+            assert_eq!(entry["count"], file.lines, "{name}");
+            assert!(entry["url"].as_str().unwrap().ends_with(&format!("/{name}")), "{entry}");
+        }
+        assert!(blobs.is_empty(), "more than was served: {:?}", blobs.keys());
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Ok(mut marks) = self.site.marks.lock() else { return };
+        for request in self.fhir.requests() {
+            marks.add_request(&request);
+        }
+        for id in self.fhir.patients().ids("Patient") {
+            marks.add("the id of a patient", &id);
+        }
+    }
+}
+
+fn rank(list: List) -> u8 {
+    match list {
+        List::Output => 0,
+        List::Deleted => 1,
+        List::Error => 2,
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    fhir_export_operator::core::manifest::sha256_hex(bytes)
+}
+
+/// What lies where.
+pub fn output(object: &FhirExport) -> Output {
+    object.status.as_ref().unwrap().output.clone().unwrap()
+}

@@ -1,0 +1,7 @@
+//! Schedules: on a real API server, with the operator as a process and FHIR servers whose data change all the time.
+
+mod ahead;
+mod azure;
+mod joined;
+mod replayed;
+mod retained;

@@ -1,0 +1,411 @@
+//! Thirty runs of a schedule from a server whose data change all the time, also while exports run. Some runs fail, some
+//! are cancelled or deleted, the operator is killed again and again and is away for two days. Loading what the chain
+//! names, one run after the other, gives exactly what the server has in the end.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::MutexGuard;
+use std::time::Duration;
+
+use azure_storage_blob::BlobContainerClient;
+use bulk_fhir::{Breaks, Count, FileScript, Options, Patients, Script, Server, Shape};
+use fhir_export_operator::api::{ChainedRun, FhirExport, FhirExportSchedule, RunMode};
+use fhir_export_operator::core::schedule::name_of_token;
+use jiff::{Timestamp, ToSpan};
+use kube::ResourceExt;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use replay::{Change, Changes, Journal, Mode, Run, State};
+use serde_json::{Value, json};
+use stage::{Folder, wait_for};
+
+use super::ahead;
+use crate::place::Place;
+use crate::site::{PATIENCE, Site, condition, shared};
+
+const SCHEDULE: &str = "always";
+const RUNS: usize = 30;
+/// Changes come so often.
+const PACE: Duration = Duration::from_millis(5);
+const TWO_DAYS: i64 = 2 * 24 * 3600;
+
+/// What goes wrong with a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Mishap {
+    None,
+    /// The server's job fails.
+    JobFails,
+    /// The manifest promises more than there is.
+    WrongCount,
+    /// The server says that something could not be exported.
+    ServerErrors,
+    /// The answer to the kick-off is lost.
+    AnswerLost,
+    /// A download breaks off, twice.
+    BreaksOff,
+    /// Somebody cancels it.
+    Cancelled,
+    /// Somebody deletes it.
+    Deleted,
+    /// The operator is killed before the run is made.
+    KilledBefore,
+    /// The operator is killed while the job runs.
+    KilledInJob,
+    /// The operator is killed while files land.
+    KilledInLanding,
+    /// A full run is asked for.
+    Full,
+}
+
+impl Mishap {
+    /// One of each and more, and three failures in a row.
+    fn of(run: usize) -> Self {
+        match run {
+            2 | 12 | 13 | 14 => Self::JobFails,
+            4 => Self::WrongCount,
+            5 | 26 => Self::KilledInJob,
+            6 => Self::ServerErrors,
+            8 => Self::BreaksOff,
+            9 => Self::KilledBefore,
+            11 => Self::Cancelled,
+            15 | 24 => Self::KilledInLanding,
+            17 => Self::Deleted,
+            19 => Self::Full,
+            21 => Self::AnswerLost,
+            _ => Self::None,
+        }
+    }
+
+    /// Whether the chain goes on with the run.
+    fn counts(self) -> bool {
+        !matches!(
+            self,
+            Self::JobFails | Self::WrongCount | Self::ServerErrors | Self::Cancelled | Self::Deleted
+        )
+    }
+
+    fn script(self) -> Script {
+        let slow = FileScript { gzip: false, trickle: Some(60_000), ..FileScript::default() };
+        match self {
+            Self::JobFails => Script::fails(400, "invalid", "the job failed on purpose"),
+            Self::WrongCount => {
+                Script::polls(1).manifest(Shape { count: Count::Wrong(3), ..Shape::default() })
+            }
+            Self::ServerErrors => {
+                let issues = BTreeMap::from([("error".to_owned(), 1)]);
+                Script::polls(1).manifest(Shape { issues, ..Shape::default() })
+            }
+            Self::AnswerLost => Script::loses_answer(),
+            Self::BreaksOff => Script::polls(1)
+                .files(FileScript { cut: Some(Breaks::after(300, 2)), ..FileScript::default() }),
+            Self::Cancelled | Self::Deleted => Script::stuck(),
+            Self::KilledInJob => Script::polls(4),
+            Self::KilledInLanding => Script::polls(0).files(slow),
+            Self::None | Self::KilledBefore | Self::Full => Script::polls(1),
+        }
+    }
+}
+
+/// Changes a server's data until it is told to stop.
+pub async fn change<'a>(
+    patients: impl Fn() -> MutexGuard<'a, Patients>,
+    seed: u64,
+    stop: &Cell<bool>,
+) -> Journal {
+    let mut journal = Journal::default();
+    for change in Changes::new(seed, true) {
+        if stop.get() {
+            break;
+        }
+        match change {
+            Change::Put(resource) => {
+                let (kind, id) = (resource["resourceType"].clone(), resource["id"].clone());
+                let mut patients = patients();
+                patients.change(resource).unwrap();
+                journal.put(patients.get(kind.as_str().unwrap(), id.as_str().unwrap()).unwrap());
+            }
+            Change::Delete { kind, id } => {
+                assert!(patients().remove(&kind, &id));
+                journal.deleted(&format!("{kind}/{id}"));
+            }
+        }
+        tokio::time::sleep(PACE).await;
+    }
+    journal
+}
+
+/// The schedule and what its chain has told so far.
+struct Story<'a> {
+    site: &'a mut Site,
+    fhir: &'a Server,
+    chain: Vec<ChainedRun>,
+}
+
+impl Story<'_> {
+    /// Makes the schedule, whose own times are half an hour away.
+    async fn begin(&self) {
+        let minute = Timestamp::now().checked_add(30.minutes()).unwrap().strftime("%M").to_string();
+        let object = json!({
+            "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule", "metadata": {"name": SCHEDULE},
+            "spec": {
+                "schedule": format!("{minute} * * * *"),
+                "successfulRunsHistoryLimit": 100, "failedRunsHistoryLimit": 100,
+                "incremental": {"overlapSeconds": 0},
+                "template": {"spec": {"serverRef": {"name": "clinic"},
+                    "request": {"level": "System", "container": self.site.namespace}}}}});
+        let object: FhirExportSchedule = serde_json::from_value(object).unwrap();
+        self.site.api().create(&PostParams::default(), &object).await.unwrap();
+    }
+
+    async fn schedule(&self) -> FhirExportSchedule {
+        self.site.api::<FhirExportSchedule>().get(SCHEDULE).await.unwrap()
+    }
+
+    /// Asks for a run, as the command does; the name that it gets.
+    async fn ask(&self, token: &str) -> String {
+        let patch = json!({"metadata": {"annotations": {"fhirexport.dev/run-now": token}}});
+        let api = self.site.api::<FhirExportSchedule>();
+        api.patch(SCHEDULE, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+        name_of_token(SCHEDULE, token)
+    }
+
+    /// Waits until a run is made.
+    async fn made(&self, name: &str) -> FhirExport {
+        let api = self.site.api::<FhirExport>();
+        let made = wait_for(&format!("{name} to be made"), PATIENCE, || api.get(name)).await;
+        self.site.told(made)
+    }
+
+    /// One more run, with its mishap; nothing of the schedule runs afterwards.
+    async fn run(&mut self, number: usize, mishap: Mishap) {
+        let covered = self.covered().await;
+        self.fhir.script(mishap.script());
+        if mishap == Mishap::KilledBefore {
+            self.site.kill_operator().await;
+        }
+        let full = if mishap == Mishap::Full { "full-" } else { "" };
+        let name = self.ask(&format!("{full}{number}")).await;
+        if mishap == Mishap::KilledBefore {
+            self.site.start_operator().await;
+        }
+        self.made(&name).await;
+        match mishap {
+            Mishap::Cancelled => {
+                self.site.until_condition(&name, "Reconciling", "False", "KickedOff").await;
+                self.site.change(&name, json!({"cancel": true})).await;
+            }
+            Mishap::Deleted => {
+                self.site.until_condition(&name, "Reconciling", "False", "KickedOff").await;
+                self.site.delete(&name).await;
+            }
+            Mishap::KilledInJob => {
+                self.site.until_condition(&name, "Reconciling", "False", "KickedOff").await;
+                self.site.kill_operator().await;
+                self.site.start_operator().await;
+            }
+            Mishap::KilledInLanding => {
+                let sending =
+                    || self.fhir.jobs().last().is_some_and(|j| j.files.iter().any(|f| f.bytes_sent > 0));
+                let sent = wait_for("files to be on their way", PATIENCE, || async {
+                    if sending() { Ok(()) } else { Err("none") }
+                });
+                let sent = sent.await;
+                self.site.told(sent);
+                self.site.kill_operator().await;
+                self.site.start_operator().await;
+            }
+            _ => {}
+        }
+        self.absorbed(&name).await;
+        assert_eq!(self.covered().await != covered, mishap.counts(), "run {number}, {mishap:?}");
+        let last = self.chain.last();
+        assert!(!mishap.counts() || last.is_some_and(|last| last.name == name), "{name} is not in the chain");
+        let wanted = if mishap == Mishap::Full || number == 0 { RunMode::Full } else { RunMode::Incremental };
+        assert!(!mishap.counts() || last.is_some_and(|last| last.mode == wanted), "{name}: {last:?}");
+    }
+
+    async fn covered(&self) -> Option<String> {
+        self.schedule().await.status?.chain?.covered_until
+    }
+
+    /// Waits until a run has ended and the schedule has taken it in, and notes what the chain then says.
+    async fn absorbed(&mut self, name: &str) {
+        let api = self.site.api::<FhirExportSchedule>();
+        let done = wait_for(&format!("{name} to be taken in"), PATIENCE, || async {
+            let status = api.get(SCHEDULE).await.map_err(|e| e.to_string())?.status.unwrap_or_default();
+            if status.active.is_empty() { Ok(status) } else { Err(format!("{:?}", status.active)) }
+        })
+        .await;
+        let status = self.site.told(done);
+        let told = status.chain.unwrap_or_default().history;
+        for run in told {
+            if self.chain.iter().any(|known| known.uid == run.uid) {
+                continue;
+            }
+            let before = self.chain.last().map(|before| before.transaction_time.clone());
+            let since = if run.mode == RunMode::Full { None } else { before };
+            assert_eq!(run.since, since, "{} goes on where the run before it ended", run.name);
+            self.chain.push(run);
+        }
+    }
+
+    async fn children(&self) -> Vec<FhirExport> {
+        let labelled = ListParams::default().labels(&format!("fhirexport.dev/schedule={SCHEDULE}"));
+        self.site.api().list(&labelled).await.unwrap().items
+    }
+
+    /// The operator is away while the clock goes on by two days: of the 48 runs that it missed it makes one.
+    async fn outage(&mut self) {
+        let before = self.children().await.len();
+        let covered = self.covered().await;
+        self.site.kill_operator().await;
+        self.site.variables = ahead::environment(TWO_DAYS, self.site.folder.path());
+        self.fhir.script(Script::polls(1));
+        let back = Timestamp::now().checked_add(jiff::SignedDuration::from_secs(TWO_DAYS)).unwrap();
+        self.site.start_operator().await;
+        let api = self.site.api::<FhirExportSchedule>();
+        let caught_up = wait_for("the schedule to catch up", PATIENCE, || async {
+            let status = api.get(SCHEDULE).await.map_err(|e| e.to_string())?.status.unwrap_or_default();
+            let run = status.active.first().map(|run| run.name.clone());
+            let last = status.last_schedule_time.ok_or("no run by the clock yet")?;
+            run.or_else(|| status.chain.and_then(|chain| Some(chain.history.last()?.name.clone())))
+                .map(|name| (last, name))
+                .ok_or("no run")
+                .map_err(str::to_owned)
+        })
+        .await;
+        let (last, name) = self.site.told(caught_up);
+        let missed = back.checked_sub(1.hour()).unwrap();
+        assert!(missed <= last && last <= back, "{last} is the last time before {back}");
+        self.absorbed(&name).await;
+        assert_eq!(self.children().await.len(), before + 1, "one run makes up for all that were missed");
+        let run = self.chain.last().unwrap();
+        assert_eq!((run.since.clone(), run.name.clone()), (covered, name));
+    }
+
+    /// What somebody knows who loads the runs of the chain, one after the other.
+    async fn loaded(&self) -> State {
+        let container = blobs::container(&shared().await.azurite, &self.site.namespace).await.unwrap();
+        let mut state = State::default();
+        for run in &self.chain {
+            let files = blobs::folder(&container, run.folder.as_deref().unwrap()).await.unwrap();
+            let landed = Run::of(&files).unwrap();
+            assert_eq!(landed.transaction_time.as_ref(), Some(&run.transaction_time));
+            let mode = if run.mode == RunMode::Full { Mode::Full } else { Mode::Incremental };
+            state.load(mode, &landed);
+        }
+        state
+    }
+}
+
+/// The example of the documentation, which is called now and then.
+pub struct Example<'a> {
+    folder: &'a Path,
+    downloaded: usize,
+}
+
+impl<'a> Example<'a> {
+    pub fn new(folder: &'a Path) -> Self {
+        Self { folder, downloaded: 0 }
+    }
+
+    /// Downloads the files of a run.
+    pub async fn download(&self, container: &BlobContainerClient, folder: &str) {
+        for (name, bytes) in blobs::folder(container, folder).await.unwrap() {
+            let path = self.folder.join("lake").join(folder).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+
+    /// Downloads what is new and loads what the schedule names, into this database.
+    async fn load(&mut self, story: &Story<'_>) {
+        let container = blobs::container(&shared().await.azurite, &story.site.namespace).await.unwrap();
+        for run in &story.chain[self.downloaded..] {
+            self.download(&container, run.folder.as_deref().unwrap()).await;
+        }
+        self.downloaded = story.chain.len();
+        let schedule = serde_json::to_value(story.schedule().await).unwrap();
+        self.call(&schedule, "fhir.db").unwrap();
+    }
+
+    /// Calls it with what kubectl says; what it says, if it refuses.
+    pub fn call(&self, schedule: &Value, database: &str) -> Result<(), String> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load/load.py");
+        let arguments = [Path::new(script), &self.folder.join("lake"), &self.folder.join(database)];
+        let (output, mut input) = std::io::pipe().unwrap();
+        input.write_all(schedule.to_string().as_bytes()).unwrap();
+        drop(input);
+        let ended = Command::new("python3").args(arguments).stdin(output).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+        if ended.status.success() { Ok(()) } else { Err(said) }
+    }
+
+    /// What the database holds.
+    pub fn known(&self) -> State {
+        let select = "import sqlite3, sys\n\
+            for row in sqlite3.connect(sys.argv[1]).execute('SELECT resource FROM resources'): print(row[0])";
+        let database = self.folder.join("fhir.db");
+        let ended = Command::new("python3").args(["-c", select]).arg(database).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        State::of(
+            ended
+                .stdout
+                .split(|b| *b == b'\n')
+                .filter(|l| !l.is_empty())
+                .map(|l| serde_json::from_slice(l).unwrap()),
+        )
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
+    let mut place = Place::start("replayed", Options::default(), json!({})).await;
+    let Place { site, fhir, .. } = &mut place;
+    let fhir: &Server = fhir;
+    let mut story = Story { site, fhir, chain: Vec::new() };
+    story.begin().await;
+    let folder = Folder::new("lake").unwrap();
+    let mut example = Example::new(folder.path());
+    let stop = Cell::new(false);
+    let (journal, ()) = tokio::join!(change(|| fhir.patients(), 5, &stop), async {
+        for number in 0..RUNS - 2 {
+            story.run(number, Mishap::of(number)).await;
+            if number % 5 == 0 {
+                example.load(&story).await;
+            }
+            // Three runs in a row have failed before it.
+            if number == 14 {
+                story.outage().await;
+            }
+        }
+        stop.set(true);
+    });
+    // What changed after the last run began.
+    story.run(RUNS - 1, Mishap::None).await;
+
+    let failed = (0..RUNS).filter(|number| !Mishap::of(*number).counts()).count();
+    assert_eq!(story.chain.len(), RUNS - failed, "{:?}", story.chain);
+    let server = State::of(fhir.patients().latest().filter_map(|latest| latest.resource.cloned()));
+    let told = journal.compare(&story.loaded().await, &server);
+    println!("{} runs, {failed} failed: {} changes made, {} landed", RUNS, told.made, told.landed);
+    assert!(told.none(), "{told:?}");
+    example.load(&story).await;
+    let by_example = journal.compare(&example.known(), &server);
+    assert!(by_example.none(), "{by_example:?}");
+    // Nobody may take increments without what is before them for the whole.
+    let mut schedule = serde_json::to_value(story.schedule().await).unwrap();
+    let history = schedule["status"]["chain"]["history"].as_array_mut().unwrap();
+    history.retain(|run| run["mode"] == "Incremental");
+    let refused = example.call(&schedule, "another.db").unwrap_err();
+    assert!(refused.contains("wait for the next full run"), "{refused}");
+    assert!(told.made > 1000, "{}", told.made);
+    // A failed run is no part of what is loaded, and is told as failed.
+    for child in story.children().await {
+        let chained = story.chain.iter().any(|run| run.name == child.name_any());
+        let exported = condition(&child, "Complete").is_some_and(|c| c.0 == "True" && c.1 == "Exported");
+        assert_eq!(chained, exported, "{}", child.name_any());
+    }
+}

@@ -1,0 +1,365 @@
+//! One test's world: a namespace, a FHIR server, a storage account, an operator process. At its end it is searched for
+//! what must be found nowhere.
+
+mod marks;
+mod traces;
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use azure_fhir::{Options, Server, Storage};
+use fhir_export_operator::api::{FhirExport, FhirServer, crds};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+use stage::{
+    Azurite, AzuriteOptions, Folder, Kubernetes, KubernetesOptions, Process, ProcessOptions, wait_for,
+};
+use tokio::sync::OnceCell;
+
+pub use marks::Marks;
+
+/// Long enough for a loaded machine; tests wait for conditions, not for this.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Parts that all tests of this program share.
+pub struct Shared {
+    pub kubernetes: Kubernetes,
+    pub azurite: Azurite,
+}
+
+static SHARED: OnceCell<Shared> = OnceCell::const_new();
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// The control plane, with the CRDs, and the storage emulator.
+pub async fn shared() -> &'static Shared {
+    SHARED
+        .get_or_init(|| async {
+            let (kubernetes, azurite) = tokio::join!(
+                Kubernetes::start(KubernetesOptions::default()),
+                Azurite::start(AzuriteOptions::default()),
+            );
+            let kubernetes = kubernetes.unwrap();
+            let api: Api<CustomResourceDefinition> = Api::all(kubernetes.client().await.unwrap());
+            for crd in crds().unwrap() {
+                api.create(&PostParams::default(), &crd).await.unwrap();
+            }
+            Shared { kubernetes, azurite: azurite.unwrap() }
+        })
+        .await
+}
+
+/// One test's world.
+pub struct Site {
+    pub namespace: String,
+    pub client: Client,
+    pub fhir: Server,
+    pub folder: Folder,
+    pub operator: Option<Process>,
+    pub kubeconfig: PathBuf,
+    starts: u32,
+    pub flags: Vec<String>,
+    pub variables: Vec<(String, String)>,
+    /// Whatever a test puts into a Secret, and what it adds.
+    pub marks: Mutex<Marks>,
+    /// Exports that are gone.
+    gone: Mutex<Vec<FhirExport>>,
+}
+
+impl Site {
+    /// A world with a `FhirServer` named `clinic`: open, with storage by account key.
+    pub async fn start(name: &str) -> Self {
+        let mut site = Self::without_server(name, Options::default()).await;
+        site.apply_server(json!({})).await;
+        site.start_operator().await;
+        site
+    }
+
+    /// A world without a `FhirServer` and without an operator.
+    pub async fn without_server(name: &str, options: Options) -> Self {
+        let shared = shared().await;
+        let client = shared.kubernetes.client().await.unwrap();
+        let namespace = format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
+        Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        let endpoint = shared.azurite.endpoint().unwrap().to_string();
+        let storage =
+            Storage::new(endpoint.trim_end_matches('/'), shared.azurite.account(), shared.azurite.key());
+        let storage = options.storage.clone().or(Some(storage));
+        let fhir = Server::start(Options { storage, ..options }).await.unwrap();
+        let site = Self {
+            namespace,
+            client,
+            fhir,
+            folder: Folder::new("e2e").unwrap(),
+            operator: None,
+            kubeconfig: shared.kubernetes.admin_kubeconfig(),
+            starts: 0,
+            flags: Vec::new(),
+            variables: Vec::new(),
+            marks: Mutex::default(),
+            gone: Mutex::default(),
+        };
+        site.secret("storage", json!({"key": shared.azurite.key()}), true).await;
+        site
+    }
+
+    /// The blob endpoint of the emulator.
+    pub async fn blob_endpoint() -> String {
+        shared().await.azurite.endpoint().unwrap().to_string().trim_end_matches('/').to_owned()
+    }
+
+    /// Makes a Secret, with the credential label or without.
+    pub async fn secret(&self, name: &str, data: Value, labelled: bool) {
+        for (key, value) in data.as_object().unwrap().iter().filter(|(key, _)| *key != "username") {
+            let what = format!("key {key} of Secret {name}");
+            self.marks.lock().unwrap().add_secret(&what, value.as_str().unwrap());
+        }
+        let labels = if labelled { json!({"fhirexport.dev/credential": "true"}) } else { json!({}) };
+        let secret: Secret =
+            serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}, "stringData": data}))
+                .unwrap();
+        let api: Api<Secret> = self.api();
+        let _ = api.delete(name, &DeleteParams::default()).await;
+        api.create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    /// Starts the operator, watching this namespace only, quick and impatient.
+    #[allow(clippy::unused_async)] // its process must be started within a runtime
+    pub async fn start_operator(&mut self) {
+        self.starts += 1;
+        let log = self.folder.path().join(format!("operator-{}.log", self.starts));
+        let mut options = ProcessOptions::new(env!("CARGO_BIN_EXE_fhir-export-operator"), log)
+            .arg("run")
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("RUST_BACKTRACE", "1");
+        let watched = format!("--watch-namespaces={}", self.namespace);
+        for flag in [
+            watched.as_str(),
+            "--metrics-addr=127.0.0.1:0",
+            "--health-addr=127.0.0.1:0",
+            "--poll-floor-seconds=0.1",
+            "--poll-ceiling-seconds=0.3",
+            "--retry-base-seconds=0.3",
+            "--retry-max-seconds=1",
+            "--orphan-wait-seconds=2",
+            "--missing-retry-seconds=0.3",
+            "--progress-interval-seconds=2",
+            "--cancel-grace-seconds=6",
+            "--log-format=text",
+            "--log-filter=info,fhir_export_operator=debug",
+        ] {
+            let name = flag.split('=').next().unwrap();
+            if !self.flags.iter().any(|own| own.split('=').next() == Some(name)) {
+                options = options.arg(flag);
+            }
+        }
+        for flag in &self.flags {
+            options = options.arg(flag);
+        }
+        for (name, value) in &self.variables {
+            options = options.env(name, value);
+        }
+        self.operator = Some(Process::start(&options).unwrap());
+    }
+
+    /// Kills the operator at once.
+    pub async fn kill_operator(&mut self) {
+        if let Some(mut operator) = self.operator.take() {
+            operator.sigkill().await.unwrap();
+        }
+    }
+
+    /// An API of this namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// The spec of the server `clinic`, with `change` merged in.
+    pub async fn server_spec(&self, change: Value) -> Value {
+        let mut spec = json!({
+            "url": self.fhir.url(), "allowInsecureHTTP": true, "dialect": "Azure", "auth": {"type": "None"},
+            "storage": {"type": "AzureBlob", "azureBlob": {"endpoint": Self::blob_endpoint().await,
+                "auth": {"type": "AccountKey", "secretRef": {"name": "storage", "key": "key"}}}},
+        });
+        merge(&mut spec, change);
+        spec
+    }
+
+    /// Applies the `FhirServer` named `clinic`.
+    pub async fn apply_server(&self, change: Value) {
+        let spec = self.server_spec(change).await;
+        self.apply_server_named("clinic", spec).await;
+    }
+
+    /// Applies a `FhirServer`.
+    pub async fn apply_server_named(&self, name: &str, spec: Value) {
+        let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+            "metadata": {"name": name}, "spec": spec});
+        let api: Api<FhirServer> = self.api();
+        api.patch(name, &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
+    }
+
+    /// Creates an export of the server `clinic`; `spec` is merged over `serverRef` and the request.
+    pub async fn export(&self, name: &str, request: Value, spec: Value) -> FhirExport {
+        let mut whole = json!({"serverRef": {"name": "clinic"}, "request": request});
+        merge(&mut whole, spec);
+        let object: FhirExport = serde_json::from_value(json!({"apiVersion": "fhirexport.dev/v1alpha1",
+            "kind": "FhirExport", "metadata": {"name": name}, "spec": whole}))
+        .unwrap();
+        self.api().create(&PostParams::default(), &object).await.unwrap()
+    }
+
+    /// Changes the spec of an export.
+    pub async fn change(&self, name: &str, spec: Value) {
+        let api: Api<FhirExport> = self.api();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await.unwrap();
+    }
+
+    /// Deletes an export, and does not wait.
+    pub async fn delete(&self, name: &str) {
+        let api: Api<FhirExport> = self.api();
+        let last = api.get(name).await.unwrap();
+        self.gone.lock().unwrap().push(last);
+        api.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+
+    /// Waits until an export is gone.
+    pub async fn gone(&self, name: &str) {
+        let api: Api<FhirExport> = self.api();
+        let what = format!("{name} to be gone");
+        let result = wait_for(&what, PATIENCE, || async {
+            match api.get_opt(name).await {
+                Ok(None) => Ok(()),
+                Ok(Some(object)) => Err(summary(&object)),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+        .await;
+        self.told(result);
+    }
+
+    /// Waits until an export is as wanted, and answers it so.
+    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&FhirExport) -> bool) -> FhirExport {
+        let api: Api<FhirExport> = self.api();
+        let what = format!("{name} to be {what}");
+        let result = wait_for(&what, PATIENCE, || async {
+            let object = api.get(name).await.map_err(|e| e.to_string())?;
+            if wanted(&object) { Ok(object) } else { Err(summary(&object)) }
+        })
+        .await;
+        self.told(result)
+    }
+
+    /// Waits until a condition has this status and reason.
+    pub async fn until_condition(&self, name: &str, type_: &str, status: &str, reason: &str) -> FhirExport {
+        self.until(name, &format!("{type_}={status} {reason}"), |object| {
+            condition(object, type_).is_some_and(|c| c.0 == status && (reason.is_empty() || c.1 == reason))
+        })
+        .await
+    }
+
+    /// Waits until an export has ended, well or not.
+    pub async fn ended(&self, name: &str) -> FhirExport {
+        self.until(name, "ended", |o| o.status.as_ref().is_some_and(|s| s.completion_time.is_some())).await
+    }
+
+    /// The same with the reason of `Failed`, which must be this.
+    pub async fn failed(&self, name: &str, reason: &str) -> FhirExport {
+        let object = self.ended(name).await;
+        let failed = condition(&object, "Failed").map(|c| c.1);
+        assert_eq!(failed.as_deref(), Some(reason), "{}", summary(&object));
+        object
+    }
+
+    /// The same with `Complete`.
+    pub async fn complete(&self, name: &str) -> FhirExport {
+        let object = self.ended(name).await;
+        assert!(condition(&object, "Complete").is_some_and(|c| c.0 == "True"), "{}", summary(&object));
+        object
+    }
+
+    /// A result, or a panic with the end of the operator's log.
+    pub fn told<T, E: Debug + std::fmt::Display>(&self, result: Result<T, E>) -> T {
+        result.unwrap_or_else(|error| {
+            let log = self
+                .operator
+                .as_ref()
+                .and_then(|o| std::fs::read_to_string(o.log()).ok())
+                .unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(40)..].join("\n");
+            panic!("{error}\n--- the operator's log:\n{end}")
+        })
+    }
+
+    /// Kick-offs that the server saw.
+    pub fn kick_offs(&self) -> usize {
+        self.fhir.requests().iter().filter(|r| r.is_kick_off()).count()
+    }
+
+    /// Cancels that the server saw.
+    pub fn cancels(&self) -> usize {
+        self.fhir.requests().iter().filter(|r| r.is_cancel()).count()
+    }
+
+    /// Reasons of the events about an export, oldest first.
+    pub async fn events(&self, name: &str) -> Vec<(String, String)> {
+        let api: Api<Event> = self.api();
+        let mut events: Vec<Event> = api
+            .list(&ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .into_iter()
+            .filter(|e| e.regarding.as_ref().and_then(|r| r.name.as_deref()) == Some(name))
+            .collect();
+        events.sort_by_key(|e| e.event_time.as_ref().map(|t| t.0));
+        events.into_iter().map(|e| (e.reason.unwrap_or_default(), e.note.unwrap_or_default())).collect()
+    }
+
+    /// Writes of an export by the operator (status, finalizers), by the API server's audit log.
+    pub async fn writes(&self, name: &str) -> usize {
+        let audit = shared().await.kubernetes.audit();
+        let writes = audit.writes("fhirexports", &self.namespace, name).unwrap();
+        writes.iter().filter(|w| w.user_agent.contains("fhir-export-operator") && w.code < 300).count()
+    }
+}
+
+/// Status, reason and message of a condition.
+pub fn condition(object: &FhirExport, type_: &str) -> Option<(String, String, String)> {
+    let found = object.status.as_ref()?.conditions.iter().find(|c| c.type_ == type_)?;
+    Some((format!("{:?}", found.status), found.reason.clone(), found.message.clone()))
+}
+
+/// What a failed wait should say of an object.
+pub fn summary(object: &FhirExport) -> String {
+    let status = serde_json::to_string_pretty(&object.status).unwrap_or_default();
+    format!("{} finalizers {:?} status {status}", object.name_any(), object.finalizers())
+}
+
+/// Merges objects deeply; `null` takes a member away.
+pub fn merge(into: &mut Value, change: Value) {
+    match (into, change) {
+        (Value::Object(into), Value::Object(change)) => {
+            for (key, value) in change {
+                if value.is_null() {
+                    into.remove(&key);
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (into, change) => *into = change,
+    }
+}

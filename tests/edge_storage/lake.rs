@@ -1,0 +1,140 @@
+//! An account with containers to fill, and servers that name it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_storage_blob::BlobContainerClient;
+use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
+use fhir_export_operator::core::reach::Reach;
+use fhir_export_operator::credentials::{
+    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
+};
+use fhir_export_operator::storage::{BlobStorage, StorageHosts, http_client};
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use stage::{Azurite, AzuriteOptions};
+use tokio::sync::OnceCell;
+use url::Url;
+
+/// One Azurite for all tests of this program that do not stop it.
+pub async fn azurite() -> &'static Azurite {
+    static AZURITE: OnceCell<Azurite> = OnceCell::const_new();
+    AZURITE.get_or_init(|| async { Azurite::start(AzuriteOptions::default()).await.unwrap() }).await
+}
+
+/// A SAS token for an account, signed apart from the code under test.
+pub fn sas(account: &str, key: &str, permissions: &str) -> String {
+    blobs::sas(account, key, permissions).unwrap()
+}
+
+/// A container that the tests fill, created if it does not exist.
+pub async fn container(azurite: &Azurite, name: &str) -> BlobContainerClient {
+    blobs::container(azurite, name).await.unwrap()
+}
+
+/// A container that the tests fill, created if it does not exist, over a client of the test's own.
+pub async fn container_over(azurite: &Azurite, name: &str, http: reqwest::Client) -> BlobContainerClient {
+    blobs::container_over(azurite, name, http).await.unwrap()
+}
+
+/// Writes a blob, over whatever is there.
+pub async fn put(container: &BlobContainerClient, name: &str, body: &[u8]) {
+    blobs::put(container, name, body).await.unwrap();
+}
+
+/// Secrets that the tests change.
+#[derive(Default)]
+pub struct Secrets {
+    values: Mutex<BTreeMap<String, String>>,
+    reads: Mutex<u32>,
+}
+
+impl Secrets {
+    pub fn set(&self, name: &str, value: &str) {
+        self.values.lock().unwrap().insert(name.into(), value.into());
+    }
+
+    pub fn reads(&self) -> u32 {
+        *self.reads.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl CredentialSource for Secrets {
+    async fn secret_key(&self, _: &str, key: &KeyRef) -> Result<SecretString, CredentialProblem> {
+        *self.reads.lock().unwrap() += 1;
+        let missing = || {
+            let message = format!("there is no Secret {}; create it", key.name);
+            CredentialProblem::lasting(Reason::SecretNotFound, message)
+        };
+        self.values.lock().unwrap().get(&key.name).cloned().map(Into::into).ok_or_else(missing)
+    }
+
+    async fn secret(&self, _: &str, _: &str) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
+        unreachable!("storage reads single keys")
+    }
+
+    async fn config_map_key(&self, _: &str, _: &str, _: &str) -> Result<String, CredentialProblem> {
+        unreachable!("storage reads no ConfigMap")
+    }
+
+    async fn service_account_token(
+        &self,
+        _: &str,
+        _: &str,
+        _: &str,
+        _: &str,
+    ) -> Result<SecretString, CredentialProblem> {
+        unreachable!("no test federates")
+    }
+}
+
+/// The storage edge over these Secrets. What was read is remembered for an hour, so that a second read shows
+/// that the first was forgotten on purpose.
+pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
+    storage_with(secrets, settings, StorageHosts::default())
+}
+
+/// The storage edge over these Secrets, with hosts that may get tokens of Entra.
+pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
+    let memory =
+        CacheTimes { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
+    let source = Arc::new(CachedSource::with_times(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
+    let http = settings.http_client().unwrap();
+    let client = http_client(&settings.extra_ca, &Reach::default()).unwrap();
+    BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client, hosts)
+}
+
+/// A server whose storage is at `endpoint`.
+pub fn server(endpoint: &Url, auth: &Value) -> Arc<FhirServer> {
+    let server = json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+        "metadata": { "name": "clinic", "namespace": "fhir", "uid": "u1", "generation": 1 },
+        "spec": {
+            "url": "https://clinic.fhir.azurehealthcareapis.com", "dialect": "Azure", "auth": { "type": "None" },
+            "storage": { "type": "AzureBlob", "azureBlob": { "endpoint": endpoint.as_str(), "auth": auth } },
+        },
+    });
+    Arc::new(serde_json::from_value(server).unwrap())
+}
+
+/// By the account's key, in Secret `key`.
+pub fn by_key() -> Value {
+    json!({ "type": "AccountKey", "secretRef": { "name": "key", "key": "value" } })
+}
+
+/// By a SAS token, in Secret `sas`.
+pub fn by_sas() -> Value {
+    json!({ "type": "SASToken", "secretRef": { "name": "sas", "key": "value" } })
+}
+
+/// All that most tests need: storage, by account key.
+pub async fn ready() -> (&'static Azurite, BlobStorage, Arc<FhirServer>) {
+    let azurite = azurite().await;
+    let secrets = Arc::new(Secrets::default());
+    secrets.set("key", azurite.key());
+    let server = server(&azurite.endpoint().unwrap(), &by_key());
+    (azurite, storage(&secrets, EntraSettings::default()), server)
+}

@@ -1,0 +1,16 @@
+//! The storage edge against Azurite and folders: credentials, lists, counts, checks, broken connections, and the
+//! contract of the port.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod blocks;
+mod contract;
+mod credentials;
+mod deletion;
+mod entra;
+mod faults;
+mod folders;
+mod lake;
+mod memory;
+mod relay;
+mod store;
+mod verify;

@@ -1,0 +1,140 @@
+//! Many exports on a real API server with Azurite, test servers and HAPI FHIR, while everything around the operator breaks, and it
+//! too. When the faults have stopped and all is quiet, an audit compares what the servers, the API server and the containers
+//! recorded. It ends with success only if nothing was lost, doubled, leaked or left.
+//!
+//! SEED and EXPORTS are read from the environment.
+
+mod audit;
+mod cluster;
+mod collect;
+mod fire;
+mod gateway;
+mod operator;
+mod plan;
+mod record;
+mod scrape;
+mod servers;
+mod table;
+mod tally;
+mod world;
+
+use std::process::ExitCode;
+
+use stage::{complain, say};
+use tokio::signal::unix::{SignalKind, signal};
+
+use plan::Plan;
+use world::World;
+
+const EXPORTS: u32 = 200;
+
+/// Why it ended early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    /// A part could not be started or used.
+    #[error("{0}")]
+    Stage(#[from] stage::Error),
+    /// The Kubernetes API refused something.
+    #[error("the Kubernetes API: {0}")]
+    Kube(#[from] kube::Error),
+    /// A test server could not be started.
+    #[error("a FHIR server: {0}")]
+    Server(#[from] azure_fhir::Error),
+    /// HAPI did not answer as it should.
+    #[error("HTTP: {0}")]
+    Http(#[from] reqwest::Error),
+    /// Something is not the JSON that it should be.
+    #[error("JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The storage account refused something.
+    #[error(transparent)]
+    Blobs(#[from] blobs::Error),
+    /// The operator is not there, or does not do what it is there for.
+    #[error("{0}")]
+    Operator(String),
+    /// A file or a socket could not be used.
+    #[error("{0}")]
+    Io(String),
+    /// Ctrl-C, or the like.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error.to_string())
+    }
+}
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut world = World::default();
+    let done = tokio::select! {
+        done = run(&mut world) => done,
+        stopped = interrupted() => stopped,
+    };
+    if let Err(error) = &done {
+        complain(&format!("\nchaos: {error}"));
+        if !matches!(error, Error::Interrupted) {
+            world.clues().await.iter().for_each(|clue| complain(clue));
+        }
+    }
+    let ended = world.end().await;
+    if let Err(error) = &ended {
+        complain(&format!("chaos: {error}"));
+    }
+    match (done, ended) {
+        (Ok(true), Ok(())) => ExitCode::SUCCESS,
+        (Err(Error::Interrupted), _) => ExitCode::from(130),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Runs it, and answers whether the audit found nothing.
+async fn run(world: &mut World) -> Result<bool> {
+    let seed = number("SEED")?.unwrap_or_else(rand::random);
+    let exports = number("EXPORTS")?.unwrap_or_else(|| u64::from(EXPORTS));
+    let exports = u32::try_from(exports).ok().filter(|exports| (1..=10_000).contains(exports));
+    let exports = exports.ok_or_else(|| Error::Io("EXPORTS must be 1 to 10000".into()))?;
+    say(&format!("chaos: SEED={seed} EXPORTS={exports}"));
+    let (records, figures) = world.run(&Plan::draw(seed, exports)).await?;
+    let findings = audit::audit(&records);
+    say("");
+    for line in table::table(&figures, &records, &findings) {
+        say(&line);
+    }
+    for (kind, found) in findings.kinds() {
+        for sentence in found {
+            complain(&format!("chaos: {kind}: {sentence}"));
+        }
+    }
+    if !findings.none() {
+        let kept = world.keep(&records).await?;
+        complain(&format!("chaos: all records and the operators' logs are in {}", kept.display()));
+    }
+    let verdict = if findings.none() { "nothing was lost" } else { "it is not as it must be" };
+    say(&format!("\nchaos: {verdict}; SEED={} EXPORTS={exports}", figures.seed));
+    Ok(findings.none())
+}
+
+fn number(name: &str) -> Result<Option<u64>> {
+    match std::env::var(name) {
+        Ok(text) if !text.is_empty() => {
+            text.parse().map(Some).map_err(|_| Error::Io(format!("{name} must be a number, not {text:?}")))
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn interrupted() -> Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+        ended = tokio::signal::ctrl_c() => ended?,
+    }
+    Err(Error::Interrupted)
+}

@@ -1,0 +1,96 @@
+//! What is put into the cluster: the definitions, a namespace, a Secret, the FhirServers.
+
+use azure_fhir::Storage;
+use fhir_export_operator::api::FhirServer;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use stage::Kubernetes;
+
+use crate::Result;
+
+/// Where everything is.
+pub const NAMESPACE: &str = "interop";
+/// The container that everything lands in.
+pub const CONTAINER: &str = "interop-lake";
+/// The project's own test server, whose jobs fail when they are told to.
+pub const TEST: &str = "test";
+/// What is asked of HAPI that it does in part only.
+pub const REPEATING: &str = "hapi-repeating";
+
+/// Installs the definitions, as `kubectl apply -f crds` does, and makes the namespace with the Secret.
+pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage) -> Result<()> {
+    let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../crds");
+    for arguments in [
+        ["apply", "--server-side", "-f", definitions].as_slice(),
+        &["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"],
+    ] {
+        kubernetes.kubectl(arguments.iter().copied()).await?.run().await?.ok()?;
+    }
+    let namespace: Namespace = serde_json::from_value(json!({ "metadata": { "name": NAMESPACE } }))?;
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+    let secret: Secret = serde_json::from_value(json!({
+        "metadata": { "name": "storage", "labels": { "fhirexport.dev/credential": "true" } },
+        "stringData": { "key": storage.key },
+    }))?;
+    Api::namespaced(client.clone(), NAMESPACE).create(&PostParams::default(), &secret).await?;
+    Ok(())
+}
+
+/// Makes the FhirServers: one for each server, and one that is wrong about HAPI.
+pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &str, test: &str) -> Result<()> {
+    let servers: Api<FhirServer> = Api::namespaced(client.clone(), NAMESPACE);
+    for (name, url, list_style) in [
+        ("hapi", hapi, "Auto"),
+        ("sekmet", sekmet, "Auto"),
+        (TEST, test, "Auto"),
+        // HAPI takes one list with commas; of repeated lists it takes the first and says nothing.
+        (REPEATING, hapi, "Repeat"),
+    ] {
+        let spec = spec(url, list_style, storage);
+        let server: FhirServer = serde_json::from_value(json!({
+            "apiVersion": "fhirexport.dev/v1alpha1",
+            "kind": "FhirServer",
+            "metadata": { "name": name },
+            "spec": spec,
+        }))?;
+        servers.create(&PostParams::default(), &server).await?;
+    }
+    Ok(())
+}
+
+fn spec(url: &str, list_style: &str, storage: &Storage) -> Value {
+    json!({
+        "url": url,
+        "allowInsecureHTTP": true,
+        "dialect": "BulkData",
+        "auth": { "type": "None" },
+        "storage": { "type": "AzureBlob", "azureBlob": {
+            "endpoint": storage.endpoint,
+            "auth": { "type": "AccountKey", "secretRef": { "name": "storage", "key": "key" } },
+        } },
+        "defaultContainer": CONTAINER,
+        // The files are read from the server once more afterwards.
+        "bulkData": { "listStyle": list_style, "finishedJobs": "Keep" },
+        // HAPI always asks for two minutes. More than two of its jobs at once are slower together on two cores.
+        "limits": {
+            "maxConcurrentExports": 2, "minPollSeconds": 1, "maxPollSeconds": 2, "maxRetryAfterSeconds": 1,
+        },
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test fails by panicking
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spec_is_one() {
+        let storage = Storage::new("http://127.0.0.1:1/account", "account", "a2V5");
+        let spec = spec("http://127.0.0.1:2/fhir", "Repeat", &storage);
+        let object = json!({ "metadata": { "name": "hapi" }, "spec": spec });
+        let server: FhirServer = serde_json::from_value(object).unwrap();
+        assert!(server.spec.bulk_data.is_some_and(|dialect| dialect.finished_jobs.is_some()));
+    }
+}

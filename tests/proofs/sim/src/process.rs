@@ -1,0 +1,269 @@
+//! One process of the operator: what it remembers, and its ways into the world, which end with it.
+
+mod cluster;
+mod lease;
+mod storage;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use fhir_export_operator::api::FhirExport;
+use fhir_export_operator::cluster::watch::Change;
+use fhir_export_operator::controller::runs::Runs;
+use fhir_export_operator::controller::wake::Wakes;
+use fhir_export_operator::controller::world::World;
+use fhir_export_operator::core::tuning::Tuning;
+use fhir_export_operator::fhir::held_back::HeldBack;
+use fhir_export_operator::ports::tenure::Tenure;
+use fhir_export_operator::ports::{Clock, EndTask, Randomness};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::cache::Cache;
+use crate::faults::{self, Outage};
+use crate::plan::{Edge, FaultKind};
+use crate::post::{After, Letter, post};
+use crate::state::{State, locked};
+use crate::time::{Pause, SECOND, micros};
+
+pub use lease::{Board, Ended, Way};
+
+/// The world, as one process sees it.
+pub struct Process {
+    /// Which one, of all that ever ran.
+    pub number: usize,
+    /// Which replica it is.
+    pub slot: usize,
+    /// The models.
+    pub state: Arc<Mutex<State>>,
+    /// What the watches know.
+    pub cache: Cache,
+    /// Has objects reconciled.
+    pub wakes: Wakes,
+    /// Tasks that were started beside the reconciles, for the scheduler.
+    pub spawned: Mutex<Vec<Beside>>,
+    tenure: Tenure,
+    /// Itself, for uploads that it begins.
+    this: Weak<Self>,
+    /// How far its clock is ahead of the others', in microseconds.
+    skew: i64,
+    runs: Runs,
+    tuning: Tuning,
+    held_back: HeldBack,
+    /// When the token of each server was given out, in microseconds.
+    tokens: Mutex<BTreeMap<usize, i64>>,
+}
+
+/// A task beside the reconciles.
+pub struct Beside {
+    /// It.
+    pub task: BoxFuture<'static, ()>,
+    /// It is to end.
+    pub ended: Arc<AtomicBool>,
+    /// The number of the export that it is of.
+    pub export: Option<usize>,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// What becomes of one use of an edge.
+enum Course {
+    /// It goes on, with this fault, if any.
+    Goes(Option<FaultKind>),
+    /// The operator dies before.
+    Dies,
+}
+
+impl Process {
+    /// The process of this number and replica; `wakes` leads to its queues.
+    pub fn new(
+        number: usize,
+        slot: usize,
+        state: &Arc<Mutex<State>>,
+        wakes: Wakes,
+        tenure: Tenure,
+    ) -> Arc<Self> {
+        let skew = {
+            let mut state = locked(state);
+            if state.plan.replicas > 1 { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 }
+        };
+        Arc::new_cyclic(|this| Self {
+            this: this.clone(),
+            number,
+            slot,
+            tenure,
+            skew,
+            state: Arc::clone(state),
+            cache: Cache::default(),
+            wakes,
+            spawned: Mutex::default(),
+            runs: Runs::default(),
+            tuning: Tuning::default(),
+            held_back: HeldBack::default(),
+            tokens: Mutex::default(),
+        })
+    }
+
+    /// What a change says to be gone is forgotten.
+    pub fn forget(&self, change: &Change<FhirExport>) {
+        if let Some(gone) = change.gone() {
+            self.runs.forget(gone.metadata.uid.as_deref().unwrap_or_default());
+        }
+    }
+
+    /// An edge is used: counts, and says what goes wrong.
+    fn course(&self, edge: Edge) -> Course {
+        let mut state = locked(&self.state);
+        let fault = state.faults.next(edge);
+        if let Some(kind) = &fault {
+            let name = faults::name(kind);
+            state.tally.fault(name);
+            state.tell(50, || format!("fault at {edge:?}: {kind:?}"));
+        }
+        match fault {
+            Some(FaultKind::CrashBefore) => {
+                state.kill = Some(self.number);
+                Course::Dies
+            }
+            fault => Course::Goes(fault),
+        }
+    }
+
+    /// The operator dies here.
+    fn dies(&self) {
+        locked(&self.state).kill = Some(self.number);
+    }
+
+    /// Whether the API server cannot be reached.
+    fn is_cut_off(&self) -> bool {
+        let state = locked(&self.state);
+        state.out(Outage::Api) || state.election.cuts_off(self.slot, state.time.now)
+    }
+
+    /// Nothing comes after this.
+    async fn for_ever(&self) {
+        self.pause(i64::MAX / 8).await;
+    }
+
+    async fn pause(&self, wait: i64) {
+        Pause::new(&self.state, wait).await;
+    }
+
+    /// The time that a message is on its way.
+    async fn travel(&self) {
+        let wait = locked(&self.state).way();
+        self.pause(wait).await;
+    }
+
+    /// One use of an edge: the message is on its way, is acted on, and the answer is on its way. The operator may be
+    /// killed or stopped at either time.
+    async fn carry<T: Send + 'static>(
+        &self,
+        fault: Option<&FaultKind>,
+        act: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> T {
+        let slow = if let Some(FaultKind::Slow(seconds)) = fault { *seconds } else { 0 };
+        self.hand_over(fault, slow, act).await
+    }
+
+    /// The message is on its way, whether or not somebody waits for its answer, which takes `slow` seconds more.
+    fn hand_over<T: Send + 'static>(
+        &self,
+        fault: Option<&FaultKind>,
+        slow: i64,
+        act: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Letter<T> {
+        let after = match fault {
+            Some(FaultKind::CrashAfter) => After::Dies,
+            Some(FaultKind::StopAfter(seconds)) => After::Stops(*seconds),
+            _ => After::Goes,
+        };
+        let there = locked(&self.state).way();
+        post(&self.state, false, there, after, move |state| slow * SECOND + state.way(), act)
+    }
+}
+
+impl State {
+    /// How long a message is on its way, in microseconds.
+    fn way(&mut self) -> i64 {
+        let most = self.plan.latency.max(1);
+        let wait = self.chance.between(0, most * 1000);
+        // Now and then it takes ten times as long.
+        if self.chance.one_in(20) { wait * 10 } else { wait }
+    }
+}
+
+impl Clock for Process {
+    fn now(&self) -> Timestamp {
+        let state = locked(&self.state);
+        state.time.shifted(state.skew + self.skew)
+    }
+
+    async fn sleep(&self, time: Duration) {
+        self.pause(micros(time)).await;
+    }
+}
+
+impl Randomness for Process {
+    fn unit(&self) -> f64 {
+        locked(&self.state).chance.unit()
+    }
+}
+
+impl World for Process {
+    type Cluster = Self;
+    type Wire = Self;
+    type Objects = Self;
+    type Clock = Self;
+    type Randomness = Self;
+    type Stores = Cache;
+
+    fn cluster(&self) -> &Self {
+        self
+    }
+    fn wire(&self) -> &Self {
+        self
+    }
+    fn objects(&self) -> &Self {
+        self
+    }
+    fn clock(&self) -> &Self {
+        self
+    }
+    fn randomness(&self) -> &Self {
+        self
+    }
+    fn stores(&self) -> &Cache {
+        &self.cache
+    }
+    fn tuning(&self) -> &Tuning {
+        &self.tuning
+    }
+    fn runs(&self) -> &Runs {
+        &self.runs
+    }
+    fn note_landed(&self, _: u64, _: u64) {}
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {
+        let ended = Arc::new(AtomicBool::new(false));
+        let acting = locked(&self.state).laws.acting.clone();
+        let beside = Beside { task, ended: Arc::clone(&ended), export: acting.export, uid: acting.uid };
+        locked(&self.spawned).push(beside);
+        Box::new(move || ended.store(true, Ordering::Relaxed))
+    }
+
+    fn wake_export(&self, namespace: &str, name: &str) {
+        self.wakes.export(namespace, name);
+    }
+
+    fn wake_server(&self, namespace: &str, name: &str) {
+        self.wakes.server(namespace, name);
+    }
+
+    fn wake_schedule(&self, namespace: &str, name: &str) {
+        self.wakes.schedule(namespace, name);
+    }
+}
