@@ -24,6 +24,7 @@ pub mod reach;
 pub mod rules;
 pub mod schedule;
 pub mod server;
+mod storage_failure;
 pub mod tuning;
 pub mod wire;
 pub mod words;

@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
-use super::failure;
 use super::patience::Patience;
 use super::signature::{AccountKey, Right, SasToken};
 use crate::core::ledger::StorageFailure;
@@ -92,16 +91,6 @@ impl Account {
             .map_err(|error| self.failure(&error, None, Right::Read))
     }
 
-    /// Explains an error to people.
-    pub(super) fn failure(
-        &self,
-        error: &azure_core::Error,
-        container: Option<&str>,
-        right: Right,
-    ) -> StorageFailure {
-        failure::explain(error, &failure::Attempt { account: self, container, right, now: Timestamp::now() })
-    }
-
     fn options(&self, mut policies: Vec<Arc<dyn Policy>>) -> ClientOptions {
         policies.push(Arc::new(Patience::default()));
         ClientOptions {
@@ -127,8 +116,8 @@ impl Account {
             Access::Key(key) => {
                 let https = url.scheme() == "https";
                 let query = key.sign(right, https, Timestamp::now());
-                let query =
-                    query.ok_or_else(|| failure::permanent("the account key cannot sign".to_owned()))?;
+                let query = query
+                    .ok_or_else(|| StorageFailure::permanent("the account key cannot sign".to_owned()))?;
                 url.set_query(Some(query.expose_secret()));
             }
         }
@@ -146,8 +135,9 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn parse(text: &str) -> Result<Self, StorageFailure> {
-        let wrong =
-            || failure::permanent(format!("the storage endpoint {} is not a URL", without_query(text)));
+        let wrong = || {
+            StorageFailure::permanent(format!("the storage endpoint {} is not a URL", without_query(text)))
+        };
         let url = Url::parse(text).map_err(|_| wrong())?;
         let in_path = url.path().split('/').find(|segment| !segment.is_empty());
         let account = match (in_path, url.host()) {

@@ -90,7 +90,7 @@ fn finish_other(
         // The winner removes its part file after it linked the object.
         Err(error) if failure::is_missing(&error) => {
             if place.stat(name).map_err(failure)?.is_none() {
-                return Err(failure::permanent(format!(
+                return Err(StorageFailure::permanent(format!(
                     "{}/{} was removed, and its marks were left: remove the file {} too",
                     object.container,
                     object.key,
