@@ -5,14 +5,6 @@ use super::super::turn::Turn;
 use super::full::{FullDue, full_due};
 use crate::api::{ConditionStatus, ConditionType, Reason};
 
-/// Default of `incremental.overlapSeconds`.
-const OVERLAP: i64 = 300;
-
-/// How far a run reaches back before the covered instant, in seconds.
-pub(super) fn overlap(turn: &Turn<'_>) -> i64 {
-    turn.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
-}
-
 /// What the chain holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {

@@ -20,7 +20,6 @@ use crate::core::condition;
 use crate::core::effect::NoteType;
 
 pub(super) use full::{FullDue, full_due, require_full};
-use intact::overlap;
 pub(super) use intact::tell;
 
 /// How many runs of the chain the status keeps.
