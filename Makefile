@@ -98,9 +98,10 @@ bench: ## Measure how files land, optimised: RUNS="1x5000000000 1000x5000000" is
 	$(TARGET)/release/bench $(RUNS)
 
 .PHONY: generate
-generate: ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md
+generate: ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md, docs/states.md
 	$(OPERATOR) crds --write crds
 	$(OPERATOR) reasons --write docs/reasons.md
+	$(OPERATOR) states --write docs/states.md
 	charts/sync
 
 .PHONY: check-generated
@@ -108,9 +109,11 @@ check-generated: ## Fail if `make generate` would change anything
 	@made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
 	$(OPERATOR) crds --write "$$made/crds"; \
 	$(OPERATOR) reasons --write "$$made/reasons.md"; \
+	$(OPERATOR) states --write "$$made/states.md"; \
 	status=0; \
 	diff -ru crds "$$made/crds" || status=1; \
 	diff -u docs/reasons.md "$$made/reasons.md" || status=1; \
+	diff -u docs/states.md "$$made/states.md" || status=1; \
 	charts/sync --check || status=1; \
 	if ((status)); then echo 'The above is not current: run make generate.' >&2; fi; \
 	exit "$$status"

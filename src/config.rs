@@ -43,15 +43,15 @@ pub struct RunArgs {
         value_parser = listener
     )]
     health_addr: SocketAddr,
-    /// Elect a leader: work only while this replica holds the Lease. Required with several replicas, or if
-    /// one replica replaces another
+    /// Work without the Lease. Danger: if a second operator serves the same namespaces, exports are kicked off
+    /// twice
     #[arg(
-        long, env = "FHIR_EXPORT_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1,
+        long, env = "FHIR_EXPORT_NO_LEADER_ELECT", default_missing_value = "true", num_args = 0..=1,
         require_equals = true, default_value_t = false
     )]
-    leader_elect: bool,
-    /// Lease for --leader-elect, as name or namespace/name; without a namespace, that of the pod or
-    /// kubeconfig
+    no_leader_elect: bool,
+    /// Lease that the operator holds while it works, as name or namespace/name; without a namespace, that of
+    /// the pod or kubeconfig
     #[arg(long, env = "FHIR_EXPORT_LEASE", value_name = "NAME", default_value = NAME, value_parser = lease)]
     lease: LeaseName,
     /// Format of log lines; default: text if stderr is a terminal, else json
@@ -123,6 +123,12 @@ pub struct RunArgs {
         value_parser = clap::value_parser!(u16).range(1..=1024)
     )]
     max_downloads: u16,
+    /// Longest time that one request to a FHIR server may take, whatever its FhirServer says
+    #[arg(
+        long, env = "FHIR_EXPORT_MAX_REQUEST_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 3600,
+        value_parser = clap::value_parser!(u16).range(30..=3600)
+    )]
+    max_request_timeout_seconds: u16,
     /// How often to look at the container for the progress of an export
     #[arg(
         long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300",
@@ -204,6 +210,8 @@ pub struct Config {
     pub concurrency: u16,
     /// How many files are downloaded at once, over all servers.
     pub max_downloads: usize,
+    /// The longest time that one request to a FHIR server may take, whatever its `FhirServer` says.
+    pub max_request_timeout: Duration,
     /// Time limits, intervals and delays.
     pub tuning: Tuning,
     /// A PEM file with additional certificate authorities.
@@ -245,12 +253,13 @@ impl RunArgs {
             watch_namespaces: self.watch_namespaces,
             metrics_addr: self.metrics_addr,
             health_addr: self.health_addr,
-            leader_elect: self.leader_elect,
+            leader_elect: !self.no_leader_elect,
             lease: self.lease,
             log_format: self.log_format,
             log_filter: self.log_filter,
             concurrency: self.concurrency,
             max_downloads: usize::from(self.max_downloads),
+            max_request_timeout: Duration::from_secs(self.max_request_timeout_seconds.into()),
             tuning,
             extra_ca: self.extra_ca,
             entra_authority_host: self.entra_authority_host,
@@ -286,10 +295,11 @@ mod tests {
         assert_eq!(config.tuning, Tuning::default());
         assert_eq!(config.concurrency, 64);
         assert!(config.watch_namespaces.is_empty());
-        assert!(!config.leader_elect);
+        assert!(config.leader_elect);
         assert_eq!(config.lease, LeaseName { namespace: None, name: "fhir-export-operator".into() });
         assert_eq!(config.metrics_addr.port(), 8080);
         assert_eq!(config.health_addr.port(), 8081);
+        assert_eq!(config.max_request_timeout, Duration::from_hours(1));
     }
 
     #[test]
@@ -305,7 +315,7 @@ mod tests {
     #[test]
     fn values_are_read() {
         let config = config(
-            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --leader-elect --lease ops/fhir \
+            "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --no-leader-elect --lease ops/fhir \
              --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
              --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1",
         )
@@ -313,7 +323,7 @@ mod tests {
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
         assert_eq!(config.tuning.poll_floor, Duration::from_millis(200));
         assert_eq!(config.tuning.cancel_tries, 3);
-        assert!(config.leader_elect);
+        assert!(!config.leader_elect);
         assert_eq!(config.lease, LeaseName { namespace: Some("ops".into()), name: "fhir".into() });
         assert_eq!(config.entra_audiences.len(), 2);
         assert_eq!(
@@ -343,6 +353,7 @@ mod tests {
             ("--refused-networks 127.0.0.1/8", "10.0.0.0/8"),
             ("--metrics-addr 8080", "0.0.0.0:8080"),
             ("--concurrency 0", "0 is not in 1.."),
+            ("--max-request-timeout-seconds 3601", "3601 is not in 30..=3600"),
             ("--log-filter info,=,", "log filter"),
         ] {
             let error = config(line).unwrap_err();

@@ -97,6 +97,19 @@ fn every_value_is_in_the_schema_and_in_the_documented_file() {
     }
 }
 
+/// Who installs from a registry has the chart's notes and its README, and no file of the repository.
+#[test]
+fn the_notes_point_to_nothing_that_only_a_clone_has() {
+    let notes = read("charts/fhir-export-operator/templates/NOTES.txt");
+    for folder in ["examples/", "docs/", "charts/", "crds/"] {
+        assert!(!notes.contains(folder), "{folder}");
+    }
+    assert!(
+        notes.contains("helm show readme")
+            && read("charts/fhir-export-operator/README.md").contains("```yaml")
+    );
+}
+
 #[test]
 fn the_command_that_uninstalls_is_in_the_readme_and_in_the_notes() {
     let command = "kubectl delete fsched,fexp --all -A && kubectl delete fserver --all -A && helm uninstall";

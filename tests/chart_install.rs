@@ -1,14 +1,16 @@
-//! The charts on a real API server: they install, the examples are accepted, RBAC and pod security hold, nothing is stranded.
+//! The charts on a real API server: they install, also where the definitions are already, the examples are accepted, RBAC
+//! and pod security hold, nothing is stranded.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stage::{Kubernetes, KubernetesOptions, service_account_user, wait_until};
+use stage::{Kubernetes, KubernetesOptions, Output, Tool, service_account_user, wait_until};
 
 const OPERATOR: &str = "charts/fhir-export-operator";
 const CRDS: &str = "charts/fhir-export-operator-crds";
+const IMAGE: &str = "--set image.repository=registry.example/fhir-export-operator";
 
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -39,7 +41,7 @@ async fn on_a_real_api_server() {
     }
     kubectl(&kubernetes, "label namespace ops pod-security.kubernetes.io/enforce=restricted").await;
 
-    helm(&kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops")).await;
+    helm(&kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops {IMAGE}")).await;
     kubectl(&kubernetes, "wait --for=condition=Established crd/fhirexports.fhirexport.dev --timeout=60s")
         .await;
     kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s")
@@ -120,6 +122,16 @@ async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
         examples += 1;
     }
     assert!(examples >= 10, "{examples}");
+    // And those of the chart's README.
+    let readme = std::fs::read_to_string(file("charts/fhir-export-operator/README.md")).unwrap();
+    let manifests: Vec<_> =
+        readme.split("```yaml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(manifests.len(), 2);
+    for manifest in manifests {
+        let args = ["apply", "--dry-run=server", "--validate=strict", "-n", "a", "-f", "-"];
+        let tool = kubernetes.kubectl(args).await.unwrap().stdin(manifest).unwrap();
+        tool.run().await.unwrap().ok().unwrap_or_else(|e| panic!("{manifest}: {e}"));
+    }
 }
 
 /// `edit` can read exports, once the controller has put the viewer role into it, and not create them.
@@ -138,7 +150,7 @@ async fn roles_of_people(kubernetes: &Kubernetes) {
 
 async fn namespaced_mode(kubernetes: &Kubernetes) {
     let values = "--set watchNamespaces={a},crds.install=true";
-    helm(kubernetes, &format!("upgrade fhir-export-operator {OPERATOR} -n ops {values}")).await;
+    helm(kubernetes, &format!("upgrade fhir-export-operator {OPERATOR} -n ops {IMAGE} {values}")).await;
     for what in ["watch fhirexports.fhirexport.dev -n a", "get secrets -n a"] {
         assert!(may(kubernetes, what).await, "{what}");
     }
@@ -169,6 +181,91 @@ async fn uninstalled(kubernetes: &Kubernetes) {
     assert!(!may(kubernetes, "get secrets -n a").await);
     // The same release may come back, and with its CRDs by their own chart.
     helm(kubernetes, &format!("install fhir-export-operator-crds {CRDS} -n ops --take-ownership")).await;
-    helm(kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops --set crds.install=false"))
+    let line = format!("install fhir-export-operator {OPERATOR} -n ops {IMAGE} --set crds.install=false");
+    helm(kubernetes, &line).await;
+}
+
+/// Runs lines as a person would, in the repository, with kubectl and helm on the PATH.
+async fn shell(kubernetes: &Kubernetes, lines: &str) -> Output {
+    let parts = stage::parts().await.unwrap();
+    let home = stage::Folder::new("install").unwrap();
+    let folder = |name: &str| parts.program(name).unwrap().parent().unwrap().display().to_string();
+    let path = format!("{}:{}:/usr/bin:/bin", folder("KUBECTL"), folder("HELM"));
+    let tool = Tool::new(Path::new("/bin/bash"), ["-euo", "pipefail", "-c", lines]).unwrap();
+    let tool = tool.kubeconfig(kubernetes.admin_kubeconfig()).env("PATH", path).env("HOME", home.path());
+    tool.directory(&file("")).run().await.unwrap()
+}
+
+/// The commands of a section of docs/installing.md.
+fn documented(section: &str) -> String {
+    let text = std::fs::read_to_string(file("docs/installing.md")).unwrap();
+    let (_, section) = text.split_once(&format!("\n## {section}\n")).unwrap();
+    section.split("```").nth(1).unwrap().to_owned()
+}
+
+/// Which releases own the three definitions.
+async fn owners(kubernetes: &Kubernetes) -> Vec<String> {
+    let crds = kubectl(kubernetes, "get crd -o json").await;
+    let crds: Value = serde_json::from_str(&crds).unwrap();
+    let all = crds["items"].as_array().unwrap().iter();
+    let ours = all.filter(|crd| crd["spec"]["group"] == "fhirexport.dev");
+    ours.map(|crd| {
+        let annotations = &crd["metadata"]["annotations"];
+        let word = |name: &str| annotations[name].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", word("meta.helm.sh/release-namespace"), word("meta.helm.sh/release-name"))
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn definitions_that_are_there_already_are_taken_over_as_the_docs_say() {
+    let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();
+    for line in ["create namespace research", "create namespace lab", "apply -f crds"] {
+        kubectl(&kubernetes, line).await;
+    }
+    kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s")
         .await;
+    kubectl(&kubernetes, "apply -n research -f examples/azure/server.yaml").await;
+    let server = "get fhirservers -n research -o jsonpath={.items[*].metadata.uid}";
+    let before = kubectl(&kubernetes, server).await;
+    assert!(!before.is_empty());
+
+    let plain =
+        format!("helm install fhir-export-operator {OPERATOR} -n fhir-export --create-namespace {IMAGE}");
+    let refused = shell(&kubernetes, &plain).await;
+    assert!(refused.stderr.contains("invalid ownership metadata"), "{refused:?}");
+    let becomes = async |section: &str, owner: &str| {
+        shell(&kubernetes, &documented(section)).await.ok().unwrap_or_else(|e| panic!("{section}: {e}"));
+        assert_eq!(owners(&kubernetes).await, [owner; 3], "{section}");
+        assert_eq!(kubectl(&kubernetes, server).await, before, "{section}");
+    };
+    becomes("CRDs that kubectl has applied", "fhir-export/fhir-export-operator").await;
+    becomes("Another name for the release", "fhir-export/exports").await;
+    shell(&kubernetes, "helm uninstall exports -n fhir-export").await.ok().unwrap();
+    becomes("CRDs that kubectl has applied", "fhir-export/fhir-export-operator").await;
+    becomes("CRDs in a release of their own", "fhir-export/fhir-export-operator-crds").await;
+    becomes("Two releases in one cluster", "fhir-export/fhir-export-operator-crds").await;
+    let both = shell(&kubernetes, "helm list -A -q --deployed").await.ok().unwrap();
+    assert_eq!(both.lines().filter(|name| *name == "fhir-export-operator").count(), 2, "{both}");
+    let all = "helm uninstall fhir-export-operator -n lab-export
+        helm uninstall fhir-export-operator fhir-export-operator-crds -n fhir-export";
+    shell(&kubernetes, all).await.ok().unwrap();
+    becomes("Helm before 3.17", "fhir-export/fhir-export-operator").await;
+    kubernetes.stop().await.unwrap();
+}
+
+/// The definitions there are older than those of the chart.
+#[tokio::test]
+async fn older_definitions_are_replaced() {
+    let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();
+    let older = std::fs::read_to_string(file("crds/fhirservers.yaml")).unwrap();
+    let changed = older.replacen("    - fhir\n", "    - older\n", 1);
+    assert_ne!(older, changed);
+    let apply = kubernetes.kubectl(["apply", "-f", "-"]).await.unwrap();
+    apply.stdin(&changed).unwrap().run().await.unwrap().ok().unwrap();
+    let documented = documented("CRDs that kubectl has applied");
+    shell(&kubernetes, &format!("{} --force-conflicts", documented.trim_end())).await.ok().unwrap();
+    let line = "get crd fhirservers.fhirexport.dev -o jsonpath={.spec.names.categories}";
+    assert!(!kubectl(&kubernetes, line).await.contains("older"));
+    kubernetes.stop().await.unwrap();
 }

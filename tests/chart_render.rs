@@ -29,8 +29,18 @@ fn yaml(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap()
 }
 
+/// What Helm makes of a chart with these values, and an image where they name none.
 async fn template(chart: &str, values: &Value) -> Output {
-    let parts = stage::parts().await.unwrap();
+    let mut values = values.clone();
+    if chart == OPERATOR {
+        let image = || json!({ "repository": "registry.example/fhir-export-operator" });
+        values.as_object_mut().unwrap().entry("image").or_insert_with(image);
+    }
+    template_as_it_is(chart, &values).await
+}
+
+async fn template_as_it_is(chart: &str, values: &Value) -> Output {
+    let parts = stage::helm().await.unwrap();
     let folder = stage::Folder::new("charts").unwrap();
     let args =
         ["template", "export", chart, "--namespace", "ops", "--kube-version", "1.33.0", "--values", "-"];
@@ -68,7 +78,10 @@ fn gives(role: &Value, resource: &str, verb: &str) -> bool {
 
 /// The roles of the operator itself.
 fn own_roles<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
-    let user_role = |o: &&Value| o["metadata"]["name"].as_str().unwrap().starts_with("fhir-export-");
+    let user_role = |o: &&Value| {
+        let name = o["metadata"]["name"].as_str().unwrap();
+        name.ends_with(":viewer") || name.ends_with(":editor")
+    };
     of_kind(objects, kind).into_iter().filter(|o| !user_role(o)).collect()
 }
 
@@ -81,6 +94,64 @@ fn arguments(objects: &[Value]) -> Vec<String> {
     let deployment = of_kind(objects, "Deployment")[0];
     let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
     args.iter().map(|a| a.as_str().unwrap().into()).collect()
+}
+
+fn image(objects: &[Value]) -> &str {
+    let deployment = of_kind(objects, "Deployment")[0];
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn without_an_image_one_sentence_says_what_to_set() {
+    let said = template_as_it_is(OPERATOR, &json!({})).await;
+    assert!(!said.succeeded());
+    // `helm template` adds a hint about --debug, which `helm install` does not.
+    let lines = said.stderr.lines().filter(|line| !line.is_empty() && !line.starts_with("Use --debug"));
+    assert_eq!(lines.count(), 1, "{}", said.stderr);
+    for word in ["image.repository is not set", "make image", "--set image.repository=registry.example/"] {
+        assert!(said.stderr.contains(word), "{}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_packaged_chart_names_its_image_by_digest() {
+    let parts = stage::helm().await.unwrap();
+    let folder = stage::Folder::new("package").unwrap();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let package = async |digest: &str| {
+        let to = folder.path().to_str().unwrap();
+        let args = ["1.2.3", "registry.example/published", digest, to];
+        let tool =
+            Tool::new(&file("charts/package"), args).unwrap().env("HELM", parts.program("HELM").unwrap());
+        tool.run().await.unwrap()
+    };
+    let refused = package("latest").await.ok().unwrap_err().to_string();
+    assert!(refused.contains("latest is not a digest"), "{refused}");
+    package(&digest).await.ok().unwrap();
+    let chart = folder.path().join("fhir-export-operator-1.2.3.tgz");
+    let output = template_as_it_is(chart.to_str().unwrap(), &json!({})).await;
+    let objects = yaml(&output.ok().unwrap());
+    assert_eq!(image(&objects), format!("registry.example/published@{digest}"));
+    assert!(folder.path().join("fhir-export-operator-crds-1.2.3.tgz").exists());
+}
+
+/// Cluster-scoped objects carry the release and its namespace, but for the definitions, which a cluster has once.
+#[tokio::test]
+async fn two_releases_share_no_object() {
+    let everything = json!({ "rbac": { "editorRole": { "create": true } } });
+    let mut objects = rendered(OPERATOR, everything).await;
+    objects.retain(|o| o["kind"] != "CustomResourceDefinition" && o["metadata"].get("namespace").is_none());
+    let names: Vec<&str> = objects.iter().map(|o| o["metadata"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 4, "{names:?}");
+    for name in names {
+        assert!(name.starts_with("ops:export-fhir-export-operator"), "{name}");
+    }
+    let named = json!({ "rbac": { "viewerRole": { "name": "readers" }, "editorRole": { "create": true, "name": "exporters" } } });
+    let objects = rendered(OPERATOR, named).await;
+    let roles = of_kind(&objects, "ClusterRole");
+    for name in ["readers", "exporters"] {
+        assert!(roles.iter().any(|role| role["metadata"]["name"] == name), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -100,10 +171,12 @@ async fn cluster_wide_by_default() {
         ("secrets", "get"),
         ("serviceaccounts/token", "create"),
         ("namespaces", "get"),
+        ("leases", "list"),
     ] {
         assert!(gives(roles[0], resource, verb), "{verb} {resource}");
     }
     for (resource, verb) in [
+        ("leases", "get"),
         ("secrets", "list"),
         ("secrets", "watch"),
         ("configmaps", "list"),
@@ -158,7 +231,9 @@ async fn more_than_one_pod_needs_the_lease() {
     let objects = rendered(OPERATOR, without).await;
     assert_eq!(of_kind(&objects, "Deployment")[0]["spec"]["strategy"], json!({ "type": "Recreate" }));
     assert!(of_kind(&objects, "Role").is_empty());
-    assert!(!arguments(&objects).iter().any(|arg| arg.starts_with("--lea")));
+    let args = arguments(&objects);
+    assert!(args.contains(&"--no-leader-elect".into()) && !args.iter().any(|arg| arg.starts_with("--lease")));
+    assert!(!Line::try_parse_from(&args).unwrap().args.resolve().unwrap().leader_elect);
     let both = json!({ "replicas": 2, "leaderElection": { "enabled": false } });
     let refused = template(OPERATOR, &both).await.ok().unwrap_err().to_string();
     assert!(refused.contains("needs leaderElection.enabled"), "{refused}");
@@ -210,7 +285,7 @@ async fn no_role_lets_editors_move_patient_data() {
         assert_eq!((label(role, "edit"), label(role, "admin")), (None, None));
         let writes = ["create", "update", "patch", "delete", "deletecollection"];
         if label(role, "view").is_some() {
-            assert_eq!(role["metadata"]["name"], "fhir-export-viewer");
+            assert_eq!(role["metadata"]["name"], "ops:export-fhir-export-operator:viewer");
             assert!(gives(role, "fhirexports", "watch") && gives(role, "fhirexportschedules", "watch"));
             assert!(
                 !writes
@@ -219,7 +294,8 @@ async fn no_role_lets_editors_move_patient_data() {
             );
         }
     }
-    let editor = roles.iter().find(|r| r["metadata"]["name"] == "fhir-export-editor").unwrap();
+    let name = "ops:export-fhir-export-operator:editor";
+    let editor = roles.iter().find(|r| r["metadata"]["name"] == name).unwrap();
     assert!(gives(editor, "fhirexports", "create") && gives(editor, "fhirexportschedules", "create"));
     assert!(!gives(editor, "fhirservers", "create"));
     assert!(of_kind(&rendered(OPERATOR, json!({})).await, "ClusterRole").len() < roles.len());
@@ -241,7 +317,6 @@ async fn the_pod_keeps_to_the_restricted_standard() {
     assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
     assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
     assert_ne!(pod["securityContext"]["runAsUser"], 0);
-    assert!(pod["terminationGracePeriodSeconds"].as_i64().unwrap() >= 30);
     assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
     assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
     assert!(container["resources"]["limits"].get("memory").is_some());
@@ -253,9 +328,35 @@ async fn the_pod_keeps_to_the_restricted_standard() {
     assert_eq!(env[0]["name"], "HTTPS_PROXY");
 }
 
+/// No kick-off is cut off: a `FhirServer` may give one an hour, unless the operator is told to give less.
+#[tokio::test]
+async fn the_grace_outlasts_the_longest_request() {
+    let grace = async |values: Value| {
+        let objects = rendered(OPERATOR, values).await;
+        let config = Line::try_parse_from(arguments(&objects)).unwrap().args.resolve().unwrap();
+        let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+        (pod["terminationGracePeriodSeconds"].as_u64().unwrap(), config.max_request_timeout.as_secs())
+    };
+    let definition = std::fs::read_to_string(file("crds/fhirservers.yaml")).unwrap();
+    let definition: Value = serde_saphyr::from_str(&definition).unwrap();
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let allowed = &spec["properties"]["limits"]["properties"]["requestTimeoutSeconds"]["maximum"];
+    assert_eq!(allowed.as_f64(), Some(3600.0));
+    assert_eq!(grace(json!({})).await, (3660, 3600));
+    assert_eq!(grace(json!({ "tuning": { "maxRequestTimeoutSeconds": 120 } })).await, (180, 120));
+    let longer =
+        json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 900 });
+    assert_eq!(grace(longer).await, (900, 120));
+    let shorter =
+        json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 100 });
+    let refused = template(OPERATOR, &shorter).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("100 is less than 180"), "{refused}");
+}
+
 #[tokio::test]
 async fn the_program_takes_every_flag_that_the_chart_gives() {
-    let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
+    let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "maxRequestTimeoutSeconds": 120,
+        "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
         "pollCeilingSeconds": 600, "orphanWaitSeconds": 90, "retryBaseSeconds": 10, "retryMaxSeconds": 100,
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
@@ -276,11 +377,13 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
     let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
     let program = Line::command();
     let known = program.get_arguments().filter_map(|a| a.get_long()).map(|flag| format!("--{flag}"));
-    let left_out: Vec<_> = known.filter(|f| !given.contains(f.as_str()) && f != "--help").collect();
+    let left_out: Vec<_> = known
+        .filter(|f| !given.contains(f.as_str()) && !["--help", "--no-leader-elect"].contains(&f.as_str()))
+        .collect();
     assert_eq!(left_out, Vec::<String>::new());
 
     let by_default = arguments(&rendered(OPERATOR, json!({})).await);
-    Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap();
+    assert!(Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap().leader_elect);
 }
 
 #[tokio::test]

@@ -30,3 +30,11 @@ fn the_page_of_reasons_is_current() {
         "docs/reasons.md is stale: run `fhir-export-operator reasons --write docs/reasons.md`"
     );
 }
+
+#[test]
+fn the_page_of_states_is_current() {
+    assert!(
+        committed("docs/states.md") == cli::states_markdown(),
+        "docs/states.md is stale: run `fhir-export-operator states --write docs/states.md`"
+    );
+}

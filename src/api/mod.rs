@@ -57,8 +57,8 @@ pub use server::{
     LabelSelector, Limits, NamespaceSelection, NamespacesFrom, Resolved, ServerDefaults, Tls,
 };
 pub use status::{
-    CancelOutcome, CancelReason, Cancellation, CheckResult, Checks, FhirExportStatus, Job, Output,
-    PreviousJob, Progress, ServerIdentity, StoredManifest, TypeOutput, UnsettledJob,
+    CancelOutcome, CancelReason, Cancellation, CheckResult, Checks, Destination, FhirExportStatus, Job,
+    Output, PreviousJob, Progress, RunState, ServerIdentity, StoredManifest, TypeOutput, UnsettledJob,
 };
 pub use storage::{AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType};
 

@@ -301,7 +301,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 86400))]
     pub max_retry_after_seconds: Option<i32>,
     /// How long one request may take, in seconds. For a file it covers the time until the download begins.
-    /// Default: 60.
+    /// Default: 60. The operator may be set to allow less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub request_timeout_seconds: Option<i32>,

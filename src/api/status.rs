@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Condition;
+use super::{Compression, Condition};
 
 /// What the operator learnt about a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -17,7 +17,8 @@ pub struct FhirExportStatus {
     /// One word for people: Waiting, Queued, Suspended, Starting, Uncertain, Running,
     /// Landing, Verifying, Cancelling, Complete, Failed or Cancelled. Programs use the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
+    #[schemars(with = "Option<String>")]
+    pub state: Option<RunState>,
     /// Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified, Complete, Failed, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -63,6 +64,105 @@ pub struct FhirExportStatus {
     pub output: Option<Output>,
 }
 
+impl FhirExportStatus {
+    /// The word in `state`, if there is one.
+    pub fn state_word(&self) -> Option<&'static str> {
+        self.state.map(RunState::as_str)
+    }
+}
+
+/// The word in `status.state` of a FhirExport. It is for people; programs use the conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RunState {
+    /// The kick-off cannot be sent yet; the conditions say why.
+    Waiting,
+    /// All places of the server are taken.
+    Queued,
+    /// `spec.suspend` of the export or of its server holds the run.
+    Suspended,
+    /// The kick-off is on its way.
+    Starting,
+    /// Nobody knows whether the server started a job.
+    Uncertain,
+    /// The server works on the job.
+    Running,
+    /// The operator copies the server's files into the container.
+    Landing,
+    /// The operator checks the files that the server wrote.
+    Verifying,
+    /// The server was asked to cancel the job.
+    Cancelling,
+    /// The data is complete.
+    Complete,
+    /// The run ended without success.
+    Failed,
+    /// The run was cancelled on request.
+    Cancelled,
+    /// A word that this version does not know. It is never written, only read.
+    #[serde(other)]
+    Unknown,
+}
+
+impl RunState {
+    /// Every word that the operator writes, in the order in which a run may show them.
+    pub const ALL: [Self; 12] = [
+        Self::Waiting,
+        Self::Queued,
+        Self::Suspended,
+        Self::Starting,
+        Self::Uncertain,
+        Self::Running,
+        Self::Landing,
+        Self::Verifying,
+        Self::Cancelling,
+        Self::Complete,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// The word, as it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "Waiting",
+            Self::Queued => "Queued",
+            Self::Suspended => "Suspended",
+            Self::Starting => "Starting",
+            Self::Uncertain => "Uncertain",
+            Self::Running => "Running",
+            Self::Landing => "Landing",
+            Self::Verifying => "Verifying",
+            Self::Cancelling => "Cancelling",
+            Self::Complete => "Complete",
+            Self::Failed => "Failed",
+            Self::Cancelled => "Cancelled",
+            Self::Unknown => "Unknown",
+        }
+    }
+
+    /// Whether a run that shows this word has ended.
+    pub const fn is_end(self) -> bool {
+        match self {
+            Self::Complete | Self::Failed | Self::Cancelled => true,
+            Self::Waiting
+            | Self::Queued
+            | Self::Suspended
+            | Self::Starting
+            | Self::Uncertain
+            | Self::Running
+            | Self::Landing
+            | Self::Verifying
+            | Self::Cancelling
+            | Self::Unknown => false,
+        }
+    }
+}
+
+impl std::fmt::Display for RunState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// The server that a run uses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ServerIdentity {
@@ -93,6 +193,29 @@ pub struct Job {
     /// Whether the server agreed to tell the job's status apart from that of its answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separate_status: Option<bool>,
+    /// Where the files of this job go, as it was decided just before the kick-off was sent. Later edits of the
+    /// FhirServer change it for later jobs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<Destination>,
+}
+
+/// Where the files of a job go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    /// The blob container; absent when an Azure server makes one of its own for the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The folder in it that the operator lands the files in; absent when the server writes the files itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// The blob endpoint of the storage account that the operator lands the files in; absent when the server writes
+    /// the files itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// None or Gzip: how the operator stores the files; absent when the server writes the files itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
 }
 
 /// How far a job is: what the server says, else what was seen in the container; then what has landed there.
@@ -270,4 +393,23 @@ pub struct TypeOutput {
     /// Bytes, where the container could be listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn words_are_stored_as_they_are_shown_and_unknown_ones_are_read() {
+        for state in RunState::ALL {
+            let status: FhirExportStatus = serde_json::from_value(json!({"state": state.as_str()})).unwrap();
+            assert_eq!((status.state, status.state_word()), (Some(state), Some(state.as_str())));
+            assert_eq!(serde_json::to_value(&status).unwrap(), json!({"state": state.to_string()}));
+        }
+        let later: FhirExportStatus = serde_json::from_value(json!({"state": "Dreaming"})).unwrap();
+        assert_eq!(later.state, Some(RunState::Unknown));
+    }
 }

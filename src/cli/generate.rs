@@ -1,4 +1,4 @@
-//! Output that is generated from the code: the custom resource definitions and docs/reasons.md.
+//! Output that is generated from the code: the custom resource definitions, docs/reasons.md and docs/states.md.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use crate::api::{Reason, crds_yaml};
+use crate::core::export::PhaseName;
+use crate::core::export::states::{SHOWN, TRANSITIONS, Transition};
 use crate::stop::Stop;
 
 /// Prints the definitions as a stream of YAML documents, or writes each to `<plural>.yaml` in `folder`.
@@ -40,6 +42,65 @@ pub fn reasons_markdown() -> String {
         let _ = writeln!(text, "| `{reason}` | {} | {} |", reason.meaning(), reason.advice());
     }
     text
+}
+
+/// Prints the page of states, or writes it.
+pub fn states(file: Option<&Path>) -> Result<(), Stop> {
+    let text = states_markdown();
+    file.map_or_else(|| print(&text), |file| write(file, &text))
+}
+
+/// The page of states: the phases of a run, what moves it from one to the next, and what it shows in each.
+pub fn states_markdown() -> String {
+    let mut text = String::from(
+        "# States of a FhirExport\n\n\
+         A run goes through the phases below. `status.state` shows a word for people; programs use the conditions. The\n\
+         phase is derived from the object and from what the operator remembers, so that a restart at any point goes on\n\
+         from the status alone. This page is written by `fhir-export-operator states`.\n\n\
+         ```mermaid\nstateDiagram-v2\n    [*] --> Waiting\n",
+    );
+    // Writing to a String cannot fail.
+    for Transition { from, to, .. } in TRANSITIONS {
+        let _ = writeln!(text, "    {} --> {}", from.as_str(), to.as_str());
+    }
+    let _ = writeln!(text, "    Leaving --> [*]\n    Ended --> [*]\n```");
+    for phase in PhaseName::ALL {
+        of_phase(&mut text, phase);
+    }
+    text
+}
+
+/// The section of one phase.
+fn of_phase(text: &mut String, phase: PhaseName) {
+    let _ = writeln!(text, "\n## {}\n\n{}\n", phase.as_str(), phase.meaning());
+    if phase == PhaseName::Leaving {
+        let _ = writeln!(text, "`status.state` keeps the word that it had.");
+    } else {
+        let words: Vec<String> = phase.words().iter().map(|word| format!("`{word}`")).collect();
+        let _ = writeln!(text, "`status.state` shows {}.", words.join(", "));
+    }
+    if phase.after_restart() != phase {
+        let after = phase.after_restart().as_str();
+        let _ = writeln!(
+            text,
+            "After a restart of the operator the run is in phase {after} and goes on from there."
+        );
+    }
+    let mut moves = TRANSITIONS.iter().filter(|transition| transition.from == phase).peekable();
+    if moves.peek().is_some() {
+        let _ = writeln!(text, "\n| Next phase | When |\n|---|---|");
+    }
+    for Transition { to, when, .. } in moves {
+        let _ = writeln!(text, "| {} | {when} |", to.as_str());
+    }
+    let _ = writeln!(text, "\n| Condition set here | Status | Reasons |\n|---|---|---|");
+    for shown in SHOWN.iter().filter(|shown| shown.phase == phase) {
+        let mut reasons: Vec<String> = shown.reasons.iter().map(|reason| format!("`{reason}`")).collect();
+        if shown.or_of_a_failure {
+            reasons.push("the reason of what failed".to_owned());
+        }
+        let _ = writeln!(text, "| {} | {:?} | {} |", shown.condition, shown.status, reasons.join(", "));
+    }
 }
 
 /// Prints `text` to standard output.

@@ -16,11 +16,11 @@ use clap::{Parser, Subcommand};
 use crate::config::RunArgs;
 use crate::operator;
 
-pub use generate::reasons_markdown;
+pub use generate::{reasons_markdown, states_markdown};
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
 #[derive(Debug, Parser)]
-#[command(name = "fhir-export-operator", version, about, disable_help_subcommand = true)]
+#[command(name = "fhir-export-operator", version, about)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -28,7 +28,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the operator against the cluster of the pod or of the current kubeconfig (default)
+    /// Run the operator against the cluster of the pod or of the current kubeconfig
     Run(Box<RunArgs>),
     /// Print the custom resource definitions
     Crds {
@@ -38,6 +38,12 @@ enum Command {
     },
     /// Print the reasons of conditions and events, as Markdown
     Reasons {
+        /// Write to this file instead
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+    /// Print the phases of an export, what moves it and what it shows, as Markdown
+    States {
         /// Write to this file instead
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
@@ -54,12 +60,14 @@ enum Command {
     /// Act on a FhirExportSchedule in the cluster
     #[command(subcommand)]
     Schedule(schedule::Command),
+    /// Print the version
+    Version,
 }
 
 /// Runs the command in `arguments`. Exit code 2 means that the command line is invalid, 1 that the command
 /// failed.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(with_default_command(arguments.into_iter().collect())) {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
@@ -73,8 +81,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         },
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
+        Command::States { write } => generate::states(write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
         Command::Schedule(command) => schedule::schedule(&command),
+        Command::Version => {
+            println!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,17 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Inserts `run` if the command line has flags but no command.
-fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
-    let first = arguments.get(1).and_then(|a| a.to_str());
-    let about_itself = matches!(first, Some("-h" | "--help" | "-V" | "--version"));
-    if first.is_none_or(|a| a.starts_with('-')) && !about_itself {
-        arguments.insert(1.min(arguments.len()), "run".into());
-    }
-    arguments
-}
-
-/// Prints one sentence that says what is wrong with the command line. Help and version are not errors.
+/// Prints what is wrong with the command line. Help that was asked for and the version are not errors; help that is shown
+/// because the command is missing is one.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -103,13 +107,22 @@ fn refuse(error: &clap::Error) -> ExitCode {
             let _ = error.print();
             ExitCode::SUCCESS
         }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            ExitCode::from(2)
+        }
         _ => {
-            let text = error.to_string();
-            let first = text.split("\n\n").next().unwrap_or_default();
-            eprintln!("{} (see --help)", first.split_whitespace().collect::<Vec<_>>().join(" "));
+            eprintln!("{}", brief(&error.to_string()));
             ExitCode::from(2)
         }
     }
+}
+
+/// What clap says, in one line: the cause and its tips, without the usage.
+fn brief(error: &str) -> String {
+    let told = error.split("\n\n").take_while(|part| !part.starts_with("Usage:"));
+    let told: Vec<String> = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    format!("{} (see --help)", told.join("; "))
 }
 
 #[cfg(test)]
@@ -128,18 +141,39 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    fn refused(line: &str) -> clap::Error {
+        Cli::try_parse_from(words(line)).unwrap_err()
+    }
+
     #[test]
-    fn run_is_the_default() {
-        for (given, meant) in [
-            ("operator", "operator run"),
-            ("operator --concurrency 3", "operator run --concurrency 3"),
-            ("operator run --concurrency 3", "operator run --concurrency 3"),
-            ("operator crds", "operator crds"),
-            ("operator schedule run nightly --full", "operator schedule run nightly --full"),
-            ("operator --help", "operator --help"),
-            ("operator -V", "operator -V"),
+    fn without_a_command_nothing_runs() {
+        for line in ["operator", "operator schedule"] {
+            assert_eq!(refused(line).kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, "{line}");
+        }
+        assert_eq!(main(words("operator")), ExitCode::from(2));
+        assert_eq!(main(words("operator --concurrency 3")), ExitCode::from(2));
+        assert_eq!(refused("operator --concurrency 3").kind(), ErrorKind::UnknownArgument);
+    }
+
+    #[test]
+    fn help_and_version_are_commands_too() {
+        for line in ["operator help", "operator --help", "operator help run", "operator run --help"] {
+            assert_eq!(refused(line).kind(), ErrorKind::DisplayHelp, "{line}");
+        }
+        assert_eq!(refused("operator -V").kind(), ErrorKind::DisplayVersion);
+        assert_eq!(main(words("operator version")), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn suggestions_are_kept() {
+        for (line, tip) in [
+            ("operator schedul", "'schedule'"),
+            ("operator run --concurency 3", "'--concurrency'"),
+            ("operator run --log-format jsn", "'json'"),
         ] {
-            assert_eq!(with_default_command(words(given)), words(meant));
+            let said = brief(&refused(line).to_string());
+            assert!(said.contains("tip: ") && said.contains(tip), "{said}");
+            assert!(!said.contains('\n') && !said.contains("Usage"), "{said}");
         }
     }
 }

@@ -9,6 +9,9 @@ use super::call::CallError;
 use super::lease_lock::{LeaseKey, LeaseLock};
 use crate::core::lease::{LeaseAnswer, LeaseRecord, LeaseRequest, SeenLease, Windows};
 
+/// The label of each Lease that a release of the operator holds, by which a release finds others.
+pub(super) const LABEL: &str = "fhirexport.dev/operator";
+
 /// Reads and writes a Lease at the API server.
 pub(super) struct KubeLease {
     settings: Config,
@@ -65,6 +68,7 @@ impl KubeLease {
             resource_version: version.map(Into::into),
             ..lease.metadata
         };
+        lease.metadata.labels.get_or_insert_default().insert(LABEL.into(), "true".into());
         lease.spec = Some(LeaseSpec {
             holder_identity: record.holder.clone(),
             lease_duration_seconds: record.duration_seconds,

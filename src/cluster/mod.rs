@@ -14,6 +14,7 @@ pub mod lead;
 mod lease;
 mod lease_lock;
 mod merge;
+pub mod neighbours;
 mod run_now;
 pub mod stores;
 pub mod watch;

@@ -210,7 +210,7 @@ impl Cluster for KubeCluster {
             self.metrics.cancel_unconfirmed();
         }
         self.tenure.look();
-        let state = about.status.as_ref().and_then(|status| status.state.as_deref());
+        let state = about.status.as_ref().and_then(FhirExportStatus::state_word);
         self.events.publish(about, state, note).await;
     }
 

@@ -1,4 +1,4 @@
-//! The reconcile of one `FhirExport`: resolve, step, publish, perform, and again while there is something to do.
+//! The reconcile of one `FhirExport`: resolve, decide, publish, perform, and again while there is something to do.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +10,12 @@ use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
 use super::transitions;
 use super::world::World;
-use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason};
-use crate::core::condition;
+use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
-use crate::core::export::{Inputs, Memory, Step, competes, holds_place, is_terminal, must_write_first, step};
+use crate::core::export::{
+    Decision, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
+    must_write_first,
+};
 use crate::core::planted::{Fault, planted};
 use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
@@ -40,8 +42,8 @@ pub async fn reconcile_export<W: World>(
         polled: false,
     };
     let result = look.go(world).await;
-    if let (true, Ok(Requeue::After(wait)), Some("Running")) =
-        (look.polled, &result, look.status.state.as_deref())
+    if let (true, Ok(Requeue::After(wait)), Some(RunState::Running)) =
+        (look.polled, &result, look.status.state)
     {
         world.note_poll_wait(*wait);
     }
@@ -90,7 +92,8 @@ impl Look {
             }
             let stored = self.base.status.clone().unwrap_or_default();
             let write_first = must_write_first(&stored, &next);
-            let Step { status, memory, effect, requeue, notes } = next;
+            let Decision { status, memory, effect, requeue, notes, changes } = next;
+            transitions::log_phases(&self.base, &changes);
             self.notes.extend(notes);
             if write_first {
                 self.publish(world.as_ref(), &status).await?;
@@ -123,8 +126,8 @@ impl Look {
         world: &Arc<W>,
         current: &FhirExport,
         facts: &crate::core::export::Facts,
-    ) -> Step {
-        step(Inputs {
+    ) -> Decision {
+        decide(Inputs {
             export: current,
             facts,
             memory: &self.memory,
@@ -187,8 +190,7 @@ fn not_ours<W: World>(world: &W, export: &FhirExport, status: &FhirExportStatus)
     let (job, server) = (status.job.as_ref()?, status.server.as_ref()?);
     let id = job.id.clone()?;
     let claimed = world.runs().claim(&server.url, &id, &export.uid().unwrap_or_default());
-    let adopted = condition::find(&status.conditions, ConditionType::KickOffUncertain)
-        .is_some_and(|c| c.is_true() && c.because(Reason::JobAdopted));
+    let adopted = job_owner(status) == JobOwner::Adopted;
     let already: BTreeSet<&String> =
         export.status.iter().filter_map(|s| s.job.as_ref()?.id.as_ref()).collect();
     (!claimed && adopted && !already.contains(&id)).then_some(id)

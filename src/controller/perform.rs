@@ -8,43 +8,59 @@ use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
 use super::world::World;
-use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
+use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::{Effect, Observation};
-use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
-use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification, VerifyPlan};
-use crate::core::wire::{Failure, FailureKind, Sent};
+use crate::core::landing::{LandPlan, LandProgress, Landing};
+use crate::core::ledger::{Verification, VerifyPlan};
 use crate::ports::{Cluster, ClusterFailure, ObjectStore, Target, Wire};
 
-/// Performs one effect. `base` is the object as the API server has it; it is replaced where the effect changes it.
+/// Performs one effect and returns what came of it. `base` is the object as the API server has it; it is replaced where
+/// the effect changes it. An error means that the API server did not do what was asked.
 pub(super) async fn perform<W: World>(
     world: &Arc<W>,
     base: &mut FhirExport,
     server: Option<&Arc<FhirServer>>,
     effect: Effect,
 ) -> Result<Observation, ClusterFailure> {
-    match effect {
-        Effect::AddFinalizer | Effect::RemoveFinalizer => {
-            let on = effect == Effect::AddFinalizer;
-            if on && let Some(server) = server {
+    let on_the_object = match &effect {
+        Effect::AddFinalizer => {
+            if let Some(server) = server {
                 hold_server(world.as_ref(), server).await?;
             }
-            *base = world.cluster().set_export_finalizer(base, on).await?;
+            *base = world.cluster().set_export_finalizer(base, true).await?;
             world.runs().wrote(base);
-            Ok(Observation::FinalizerChanged)
+            true
+        }
+        Effect::RemoveFinalizer => {
+            *base = world.cluster().set_export_finalizer(base, false).await?;
+            world.runs().wrote(base);
+            true
         }
         Effect::DeleteSelf => {
             world.cluster().delete_export(base).await?;
-            Ok(Observation::DeletedSelf)
+            true
         }
         Effect::StopLanding => {
             world.runs().stop_landing(&base.uid().unwrap_or_default());
-            Ok(Observation::LandingStopped)
+            true
         }
-        effect => Ok(match server {
-            Some(server) => outside(world, base, server, effect).await,
-            None => without_server(&effect),
-        }),
-    }
+        Effect::Authorize(_)
+        | Effect::KickOff(_)
+        | Effect::Poll(_)
+        | Effect::Cancel(_)
+        | Effect::FindJobs { .. }
+        | Effect::CountFiles { .. }
+        | Effect::Verify(_)
+        | Effect::Land(_)
+        | Effect::CountType { .. }
+        | Effect::StoreLog { .. }
+        | Effect::StoreManifest { .. }
+        | Effect::CleanUp(_) => false,
+    };
+    Ok(match server {
+        Some(server) if !on_the_object => outside(world, base, server, effect).await,
+        Some(_) | None => effect.without_server(),
+    })
 }
 
 /// A server that is used stays until its exports have ended: it is needed to cancel them.
@@ -102,38 +118,6 @@ async fn outside<W: World>(
     }
 }
 
-/// The server vanished between the decision and its effect.
-fn without_server(effect: &Effect) -> Observation {
-    let failure = Failure {
-        sent: Sent::No,
-        reason: Reason::ServerNotFound,
-        message: "the FhirServer is gone; restore it".to_owned(),
-        kind: FailureKind::Missing,
-    };
-    let storage = StorageFailure { kind: StorageFailureKind::Missing, message: failure.message.clone() };
-    match effect {
-        Effect::KickOff(_) => Observation::KickOff(Err(failure)),
-        Effect::Poll(_) => Observation::Poll(Err(failure)),
-        Effect::Cancel(_) => Observation::Cancel(Err(failure)),
-        Effect::FindJobs { .. } => Observation::Jobs(Err(storage)),
-        Effect::CountFiles { .. } => Observation::Files(Err(storage)),
-        Effect::Verify(_) => Observation::Verification(Verification::Failed(storage)),
-        Effect::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
-        Effect::StoreLog { .. } => Observation::LogStored(Err(storage)),
-        Effect::CleanUp(_) => Observation::CleanedUp(Err(failure)),
-        Effect::CountType { type_, .. } => {
-            Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
-        }
-        Effect::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
-            kind: LandFailureKind::Missing,
-            reason: failure.reason,
-            message: failure.message,
-            progress: LandProgress::default(),
-        })),
-        _ => Observation::Authorized(Err(failure)),
-    }
-}
-
 /// Looks at the check of this attempt, or starts it beside the reconcile: it may take hours.
 fn verify<W: World>(
     world: &Arc<W>,
@@ -160,7 +144,7 @@ fn verify<W: World>(
     running
 }
 
-/// Looks at the landing of this attempt, or starts it, likewise.
+/// Looks at the landing of this attempt, or starts it beside the reconcile: it may take hours.
 fn land<W: World>(
     world: &Arc<W>,
     base: &FhirExport,
@@ -186,7 +170,7 @@ fn land<W: World>(
     running
 }
 
-/// What a task belongs to: a run, and an attempt of it.
+/// The uid of the run that a task belongs to, and the number of its attempt.
 fn task_of(base: &FhirExport) -> (String, i32) {
     let attempt = base.status.as_ref().and_then(|s| s.attempts).unwrap_or(0);
     (base.uid().unwrap_or_default(), attempt)

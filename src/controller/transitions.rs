@@ -2,12 +2,13 @@
 //! that have an event are logged with the event instead.
 
 use kube::ResourceExt;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::api::{
     Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason,
 };
 use crate::core::condition::find;
+use crate::core::export::PhaseName;
 use crate::metrics::Kind;
 
 /// The conditions that are bad news with this status, the most significant first.
@@ -54,7 +55,7 @@ pub(super) fn log_export(before: Option<&FhirExportStatus>, written: &FhirExport
     let none = FhirExportStatus::default();
     let before = before.unwrap_or(&none);
     let (kind, namespace, name, uid) = named(Kind::FhirExport, written);
-    let state = now.state.as_deref().unwrap_or_default();
+    let state = now.state_word().unwrap_or_default();
     match most_significant(&before.conditions, &now.conditions) {
         Some((c, true)) => {
             warn!(
@@ -86,6 +87,15 @@ pub(super) fn log_export(before: Option<&FhirExportStatus>, written: &FhirExport
             info!(kind, namespace, name, uid, state, "the export is now {state}");
         }
         None => {}
+    }
+}
+
+/// Logs the phases that a run left and came into, at level debug.
+pub(super) fn log_phases(export: &FhirExport, changes: &[(PhaseName, PhaseName)]) {
+    let (kind, namespace, name, uid) = named(Kind::FhirExport, export);
+    for (from, to) in changes {
+        let (from, to) = (from.as_str(), to.as_str());
+        debug!(kind, namespace, name, uid, from, to, "the run changes its phase");
     }
 }
 

@@ -1,153 +1,192 @@
-//! What the core asks for, and what came of it.
+//! What a run asks the edges to do, and what they report back.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::landing::{LandPlan, Landing};
-use super::ledger::{JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
-use super::wire::{Patients, Reply, Request};
+use super::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
+use super::ledger::{JobFolder, Seen, StorageFailure, StorageFailureKind, Verification, VerifyPlan};
+use super::wire::{Failure, FailureKind, Patients, Reply, Request, Sent};
 use crate::api::Reason;
 
-/// One thing to do. The status that came with it is written first; if that write fails, the effect is not
-/// performed.
+/// One thing that a run asks for. The status that was decided with it is written first where
+/// `export::must_write_first` says so; if that write fails, the effect is not performed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Hold the object until its job is settled.
+    /// Add the finalizer, so that the object stays until its job is settled.
     AddFinalizer,
-    /// Let it go.
+    /// Remove the finalizer.
     RemoveFinalizer,
-    /// Delete the object itself (time to live).
+    /// Delete the object, because its time to live is over.
     DeleteSelf,
-    /// Make sure that a request could be sent: credentials there, token in hand, and the list of patients, if any.
+    /// Check that a request could be sent: the credentials are there, a token is at hand, and so is the list of
+    /// patients, if one is named.
     Authorize(Option<Patients>),
-    /// Start the job.
+    /// Send the kick-off.
     KickOff(Request),
     /// Ask for the job's status.
     Poll(Request),
-    /// Cancel the job.
+    /// Ask the server to cancel the job.
     Cancel(Request),
-    /// Look for a job whose kick-off's answer was lost.
+    /// Look in the container for a job whose kick-off was not answered.
     FindJobs {
-        /// Where to look; absent: containers named `export-*`.
+        /// The container to look in; `None`: every container named `export-*`.
         container: Option<String>,
-        /// Folders that began at or after this.
+        /// Only folders that were begun at or after this time count.
         after: Timestamp,
     },
-    /// Count the files that a running job wrote so far.
+    /// Count the files that a running job has written so far.
     CountFiles {
         /// The container.
         container: String,
-        /// The job's id, which ends the folder's name; absent when the container is the job's own.
+        /// The job's id, with which the folder's name ends; `None` when the container is the job's own.
         job_id: Option<String>,
-        /// When the job began: the folder's name begins with that time, or a little later.
+        /// When the job began. The folder's name begins with that time, or a little later.
         began: Timestamp,
     },
-    /// Start, or look at, the check of the files.
+    /// Start the check of the files beside the reconcile, or look how it stands.
     Verify(Arc<VerifyPlan>),
-    /// Start, or look at, the landing of the files.
+    /// Start the landing of the files beside the reconcile, or look how it stands.
     Land(Arc<LandPlan>),
-    /// End the landing, if there is one; what was begun can be gone on with.
+    /// Stop the landing, if one runs. A later one goes on where it stopped.
     StopLanding,
-    /// Ask the server how many resources of a type it has.
+    /// Ask the server how many resources of one type it holds.
     CountType {
-        /// The type.
+        /// The resource type.
         type_: String,
-        /// The search.
+        /// The search that counts them.
         request: Request,
     },
-    /// Store the SMART log beside the data.
+    /// Store SMART's `log.ndjson` beside the data.
     StoreLog {
         /// The container.
         container: String,
         /// The blob's name.
         path: String,
-        /// Its content.
+        /// The content.
         body: Arc<Vec<u8>>,
     },
-    /// Store the manifest beside the data; done is done, with the same content.
+    /// Store the manifest beside the data. A manifest that is there already with the same content is a success.
     StoreManifest {
         /// The container.
         container: String,
         /// The blob's name.
         path: String,
-        /// Its content.
+        /// The content.
         body: Arc<Vec<u8>>,
     },
-    /// Tell the server that a finished job is done with.
+    /// Tell the server that it may forget a finished job.
     CleanUp(Request),
 }
 
 /// What came of an effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
-    /// The finalizer is on, or off.
+    /// The finalizer was added or removed.
     FinalizerChanged,
-    /// The object is being deleted.
+    /// The deletion of the object was accepted.
     DeletedSelf,
     /// Whether a request could be sent.
-    Authorized(Result<(), super::wire::Failure>),
-    /// What came back.
+    Authorized(Result<(), Failure>),
+    /// The server's answer to the kick-off, or why there is none.
     KickOff(Reply),
-    /// What came back.
+    /// The server's answer about the job's status, or why there is none.
     Poll(Reply),
-    /// What came back.
+    /// The server's answer to the cancel, or why there is none.
     Cancel(Reply),
-    /// What was found.
+    /// The folders that may be the job's, or why the container could not be searched.
     Jobs(Result<Vec<JobFolder>, StorageFailure>),
-    /// What was seen.
+    /// The files counted so far, or why the container could not be listed.
     Files(Result<Seen, StorageFailure>),
-    /// How the check stands.
+    /// How the check of the files stands.
     Verification(Verification),
-    /// How the landing stands.
+    /// How the landing of the files stands.
     Landing(Landing),
-    /// It has ended, or there was none.
+    /// No landing runs any more.
     LandingStopped,
-    /// What came back.
+    /// The answer to the search that counts one type.
     TypeCounted {
-        /// The type.
+        /// The resource type.
         type_: String,
-        /// The answer to the search.
+        /// The server's answer, or why there is none.
         reply: Reply,
     },
-    /// SHA-256 of the stored log, in hexadecimal.
+    /// The SHA-256 of the stored log in hexadecimal, or why it was not stored.
     LogStored(Result<String, StorageFailure>),
-    /// SHA-256 of the stored manifest, in hexadecimal.
+    /// The SHA-256 of the stored manifest in hexadecimal, or why it was not stored.
     ManifestStored(Result<String, StorageFailure>),
-    /// What came back.
+    /// The server's answer to the clean-up, or why there is none.
     CleanedUp(Reply),
 }
 
-/// When to look again.
+impl Effect {
+    /// What the run sees when the FhirServer vanished between the decision and the effect. Effects on the cluster and
+    /// on tasks of this process need no FhirServer: they report what they always do.
+    pub fn without_server(&self) -> Observation {
+        let failure = Failure {
+            sent: Sent::No,
+            reason: Reason::ServerNotFound,
+            message: "the FhirServer is gone; restore it".to_owned(),
+            kind: FailureKind::Missing,
+        };
+        let storage = StorageFailure { kind: StorageFailureKind::Missing, message: failure.message.clone() };
+        match self {
+            Self::AddFinalizer | Self::RemoveFinalizer => Observation::FinalizerChanged,
+            Self::DeleteSelf => Observation::DeletedSelf,
+            Self::StopLanding => Observation::LandingStopped,
+            Self::Authorize(_) => Observation::Authorized(Err(failure)),
+            Self::KickOff(_) => Observation::KickOff(Err(failure)),
+            Self::Poll(_) => Observation::Poll(Err(failure)),
+            Self::Cancel(_) => Observation::Cancel(Err(failure)),
+            Self::CleanUp(_) => Observation::CleanedUp(Err(failure)),
+            Self::FindJobs { .. } => Observation::Jobs(Err(storage)),
+            Self::CountFiles { .. } => Observation::Files(Err(storage)),
+            Self::Verify(_) => Observation::Verification(Verification::Failed(storage)),
+            Self::StoreLog { .. } => Observation::LogStored(Err(storage)),
+            Self::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
+            Self::CountType { type_, .. } => {
+                Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
+            }
+            Self::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
+                kind: LandFailureKind::Missing,
+                reason: failure.reason,
+                message: failure.message,
+                progress: LandProgress::default(),
+            })),
+        }
+    }
+}
+
+/// When an object is looked at again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requeue {
-    /// When something changes.
+    /// When it, or something it depends on, changes.
     AwaitChange,
-    /// After so long; never zero.
+    /// After this time, which is never zero.
     After(Duration),
 }
 
 /// Whether an event is good news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteType {
-    /// As it should be.
+    /// All is as it should be.
     Normal,
     /// Somebody should read this.
     Warning,
 }
 
-/// An event to publish.
+/// An event to publish about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Whether it is good news.
     pub type_: NoteType,
-    /// One word.
+    /// The reason, one word.
     pub reason: Reason,
     /// What the operator did, as Kubernetes wants it: `KickOff`, `Poll`, `Cancel`, `Verify`, `Finish`.
     pub action: &'static str,
-    /// One sentence.
+    /// One sentence, at most 1024 bytes.
     pub message: String,
-    /// The folder that it is about, if it is about one: what is told of another folder is no repetition.
+    /// The folder that the event is about, if any: an event about another folder is no repetition of this one.
     pub folder: Option<String>,
 }

@@ -60,7 +60,7 @@ pub fn metadata_request(spec: &FhirServerSpec) -> Request {
     Request {
         method: Method::Get,
         url: format!("{}/metadata", spec.url.trim_end_matches('/')),
-        accept: super::export::plan::FHIR_JSON,
+        accept: super::requests::FHIR_JSON,
         prefer: None,
         max_body: MAX_METADATA,
         with_token: false,
@@ -78,7 +78,7 @@ pub fn access_request(spec: &FhirServerSpec) -> Request {
     Request {
         method: Method::Get,
         url: format!("{}/_operations/export/0", spec.url.trim_end_matches('/')),
-        accept: super::export::plan::FHIR_JSON,
+        accept: super::requests::FHIR_JSON,
         prefer: None,
         max_body: MAX_OUTCOME,
         with_token: true,

@@ -15,7 +15,6 @@ use reqwest::header::{
 use url::Url;
 
 use super::authorization::Credentials;
-use super::clients::timeout_seconds;
 use super::download_limits::DownloadPermit;
 use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, TokenSource, token};
@@ -85,7 +84,8 @@ impl FhirWire {
         } else {
             None
         };
-        let ask = Ask { tenure: self.tenure(), server, url, file, origin: &origin, own };
+        let seconds = self.timeout_seconds(server);
+        let ask = Ask { tenure: self.tenure(), seconds, server, url, file, origin: &origin, own };
         let response = ask.send(&credentials, header.as_ref()).await?;
         let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
             return Ok(FileReply::Answered(response));
@@ -150,6 +150,8 @@ impl FhirWire {
 /// One HTTP request for a file.
 struct Ask<'a> {
     tenure: &'a Tenure,
+    /// The time until the body begins, in seconds.
+    seconds: u64,
     server: &'a FhirServer,
     url: &'a Url,
     file: &'a FileRequest,
@@ -186,10 +188,9 @@ impl Ask<'_> {
             }
             None => request.header(ACCEPT_ENCODING, if self.file.compressed { "gzip" } else { "identity" }),
         };
-        let seconds = timeout_seconds(self.server);
         self.tenure.look();
         // The time limit covers the time until the body begins; each piece of the body has its own.
-        let answered = tokio::time::timeout(Duration::from_secs(seconds), request.send()).await;
+        let answered = tokio::time::timeout(Duration::from_secs(self.seconds), request.send()).await;
         let cause = match answered {
             Ok(Ok(response)) => {
                 let status = response.status().as_u16();
@@ -199,7 +200,7 @@ impl Ask<'_> {
             Ok(Err(error)) => Cause::of(&error),
             Err(_) => Cause::Timeout,
         };
-        Err(failure::unanswered(&cause, self.server, self.origin, seconds))
+        Err(failure::unanswered(&cause, self.server, self.origin, self.seconds))
     }
 }
 

@@ -34,6 +34,9 @@ pub struct WireSettings {
     pub extra_ca: Vec<String>,
     /// How many files are downloaded at once, over all servers; 0 stands for the default of 16.
     pub max_downloads: usize,
+    /// The longest time that one request may take, whatever its `FhirServer` says; `None`: as long as the `FhirServer`
+    /// allows.
+    pub max_request_timeout: Option<Duration>,
     /// The addresses that hosts named by a `FhirServer` may resolve to.
     pub reach: Reach,
 }
@@ -52,6 +55,7 @@ pub struct FhirWire {
     held_back: HeldBack,
     last: Mutex<HashMap<String, Last>>,
     download_limits: DownloadLimits,
+    max_request_timeout: Option<Duration>,
     tenure: Tenure,
 }
 
@@ -84,6 +88,7 @@ impl FhirWire {
             } else {
                 settings.max_downloads
             }),
+            max_request_timeout: settings.max_request_timeout,
             tenure: Tenure::default(),
         }
     }
@@ -93,6 +98,12 @@ impl FhirWire {
     pub fn within(mut self, tenure: Tenure) -> Self {
         self.tenure = tenure;
         self
+    }
+
+    /// The time that one request to `server` may take, in seconds.
+    pub(super) fn timeout_seconds(&self, server: &FhirServer) -> u64 {
+        let longest = self.max_request_timeout.map_or(u64::MAX, |longest| longest.as_secs());
+        timeout_seconds(server).min(longest)
     }
 
     pub(super) fn tenure(&self) -> &Tenure {
@@ -180,7 +191,7 @@ impl FhirWire {
         credentials: &Credentials,
         token: Option<&HeaderValue>,
     ) -> Reply {
-        let seconds = timeout_seconds(server);
+        let seconds = self.timeout_seconds(server);
         // Only kick-offs send `Prefer`, and they must not meet a connection that the server just closed.
         let client =
             if request.prefer.is_some() { &credentials.clients.fresh } else { &credentials.clients.kept };

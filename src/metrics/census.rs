@@ -5,27 +5,25 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::api::{
-    Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason,
+    Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason, RunState,
 };
 use crate::core::condition;
 use crate::core::export::{deadline, is_terminal};
 use crate::core::tuning::Tuning;
 
-/// The words of `status.state` before the end; anything else counts as `New`.
-pub(super) const OPEN: [&str; 10] = [
-    "New",
-    "Waiting",
-    "Queued",
-    "Suspended",
-    "Starting",
-    "Uncertain",
-    "Running",
-    "Landing",
-    "Verifying",
-    "Cancelling",
-];
-/// Those of the end.
-pub(super) const ENDED: [&str; 3] = ["Complete", "Failed", "Cancelled"];
+/// What an export counts as that the operator has not looked at, or whose word it does not know.
+const NEW: &str = "New";
+
+/// The labels of exports that have not ended: `New`, and the words of `status.state` before the end.
+pub(super) fn open() -> impl Iterator<Item = &'static str> {
+    let words = RunState::ALL.into_iter().filter(|state| !state.is_end()).map(RunState::as_str);
+    std::iter::once(NEW).chain(words)
+}
+
+/// The labels of exports that have ended.
+pub(super) fn ended() -> impl Iterator<Item = &'static str> {
+    RunState::ALL.into_iter().filter(|state| state.is_end()).map(RunState::as_str)
+}
 
 /// How much of its deadline an export may use before it counts as near it.
 const NEAR: f64 = 0.9;
@@ -75,8 +73,10 @@ impl Census {
 }
 
 fn state_of(export: &FhirExport) -> &'static str {
-    let state = export.status.as_ref().and_then(|status| status.state.as_deref());
-    OPEN.into_iter().chain(ENDED).find(|known| Some(*known) == state).unwrap_or("New")
+    match export.status.as_ref().and_then(|status| status.state) {
+        None | Some(RunState::Unknown) => NEW,
+        Some(state) => state.as_str(),
+    }
 }
 
 fn last_moved(export: &FhirExport, status: &FhirExportStatus) -> Option<Timestamp> {
@@ -94,7 +94,7 @@ fn last_moved(export: &FhirExport, status: &FhirExportStatus) -> Option<Timestam
 fn blocked_by(status: &FhirExportStatus) -> Option<&'static str> {
     let of = |type_| condition::find(&status.conditions, type_);
     let refused = |c: &&Condition| c.status == ConditionStatus::False;
-    let waits = |c: &&Condition| c.is_true() && status.state.as_deref() == Some("Waiting");
+    let waits = |c: &&Condition| c.is_true() && status.state == Some(RunState::Waiting);
     let found = of(ConditionType::Accepted)
         .filter(refused)
         .or_else(|| of(ConditionType::ServerReachable).filter(refused))

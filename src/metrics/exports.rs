@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::census::{self, Census, ENDED, OPEN, OUTCOMES, RESULTS};
+use super::census::{self, Census, OUTCOMES, RESULTS};
 use super::{Histograms, Labels};
 use crate::api::{FhirExport, FhirExportStatus, FhirServer, Reason};
 use crate::core::tuning::Tuning;
@@ -151,11 +151,11 @@ impl Exports {
     }
 
     fn set(&self, census: &Census) {
-        for state in OPEN.into_iter().chain(ENDED) {
+        for state in census::open().chain(census::ended()) {
             let count = census.states.get(state).copied().unwrap_or(0);
             self.states.get_or_create(&[("state", state)]).set(count);
         }
-        for state in OPEN {
+        for state in census::open() {
             let idle = census.oldest.get(state).copied().unwrap_or(0);
             self.oldest.get_or_create(&[("state", state)]).set(idle);
         }

@@ -15,12 +15,13 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::live::{Live, Tasks};
 use super::stand_by::stand_by;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
-use crate::cluster::lead::{Election, Leadership, Standing};
+use crate::cluster::lead::{Election, Leadership, LeaseKey, Standing};
+use crate::cluster::neighbours::elder_release;
 use crate::cluster::stores::key;
 use crate::cluster::watch::{Change, Primed, Watches};
 use crate::cluster::{KubeCluster, definitions};
@@ -128,6 +129,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
         // Seek the Lease only now: a leader that does not know all objects yet would hold up the others.
+        let own = election.as_ref().map(|election| election.lease.clone());
         let mut leadership = match election {
             Some(election) => Leadership::seek(election)
                 .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?,
@@ -143,6 +145,10 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
                 leadership.release(&SystemClock).await;
                 return Ok(());
             }
+        }
+        if let Some(elder) = self.elder(own).await {
+            leadership.release(&SystemClock).await;
+            return Err(elder);
         }
         if stood_by {
             self.live.wakes.all(&self.live.stores);
@@ -174,6 +180,24 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         leadership.release(&SystemClock).await;
         info!("the operator has stopped");
         Ok(())
+    }
+
+    /// Finds another release that works in the cluster already. A release with `--watch-namespaces` does not look.
+    async fn elder(&self, own: Option<LeaseKey>) -> Option<Stop> {
+        let own = own.filter(|_| self.config.watch_namespaces.is_empty())?;
+        match elder_release(&self.client, &own).await {
+            Ok(found) => found.map(|(place, holder)| {
+                Stop::because(format!(
+                    "Another release of the operator works in this cluster already: {holder} holds the Lease {place}, which \
+                     is older than {own}. Both would kick off the same exports: uninstall one of them, or limit each to \
+                     namespaces of its own."
+                ))
+            }),
+            Err(why) => {
+                warn!("it is not known whether another release of the operator works in this cluster: {why}");
+                None
+            }
+        }
     }
 
     /// Updates readiness from this replica's standing: a standby is ready if it could lead.

@@ -85,7 +85,8 @@ fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, 
     let container =
         BlobStorage::within(tenure.clone(), identities.clone(), blobs, config.storage_hosts.clone())
             .reaching(reach.clone());
-    let settings = WireSettings { extra_ca, max_downloads: config.max_downloads, reach };
+    let (max_downloads, max_request_timeout) = (config.max_downloads, Some(config.max_request_timeout));
+    let settings = WireSettings { extra_ca, max_downloads, max_request_timeout, reach };
     Ok((FhirWire::new(identities, settings).within(tenure), container))
 }
 

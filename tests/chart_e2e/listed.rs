@@ -18,7 +18,7 @@ async fn two_namespaces_are_served_and_no_other() {
         namespace("elsewhere", &json!({"export": "yes"})),
     ];
     let values = platform.values(&json!({
-        "watchNamespaces": ["research", "fhir"], "credentialNamespaces": ["fhir"],
+        "image": {"repository": "registry.example/fhir-export-operator"}, "watchNamespaces": ["research", "fhir"], "credentialNamespaces": ["fhir"],
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1},
     }));
     let mut release = Release::install(&before, &values).await;

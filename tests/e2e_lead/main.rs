@@ -16,5 +16,6 @@ mod paused;
 mod place;
 mod relay;
 mod replica;
+mod second;
 mod stream;
 mod takeover;

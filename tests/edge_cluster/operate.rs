@@ -56,8 +56,8 @@ async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     Some((answer.status().as_u16(), answer.text().await.ok()?))
 }
 
-async fn state(client: &Client, namespace: &str, name: &str) -> Option<String> {
-    exports(client, namespace).get(name).await.unwrap().status?.state
+async fn state(client: &Client, namespace: &str, name: &str) -> Option<&'static str> {
+    exports(client, namespace).get(name).await.unwrap().status?.state_word()
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn what_is_in_flight_reaches_its_status_before_the_operator_stops() {
     // There is no such server yet; when there is, the export goes on at once, not at the next retry.
     make_export(&client, "in-flight", "one").await;
     wait_until("the export to wait", SOON, || async {
-        state(&client, "in-flight", "one").await.as_deref() == Some("Waiting")
+        state(&client, "in-flight", "one").await == Some("Waiting")
     })
     .await
     .unwrap();

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use fhir_export_operator::api::{
-    CANCEL_FINALIZER, Condition, ConditionStatus, FhirExport, FhirExportStatus, IN_USE_FINALIZER, Job, Reason,
+    CANCEL_FINALIZER, Condition, ConditionStatus, FhirExport, FhirExportStatus, IN_USE_FINALIZER, Job,
+    Reason, RunState,
 };
 use fhir_export_operator::cluster::KubeCluster;
 use fhir_export_operator::core::effect::{Note, NoteType};
@@ -36,7 +37,7 @@ fn condition(type_: &str) -> Condition {
 fn running() -> FhirExportStatus {
     FhirExportStatus {
         observed_generation: Some(1),
-        state: Some("Running".into()),
+        state: Some(RunState::Running),
         conditions: vec![condition("Accepted"), condition("ServerReachable")],
         job: Some(Job {
             id: Some("7".into()),
@@ -45,6 +46,7 @@ fn running() -> FhirExportStatus {
             kick_off_time: None,
             progress: None,
             separate_status: None,
+            destination: None,
         }),
         ..FhirExportStatus::default()
     }

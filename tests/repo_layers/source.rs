@@ -127,22 +127,29 @@ fn without_tests(tokens: Vec<String>) -> Vec<String> {
     let mut at = 0;
     while at < tokens.len() {
         if tokens[at..].iter().zip(MARK).filter(|(token, mark)| token == mark).count() == MARK.len() {
-            let mut depth = 0_usize;
             at += MARK.len();
-            while let Some(token) = tokens.get(at) {
-                at += 1;
-                match token.as_str() {
-                    "{" => depth += 1,
-                    "}" if depth == 1 => break,
-                    "}" => depth -= 1,
-                    ";" if depth == 0 => break,
-                    _ => {}
-                }
-            }
+            at += length_of_item(&tokens[at..]);
         } else {
             kept.push(tokens[at].clone());
             at += 1;
         }
     }
     kept
+}
+
+/// How many tokens the first item takes: to the end of its block, its semicolon, or, of a field, its comma.
+fn length_of_item(tokens: &[String]) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.as_str() {
+            "{" | "(" | "[" => depth += 1,
+            // What it lies in ends: the item was the last field.
+            "}" | ")" | "]" if depth == 0 => return at,
+            "}" if depth == 1 => return at + 1,
+            "}" | ")" | "]" => depth -= 1,
+            ";" | "," if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    tokens.len()
 }

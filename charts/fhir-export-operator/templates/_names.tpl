@@ -18,6 +18,14 @@
 {{- printf "%s:%s" .Release.Namespace (include "operator.fullname" .) -}}
 {{- end -}}
 
+{{- define "operator.viewer" -}}
+{{- default (printf "%s:viewer" (include "operator.clustername" .)) .Values.rbac.viewerRole.name -}}
+{{- end -}}
+
+{{- define "operator.editor" -}}
+{{- default (printf "%s:editor" (include "operator.clustername" .)) .Values.rbac.editorRole.name -}}
+{{- end -}}
+
 {{- define "operator.selector" -}}
 app.kubernetes.io/name: {{ include "operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
@@ -40,7 +48,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{- /* Longer than the longest request: before a kick-off a token may be asked for, and its status is written after it. */ -}}
+{{- define "operator.grace" -}}
+{{- $least := add (default 3600 .Values.tuning.maxRequestTimeoutSeconds) 60 -}}
+{{- $grace := int64 (default $least .Values.terminationGracePeriodSeconds) -}}
+{{- if lt $grace $least -}}
+{{- fail (printf "terminationGracePeriodSeconds: %d is less than %d, so that a kick-off could be cut off; raise it, or lower tuning.maxRequestTimeoutSeconds" $grace $least) -}}
+{{- end -}}
+{{- $grace -}}
+{{- end -}}
+
 {{- define "operator.image" -}}
+{{- $missing := "image.repository is not set: build the image with `make image`, push it to a registry, and name it, as in --set image.repository=registry.example/fhir-export-operator." }}
+{{- $_ := required $missing .Values.image.repository }}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
 {{- else -}}

@@ -7,7 +7,7 @@ use crate::api::{
     ExportRequest, FhirServer, Handling, KickOffMethod, Level, ListStyle, OrganizeOutputBy, TypeFilterEscape,
     Version,
 };
-use crate::core::export::plan::{FHIR_JSON, MAX_OUTCOME, encode, path};
+use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode, operation};
 use crate::core::wire::{Method, Patients, Request};
 
 /// A parameter, in the form that a body has it; in a query it is text.
@@ -43,7 +43,7 @@ pub fn request(server: &FhirServer, export: &ExportRequest, namespace: &str) -> 
     let patients = patients(export, namespace);
     let post = ways.method == KickOffMethod::Post || patients.is_some();
     let parameters = parameters(&ways, export);
-    let mut url = format!("{}/{}", server.spec.url.trim_end_matches('/'), path(export)?);
+    let mut url = format!("{}/{}", server.spec.url.trim_end_matches('/'), operation(export)?);
     let mut body = None;
     if post {
         let members: Vec<Value> = parameters.iter().map(|(name, value)| value.json(name)).collect();

@@ -1,25 +1,28 @@
-//! The clock of the machine was set back, or was ahead when something was written down: what was to be waited for must not
-//! take that much longer.
+//! The clock of the machine was set back, or was ahead when something was written down: what is waited for must not take
+//! that much longer.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Turn;
-use super::turn::after;
+use super::phase::Phase;
+use super::turn::Turn;
 use crate::core::condition::whole_seconds;
+use crate::core::retry::{after, set_back};
 
-/// Less is no news: times in the status are rounded, and clocks of two replicas differ.
+/// Less is no news: times in the status are rounded, and the clocks of two replicas differ.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Brings every time that was made by a clock that was ahead back to where it belongs.
-pub(super) fn heed(turn: &mut Turn<'_>) {
+/// Brings every time that was made by a clock that was ahead back to where it belongs. `last_look` is when the run was
+/// last looked at, by the clock of then.
+pub(super) fn heed(turn: &mut Turn<'_>, phase: &mut Phase, last_look: Option<Timestamp>) {
     let now = turn.now;
     let ahead = now.checked_add(TOLERANCE).unwrap_or(Timestamp::MAX);
-    if let Some(last) = turn.memory.last_look.filter(|last| *last > ahead) {
-        set_back(turn, last.duration_since(now));
+    if let Some(last) = last_look.filter(|last| *last > ahead) {
+        let by = last.duration_since(now);
+        phase.set_back(by);
+        set_back(&mut turn.status.next_attempt_time, by);
     }
-    turn.memory.last_look = Some(now);
 
-    // What a restart finds: it does not know by how much the clock was ahead.
+    // A restart does not know by how much the clock was ahead: what no clock that was right can have written goes.
     let bounds = turn.bounds();
     // With some chance on top.
     let longest = bounds.max.max(bounds.max_retry_after).max(turn.tuning.retry_max);
@@ -35,26 +38,5 @@ pub(super) fn heed(turn: &mut Turn<'_>) {
     status.job.iter_mut().filter(|job| job.status_url.is_none()).for_each(|job| past(&mut job.intent_time));
     if status.next_attempt_time.is_some_and(|next| next > after(ahead, longest * 2)) {
         status.next_attempt_time = None;
-    }
-}
-
-/// Moves what was due by the clock of then.
-fn set_back(turn: &mut Turn<'_>, by: SignedDuration) {
-    let memory = &mut turn.memory;
-    for due in [
-        &mut memory.next_poll,
-        &mut memory.retry_at,
-        &mut memory.authorized_at,
-        &mut memory.progress_at,
-        &mut memory.verify_began,
-        &mut memory.verify_at,
-        &mut memory.store_at,
-        &mut memory.cancel_at,
-        &mut memory.land.began,
-        &mut memory.land.retry_at,
-        &mut memory.clean_up.retry_at,
-        &mut turn.status.next_attempt_time,
-    ] {
-        *due = due.map(|due| due.checked_sub(by).unwrap_or(due));
     }
 }

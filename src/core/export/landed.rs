@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::plan::{FHIR_JSON, MAX_OUTCOME, encode};
 use super::summary::{counted, files_text};
 use super::verdict::Verdict;
 use crate::api::{CheckResult, Checks, ConditionStatus, ExportRequest, FhirServerSpec, Level, Reason};
 use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
 use crate::core::manifest::Manifest;
+use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode};
 use crate::core::wire::{Method, Request};
 
 /// Types that the server is asked about; more are left Unknown.
@@ -222,23 +222,23 @@ fn short(sum: &str) -> String {
     if sum.len() > 12 { format!("{}…", sum.get(..12).unwrap_or(sum)) } else { sum.to_owned() }
 }
 
-/// What is told of the error files.
+/// What the server's error files say, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct ErrorReport {
     /// A clause, where the server reports errors.
     pub(super) errors: Option<String>,
     /// The words of issues that are no errors, such as of parameters that were ignored.
     pub(super) words: Option<String>,
 }
 
-/// What the error files say.
-pub(super) fn told(files: &[LandFile], landed: &[Landed]) -> Told {
+/// Reads the report from the error files that landed.
+pub(super) fn error_report(files: &[LandFile], landed: &[Landed]) -> ErrorReport {
     let of_errors: Vec<&Landed> =
         files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Error).map(|(_, l)| l).collect();
     let errors: u64 = of_errors.iter().map(|l| l.issues.errors).sum();
     let words: Vec<&str> =
         of_errors.iter().flat_map(|l| l.words.iter().map(String::as_str)).take(3).collect();
-    Told {
+    ErrorReport {
         errors: (errors > 0).then(|| {
             let rows = files.iter().zip(landed);
             let named: Vec<&str> =

@@ -27,7 +27,7 @@ fn land(manifest: &Manifest, lines: &[u64]) -> (LandPlan, Vec<Landed>) {
     let second = std::time::Duration::from_secs(1);
     let bounds = Bounds { min: second, max: second, max_retry_after: second };
     let place = Place { container: "lake".into(), folder: "f".into() };
-    let plan = plan(&spec(), manifest, &place, bounds);
+    let plan = plan(&spec(), manifest, &place, crate::api::Compression::None, bounds);
     let landed = lines.iter().map(|lines| Landed {
         sum: Sum { bytes: lines * 10, lines: *lines, sha256: "ab".repeat(32) },
         issues: Issues::default(),
@@ -129,16 +129,16 @@ fn error_files_are_told_by_what_they_hold() {
     let error = json!({"url": "https://x.example/e"});
     let manifest = read(json!({"output": [], "error": [error.clone(), error]}));
     let (plan, mut landed) = land(&manifest, &[1, 2]);
-    assert_eq!(told(&plan.files, &landed), Told::default());
+    assert_eq!(error_report(&plan.files, &landed), ErrorReport::default());
     landed[0].issues.information = 3;
     landed[0].words = vec!["_elements was ignored".into()];
-    let told_of_information = told(&plan.files, &landed);
+    let told_of_information = error_report(&plan.files, &landed);
     assert_eq!(
         (told_of_information.errors, told_of_information.words.as_deref()),
         (None, Some("_elements was ignored"))
     );
     landed[1].issues.errors = 2;
-    let told = told(&plan.files, &landed);
+    let told = error_report(&plan.files, &landed);
     assert_eq!(
         told.errors.as_deref(),
         Some("the server reports 2 errors: read f/error/OperationOutcome-2.ndjson")

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Turn;
+use super::turn::Turn;
 use crate::core::landing::{FileKind, LandPlan, Landed};
 use crate::core::manifest::Manifest;
+use crate::core::requests;
 
-/// One object a line: what happened, as far as status and container know it. Never the patients that were asked for,
-/// nor a URL of the server's files.
+/// The log, one object a line: what happened, as far as status and container know it. It never names the patients that
+/// were asked for, nor a URL of the server's files.
 pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
     let job = turn.status.job.as_ref();
     let export_id = turn.export().metadata.uid.clone().unwrap_or_default();
@@ -21,7 +22,7 @@ pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, land
     };
     let server = turn.facts.server.as_ref();
     let base = server.map(|s| s.spec.url.trim_end_matches('/').to_owned()).unwrap_or_default();
-    let path = super::plan::path(&turn.spec().request).unwrap_or_default();
+    let path = requests::operation(&turn.spec().request).unwrap_or_default();
     let known = server.and_then(|s| s.status.as_ref());
     log(
         started,
@@ -75,7 +76,7 @@ pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, land
     lines
 }
 
-/// What was asked for, but for what may name people.
+/// The parameters of the request, without those that may name people.
 fn parameters(turn: &Turn<'_>) -> Value {
     let request = &turn.spec().request;
     let mut all = serde_json::Map::new();

@@ -1,103 +1,304 @@
-//! What the operator remembers of a run between two looks; a restart forgets it, and nothing is lost but patience.
+//! What the operator remembers of a run between two looks: one type for each phase, so that nothing is there that means
+//! nothing in that phase. A restart forgets it all, and nothing is lost but patience.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Reason;
 use crate::core::bulk::manifest::Pages;
 use crate::core::landing::{LandProgress, Landed};
 use crate::core::ledger::Checked;
 use crate::core::manifest::Manifest;
+use crate::core::retry::{Retry, set_back};
+use crate::core::wire::Request;
 
-/// What a check of the files saw, or why it could not be done.
-pub type Verified = Result<Arc<Vec<Checked>>, (Reason, String)>;
+/// What a check of the files saw, or the reason and one sentence why it could not be done.
+pub type CheckOutcome = Result<Arc<Vec<Checked>>, (Reason, String)>;
 
-/// What the operator remembers of a run between two looks; a restart forgets it, and nothing is lost but
-/// patience.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Memory {
-    /// When the run was last looked at, by the clock of then.
-    pub last_look: Option<Timestamp>,
-    /// When to poll next.
-    pub next_poll: Option<Timestamp>,
-    /// Polls in a row that found the job running.
-    pub polls: u32,
-    /// Requests in a row that failed in a way that may pass.
-    pub failures: u32,
-    /// Answers in a row that were refusals or nonsense.
-    pub nonsense: u32,
-    /// When to try again on the way to the kick-off.
-    pub retry_at: Option<Timestamp>,
-    /// Credentials were there at that time.
+/// Remembered before the kick-off.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Waiting {
+    /// Requests that did not go out, or were refused for now.
+    pub retry: Retry,
+    /// When the credentials were last found to be there.
     pub authorized_at: Option<Timestamp>,
-    /// When the container was last looked at for progress.
-    pub progress_at: Option<Timestamp>,
-    /// The manifest, once the job is done.
-    pub manifest: Option<Arc<Manifest>>,
-    /// What the check of the files saw, or why it could not be done.
-    pub verified: Option<Verified>,
-    /// When the check was begun.
-    pub verify_began: Option<Timestamp>,
-    /// Tries of the check that failed in a way that may pass.
-    pub verify_failures: u32,
-    /// When to try the check again after a failure.
-    pub verify_at: Option<Timestamp>,
-    /// Tries to store the manifest that failed in a way that may pass.
-    pub store_failures: u32,
-    /// When to try that again.
-    pub store_at: Option<Timestamp>,
-    /// What came of storing the manifest.
-    pub stored: Option<Result<String, String>>,
-    /// The manifest so far, while further pages are to come.
-    pub pages: Option<Arc<Pages>>,
-    /// Of the landing.
-    pub land: LandMemory,
-    /// Of the word that the job is done with.
-    pub clean_up: CleanUpMemory,
-    /// When to try the cancel again.
-    pub cancel_at: Option<Timestamp>,
-    /// The job was looked at before the cancel.
-    pub looked: bool,
-    /// The cancel's answer was 409: a manifest that is found now is the job's own.
-    pub already_finished: bool,
-    /// The last try of a cancel was counted, and held back before it was sent.
-    pub cancel_held_back: bool,
-    /// The last failure of a cancel, for its report.
-    pub cancel_failure: Option<String>,
+    /// What the run was last found to wait for.
+    pub waits_for: WaitsFor,
 }
 
-/// What is remembered of a landing.
+/// What holds a run back before its kick-off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// Something in the cluster, an answer of the server, or time.
+    #[default]
+    Obstacle,
+    /// `spec.suspend` of the export or of its server.
+    Resume,
+    /// A place among the exports that its server runs at once.
+    Place,
+}
+
+/// Remembered while the kick-off is on its way.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct LandMemory {
-    /// What landed.
-    pub landed: Option<Arc<Vec<Landed>>>,
-    /// When the landing was begun, and is not known to have ended.
-    pub began: Option<Timestamp>,
-    /// How far it came: at the begin of another try files that lie there are counted anew.
-    pub progress: LandProgress,
-    /// Tries that failed in a way that may pass, without a file between them.
-    pub failures: u32,
+pub struct Starting {
+    /// The kick-off, until it was handed out to be sent.
+    pub kick_off: Option<Request>,
+    /// As in [`Waiting`]: an answer that asks for patience is counted on.
+    pub retry: Retry,
+}
+
+/// Remembered while nobody knows whether the kick-off started a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Uncertain {
+    /// Why it is not known.
+    pub doubt: Doubt,
+    /// Searches of the container for the job.
+    pub search: Retry,
+}
+
+/// Why nobody knows whether a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// The operator was stopped before it wrote down an answer. The user was not told yet.
+    Untold,
+    /// No definite answer came.
+    AnswerLost,
+    /// The server accepted the kick-off and named no usable status URL.
+    NoStatusUrl,
+}
+
+/// Whose a job is, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JobOwner {
+    /// The server named this job in answer to the kick-off, or its manifest proved whose it is.
+    #[default]
+    Own,
+    /// The job was found in the container. Its manifest has not proved yet whose it is.
+    Adopted,
+}
+
+/// Remembered while the server works on the job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Running {
+    /// Whose the job is.
+    pub owner: JobOwner,
+    /// `spec.suspend` holds the polls.
+    pub held: bool,
+    /// Polls that failed in a way that may pass, and when the next poll is due.
+    pub poll: Retry,
+    /// Polls in a row that found the job running.
+    pub polls: u32,
+    /// Answers in a row that were refusals or made no sense.
+    pub nonsense: u32,
+    /// When progress was last looked for or written.
+    pub progress_at: Option<Timestamp>,
+    /// The manifest so far, while further pages of it are to come.
+    pub pages: Option<Arc<Pages>>,
+    /// Set while the manifest is asked for anew because the links of the last one have expired.
+    pub refresh: Option<LandingTries>,
+}
+
+/// Remembered of a landing across fresh manifests.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LandingTries {
+    /// Tries that failed without a file landing between them, and when the next is due.
+    pub retry: Retry,
     /// Fresh manifests in a row that brought no file.
     pub refreshes: u32,
-    /// When to try again after a failure.
-    pub retry_at: Option<Timestamp>,
-    /// How many resources of a type the server says to have, where it says so.
+    /// How far the landing came. At the begin of another try the files that lie there are counted anew.
+    pub progress: LandProgress,
+}
+
+/// Remembered while the operator lands the files of a Bulk Data server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Landing {
+    /// The manifest whose files land.
+    pub manifest: Arc<Manifest>,
+    /// `spec.suspend` holds the landing.
+    pub held: bool,
+    /// The landing takes so long that the status tells of it.
+    pub told: bool,
+    /// How far the landing came, and how it failed so far.
+    pub tries: LandingTries,
+    /// When progress was last written.
+    pub progress_at: Option<Timestamp>,
+    /// What is going on.
+    pub stage: LandingStage,
+}
+
+/// What goes on in a landing.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LandingStage {
+    /// Files are being copied.
+    Copying {
+        /// Since when a task copies them beside the reconcile, as far as is known.
+        task_since: Option<Timestamp>,
+    },
+    /// Every file has landed: they are judged, and the manifest is stored.
+    Landed(Concluding),
+    /// This attempt cannot land. The server is told to forget the job before the next attempt begins.
+    GivingUp {
+        /// Why, as a reason and one sentence.
+        why: (Reason, String),
+        /// How the server takes it.
+        clean_up: CleanUp,
+    },
+}
+
+/// Remembered between the last file and the end of a landing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concluding {
+    /// What landed: one entry for each file of the manifest.
+    pub landed: Arc<Vec<Landed>>,
+    /// How many resources of a type the server says to hold; `None` where it does not say.
     pub counted_types: BTreeMap<String, Option<u64>>,
     /// The log was stored, or could not be.
     pub logged: bool,
-    /// Why this attempt is given up, once the server was told that it is done with.
-    pub giving_up: Option<(Reason, String)>,
+    /// How storing the manifest goes.
+    pub store: StoreManifest,
 }
 
-/// What is remembered of telling the server that a job is done with.
+/// Remembered while the files that an Azure server wrote are checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checking {
+    /// The manifest whose files are checked.
+    pub manifest: Arc<Manifest>,
+    /// Whose the job is.
+    pub owner: JobOwner,
+    /// The check takes so long that the status tells of it.
+    pub told: bool,
+    /// When the check was begun.
+    pub check_began: Option<Timestamp>,
+    /// Checks that failed in a way that may pass, and when the next try is due.
+    pub check: Retry,
+    /// The outcome of the check, once it is over.
+    pub outcome: Option<CheckOutcome>,
+    /// How storing the manifest goes.
+    pub store: StoreManifest,
+}
+
+/// Remembered of storing the manifest beside the data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreManifest {
+    /// Tries that failed in a way that may pass, and when the next is due.
+    pub retry: Retry,
+    /// The SHA-256 of the stored manifest in hexadecimal, or why it was given up; `None` while it is not settled.
+    pub outcome: Option<Result<String, String>>,
+}
+
+/// Remembered while the server is asked to cancel the job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cancelling {
+    /// Whose the job is.
+    pub owner: JobOwner,
+    /// A landing may still run beside the reconcile and has to be stopped.
+    pub landing_runs: bool,
+    /// When the next try is due; `status.cancellation` counts the tries.
+    pub retry: Retry,
+    /// The job's status was asked for before the cancel.
+    pub looked: bool,
+    /// The server answered the cancel with 409: a manifest that is found now is the job's own.
+    pub already_finished: bool,
+    /// How the next try is counted.
+    pub next_try: NextTry,
+    /// Why the last try failed.
+    pub failure: Option<String>,
+}
+
+/// How the next try of a cancel is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextTry {
+    /// As one more.
+    #[default]
+    Counts,
+    /// Not again: it was counted, and held back before it was sent.
+    WasCounted,
+}
+
+/// Remembered while nothing is left of a deleted object but its finalizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// An event has told already what became of the job.
+    pub told: bool,
+}
+
+/// Remembered after the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CleanUpMemory {
-    /// It was told, or cannot be.
+pub struct Ended {
+    /// How the server takes it that its job is done with.
+    pub clean_up: CleanUp,
+}
+
+/// Remembered of telling the server that it may forget a job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CleanUp {
+    /// The server was told, or cannot be.
     pub done: bool,
-    /// How often it was tried.
-    pub tries: u32,
-    /// When to try again.
-    pub retry_at: Option<Timestamp>,
+    /// Tries that failed, and when the next is due.
+    pub retry: Retry,
+}
+
+impl Landing {
+    /// At the begin of a landing.
+    pub fn new(manifest: Manifest, tries: LandingTries, progress_at: Option<Timestamp>) -> Self {
+        Self {
+            manifest: Arc::new(manifest),
+            held: false,
+            told: false,
+            tries,
+            progress_at,
+            stage: LandingStage::Copying { task_since: None },
+        }
+    }
+
+    /// Whether a task may land files beside the reconcile.
+    pub fn task_runs(&self) -> bool {
+        matches!(self.stage, LandingStage::Copying { task_since: Some(_) })
+    }
+
+    /// Moves all times back by as much as the clock of the machine was set back.
+    pub fn set_back(&mut self, by: SignedDuration) {
+        self.tries.retry.set_back(by);
+        set_back(&mut self.progress_at, by);
+        match &mut self.stage {
+            LandingStage::Copying { task_since } => set_back(task_since, by),
+            LandingStage::Landed(concluding) => concluding.store.retry.set_back(by),
+            LandingStage::GivingUp { clean_up, .. } => clean_up.retry.set_back(by),
+        }
+    }
+}
+
+impl Checking {
+    /// At the begin of a check.
+    pub fn new(manifest: Manifest, owner: JobOwner) -> Self {
+        Self {
+            manifest: Arc::new(manifest),
+            owner,
+            told: false,
+            check_began: None,
+            check: Retry::default(),
+            outcome: None,
+            store: StoreManifest::default(),
+        }
+    }
+
+    /// Moves all times back by as much as the clock of the machine was set back.
+    pub fn set_back(&mut self, by: SignedDuration) {
+        set_back(&mut self.check_began, by);
+        self.check.set_back(by);
+        self.store.retry.set_back(by);
+    }
+}
+
+impl Running {
+    /// Moves all times back by as much as the clock of the machine was set back.
+    pub fn set_back(&mut self, by: SignedDuration) {
+        self.poll.set_back(by);
+        set_back(&mut self.progress_at, by);
+        if let Some(tries) = &mut self.refresh {
+            tries.retry.set_back(by);
+        }
+    }
 }

@@ -1,17 +1,22 @@
-//! How far a job is, as long as it runs: what the server says, else what lies in the container.
+//! How far a job is: while it runs, what the server says, else what lies in the container; then what has landed there.
 
-use super::turn::after;
-use super::{Turn, plan};
+use jiff::Timestamp;
+
+use super::ask;
+use super::memory::Running;
+use super::turn::Turn;
 use crate::api::{Output, Progress};
 use crate::core::effect::Effect;
+use crate::core::landing::LandProgress;
 use crate::core::ledger::{Seen, StorageFailure};
+use crate::core::retry::after;
 use crate::core::words;
 
 /// A server's own words about progress are cut to this, in characters.
 const MAX_PROGRESS: usize = 32;
 
-/// The server's own words about progress: written for ten points, and rarely.
-pub(super) fn told(turn: &mut Turn<'_>, told: Option<&str>) {
+/// Takes in the server's own words about progress. They are written rarely, and for ten points.
+pub(super) fn reported(turn: &mut Turn<'_>, memory: &mut Running, told: Option<&str>) {
     let Some(told) = told.map(words::clean).filter(|t| !t.is_empty()) else { return };
     let percent = told.split_once('%').and_then(|(before, _)| {
         let digits = before.rsplit(|c: char| !(c.is_ascii_digit() || c == '.')).next()?;
@@ -19,8 +24,7 @@ pub(super) fn told(turn: &mut Turn<'_>, told: Option<&str>) {
     });
     let Some(job) = turn.status.job.as_mut() else { return };
     let old = job.progress.clone();
-    let recently =
-        turn.memory.progress_at.is_some_and(|at| after(at, turn.tuning.progress_interval) > turn.now);
+    let recently = memory.progress_at.is_some_and(|at| after(at, turn.tuning.progress_interval) > turn.now);
     let news = match (&old, percent) {
         (None, _) => true,
         (Some(old), Some(new)) => !recently && (new - old.percent.unwrap_or(0)).abs() >= 10,
@@ -29,17 +33,17 @@ pub(super) fn told(turn: &mut Turn<'_>, told: Option<&str>) {
     if news {
         let summary = percent.map_or_else(|| told.chars().take(MAX_PROGRESS).collect(), |p| format!("{p}%"));
         job.progress = Some(Progress { summary: Some(summary), percent, files: None, bytes: None });
-        turn.memory.progress_at = Some(turn.now);
+        memory.progress_at = Some(turn.now);
     }
 }
 
-/// Where the server says nothing, the container does.
-pub(super) fn look(turn: &Turn<'_>) -> Option<Effect> {
+/// The look into the container that tells what the server does not, when it is due.
+pub(super) fn look(turn: &Turn<'_>, memory: &Running) -> Option<Effect> {
     let server = turn.server()?;
     server.blob_endpoint()?;
     let job = turn.status.job.as_ref()?;
     let told = job.progress.as_ref().is_some_and(|p| p.files.is_none());
-    if told || turn.lands() || turn.memory.polls == 0 {
+    if told || turn.lands() || memory.polls == 0 {
         return None;
     }
     // Sooner while there is nothing to show yet.
@@ -48,24 +52,24 @@ pub(super) fn look(turn: &Turn<'_>) -> Option<Effect> {
     } else {
         turn.tuning.progress_interval
     };
-    if turn.memory.progress_at.is_some_and(|at| after(at, interval) > turn.now) {
+    if memory.progress_at.is_some_and(|at| after(at, interval) > turn.now) {
         return None;
     }
     let began = job.kick_off_time?;
     let id = job.id.clone()?;
-    Some(match plan::container(server.spec(), &turn.spec().request) {
+    Some(match ask::container(turn) {
         Some(container) => Effect::CountFiles { container, job_id: Some(id), began },
         None => Effect::CountFiles { container: format!("export-{id}"), job_id: None, began },
     })
 }
 
-/// Files seen so far: written at first sight, then each time they have doubled.
-pub(super) fn counted(turn: &mut Turn<'_>, result: Result<Seen, StorageFailure>) {
-    turn.memory.progress_at = Some(turn.now);
+/// Takes in the files seen so far. They are written at first sight, then each time they have doubled.
+pub(super) fn counted(turn: &mut Turn<'_>, memory: &mut Running, result: Result<Seen, StorageFailure>) {
+    memory.progress_at = Some(turn.now);
     // A container that cannot be listed is told at the end, by Verified.
     let Ok(seen) = result else { return };
     let files = i64::try_from(seen.files).unwrap_or(i64::MAX);
-    let container = turn.server().and_then(|s| plan::container(s.spec(), &turn.spec().request));
+    let container = ask::container(turn);
     let Some(job) = turn.status.job.as_mut() else { return };
     let before = job.progress.as_ref().and_then(|p| p.files).unwrap_or(0);
     if files == 0 || files < before.saturating_mul(2) {
@@ -79,4 +83,44 @@ pub(super) fn counted(turn: &mut Turn<'_>, result: Result<Seen, StorageFailure>)
     });
     let container = container.or_else(|| job.id.as_ref().map(|id| format!("export-{id}")));
     turn.status.output = Some(Output { container, folder: seen.folder, ..Output::default() });
+}
+
+/// Writes how much has landed: at first sight, then rarely and for ten points, and in any case if it is for the last
+/// time. `told_at` is when that was last written.
+pub(super) fn landed(
+    turn: &mut Turn<'_>,
+    told_at: &mut Option<Timestamp>,
+    progress: LandProgress,
+    last: bool,
+) {
+    let LandProgress { files, of, bytes } = progress;
+    if of == 0 {
+        return;
+    }
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let percent = i32::try_from(files.saturating_mul(100) / of).unwrap_or(100);
+    let recently = told_at.is_some_and(|at| after(at, turn.tuning.progress_interval) > turn.now);
+    let Some(job) = turn.status.job.as_mut() else { return };
+    let told = job.progress.as_ref().filter(|p| p.summary.as_ref().is_some_and(|s| s.contains(" of ")));
+    let before = told.and_then(|p| p.percent);
+    if !last && before.is_some_and(|before| recently || percent - before < 10) {
+        return;
+    }
+    job.progress = Some(Progress {
+        summary: Some(format!("{files} of {of} files")),
+        percent: Some(percent),
+        files: Some(number(files)),
+        bytes: Some(number(bytes)),
+    });
+    *told_at = Some(turn.now);
+}
+
+/// Writes the last word on progress, which users read for ever: what the manifest says.
+pub(super) fn finished(turn: &mut Turn<'_>, files: usize) {
+    let Some(job) = turn.status.job.as_mut() else { return };
+    let progress = job.progress.get_or_insert_default();
+    progress.percent = progress.percent.map(|_| 100);
+    progress.files = i64::try_from(files).ok();
+    progress.summary = Some(if files == 1 { "1 file".to_owned() } else { format!("{files} files") });
+    progress.bytes = None;
 }

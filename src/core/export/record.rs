@@ -1,28 +1,26 @@
-//! What is written down of the files: from the manifest, and from the check.
+//! What the status says of the files: from the manifest, from the landing, and from the check.
 
 use std::collections::BTreeMap;
 
-use super::Turn;
-use super::plan;
+use super::ask;
+use super::progress;
+use super::turn::Turn;
 use super::verdict::Verdict;
 use crate::api::{ConditionType, Output, TypeOutput};
 use crate::core::address::BlobAddress;
 use crate::core::landing::{LandPlan, Landed};
 use crate::core::manifest::Manifest;
 
-/// Types that the status lists (a status stays under 16 KiB).
+/// Types that the status lists, so that it stays under 16 KiB.
 const MAX_TYPES: usize = 60;
 
-/// The manifest's part of the status.
+/// Writes what the manifest of an Azure server says of its files.
 pub(super) fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) {
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     turn.status.transaction_time = Some(manifest.transaction_time.clone());
     let job_id = turn.status.job.as_ref().and_then(|j| j.id.clone());
-    let asked = turn
-        .server()
-        .and_then(|s| plan::container(s.spec(), &turn.spec().request))
-        .or_else(|| job_id.map(|id| format!("export-{id}")));
+    let asked = ask::container(turn).or_else(|| job_id.map(|id| format!("export-{id}")));
     let output = turn.status.output.get_or_insert_with(Output::default);
     if let Some(first) = files.first() {
         output.container = Some(first.container.clone());
@@ -49,7 +47,7 @@ pub(super) fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddr
         .collect();
 }
 
-/// What landed, in the status.
+/// Writes what has landed.
 pub(super) fn landed(turn: &mut Turn<'_>, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) {
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -78,10 +76,10 @@ pub(super) fn landed(turn: &mut Turn<'_>, manifest: &Manifest, plan: &LandPlan, 
             bytes: None,
         })
         .collect();
-    turn.told_files(manifest.output.len());
+    progress::finished(turn, manifest.output.len());
 }
 
-/// The check's part of the status.
+/// Writes what the check says.
 pub(super) fn apply(turn: &mut Turn<'_>, verdict: &Verdict) {
     turn.set(ConditionType::Verified, verdict.status, verdict.reason, &verdict.message);
     let Some(output) = turn.status.output.as_mut() else { return };

@@ -6,8 +6,8 @@ use kube::ResourceExt;
 use url::Url;
 
 use crate::api::{
-    BlobAuthType, ConditionStatus, ConditionType, Dialect, ExportRequest, FhirServer, FhirServerSpec, Preset,
-    Reason,
+    BlobAuthType, Compression, ConditionStatus, ConditionType, Dialect, ExportRequest, FhirExportSpec,
+    FhirServer, FhirServerSpec, Preset, Reason,
 };
 use crate::core::bulk::Deviations;
 use crate::core::condition;
@@ -95,6 +95,11 @@ impl<'a> ServerView<'a> {
         Some(storage.azure_blob.as_ref()?.endpoint.as_str())
     }
 
+    /// How files that the operator lands are stored.
+    pub fn compression(&self) -> Compression {
+        self.spec().storage.as_ref().and_then(|storage| storage.compression).unwrap_or(Compression::None)
+    }
+
     fn blob_auth(&self) -> Option<BlobAuthType> {
         Some(self.spec().storage.as_ref()?.azure_blob.as_ref()?.auth.type_)
     }
@@ -156,6 +161,13 @@ impl<'a> ServerView<'a> {
     pub fn job_url(&self, id: &str) -> Option<String> {
         job_url(&self.spec().url, id)
     }
+}
+
+/// How long a run may take from its start, over all attempts.
+pub fn deadline(spec: &FhirExportSpec, server: Option<&FhirServer>, tuning: &Tuning) -> Duration {
+    let own = spec.active_deadline_seconds.and_then(|s| u64::try_from(s).ok());
+    let of_server = || server.map_or(tuning.default_deadline, |s| ServerView::new(s).deadline(tuning));
+    own.map_or_else(of_server, Duration::from_secs)
 }
 
 /// The status URL to use for a `Content-Location`, and the job's id. Relative ones are joined; on Azure one

@@ -1,6 +1,6 @@
 //! The words in which the end of a run is told.
 
-use crate::api::Output;
+use crate::api::{Job, Output};
 
 /// A number of things, such as `1,234 resources`.
 pub(super) fn counted(number: u64, noun: &str) -> String {
@@ -34,6 +34,19 @@ pub(super) fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
 pub(super) fn place(output: &Output) -> Option<String> {
     let container = output.container.as_ref()?;
     Some(output.folder.as_ref().map_or_else(|| container.clone(), |folder| format!("{container}/{folder}")))
+}
+
+/// What lies in the container after a job that was not finished, as far as it was seen: a clause, or nothing. `lands` is
+/// whether the operator put it there.
+pub(super) fn remaining(job: Option<&Job>, output: Option<&Output>, lands: bool) -> String {
+    let files = job.and_then(|job| job.progress.as_ref()?.files).filter(|files| *files > 0);
+    let Some((files, place)) = files.zip(output.and_then(place)) else { return String::new() };
+    if lands {
+        let files = files_text(usize::try_from(files).unwrap_or(0));
+        format!("; {files} had landed in {place}: remove what is not wanted")
+    } else {
+        format!("; {files} or more files written before that remain in {place}")
+    }
 }
 
 #[cfg(test)]

@@ -38,9 +38,13 @@ impl Place {
 }
 
 /// The plan to land the files of a manifest.
-pub fn plan(server: &FhirServerSpec, manifest: &Manifest, place: &Place, bounds: Bounds) -> LandPlan {
-    let compression =
-        server.storage.as_ref().and_then(|storage| storage.compression).unwrap_or(Compression::None);
+pub fn plan(
+    server: &FhirServerSpec,
+    manifest: &Manifest,
+    place: &Place,
+    compression: Compression,
+    bounds: Bounds,
+) -> LandPlan {
     let ending = match compression {
         Compression::None => "ndjson",
         Compression::Gzip => "ndjson.gz",
@@ -106,13 +110,13 @@ mod tests {
         let manifest = Pages::read(None, body, "https://x/status/1").unwrap().manifest;
         let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
             "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"},
-            "storage": {"type": "AzureBlob", "compression": "Gzip"}, "limits": {"maxParallelDownloads": 3}}))
+            "storage": {"type": "AzureBlob"}, "limits": {"maxParallelDownloads": 3}}))
         .unwrap();
         let place = Place::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
         assert_eq!(place.container, "export-0123abcd-ef");
         let second = Duration::from_secs(1);
         let bounds = Bounds { min: second, max: second, max_retry_after: second };
-        let plan = plan(&spec, &manifest, &place, bounds);
+        let plan = plan(&spec, &manifest, &place, Compression::Gzip, bounds);
         let names: Vec<&str> = plan.files.iter().map(|f| f.blob.as_str()).collect();
         let folder = "20261124T020304-0123abcd";
         assert_eq!(

@@ -38,7 +38,7 @@ impl Person {
         release.apply(&namespace(name, labels)).await;
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "person", "namespace": name}});
         release.apply(&account).await;
-        for role in ["fhir-export-editor", "fhir-export-viewer"] {
+        for role in ["fhir-export:fhir-export-operator:editor", "fhir-export:fhir-export-operator:viewer"] {
             bind(release, name, role, &json!({"kind": "ClusterRole", "name": role})).await;
         }
         let client = release.kubernetes.client_for("person", name).await.unwrap();

@@ -32,14 +32,12 @@ async fn a_running_job_is_cancelled_by_spec_on_every_generation() {
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
     }
     for (name, _) in GENERATIONS {
-        site.until(name, "running", |o| {
-            o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running")
-        })
-        .await;
+        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+            .await;
         site.change(name, json!({"cancel": true})).await;
         let object = site.failed(name, "Cancelled").await;
         let status = object.status.clone().unwrap();
-        assert_eq!(status.state.as_deref(), Some("Cancelled"), "{name}");
+        assert_eq!(status.state_word(), Some("Cancelled"), "{name}");
         assert!(condition(&object, "Complete").is_none(), "{name}");
         let job = site.fhir.job(status.job.unwrap().id.as_deref().unwrap()).unwrap();
         assert!(stopped(&job.state), "{name}: {:?}", job.state);
@@ -58,10 +56,8 @@ async fn a_running_job_is_cancelled_by_deletion_on_every_generation() {
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
     }
     for (name, _) in GENERATIONS {
-        site.until(name, "running", |o| {
-            o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running")
-        })
-        .await;
+        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+            .await;
         site.delete(name).await;
         site.gone(name).await;
         let events = site.events(name).await;
@@ -80,7 +76,7 @@ async fn a_finished_job_is_told_as_what_it_is_and_never_deleted_on_the_server() 
         site.fhir.script(Script { cancel: profile, ..Script::stuck() }.container(&container));
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
         let object = site
-            .until(name, "running", |o| o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running"))
+            .until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
             .await;
         let id = object.status.unwrap().job.unwrap().id.unwrap();
         // It ends in the moment in which somebody cancels it.
@@ -123,10 +119,8 @@ async fn a_server_that_never_agrees_is_given_up_and_told() {
         let script = Script { cancel_faults: vec![Step::times(1000, fault)], ..Script::stuck() };
         site.fhir.script(script.clone().container(&container));
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
-        site.until(name, "running", |o| {
-            o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running")
-        })
-        .await;
+        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+            .await;
         site.change(name, json!({"cancel": true})).await;
     }
     for name in ["internal", "forbidden", "unavailable", "reset"] {
@@ -136,10 +130,8 @@ async fn a_server_that_never_agrees_is_given_up_and_told() {
     let script = Script { cancel_faults: vec![Step::times(1000, Fault::Forbidden)], ..Script::stuck() };
     site.fhir.script(script.container("refuses-deleted"));
     site.export("deleted", json!({"level": "System", "container": "refuses-deleted"}), json!({})).await;
-    site.until("deleted", "running", |o| {
-        o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running")
-    })
-    .await;
+    site.until("deleted", "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+        .await;
     site.delete("deleted").await;
     site.gone("deleted").await;
     let events = site.events("deleted").await;
@@ -156,10 +148,8 @@ async fn abandon_leaves_the_job_alone() {
         json!({"deletionPolicy": "Abandon"}),
     )
     .await;
-    site.until("abandon", "running", |o| {
-        o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running")
-    })
-    .await;
+    site.until("abandon", "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+        .await;
     site.delete("abandon").await;
     site.gone("abandon").await;
     assert_eq!((site.cancels(), &site.fhir.jobs()[0].state), (0, &State::Running));
@@ -179,7 +169,7 @@ async fn the_secret_and_the_server_may_go_first() {
     site.start_operator().await;
     site.fhir.script(Script::stuck());
     site.export("first", json!({"level": "System", "container": "first"}), json!({})).await;
-    site.until("first", "running", |o| o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running"))
+    site.until("first", "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
         .await;
     let secrets: Api<Secret> = site.api();
     secrets.delete("token", &DeleteParams::default()).await.unwrap();
@@ -207,10 +197,8 @@ async fn a_namespace_with_running_exports_can_be_deleted() {
         site.export(name, json!({"level": "System", "container": "namespace"}), json!({})).await;
     }
     for name in ["one", "two", "three"] {
-        site.until(name, "running", |o| {
-            o.status.as_ref().and_then(|s| s.state.as_deref()) == Some("Running")
-        })
-        .await;
+        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+            .await;
     }
     let namespaces: Api<Namespace> = Api::all(shared().await.kubernetes.client().await.unwrap());
     namespaces.delete(&site.namespace, &DeleteParams::default()).await.unwrap();

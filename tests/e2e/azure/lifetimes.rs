@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::site::{Site, condition};
 
 fn state(object: &fhir_export_operator::api::FhirExport) -> Option<&str> {
-    object.status.as_ref()?.state.as_deref()
+    object.status.as_ref()?.state_word()
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ async fn an_export_without_a_server_waits_for_it() {
         message,
         format!("no FhirServer \"clinic\" in namespace {}; the export starts when it exists", site.namespace)
     );
-    assert_eq!(object.status.unwrap().state.as_deref(), Some("Waiting"));
+    assert_eq!(object.status.unwrap().state_word(), Some("Waiting"));
     site.apply_server(json!({})).await;
     site.complete("early").await;
 }

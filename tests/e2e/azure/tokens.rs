@@ -132,7 +132,7 @@ async fn a_job_survives_entra_being_down_and_refusing() {
     let object = site.until_condition("job", "ServerReachable", "False", "TokenRefused").await;
     let status = object.status.unwrap();
     assert_eq!(
-        (status.state.as_deref(), status.job.unwrap().id.as_deref()),
+        (status.state_word(), status.job.unwrap().id.as_deref()),
         (Some("Running"), Some(id.as_str()))
     );
     tenant.change(|options| options.secret = Secret::Text("right-secret-2207".into()));

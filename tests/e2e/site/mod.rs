@@ -142,6 +142,7 @@ impl Site {
         let watched = format!("--watch-namespaces={}", self.namespace);
         for flag in [
             watched.as_str(),
+            "--no-leader-elect",
             "--metrics-addr=127.0.0.1:0",
             "--health-addr=127.0.0.1:0",
             "--poll-floor-seconds=0.1",

@@ -19,12 +19,12 @@ use crate::core::ledger::{JobFolder, StorageFailureKind};
 
 /// Which servers a world has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+pub(super) enum Dialect {
     Azure,
     BulkData,
 }
 
-fn server(dialect: Dialect, kind: usize) -> Option<FhirServer> {
+pub(super) fn server(dialect: Dialect, kind: usize) -> Option<FhirServer> {
     let mut server = match (dialect, kind) {
         (Dialect::BulkData, 0) => bulk_server(json!({"preset": "Epic", "supportsSince": "Yes"})),
         (Dialect::BulkData, _) => bulk_server(json!({})),
@@ -38,11 +38,11 @@ fn server(dialect: Dialect, kind: usize) -> Option<FhirServer> {
     (kind != 3).then_some(server)
 }
 
-fn dialects() -> impl Strategy<Value = Dialect> {
+pub(super) fn dialects() -> impl Strategy<Value = Dialect> {
     proptest::sample::select(vec![Dialect::Azure, Dialect::BulkData])
 }
 
-fn happen(world: &mut World, dialect: Dialect, event: Event) {
+pub(super) fn happen(world: &mut World, dialect: Dialect, event: Event) {
     let fake = &mut world.fake;
     match event {
         Event::Look => {
@@ -102,7 +102,7 @@ fn happen(world: &mut World, dialect: Dialect, event: Event) {
 }
 
 /// All obstacles go away, but for what is the run's own.
-fn heal(world: &mut World, dialect: Dialect) {
+pub(super) fn heal(world: &mut World, dialect: Dialect) {
     world.fake.heal();
     world.server = server(dialect, 1).map(Arc::new);
     world.full = false;
@@ -113,7 +113,7 @@ fn heal(world: &mut World, dialect: Dialect) {
 }
 
 /// Looks as often as asked to, and at the latest now and then, as a resync would.
-fn settle(world: &mut World, looks: usize, done: impl Fn(&World) -> bool) -> bool {
+pub(super) fn settle(world: &mut World, looks: usize, done: impl Fn(&World) -> bool) -> bool {
     for _ in 0..looks {
         let requeue = world.look();
         if done(world) {

@@ -11,6 +11,8 @@ use super::{at, bulk_server, stored_server};
 use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, ServerReachable, Verified};
 use crate::api::{CheckResult, Reason};
 use crate::core::effect::{Observation, Requeue};
+use crate::core::export::Phase;
+use crate::core::export::memory::{Landing as LandingMemory, LandingTries};
 use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
 use crate::core::ledger::StorageFailureKind as Kind;
 use crate::core::manifest::Manifest;
@@ -221,7 +223,8 @@ fn that_an_attempt_was_given_up_is_seen_also_when_its_write_was_not_heard_of() {
     assert!(world.run_until(|w| w.state() == "Waiting" && w.status().attempts == Some(1)));
     // The write was done, its answer was lost: what is remembered is of the time before.
     let manifest = Manifest::parse(br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#).unwrap();
-    world.memory.manifest = Some(std::sync::Arc::new(manifest));
+    let tries = LandingTries::default();
+    world.memory.phase = Phase::Landing(Box::new(LandingMemory::new(manifest, tries, None)));
     world.unsaved = Some(Observation::Landing(failed(LandFailureKind::Expired, Reason::LinkExpired, 1)));
     world.run();
     assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 2));
@@ -401,7 +404,7 @@ fn an_outage_delays_the_manifest_and_one_that_stays_fails_no_run() {
         let spec = json!({"request": {"level": "System", "container": "lake"}});
         let mut world = World::new(server, spec);
         world.fake.store_fails = away();
-        assert!(world.run_until(|w| w.memory.store_failures == 3));
+        assert!(world.run_until(|w| w.store_failures() == 3));
         assert!(!world.ended());
         world.fake.store_fails = None;
         world.run();

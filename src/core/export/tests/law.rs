@@ -4,12 +4,13 @@ use super::world::World;
 use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus};
 use crate::core::condition;
 use crate::core::effect::{Effect, Requeue};
-use crate::core::export::{Facts, Inputs, Step, is_terminal};
+use crate::core::export::memory::LandingStage;
+use crate::core::export::{Decision, Facts, Inputs, Phase, decide, is_terminal};
 
 /// What hostile servers and URLs of tests hold, and nobody may ever read in a status or event.
 pub(super) const SECRET: &str = "SENTINEL";
 
-pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
+pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: &Decision) {
     let before = current.status.clone().unwrap_or_default();
     if is_terminal(&before) {
         assert_eq!(decided.status, before, "terminal-absorbs: a terminal status changed");
@@ -47,7 +48,7 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
 }
 
 /// `token-stays` and `status-small`: no secret and no patient is shown, and the status is below 16 KiB.
-fn small_and_clean(decided: &Step) {
+fn small_and_clean(decided: &Decision) {
     let text = serde_json::to_string(&decided.status).unwrap();
     assert!(text.len() < 16 * 1024, "status-small: a status of {} bytes", text.len());
     let mut shown = decided.status.clone();
@@ -68,10 +69,10 @@ fn small_and_clean(decided: &Step) {
 }
 
 /// `quiet-when-unchanged`: the same inputs at the same time write nothing.
-fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Step) {
+fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Decision) {
     let mut after = current.clone();
     after.status = Some(decided.status.clone());
-    let again = crate::core::export::step(Inputs {
+    let again = decide(Inputs {
         export: &after,
         facts,
         memory: &decided.memory,
@@ -119,7 +120,8 @@ pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) 
     }
     if let Effect::CleanUp(_) = effect {
         // What is landed is told, or given up, before the server may forget it.
-        assert!(is_terminal(&stored) || world.memory.land.giving_up.is_some(), "a job is let go too early");
+        let giving_up = matches!(&world.memory.phase, Phase::Landing(landing) if matches!(landing.stage, LandingStage::GivingUp { .. }));
+        assert!(is_terminal(&stored) || giving_up, "a job is let go too early");
         assert!(stored.cancellation.is_none());
     }
     if let Effect::Cancel(_) = effect {

@@ -1,16 +1,45 @@
 //! The reconcile in small: facts, step, write, perform, as the controller does them.
 
 use super::law;
-use super::world::{Broken, World, failure};
-use crate::api::{CANCEL_FINALIZER, FhirExport, FhirExportStatus, Reason};
+use super::world::{Broken, World};
+use crate::api::{CANCEL_FINALIZER, FhirExport, FhirExportStatus};
 use crate::core::effect::{Effect, Observation, Requeue};
-use crate::core::export::{Facts, Inputs, Step, holds_place, is_terminal, must_write_first, step};
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
-use crate::core::ledger::{StorageFailure, StorageFailureKind, Verification};
-use crate::core::wire::{FailureKind, Sent};
+use crate::core::export::{Decision, Facts, Inputs, decide, holds_place, is_terminal, must_write_first};
+use crate::core::ledger::Verification;
+
+/// What a decision says, once it was taken in.
+pub(super) enum Applied {
+    /// An effect is to be performed.
+    Effect(Effect),
+    /// There is nothing to do before that.
+    Wait(std::time::Duration),
+    /// There is nothing to do.
+    Rest,
+}
 
 impl World {
-    fn facts(&self, status: &FhirExportStatus) -> Facts {
+    /// Takes one decision in, without performing its effect.
+    pub(super) fn apply(&mut self, seen: Option<Observation>) -> Applied {
+        let current = self.export.clone();
+        let facts = self.facts(&self.status());
+        let decided = self.decide(&current, &facts, seen);
+        law::step(self, &current, &facts, &decided);
+        self.take(&decided);
+        match (decided.effect, decided.requeue) {
+            (Some(effect), _) => Applied::Effect(effect),
+            (None, Requeue::After(wait)) => Applied::Wait(wait),
+            (None, Requeue::AwaitChange) => Applied::Rest,
+        }
+    }
+
+    /// Makes a decision the state of the world.
+    pub(super) fn take(&mut self, decided: &Decision) {
+        self.write(&decided.status);
+        self.memory = decided.memory.clone();
+        self.placed = holds_place(&decided.status);
+    }
+
+    pub(super) fn facts(&self, status: &FhirExportStatus) -> Facts {
         let waiting = !is_terminal(status) && status.job.is_none();
         Facts {
             server: self.server.clone(),
@@ -36,7 +65,8 @@ impl World {
             let facts = self.facts(&status);
             let decided = self.decide(&current, &facts, seen.clone());
             law::step(self, &current, &facts, &decided);
-            let Step { status: new, memory, effect, requeue, notes: told } = decided.clone();
+            self.witness.see(&decided);
+            let Decision { status: new, memory, effect, requeue, notes: told, .. } = decided.clone();
             notes.extend(told);
             if effect.is_none() || must_write_first(&self.status(), &decided) {
                 match broken {
@@ -75,8 +105,8 @@ impl World {
         panic!("twelve effects in one look: {status:#?}");
     }
 
-    pub(super) fn decide(&self, current: &FhirExport, facts: &Facts, seen: Option<Observation>) -> Step {
-        step(Inputs {
+    pub(super) fn decide(&self, current: &FhirExport, facts: &Facts, seen: Option<Observation>) -> Decision {
+        decide(Inputs {
             export: current,
             facts,
             memory: &self.memory,
@@ -95,7 +125,7 @@ impl World {
         }
     }
 
-    fn perform(&mut self, effect: Effect) -> Observation {
+    pub(super) fn perform(&mut self, effect: Effect) -> Observation {
         match effect {
             Effect::AddFinalizer => {
                 assert!(self.export.metadata.deletion_timestamp.is_none(), "the API server forbids that");
@@ -113,7 +143,7 @@ impl World {
                 self.delete();
                 Observation::DeletedSelf
             }
-            _ if self.server.is_none() => without_server(&effect),
+            _ if self.server.is_none() => effect.without_server(),
             Effect::Authorize(_) => Observation::Authorized(self.fake.authorize()),
             Effect::KickOff(request) => Observation::KickOff(self.fake.kick_off(&request, self.now)),
             Effect::Poll(request) => Observation::Poll(self.fake.poll(&request, self.now)),
@@ -142,32 +172,5 @@ impl World {
             }
             Effect::CleanUp(request) => Observation::CleanedUp(self.fake.clean_up(&request)),
         }
-    }
-}
-
-fn without_server(effect: &Effect) -> Observation {
-    let failure = failure(Sent::No, FailureKind::Missing, Reason::ServerNotFound);
-    let storage = StorageFailure { kind: StorageFailureKind::Missing, message: failure.message.clone() };
-    match effect {
-        Effect::KickOff(_) => Observation::KickOff(Err(failure)),
-        Effect::Poll(_) => Observation::Poll(Err(failure)),
-        Effect::Cancel(_) => Observation::Cancel(Err(failure)),
-        Effect::FindJobs { .. } => Observation::Jobs(Err(storage)),
-        Effect::CountFiles { .. } => Observation::Files(Err(storage)),
-        Effect::Verify(_) => Observation::Verification(Verification::Failed(storage)),
-        Effect::StoreManifest { .. } => Observation::ManifestStored(Err(storage)),
-        Effect::StoreLog { .. } => Observation::LogStored(Err(storage)),
-        Effect::StopLanding => Observation::LandingStopped,
-        Effect::CleanUp(_) => Observation::CleanedUp(Err(failure)),
-        Effect::CountType { type_, .. } => {
-            Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
-        }
-        Effect::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
-            kind: LandFailureKind::Missing,
-            reason: failure.reason,
-            message: failure.message,
-            progress: LandProgress::default(),
-        })),
-        _ => Observation::Authorized(Err(failure)),
     }
 }

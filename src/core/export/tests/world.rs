@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use super::fake::{Fake, KickOff};
 use super::{export, start};
-use crate::api::{CANCEL_FINALIZER, Condition, ConditionType, FhirExport, FhirExportStatus, FhirServer};
+use crate::api::{
+    CANCEL_FINALIZER, Condition, ConditionType, FhirExport, FhirExportStatus, FhirServer, RunState,
+};
 use crate::core::condition;
 use crate::core::effect::{Note, Observation, Requeue};
-use crate::core::export::{Memory, is_terminal};
+use crate::core::export::memory::LandingStage;
+use crate::core::export::{Decision, Memory, Phase, PhaseName, is_terminal};
 use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, FailureKind, Sent};
 
@@ -31,6 +34,7 @@ pub(super) enum Broken {
 
 /// The world.
 #[allow(clippy::struct_excessive_bools)] // each is a switch of its own
+#[derive(Clone)]
 pub(super) struct World {
     /// As the API server has it.
     pub(super) export: FhirExport,
@@ -54,6 +58,33 @@ pub(super) struct World {
     pub(super) checking: bool,
     /// A place that this process gave, though the status may not show it yet.
     pub(super) placed: bool,
+    /// The phases that the run went through, and what it showed in them.
+    pub(super) witness: Witness,
+}
+
+/// What was seen of the machine's tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Witness {
+    pub(super) changes: BTreeSet<(PhaseName, PhaseName)>,
+    pub(super) words: BTreeSet<(PhaseName, RunState)>,
+    pub(super) shown: BTreeSet<(PhaseName, String, String, &'static str)>,
+}
+
+impl Witness {
+    pub(super) fn see(&mut self, decided: &Decision) {
+        self.changes.extend(decided.changes.iter().copied());
+        self.words.extend(decided.status.state.map(|word| (decided.memory.phase.name(), word)));
+        let shown = crate::core::export::states::witness::take();
+        self.shown.extend(shown.into_iter().map(|(phase, c, status, reason)| {
+            (phase, c.to_string(), format!("{status:?}"), reason.as_str())
+        }));
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.changes.extend(other.changes.iter().copied());
+        self.words.extend(other.words.iter().copied());
+        self.shown.extend(other.shown.iter().cloned());
+    }
 }
 
 impl World {
@@ -79,6 +110,7 @@ impl World {
             unsaved: None,
             checking: false,
             placed: false,
+            witness: Witness::default(),
         }
     }
 
@@ -100,7 +132,19 @@ impl World {
     }
 
     pub(super) fn state(&self) -> String {
-        self.status().state.unwrap_or_default()
+        self.status().state_word().unwrap_or_default().to_owned()
+    }
+
+    /// How often the manifest could not be stored so far.
+    pub(super) fn store_failures(&self) -> u32 {
+        match &self.memory.phase {
+            Phase::Checking(checking) => checking.store.retry.failures,
+            Phase::Landing(landing) => match &landing.stage {
+                LandingStage::Landed(concluding) => concluding.store.retry.failures,
+                LandingStage::Copying { .. } | LandingStage::GivingUp { .. } => 0,
+            },
+            _ => 0,
+        }
     }
 
     pub(super) fn ended(&self) -> bool {

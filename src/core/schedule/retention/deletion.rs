@@ -14,9 +14,10 @@ use crate::api::{
 };
 use crate::core::condition::whole_seconds;
 use crate::core::effect::NoteType;
-use crate::core::export::{ServerView, plan};
+use crate::core::export::ServerView;
 use crate::core::folder;
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFailureKind};
+use crate::core::requests;
 use crate::core::words;
 
 /// How many files one effect deletes at most, so that a run that falls due meanwhile does not wait.
@@ -104,7 +105,7 @@ fn impossible(turn: &Turn<'_>, server: &ServerView<'_>) -> Option<Impossible> {
     if server.blob_endpoint().is_none() {
         return Some(Impossible::NoStorage);
     }
-    let container = plan::container(server.spec(), &turn.spec().template.spec.request);
+    let container = requests::container(server.spec(), &turn.spec().template.spec.request);
     let own_containers = container.is_none() && server.spec().dialect == Dialect::Azure;
     own_containers.then_some(Impossible::NoContainer)
 }

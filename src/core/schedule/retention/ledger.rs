@@ -13,7 +13,8 @@ use super::proof::{self, NamedFolder, RunRole, folder_of, storage_of};
 use crate::api::{
     CHAIN_LABEL, FhirExport, FhirServer, PendingRun, RetainedChain, RetentionStatus, RunFolder, RunMode,
 };
-use crate::core::export::{ServerView, plan};
+use crate::core::export::ServerView;
+use crate::core::requests;
 
 /// Largest ledger, in bytes of JSON: about 120 folders. A status stays below 16 KiB.
 const MAX_LEDGER: usize = 8 << 10;
@@ -128,7 +129,7 @@ fn earlier_folders(run: &FhirExport, server: &FhirServer) -> Vec<NamedFolder> {
         .output
         .as_ref()
         .and_then(|output| output.container.clone())
-        .or_else(|| plan::container(&server.spec, &run.spec.request));
+        .or_else(|| requests::container(&server.spec, &run.spec.request));
     let Some(container) = container else { return Vec::new() };
     let folders = status.previous_jobs.iter().filter_map(|job| job.folder.clone());
     folders

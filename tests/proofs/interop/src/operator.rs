@@ -32,6 +32,7 @@ impl Operator {
             .arg("run")
             .arg(format!("--watch-namespaces={namespace}"))
             .arg(format!("--health-addr=127.0.0.1:{health}"))
+            .arg("--no-leader-elect")
             .arg("--metrics-addr=127.0.0.1:0")
             // The jobs here run for seconds.
             .args(["--poll-floor-seconds=0.5", "--progress-interval-seconds=2", "--missing-retry-seconds=1"])

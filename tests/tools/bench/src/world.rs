@@ -52,6 +52,7 @@ impl World {
         let operator = Process::start(
             &ProcessOptions::new(beside("fhir-export-operator")?, folder.path().join("operator.log"))
                 .arg("run")
+                .arg("--no-leader-elect")
                 .arg("--metrics-addr=127.0.0.1:0")
                 .arg("--health-addr=127.0.0.1:0")
                 .env("KUBECONFIG", kubernetes.admin_kubeconfig()),
@@ -105,7 +106,7 @@ impl World {
             status.completion_time.map(|_| status.clone()).ok_or_else(|| format!("{:?}", status.state))
         })
         .await?;
-        match ended.state.as_deref() {
+        match ended.state_word() {
             Some("Complete") => Ok(()),
             _ => Err(Error::Other(format!("the export ended without success: {:#?}", ended.conditions))),
         }

@@ -38,8 +38,10 @@ pub async fn install(tell: &Tell, cluster: &mut Cluster) -> Result<Operator> {
 
 /// As a person would.
 async fn by_helm(tell: &Tell, cluster: &Cluster) -> Result<()> {
-    let line =
-        format!("install {OPERATOR} charts/{OPERATOR} -n {} --create-namespace", cluster.operator_namespace);
+    let line = format!(
+        "install {OPERATOR} charts/{OPERATOR} -n {} --create-namespace --set image.repository=localhost/{OPERATOR}",
+        cluster.operator_namespace
+    );
     tell.command(&format!("helm {line}"))?;
     let said = cluster.helm(&line).await?;
     let heads = ["NAME:", "NAMESPACE:", "STATUS:"];
@@ -78,7 +80,8 @@ async fn into_namespace(tell: &Tell, cluster: &mut Cluster) -> Result<()> {
         ));
     }
     let line = format!(
-        "template {OPERATOR} charts/{OPERATOR} -n {0} --set watchNamespaces={{{0}}} --show-only templates/rbac.yaml \
+        "template {OPERATOR} charts/{OPERATOR} -n {0} --set watchNamespaces={{{0}}} \
+         --set image.repository=localhost/{OPERATOR} --show-only templates/rbac.yaml \
          --show-only templates/serviceaccount.yaml",
         cluster.namespace
     );

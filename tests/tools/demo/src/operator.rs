@@ -29,6 +29,8 @@ impl Operator {
             "run".to_owned(),
             format!("--health-addr=127.0.0.1:{health}"),
             format!("--metrics-addr=127.0.0.1:{metrics}"),
+            // It is killed and started again at once, and would wait for the Lease of the one before.
+            "--no-leader-elect".to_owned(),
             // Five minutes, as a rule: the job runs for seconds here.
             "--progress-interval-seconds=1".to_owned(),
         ];

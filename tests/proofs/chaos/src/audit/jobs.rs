@@ -67,7 +67,7 @@ impl Owned<'_> {
             return;
         }
         if self.export.end().is_none() {
-            let state = self.export.status.state.as_deref().unwrap_or("New");
+            let state = self.export.status.state_word().unwrap_or("New");
             findings.lost.push(format!("{name} has not ended: it is {state}"));
         }
         let full = self.export.status.previous_jobs.len() >= MOST_PREVIOUS;

@@ -112,7 +112,7 @@ impl State {
             let cancel = status.cancellation.as_ref().map(|c| (c.tries, c.outcome));
             format!(
                 "status of {name}: {}, job {job:?}, attempts {:?}, cancel {cancel:?}, unsettled {}",
-                status.state.as_deref().unwrap_or("-"),
+                status.state_word().unwrap_or("-"),
                 status.attempts,
                 status.unsettled_jobs.len()
             )

@@ -17,7 +17,7 @@ use crate::process::{Board, Process, Way};
 use crate::state::locked;
 use crate::time::SECOND;
 
-/// `terminationGracePeriodSeconds` of the chart.
+/// The time between SIGTERM and SIGKILL, in seconds. Shorter than the chart's, so that some requests are cut off.
 const GRACE: i64 = 45;
 
 impl Simulation {

@@ -3,7 +3,7 @@
 use fhir_export_operator::api::{AuthType, Dialect, FhirExport, FhirServer};
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::core::export::is_terminal;
-use fhir_export_operator::core::export::plan::kick_off;
+use fhir_export_operator::core::kick_off;
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -140,7 +140,7 @@ impl State {
         let (Some(mut request), Some(object)) = (request, object) else { return };
         let request: &mut fhir_export_operator::api::ExportRequest = &mut request;
         request.since = Some("1999-01-01T00:00:00Z".to_owned());
-        let Ok(request) = kick_off(&object, request, NAMESPACE) else { return };
+        let Ok(request) = kick_off::request(&object, request, NAMESPACE) else { return };
         let file = FilePlan { type_: "Patient", lines: 3, big: false, flaw: Flaw::None };
         let plan = JobPlan { lasts: 120, ending: Ending::Files(vec![file]) };
         let now = (self.time.now, self.time.stamp());

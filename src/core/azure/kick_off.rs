@@ -1,65 +1,21 @@
-//! From spec to kick-off: the URL with its parameters, or one sentence why the server cannot do it.
+//! The kick-off on Azure's FHIR service: the URL with its parameters, or one sentence why the service cannot do it.
+//! Afterwards, whether a manifest names that very request.
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
-use crate::api::{Dialect, ExportRequest, FhirServer, FhirServerSpec, Handling, Level};
-use crate::core::bulk;
-use crate::core::manifest::MAX_MANIFEST;
+use crate::api::{ExportRequest, Handling, Level};
+use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode, operation};
 use crate::core::wire::{Method, Request};
 
-/// Everything but RFC 3986's unreserved characters: a raw `+` would be read as a space.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// What Azure's FHIR service accepts for `Accept`: exactly this.
-pub const FHIR_JSON: &str = "application/fhir+json";
-
-/// Bodies of kick-off and cancel answers are OperationOutcomes.
-pub(in crate::core) const MAX_OUTCOME: usize = 256 * 1024;
-
-/// The container that a run asks for.
-pub fn container(server: &FhirServerSpec, request: &ExportRequest) -> Option<String> {
-    request.container.clone().or_else(|| server.default_container.clone())
-}
-
-/// The request that starts the job. The error is one sentence: what the server cannot do, and what to change.
-pub fn kick_off(server: &FhirServer, request: &ExportRequest, namespace: &str) -> Result<Request, String> {
-    match server.spec.dialect {
-        Dialect::BulkData => bulk::kick_off::request(server, request, namespace),
-        Dialect::Azure => azure(&server.spec, request),
-    }
-}
-
-/// The request for a job's status.
-pub fn poll(status_url: &str) -> Request {
-    Request {
-        method: Method::Get,
-        url: status_url.to_owned(),
-        accept: FHIR_JSON,
-        prefer: None,
-        max_body: MAX_MANIFEST,
-        with_token: true,
-        body: None,
-        patients: None,
-    }
-}
-
-/// Likewise, of a Bulk Data server: its manifest is plain JSON.
-pub fn poll_bulk(url: &str) -> Request {
-    Request { accept: "application/json", ..poll(url) }
-}
-
-/// The request that cancels a job, or says that it is done with.
-pub fn cancel(status_url: &str) -> Request {
-    Request { method: Method::Delete, max_body: MAX_OUTCOME, ..poll(status_url) }
-}
-
-fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, String> {
-    let parameters = azure_parameters(server, request)?;
-    let path = path(request)?;
+/// The request that starts a job on the FHIR service at `base`. `container` is the one to ask for; without it the
+/// service makes one of its own. The error is one sentence: what Azure cannot do, and what to change.
+pub fn request(base: &str, request: &ExportRequest, container: Option<&str>) -> Result<Request, String> {
+    let parameters = parameters(request, container)?;
+    let path = operation(request)?;
     let query: Vec<String> =
         parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-    let mut url = format!("{}/{path}", server.url.trim_end_matches('/'));
+    let mut url = format!("{}/{path}", base.trim_end_matches('/'));
     if !query.is_empty() {
         url.push('?');
         url.push_str(&query.join("&"));
@@ -68,8 +24,7 @@ fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, St
         method: Method::Get,
         url,
         accept: FHIR_JSON,
-        // The bare value is what every build understands; `handling=` came in late 2024 (docs/azure-behaviour.md,
-        // "Headers").
+        // Every build understands the bare value; `handling=` came in late 2024 (docs/azure-behaviour.md, "Headers").
         prefer: Some(match request.handling {
             Some(Handling::Lenient) => "respond-async,handling=lenient",
             Some(Handling::Strict) | None => "respond-async",
@@ -81,25 +36,8 @@ fn azure(server: &FhirServerSpec, request: &ExportRequest) -> Result<Request, St
     })
 }
 
-/// The operation, below the base URL.
-pub(in crate::core) fn path(request: &ExportRequest) -> Result<String, String> {
-    match (request.level, request.group_id.as_deref()) {
-        (Level::System, _) => Ok("$export".to_owned()),
-        (Level::Patient, _) => Ok("Patient/$export".to_owned()),
-        (Level::Group, Some(id)) => Ok(format!("Group/{}/$export", encode(id))),
-        (Level::Group, None) => Err("groupID is required when level is Group".to_owned()),
-    }
-}
-
-pub(in crate::core) fn encode(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
-}
-
 /// The parameters in a fixed order, decoded. Azure takes one comma list for each, never a repetition.
-fn azure_parameters(
-    server: &FhirServerSpec,
-    request: &ExportRequest,
-) -> Result<Vec<(String, String)>, String> {
+fn parameters(request: &ExportRequest, container: Option<&str>) -> Result<Vec<(String, String)>, String> {
     refuse_foreign(request)?;
     let list = |values: &Option<Vec<String>>| values.as_ref().filter(|v| !v.is_empty()).map(|v| v.join(","));
     let azure = request.azure.clone().unwrap_or_default();
@@ -127,7 +65,7 @@ fn azure_parameters(
         ("_till", request.until.clone()),
         ("_type", list(&request.types)),
         ("_typeFilter", list(&request.type_filters)),
-        ("_container", container(server, request)),
+        ("_container", container.map(str::to_owned)),
         ("_maxCount", azure.max_count.map(|n| n.to_string())),
         ("_isParallel", azure.parallel.map(|p| p.to_string())),
         ("includeAssociatedData", list(&request.include_associated_data)),
@@ -143,7 +81,7 @@ fn azure_parameters(
     Ok(own.chain(further).collect())
 }
 
-/// What belongs to the other dialect.
+/// Refuses what only a Bulk Data server understands.
 fn refuse_foreign(request: &ExportRequest) -> Result<(), String> {
     let Some(bulk) = &request.bulk_data else { return Ok(()) };
     let field = [
@@ -184,18 +122,16 @@ fn check_associated_data(request: &ExportRequest, filtered: bool) -> Result<(), 
     Ok(())
 }
 
-/// Whether a manifest's `request` is the kick-off that we sent. The host may differ behind a proxy, the order
-/// and the encoding of parameters too.
+/// Whether a manifest's `request` is the kick-off that we sent. Behind a proxy the host may differ, and so may the
+/// order and the encoding of parameters.
 pub fn same_request(ours: &str, theirs: &str) -> bool {
     match (Url::parse(ours), Url::parse(theirs)) {
-        (Ok(ours), Ok(theirs)) => {
-            target(&ours) == target(&theirs) && parameters(&ours) == parameters(&theirs)
-        }
+        (Ok(ours), Ok(theirs)) => target(&ours) == target(&theirs) && query(&ours) == query(&theirs),
         _ => false,
     }
 }
 
-/// The level that a kick-off URL is for, and the group; `None` if it is no kick-off.
+/// The level and the group that a kick-off URL is for; `None` if it is no kick-off.
 fn target(url: &Url) -> Option<(Level, Option<String>)> {
     let decoded = |s: &str| percent_decode_str(s).decode_utf8_lossy().into_owned();
     let mut segments = url.path().rsplit('/').map(decoded);
@@ -210,12 +146,12 @@ fn target(url: &Url) -> Option<(Level, Option<String>)> {
     })
 }
 
-fn parameters(url: &Url) -> Vec<(String, String)> {
+fn query(url: &Url) -> Vec<(String, String)> {
     let mut pairs: Vec<_> = url.query_pairs().into_owned().collect();
     pairs.sort();
     pairs
 }
 
 #[cfg(test)]
-#[path = "plan_tests.rs"]
+#[path = "kick_off_tests.rs"]
 mod tests;

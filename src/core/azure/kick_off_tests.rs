@@ -4,12 +4,15 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::core::export::tests::{azure_server, request};
+use crate::api::Dialect;
+use crate::core::export::tests::{azure_server, request as of_fields};
+use crate::core::kick_off::request as kick_off;
+use crate::core::requests::{delete, status};
 
 const BASE: &str = "https://clinic.example";
 
 fn planned(of: Value) -> Result<Request, String> {
-    kick_off(&azure_server(), &request(of), "fhir")
+    kick_off(&azure_server(), &of_fields(of), "fhir")
 }
 
 fn url(of: Value) -> String {
@@ -48,7 +51,7 @@ fn a_base_with_a_path_or_a_slash() {
     ] {
         let mut server = azure_server();
         server.spec.url = base.into();
-        assert_eq!(kick_off(&server, &request(json!({"level": "System"})), "fhir").unwrap().url, wanted);
+        assert_eq!(kick_off(&server, &of_fields(json!({"level": "System"})), "fhir").unwrap().url, wanted);
     }
 }
 
@@ -69,12 +72,12 @@ fn headers() {
             (Method::Get, "application/fhir+json", Some(prefer), true)
         );
     }
-    let status = poll("https://clinic.example/_operations/export/7");
-    assert_eq!((status.method, status.prefer, status.with_token), (Method::Get, None, true));
-    let delete = cancel("https://clinic.example/_operations/export/7");
+    let asked = status("https://clinic.example/_operations/export/7");
+    assert_eq!((asked.method, asked.prefer, asked.with_token), (Method::Get, None, true));
+    let settled = delete("https://clinic.example/_operations/export/7");
     assert_eq!(
-        (delete.method, delete.url.as_str(), delete.prefer),
-        (Method::Delete, status.url.as_str(), None)
+        (settled.method, settled.url.as_str(), settled.prefer),
+        (Method::Delete, asked.url.as_str(), None)
     );
 }
 
@@ -149,7 +152,7 @@ fn the_server_reads_what_was_written() {
 fn the_default_container() {
     let mut server = azure_server();
     server.spec.default_container = Some("exports".into());
-    let sent = |of: Value| kick_off(&server, &request(of), "fhir").unwrap().url;
+    let sent = |of: Value| kick_off(&server, &of_fields(of), "fhir").unwrap().url;
     assert_eq!(sent(json!({"level": "System"})), "https://clinic.example/$export?_container=exports");
     assert_eq!(
         sent(json!({"level": "System", "container": "own"})),
@@ -187,7 +190,7 @@ fn what_azure_cannot_do() {
     assert!(planned(json!({"level": "System", "bulkData": {}, "includeAssociatedData": []})).is_ok());
     let mut bulk = azure_server();
     bulk.spec.dialect = Dialect::BulkData;
-    let sent = kick_off(&bulk, &request(json!({"level": "System"})), "fhir").unwrap();
+    let sent = kick_off(&bulk, &of_fields(json!({"level": "System"})), "fhir").unwrap();
     assert_eq!(sent.url, "https://clinic.example/$export");
 }
 

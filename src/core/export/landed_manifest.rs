@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use url::Url;
 
-use super::Turn;
 use crate::core::bulk::manifest::MIXED;
 use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
 use crate::core::manifest::{File, Manifest};
@@ -39,10 +38,10 @@ struct Entry {
     continues_in_file: Option<String>,
 }
 
-/// The manifest to store beside the data: what landed where, and what it is. Never a URL of the server's files, which
-/// may be signed.
-pub(super) fn body(manifest: &Manifest, turn: &Turn<'_>, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
-    let endpoint = turn.server().and_then(|s| s.blob_endpoint()).unwrap_or_default().trim_end_matches('/');
+/// The manifest to store beside the data, whose files lie at `endpoint`: what landed where, and what it is. It never
+/// holds a URL of the server's files, which may be signed.
+pub(super) fn body(manifest: &Manifest, endpoint: &str, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
+    let endpoint = endpoint.trim_end_matches('/');
     let url = |blob: &str| format!("{endpoint}/{}/{blob}", plan.container);
     let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
     let by_source: BTreeMap<&str, &str> =

@@ -1,0 +1,105 @@
+//! What a decision is made from, and what it says.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::phase::{Phase, PhaseName};
+use crate::api::{FhirExport, FhirExportStatus, FhirServer};
+use crate::core::effect::{Effect, Note, Observation, Requeue};
+use crate::core::planted::{Fault, planted};
+use crate::core::tuning::Tuning;
+
+/// What the decision is about, beside the object itself.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The server that the run names, if it exists.
+    pub server: Option<Arc<FhirServer>>,
+    /// Whether the server admits exports of this namespace.
+    pub namespace_admitted: bool,
+    /// Whether the run holds one of the server's places, or gets one now.
+    pub place: bool,
+    /// Ids of jobs that other exports of the same server hold.
+    pub claimed: BTreeSet<String>,
+    /// Whether another export that has not ended has the same job in its status, so that nobody knows whose it is.
+    pub contested: bool,
+}
+
+/// Everything that a decision depends on.
+#[derive(Debug)]
+pub struct Inputs<'a> {
+    /// The object, with its spec and metadata; its status is the one that counts.
+    pub export: &'a FhirExport,
+    /// What is known beside the object.
+    pub facts: &'a Facts,
+    /// What was remembered with the last decision.
+    pub memory: &'a Memory,
+    /// What came of the last effect.
+    pub seen: Option<Observation>,
+    /// The operator's settings.
+    pub tuning: &'a Tuning,
+    /// The time.
+    pub now: Timestamp,
+    /// A random number from 0 to 1, for delays.
+    pub jitter: f64,
+}
+
+/// What the operator remembers of a run between two looks. A restart forgets it, and nothing is lost but patience.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Memory {
+    /// When the run was last looked at, by the clock of then.
+    pub last_look: Option<Timestamp>,
+    /// The phase of the run, with what is remembered in it.
+    pub phase: Phase,
+}
+
+/// What is to be done about a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The status as it should be.
+    pub status: FhirExportStatus,
+    /// What to remember.
+    pub memory: Memory,
+    /// What to do, after the status was written where [`must_write_first`] says so.
+    pub effect: Option<Effect>,
+    /// When to look again, if there is nothing to do.
+    pub requeue: Requeue,
+    /// Events to publish, after the status was written.
+    pub notes: Vec<Note>,
+    /// The phases that the run left and came into, in order.
+    pub changes: Vec<(PhaseName, PhaseName)>,
+}
+
+/// Whether the status must be written before the effect: whatever changes something outside waits for that, and
+/// everything waits until a new job's status URL is written. An effect that only reads loses nothing in a crash, so a
+/// write is saved.
+pub fn must_write_first(stored: &FhirExportStatus, decision: &Decision) -> bool {
+    let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
+    let news = url(&decision.status).is_some() && url(&decision.status) != url(stored);
+    match &decision.effect {
+        Some(Effect::KickOff(_)) if planted(Fault::KickOffBeforeIntent) => news,
+        None
+        | Some(
+            Effect::KickOff(_)
+            | Effect::Cancel(_)
+            | Effect::CleanUp(_)
+            | Effect::RemoveFinalizer
+            | Effect::DeleteSelf,
+        ) => true,
+        Some(
+            Effect::AddFinalizer
+            | Effect::Authorize(_)
+            | Effect::Poll(_)
+            | Effect::FindJobs { .. }
+            | Effect::CountFiles { .. }
+            | Effect::Verify(_)
+            // What lands belongs to an attempt that is written down.
+            | Effect::Land(_)
+            | Effect::StopLanding
+            | Effect::CountType { .. }
+            | Effect::StoreLog { .. }
+            | Effect::StoreManifest { .. },
+        ) => news && !planted(Fault::StatusUrlLate),
+    }
+}

@@ -1,0 +1,218 @@
+//! The files of a Bulk Data server are copied into the container; then what landed is judged and told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::super::ask;
+use super::super::attempt;
+use super::super::clean_up;
+use super::super::conclude::conclude;
+use super::super::flow::{Flow, Next};
+use super::super::landed;
+use super::super::landing_failure;
+use super::super::memory::{Cancelling, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest};
+use super::super::phase::Phase;
+use super::super::progress;
+use super::super::stop;
+use super::super::store;
+use super::super::turn::Turn;
+use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
+use crate::core::effect::{Effect, Observation};
+use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
+use crate::core::retry::after;
+
+/// How soon a landing is looked at that goes on beside; its end wakes the run anyway.
+const LOOK: Duration = Duration::from_secs(30);
+/// A landing that takes longer than this is told.
+const SOON: Duration = Duration::from_secs(5);
+
+pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observation) -> Phase {
+    match seen {
+        Observation::Landing(state) => return stands(turn, memory, state),
+        Observation::TypeCounted { type_, reply } => {
+            if let LandingStage::Landed(concluding) = &mut memory.stage {
+                let answer = reply.ok().filter(|answer| answer.status == 200);
+                let total = answer.and_then(|answer| landed::total(&answer.body));
+                concluding.counted_types.insert(type_, total);
+            }
+        }
+        // A log that cannot be stored fails no run whose data is complete.
+        Observation::LogStored(_) => {
+            if let LandingStage::Landed(concluding) = &mut memory.stage {
+                concluding.logged = true;
+            }
+        }
+        Observation::ManifestStored(result) => {
+            if let LandingStage::Landed(concluding) = &mut memory.stage {
+                store::observe(turn, &mut concluding.store, result);
+            }
+        }
+        Observation::CleanedUp(reply) => {
+            if let LandingStage::GivingUp { clean_up, .. } = &mut memory.stage {
+                clean_up::observe(turn, clean_up, reply);
+            }
+        }
+        Observation::FinalizerChanged
+        | Observation::DeletedSelf
+        | Observation::Authorized(_)
+        | Observation::KickOff(_)
+        | Observation::Poll(_)
+        | Observation::Cancel(_)
+        | Observation::Jobs(_)
+        | Observation::Files(_)
+        | Observation::Verification(_)
+        | Observation::LandingStopped => {}
+    }
+    Phase::Landing(Box::new(memory))
+}
+
+pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
+    let stopped = stop::asked_for(turn);
+    if stopped != Some(CancelReason::Deleted) && ask::server_lost(turn).is_some() {
+        // Nothing can be landed without the server; the job is asked again when it is back.
+        return Flow::Became(Phase::Running(Running::default()));
+    }
+    if let Some(reason) = stopped {
+        if reason != CancelReason::Deleted {
+            progress::landed(turn, &mut memory.progress_at, memory.tries.progress, true);
+        }
+        let cancelling = Cancelling { landing_runs: memory.task_runs(), ..Cancelling::default() };
+        return Flow::Became(stop::stop(turn, reason, cancelling));
+    }
+    let deadline = turn.deadline();
+    let Some(place) = ask::place(turn) else {
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
+    };
+    memory.held = false;
+    if let Some((reason, message)) = ask::held(turn) {
+        let at = format!("{message}; what has landed stays in {}/{}", place.container, place.folder);
+        turn.set_true(ConditionType::Suspended, reason, &at);
+        return hold(memory, deadline);
+    }
+    if turn.is_true(ConditionType::Suspended) {
+        turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
+    }
+    if let LandingStage::GivingUp { why, clean_up } = &memory.stage {
+        if let Some(next) = clean_up::due(turn, clean_up, false) {
+            return Flow::Do(Phase::Landing(Box::new(memory)), next);
+        }
+        let (reason, message) = why;
+        return Flow::Became(attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message));
+    }
+    if let Some(message) = ask::storage_moved(turn) {
+        turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageMismatch, &message);
+        turn.set_true(ConditionType::Reconciling, Reason::StorageMismatch, &message);
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[deadline]));
+    }
+    if let LandingStage::Copying { task_since } = memory.stage {
+        return land(turn, memory, task_since, &place);
+    }
+    match plan(turn, &memory, &place) {
+        Some(plan) => conclude(turn, memory, &plan),
+        None => Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest),
+    }
+}
+
+/// Stops the task that copies the files, if one runs, and waits.
+fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
+    memory.held = true;
+    let next = if memory.task_runs() {
+        memory.stage = LandingStage::Copying { task_since: None };
+        Next::perform(Effect::StopLanding)
+    } else {
+        Next::wait_until(&[deadline])
+    };
+    Flow::Do(Phase::Landing(Box::new(memory)), next)
+}
+
+/// What is to land there.
+fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
+    let compression = ask::compression(turn);
+    Some(files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds()))
+}
+
+/// Starts the task that copies the files, or waits for it.
+fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &Place) -> Flow {
+    let deadline = turn.deadline();
+    let failed = memory.tries.retry.failures > 0;
+    // A landing that is done within seconds is not worth a write of its own.
+    let long = failed
+        || memory.tries.refreshes > 0
+        || task_since.is_some_and(|since| after(since, SOON) <= turn.now);
+    // What is told was just looked at.
+    if long && (turn.task_runs || failed) {
+        turn.status.transaction_time = Some(memory.manifest.transaction_time.clone());
+        memory.told = true;
+        progress::landed(turn, &mut memory.progress_at, memory.tries.progress, false);
+    }
+    if let Some(due) = memory.tries.retry.due_after(turn.now) {
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[Some(due), deadline]));
+    }
+    if turn.task_runs {
+        let look = turn.later(if long { LOOK } else { SOON });
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[Some(look), deadline]));
+    }
+    let Some(plan) = plan(turn, &memory, place) else {
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
+    };
+    memory.stage = LandingStage::Copying { task_since: task_since.or(Some(turn.now)) };
+    Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::Land(Arc::new(plan))))
+}
+
+/// Takes in how the landing stands.
+fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Phase {
+    let LandingStage::Copying { task_since } = &mut memory.stage else {
+        return Phase::Landing(Box::new(memory));
+    };
+    match state {
+        files::Landing::Running(progress) => {
+            turn.task_runs = true;
+            task_since.get_or_insert(turn.now);
+            came_on(turn, &mut memory, progress);
+            Phase::Landing(Box::new(memory))
+        }
+        files::Landing::Done(landed) => {
+            memory.stage = LandingStage::Landed(concluding(landed));
+            turn.server_answered();
+            goes_on(turn);
+            Phase::Landing(Box::new(memory))
+        }
+        files::Landing::Failed(failure) => {
+            *task_since = None;
+            came_on(turn, &mut memory, failure.progress);
+            landing_failure::observe(turn, memory, failure)
+        }
+    }
+}
+
+fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
+    Concluding {
+        landed,
+        counted_types: std::collections::BTreeMap::new(),
+        logged: false,
+        store: StoreManifest::default(),
+    }
+}
+
+/// Files that landed show that what was in the way has passed. Those that an earlier try landed do not: each try counts
+/// them anew, and one file that never comes must not be waited for without end.
+fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
+    if progress.files > memory.tries.progress.files {
+        memory.tries.retry.failures = 0;
+        memory.tries.refreshes = 0;
+        turn.server_answered();
+        goes_on(turn);
+    } else if progress.files < memory.tries.progress.files {
+        return;
+    }
+    memory.tries.progress = progress;
+}
+
+/// Nothing holds up the landing any more.
+fn goes_on(turn: &mut Turn<'_>) {
+    if turn.is_true(ConditionType::Reconciling) {
+        turn.set_false(ConditionType::Reconciling, Reason::KickedOff, "the files land");
+    }
+}

@@ -1,0 +1,254 @@
+//! The server works on the job: ask for its status, show how far it is, and take in how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::ask;
+use super::super::attempt;
+use super::super::end;
+use super::super::flow::{Flow, Next};
+use super::super::memory::{Cancelling, Checking, Landing, Running};
+use super::super::phase::Phase;
+use super::super::progress;
+use super::super::stop;
+use super::super::turn::Turn;
+use crate::api::{ConditionType, Reason};
+use crate::core::answer::{Refusal, StatusAnswer};
+use crate::core::bulk::manifest::Pages;
+use crate::core::effect::{Effect, Observation};
+use crate::core::manifest::Manifest;
+use crate::core::planted::{Fault, planted};
+use crate::core::poll::delay;
+use crate::core::requests;
+use crate::core::wire::{Answer, Failure, FailureKind, Reply};
+
+/// Failures in a row before the user is told: one lost answer is no news.
+const TELL_AFTER: u32 = 3;
+/// Refusals or nonsense in a row before the run is given up.
+const GIVE_UP_AFTER: u32 = 8;
+/// After a restart polls are spread over at most this.
+const SPREAD: Duration = Duration::from_secs(30);
+
+pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, seen: Observation) -> Phase {
+    match seen {
+        Observation::Poll(reply) => return polled(turn, memory, reply),
+        Observation::Files(result) => progress::counted(turn, &mut memory, result),
+        Observation::FinalizerChanged
+        | Observation::DeletedSelf
+        | Observation::Authorized(_)
+        | Observation::KickOff(_)
+        | Observation::Cancel(_)
+        | Observation::Jobs(_)
+        | Observation::Verification(_)
+        | Observation::Landing(_)
+        | Observation::LandingStopped
+        | Observation::TypeCounted { .. }
+        | Observation::LogStored(_)
+        | Observation::ManifestStored(_)
+        | Observation::CleanedUp(_) => {}
+    }
+    Phase::Running(memory)
+}
+
+/// Polls when it is due.
+pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Running) -> Flow {
+    if let Some(reason) = stop::asked_for(turn) {
+        let cancelling = Cancelling { owner: memory.owner, ..Cancelling::default() };
+        return Flow::Became(stop::stop(turn, reason, cancelling));
+    }
+    let deadline = turn.deadline();
+    let held = ask::held(turn);
+    memory.held = held.is_some();
+    if let Some((reason, message)) = held {
+        let message = format!("{message}; the server's job goes on meanwhile");
+        turn.set_true(ConditionType::Suspended, reason, &message);
+        return Flow::Do(Phase::Running(memory), Next::wait_until(&[deadline]));
+    }
+    if turn.is_true(ConditionType::Suspended) {
+        turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
+        memory.poll.next_try = Some(turn.now);
+    }
+    if let Some((reason, message)) = ask::server_lost(turn) {
+        turn.set_false(ConditionType::ServerReachable, reason, &message);
+        return Flow::Do(Phase::Running(memory), Next::wait_until(&[deadline]));
+    }
+    let page = memory.pages.as_ref().and_then(|pages| pages.next.clone());
+    let Some(url) = page.or_else(|| turn.status.job.as_ref()?.status_url.clone()) else {
+        return Flow::Do(Phase::Running(memory), Next::Rest);
+    };
+    if planted(Fault::ForgetToResume) && memory.poll.next_try.is_none() {
+        return Flow::Do(Phase::Running(memory), Next::Rest);
+    }
+    let next = memory.poll.next_try.unwrap_or_else(|| {
+        let spread = turn.bounds().min.max(turn.bounds().max.min(SPREAD));
+        turn.later(spread.mul_f64(turn.jitter))
+    });
+    memory.poll.next_try = Some(next);
+    if next <= turn.now {
+        let request = if turn.lands() { requests::bulk_status(&url) } else { requests::status(&url) };
+        return Flow::Do(Phase::Running(memory), Next::perform(Effect::Poll(request)));
+    }
+    if let Some(effect) = progress::look(turn, &memory) {
+        return Flow::Do(Phase::Running(memory), Next::perform(effect));
+    }
+    Flow::Do(Phase::Running(memory), Next::wait_until(&[Some(next), deadline]))
+}
+
+/// Takes in the answer to a poll, or its absence.
+fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
+    let answer = match reply {
+        Ok(answer) => answer,
+        Err(failure) => {
+            not_polled(turn, &mut memory, &failure);
+            return Phase::Running(memory);
+        }
+    };
+    match ask::status_answer(turn, &answer) {
+        StatusAnswer::Running => {
+            reachable(turn, &mut memory);
+            memory.nonsense = 0;
+            progress::reported(turn, &mut memory, answer.progress.as_deref());
+            let wait = delay(&turn.bounds(), memory.polls, answer.retry_after, turn.jitter);
+            memory.polls = memory.polls.saturating_add(1);
+            memory.poll.next_try = Some(turn.later(wait));
+        }
+        StatusAnswer::Done => return done(turn, memory, &answer),
+        StatusAnswer::JobFailed(failure) => {
+            reachable(turn, &mut memory);
+            return attempt::job_failed(turn, memory.owner, &failure);
+        }
+        StatusAnswer::Gone(_) if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER => {
+            // The link to the next page, not the job: it begins anew with the first.
+            memory.nonsense += 1;
+            memory.pages = None;
+            let wait = turn.back_off(&mut memory.poll, answer.retry_after);
+            memory.poll.next_try = Some(turn.later(wait));
+        }
+        StatusAnswer::Gone(_) if planted(Fault::GoneIsSuccess) => {
+            let empty = Answer {
+                body: br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#.to_vec(),
+                ..Answer::default()
+            };
+            return done(turn, memory, &empty);
+        }
+        StatusAnswer::Gone(words) => return gone(turn, memory, &words),
+        StatusAnswer::NotNow(refusal) => {
+            let at_once = refusal.reason != Reason::Throttled;
+            refused(turn, &mut memory, &refusal, at_once);
+        }
+        StatusAnswer::Transient(refusal) => refused(turn, &mut memory, &refusal, false),
+        StatusAnswer::Refused(refusal) => {
+            memory.nonsense += 1;
+            if memory.nonsense >= GIVE_UP_AFTER {
+                turn.leave_job("the server refuses to tell its status");
+                return end::fail(turn, Reason::StatusRefused, &refusal.message);
+            }
+            refused(turn, &mut memory, &refusal, false);
+        }
+    }
+    Phase::Running(memory)
+}
+
+/// No answer came to a poll.
+fn not_polled(turn: &mut Turn<'_>, memory: &mut Running, failure: &Failure) {
+    let wait = match failure.kind {
+        FailureKind::HeldBack { until } => {
+            memory.poll.next_try = Some(until.max(turn.now));
+            return;
+        }
+        FailureKind::Missing => turn.tuning.missing_retry,
+        FailureKind::Unreachable => turn.back_off(&mut memory.poll, None),
+    };
+    if failure.kind == FailureKind::Missing || memory.poll.failures >= TELL_AFTER {
+        turn.set_false(ConditionType::ServerReachable, failure.reason, &failure.message);
+    }
+    memory.poll.next_try = Some(turn.later(wait));
+}
+
+fn reachable(turn: &mut Turn<'_>, memory: &mut Running) {
+    memory.poll.failures = 0;
+    turn.server_answered();
+}
+
+fn refused(turn: &mut Turn<'_>, memory: &mut Running, refusal: &Refusal, at_once: bool) {
+    let wait = turn.back_off(&mut memory.poll, refusal.retry_after);
+    if at_once || memory.poll.failures >= TELL_AFTER {
+        turn.set_false(ConditionType::ServerReachable, refusal.reason, &refusal.message);
+    }
+    memory.poll.next_try = Some(turn.later(wait));
+}
+
+/// The server does not know the job any more.
+fn gone(turn: &mut Turn<'_>, mut memory: Running, words: &str) -> Phase {
+    reachable(turn, &mut memory);
+    let said = if words.is_empty() { String::new() } else { format!(" ({words})") };
+    let unproven = attempt::unproven(turn, memory.owner);
+    let message = format!(
+        "the server no longer knows the job{said}: somebody cancelled it, or it expired{unproven}; create a new FhirExport"
+    );
+    end::fail(turn, Reason::JobLost, &message)
+}
+
+/// The job is done: its manifest says what it made, if it can be read.
+fn done(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer) -> Phase {
+    match manifest(turn, &mut memory, answer) {
+        Ok(Some(manifest)) => {
+            reachable(turn, &mut memory);
+            if turn.lands() {
+                let tries = memory.refresh.unwrap_or_default();
+                Phase::Landing(Box::new(Landing::new(manifest, tries, memory.progress_at)))
+            } else {
+                Phase::Checking(Box::new(Checking::new(manifest, memory.owner)))
+            }
+        }
+        Ok(None) => {
+            reachable(turn, &mut memory);
+            memory.poll.next_try = Some(turn.now);
+            Phase::Running(memory)
+        }
+        Err(what) => unreadable(turn, memory, answer, what),
+    }
+}
+
+fn unreadable(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, what: &str) -> Phase {
+    memory.nonsense += 1;
+    let message = format!(
+        "the server says that the job is done, but answers with {what} where its manifest should be; check proxies on the way"
+    );
+    if memory.nonsense >= GIVE_UP_AFTER {
+        turn.leave_job("its manifest cannot be read");
+        let message = if turn.lands() {
+            format!("{message}, and tell the server's owner")
+        } else {
+            format!("{message}, and look into the container: the files may be there")
+        };
+        return end::fail(turn, Reason::InvalidManifest, &message);
+    }
+    let refusal = Refusal { reason: Reason::UnexpectedAnswer, message, retry_after: answer.retry_after };
+    let at_once = memory.nonsense >= TELL_AFTER;
+    refused(turn, &mut memory, &refusal, at_once);
+    Phase::Running(memory)
+}
+
+/// The whole manifest; `None` while further pages of it are to come. The error says what came instead.
+fn manifest(
+    turn: &Turn<'_>,
+    memory: &mut Running,
+    answer: &Answer,
+) -> Result<Option<Manifest>, &'static str> {
+    if answer.truncated {
+        return Err("an answer that broke off, or that is longer than 16 MiB");
+    }
+    if !turn.lands() {
+        return Manifest::parse(&answer.body).map(Some);
+    }
+    let so_far = memory.pages.take();
+    let next = so_far.as_ref().and_then(|pages| pages.next.clone());
+    let at = next.or_else(|| turn.status.job.as_ref()?.status_url.clone()).unwrap_or_default();
+    let pages = Pages::read(so_far.as_deref(), &answer.body, &at)?;
+    if pages.next.is_some() {
+        memory.pages = Some(Arc::new(pages));
+        return Ok(None);
+    }
+    Ok(Some(pages.manifest))
+}

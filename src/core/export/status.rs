@@ -1,0 +1,51 @@
+//! What a stored status says of a run.
+
+use jiff::Timestamp;
+
+use super::memory::{Doubt, JobOwner};
+use crate::api::{ConditionStatus, ConditionType, FhirExportStatus, Reason};
+use crate::core::condition;
+
+/// Whether a run has ended. A status that says so never changes again.
+pub fn is_terminal(status: &FhirExportStatus) -> bool {
+    status.completion_time.is_some()
+}
+
+/// Whether a run has left the queue and not ended, so that it holds a place of its server.
+pub fn holds_place(status: &FhirExportStatus) -> bool {
+    let suspended = condition::is_true(&status.conditions, ConditionType::Suspended);
+    let outside = status.job.is_none() && (suspended || queued_since(status).is_some());
+    status.start_time.is_some() && !is_terminal(status) && !outside
+}
+
+/// Whether a run that holds no place may want one: it has not ended, nobody holds it, and its server admits it.
+pub fn competes(status: &FhirExportStatus) -> bool {
+    let refused = condition::find(&status.conditions, ConditionType::Accepted)
+        .is_some_and(|c| c.status == ConditionStatus::False);
+    !is_terminal(status) && !refused && !condition::is_true(&status.conditions, ConditionType::Suspended)
+}
+
+/// Since when a run has been waiting for a place; `None` if it is not waiting for one.
+pub(super) fn queued_since(status: &FhirExportStatus) -> Option<Timestamp> {
+    let queued = condition::find(&status.conditions, ConditionType::Reconciling)?;
+    (queued.is_true() && queued.because(Reason::Queued)).then_some(queued.last_transition_time)
+}
+
+/// Whose the job in the status is.
+pub fn job_owner(status: &FhirExportStatus) -> JobOwner {
+    let adopted = condition::find(&status.conditions, ConditionType::KickOffUncertain)
+        .is_some_and(|c| c.is_true() && c.because(Reason::JobAdopted));
+    if adopted { JobOwner::Adopted } else { JobOwner::Own }
+}
+
+/// Why it is not known whether the kick-off in the status started a job. What an earlier attempt left in the condition
+/// does not count.
+pub(super) fn doubt(status: &FhirExportStatus) -> Doubt {
+    match condition::find(&status.conditions, ConditionType::KickOffUncertain) {
+        Some(c) if c.is_true() && c.because(Reason::NoStatusURL) => Doubt::NoStatusUrl,
+        Some(c) if c.is_true() && !c.because(Reason::NoJobFound) && !c.because(Reason::JobAdopted) => {
+            Doubt::AnswerLost
+        }
+        _ => Doubt::Untold,
+    }
+}
