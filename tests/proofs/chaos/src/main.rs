@@ -29,7 +29,7 @@ const EXPORTS: u32 = 200;
 
 /// Why it ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),

@@ -30,7 +30,7 @@ struct Arguments {
 
 /// Why the demonstration ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
