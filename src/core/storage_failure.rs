@@ -11,6 +11,18 @@ pub struct StorageFailure {
     pub message: String,
 }
 
+impl StorageFailure {
+    /// A failure that trying again does not mend. `message` is one sentence: the cause and the next step.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self { kind: StorageFailureKind::Permanent, message: message.into() }
+    }
+
+    /// A failure that another try may mend. `message` is one sentence: the cause and the next step.
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self { kind: StorageFailureKind::Transient { retry_after: None }, message: message.into() }
+    }
+}
+
 /// The kinds of storage failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageFailureKind {

@@ -12,14 +12,22 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use url::{Host, Url};
 
-use super::access::Access;
-use super::failure;
 use super::patience::Patience;
-use super::signature::Right;
+use super::signature::{AccountKey, Right, SasToken};
 use crate::core::ledger::StorageFailure;
 
 /// The version of the REST API. Every feature used here is older, so older accounts and emulators know it.
 const API_VERSION: &str = "2023-11-03";
+
+/// How the operator proves who it is to an account.
+pub(super) enum Access {
+    /// A token of Microsoft Entra ID.
+    Identity(Arc<dyn TokenCredential>),
+    /// A SAS token that somebody made.
+    Sas(SasToken),
+    /// Signatures made from the account's key.
+    Key(AccountKey),
+}
 
 /// One account. Makes a client for each operation, so that signatures are young.
 pub(super) struct Account {
@@ -41,7 +49,16 @@ impl Account {
 
     /// Whether both accounts use the same credentials.
     pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
-        self.access.is(&other.access)
+        match (&self.access, &other.access) {
+            (Access::Identity(one), Access::Identity(other)) => Arc::ptr_eq(one, other),
+            (Access::Sas(one), Access::Sas(other)) => one == other,
+            (Access::Key(one), Access::Key(other)) => one == other,
+            (Access::Identity(_) | Access::Sas(_) | Access::Key(_), _) => false,
+        }
+    }
+
+    pub(super) fn access(&self) -> &Access {
+        &self.access
     }
 
     /// A client for one container; it never makes the container. `policies` see each request once.
@@ -74,23 +91,6 @@ impl Account {
             .map_err(|error| self.failure(&error, None, Right::Read))
     }
 
-    /// Explains an error to people.
-    pub(super) fn failure(
-        &self,
-        error: &azure_core::Error,
-        container: Option<&str>,
-        right: Right,
-    ) -> StorageFailure {
-        let attempt = failure::Attempt {
-            account: &self.name,
-            access: &self.access,
-            container,
-            right,
-            now: Timestamp::now(),
-        };
-        failure::explain(error, &attempt)
-    }
-
     fn options(&self, mut policies: Vec<Arc<dyn Policy>>) -> ClientOptions {
         policies.push(Arc::new(Patience::default()));
         ClientOptions {
@@ -116,8 +116,8 @@ impl Account {
             Access::Key(key) => {
                 let https = url.scheme() == "https";
                 let query = key.sign(right, https, Timestamp::now());
-                let query =
-                    query.ok_or_else(|| failure::permanent("the account key cannot sign".to_owned()))?;
+                let query = query
+                    .ok_or_else(|| StorageFailure::permanent("the account key cannot sign".to_owned()))?;
                 url.set_query(Some(query.expose_secret()));
             }
         }
@@ -135,8 +135,9 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) fn parse(text: &str) -> Result<Self, StorageFailure> {
-        let wrong =
-            || failure::permanent(format!("the storage endpoint {} is not a URL", without_query(text)));
+        let wrong = || {
+            StorageFailure::permanent(format!("the storage endpoint {} is not a URL", without_query(text)))
+        };
         let url = Url::parse(text).map_err(|_| wrong())?;
         let in_path = url.path().split('/').find(|segment| !segment.is_empty());
         let account = match (in_path, url.host()) {

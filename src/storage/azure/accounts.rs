@@ -7,8 +7,7 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::access::Access;
-use super::account::{Account, Endpoint};
+use super::account::{Access, Account, Endpoint};
 use super::failure;
 use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};
@@ -72,7 +71,7 @@ impl Accounts {
     async fn connect(&self, server: &FhirServer, blob: &AzureBlob) -> Result<Account, Problem> {
         let endpoint = Endpoint::parse(&blob.endpoint)?;
         check_address(&self.reach, endpoint.url()).map_err(|refused| {
-            failure::permanent(format!("{refused}: correct storage.azureBlob.endpoint"))
+            StorageFailure::permanent(format!("{refused}: correct storage.azureBlob.endpoint"))
         })?;
         let namespace = server.namespace().unwrap_or_default();
         if matches!(blob.auth.type_, BlobAuthType::SameAsServer | BlobAuthType::Entra) {
@@ -111,7 +110,9 @@ impl Accounts {
         default_audience: &str,
     ) -> Result<Access, Problem> {
         let entra = entra.ok_or_else(|| {
-            failure::permanent("the storage names an Entra identity, but the FhirServer has none".to_owned())
+            StorageFailure::permanent(
+                "the storage names an Entra identity, but the FhirServer has none".to_owned(),
+            )
         })?;
         Ok(Access::Identity(self.identities.entra(namespace, entra, default_audience).await?))
     }
@@ -121,8 +122,9 @@ impl Accounts {
         namespace: &str,
         key: Option<&'k KeyRef>,
     ) -> Result<(&'k KeyRef, SecretString), Problem> {
-        let key =
-            key.ok_or_else(|| failure::permanent("storage.azureBlob.auth names no secretRef".to_owned()))?;
+        let key = key.ok_or_else(|| {
+            StorageFailure::permanent("storage.azureBlob.auth names no secretRef".to_owned())
+        })?;
         Ok((key, self.identities.source().secret_key(namespace, key).await?))
     }
 

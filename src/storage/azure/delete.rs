@@ -45,7 +45,7 @@ pub(super) async fn folder(
 ) -> Result<FolderDeletion, StorageFailure> {
     // Whatever somebody wrote into a status: nothing but the folder of a run.
     if folder::parse(&plan.folder).is_none() || !folder::is_container(&plan.container) {
-        return Err(failure::permanent(format!("{} is not the folder of a run", plan.folder)));
+        return Err(StorageFailure::permanent(format!("{} is not the folder of a run", plan.folder)));
     }
     let path = format!("{}/{}", plan.folder, folder::MANIFEST);
     let manifest = manifest(account, &plan.container, &path).await?;

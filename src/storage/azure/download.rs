@@ -69,7 +69,7 @@ impl<'a> Download<'a> {
                 tokio::time::sleep(PAUSE * (1 << self.fruitless)).await;
                 Ok(Progress::Broken)
             }
-            Ok(Progress::Broken) => Err(failure::transient(format!(
+            Ok(Progress::Broken) => Err(StorageFailure::transient(format!(
                 "a download from the storage account {} broke again and again; it is tried again",
                 account.name()
             ))),
@@ -130,7 +130,7 @@ impl<'a> Download<'a> {
 }
 
 fn changed(account: &Account) -> StorageFailure {
-    failure::transient(format!(
+    StorageFailure::transient(format!(
         "a file in the storage account {} changed while it was read; it is checked again",
         account.name()
     ))

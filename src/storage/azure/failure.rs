@@ -4,7 +4,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
 use jiff::Timestamp;
 
-use super::access::Access;
+use super::account::{Access, Account};
 use super::patience::{is_passing, retry_after};
 use super::signature::Right;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
@@ -13,27 +13,19 @@ use crate::credentials::cause::{Cause, chain};
 use crate::storage::key;
 
 /// What was tried when an error occurred.
-pub(super) struct Attempt<'a> {
-    /// The account's name.
-    pub(super) account: &'a str,
-    pub(super) access: &'a Access,
-    pub(super) container: Option<&'a str>,
-    pub(super) right: Right,
-    pub(super) now: Timestamp,
-}
-
-pub(super) fn permanent(message: String) -> StorageFailure {
-    StorageFailure { kind: StorageFailureKind::Permanent, message }
-}
-
-pub(super) fn transient(message: String) -> StorageFailure {
-    StorageFailure { kind: StorageFailureKind::Transient { retry_after: None }, message }
+struct Attempt<'a> {
+    account: &'a Account,
+    container: Option<&'a str>,
+    right: Right,
+    now: Timestamp,
 }
 
 /// Refuses to write under a key that could mean another place than it says.
 pub(super) fn check_key(key: &str) -> Result<(), StorageFailure> {
     let plain = key::components(key).map(|_| ());
-    plain.ok_or_else(|| permanent(format!("{key:?} cannot be the name of a blob of a run; it is refused")))
+    plain.ok_or_else(|| {
+        StorageFailure::permanent(format!("{key:?} cannot be the name of a blob of a run; it is refused"))
+    })
 }
 
 /// A credential that cannot be used.
@@ -44,6 +36,18 @@ pub(super) fn of_credential(problem: &CredentialProblem) -> StorageFailure {
         StorageFailureKind::Missing
     };
     StorageFailure { kind, message: problem.message.clone() }
+}
+
+impl Account {
+    /// Explains an error to people.
+    pub(super) fn failure(
+        &self,
+        error: &azure_core::Error,
+        container: Option<&str>,
+        right: Right,
+    ) -> StorageFailure {
+        explain(error, &Attempt { account: self, container, right, now: Timestamp::now() })
+    }
 }
 
 /// The service's own word for an error, such as `BlobAlreadyExists`.
@@ -64,29 +68,29 @@ pub(super) fn is_not_there(error: &azure_core::Error) -> bool {
 
 /// Sorts an error of the client and explains it to people. Of what the service or the network wrote, only the error
 /// code is repeated: bodies and URLs may hold names and signatures.
-pub(super) fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> StorageFailure {
+fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> StorageFailure {
     let problem = chain(error).into_iter().find_map(|cause| cause.downcast_ref::<CredentialProblem>());
     if let Some(problem) = problem {
         return of_credential(problem);
     }
-    let account = attempt.account;
+    let account = attempt.account.name();
     match error.kind() {
         ErrorKind::HttpResponse { status, raw_response, .. } => {
             let after = raw_response.as_ref().and_then(|response| retry_after(response.headers()));
             answered(*status, code(error), after, attempt)
         }
         ErrorKind::Credential => {
-            transient(format!("there is no token for the storage account {account} yet"))
+            StorageFailure::transient(format!("there is no token for the storage account {account} yet"))
         }
         ErrorKind::Connection | ErrorKind::Io => {
-            transient(format!("{}; it is tried again", unanswered(error, account)))
+            StorageFailure::transient(format!("{}; it is tried again", unanswered(error, account)))
         }
-        ErrorKind::DataConversion => transient(format!(
+        ErrorKind::DataConversion => StorageFailure::transient(format!(
             "the endpoint of the storage account {account} does not answer as blob storage does: check the endpoint"
         )),
-        ErrorKind::Other => {
-            permanent(format!("the request to the storage account {account} could not be made"))
-        }
+        ErrorKind::Other => StorageFailure::permanent(format!(
+            "the request to the storage account {account} could not be made"
+        )),
     }
 }
 
@@ -96,7 +100,7 @@ fn answered(
     after: Option<std::time::Duration>,
     attempt: &Attempt<'_>,
 ) -> StorageFailure {
-    let account = attempt.account;
+    let account = attempt.account.name();
     let number = u16::from(status);
     let said = code.map_or_else(|| number.to_string(), |code| format!("{number} {code}"));
     if is_passing(status) || code == Some("ContainerBeingDeleted") {
@@ -110,7 +114,7 @@ fn answered(
     if attempt.right == Right::Delete
         && let Some(held) = code.and_then(holds)
     {
-        return permanent(format!(
+        return StorageFailure::permanent(format!(
             "{held} keeps a file in the storage account {account} from being deleted ({said}): end it, or wait for its end"
         ));
     }
@@ -124,14 +128,14 @@ fn answered(
                 "the storage account {account} has no container {container} ({said}): create it"
             ),
         },
-        (412, _) => {
-            transient(format!("a file in the storage account {account} changed while it was used ({said})"))
-        }
-        (300..=399, _) => permanent(format!(
+        (412, _) => StorageFailure::transient(format!(
+            "a file in the storage account {account} changed while it was used ({said})"
+        )),
+        (300..=399, _) => StorageFailure::permanent(format!(
             "the endpoint of the storage account {account} answers with a redirect ({said}): use the account's own \
              blob endpoint"
         )),
-        _ => permanent(format!("the storage account {account} refuses the request ({said})")),
+        _ => StorageFailure::permanent(format!("the storage account {account} refuses the request ({said})")),
     }
 }
 
@@ -147,8 +151,8 @@ fn holds(code: &str) -> Option<&'static str> {
 }
 
 fn denied(said: &str, attempt: &Attempt<'_>) -> String {
-    let account = attempt.account;
-    match attempt.access {
+    let account = attempt.account.name();
+    match attempt.account.access() {
         Access::Identity(_) => {
             let role = match attempt.right {
                 Right::Read => "Storage Blob Data Reader",

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use url::{Host, Url};
 
-use super::failure;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
 /// The domains of blob endpoints in Azure's clouds; the last one is of accounts with a DNS zone of their own.
@@ -30,7 +29,7 @@ impl StorageHosts {
     /// Whether a token may go to this blob endpoint: only over TLS, and only to hosts that are known.
     pub(super) fn admit(&self, endpoint: &Url) -> Result<(), StorageFailure> {
         if endpoint.scheme() != "https" {
-            return Err(failure::permanent(format!(
+            return Err(StorageFailure::permanent(format!(
                 "a token of Microsoft Entra ID may not go to the storage endpoint {} without TLS: use https",
                 endpoint.origin().ascii_serialization()
             )));

@@ -1,6 +1,5 @@
 //! Azure Blob Storage. Nothing outside this folder names a block, a signature or an endpoint.
 
-mod access;
 mod account;
 mod accounts;
 mod block;

@@ -44,7 +44,7 @@ pub(super) async fn store(
             if same_content(account, container, path, body).await? {
                 return Ok(digest);
             }
-            Err(failure::permanent(format!(
+            Err(StorageFailure::permanent(format!(
                 "the file {path} in container {container} of the storage account {} is there already with other \
                  content, and is not overwritten: move it away",
                 account.name()
@@ -82,7 +82,9 @@ pub(super) async fn read(
         Err(error) => return Err(failure(error)),
     };
     let size = usize::try_from(size).ok().filter(|size| *size <= max).ok_or_else(|| {
-        failure::permanent(format!("the file {path} in container {container} is larger than {max} bytes"))
+        StorageFailure::permanent(format!(
+            "the file {path} in container {container} is larger than {max} bytes"
+        ))
     })?;
     let mut content = Vec::with_capacity(size);
     if size > 0 {

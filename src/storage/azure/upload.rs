@@ -100,7 +100,12 @@ impl BlobUpload {
 impl Upload for BlobUpload {
     async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
         let id = BlockId::new(self.index(), after).filter(|_| after.content() == self.content).ok_or_else(
-            || failure::permanent(format!("a part of {} is not the next one of its upload", self.blob)),
+            || {
+                StorageFailure::permanent(format!(
+                    "a part of {} is not the next one of its upload",
+                    self.blob
+                ))
+            },
         )?;
         failure::check_key(&self.blob)?;
         let stored = at_rest::pack(body, self.compression).await?;

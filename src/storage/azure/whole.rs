@@ -2,7 +2,7 @@
 
 use super::BlobStorage;
 use super::download::{Download, Progress};
-use super::{failure, listing};
+use super::listing;
 use crate::core::ledger::StorageFailure;
 use crate::ports::Target;
 use crate::storage::at_rest::{Unpack, not_what_landed};
@@ -55,7 +55,7 @@ impl BlobStorage {
                 }
                 Progress::Gone => return Ok(false),
                 Progress::Archived => {
-                    return Err(failure::permanent(format!(
+                    return Err(StorageFailure::permanent(format!(
                         "the blob {container}/{path} is in the archive tier; keep files out of it until runs are \
                          taken in"
                     )));

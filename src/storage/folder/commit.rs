@@ -48,7 +48,7 @@ impl Sealed {
             Err(error) if failure::is_there(&error) => {
                 let there = place.stat(name).map_err(failure)?;
                 let ours = file.metadata().map_err(failure)?;
-                if !there.is_some_and(|there| (there.st_dev, there.st_ino) == (ours.dev(), ours.ino())) {
+                if there.is_none_or(|there| (there.st_dev, there.st_ino) != (ours.dev(), ours.ino())) {
                     // Somebody else put a file there that is none of a landing: the marks are not its own.
                     place.remove(&marks).map_err(failure)?;
                     return Ok(Committed::AlreadyThere);
@@ -90,7 +90,7 @@ fn finish_other(
         // The winner removes its part file after it linked the object.
         Err(error) if failure::is_missing(&error) => {
             if place.stat(name).map_err(failure)?.is_none() {
-                return Err(failure::permanent(format!(
+                return Err(StorageFailure::permanent(format!(
                     "{}/{} was removed, and its marks were left: remove the file {} too",
                     object.container,
                     object.key,

@@ -30,7 +30,7 @@ impl FolderStorage {
     pub(super) fn delete(&self, plan: &FolderPlan) -> Result<FolderDeletion, StorageFailure> {
         // Whatever somebody wrote into a status: nothing but the folder of a run.
         if folder::parse(&plan.folder).is_none() || !folder::is_container(&plan.container) {
-            return Err(failure::permanent(format!("{} is not the folder of a run", plan.folder)));
+            return Err(StorageFailure::permanent(format!("{} is not the folder of a run", plan.folder)));
         }
         let failure = |error: io::Error| failure::of(&format!("{}/{}", plan.container, plan.folder), &error);
         let Some(place) = self.folder(&plan.container, &plan.folder)? else {
@@ -89,7 +89,7 @@ fn manifest(place: &Place) -> io::Result<Option<String>> {
 
 fn content(place: &Place, plan: &FolderPlan) -> io::Result<Content> {
     let mut content = Content::default();
-    walk(place.again()?, String::new(), &mut |directory, path| {
+    walk(place, "", &mut |directory, path| {
         objects(directory, |name, _| {
             let below = format!("{path}{name}");
             if below == folder::MANIFEST {

@@ -40,16 +40,6 @@ pub(super) fn of(what: &str, error: &io::Error) -> StorageFailure {
     StorageFailure { kind, message }
 }
 
-/// A failure that trying again does not mend.
-pub(super) fn permanent(message: String) -> StorageFailure {
-    StorageFailure { kind: StorageFailureKind::Permanent, message }
-}
-
-/// A failure that another try may mend.
-pub(super) fn transient(message: String) -> StorageFailure {
-    StorageFailure { kind: StorageFailureKind::Transient { retry_after: None }, message }
-}
-
 /// The container does not exist.
 pub(super) fn no_container(container: &str) -> StorageFailure {
     StorageFailure {

@@ -60,7 +60,7 @@ impl FolderStorage {
         Place::root(&self.root).map_err(|error| {
             let root = self.root.display();
             if failure::is_missing(&error) {
-                return failure::permanent(format!(
+                return StorageFailure::permanent(format!(
                     "the directory {root} of the store does not exist: create it"
                 ));
             }

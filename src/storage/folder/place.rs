@@ -158,7 +158,7 @@ fn missing_is_false(result: io::Result<()>) -> io::Result<bool> {
 pub(super) fn components(key: &str) -> Result<(Vec<&str>, &str), StorageFailure> {
     let good = |part: &str| part.len() <= LONGEST && !part.starts_with('.');
     key::components(key).filter(|_| key.split('/').all(good)).ok_or_else(|| {
-        failure::permanent(format!("{key:?} cannot be the name of a file in a folder; it is refused"))
+        StorageFailure::permanent(format!("{key:?} cannot be the name of a file in a folder; it is refused"))
     })
 }
 
@@ -166,7 +166,9 @@ pub(super) fn components(key: &str) -> Result<(Vec<&str>, &str), StorageFailure>
 pub(super) fn container_name(name: &str) -> Result<(), StorageFailure> {
     match components(name) {
         Ok((directories, _)) if directories.is_empty() => Ok(()),
-        _ => Err(failure::permanent(format!("{name:?} cannot be the name of a directory; it is refused"))),
+        _ => Err(StorageFailure::permanent(format!(
+            "{name:?} cannot be the name of a directory; it is refused"
+        ))),
     }
 }
 

@@ -10,7 +10,7 @@ use super::open::Object;
 use super::place::Place;
 use super::side::{self, Names, UPLOADS};
 use super::{FolderStorage, failure, listing};
-use crate::core::ledger::{Checked, StorageFailure, VerifyPlan};
+use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::sha256_hex;
 use crate::storage::at_rest::{Unpack, not_what_landed};
@@ -36,7 +36,10 @@ impl Object {
     pub(super) fn read(&self, max: usize) -> Result<Option<Vec<u8>>, StorageFailure> {
         let Some((file, size)) = self.file()? else { return Ok(None) };
         let too_large = || {
-            failure::permanent(format!("the file {}/{} is larger than {max} bytes", self.container, self.key))
+            StorageFailure::permanent(format!(
+                "the file {}/{} is larger than {max} bytes",
+                self.container, self.key
+            ))
         };
         let limit = u64::try_from(max).unwrap_or(u64::MAX);
         if size > limit {
@@ -57,8 +60,8 @@ impl Object {
             Ok(()) => Ok(sha256_hex(body)),
             Err(error) if failure::is_there(&error) => match self.read(body.len()) {
                 Ok(Some(there)) if there == body => Ok(sha256_hex(body)),
-                Err(failure) if failure.kind != failure::permanent(String::new()).kind => Err(failure),
-                _ => Err(failure::permanent(format!(
+                Err(failure) if failure.kind != StorageFailureKind::Permanent => Err(failure),
+                _ => Err(StorageFailure::permanent(format!(
                     "the file {}/{} is there already with other content, and is not overwritten: move it away",
                     self.container, self.key
                 ))),

@@ -59,7 +59,7 @@ impl FolderUpload {
         match std::mem::replace(&mut self.state, State::Over) {
             State::NotBegun => Ok(None),
             State::Open(open) => Ok(Some(open)),
-            State::Over => Err(failure::transient(format!(
+            State::Over => Err(StorageFailure::transient(format!(
                 "an upload of {} ended before; it is begun again",
                 self.object.key
             ))),
@@ -73,7 +73,7 @@ impl Upload for FolderUpload {
         let plain = open.as_ref().map_or(0, |open| open.plain) + body.len() as u64;
         if after.content() != self.content || after.bytes() != plain {
             let message = format!("a part of {} is not the next one of its upload", self.object.key);
-            return Err(failure::permanent(message));
+            return Err(StorageFailure::permanent(message));
         }
         let body = at_rest::pack(body, self.compression).await?;
         let (object, after) = (self.object.clone(), after.clone());

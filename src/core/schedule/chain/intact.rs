@@ -5,14 +5,6 @@ use super::super::turn::Turn;
 use super::full::{FullDue, full_due};
 use crate::api::{ConditionStatus, ConditionType, Reason};
 
-/// Default of `incremental.overlapSeconds`.
-const OVERLAP: i64 = 300;
-
-/// How far a run reaches back before the covered instant, in seconds.
-pub(super) fn overlap(turn: &Turn<'_>) -> i64 {
-    turn.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
-}
-
 /// What the chain holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Holds {
@@ -57,7 +49,7 @@ pub(in super::super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
     let covered = chain.covered_until.clone();
     let unknown = ready.tracks && chain.members.is_none();
     let repeats = turn.status.consecutive_failures.is_some_and(|failures| failures > 0);
-    let view = View { covered: covered.as_deref(), due, unknown, repeats, overlap: overlap(turn) };
+    let view = View { covered: covered.as_deref(), due, unknown, repeats, overlap: turn.overlap_seconds() };
     let holds = holds(&view, ready);
     let message = message(holds, &view, ready);
     turn.set(ConditionType::ChainIntact, status(holds), reason(holds), &message);

@@ -20,7 +20,6 @@ use crate::core::condition;
 use crate::core::effect::NoteType;
 
 pub(super) use full::{FullDue, full_due, require_full};
-use intact::overlap;
 pub(super) use intact::tell;
 
 /// How many runs of the chain the status keeps.
@@ -74,7 +73,7 @@ pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) 
     let Some(covered) = &chain.covered_until else {
         return Some(begins(RunMode::Incremental, incremental.initial_since.clone()));
     };
-    let (Some(since), Some(id)) = (reach_back(covered, overlap(turn)), chain.id) else {
+    let (Some(since), Some(id)) = (reach_back(covered, turn.overlap_seconds()), chain.id) else {
         return Some(begins(RunMode::Full, None));
     };
     Some(Link {
