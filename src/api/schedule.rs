@@ -37,8 +37,12 @@ pub enum ConcurrencyPolicy {
     derive = "PartialEq",
     selectable = ".spec.template.spec.serverRef.name",
     cel,
-    doc = "Creates FhirExports by a clock. Each run is a FhirExport of its own. With incremental, a run exports only what changed since the last run that succeeded, without a gap. Deleting a FhirExportSchedule deletes its FhirExports, which cancels running jobs. Files stay.",
-    validation = Rule::new("size(self.metadata.name) <= 52").message("a name of at most 52 characters: the names of the runs begin with it").reason(Reason::FieldValueInvalid),
+    doc = "Creates FhirExports by a clock. Each run is a FhirExport of its own. With incremental, a run exports only \
+        what changed since the last run that succeeded, without a gap. Deleting a FhirExportSchedule deletes its \
+        FhirExports, which cancels running jobs. Files stay.",
+    validation = Rule::new("size(self.metadata.name) <= 52")
+        .message("a name of at most 52 characters: the names of the runs begin with it")
+        .reason(Reason::FieldValueInvalid),
     printcolumn(name = "Schedule", type_ = "string", json_path = ".spec.schedule"),
     printcolumn(name = "Last Success", type_ = "date", json_path = ".status.lastSuccessfulTime"),
     printcolumn(name = "Next Run", type_ = "string", json_path = ".status.nextScheduleTime"),
@@ -65,7 +69,11 @@ pub enum ConcurrencyPolicy {
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = "1")
 )]
-#[x_kube(validation = Rule::new("!has(self.incremental) || !has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Allow'").message("incremental runs build on each other: use Forbid or Replace").field_path(".concurrencyPolicy").reason(Reason::FieldValueForbidden))]
+#[x_kube(validation = Rule::new("!has(self.incremental) || !has(self.concurrencyPolicy) || self.concurrencyPolicy != \
+    'Allow'")
+    .message("incremental runs build on each other: use Forbid or Replace")
+    .field_path(".concurrencyPolicy")
+    .reason(Reason::FieldValueForbidden))]
 pub struct FhirExportScheduleSpec {
     /// When to run, as a cron line with five fields: minute, hour, day of month, month, day of week. Example: `30 1 * * *`.
     #[schemars(length(min = 1, max = 128))]
@@ -124,7 +132,9 @@ pub struct Incremental {
     /// exported already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')").message("use an instant with a time zone, such as 2026-01-01T00:00:00Z").reason(Reason::FieldValueInvalid))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')")
+        .message("use an instant with a time zone, such as 2026-01-01T00:00:00Z")
+        .reason(Reason::FieldValueInvalid))]
     pub initial_since: Option<String>,
     /// Level Patient and Group only. True: accept that Azure's service and HAPI leave out new resources of patients whose own
     /// record did not change, until the next full run.
@@ -149,12 +159,16 @@ pub struct TemplateMetadata {
     /// The labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))").message("labels of fhirexport.dev are the schedule's to set").reason(Reason::FieldValueForbidden))]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))")
+        .message("labels of fhirexport.dev are the schedule's to set")
+        .reason(Reason::FieldValueForbidden))]
     pub labels: Option<BTreeMap<String, String>>,
     /// The annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 16, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 1024 })))]
-    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))").message("annotations of fhirexport.dev are the schedule's to set").reason(Reason::FieldValueForbidden))]
+    #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))")
+        .message("annotations of fhirexport.dev are the schedule's to set")
+        .reason(Reason::FieldValueForbidden))]
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -162,8 +176,14 @@ pub struct TemplateMetadata {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.request.since)").message("since is the schedule's to set: use incremental").field_path(".request.since").reason(Reason::FieldValueForbidden),
-    validation = Rule::new("!has(self.request.until)").message("until is not for runs that repeat").field_path(".request.until").reason(Reason::FieldValueForbidden)
+    validation = Rule::new("!has(self.request.since)")
+        .message("since is the schedule's to set: use incremental")
+        .field_path(".request.since")
+        .reason(Reason::FieldValueForbidden),
+    validation = Rule::new("!has(self.request.until)")
+        .message("until is not for runs that repeat")
+        .field_path(".request.until")
+        .reason(Reason::FieldValueForbidden)
 )]
 pub struct ExportTemplateSpec {
     /// The server to export from.

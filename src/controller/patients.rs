@@ -91,13 +91,16 @@ fn invalid(message: String) -> Failure {
 }
 
 fn of_storage(failure: &StorageFailure) -> Failure {
-    let kind = match failure.kind {
-        StorageFailureKind::Transient { .. } => FailureKind::Unreachable,
-        _ => FailureKind::Missing,
-    };
-    let reason = match failure.kind {
-        StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
-        _ => Reason::NoStorageAccess,
+    let (kind, reason) = match failure.kind {
+        StorageFailureKind::Transient { .. } => (FailureKind::Unreachable, Reason::StorageUnreachable),
+        StorageFailureKind::NotConfigured
+        | StorageFailureKind::Missing
+        | StorageFailureKind::HostNotAllowed
+        | StorageFailureKind::Denied
+        | StorageFailureKind::NotFound
+        | StorageFailureKind::Full
+        | StorageFailureKind::ReadOnly
+        | StorageFailureKind::Permanent => (FailureKind::Missing, Reason::NoStorageAccess),
     };
     Failure { sent: Sent::No, reason, message: failure.message.clone(), kind }
 }

@@ -29,7 +29,8 @@ impl Schedules {
         };
         r.register(
             "schedule_last_success_timestamp_seconds",
-            "When the last run of a FhirExportSchedule that succeeded ended; before the first one, when the schedule was made",
+            "When the last run of a FhirExportSchedule that succeeded ended; before the first one, when the schedule \
+             was made",
             all.last_success.clone(),
         );
         r.register(

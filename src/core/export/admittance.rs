@@ -65,7 +65,8 @@ pub(super) fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, O
     if !turn.facts.namespace_admitted {
         let own = turn.export().metadata.namespace.as_deref().unwrap_or_default();
         let message = format!(
-            "FhirServer {namespace}/{name} does not admit exports of namespace {own}; ask its owner to add it to spec.consumers"
+            "FhirServer {namespace}/{name} does not admit exports of namespace {own}; ask its owner to add it to \
+             spec.consumers"
         );
         refuse(turn, Reason::NamespaceNotAllowed, &message);
         // Labels of namespaces are not watched.
@@ -119,7 +120,10 @@ fn caveats(turn: &Turn<'_>) -> String {
         text.push_str(" and does not hold the Group itself");
     }
     if request.since.is_some() {
-        text.push_str("; with since, new resources of patients that did not change may be missing: level System with types has them");
+        text.push_str(
+            "; with since, new resources of patients that did not change may be missing: level System with \
+            types has them",
+        );
     }
     text
 }

@@ -118,7 +118,8 @@ pub(super) fn storage_moved(turn: &Turn<'_>) -> Option<String> {
         return None;
     }
     Some(format!(
-        "the files land in {pinned}, and storage.azureBlob.endpoint of FhirServer {} no longer names it; restore it, or cancel the export",
+        "the files land in {pinned}, and storage.azureBlob.endpoint of FhirServer {} no longer names it; restore it, \
+         or cancel the export",
         server.name()
     ))
 }

@@ -22,7 +22,8 @@ pub(super) fn give_up(turn: &mut Turn<'_>, doubt: Doubt, why: &str) -> Phase {
     turn.count_attempt();
     if no_url {
         let text = format!(
-            "the server accepted the export without saying where its status is, and {message}; check proxies that remove Content-Location"
+            "the server accepted the export without saying where its status is, and {message}; check proxies that \
+             remove Content-Location"
         );
         end::fail(turn, Reason::NoStatusURL, &text)
     } else if turn.spec().on_uncertain_kick_off == Some(OnUncertainKickOff::Fail) {

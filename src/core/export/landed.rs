@@ -74,7 +74,8 @@ fn requested_types(
             Some(0) => {}
             Some(number) => {
                 let message = format!(
-                    "no file of type {type_} came, although the server counts {} of it; check bulkData.listStyle of the FhirServer",
+                    "no file of type {type_} came, although the server counts {} of it; check bulkData.listStyle of \
+                     the FhirServer",
                     counted(number, "resource")
                 );
                 return (CheckResult::Failed, Some(message));
@@ -189,7 +190,7 @@ fn whole(checks: &Checks, manifest: &Manifest) -> (ConditionStatus, Reason, Stri
                 "{all}, with the checksums or lengths that the server says; it does not count all of them"
             ),
         ),
-        _ => (
+        (CheckResult::Failed | CheckResult::Unknown, CheckResult::Failed | CheckResult::Unknown) => (
             ConditionStatus::Unknown,
             Reason::PartlyChecked,
             format!("{all}; the server does not say what they hold, so that could not be compared"),

@@ -94,7 +94,8 @@ fn a_requested_type_without_a_file() {
     assert_eq!((lost.checks.requested_types, lost.reason), (CheckResult::Failed, Reason::TypesMissing));
     assert_eq!(
         lost.message,
-        "no file of type Observation came, although the server counts 1,234 resources of it; check bulkData.listStyle of the FhirServer"
+        "no file of type Observation came, although the server counts 1,234 resources of it; check \
+         bulkData.listStyle of the FhirServer"
     );
 }
 

@@ -67,33 +67,42 @@ macro_rules! transitions {
 transitions! {
     Waiting => Starting: "Nothing holds the run back: the intent to start a job is written, and the kick-off goes out.";
     Waiting => Leaving: "The object is deleted.";
-    Waiting => Ended: "The request is invalid, or the server cannot do it; kickOffBefore or the deadline has passed; or spec.cancel is set.";
-    Starting => Waiting: "The kick-off never left, or the server refused it for now, or it failed in a way that may pass.";
-    Starting => Uncertain: "No definite answer came to the kick-off, the operator was stopped before it was written down, or the answer names no usable status URL.";
+    Waiting => Ended: "The request is invalid, or the server cannot do it; kickOffBefore or the deadline has passed; \
+        or spec.cancel is set.";
+    Starting => Waiting: "The kick-off never left, or the server refused it for now, or it failed in a way that may \
+        pass.";
+    Starting => Uncertain: "No definite answer came to the kick-off, the operator was stopped before it was written \
+        down, or the answer names no usable status URL.";
     Starting => Running: "The server accepted the kick-off and named the status URL of the job.";
     Starting => Ended: "The server rejected the request for good, or the last attempt failed.";
     Uncertain => Waiting: "No job was found, and onUncertainKickOff is Retry: another attempt follows.";
-    Uncertain => Running: "Exactly one job in the container can be that of this kick-off: it is followed, and its manifest must prove whose it is.";
+    Uncertain => Running: "Exactly one job in the container can be that of this kick-off: it is followed, and its \
+        manifest must prove whose it is.";
     Uncertain => Leaving: "The object is deleted.";
-    Uncertain => Ended: "No job was found and onUncertainKickOff is Fail, no attempt is left, or the server named no status URL; the deadline has passed; or spec.cancel is set.";
+    Uncertain => Ended: "No job was found and onUncertainKickOff is Fail, no attempt is left, or the server named no \
+        status URL; the deadline has passed; or spec.cancel is set.";
     Running => Waiting: "The job failed in a way that may pass: another attempt follows.";
     Running => Landing: "The job is done, and its manifest is at hand (dialect BulkData).";
     Running => Checking: "The job is done, and its manifest is at hand (dialect Azure).";
     Running => Cancelling: "spec.cancel is set, the deadline has passed, or the object is deleted.";
     Running => Leaving: "The object is deleted, and deletionPolicy is Abandon.";
-    Running => Ended: "The job failed for good, the server does not know it any more, or it will not tell its status or its manifest.";
+    Running => Ended: "The job failed for good, the server does not know it any more, or it will not tell its status \
+        or its manifest.";
     Landing => Waiting: "The files cannot be landed: another attempt follows.";
-    Landing => Running: "The links of the manifest have expired, or the FhirServer is gone: the job is asked for its manifest anew.";
+    Landing => Running: "The links of the manifest have expired, or the FhirServer is gone: the job is asked for its \
+        manifest anew.";
     Landing => Cancelling: "spec.cancel is set, the deadline has passed, or the object is deleted.";
     Landing => Leaving: "The object is deleted, and deletionPolicy is Abandon.";
     Landing => Ended: "The files have landed and were judged, or they cannot be landed and no attempt is left.";
-    Checking => Waiting: "The manifest of a job that was found in the container names no files, so it proves nothing: another attempt follows.";
+    Checking => Waiting: "The manifest of a job that was found in the container names no files, so it proves \
+        nothing: another attempt follows.";
     Checking => Running: "The FhirServer is gone: the job is asked for its manifest anew when it is back.";
     Checking => Cancelling: "The FhirServer is gone while a cancel is under way.";
     Checking => Leaving: "The object is deleted: the job is done, so there is nothing to cancel.";
     Checking => Ended: "The files were checked, or the job turned out to be another export's.";
     Cancelling => Checking: "The server had finished the job before it could be cancelled (dialect Azure).";
-    Cancelling => Leaving: "The job of a deleted object is settled, its cancel was given up, or deletionPolicy is Abandon.";
+    Cancelling => Leaving: "The job of a deleted object is settled, its cancel was given up, or deletionPolicy is \
+        Abandon.";
     Cancelling => Ended: "The server agreed to cancel the job, it had ended before, or the cancel was given up.";
 }
 
@@ -186,17 +195,20 @@ impl PhaseName {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Waiting => {
-                "No job was started yet: something in the cluster is missing, the run is held or waits for a place, or its next attempt is due later."
+                "No job was started yet: something in the cluster is missing, the run is held or waits for a place, \
+                 or its next attempt is due later."
             }
             Self::Starting => {
                 "The intent to start a job is written in the status, and the kick-off is on its way."
             }
             Self::Uncertain => {
-                "The intent is written, and nobody knows whether the server started a job. It is looked for in the container, and never assumed."
+                "The intent is written, and nobody knows whether the server started a job. It is looked for in the \
+                 container, and never assumed."
             }
             Self::Running => "The server works on the job, and is asked for its status.",
             Self::Landing => {
-                "The operator copies the files of a Bulk Data server into the container, judges them, and stores the manifest beside them."
+                "The operator copies the files of a Bulk Data server into the container, judges them, and stores the \
+                 manifest beside them."
             }
             Self::Checking => {
                 "The operator checks the files that an Azure server wrote, and stores the manifest beside them."
@@ -206,7 +218,8 @@ impl PhaseName {
             }
             Self::Leaving => "The object is being deleted, and its finalizer is removed.",
             Self::Ended => {
-                "The run is complete, failed or cancelled. Its status never changes again; a Bulk Data server is told that it may forget the job, and the object is deleted when its time to live is over."
+                "The run is complete, failed or cancelled. Its status never changes again; a Bulk Data server is \
+                 told that it may forget the job, and the object is deleted when its time to live is over."
             }
         }
     }

@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn ids_are_read_as_servers_write_them() {
-        let text = "\u{feff}{\"resourceType\":\"Patient\",\"id\":\"b\"}\r\n\n  \n{\"id\":\"\\u0061\",\"meta\":{\"id\":\"no\"},\
+        let text = "\u{feff}{\"resourceType\":\"Patient\",\"id\":\"b\"}\r\n\n  \
+            \n{\"id\":\"\\u0061\",\"meta\":{\"id\":\"no\"},\
             \"resourceType\":\"Patient\",\"contained\":[{\"id\":\"no\"}]}\n{\"resourceType\":\"Group\",\"id\":\"no\"}\n\
             {\"resourceType\":\"Patient\",\"id\":\"b\"}";
         for piece in [1, 2, 7, 1000] {

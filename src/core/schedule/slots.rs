@@ -92,7 +92,8 @@ impl fmt::Display for SlotProblem {
                 let (name, values) = FIELDS.get(*index).copied().unwrap_or(("field", ""));
                 write!(
                     f,
-                    "the {name} {text:?} of the schedule {line:?} cannot be read: write {values}, or *, with lists (1,2), \
+                    "the {name} {text:?} of the schedule {line:?} cannot be read: write {values}, or *, with lists \
+                     (1,2), \
                      ranges (1-5) and steps (*/2)"
                 )
             }

@@ -403,7 +403,8 @@ proptest! {
 
     /// Whatever people write, it is read or refused.
     #[test]
-    fn nothing_that_is_written_breaks_it(line in "[-@*/?,#LWH0-9A-Z ]{0,24}|\\PC{0,40}", zone in "[A-Za-z/+0-9-]{0,12}") {
+    fn nothing_that_is_written_breaks_it(line in "[-@*/?,#LWH0-9A-Z \
+        ]{0,24}|\\PC{0,40}", zone in "[A-Za-z/+0-9-]{0,12}") {
         for zone in [None, Some(zone.as_str())] {
             match Slots::parse(&line, zone) {
                 Ok(slots) => prop_assert!(slots.next_after(Timestamp::UNIX_EPOCH).is_some()),

@@ -115,7 +115,8 @@ fn answered(
         && let Some(held) = code.and_then(holds)
     {
         return StorageFailure::permanent(format!(
-            "{held} keeps a file in the storage account {account} from being deleted ({said}): end it, or wait for its end"
+            "{held} keeps a file in the storage account {account} from being deleted ({said}): end it, or wait for \
+             its end"
         ));
     }
     match (number, attempt.container) {

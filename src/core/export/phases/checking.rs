@@ -129,7 +129,8 @@ fn prove(turn: &mut Turn<'_>, memory: &mut Checking) -> Option<Phase> {
     turn.status.output = None;
     turn.leave_unseen_job();
     turn.status.job = None;
-    let message = "the job that was found in the container is another export's, as its manifest shows; create a new FhirExport";
+    let message = "the job that was found in the container is another export's, as its manifest shows; create a new \
+        FhirExport";
     Some(end::fail(turn, Reason::JobNotOurs, message))
 }
 
@@ -150,7 +151,8 @@ fn proves_nothing(turn: &mut Turn<'_>) -> Phase {
 fn files(turn: &Turn<'_>, manifest: &Manifest, endpoint: Option<&str>) -> Result<Vec<BlobAddress>, String> {
     let files = verdict::addresses(manifest, endpoint).map_err(|elsewhere| {
         format!(
-            "the files are in {elsewhere}, not in storage.azureBlob.endpoint of the FhirServer; set it to the account that the FHIR service exports to"
+            "the files are in {elsewhere}, not in storage.azureBlob.endpoint of the FhirServer; set it to the \
+             account that the FHIR service exports to"
         )
     })?;
     // Nothing is read or written in a container that is not this run's.
@@ -159,7 +161,8 @@ fn files(turn: &Turn<'_>, manifest: &Manifest, endpoint: Option<&str>) -> Result
         && let Some(file) = files.iter().find(|file| file.container != asked)
     {
         return Err(format!(
-            "the manifest names files in container {}, but {asked} was asked for; look at the FHIR service's Export settings",
+            "the manifest names files in container {}, but {asked} was asked for; look at the FHIR service's Export \
+             settings",
             file.container
         ));
     }

@@ -184,7 +184,8 @@ fn gone(turn: &mut Turn<'_>, mut memory: Running, words: &str) -> Phase {
     let said = if words.is_empty() { String::new() } else { format!(" ({words})") };
     let unproven = attempt::unproven(turn, memory.owner);
     let message = format!(
-        "the server no longer knows the job{said}: somebody cancelled it, or it expired{unproven}; create a new FhirExport"
+        "the server no longer knows the job{said}: somebody cancelled it, or it expired{unproven}; create a new \
+         FhirExport"
     );
     end::fail(turn, Reason::JobLost, &message)
 }
@@ -213,7 +214,8 @@ fn done(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer) -> Phase {
 fn unreadable(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, what: &str) -> Phase {
     memory.nonsense += 1;
     let message = format!(
-        "the server says that the job is done, but answers with {what} where its manifest should be; check proxies on the way"
+        "the server says that the job is done, but answers with {what} where its manifest should be; check proxies \
+         on the way"
     );
     if memory.nonsense >= GIVE_UP_AFTER {
         turn.leave_job("its manifest cannot be read");

@@ -105,7 +105,8 @@ fn accepted(turn: &mut Turn<'_>, location: Option<&str>) -> Phase {
         None => server_view::status_url(&sent_to, Dialect::Azure, &[], location),
     };
     let Some((url, id)) = status_url else {
-        let why = "the server accepted the export, but its Content-Location names no job on this server or its trustedOrigins";
+        let why = "the server accepted the export, but its Content-Location names no job on this server or its \
+            trustedOrigins";
         return Phase::Uncertain(attempt::uncertain(turn, Doubt::NoStatusUrl, why));
     };
     let message = match &id {

@@ -49,7 +49,8 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Uncertain) -> Flow {
     }
     if turn.cancel_requested() {
         turn.leave_job("the answer to its kick-off was lost");
-        let message = "cancelled while it was not known whether a job runs; one may run on the server unseen: look for it there";
+        let message = "cancelled while it was not known whether a job runs; one may run on the server unseen: look \
+            for it there";
         return Flow::Became(end::fail(turn, Reason::CancelUnconfirmed, message));
     }
     if memory.doubt == Doubt::Untold {

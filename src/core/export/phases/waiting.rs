@@ -58,7 +58,8 @@ pub(super) fn decide(turn: &mut Turn<'_>, memory: Waiting) -> Flow {
     }
     let window = start_window(turn);
     if window.is_some_and(|end| end <= turn.now) {
-        let message = "the export could not start before kickOffBefore; create a new FhirExport if the data is still wanted";
+        let message = "the export could not start before kickOffBefore; create a new FhirExport if the data is still \
+            wanted";
         return Flow::Became(end::fail(turn, Reason::StartWindowMissed, message));
     }
     if let Some((reason, message)) = ask::held(turn) {
