@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::world::World;
 use super::fetch::{Fetch, Poured, Read};
-use super::{Obstacle, not_the_same};
+use super::obstacle::{Obstacle, not_the_same};
 use crate::api::{FhirServer, Reason};
 use crate::core::landing::{LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer};
 use crate::core::poll::retry_delay;

@@ -3,6 +3,7 @@
 
 mod fetch;
 mod file;
+mod obstacle;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
+
+use obstacle::{Obstacle, not_the_same};
 
 use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
@@ -24,25 +27,6 @@ use crate::ports::{ObjectStore, Target};
 
 /// The largest error file, in bytes, that is read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;
-
-/// Why one file did not land.
-struct Obstacle {
-    kind: LandFailureKind,
-    reason: Reason,
-    message: String,
-}
-
-impl Obstacle {
-    fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into() }
-    }
-}
-
-impl From<StorageFailure> for Obstacle {
-    fn from(failure: StorageFailure) -> Self {
-        Self::new(LandFailureKind::Storage(failure.kind), Reason::UploadFailed, failure.message)
-    }
-}
 
 /// How the landing of one file ended.
 type Ended = Result<Landed, Obstacle>;
@@ -166,15 +150,6 @@ async fn known<W: World>(
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
     Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
-}
-
-fn not_the_same(file: &LandFile) -> Obstacle {
-    let message = format!(
-        "{} lies in the container already and is another file than the one that the manifest names in its place now; \
-         both are kept, and the export begins anew in another folder",
-        file.blob
-    );
-    Obstacle::new(LandFailureKind::Permanent, Reason::SourceChanged, message)
 }
 
 /// Reads the first texts of an error file that landed before.
