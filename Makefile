@@ -41,8 +41,8 @@ interop: ## Run exports and schedules of HAPI FHIR and sekmet-fhir through the o
 chaos: ## Run 200 exports while everything breaks, and audit what became of them: SEED=n, EXPORTS=n
 	@SEED='$(SEED)' EXPORTS='$(EXPORTS)' tests/proofs/chaos/run
 
-# What to run all day. After a change in src/ on two cores, everything built before: CHECK_COST. It builds the library, its tests,
-# the operator and the small targets repo_*, and no other test crate; the tests of the others are in `make test`.
+# What to run all day. It builds the library, its tests, the operator and the small targets repo_*, and no other test crate; the
+# tests of the others are in `make test`. CONTRIBUTING.md says what it costs.
 .PHONY: check
 check: lint check-unit ## Check format, lints, layers, generated files, unit and property tests: under 3 minutes
 	@$(MAKE) check-generated OPERATOR='$(TARGET)/debug/fhir-export-operator'

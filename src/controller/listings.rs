@@ -80,7 +80,9 @@ impl Listings {
             let uids: Vec<String> = tasks.keys().filter(|uid| !alive(uid)).cloned().collect();
             uids.iter().filter_map(|uid| tasks.remove(uid)).collect()
         };
-        gone.into_iter().for_each(|task| (task.end)());
+        for task in gone {
+            (task.end)();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How long this process may act, and its end when that time is over.
+//! The tenure: how long this process may act as the leader, and the end of the process when that time is over.
 
 use std::fmt::Debug;
 use std::process::exit;
@@ -12,38 +12,39 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::core::lease::Moment;
 use crate::core::planted::{Fault, planted};
 
-/// A clock that runs on while the process is stopped or the machine sleeps.
+/// The clock of the tenure. It keeps running while the process is stopped or the machine sleeps.
 #[cfg(target_os = "linux")]
 const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const STEADY: ClockId = ClockId::Monotonic;
 
-/// How soon it is noticed that the machine slept: its sleep does not count for who sleeps in it.
+/// Interval at which the guard reads the clock. A sleep of the machine is noticed this late, since `thread::sleep` does
+/// not count it.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long the last words may take: whoever reads them may hang, too.
+/// Longest time to write the last sentence to stderr: its reader may hang, too.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// No time to act.
+/// The tenure has not begun, or was given back.
 const NONE: u64 = 0;
-/// No end of it.
+/// The tenure never ends: no other replica runs.
 const ENDLESS: u64 = u64::MAX;
 
-/// Now, by the steady clock of this machine.
+/// The current time of the steady clock of this machine.
 fn steady() -> Moment {
     let now = clock_gettime(STEADY);
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// What a process runs on, as far as its tenure goes.
+/// The machine that a process runs on: its steady clock and the end of the process. The simulation has its own.
 pub trait Machine: Debug + Send + Sync {
-    /// Now, by a clock that runs on while the process is stopped or the machine sleeps.
+    /// The current time of a clock that keeps running while the process is stopped or the machine sleeps.
     fn steady(&self) -> Moment;
-    /// Ends the process at once, with a sentence.
+    /// Ends the process at once, after writing this sentence to stderr.
     fn end(&self, sentence: &str) -> !;
 }
 
-/// The machine that this is.
+/// The real machine.
 #[derive(Clone, Copy, Debug)]
 struct ThisMachine;
 
@@ -57,33 +58,34 @@ impl Machine for ThisMachine {
     }
 }
 
-/// How long this process may act. Whatever changes something outside looks at it right before it does so.
+/// How long this process may act (`lease-before-act`). An edge calls [`look`](Self::look) right before each request that
+/// changes something outside.
 #[derive(Clone, Debug)]
 pub struct Tenure(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     machine: Box<dyn Machine>,
-    /// In nanoseconds of the steady clock.
+    /// The end of the tenure, in nanoseconds of the steady clock.
     until: AtomicU64,
-    /// What went wrong last, to be told at the end.
+    /// The last failure to renew the Lease, for the sentence at the end.
     trouble: Mutex<String>,
 }
 
 impl Default for Tenure {
-    /// For ever: nobody else works.
+    /// A tenure without an end, for a process without leader election.
     fn default() -> Self {
         Self::with(ENDLESS, ThisMachine)
     }
 }
 
 impl Tenure {
-    /// Not yet.
+    /// A tenure that has not begun.
     pub fn none() -> Self {
         Self::none_on(ThisMachine)
     }
 
-    /// Not yet, on another machine than this.
+    /// A tenure that has not begun, on another machine than the real one.
     pub fn none_on(machine: impl Machine + 'static) -> Self {
         Self::with(NONE, machine)
     }
@@ -93,35 +95,35 @@ impl Tenure {
         Self(Arc::new(Inner { machine, until, trouble: Mutex::default() }))
     }
 
-    /// Now, by the clock that it is measured by.
+    /// The current time of the clock that measures the tenure.
     pub fn now(&self) -> Moment {
         self.0.machine.steady()
     }
 
-    /// Until then.
+    /// Extends the tenure to this instant.
     pub fn extend(&self, until: Moment) {
         let nanos = u64::try_from(until.as_nanos()).unwrap_or(ENDLESS - 1);
         self.0.until.store(nanos, Ordering::SeqCst);
     }
 
-    /// Not any more, of one's own will: nothing is under way.
+    /// Ends the tenure before its time. Nothing may be in flight.
     pub fn resign(&self) {
         self.0.until.store(NONE, Ordering::SeqCst);
     }
 
-    /// Remembers what hinders the renewal.
+    /// Remembers why the Lease could not be renewed.
     pub fn hindered(&self, trouble: &str) {
         if let Ok(mut told) = self.0.trouble.lock() {
             trouble.clone_into(&mut told);
         }
     }
 
-    /// How much of it is left: none if it is over, or did not begin.
+    /// The time that is left: zero if the tenure is over or has not begun.
     pub fn left(&self) -> Duration {
         Duration::from_nanos(self.0.until.load(Ordering::SeqCst)).saturating_sub(self.now())
     }
 
-    /// Ends the process unless it may act now.
+    /// Ends the process if the tenure is over or has not begun.
     pub fn look(&self) {
         let over = if planted(Fault::ActsAfterItsTime) {
             self.0.until.load(Ordering::SeqCst) == NONE
@@ -133,7 +135,11 @@ impl Tenure {
         }
     }
 
-    /// Ends the process when its time is over, from a thread of its own: whatever else hangs.
+    /// Starts a thread that ends the process when the tenure is over, whatever else hangs.
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be started.
     pub fn guard(&self) -> std::io::Result<()> {
         let tenure = self.clone();
         let guard = move || loop {
@@ -146,7 +152,7 @@ impl Tenure {
         thread::Builder::new().name("lease".into()).spawn(guard).map(drop)
     }
 
-    /// Ends the process since its time is over.
+    /// Ends the process because the tenure is over. The sentence names why the Lease was not renewed.
     pub fn lapsed(&self) -> ! {
         let trouble = self.0.trouble.try_lock().map(|told| told.clone()).unwrap_or_default();
         let cause = if trouble.is_empty() { "this process was stopped or too busy" } else { &trouble };
@@ -156,7 +162,7 @@ impl Tenure {
         ))
     }
 
-    /// Ends the process at once, with a sentence.
+    /// Ends the process at once, after writing this sentence to stderr.
     pub fn end(&self, sentence: &str) -> ! {
         self.0.machine.end(sentence)
     }

@@ -79,8 +79,7 @@ impl<'a> Unpack<'a> {
     /// Ends the file; an error if it is compressed and not whole.
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
-            Self::Plain(_) => Ok(()),
-            Self::Gzip { empty: true, .. } => Ok(()),
+            Self::Plain(_) | Self::Gzip { empty: true, .. } => Ok(()),
             Self::Gzip { decoder, empty: false } => decoder.finish().map(|_| ()),
         }
     }

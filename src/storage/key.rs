@@ -7,7 +7,7 @@ pub(super) fn components(key: &str) -> Option<(Vec<&str>, &str)> {
     let plain = |part: &&str| {
         !matches!(*part, "" | "." | "..") && !part.contains(|c: char| c == '\\' || c.is_control())
     };
-    let all = components.iter().all(|part| plain(part));
+    let all = components.iter().all(plain);
     components.pop().filter(|_| all).map(|name| (components, name))
 }
 

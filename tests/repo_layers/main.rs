@@ -106,7 +106,7 @@ fn a_circle_and_a_use_that_is_not_stated_would_be_seen() {
     assert!(used(&imports)["core"].contains("storage") && !stated(&sources)["core"].contains("storage"));
     assert_eq!(circles::of(&used(&imports)), vec![vec!["core".to_owned(), "storage".to_owned()]]);
     let circles = circles::of(&imports.by_file());
-    let pair = vec!["core/a.rs".to_owned(), "core/b.rs".to_owned()];
+    let pair = ["core/a.rs".to_owned(), "core/b.rs".to_owned()];
     assert!(circles.iter().any(|circle| pair.iter().all(|file| circle.contains(file))), "{circles:?}");
 }
 

@@ -38,7 +38,7 @@ impl Sources {
     pub fn of<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let sources = files.into_iter().filter(|(name, _)| !is_test(name)).map(|(name, text)| {
             let documentation: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//!")).collect();
-            let tokens = without_tests(tokens(text));
+            let tokens = without_tests(&tokens(text));
             (name.to_owned(), Source { documentation: documentation.join("\n"), tokens })
         });
         Self(sources.collect())
@@ -121,7 +121,7 @@ fn literal(text: &str) -> Option<usize> {
 }
 
 /// Leaves out each item that is marked `#[cfg(test)]`.
-fn without_tests(tokens: Vec<String>) -> Vec<String> {
+fn without_tests(tokens: &[String]) -> Vec<String> {
     const MARK: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let mut kept = Vec::new();
     let mut at = 0;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::world::World;
+use super::Obstacle;
 use super::fetch::{Fetch, Poured, Read};
-use super::obstacle::{Obstacle, not_the_same};
 use crate::api::{FhirServer, Reason};
 use crate::core::landing::{LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer};
 use crate::core::poll::retry_delay;
@@ -197,5 +197,5 @@ async fn landed_before<W: World>(
     let ledger = world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await?;
     let theirs =
         ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
-    if theirs.as_ref() == Some(ours) { Ok(()) } else { Err(not_the_same(file)) }
+    if theirs.as_ref() == Some(ours) { Ok(()) } else { Err(Obstacle::other_file(file)) }
 }

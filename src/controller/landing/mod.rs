@@ -3,7 +3,6 @@
 
 mod fetch;
 mod file;
-mod obstacle;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -13,8 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-
-use obstacle::{Obstacle, not_the_same};
 
 use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
@@ -27,6 +24,35 @@ use crate::ports::{ObjectStore, Target};
 
 /// The largest error file, in bytes, that is read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;
+
+/// Why one file did not land.
+struct Obstacle {
+    kind: LandFailureKind,
+    reason: Reason,
+    message: String,
+}
+
+impl Obstacle {
+    fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
+        Self { kind, reason, message: message.into() }
+    }
+
+    /// Another file lies where this one should land.
+    fn other_file(file: &LandFile) -> Self {
+        let message = format!(
+            "{} lies in the container already and is another file than the one that the manifest now names in its \
+             place; both are kept, and the export starts again in another folder",
+            file.blob
+        );
+        Self::new(LandFailureKind::Permanent, Reason::SourceChanged, message)
+    }
+}
+
+impl From<StorageFailure> for Obstacle {
+    fn from(failure: StorageFailure) -> Self {
+        Self::new(LandFailureKind::Storage(failure.kind), Reason::UploadFailed, failure.message)
+    }
+}
 
 /// How the landing of one file ended.
 type Ended = Result<Landed, Obstacle>;
@@ -145,7 +171,7 @@ async fn known<W: World>(
     marks: Option<&Marks>,
 ) -> Result<Landed, Obstacle> {
     let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
-        return Err(not_the_same(file));
+        return Err(Obstacle::other_file(file));
     };
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };

@@ -12,8 +12,8 @@ mod source;
 mod tally;
 
 use crate::api::{Compression, Reason};
-use crate::core::ledger::StorageFailureKind;
 use crate::core::poll::Bounds;
+use crate::core::storage_failure::StorageFailureKind;
 
 pub use answer::{Step, read_answer};
 pub use checkpoint::{Checkpoint, Content};

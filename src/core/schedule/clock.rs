@@ -32,18 +32,14 @@ pub(super) fn settle_suspension(turn: &mut Turn<'_>) {
         return;
     }
     let handled = handled(turn);
-    match Calendar::of(turn.spec()) {
-        Ok(calendar) => {
-            if let Some(slot) = calendar.due(turn.now, handled) {
-                let why = "the schedule was suspended; the next run is made at its time";
-                turn.skip(slot, Reason::Suspended, why);
-            }
-        }
-        // Which times were missed is not known before the schedule can be read. All of them are before now.
-        Err(_) => {
-            let (time, reason) = (whole_seconds(turn.now), Reason::Suspended.to_string());
-            turn.status.last_skipped = Some(SkippedRun { time, reason });
-        }
+    let Ok(calendar) = Calendar::of(turn.spec()) else {
+        // Nobody knows which times were missed until the cron line can be read. All of them are before now.
+        let (time, reason) = (whole_seconds(turn.now), Reason::Suspended.to_string());
+        turn.status.last_skipped = Some(SkippedRun { time, reason });
+        return;
+    };
+    if let Some(slot) = calendar.due(turn.now, handled) {
+        turn.skip(slot, Reason::Suspended, "the schedule was suspended; the next run is made at its time");
     }
 }
 

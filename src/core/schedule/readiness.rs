@@ -14,7 +14,7 @@ pub(super) enum State {
     /// The spec or the server does not permit runs. `Ready` says why.
     NotReady,
     /// Runs are made.
-    Ready(Ready),
+    Ready(Box<Ready>),
 }
 
 /// What runs are made with.
@@ -113,7 +113,7 @@ pub(super) fn state(turn: &mut Turn<'_>) -> State {
                 turn.set(ConditionType::Ready, ConditionStatus::True, Reason::Scheduled, message);
                 turn.set(ConditionType::Stalled, ConditionStatus::False, Reason::Scheduled, message);
             }
-            State::Ready(ready)
+            State::Ready(Box::new(ready))
         }
         Err(problem) => {
             let (reason, message) = (problem.reason(), problem.message());

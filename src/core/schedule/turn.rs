@@ -26,6 +26,9 @@ const MIN_WAIT: Duration = Duration::from_millis(50);
 /// Longest wait between two decisions. A clock that is set cannot make a run later than this.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
+/// Default of `incremental.overlapSeconds`.
+const OVERLAP: i64 = 300;
+
 /// One decision in the making.
 pub(super) struct Turn<'a> {
     pub(super) schedule: &'a FhirExportSchedule,
@@ -78,6 +81,11 @@ impl<'a> Turn<'a> {
 
     pub(super) fn suspended(&self) -> bool {
         self.spec().suspend == Some(true)
+    }
+
+    /// How many seconds an incremental run reaches back before the covered instant.
+    pub(super) fn overlap_seconds(&self) -> i64 {
+        self.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
     }
 
     /// Whether no decision is in the status: the schedule is new, or its status was lost.

@@ -53,7 +53,7 @@ impl Account {
             (Access::Identity(one), Access::Identity(other)) => Arc::ptr_eq(one, other),
             (Access::Sas(one), Access::Sas(other)) => one == other,
             (Access::Key(one), Access::Key(other)) => one == other,
-            _ => false,
+            (Access::Identity(_) | Access::Sas(_) | Access::Key(_), _) => false,
         }
     }
 

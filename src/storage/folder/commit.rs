@@ -48,7 +48,7 @@ impl Sealed {
             Err(error) if failure::is_there(&error) => {
                 let there = place.stat(name).map_err(failure)?;
                 let ours = file.metadata().map_err(failure)?;
-                if !there.is_some_and(|there| (there.st_dev, there.st_ino) == (ours.dev(), ours.ino())) {
+                if there.is_none_or(|there| (there.st_dev, there.st_ino) != (ours.dev(), ours.ino())) {
                     // Somebody else put a file there that is none of a landing: the marks are not its own.
                     place.remove(&marks).map_err(failure)?;
                     return Ok(Committed::AlreadyThere);

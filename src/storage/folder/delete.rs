@@ -89,7 +89,7 @@ fn manifest(place: &Place) -> io::Result<Option<String>> {
 
 fn content(place: &Place, plan: &FolderPlan) -> io::Result<Content> {
     let mut content = Content::default();
-    walk(place.again()?, String::new(), &mut |directory, path| {
+    walk(place, "", &mut |directory, path| {
         objects(directory, |name, _| {
             let below = format!("{path}{name}");
             if below == folder::MANIFEST {

@@ -21,21 +21,21 @@ pub(super) fn size_of(stat: &Stat) -> Option<u64> {
 /// Calls `visit` with each directory at and below `place` that is not hidden, and its path relative to the container,
 /// which is empty or ends with a slash. The deepest come first.
 pub(super) fn walk(
-    place: Place,
-    path: String,
+    place: &Place,
+    path: &str,
     visit: &mut dyn FnMut(&Place, &str) -> io::Result<()>,
 ) -> io::Result<()> {
     for entry in place.list()? {
         if entry.is_directory && !entry.name.starts_with('.') {
             match place.enter(&entry.name) {
-                Ok(below) => walk(below, format!("{path}{}/", entry.name), visit)?,
+                Ok(below) => walk(&below, &format!("{path}{}/", entry.name), visit)?,
                 // It was removed since it was listed.
                 Err(error) if failure::is_missing(&error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    visit(&place, &path)
+    visit(place, path)
 }
 
 /// Calls `seen` with name and size of each object directly in a directory.
@@ -67,7 +67,7 @@ impl FolderStorage {
     pub(super) fn ledger_of(&self, container: &str, name: &str) -> Result<Ledger, StorageFailure> {
         let Some(place) = self.folder(container, name)? else { return Ok(Ledger::default()) };
         let mut ledger = Ledger::default();
-        walk(place, format!("{name}/"), &mut |place, path| note(place, path, &mut ledger))
+        walk(&place, &format!("{name}/"), &mut |place, path| note(place, path, &mut ledger))
             .map_err(|error| failure::of(&format!("{container}/{name}"), &error))?;
         ledger.landed.sort_by(|one, other| one.blob.cmp(&other.blob));
         ledger.begun.sort();
@@ -83,7 +83,7 @@ impl FolderStorage {
         mut seen: impl FnMut(String, u64),
     ) -> Result<(), StorageFailure> {
         let place = self.container(container)?;
-        walk(place, String::new(), &mut |place, path| {
+        walk(&place, "", &mut |place, path| {
             if !path.starts_with(prefix) && !prefix.starts_with(path) {
                 return Ok(());
             }

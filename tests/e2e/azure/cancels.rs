@@ -1,7 +1,7 @@
 //! The end before the end: by `spec.cancel`, by deletion, over all generations of the server.
 
 use azure_fhir::{CancelProfile, Fault, Life, Script, State, Step};
-use fhir_export_operator::api::{FhirExport, FhirServer};
+use fhir_export_operator::api::{FhirExport, FhirExportStatus, FhirServer};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
@@ -32,8 +32,10 @@ async fn a_running_job_is_cancelled_by_spec_on_every_generation() {
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
     }
     for (name, _) in GENERATIONS {
-        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-            .await;
+        site.until(name, "running", |o| {
+            o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+        })
+        .await;
         site.change(name, json!({"cancel": true})).await;
         let object = site.failed(name, "Cancelled").await;
         let status = object.status.clone().unwrap();
@@ -56,8 +58,10 @@ async fn a_running_job_is_cancelled_by_deletion_on_every_generation() {
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
     }
     for (name, _) in GENERATIONS {
-        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-            .await;
+        site.until(name, "running", |o| {
+            o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+        })
+        .await;
         site.delete(name).await;
         site.gone(name).await;
         let events = site.events(name).await;
@@ -76,7 +80,9 @@ async fn a_finished_job_is_told_as_what_it_is_and_never_deleted_on_the_server() 
         site.fhir.script(Script { cancel: profile, ..Script::stuck() }.container(&container));
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
         let object = site
-            .until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
+            .until(name, "running", |o| {
+                o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+            })
             .await;
         let id = object.status.unwrap().job.unwrap().id.unwrap();
         // It ends in the moment in which somebody cancels it.
@@ -119,8 +125,10 @@ async fn a_server_that_never_agrees_is_given_up_and_told() {
         let script = Script { cancel_faults: vec![Step::times(1000, fault)], ..Script::stuck() };
         site.fhir.script(script.clone().container(&container));
         site.export(name, json!({"level": "System", "container": container}), json!({})).await;
-        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-            .await;
+        site.until(name, "running", |o| {
+            o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+        })
+        .await;
         site.change(name, json!({"cancel": true})).await;
     }
     for name in ["internal", "forbidden", "unavailable", "reset"] {
@@ -130,8 +138,10 @@ async fn a_server_that_never_agrees_is_given_up_and_told() {
     let script = Script { cancel_faults: vec![Step::times(1000, Fault::Forbidden)], ..Script::stuck() };
     site.fhir.script(script.container("refuses-deleted"));
     site.export("deleted", json!({"level": "System", "container": "refuses-deleted"}), json!({})).await;
-    site.until("deleted", "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-        .await;
+    site.until("deleted", "running", |o| {
+        o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+    })
+    .await;
     site.delete("deleted").await;
     site.gone("deleted").await;
     let events = site.events("deleted").await;
@@ -148,8 +158,10 @@ async fn abandon_leaves_the_job_alone() {
         json!({"deletionPolicy": "Abandon"}),
     )
     .await;
-    site.until("abandon", "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-        .await;
+    site.until("abandon", "running", |o| {
+        o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+    })
+    .await;
     site.delete("abandon").await;
     site.gone("abandon").await;
     assert_eq!((site.cancels(), &site.fhir.jobs()[0].state), (0, &State::Running));
@@ -169,8 +181,10 @@ async fn the_secret_and_the_server_may_go_first() {
     site.start_operator().await;
     site.fhir.script(Script::stuck());
     site.export("first", json!({"level": "System", "container": "first"}), json!({})).await;
-    site.until("first", "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-        .await;
+    site.until("first", "running", |o| {
+        o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+    })
+    .await;
     let secrets: Api<Secret> = site.api();
     secrets.delete("token", &DeleteParams::default()).await.unwrap();
     let servers: Api<FhirServer> = site.api();
@@ -197,8 +211,10 @@ async fn a_namespace_with_running_exports_can_be_deleted() {
         site.export(name, json!({"level": "System", "container": "namespace"}), json!({})).await;
     }
     for name in ["one", "two", "three"] {
-        site.until(name, "running", |o| o.status.as_ref().and_then(|s| s.state_word()) == Some("Running"))
-            .await;
+        site.until(name, "running", |o| {
+            o.status.as_ref().and_then(FhirExportStatus::state_word) == Some("Running")
+        })
+        .await;
     }
     let namespaces: Api<Namespace> = Api::all(shared().await.kubernetes.client().await.unwrap());
     namespaces.delete(&site.namespace, &DeleteParams::default()).await.unwrap();

@@ -179,7 +179,11 @@ impl File {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             if seed >> 58 == 0 { b'\n' } else { b'a' + (seed >> 59) as u8 % 26 }
         };
-        let compression = if key.ends_with(".gz") { Compression::Gzip } else { Compression::None };
+        let compression = if Path::new(key).extension().is_some_and(|ending| ending == "gz") {
+            Compression::Gzip
+        } else {
+            Compression::None
+        };
         let body = (0..size).map(byte).collect::<Vec<u8>>().into();
         Self { key: key.to_owned(), content: Content::of_etag(key, etag), body, compression }
     }

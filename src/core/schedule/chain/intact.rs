@@ -3,7 +3,6 @@
 use super::super::readiness::{LeftOut, Ready};
 use super::super::turn::Turn;
 use super::full::{FullDue, full_due};
-use super::overlap;
 use crate::api::{ConditionStatus, ConditionType, Reason};
 
 /// What the chain holds.
@@ -50,7 +49,7 @@ pub(in super::super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
     let covered = chain.covered_until.clone();
     let unknown = ready.tracks && chain.members.is_none();
     let repeats = turn.status.consecutive_failures.is_some_and(|failures| failures > 0);
-    let view = View { covered: covered.as_deref(), due, unknown, repeats, overlap: overlap(turn) };
+    let view = View { covered: covered.as_deref(), due, unknown, repeats, overlap: turn.overlap_seconds() };
     let holds = holds(&view, ready);
     let message = message(holds, &view, ready);
     turn.set(ConditionType::ChainIntact, status(holds), reason(holds), &message);

@@ -24,8 +24,6 @@ pub(super) use intact::tell;
 
 /// How many runs of the chain the status keeps.
 const MAX_HISTORY: usize = 10;
-/// Default of `incremental.overlapSeconds`.
-const OVERLAP: i64 = 300;
 
 /// Where a run stands in a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +41,6 @@ pub(super) fn only_if_incremental(turn: &mut Turn<'_>) {
         turn.status.chain = None;
         condition::remove(&mut turn.status.conditions, ConditionType::ChainIntact);
     }
-}
-
-/// How far a run reaches back before the covered instant, in seconds.
-fn overlap(turn: &Turn<'_>) -> i64 {
-    turn.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
 }
 
 /// Where a run for this time stands in the chain. `None` if runs are not incremental.
@@ -80,7 +73,7 @@ pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) 
     let Some(covered) = &chain.covered_until else {
         return Some(begins(RunMode::Incremental, incremental.initial_since.clone()));
     };
-    let (Some(since), Some(id)) = (reach_back(covered, overlap(turn)), chain.id) else {
+    let (Some(since), Some(id)) = (reach_back(covered, turn.overlap_seconds()), chain.id) else {
         return Some(begins(RunMode::Full, None));
     };
     Some(Link {

@@ -20,8 +20,7 @@ mod world;
 
 use std::process::ExitCode;
 
-use stage::{complain, say};
-use tokio::signal::unix::{SignalKind, signal};
+use stage::{Program, complain, play, say};
 
 use plan::Plan;
 use world::World;
@@ -30,7 +29,7 @@ const EXPORTS: u32 = 200;
 
 /// Why it ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
@@ -55,9 +54,6 @@ enum Error {
     /// A file or a socket could not be used.
     #[error("{0}")]
     Io(String),
-    /// Ctrl-C, or the like.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 impl From<std::io::Error> for Error {
@@ -70,25 +66,24 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut world = World::default();
-    let done = tokio::select! {
-        done = run(&mut world) => done,
-        stopped = interrupted() => stopped,
-    };
-    if let Err(error) = &done {
-        complain(&format!("\nchaos: {error}"));
-        if !matches!(error, Error::Interrupted) {
-            world.clues().await.iter().for_each(|clue| complain(clue));
-        }
+    play(&mut World::default()).await.into()
+}
+
+impl Program for World {
+    type Error = Error;
+    const NAME: &'static str = "chaos";
+
+    async fn run(&mut self) -> Result<bool> {
+        run(self).await
     }
-    let ended = world.end().await;
-    if let Err(error) = &ended {
-        complain(&format!("chaos: {error}"));
+
+    async fn clues(&self, done: &Result<bool>) -> Vec<String> {
+        // What the audit found is told already, with where the records are.
+        if done.is_ok() { Vec::new() } else { World::clues(self).await }
     }
-    match (done, ended) {
-        (Ok(true), Ok(())) => ExitCode::SUCCESS,
-        (Err(Error::Interrupted), _) => ExitCode::from(130),
-        _ => ExitCode::FAILURE,
+
+    async fn end(&mut self) -> Result<()> {
+        World::end(self).await
     }
 }
 
@@ -99,7 +94,7 @@ async fn run(world: &mut World) -> Result<bool> {
     let exports = u32::try_from(exports).ok().filter(|exports| (1..=10_000).contains(exports));
     let exports = exports.ok_or_else(|| Error::Io("EXPORTS must be 1 to 10000".into()))?;
     say(&format!("chaos: SEED={seed} EXPORTS={exports}"));
-    let (records, figures) = world.run(&Plan::draw(seed, exports)).await?;
+    let (records, figures) = world.rage(&Plan::draw(seed, exports)).await?;
     let findings = audit::audit(&records);
     say("");
     for line in table::table(&figures, &records, &findings) {
@@ -126,15 +121,4 @@ fn number(name: &str) -> Result<Option<u64>> {
         }
         _ => Ok(None),
     }
-}
-
-async fn interrupted() -> Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        ended = tokio::signal::ctrl_c() => ended?,
-    }
-    Err(Error::Interrupted)
 }

@@ -37,7 +37,7 @@ pub struct World {
 
 impl World {
     /// Starts all, lets it burn, waits until it is quiet, and collects the records.
-    pub async fn run(&mut self, plan: &Plan) -> Result<(Records, Figures)> {
+    pub async fn rage(&mut self, plan: &Plan) -> Result<(Records, Figures)> {
         let started = Instant::now();
         let (hapi, kubernetes, azurite) = timed("starting a control plane, Azurite and HAPI FHIR", async {
             Ok::<_, Error>(tokio::try_join!(

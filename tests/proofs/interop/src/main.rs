@@ -19,14 +19,12 @@ mod world;
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
-
-use stage::complain;
+use stage::{Program, play};
 use world::World;
 
 /// Why it ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
@@ -54,44 +52,28 @@ enum Error {
     /// A file could not be read or written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    /// Ctrl-C, or the like.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut world = World::default();
-    let done = tokio::select! {
-        done = trial::run(&mut world) => done,
-        stopped = interrupted() => stopped,
-    };
-    if let Err(error) = &done {
-        complain(&format!("\ninterop: {error}"));
-    }
-    if !matches!(done, Ok(true) | Err(Error::Interrupted)) {
-        world.clues().iter().for_each(|clue| complain(clue));
-    }
-    let ended = world.end().await;
-    if let Err(error) = &ended {
-        complain(&format!("interop: {error}"));
-    }
-    match (done, ended) {
-        (Ok(true), Ok(())) => ExitCode::SUCCESS,
-        (Err(Error::Interrupted), _) => ExitCode::from(130),
-        _ => ExitCode::FAILURE,
-    }
+    play(&mut World::default()).await.into()
 }
 
-async fn interrupted() -> Result<bool> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        ended = tokio::signal::ctrl_c() => ended?,
+impl Program for World {
+    type Error = Error;
+    const NAME: &'static str = "interop";
+
+    async fn run(&mut self) -> Result<bool> {
+        trial::run(self).await
     }
-    Err(Error::Interrupted)
+
+    async fn clues(&self, _: &Result<bool>) -> Vec<String> {
+        World::clues(self)
+    }
+
+    async fn end(&mut self) -> Result<()> {
+        World::end(self).await
+    }
 }

@@ -10,6 +10,9 @@ use fhir_export_operator::core::ledger::{
 use fhir_export_operator::core::manifest::sha256_hex;
 use fhir_export_operator::ports::Committed;
 
+/// The parts of an upload that was begun, by content and offset, each with the checkpoint after it.
+type Parts = BTreeMap<(Content, u64), (Bytes, Checkpoint)>;
+
 /// Where the account is.
 pub const ENDPOINT: &str = "https://lake.blob.example";
 
@@ -29,7 +32,7 @@ pub struct Container {
     pub blobs: BTreeMap<String, Blob>,
     /// The parts of uploads that are not committed, by name of the blob, content and offset, with the checkpoint after
     /// each.
-    begun: BTreeMap<String, BTreeMap<(Content, u64), (Bytes, Checkpoint)>>,
+    begun: BTreeMap<String, Parts>,
 }
 
 /// The account.

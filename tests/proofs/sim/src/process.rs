@@ -59,9 +59,9 @@ pub struct Process {
 
 /// A task beside the reconciles.
 pub struct Beside {
-    /// It.
+    /// The work of the task.
     pub task: BoxFuture<'static, ()>,
-    /// It is to end.
+    /// Set when the task is to end.
     pub ended: Arc<AtomicBool>,
     /// The number of the export that it is of.
     pub export: Option<usize>,

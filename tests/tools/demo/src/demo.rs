@@ -29,6 +29,8 @@ pub struct Demo {
     azurite: Option<Azurite>,
     server: Option<Server>,
     held: bool,
+    /// It is to stay up afterwards.
+    pub stays: bool,
     took: Duration,
 }
 
@@ -43,12 +45,13 @@ impl Demo {
             azurite: None,
             server: None,
             held: false,
+            stays: false,
             took: Duration::ZERO,
         }
     }
 
     /// The whole of it.
-    pub async fn play(&mut self) -> Result<()> {
+    pub async fn show(&mut self) -> Result<()> {
         self.tell.say("fhir-export-operator: a FHIR bulk export as a Kubernetes resource, on real parts.")?;
         self.tell.say("Each line with [ok] was checked before it was printed.")?;
         self.tell.chapter("What runs here")?;

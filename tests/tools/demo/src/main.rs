@@ -10,13 +10,12 @@ mod operator;
 mod story;
 mod tell;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use demo::Demo;
+use stage::{Ended, Program, interrupted, play};
 
 /// Shows the operator at work on real parts.
 #[derive(Debug, Parser)]
@@ -31,7 +30,7 @@ struct Arguments {
 
 /// Why the demonstration ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
@@ -62,9 +61,6 @@ enum Error {
     /// Nobody reads what is said.
     #[error("standard output: {0}")]
     Unheard(std::io::Error),
-    /// Ctrl-C, or the like.
-    #[error("interrupted")]
-    Interrupted,
 }
 
 type Result<T, E = Error> = std::result::Result<T, E>;
@@ -73,49 +69,33 @@ type Result<T, E = Error> = std::result::Result<T, E>;
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let mut demo = Demo::new(arguments.context);
-    let played = tokio::select! {
-        played = demo.play() => played,
-        stopped = interrupted() => stopped,
-    };
-    let done = match played {
-        Ok(()) if arguments.hold => tokio::select! {
-            held = demo.hold() => held,
-            _ = interrupted() => Ok(()),
-        },
-        played => played,
-    };
-    if let Err(error) = &done {
-        complain(&format!("\ndemo: {error}"));
-        if !matches!(error, Error::Interrupted | Error::Unheard(_)) {
-            demo.clues().iter().for_each(|clue| complain(clue));
+    demo.stays = arguments.hold;
+    match play(&mut demo).await {
+        Ended::Well if demo.conclude().is_err() => ExitCode::FAILURE,
+        ended => ended.into(),
+    }
+}
+
+impl Program for Demo {
+    type Error = Error;
+    const NAME: &'static str = "demo";
+
+    async fn run(&mut self) -> Result<bool> {
+        self.show().await?;
+        if self.stays {
+            tokio::select! {
+                held = self.hold() => held?,
+                asked = interrupted() => asked?,
+            }
         }
+        Ok(true)
     }
-    let ended = demo.end().await;
-    if let Err(error) = &ended {
-        complain(&format!("demo: {error}"));
-    }
-    match (done, ended) {
-        (Ok(()), Ok(())) => match demo.conclude() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        (Err(Error::Interrupted), _) => ExitCode::from(130),
-        _ => ExitCode::FAILURE,
-    }
-}
 
-async fn interrupted() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = hang_up.recv() => {}
-        ended = tokio::signal::ctrl_c() => ended?,
+    async fn clues(&self, done: &Result<bool>) -> Vec<String> {
+        if matches!(done, Err(Error::Unheard(_))) { Vec::new() } else { Demo::clues(self) }
     }
-    Err(Error::Interrupted)
-}
 
-fn complain(text: &str) {
-    // Nothing is left to do if this cannot be written.
-    let _ = writeln!(std::io::stderr(), "{text}");
+    async fn end(&mut self) -> Result<()> {
+        Demo::end(self).await
+    }
 }
