@@ -8,13 +8,15 @@ use bytes::Bytes;
 use fhir_export_operator::api::{Compression, FhirServer};
 use fhir_export_operator::core::landing::{Checkpoint, Content, Issues, Marks, Tally};
 use fhir_export_operator::core::ledger::StorageFailure;
+use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 use fhir_export_operator::storage::{BlobStorage, FolderStorage};
 use futures::{StreamExt, stream};
+use stage::{Azurite, AzuriteOptions};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::lake::{self, by_key};
+use crate::lake::{self, Secrets, by_key};
 
 /// A store and a container in it.
 pub struct Kit<S> {
@@ -26,7 +28,11 @@ pub struct Kit<S> {
 
 /// The store itself, for what a test puts there by hand.
 enum Behind {
-    Azure(BlobContainerClient),
+    Azure {
+        container: BlobContainerClient,
+        /// Ends with the test.
+        _own: Option<Azurite>,
+    },
     Folder {
         root: PathBuf,
         /// Goes with the test.
@@ -38,8 +44,20 @@ enum Behind {
 pub async fn azurite(name: &str) -> Kit<BlobStorage> {
     let (azurite, store, server) = lake::ready().await;
     let container = format!("contract-{name}");
-    let behind = Behind::Azure(lake::container(azurite, &container).await);
+    let behind = Behind::Azure { container: lake::container(azurite, &container).await, _own: None };
     Kit { store, server, container, behind }
+}
+
+/// An Azurite that only this test keeps busy.
+pub async fn azurite_of_its_own(name: &str) -> Kit<BlobStorage> {
+    let azurite = Azurite::start(AzuriteOptions::default()).await.unwrap();
+    let secrets = Arc::new(Secrets::default());
+    secrets.set("key", azurite.key());
+    let server = lake::server(&azurite.endpoint().unwrap(), &by_key());
+    let store = lake::storage(&secrets, EntraSettings::default());
+    let container = lake::container(&azurite, name).await;
+    let behind = Behind::Azure { container, _own: Some(azurite) };
+    Kit { store, server, container: name.to_owned(), behind }
 }
 
 /// A folder of the file system, with a directory of this name. Its parts are small, so that files have many.
@@ -64,7 +82,7 @@ impl Kit<FolderStorage> {
     pub fn root(&self) -> &Path {
         match &self.behind {
             Behind::Folder { root, .. } => root,
-            Behind::Azure(_) => panic!("this is no folder"),
+            Behind::Azure { .. } => panic!("this is no folder"),
         }
     }
 }
@@ -81,9 +99,9 @@ impl<S: ObjectStore> Kit<S> {
     /// Puts objects there by hand, all with the same bytes.
     pub async fn put(&self, keys: &[String], body: &[u8]) {
         match &self.behind {
-            Behind::Azure(container) => {
+            Behind::Azure { container, .. } => {
                 let puts = keys.iter().map(|key| lake::put(container, key, body));
-                stream::iter(puts).buffer_unordered(32).collect::<Vec<()>>().await;
+                stream::iter(puts).buffer_unordered(8).collect::<Vec<()>>().await;
             }
             Behind::Folder { root, .. } => {
                 for key in keys {
