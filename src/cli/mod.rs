@@ -120,7 +120,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
 
 /// What clap says, in one line: the cause and its tips, without the usage.
 fn brief(error: &str) -> String {
-    let told = error.split("\n\n").take_while(|part| !part.starts_with("Usage:"));
+    let about_usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more information");
+    // Whoever still asks for the election must not be led to switch it off.
+    let risky_tip = |part: &&str| part.trim_start().starts_with("tip:") && part.contains("--no-leader-elect");
+    let told = error.split("\n\n").take_while(|part| !about_usage(part)).filter(|part| !risky_tip(part));
     let told: Vec<String> = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     format!("{} (see --help)", told.join("; "))
 }
@@ -174,6 +177,9 @@ mod tests {
             let said = brief(&refused(line).to_string());
             assert!(said.contains("tip: ") && said.contains(tip), "{said}");
             assert!(!said.contains('\n') && !said.contains("Usage"), "{said}");
+            assert_eq!(said.matches("--help").count(), 1, "{said}");
         }
+        let said = brief(&refused("operator run --leader-elect").to_string());
+        assert!(said.contains("'--leader-elect'") && !said.contains("--no-leader-elect"), "{said}");
     }
 }
