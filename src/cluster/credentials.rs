@@ -184,7 +184,7 @@ fn problem(error: CallError, missing: Reason, verb: &str, what: &str, namespace:
         CallError::Forbidden(_) => CredentialProblem::lasting(
             Reason::ConnectionNotAllowed,
             format!(
-                "the operator may not {verb} {what}; ask its owner to add namespace {namespace} to those in \
+                "the operator may not {verb} {what}; ask the operator's owner to add namespace {namespace} to those in \
                  which the chart grants it a Role"
             ),
         ),

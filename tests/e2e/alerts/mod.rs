@@ -63,8 +63,11 @@ async fn alerts_use_only_what_is_exposed() {
     let metrics = Metrics::new();
     let nightly = json!({"metadata": {"name": "nightly", "namespace": "ns"},
         "spec": {"schedule": "30 1 * * *", "template": {"spec": {"serverRef": {"name": "clinic"}, "request": {"level": "System"}}}},
-        "status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "LastRunSucceeded",
-            "status": "True", "reason": "X", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+        "status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z", "conditions": [
+            {"type": "Ready", "status": "True", "reason": "X", "message": "",
+             "lastTransitionTime": "2026-01-01T00:00:00Z"},
+            {"type": "LastRunSucceeded", "status": "True", "reason": "X", "message": "",
+             "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
     metrics.tell_schedules(&[Arc::new(serde_json::from_value(nightly).unwrap())]);
     let text = metrics.text();
     let series: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
