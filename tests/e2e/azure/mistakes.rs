@@ -143,17 +143,17 @@ async fn every_failure_of_a_job_ends_in_the_next_step() {
         ),
         (
             Failure::NoManagedIdentity,
-            "; switch on its system-assigned managed identity and give it Storage Blob Data Contributor",
+            "; enable its system-assigned managed identity and give it Storage Blob Data Contributor",
         ),
         (Failure::StorageAccountNotFound, "; correct it in the FHIR service's Export settings"),
         (Failure::ContainerNotFound, "ContainerNotFound); check the container, then create a new FhirExport"),
         (Failure::InvalidStorageUri, "; set it in the FHIR service's Export settings"),
-        (Failure::AnonymizationConfigInvalid, "; check the configuration file, its place and its ETag"),
+        (Failure::AnonymizationConfigInvalid, "; check the configuration file, its path and its ETag"),
         (
             Failure::OutOfMemory { max_count: 1000 },
             "; set request.azure.maxCount to a tenth of what the message names",
         ),
-        (Failure::RecordTooLarge, "; export a shorter range of time, or fewer types"),
+        (Failure::RecordTooLarge, "; export a shorter period, or fewer types"),
     ];
     for (n, (failure, _)) in rows.iter().enumerate() {
         let container = format!("next-{n}");

@@ -4,7 +4,7 @@
 use azure_fhir::Storage;
 use fhir_export_operator::api::{FhirExport, FhirServer};
 use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
+use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
@@ -28,9 +28,12 @@ impl Traces {
             all.add("the metrics", metrics);
         }
         let list = ListParams::default();
-        let exports: Api<FhirExport> = Api::namespaced(client.clone(), &site.namespace);
+        // As they are: a type would drop what it does not know.
+        let resource = ApiResource::erase::<FhirExport>(&());
+        let exports: Api<DynamicObject> = Api::namespaced_with(client.clone(), &site.namespace, &resource);
         for export in exports.list(&list).await.unwrap().items {
-            all.export(&export);
+            all.export(&export.name_any(), export.data.get("status").cloned().unwrap_or_default());
+            let export: FhirExport = export.try_parse().unwrap();
             let output = export.status.as_ref().and_then(|status| status.output.clone());
             let Some((container, manifest)) = output.and_then(|o| Some((o.container?, o.manifest?.path)))
             else {
@@ -56,8 +59,7 @@ impl Traces {
     }
 
     /// The status of an export, as it is or was.
-    pub fn export(&mut self, export: &FhirExport) {
-        let mut status = serde_json::to_value(&export.status).unwrap();
+    pub fn export(&mut self, name: &str, mut status: Value) {
         // It is kept whole, whatever it says: without it the job is lost.
         if let Some(job) = status.get_mut("job").and_then(Value::as_object_mut) {
             job.remove("statusURL");
@@ -65,7 +67,7 @@ impl Traces {
         for job in status.get_mut("unsettledJobs").and_then(Value::as_array_mut).into_iter().flatten() {
             job.as_object_mut().unwrap().remove("statusURL");
         }
-        self.add(&format!("the status of FhirExport {}", export.name_any()), status.to_string());
+        self.add(&format!("the status of FhirExport {name}"), status.to_string());
     }
 
     fn add(&mut self, place: &str, text: String) {
@@ -105,7 +107,7 @@ impl Site {
         let client = shared().await.kubernetes.client().await.unwrap();
         let mut traces = Traces::of(self, client).await;
         for export in self.gone.lock().unwrap().iter() {
-            traces.export(export);
+            traces.export(&export.name_any(), serde_json::to_value(&export.status).unwrap());
         }
         traces
     }
