@@ -18,7 +18,7 @@ fn the_definitions_are_current() {
     for (name, yaml) in all {
         assert!(
             committed(&format!("crds/{name}.yaml")) == yaml,
-            "crds/{name}.yaml is stale: run `fhir-export-operator crds --write crds`"
+            "crds/{name}.yaml is stale: run `make generate`"
         );
     }
 }
@@ -27,7 +27,7 @@ fn the_definitions_are_current() {
 fn the_page_of_reasons_is_current() {
     assert!(
         committed("docs/reasons.md") == cli::reasons_markdown(),
-        "docs/reasons.md is stale: run `fhir-export-operator reasons --write docs/reasons.md`"
+        "docs/reasons.md is stale: run `make generate`"
     );
 }
 
@@ -35,6 +35,6 @@ fn the_page_of_reasons_is_current() {
 fn the_page_of_states_is_current() {
     assert!(
         committed("docs/states.md") == cli::states_markdown(),
-        "docs/states.md is stale: run `fhir-export-operator states --write docs/states.md`"
+        "docs/states.md is stale: run `make generate`"
     );
 }
