@@ -31,7 +31,7 @@ enum Behind {
     Azure {
         container: BlobContainerClient,
         /// Ends with the test.
-        _own: Option<Azurite>,
+        _own: Option<Box<Azurite>>,
     },
     Folder {
         root: PathBuf,
@@ -56,7 +56,7 @@ pub async fn azurite_of_its_own(name: &str) -> Kit<BlobStorage> {
     let server = lake::server(&azurite.endpoint().unwrap(), &by_key());
     let store = lake::storage(&secrets, EntraSettings::default());
     let container = lake::container(&azurite, name).await;
-    let behind = Behind::Azure { container, _own: Some(azurite) };
+    let behind = Behind::Azure { container, _own: Some(Box::new(azurite)) };
     Kit { store, server, container: name.to_owned(), behind }
 }
 
