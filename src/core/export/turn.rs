@@ -52,7 +52,8 @@ impl<'a> Turn<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
         let generation = inputs.export.metadata.generation;
-        if is_terminal(&status) && status.observed_generation != generation && planted(Fault::TerminalChanges) {
+        if is_terminal(&status) && status.observed_generation != generation && planted(Fault::TerminalChanges)
+        {
             status.completion_time = Some(condition::whole_seconds(inputs.now));
         }
         observe(&mut status, generation);

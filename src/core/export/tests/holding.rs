@@ -223,7 +223,10 @@ fn an_intended_cancel_is_not_stalled() {
     world.run_until(|w| w.state() == "Running");
     world.edit(|spec| spec.cancel = Some(true));
     world.run();
-    assert_eq!((world.says(Failed).as_str(), world.says(Reconciling).as_str()), ("True/Cancelled", "False/Finished"));
+    assert_eq!(
+        (world.says(Failed).as_str(), world.says(Reconciling).as_str()),
+        ("True/Cancelled", "False/Finished")
+    );
     assert!(world.status().conditions.iter().all(|c| !c.is(Stalled)), "{:#?}", world.status());
 }
 
