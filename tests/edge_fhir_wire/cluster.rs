@@ -149,6 +149,7 @@ pub fn get(url: &str) -> Request {
         url: url.to_owned(),
         accept: "application/fhir+json",
         prefer: None,
+        no_cache: false,
         max_body: 1024,
         with_token: true,
         body: None,
