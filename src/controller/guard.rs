@@ -89,7 +89,8 @@ fn soon(wait: Duration) -> Action {
     Action::requeue(wait.mul_f64(1.0 + rand::random::<f64>() / 2.0))
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
+/// What a panic says.
+pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
+use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::effect::Requeue;
@@ -143,6 +144,13 @@ impl Running {
         }
     }
 
+    /// Whether an answer is to be written before the process ends.
+    fn owes(&self, subject: &Subject) -> bool {
+        let Subject::Export((namespace, name)) = subject else { return false };
+        let export = self.process.cache.export(namespace, name);
+        export.and_then(|export| export.uid()).is_some_and(|uid| self.process.runs().owes(&uid))
+    }
+
     /// Whether there is something that the caches have not heard of.
     pub fn is_behind(&self, state: &State) -> bool {
         locked(&self.process.cache.exports).upto < state.api.exports.log.len()
@@ -174,7 +182,7 @@ impl Running {
         let servers: Vec<String> =
             locked(&self.process.cache.servers).all().filter_map(|server| server.uid()).collect();
         let alive: BTreeSet<String> = exports.chain(servers).collect();
-        self.process.runs().retain(|uid| alive.contains(uid));
+        request::retain(self.process.as_ref(), |uid| alive.contains(uid));
     }
 
     /// Everything is listed.
@@ -214,7 +222,7 @@ impl Simulation {
     pub(super) fn begin_due(&mut self) {
         let now = locked(&self.state).time.now;
         let works = |r: &Running| {
-            r.stage == Stage::Works
+            matches!(r.stage, Stage::Works | Stage::Drains)
                 && r.stopped_until <= now
                 && r.queue.busy < r.queue.concurrency
                 && !r.queue.waiting.is_empty()
@@ -222,6 +230,9 @@ impl Simulation {
         while let Some((process, running)) = self.processes.iter_mut().find(|(_, running)| works(running)) {
             let process = *process;
             let Some(subject) = running.queue.waiting.pop_front() else { return };
+            if running.stage == Stage::Drains && !running.owes(&subject) {
+                continue;
+            }
             let slot = running.queue.slots.entry(subject.clone()).or_default();
             if slot.running {
                 slot.again = true;
