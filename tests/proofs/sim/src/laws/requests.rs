@@ -162,7 +162,9 @@ impl State {
     pub fn heard_of(&mut self, request: &Request) {
         let acting = self.laws.acting.clone();
         let record = self.laws.records.get_mut(&acting.uid).filter(|_| request.prefer.is_some());
-        if let Some(intent) = record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by.same_look(&acting))) {
+        if let Some(intent) =
+            record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by.same_look(&acting)))
+        {
             intent.heard = true;
         }
     }
