@@ -69,6 +69,11 @@ pub fn metadata_request(spec: &FhirServerSpec) -> Request {
     }
 }
 
+/// A request that shows whether a connection to the server stands. Its answer is not read.
+pub fn reach_request(spec: &FhirServerSpec) -> Request {
+    Request { max_body: 0, ..metadata_request(spec) }
+}
+
 /// A request that shows whether the identity may export, without any effect. Bulk Data servers have no such
 /// request; for them it shows only whether the server accepts the token.
 pub fn access_request(spec: &FhirServerSpec) -> Request {

@@ -163,3 +163,16 @@ pub enum FailureKind {
 
 /// The result of a request.
 pub type Reply = Result<Answer, Failure>;
+
+/// Whether a connection to the server stood while a request without an effect was sent: any answer shows it, and so
+/// does the lack of one after the request had left.
+///
+/// # Errors
+///
+/// The failure of a request that provably never left.
+pub fn reached(reply: Reply) -> Result<(), Failure> {
+    match reply {
+        Err(failure) if failure.sent == Sent::No => Err(failure),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
