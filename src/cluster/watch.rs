@@ -142,7 +142,8 @@ async fn keep<K>(
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        let stream = watcher(api, watcher::Config::default().page_size(PAGE).timeout(PERIOD)).default_backoff();
+        let stream =
+            watcher(api, watcher::Config::default().page_size(PAGE).timeout(PERIOD)).default_backoff();
         events.push(stream.map(move |event| (index, event)).boxed());
     }
     let mut broken: HashSet<usize> = HashSet::new();

@@ -37,23 +37,32 @@ pub(super) fn send<W: World>(world: &Arc<W>, base: FhirExport, asked: Asked) {
     let task = async move {
         let uid = base.uid().unwrap_or_default();
         let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
-        let done =
-            AssertUnwindSafe(outside(&beside, &base, &asked.server, asked.effect)).catch_unwind().await;
-        let seen = match done {
-            Ok(seen) => Some(seen),
-            Err(panic) => {
-                let (kind, what) = (Kind::FhirExport.as_str(), panic_message(panic.as_ref()));
-                error!(kind, namespace, name, "a programming error, please report it: {what}");
-                beside.clock().sleep(AFTER_PANIC).await;
-                None
-            }
-        };
+        let asks = outside(&beside, &base, &asked.server, asked.effect);
+        let seen = caught(beside.as_ref(), Kind::FhirExport, (&namespace, &name), asks).await;
         let seated = beside.runs().answered(&uid, seen);
         wake(beside.as_ref(), &seated);
         beside.wake_export(&namespace, &name);
     };
     // Nobody ends it: an operator that stops ends all tasks.
     drop(world.spawn(Box::pin(task)));
+}
+
+/// Awaits a request beside the reconciles. A panic is told, and counts as no answer after a rest.
+pub(super) async fn caught<W: World, T>(
+    world: &W,
+    kind: Kind,
+    (namespace, name): (&str, &str),
+    request: impl Future<Output = T>,
+) -> Option<T> {
+    match AssertUnwindSafe(request).catch_unwind().await {
+        Ok(answer) => Some(answer),
+        Err(panic) => {
+            let (kind, what) = (kind.as_str(), panic_message(panic.as_ref()));
+            error!(kind, namespace, name, "a programming error, please report it: {what}");
+            world.clock().sleep(AFTER_PANIC).await;
+            None
+        }
+    }
 }
 
 /// Gives an export a seat in this lane, or has it woken when there is one.
@@ -69,6 +78,25 @@ pub(super) fn sit<W: World>(world: &W, export: &FhirExport, lane: &Lane) -> bool
     sits
 }
 
+/// Gives a server a seat for its probe, or has it woken when there is one.
+pub(super) fn sit_to_probe<W: World>(world: &W, server: &FhirServer) -> bool {
+    let uid = server.uid().unwrap_or_default();
+    let caller = Caller {
+        kind: CallerKind::Server,
+        uid: uid.clone(),
+        namespace: server.namespace().unwrap_or_default(),
+        name: server.name_any(),
+    };
+    let (sits, seated) = world.runs().take_seat(&caller, &Lane::Probe(uid));
+    wake(world, &seated);
+    sits
+}
+
+/// Gives a seat back.
+pub(super) fn leave<W: World>(world: &W, uid: &str) {
+    wake(world, &world.runs().leave_seat(uid));
+}
+
 /// Wakes whoever got a seat.
 pub(super) fn wake<W: World>(world: &W, seated: &[Caller]) {
     for Caller { kind, namespace, name, .. } in seated {
@@ -82,7 +110,7 @@ pub(super) fn wake<W: World>(world: &W, seated: &[Caller]) {
 /// Keeps the state of a run after a look at it, and gives its seat to the next.
 pub(super) fn keep<W: World>(world: &W, uid: &str, kept: Kept, owes: bool) {
     world.runs().keep(uid, kept, owes);
-    wake(world, &world.runs().leave_seat(uid));
+    leave(world, uid);
 }
 
 /// Drops what is remembered of an export that was deleted.

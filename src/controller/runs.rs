@@ -17,6 +17,7 @@ use crate::core::export::Memory;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
 use crate::core::seats::{Caller, Lane, SeatLimits, Seats};
+use crate::core::server::Probe;
 use crate::ports::EndTask;
 
 /// How many of the most recent claims are kept even if their runs are gone.
@@ -42,6 +43,8 @@ struct Inner {
     claimed: u64,
     /// The last probe of each server, by uid: its generation, when it was probed, and when it is due again.
     probes: HashMap<String, (i64, Timestamp, Timestamp)>,
+    /// Probes that run or whose findings are not written yet, by uid of the server: its generation, and what was found.
+    probing: HashMap<String, (i64, Option<Probe>)>,
     /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
     /// because deleting exports would hide it.
     served: HashMap<String, Served>,
@@ -72,6 +75,16 @@ pub(super) struct Unwritten {
     pub(super) notes: Vec<Note>,
     /// Effects since the run last came to rest.
     pub(super) effects: usize,
+}
+
+/// How the probe of a server stands.
+pub(super) enum Probing {
+    /// None runs.
+    None,
+    /// It runs beside the reconciles.
+    Runs,
+    /// It is done, and this is what it found.
+    Done(Box<Probe>),
 }
 
 #[derive(Default)]
@@ -346,6 +359,34 @@ impl Runs {
         Duration::try_from(due.duration_since(now)).ok()
     }
 
+    /// How the probe of this generation of a server stands. What was found is given out once. What was found of another
+    /// generation is dropped.
+    pub(super) fn take_probe(&self, uid: &str, generation: i64) -> Probing {
+        let mut inner = locked(&self.inner);
+        match inner.probing.remove(uid) {
+            Some((of, Some(probe))) if of == generation => Probing::Done(Box::new(probe)),
+            Some((_, Some(_))) | None => Probing::None,
+            Some(runs) => {
+                inner.probing.insert(uid.to_owned(), runs);
+                Probing::Runs
+            }
+        }
+    }
+
+    /// Records that a probe of a server begins.
+    pub(super) fn probe_begins(&self, uid: &str, generation: i64) {
+        locked(&self.inner).probing.insert(uid.to_owned(), (generation, None));
+    }
+
+    /// Records that a probe of a server has ended, and what it found, if that is known.
+    pub(super) fn probe_ended(&self, uid: &str, generation: i64, found: Option<Probe>) {
+        let mut inner = locked(&self.inner);
+        match found {
+            Some(probe) => drop(inner.probing.insert(uid.to_owned(), (generation, Some(probe)))),
+            None => drop(inner.probing.remove(uid)),
+        }
+    }
+
     /// Records a probe of a server, which is valid for `wait`.
     pub(super) fn probed(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
         let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
@@ -395,6 +436,7 @@ impl Runs {
         self.listings.retain(&alive);
         let mut inner = locked(&self.inner);
         inner.probes.retain(|uid, _| alive(uid));
+        inner.probing.retain(|uid, (_, found)| found.is_none() || alive(uid));
         inner.served.retain(|uid, _| alive(uid));
         // The job of a deleted run is still in the container, and no other run may claim it.
         let oldest = inner.claimed.saturating_sub(MAX_CLAIMS);

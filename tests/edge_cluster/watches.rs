@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fhir_export_operator::cluster::{KubeStores, client_within};
 use fhir_export_operator::cluster::watch::{Broken, Change, Primed, Watches};
+use fhir_export_operator::cluster::{KubeStores, client_within};
 use fhir_export_operator::ports::Stores;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, PostParams};

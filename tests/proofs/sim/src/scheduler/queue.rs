@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
+use fhir_export_operator::controller::guard::after_failure;
 use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
@@ -18,11 +19,7 @@ use super::tasks::{End, Task};
 use super::{Happening, Running, Simulation, Stage};
 use crate::laws::Acting;
 use crate::state::{State, locked};
-use crate::time::{Due, SECOND, micros};
-
-/// `controller::guard`: after a conflict, and after any other failure.
-const AFTER_CONFLICT: i64 = SECOND / 5;
-const AFTER_FAILURE: i64 = 5 * SECOND;
+use crate::time::{Due, micros};
 
 /// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +43,8 @@ struct Slot {
     /// Woken while it was looked at.
     again: bool,
     due: Option<i64>,
+    /// Failures in a row.
+    failures: u32,
 }
 
 /// The queues.
@@ -98,12 +97,11 @@ impl Queue {
         let slot = self.slots.entry(subject.clone()).or_default();
         slot.running = false;
         let again = std::mem::take(&mut slot.again);
-        let jitter = |state: &mut State, wait: i64| wait + state.chance.between(0, wait / 2);
+        slot.failures = if result.is_ok() { 0 } else { slot.failures.saturating_add(1) };
         let wait = match result {
             Ok(Requeue::AwaitChange) => None,
             Ok(Requeue::After(wait)) => Some(micros((*wait).max(Duration::from_millis(1)))),
-            Err(ClusterFailure::Conflict) => Some(jitter(&mut state, AFTER_CONFLICT)),
-            Err(_) => Some(jitter(&mut state, AFTER_FAILURE)),
+            Err(failure) => Some(micros(after_failure(failure, slot.failures, state.chance.unit()))),
         };
         if let Err(failure) = result {
             state.tell(41, || format!("a look at {subject:?} failed: {failure}"));
