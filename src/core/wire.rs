@@ -32,6 +32,8 @@ pub struct Request {
     pub accept: &'static str,
     /// The value of `Prefer`, if the header is sent.
     pub prefer: Option<&'static str>,
+    /// Whether `Cache-Control: no-cache` asks the server for a job of its own (HAPI: docs/servers.md, "Shared jobs").
+    pub no_cache: bool,
     /// The longest answer body, in bytes. Longer ones are cut off and marked as truncated.
     pub max_body: usize,
     /// Whether the request carries the token. Metadata need none.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::decision::Followers;
 use super::flow::Next;
 use super::memory::CleanUp;
 use super::turn::Turn;
@@ -55,7 +56,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, clean_up: &mut CleanUp, reply: Reply)
 /// What is to be done before the job can be forgotten, if the server is still to be told. `success` is whether the
 /// files of the job are complete.
 pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, success: bool) -> Option<Next> {
-    let ours = turn.lands() && !turn.facts.contested;
+    // The last one that follows a job tells the server.
+    let ours = turn.lands() && turn.facts.followers == Followers::None;
     let server = turn.server().filter(|_| ours && !clean_up.done)?;
     let url = turn.status.job.as_ref()?.status_url.as_ref()?;
     let own = turn.status.server.as_ref().is_some_and(|s| s.url == server.spec().url);

@@ -45,6 +45,7 @@ pub(super) fn count(server: &FhirServerSpec, type_: &str) -> Request {
         url: format!("{}/{}?_summary=count", server.url.trim_end_matches('/'), encode(type_)),
         accept: FHIR_JSON,
         prefer: None,
+        no_cache: false,
         max_body: MAX_OUTCOME,
         with_token: true,
         body: None,

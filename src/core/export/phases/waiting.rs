@@ -154,5 +154,8 @@ fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request:
     });
     let mut retry = memory.retry;
     retry.next_try = None;
-    Flow::Became(Phase::Starting(Starting { kick_off: Some(request), retry }))
+    // After an answer that was lost, a server that hands out the job that already runs hands out the right one.
+    let no_cache = turn.lands() && !turn.is_true(ConditionType::KickOffUncertain);
+    let kick_off = Some(Request { no_cache, ..request });
+    Flow::Became(Phase::Starting(Starting { kick_off, retry }))
 }

@@ -46,7 +46,7 @@ impl World {
             namespace_admitted: !waiting || self.admitted,
             place: !waiting || holds_place(status) || self.placed || !self.full,
             claimed: self.claimed.clone(),
-            contested: self.contested,
+            followers: self.followers,
         }
     }
 
