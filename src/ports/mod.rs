@@ -17,4 +17,4 @@ pub use storage::{Committed, ObjectStore, Target, Upload};
 pub use stores::Stores;
 pub use task::EndTask;
 pub use tenure::Tenure;
-pub use wire::{BrokenOff, FileAnswer, Pieces, Wire};
+pub use wire::{BrokenOff, FileAnswer, Pieces, UnusableBody, Wire};

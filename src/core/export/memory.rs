@@ -1,11 +1,11 @@
 //! What the operator remembers of a run between two looks: one type for each phase, so that nothing is there that means
 //! nothing in that phase. A restart forgets it all, and nothing is lost but patience.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::type_counts::TypeCounts;
 use crate::api::Reason;
 use crate::core::bulk::manifest::Pages;
 use crate::core::landing::{LandProgress, Landed};
@@ -152,8 +152,8 @@ pub enum LandingStage {
 pub struct Concluding {
     /// What landed: one entry for each file of the manifest.
     pub landed: Arc<Vec<Landed>>,
-    /// How many resources of a type the server says to hold; `None` where it does not say.
-    pub counted_types: BTreeMap<String, Option<u64>>,
+    /// What the server counts of the types that no file came of.
+    pub counted_types: TypeCounts,
     /// The log was stored, or could not be.
     pub logged: bool,
     /// How storing the manifest goes.

@@ -10,7 +10,6 @@ use super::super::attempt;
 use super::super::clean_up;
 use super::super::conclude::conclude;
 use super::super::flow::{Flow, Next};
-use super::super::landed;
 use super::super::landing_failure;
 use super::super::memory::{Cancelling, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest};
 use super::super::phase::Phase;
@@ -18,6 +17,7 @@ use super::super::progress;
 use super::super::stop;
 use super::super::store;
 use super::super::turn::Turn;
+use super::super::type_counts;
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
@@ -33,9 +33,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
         Observation::Landing(state) => return stands(turn, memory, state),
         Observation::TypeCounted { type_, reply } => {
             if let LandingStage::Landed(concluding) = &mut memory.stage {
-                let answer = reply.ok().filter(|answer| answer.status == 200);
-                let total = answer.and_then(|answer| landed::total(&answer.body));
-                concluding.counted_types.insert(type_, total);
+                type_counts::answered(&mut concluding.counted_types, &memory.manifest, type_, reply);
             }
         }
         // A log that cannot be stored fails no run whose data is complete.
@@ -190,7 +188,7 @@ fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Ph
 fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     Concluding {
         landed,
-        counted_types: std::collections::BTreeMap::new(),
+        counted_types: type_counts::TypeCounts::new(),
         logged: false,
         store: StoreManifest::default(),
     }

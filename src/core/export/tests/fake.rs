@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::said::{answer, body, container, folder, listed, manifest, outcome, unknown};
-use crate::core::landing::{Issues, LandFile, LandPlan, Landed, Landing, Sum};
+use crate::core::landing::{FileForm, Issues, LandFile, LandPlan, Landed, Landing, Sum};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request};
 
@@ -107,6 +107,12 @@ pub(super) struct Fake {
     pub(super) planned: Vec<LandPlan>,
     /// How many resources of a type the server has, where its searches tell.
     pub(super) has: BTreeMap<&'static str, u64>,
+    /// How many of these have not changed since the transaction time, where it is not all of them.
+    pub(super) unchanged: BTreeMap<&'static str, u64>,
+    /// It ignores `_lastUpdated`.
+    pub(super) timeless: bool,
+    /// The searches that counted resources.
+    pub(super) counted: Vec<String>,
     pub(super) clean_ups: VecDeque<Reply>,
     pub(super) cleaned: Vec<String>,
     pub(super) stored: Vec<Vec<u8>>,
@@ -141,6 +147,9 @@ impl Fake {
             landing_stopped: 0,
             planned: Vec::new(),
             has: BTreeMap::new(),
+            unchanged: BTreeMap::new(),
+            timeless: false,
+            counted: Vec::new(),
             clean_ups: VecDeque::new(),
             cleaned: Vec::new(),
             stored: Vec::new(),
@@ -330,6 +339,7 @@ impl Fake {
                 lines: file.claims.count.unwrap_or(1),
                 sha256: file.claims.sha256.clone().unwrap_or_else(|| "00".repeat(32)),
             },
+            form: FileForm::Framed,
             issues: Issues::default(),
             words: Vec::new(),
         };
@@ -338,13 +348,16 @@ impl Fake {
         Landing::Done(Arc::new(all))
     }
 
-    pub(super) fn count_type(&self, type_: &str) -> Answer {
-        match self.has.get(type_) {
-            Some(total) => {
-                body(&json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string())
-            }
-            None => answer(403),
-        }
+    pub(super) fn count_type(&mut self, type_: &str, request: &Request) -> Answer {
+        self.counted.push(request.url.clone());
+        let timed = request.url.contains("_lastUpdated=le") && !self.timeless;
+        let Some(all) = self.has.get(type_) else { return answer(403) };
+        let total = if timed { self.unchanged.get(type_).unwrap_or(all) } else { all };
+        let searched = if timed { "x?_lastUpdated=le2026" } else { "x" };
+        let link = json!([{"relation": "self", "url": searched}]);
+        body(
+            &json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": link}).to_string(),
+        )
     }
 
     pub(super) fn clean_up(&mut self, request: &Request) -> Reply {
