@@ -185,7 +185,7 @@ shown! {
         ServerReachable True: [Reachable];
         KickOffUncertain True: [NoJobFound];
         Verified True: [CountsMatch];
-        Verified False: [FileMissing, CountMismatch, ChecksumMismatch, TypesMissing];
+        Verified False: [FileMissing, FileTruncated, WrongType, CountMismatch, ChecksumMismatch, TypesMissing];
         Verified Unknown: [PartlyChecked, StorageUnreachable, NoStorageAccess];
     }
 }

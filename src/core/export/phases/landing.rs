@@ -11,7 +11,9 @@ use super::super::clean_up;
 use super::super::conclude::conclude;
 use super::super::flow::{Flow, Next};
 use super::super::landing_failure;
-use super::super::memory::{Cancelling, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest};
+use super::super::memory::{
+    Cancelling, CleanUp, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest,
+};
 use super::super::phase::Phase;
 use super::super::progress;
 use super::super::stop;
@@ -43,8 +45,10 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
             }
         }
         Observation::ManifestStored(result) => {
-            if let LandingStage::Landed(concluding) = &mut memory.stage {
-                store::observe(turn, &mut concluding.store, result);
+            if let LandingStage::Landed(concluding) = &mut memory.stage
+                && let Some(why) = store::mark(turn, &mut concluding.store, result)
+            {
+                memory.stage = LandingStage::GivingUp { why, clean_up: CleanUp::default() };
             }
         }
         Observation::CleanedUp(reply) => {

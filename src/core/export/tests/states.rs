@@ -18,7 +18,7 @@ use super::{at, azure_server, bulk_server, stored_server};
 use crate::api::{DeletionPolicy, FhirServer, Reason, RunState};
 use crate::core::export::PhaseName;
 use crate::core::export::states::{SHOWN, TRANSITIONS};
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landed, Landing};
+use crate::core::landing::{FileForm, LandFailure, LandFailureKind, LandProgress, Landed, Landing};
 use crate::core::ledger::StorageFailureKind;
 use crate::core::wire::{Answer, FailureKind, Sent};
 
@@ -237,6 +237,8 @@ fn landings() -> Vec<World> {
         ran(bulk(), json!({}), spoiled(|landed| landed[0].sum.lines += 1)),
         ran(bulk(), json!({}), spoiled(|landed| drop(landed.pop()))),
         ran(bulk(), json!({}), claims),
+        ran(bulk(), json!({}), spoiled(|landed| landed[0].form = FileForm::Cut)),
+        ran(bulk(), json!({}), spoiled(|landed| landed[0].form = FileForm::OtherType)),
         ran(bulk(), json!({}), move |w| w.fake.polls.push_back(Ok(body(&uncounted.to_string())))),
     ]
 }
