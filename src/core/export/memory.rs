@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::type_counts::TypeCounts;
 use crate::api::Reason;
+use crate::core::answer::JobFailure;
 use crate::core::bulk::manifest::Pages;
 use crate::core::landing::{LandProgress, Landed};
 use crate::core::ledger::Checked;
@@ -96,8 +97,21 @@ pub struct Running {
     pub progress_at: Option<Timestamp>,
     /// The manifest so far, while further pages of it are to come.
     pub pages: Option<Arc<Pages>>,
+    /// Since when the status URL leads to nothing, as long as it does.
+    pub absence: Option<Absence>,
+    /// The server says that the job failed in a way that may pass, and is told to forget it before the next attempt.
+    pub failed: Option<(JobFailure, CleanUp)>,
     /// Set while the manifest is asked for anew because the links of the last one have expired.
     pub refresh: Option<LandingTries>,
+}
+
+/// Since when a status URL leads to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// Since when nothing but 404 and 410 came, by whomever.
+    pub since: Timestamp,
+    /// Since when each of these was the FHIR server's own answer; `None` if the last one was not.
+    pub by_server: Option<Timestamp>,
 }
 
 /// Remembered of a landing across fresh manifests.
@@ -299,6 +313,15 @@ impl Running {
         set_back(&mut self.progress_at, by);
         if let Some(tries) = &mut self.refresh {
             tries.retry.set_back(by);
+        }
+        if let Some((_, clean_up)) = &mut self.failed {
+            clean_up.retry.set_back(by);
+        }
+        if let Some(Absence { since, by_server }) = self.absence {
+            let (mut first, mut by_server) = (Some(since), by_server);
+            set_back(&mut first, by);
+            set_back(&mut by_server, by);
+            self.absence = first.map(|since| Absence { since, by_server });
         }
     }
 }

@@ -98,6 +98,11 @@ impl<'a> Turn<'a> {
         self.export.metadata.deletion_timestamp.is_some()
     }
 
+    /// When the object was deleted, if it was.
+    pub(super) fn deletion_time(&self) -> Option<Timestamp> {
+        self.export.metadata.deletion_timestamp.as_ref().map(|time| time.0)
+    }
+
     pub(super) fn has_finalizer(&self) -> bool {
         self.export.finalizers().iter().any(|f| f == CANCEL_FINALIZER)
     }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::ask;
 use super::super::attempt;
-use super::super::clean_up;
+use super::super::clean_up::{self, JobEnd};
 use super::super::conclude::conclude;
 use super::super::flow::{Flow, Next};
 use super::super::landing_failure;
@@ -97,11 +97,12 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
         turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
     }
     if let LandingStage::GivingUp { why, clean_up } = &memory.stage {
-        if let Some(next) = clean_up::due(turn, clean_up, false) {
+        if let Some(next) = clean_up::due(turn, clean_up, JobEnd::Finished) {
             return Flow::Do(Phase::Landing(Box::new(memory)), next);
         }
         let (reason, message) = why;
-        return Flow::Became(attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message));
+        let phase = attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message);
+        return Flow::Became(clean_up::carried(phase, *clean_up));
     }
     if let Some(message) = ask::storage_moved(turn) {
         turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageMismatch, &message);

@@ -362,7 +362,13 @@ impl Fake {
 
     pub(super) fn clean_up(&mut self, request: &Request) -> Reply {
         self.cleaned.push(request.url.clone());
-        self.clean_ups.pop_front().unwrap_or(Ok(answer(202)))
+        if let Some(reply) = self.clean_ups.pop_front() {
+            return reply;
+        }
+        if let Some(job) = self.job(&request.url) {
+            job.state = State::Gone;
+        }
+        Ok(answer(202))
     }
 
     pub(super) fn store(&mut self, body: &[u8]) -> Result<String, StorageFailure> {

@@ -162,6 +162,7 @@ fn with_a_job() -> Vec<World> {
     vec![
         ran(azure_server(), json!({}), many(|| answer(302))),
         ran(azure_server(), json!({}), many(|| html(200))),
+        ran(azure_server(), json!({}), |w| w.fake.polls.extend((0..40).map(|_| Ok(html(404))))),
         ran(stored_server(), json!({"backoffLimit": 2}), empty),
         ran(stored_server(), json!({}), foreign),
         ran(stored_server(), json!({}), elsewhere),
