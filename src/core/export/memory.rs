@@ -187,6 +187,8 @@ pub struct Checking {
     pub check_began: Option<Timestamp>,
     /// Checks that failed in a way that may pass, and when the next try is due.
     pub check: Retry,
+    /// Since when the run should end: the deadline has passed, or `spec.cancel` is set.
+    pub end_asked: Option<Timestamp>,
     /// The outcome of the check, once it is over.
     pub outcome: Option<CheckOutcome>,
     /// How storing the manifest goes.
@@ -293,6 +295,7 @@ impl Checking {
             told: false,
             check_began: None,
             check: Retry::default(),
+            end_asked: None,
             outcome: None,
             store: StoreManifest::default(),
         }
@@ -301,6 +304,7 @@ impl Checking {
     /// Moves all times back by as much as the clock of the machine was set back.
     pub fn set_back(&mut self, by: SignedDuration) {
         set_back(&mut self.check_began, by);
+        set_back(&mut self.end_asked, by);
         self.check.set_back(by);
         self.store.retry.set_back(by);
     }

@@ -200,6 +200,8 @@ pub enum LandFailureKind {
     Missing,
     /// The store failed, in this way.
     Storage(StorageFailureKind),
+    /// The task ended by a panic: a defect of the operator.
+    Panicked,
     /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be had.
     Permanent,
 }

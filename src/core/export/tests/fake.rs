@@ -95,6 +95,10 @@ pub(super) struct Fake {
     pub(super) shows_files: bool,
     pub(super) shows_folders: bool,
     pub(super) verifications: u32,
+    /// So many checks end by a panic.
+    pub(super) panics: u32,
+    /// A check that is begun goes on for ever.
+    pub(super) checks_for_ever: bool,
     /// Jobs that the server said to be over, by a script: that it lied is not our doing.
     pub(super) denied: BTreeSet<String>,
     /// Jobs whose cancel it agreed to, though it goes on with them (Slow).
@@ -140,6 +144,8 @@ impl Fake {
             shows_files: false,
             shows_folders: true,
             verifications: 0,
+            panics: 0,
+            checks_for_ever: false,
             denied: BTreeSet::new(),
             agreed: BTreeSet::new(),
             landings: VecDeque::new(),
@@ -315,6 +321,13 @@ impl Fake {
 
     pub(super) fn verify(&mut self, plan: &VerifyPlan) -> Verification {
         self.verifications += 1;
+        if self.checks_for_ever {
+            return Verification::Running { files: 1 };
+        }
+        if let Some(left) = self.panics.checked_sub(1) {
+            self.panics = left;
+            return Verification::Panicked;
+        }
         if let Err(failure) = self.storage() {
             return Verification::Failed(failure);
         }

@@ -224,6 +224,19 @@ fn what_passes_is_tried_again_in_the_same_folder() {
 }
 
 #[test]
+fn a_landing_that_panics_is_started_again_with_growing_delays_and_told() {
+    let mut world = world(json!({}), json!({"backoffLimit": 0}));
+    let panicked = || failed(LandFailureKind::Panicked, Reason::TaskPanicked, 0);
+    world.fake.landings.extend((0..30).map(|_| panicked()));
+    assert!(world.run_until(|w| w.fake.planned.len() == 20));
+    assert_eq!(world.says(Reconciling), "True/TaskPanicked");
+    assert_eq!(world.noted().iter().filter(|reason| **reason == "TaskPanicked").count(), 1);
+    assert!(world.now > at(1200), "the delays grow");
+    world.run();
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
+}
+
+#[test]
 fn what_somebody_must_repair_is_waited_for() {
     for kind in [LandFailureKind::Missing, LandFailureKind::Storage(Kind::Denied)] {
         let world = ran(json!({}), json!({"backoffLimit": 0}), |w| {

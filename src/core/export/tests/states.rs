@@ -170,6 +170,7 @@ fn with_a_job() -> Vec<World> {
         ran(stored_server(), json!({}), down(StorageFailureKind::Denied)),
         ran(stored_server(), json!({}), down(StorageFailureKind::Transient { retry_after: None })),
         ran(stored_server(), json!({}), reported),
+        ran(stored_server(), json!({}), |w| w.fake.panics = 1000),
         ran(stored_server(), json!({"errorFilePolicy": "Fail"}), reported),
         met(stored_server(), PhaseName::Uncertain, |w| w.kick_off_meets([lost()]), gone),
         met(stored_server(), PhaseName::Checking, |_| {}, gone),
