@@ -95,7 +95,8 @@ pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, end: JobEnd) -> Option<Ne
     let wanted = match end {
         JobEnd::Complete => turn.lands() && server.deviations().cleans_up(true),
         JobEnd::Finished => turn.lands() && server.deviations().cleans_up(false),
-        JobEnd::MayRun => turn.lands() || server.is_job(url),
+        // Azure itself said what became of a job that is not written down as unsettled.
+        JobEnd::MayRun => turn.lands() || server.is_job(url) && turn.is_unsettled(url),
     };
     wanted.then(|| match clean_up.retry.due_after(turn.now) {
         Some(due) => Next::WaitUntil(due),

@@ -230,6 +230,11 @@ impl<'a> Turn<'a> {
         self.status.unsettled_jobs.drain(..surplus);
     }
 
+    /// Whether the job of this status URL is written down as one whose end is not known.
+    pub(super) fn is_unsettled(&self, status_url: &str) -> bool {
+        self.status.unsettled_jobs.iter().any(|job| job.status_url.as_deref() == Some(status_url))
+    }
+
     /// Counts a failure and returns the delay before the next try, within the server's bounds.
     pub(super) fn back_off(&self, retry: &mut Retry, asked: Option<Duration>) -> Duration {
         let wait = delay(&self.bounds(), retry.failures, asked, self.jitter);
