@@ -270,6 +270,13 @@ pub struct LabelSelector {
 /// Caps on the load that the operator puts on a FHIR server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.minPollSeconds) || !has(self.maxPollSeconds) || \
+        self.minPollSeconds <= self.maxPollSeconds")
+        .message("minPollSeconds must not be above maxPollSeconds")
+        .field_path(".minPollSeconds")
+        .reason(Reason::FieldValueInvalid)
+)]
 pub struct Limits {
     /// How many exports run on this server at once; further ones queue. Namespaces take turns, and within a
     /// namespace exports start in the order of their creation. Default: 4.
@@ -286,12 +293,13 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub max_parallel_downloads: Option<i32>,
-    /// The shortest time, in seconds, between two polls of a job. Default: 10.
+    /// The shortest time, in seconds, between two polls of a job. Default: 10, or maxPollSeconds if that is
+    /// less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub min_poll_seconds: Option<i32>,
     /// The longest time, in seconds, between two polls of a job or two tries of a request when the server
-    /// does not name a delay. Default: 300.
+    /// does not name a delay. Default: 300, or minPollSeconds if that is more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub max_poll_seconds: Option<i32>,

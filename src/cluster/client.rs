@@ -21,8 +21,21 @@ pub async fn settings() -> Result<Config, Stop> {
     Ok(settings)
 }
 
+/// How long the API server may be silent on a connection that waits for it. A list that gets no answer, or a watch whose
+/// connection died without a word, ends after this time and begins anew. Longer than [`super::watch::PERIOD`], within
+/// which a healthy watch always hears from the API server.
+const SILENCE: Duration = Duration::from_secs(130);
+
 /// A client with these settings.
 pub fn client(settings: Config) -> Result<Client, Stop> {
+    client_within(settings, SILENCE)
+}
+
+/// A client that gives up a request when the API server is silent for `silence`.
+pub fn client_within(mut settings: Config, silence: Duration) -> Result<Client, Stop> {
+    settings.read_timeout = Some(silence);
+    // A pooled connection has been silent before, and that does not count.
+    settings.reset_reader_on_write = true;
     Client::try_from(settings).map_err(|e| no_cluster(&e))
 }
 

@@ -21,7 +21,7 @@ pub mod watch;
 mod write;
 
 pub use call::root_cause;
-pub use client::{client, client_and_namespace, settings};
+pub use client::{client, client_and_namespace, client_within, settings};
 pub use credentials::KubeCredentials;
 pub use run_now::run_now;
 pub use stores::KubeStores;

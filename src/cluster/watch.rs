@@ -26,6 +26,10 @@ use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 /// Page size of lists: small, because peak memory grows with one page.
 const PAGE: u32 = 50;
 
+/// How long the API server keeps a watch open, in seconds; then the operator asks for the next one. Load balancers drop
+/// connections on which nothing is sent, the one of AKS after 240 seconds, and do not always say so.
+pub(super) const PERIOD: u32 = 120;
+
 /// The watches before they run.
 pub struct Watches {
     client: Client,
@@ -138,7 +142,8 @@ async fn keep<K>(
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
-        let stream = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
+        let stream =
+            watcher(api, watcher::Config::default().page_size(PAGE).timeout(PERIOD)).default_backoff();
         events.push(stream.map(move |event| (index, event)).boxed());
     }
     let mut broken: HashSet<usize> = HashSet::new();

@@ -9,7 +9,7 @@ use super::world::World;
 use crate::api::{FhirExport, FhirServer};
 use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
-use crate::core::export::{Facts, ServerView, competes, holds_place, is_terminal};
+use crate::core::export::{Facts, Followers, ServerView, competes, holds_place, is_terminal};
 use crate::core::schedule::owned_by;
 use crate::ports::{Cluster, ClusterFailure, Stores};
 
@@ -30,24 +30,24 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
     };
     let searching = status.and_then(|s| s.job.as_ref()).is_some_and(|job| job.status_url.is_none());
     let claimed = if searching { claimed(world, export) } else { BTreeSet::new() };
-    let contested = contested(world, export);
-    Ok(Facts { server, namespace_admitted, place, claimed, contested })
+    let followers = followers(world, export);
+    Ok(Facts { server, namespace_admitted, place, claimed, followers })
 }
 
-/// Whether another export has the same job in its status.
-fn contested<W: World>(world: &W, export: &FhirExport) -> bool {
+/// Which other exports have the same job in their status.
+fn followers<W: World>(world: &W, export: &FhirExport) -> Followers {
     let job = |export: &FhirExport| {
-        let status = export.status.as_ref()?;
+        let status = export.status.as_ref().filter(|status| !is_terminal(status))?;
         Some((status.server.as_ref()?.url.clone(), status.job.as_ref()?.status_url.clone()?))
     };
-    let Some((server, url)) = job(export) else { return false };
-    let own = export.uid();
-    world.stores().exports().iter().any(|other| {
-        other.status.as_ref().is_some_and(|status| {
-            status.job.as_ref().is_some_and(|job| job.status_url.as_ref() == Some(&url))
-                && status.server.as_ref().is_some_and(|other| other.url == server)
-                && !is_terminal(status)
-        }) && other.uid() != own
+    let Some(own) = job(export) else { return Followers::None };
+    let uid = export.uid();
+    let others = world.stores().exports().into_iter().filter(|other| other.uid() != uid);
+    let others =
+        others.map(|other| world.runs().newest(&other)).filter(|other| job(other).as_ref() == Some(&own));
+    others.fold(Followers::None, |found, other| {
+        let lets_go = other.metadata.deletion_timestamp.is_some() || other.spec.cancel == Some(true);
+        if lets_go && found != Followers::Wanting { Followers::LettingGo } else { Followers::Wanting }
     })
 }
 

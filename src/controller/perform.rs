@@ -9,12 +9,11 @@ use super::patients;
 use super::runs::{Beside, tell};
 use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
-use crate::core::effect::{Effect, Observation};
+use crate::core::effect::{Check, Effect, Observation};
 use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
 use crate::core::ledger::{Verification, VerifyPlan};
-use crate::ports::{
-    Cluster, ClusterFailure, ExportTask, ObjectStore, Panicked, Target, Wire, guarded,
-};
+use crate::core::wire::{Failure, reached};
+use crate::ports::{Cluster, ClusterFailure, ExportTask, ObjectStore, Panicked, Target, Wire, guarded};
 
 /// Performs one effect and returns what came of it. `base` is the object as the API server has it; it is replaced where
 /// the effect changes it. An error means that the API server did not do what was asked.
@@ -80,13 +79,7 @@ async fn outside<W: World>(
     effect: Effect,
 ) -> Observation {
     match effect {
-        Effect::Authorize(list) => {
-            let authorized = world.wire().authorize(server).await;
-            Observation::Authorized(match (authorized, list) {
-                (Ok(()), Some(list)) => patients::read(world.as_ref(), server, &list).await.map(|_| ()),
-                (authorized, _) => authorized,
-            })
-        }
+        Effect::Authorize(check) => Observation::Authorized(authorize(world.as_ref(), server, check).await),
         Effect::KickOff(request) => {
             Observation::KickOff(match patients::add(world.as_ref(), server, request).await {
                 Ok(request) => world.wire().send(server, &request).await,
@@ -117,6 +110,18 @@ async fn outside<W: World>(
         Effect::AddFinalizer | Effect::RemoveFinalizer => Observation::FinalizerChanged,
         Effect::DeleteSelf => Observation::DeletedSelf,
         Effect::StopLanding => Observation::LandingStopped,
+    }
+}
+
+/// Checks that a kick-off could be sent: credentials, token, list of patients, connection.
+async fn authorize<W: World>(world: &W, server: &Arc<FhirServer>, check: Check) -> Result<(), Failure> {
+    world.wire().authorize(server).await?;
+    if let Some(list) = check.patients {
+        patients::read(world, server, &list).await?;
+    }
+    match check.reach {
+        Some(request) => reached(world.wire().send(server, &request).await),
+        None => Ok(()),
     }
 }
 
@@ -176,9 +181,10 @@ fn land<W: World>(
                 Landing::Failed(LandFailure {
                     kind: LandFailureKind::Panicked,
                     reason: Reason::TaskPanicked,
-                    message: "the task that lands the files ended by a defect of the operator, see its log; it is \
+                    message:
+                        "the task that lands the files ended by a defect of the operator, see its log; it is \
                               started again"
-                        .to_owned(),
+                            .to_owned(),
                     progress: LandProgress::default(),
                 })
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::api::{Allow, ExportRequest, FhirServerSpec, Level, NamespacesFrom};
+use crate::api::{Allow, AllowedConfig, ExportRequest, FhirServerSpec, Level, NamespacesFrom};
 
 /// Search parameters that identify people. They are denied in type filters unless listed.
 pub(super) const IDENTIFYING: [&str; 10] =
@@ -163,15 +163,18 @@ fn names_in(query: &str) -> impl Iterator<Item = &str> {
 fn anonymization(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     let Some(rule) = &allow.anonymization else { return Ok(()) };
     let Some(asked) = request.azure.as_ref().and_then(|a| a.anonymization.as_ref()) else {
-        return if rule.required == Some(true) {
-            Err("only de-identified exports are allowed; set azure.anonymization".to_owned())
-        } else {
-            Ok(())
+        return match &rule.configs {
+            _ if rule.required != Some(true) => Ok(()),
+            None => Err("only de-identified exports are allowed; set azure.anonymization".to_owned()),
+            Some(configs) => Err(format!(
+                "only de-identified exports are allowed; set azure.anonymization; allowed: {}",
+                named(configs)
+            )),
         };
     };
     let Some(configs) = &rule.configs else { return Ok(()) };
     // A collection reference would bring in a configuration from elsewhere under an allowed name.
-    let fits = |c: &crate::api::AllowedConfig| {
+    let fits = |c: &AllowedConfig| {
         c.config == asked.config
             && (c.etag.is_none() || c.etag == asked.etag)
             && asked.collection_reference.is_none()
@@ -179,13 +182,18 @@ fn anonymization(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
     if configs.iter().any(fits) {
         return Ok(());
     }
+    Err(format!("this anonymization is not allowed; allowed: {}", named(configs)))
+}
+
+/// The allowed configurations, for a message.
+fn named(configs: &[AllowedConfig]) -> String {
     let names: Vec<String> = configs
         .iter()
         .map(|c| {
             c.etag.as_ref().map_or_else(|| c.config.clone(), |etag| format!("{} with etag {etag}", c.config))
         })
         .collect();
-    Err(format!("this anonymization is not allowed; allowed: {}", list(&names)))
+    list(&names)
 }
 
 fn list<S: AsRef<str>>(names: &[S]) -> String {

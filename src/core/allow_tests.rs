@@ -192,7 +192,8 @@ fn anonymization() {
             with(json!({"config": "b.json", "collectionReference": "acr.example/x:1"})),
             Some("b.json"),
         ),
-        (configs, with(json!({"config": "B.json"})), Some("b.json")),
+        (configs.clone(), with(json!({"config": "B.json"})), Some("b.json")),
+        (configs, json!({}), Some("set azure.anonymization; allowed: deid.json with etag e1, b.json")),
         (rule(json!({"configs": []})), with(json!({"config": "a"})), Some("none")),
         (rule(json!({"configs": [{"config": "a"}]})), json!({}), None),
     ]);

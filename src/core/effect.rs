@@ -20,9 +20,8 @@ pub enum Effect {
     RemoveFinalizer,
     /// Delete the object, because its time to live is over.
     DeleteSelf,
-    /// Check that a request could be sent: the credentials are there, a token is at hand, and so is the list of
-    /// patients, if one is named.
-    Authorize(Option<Patients>),
+    /// Check that a kick-off could be sent.
+    Authorize(Check),
     /// Send the kick-off.
     KickOff(Request),
     /// Ask for the job's status.
@@ -78,6 +77,16 @@ pub enum Effect {
     },
     /// Tell the server that it may forget a finished job.
     CleanUp(Request),
+}
+
+/// What must be at hand before a kick-off is sent. The credentials and a token are always checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Check {
+    /// The list of patients to read, if the export names one.
+    pub patients: Option<Patients>,
+    /// A request without an effect that shows whether a connection to the server stands. It is sent after a kick-off
+    /// that never left, so that a server that is away costs no status write for each try.
+    pub reach: Option<Request>,
 }
 
 /// What came of an effect.

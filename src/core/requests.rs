@@ -28,6 +28,7 @@ pub fn status(status_url: &str) -> Request {
         url: status_url.to_owned(),
         accept: FHIR_JSON,
         prefer: None,
+        no_cache: false,
         max_body: MAX_MANIFEST,
         with_token: true,
         body: None,

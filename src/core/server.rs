@@ -62,11 +62,17 @@ pub fn metadata_request(spec: &FhirServerSpec) -> Request {
         url: format!("{}/metadata", spec.url.trim_end_matches('/')),
         accept: super::requests::FHIR_JSON,
         prefer: None,
+        no_cache: false,
         max_body: MAX_METADATA,
         with_token: false,
         body: None,
         patients: None,
     }
+}
+
+/// A request that shows whether a connection to the server stands. Its answer is not read.
+pub fn reach_request(spec: &FhirServerSpec) -> Request {
+    Request { max_body: 0, ..metadata_request(spec) }
 }
 
 /// A request that shows whether the identity may export, without any effect. Bulk Data servers have no such
@@ -80,6 +86,7 @@ pub fn access_request(spec: &FhirServerSpec) -> Request {
         url: format!("{}/_operations/export/0", spec.url.trim_end_matches('/')),
         accept: super::requests::FHIR_JSON,
         prefer: None,
+        no_cache: false,
         max_body: MAX_OUTCOME,
         with_token: true,
         body: None,

@@ -32,6 +32,8 @@ pub struct Request {
     pub accept: &'static str,
     /// The value of `Prefer`, if the header is sent.
     pub prefer: Option<&'static str>,
+    /// Whether `Cache-Control: no-cache` asks the server for a job of its own (HAPI: docs/servers.md, "Shared jobs").
+    pub no_cache: bool,
     /// The longest answer body, in bytes. Longer ones are cut off and marked as truncated.
     pub max_body: usize,
     /// Whether the request carries the token. Metadata need none.
@@ -166,3 +168,16 @@ pub enum FailureKind {
 
 /// The result of a request.
 pub type Reply = Result<Answer, Failure>;
+
+/// Whether a connection to the server stood while a request without an effect was sent: any answer shows it, and so
+/// does the lack of one after the request had left.
+///
+/// # Errors
+///
+/// The failure of a request that provably never left.
+pub fn reached(reply: Reply) -> Result<(), Failure> {
+    match reply {
+        Err(failure) if failure.sent == Sent::No => Err(failure),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

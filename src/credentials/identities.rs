@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::flow::{Flow, TokenTarget};
 use super::in_use::InUse;
-use super::{CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity};
+use super::{CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity, Issuer};
 use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
 
 /// Time limit of a token request to Entra, retries included.
@@ -145,7 +145,7 @@ impl Identities {
         let made_with = Sha256::new().chain_update(way).chain_update(secret.expose_secret()).finalize();
         self.clients.get(key, Some(made_with.into()), || {
             let credential = make(secret)?;
-            Ok(Identity::new(host, LONGEST_OF_CLIENT, Box::new(move || Ok(credential.clone()))))
+            Ok(Identity::new(Issuer::Host(host), LONGEST_OF_CLIENT, Box::new(move || Ok(credential.clone()))))
         })
     }
 
@@ -175,11 +175,11 @@ impl Identities {
 
     fn make(&self, key: &EntraKey, flow: Flow) -> Identity {
         let authority = self.authority(key.cloud);
-        let host = match key.kind {
-            CredentialKind::Managed => "the managed identity endpoint".to_owned(),
+        let issuer = match key.kind {
+            CredentialKind::Managed => Issuer::Node,
             CredentialKind::ServiceAccount(_)
             | CredentialKind::OwnWorkload
-            | CredentialKind::ClientSecret { .. } => host_of(&authority),
+            | CredentialKind::ClientSecret { .. } => Issuer::Host(host_of(&authority)),
         };
         let target = TokenTarget {
             tenant_id: key.tenant_id.clone(),
@@ -187,7 +187,7 @@ impl Identities {
             authority,
             http: self.http.clone(),
         };
-        Identity::new(host, LONGEST, Box::new(move || target.credential(&flow)))
+        Identity::new(issuer, LONGEST, Box::new(move || target.credential(&flow)))
     }
 
     fn authority(&self, cloud: Cloud) -> String {

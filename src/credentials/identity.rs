@@ -13,7 +13,7 @@ use azure_core::time::{Duration as TimeDelta, OffsetDateTime};
 use tokio::time::{Instant, timeout};
 
 use super::CredentialProblem;
-use super::token_problem::{token_problem, token_timed_out};
+use super::token_problem::{Issuer, token_problem, token_timed_out};
 use crate::api::Reason;
 
 /// How long before its expiry a token is renewed. A short-lived token is renewed when a fifth of its life is
@@ -33,7 +33,7 @@ pub type Maker = Box<dyn Fn() -> Result<Arc<dyn TokenCredential>, CredentialProb
 /// An identity that caches its tokens and renews them ahead of time. If a renewal fails, a token that is
 /// still valid stays in use.
 pub struct Identity {
-    host: String,
+    issuer: Issuer,
     make: Maker,
     longest: Duration,
     held: Mutex<HashMap<String, Held>>,
@@ -76,11 +76,11 @@ struct Asking {
 }
 
 impl Identity {
-    /// An identity without tokens. `host` is the authority's, for messages. A token request takes no longer
+    /// An identity without tokens. A token request takes no longer
     /// than `longest`, retries included.
-    pub(super) fn new(host: String, longest: Duration, make: Maker) -> Self {
+    pub(super) fn new(issuer: Issuer, longest: Duration, make: Maker) -> Self {
         Self {
-            host,
+            issuer,
             make,
             longest,
             held: Mutex::default(),
@@ -184,15 +184,15 @@ impl Identity {
             None => asking.credential.insert((self.make)()?).clone(),
         };
         match timeout(self.longest, credential.get_token(&[scope], None)).await {
-            Ok(answer) => answer.map_err(|error| token_problem(&error, &self.host)),
-            Err(_) => Err(token_timed_out(&self.host)),
+            Ok(answer) => answer.map_err(|error| token_problem(&error, &self.issuer)),
+            Err(_) => Err(token_timed_out(&self.issuer)),
         }
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Identity").field("issuer", &self.issuer).finish_non_exhaustive()
     }
 }
 

@@ -51,7 +51,11 @@ fn identity(entra: Entra) -> (Arc<Entra>, Identity) {
     let credential = entra.clone();
     (
         entra,
-        Identity::new("host".to_owned(), Duration::from_secs(15), Box::new(move || Ok(credential.clone()))),
+        Identity::new(
+            Issuer::Host("host".to_owned()),
+            Duration::from_secs(15),
+            Box::new(move || Ok(credential.clone())),
+        ),
     )
 }
 

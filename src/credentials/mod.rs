@@ -27,4 +27,4 @@ pub use key_pair::KeyProblem;
 pub use settings::EntraSettings;
 pub use signing_key::{SigningKey, USABLE_KEYS};
 pub use source::{CredentialProblem, CredentialSource};
-pub use token_problem::{address_refused, no_answer, token_problem};
+pub use token_problem::{Issuer, address_refused, no_answer, token_problem};

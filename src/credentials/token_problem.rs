@@ -2,6 +2,7 @@
 //! network.
 
 use std::error::Error;
+use std::fmt;
 
 use azure_core::error::ErrorKind;
 
@@ -10,10 +11,29 @@ use super::cause::{Cause, chain};
 use super::transport::AddressRefused;
 use crate::api::Reason;
 
-/// The problem behind a failed token request to `host`, from the error of a [`TokenCredential`].
+/// Who issues the tokens of an identity. Messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// An authority, by its host.
+    Host(String),
+    /// The endpoint of the node or pod, which issues the tokens of managed identities.
+    Node,
+}
+
+impl fmt::Display for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Host(host) => host,
+            Self::Node => "the managed identity endpoint",
+        })
+    }
+}
+
+/// The problem behind a failed token request to `issuer`, from the error of a [`TokenCredential`].
 ///
 /// [`TokenCredential`]: azure_core::credentials::TokenCredential
-pub fn token_problem(error: &azure_core::Error, host: &str) -> CredentialProblem {
+pub fn token_problem(error: &azure_core::Error, issuer: &Issuer) -> CredentialProblem {
+    let host = &issuer.to_string();
     let chain = chain(error);
     if let Some(problem) = chain.iter().find_map(|e| e.downcast_ref::<CredentialProblem>()) {
         return problem.clone();
@@ -31,6 +51,11 @@ pub fn token_problem(error: &azure_core::Error, host: &str) -> CredentialProblem
                 "{host} cannot issue a token at the moment (HTTP {status}{code}); the operator retries"
             ))
         }
+        // The codes of Entra do not come from a node (azure_identity 1.0, `imds_managed_identity_credential.rs`).
+        Some((status, _)) if *issuer == Issuer::Node => lasting(format!(
+            "{host} refuses to issue a token (HTTP {status}); assign the managed identity to the node or pod that the \
+             operator runs on, and check clientID"
+        )),
         Some((status, Some(code))) => refused(status, code),
         Some((status, None)) => lasting(format!(
             "{host} refuses to issue a token (HTTP {status}); check the identity and its tenant"
@@ -78,8 +103,8 @@ pub fn address_refused(refused: &AddressRefused) -> CredentialProblem {
 }
 
 /// The problem of a token request that got no answer in time.
-pub fn token_timed_out(host: &str) -> CredentialProblem {
-    unavailable(timed_out(host))
+pub fn token_timed_out(issuer: &Issuer) -> CredentialProblem {
+    unavailable(timed_out(&issuer.to_string()))
 }
 
 fn timed_out(host: &str) -> String {

@@ -17,8 +17,8 @@ use url::Url;
 use super::authorization::Credentials;
 use super::download_limits::DownloadPermit;
 use super::origin::{FileTrust, Origin, file_trust};
-use super::wire::{FhirWire, TokenSource, token};
 use super::pieces::{self, BodyHead};
+use super::wire::{FhirWire, TokenSource, token};
 use super::{answer, failure};
 use crate::api::FhirServer;
 use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Method};
@@ -251,8 +251,10 @@ impl Range {
 fn is_framed(response: &Response) -> bool {
     let headers = response.headers();
     let chunked = || {
-        let last = headers.get_all(TRANSFER_ENCODING).iter().next_back().and_then(|value| value.to_str().ok());
-        last.and_then(|value| value.rsplit(',').next()).is_some_and(|c| c.trim().eq_ignore_ascii_case("chunked"))
+        let last =
+            headers.get_all(TRANSFER_ENCODING).iter().next_back().and_then(|value| value.to_str().ok());
+        last.and_then(|value| value.rsplit(',').next())
+            .is_some_and(|c| c.trim().eq_ignore_ascii_case("chunked"))
     };
     match response.version() {
         Version::HTTP_09 | Version::HTTP_10 => headers.contains_key(CONTENT_LENGTH),

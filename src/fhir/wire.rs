@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use secrecy::SecretString;
 use tokio::time::Instant;
 use url::Url;
@@ -207,6 +207,9 @@ impl FhirWire {
             .timeout(Duration::from_secs(seconds));
         if let Some(prefer) = request.prefer {
             outgoing = outgoing.header("prefer", prefer);
+        }
+        if request.no_cache {
+            outgoing = outgoing.header(CACHE_CONTROL, "no-cache");
         }
         if let Some(body) = &request.body {
             outgoing = outgoing.header(CONTENT_TYPE, request.accept).json(body);

@@ -180,6 +180,10 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             blob("https://x.blob.core.windows.net", json!({ "type": "AccountKey" })),
             "spec.storage.azureBlob.auth.secretRef: secretRef is required when type is SASToken or AccountKey, and forbidden otherwise",
         ),
+        (
+            json!({ "limits": { "minPollSeconds": 60, "maxPollSeconds": 30 } }),
+            "spec.limits.minPollSeconds: minPollSeconds must not be above maxPollSeconds",
+        ),
         (json!({ "defaultContainer": "My_Data" }), container),
         (json!({ "defaultContainer": "ab" }), container),
         (

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use fhir_export_operator::cluster::KubeStores;
 use fhir_export_operator::cluster::watch::{Broken, Change, Primed, Watches};
+use fhir_export_operator::cluster::{KubeStores, client_within};
 use fhir_export_operator::ports::Stores;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::{DeleteParams, PostParams};
@@ -55,6 +56,28 @@ impl Watching {
     fn of_clinic(&self, namespace: &str) -> BTreeSet<String> {
         self.stores.exports_of(namespace, "clinic").iter().map(|e| e.name_any()).collect()
     }
+}
+
+/// An API server that accepts connections and never answers, as behind a load balancer that dropped them in silence.
+#[tokio::test]
+async fn a_list_that_gets_no_answer_is_begun_anew() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let (asked, mut asks) = tokio::sync::watch::channel(0_usize);
+    let _server = JoinSet::from_iter([async move {
+        let mut open = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            open.push(connection);
+            asked.send_replace(open.len());
+        }
+    }]);
+    let client = client_within(kube::Config::new(url), Duration::from_millis(300)).unwrap();
+    let watching = watch(&client, &["watch-silent"]);
+    wait_until("the watches are known as broken", SOON, || async { watching.broken.count() == 3 })
+        .await
+        .unwrap();
+    // Three kinds are listed, each for the second time.
+    tokio::time::timeout(SOON, asks.wait_for(|asks| *asks >= 6)).await.unwrap().unwrap();
 }
 
 fn names(names: &[&str]) -> BTreeSet<String> {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use azure_core::credentials::TokenCredential;
 use fhir_export_operator::api::{Entra, Reason};
 use fhir_export_operator::core::wire::{FailureKind, Sent};
-use fhir_export_operator::credentials::{EntraSettings, Identities, token_problem};
+use fhir_export_operator::credentials::{EntraSettings, Identities, Issuer, token_problem};
 use fhir_export_operator::ports::Wire;
 use serde_json::{Value, json};
 
-use crate::cluster::{CLIENT, Cluster, TENANT, cancel, client_secret, get, kick_off, server, wire};
+use crate::cluster::{
+    CLIENT, Cluster, TENANT, cancel, client_secret, get, kick_off, server, wire, wire_through,
+};
 use crate::server::{Act, Authority, Server, answer};
 
 /// A token server that names its tokens `t0`, `t1`, ... and the settings that lead to it.
@@ -62,6 +64,61 @@ async fn one_token_serves_all_and_names_the_origin_as_its_audience() {
     assert!(asked[0].starts_with("POST /tenant.example/oauth2/v2.0/token "), "{}", asked[0]);
     let scope = format!("scope=http%3A%2F%2F127.0.0.1%3A{}%2F.default", fhir.port);
     assert!(asked[0].contains(&scope) && asked[0].contains("client_secret=hush"), "{}", asked[0]);
+}
+
+/// What the endpoint of a node answers (Microsoft Learn, "How to use managed identities for Azure resources on an Azure VM
+/// to acquire an access token").
+fn node_tokens(number: usize, _: &str) -> Act {
+    let expires = jiff::Timestamp::now().as_second() + 86_400;
+    let body = json!({ "access_token": format!("m{number}"), "client_id": CLIENT, "expires_in": "86400",
+        "expires_on": expires.to_string(), "ext_expires_in": "86399", "not_before": "0",
+        "resource": "https://a.example", "token_type": "Bearer" });
+    answer("200 OK", "content-type: application/json\r\n", &body.to_string())
+}
+
+fn managed(client: Option<&str>) -> Value {
+    json!({ "type": "Entra", "entra": { "type": "ManagedIdentity", "clientID": client } })
+}
+
+fn lent() -> EntraSettings {
+    EntraSettings { own_identity_namespaces: ["fhir".to_owned()].into(), ..EntraSettings::default() }
+}
+
+#[tokio::test]
+async fn a_managed_identity_gets_its_token_from_the_node() {
+    for client in [None, Some(CLIENT)] {
+        let node = Server::http(node_tokens).await;
+        let fhir = Server::http(|_, _| answer("200 OK", "", "")).await;
+        let wire = wire_through(&node.url(), lent());
+        let clinic = server("clinic", &fhir.url(), &managed(client), &json!({}));
+        wire.authorize(&clinic).await.unwrap();
+        for _ in 0..2 {
+            wire.send(&clinic, &get(&fhir.url())).await.unwrap();
+        }
+        assert_eq!(bearers(&fhir), ["Bearer m0", "Bearer m0"]);
+        let asked = node.seen();
+        assert_eq!((asked.len(), node.headers("metadata")), (1, vec![Some("true".to_owned())]));
+        let resource = format!("resource=http%3A%2F%2F127.0.0.1%3A{}", fhir.port);
+        let line = asked[0].lines().next().unwrap();
+        assert!(line.starts_with("GET http://169.254.169.254/metadata/identity/oauth2/token?"), "{line}");
+        assert!(line.contains(&resource) && !line.contains(".default"), "{line}");
+        assert_eq!(line.contains(&format!("client_id={CLIENT}")), client.is_some(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_a_managed_identity_is_told_with_what_to_do() {
+    let body = json!({ "error": "invalid_request", "error_description": "Identity not found" }).to_string();
+    let node = Server::http(move |_, _| answer("400 Bad Request", "", &body)).await;
+    let wire = wire_through(&node.url(), lent());
+    let clinic = server("clinic", "https://a.example", &managed(Some(CLIENT)), &json!({}));
+    let failure = wire.authorize(&clinic).await.unwrap_err();
+    assert_eq!(failure.reason, Reason::TokenRefused);
+    assert!(
+        failure.message.contains("managed identity") && failure.message.contains("assign"),
+        "{}",
+        failure.message
+    );
 }
 
 #[tokio::test]
@@ -239,7 +296,7 @@ async fn nothing_prints_a_secret() {
     let credential: Arc<dyn TokenCredential> =
         identities.entra("fhir", &entra, "https://a.example").await.unwrap();
     let error = credential.get_token(&["https://a.example/.default"], None).await.unwrap_err();
-    let problem = token_problem(&error, "localhost");
+    let problem = token_problem(&error, &Issuer::Host("localhost".to_owned()));
     assert_eq!(problem.reason, Reason::TokenRefused);
     for shown in [format!("{credential:?}"), format!("{error:?}"), error.to_string(), format!("{problem:?}")]
     {

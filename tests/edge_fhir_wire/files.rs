@@ -51,7 +51,12 @@ async fn a_body_that_ends_with_the_connection_is_not_framed() {
         ("Connection: close\r\n".to_owned(), LINE[..9].to_owned(), false, None),
         (format!("Content-Length: {length}\r\n"), LINE.to_owned(), true, None),
         (format!("Content-Length: {length}\r\n"), LINE[..9].to_owned(), true, Some(BrokenOff::Transfer)),
-        ("Transfer-Encoding: chunked\r\n".to_owned(), format!("{length:x}\r\n{LINE}\r\n0\r\n\r\n"), true, None),
+        (
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+            format!("{length:x}\r\n{LINE}\r\n0\r\n\r\n"),
+            true,
+            None,
+        ),
         (
             "Transfer-Encoding: chunked\r\n".to_owned(),
             format!("{length:x}\r\n{LINE}\r\n"),
@@ -59,7 +64,9 @@ async fn a_body_that_ends_with_the_connection_is_not_framed() {
             Some(BrokenOff::Transfer),
         ),
     ] {
-        let Got::Body(seen, text, end) = fetch(0, false, &format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}")).await else {
+        let Got::Body(seen, text, end) =
+            fetch(0, false, &format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}")).await
+        else {
             panic!("no body")
         };
         assert_eq!((seen.framed, end), (framed, broken), "{head} {body}");
@@ -87,7 +94,8 @@ async fn a_range_says_where_its_body_and_the_file_end() {
         assert_eq!((seen.offset, seen.framed, end), (4, framed, broken), "{range} {body}");
         assert!(text.len() <= body.len());
     }
-    let elsewhere = format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-{last}/{whole}\r\n\r\n{}", &LINE[2..]);
+    let elsewhere =
+        format!("HTTP/1.1 206 Partial\r\nContent-Range: bytes 2-{last}/{whole}\r\n\r\n{}", &LINE[2..]);
     assert_eq!(fetch(4, false, &elsewhere).await, Got::Unusable(UnusableBody::OtherRange));
     assert_eq!(fetch(0, false, &elsewhere).await, Got::Unusable(UnusableBody::OtherRange));
 }
@@ -95,7 +103,10 @@ async fn a_range_says_where_its_body_and_the_file_end() {
 #[tokio::test]
 async fn a_coding_is_undone_named_or_doubted() {
     let coded = |coding: &str, body: &str| {
-        format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
     };
     for coding in ["br", "aws-chunked", "gzip, aws-chunked"] {
         let named = Got::Unusable(UnusableBody::Coding(coding.into()));

@@ -192,8 +192,10 @@ async fn attempt<W: World>(
         }
         Poured::Undecodable => {
             *fetch = None;
-            let message =
-                format!("{} cannot be decompressed as its Content-Encoding says; tell the server's owner", file.blob);
+            let message = format!(
+                "{} cannot be decompressed as its Content-Encoding says; tell the server's owner",
+                file.blob
+            );
             Ok(Tried::Uncompressed(Passing::new(Reason::DownloadFailed, message)))
         }
         Poured::OtherType => {
@@ -275,5 +277,9 @@ async fn landed_before<W: World>(
     let ledger = world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await?;
     let theirs =
         ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
-    if theirs.is_some_and(|theirs| theirs.are_of_the_same_file(ours)) { Ok(()) } else { Err(Obstacle::other_file(file)) }
+    if theirs.is_some_and(|theirs| theirs.are_of_the_same_file(ours)) {
+        Ok(())
+    } else {
+        Err(Obstacle::other_file(file))
+    }
 }

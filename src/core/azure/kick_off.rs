@@ -29,6 +29,7 @@ pub fn request(base: &str, request: &ExportRequest, container: Option<&str>) -> 
             Some(Handling::Lenient) => "respond-async,handling=lenient",
             Some(Handling::Strict) | None => "respond-async",
         }),
+        no_cache: false,
         max_body: MAX_OUTCOME,
         with_token: true,
         body: None,

@@ -135,7 +135,10 @@ mod tests {
         ));
         assert!(matches!(status(&outcome(404, "not-found"), false), StatusAnswer::Gone(w) if w == "words"));
         for code in [404, 410] {
-            assert!(matches!(status(&plain(code), false), StatusAnswer::Absent(_)), "perhaps an ingress: {code}");
+            assert!(
+                matches!(status(&plain(code), false), StatusAnswer::Absent(_)),
+                "perhaps an ingress: {code}"
+            );
         }
         assert!(matches!(status(&plain(503), false), StatusAnswer::Transient(_)));
         assert!(matches!(status(&plain(302), false), StatusAnswer::Refused(_)));

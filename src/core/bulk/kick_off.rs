@@ -67,6 +67,7 @@ pub fn request(server: &FhirServer, export: &ExportRequest, namespace: &str) -> 
             (false, true) => "respond-async, separate-export-status",
             (true, true) => "respond-async, separate-export-status, handling=lenient",
         }),
+        no_cache: false,
         max_body: MAX_OUTCOME,
         with_token: true,
         body,

@@ -68,7 +68,8 @@ pub(super) fn heed_end(turn: &Turn<'_>, memory: &mut Checking) {
         memory.end_asked.get_or_insert(turn.now);
     }
     if memory.end_asked.is_some() && end(turn, memory).is_some_and(|end| end <= turn.now) {
-        let why = if turn.cancel_requested() { "spec.cancel is set" } else { "activeDeadlineSeconds is over" };
+        let why =
+            if turn.cancel_requested() { "spec.cancel is set" } else { "activeDeadlineSeconds is over" };
         let message = format!("the check of the files was given up before its end: {why}");
         memory.outcome = Some(Err((Reason::PartlyChecked, message)));
     }

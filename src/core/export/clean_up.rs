@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::decision::Followers;
 use super::flow::Next;
 use super::memory::{CleanUp, Ended, JobOwner};
 use super::phase::Phase;
@@ -85,7 +86,9 @@ impl JobEnd {
 /// server is never deleted: its manifest would be lost. A job that is not proven to be ours, or that another export
 /// names, is left alone; one that was cancelled is settled already.
 pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, end: JobEnd) -> Option<Next> {
-    let server = turn.server().filter(|_| !turn.facts.contested && !clean_up.done)?;
+    // The last one that follows a job tells the server.
+    let alone = turn.facts.followers == Followers::None;
+    let server = turn.server().filter(|_| alone && !clean_up.done)?;
     let url = turn.status.job.as_ref()?.status_url.as_ref()?;
     let same_server = turn.status.server.as_ref().is_some_and(|s| s.url == server.spec().url);
     let ours = job_owner(&turn.status) == JobOwner::Own;

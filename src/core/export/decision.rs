@@ -22,8 +22,21 @@ pub struct Facts {
     pub place: bool,
     /// Ids of jobs that other exports of the same server hold.
     pub claimed: BTreeSet<String>,
-    /// Whether another export that has not ended has the same job in its status, so that nobody knows whose it is.
-    pub contested: bool,
+    /// Which other exports follow the same job.
+    pub followers: Followers,
+}
+
+/// Other exports that have not ended and have the same job in their status. HAPI answers identical kick-offs with the
+/// job that already runs (docs/servers.md, "Shared jobs"); on Azure nothing but a forged status leads to this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Followers {
+    /// There are none.
+    #[default]
+    None,
+    /// Each of them lets the job go: it is being deleted, or `spec.cancel` is set.
+    LettingGo,
+    /// At least one wants what the job brings.
+    Wanting,
 }
 
 /// Everything that a decision depends on.

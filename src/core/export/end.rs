@@ -86,7 +86,12 @@ fn what_came(turn: &Turn<'_>, manifest: &Manifest, ending: &Ending) -> String {
 /// Ends the run without success.
 pub(super) fn fail(turn: &mut Turn<'_>, reason: Reason, message: &str) -> Phase {
     turn.set_true(ConditionType::Failed, reason, message);
-    turn.set_true(ConditionType::Stalled, reason, message);
+    // Whoever asked for a cancel got what they wanted: nothing is stalled, and no tool shows the object as degraded.
+    if reason == Reason::Cancelled {
+        turn.remove(ConditionType::Stalled);
+    } else {
+        turn.set_true(ConditionType::Stalled, reason, message);
+    }
     let type_ = if reason == Reason::Cancelled { NoteType::Normal } else { NoteType::Warning };
     turn.note(type_, reason, "Finish", message);
     ended(turn)

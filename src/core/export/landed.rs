@@ -29,12 +29,7 @@ pub(super) fn judge(
     let (checksums, spoiled) = checksums(&rows);
     let (form, malformed) = form(&rows);
     let types = requested_types(manifest, request, asked);
-    let checks = Checks {
-        files: worse(files, form),
-        counts,
-        checksums,
-        requested_types: types.result,
-    };
+    let checks = Checks { files: worse(files, form), counts, checksums, requested_types: types.result };
     let problem = missing.or(miscounted).or(spoiled).or(malformed).or(types.missing);
     let (status, reason, message) = match problem {
         Some((reason, message)) => (ConditionStatus::False, reason, message),
@@ -139,9 +134,7 @@ fn has_known_end(file: &LandFile, landed: &Landed) -> bool {
 fn form(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     let wrong = rows.iter().find_map(|(file, landed)| match landed.form {
         FileForm::Framed | FileForm::Unframed => None,
-        FileForm::Cut => {
-            Some((Reason::FileTruncated, format!("{} ends in the middle of a line", file.blob)))
-        }
+        FileForm::Cut => Some((Reason::FileTruncated, format!("{} ends in the middle of a line", file.blob))),
         FileForm::OtherType => {
             let message = format!(
                 "the first line of {} is not of the type {} that the manifest names",
@@ -176,11 +169,8 @@ fn whole(checks: &Checks, manifest: &Manifest, rows: &[Row<'_>]) -> (ConditionSt
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let counted = if checks.counts == CheckResult::Passed {
-            ", with the counts that the server says"
-        } else {
-            ""
-        };
+        let counted =
+            if checks.counts == CheckResult::Passed { ", with the counts that the server says" } else { "" };
         let message = format!(
             "{all}{counted}; whether {first}{more} came to the end is not known, since the server did not mark it by \
              a length or chunks, and gives no checksum"
@@ -188,9 +178,11 @@ fn whole(checks: &Checks, manifest: &Manifest, rows: &[Row<'_>]) -> (ConditionSt
         return (ConditionStatus::Unknown, Reason::PartlyChecked, message);
     }
     let (status, reason, said) = match (checks.counts, checks.checksums) {
-        (CheckResult::Passed, CheckResult::Passed) => {
-            (ConditionStatus::True, Reason::CountsMatch, ", with the counts and checksums that the server says")
-        }
+        (CheckResult::Passed, CheckResult::Passed) => (
+            ConditionStatus::True,
+            Reason::CountsMatch,
+            ", with the counts and checksums that the server says",
+        ),
         (CheckResult::Passed, CheckResult::Failed | CheckResult::Unknown) => {
             (ConditionStatus::True, Reason::CountsMatch, ", with the counts that the server says")
         }

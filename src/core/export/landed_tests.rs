@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::FhirServerSpec;
 use crate::api::CheckResult::{Failed, Passed, Unknown};
+use crate::api::FhirServerSpec;
 use crate::core::bulk::manifest::Pages;
 use crate::core::export::type_counts::TypeCount;
 use crate::core::landing::{FileForm, Issues, Place, Sum, plan};
@@ -119,7 +119,8 @@ fn deleted_and_error_files_are_counted_and_verify_nothing_without_a_count() {
         read(json!({"output": [], "deleted": [file]}))
     };
     let error = |count: u64| {
-        let file = |name: &str| json!({"type": "Patient", "url": format!("https://x.example/{name}"), "count": 5});
+        let file =
+            |name: &str| json!({"type": "Patient", "url": format!("https://x.example/{name}"), "count": 5});
         let error = json!({"type": "OperationOutcome", "url": "https://x.example/e", "count": count});
         read(json!({"output": [file("1")], "error": [error]}))
     };

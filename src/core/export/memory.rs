@@ -25,6 +25,8 @@ pub struct Waiting {
     pub retry: Retry,
     /// When the credentials were last found to be there.
     pub authorized_at: Option<Timestamp>,
+    /// The last kick-off never left: whether the server can be reached is asked before the next intent is written.
+    pub unreached: bool,
     /// What the run was last found to wait for.
     pub waits_for: WaitsFor,
 }

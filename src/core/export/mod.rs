@@ -40,12 +40,12 @@ mod verdict;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use decision::{Decision, Facts, Inputs, Memory, must_write_first};
+pub use decision::{Decision, Facts, Followers, Inputs, Memory, must_write_first};
 use flow::{Flow, Next};
 pub use memory::JobOwner;
 pub use phase::{Phase, PhaseName};
 pub use server_view::{ServerView, deadline};
-pub use status::{competes, holds_place, is_terminal, job_owner};
+pub use status::{competes, holds_place, is_terminal, job_owner, says_the_same};
 use turn::Turn;
 
 /// More phases than any run goes through in one decision, so that no mistake can make it go round in circles.

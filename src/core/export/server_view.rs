@@ -130,7 +130,10 @@ impl<'a> ServerView<'a> {
             Duration::from_secs(set.and_then(|s| u64::try_from(s).ok()).unwrap_or(default))
         };
         let ceiling = tuning.poll_ceiling.max(tuning.poll_floor);
-        let min = seconds(limits.min_poll_seconds, 10).clamp(tuning.poll_floor, ceiling);
+        // Whoever sets only the longest wait means the shortest one, too.
+        let shortest = seconds(limits.max_poll_seconds, 10).min(Duration::from_secs(10));
+        let min = limits.min_poll_seconds.map_or(shortest, |_| seconds(limits.min_poll_seconds, 10));
+        let min = min.clamp(tuning.poll_floor, ceiling);
         let max = seconds(limits.max_poll_seconds, 300).clamp(min, ceiling.max(min));
         let max_retry_after = seconds(limits.max_retry_after_seconds, 7200).clamp(tuning.poll_floor, ceiling);
         Bounds { min, max, max_retry_after }

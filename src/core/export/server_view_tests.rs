@@ -85,6 +85,9 @@ fn bounds_within_the_operators_own() {
         (json!({"minPollSeconds": 1}), 5, 300, 1000),
         (json!({"minPollSeconds": 2000, "maxPollSeconds": 3000}), 1000, 1000, 1000),
         (json!({"minPollSeconds": 60, "maxPollSeconds": 30}), 60, 60, 1000),
+        (json!({"maxPollSeconds": 7}), 7, 7, 1000),
+        (json!({"maxPollSeconds": 400}), 10, 400, 1000),
+        (json!({"minPollSeconds": 400}), 400, 400, 1000),
         (json!({"maxRetryAfterSeconds": 1}), 10, 300, 5),
         (json!({"maxRetryAfterSeconds": 500}), 10, 300, 500),
     ] {

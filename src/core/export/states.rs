@@ -179,7 +179,7 @@ shown! {
     Ended {
         Complete True: [Exported, CompletedWithErrors];
         Failed True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, Cancelled, CancelUnconfirmed] or failure;
-        Stalled True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, Cancelled, CancelUnconfirmed] or failure;
+        Stalled True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, CancelUnconfirmed] or failure;
         Reconciling False: [Finished];
         Suspended False: [Finished];
         ServerReachable True: [Reachable];

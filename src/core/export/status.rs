@@ -6,9 +6,32 @@ use super::memory::{Doubt, JobOwner};
 use crate::api::{ConditionStatus, ConditionType, FhirExportStatus, Reason};
 use crate::core::condition;
 
-/// Whether a run has ended. A status that says so never changes again.
+/// Whether a run has ended. A status that says so never changes again, but for the generation that it was written for.
 pub fn is_terminal(status: &FhirExportStatus) -> bool {
     status.completion_time.is_some()
+}
+
+/// Says that the status holds for this generation of the object. Of the spec, only what does not change the request can
+/// be edited, so each condition still holds as it was found.
+pub(super) fn observe(status: &mut FhirExportStatus, generation: Option<i64>) {
+    if status.observed_generation != generation {
+        status.observed_generation = generation;
+        for condition in &mut status.conditions {
+            condition.observed_generation = generation;
+        }
+    }
+}
+
+/// Whether two statuses say the same of a run. The generation that they were written for may differ: it follows the
+/// spec for as long as the object lives.
+pub fn says_the_same(one: &FhirExportStatus, other: &FhirExportStatus) -> bool {
+    let mut other = other.clone();
+    other.observed_generation = one.observed_generation;
+    for condition in &mut other.conditions {
+        let same = one.conditions.iter().find(|c| c.type_ == condition.type_);
+        condition.observed_generation = same.and_then(|c| c.observed_generation);
+    }
+    *one == other
 }
 
 /// Whether a run has left the queue and not ended, so that it holds a place of its server.

@@ -11,7 +11,7 @@ use super::memory::JobOwner;
 use super::phase::{Phase, PhaseName};
 use super::server_view::{self, ServerView};
 use super::size::{MAX_PREVIOUS, MAX_UNSETTLED, fit};
-use super::status::is_terminal;
+use super::status::{is_terminal, observe};
 use crate::api::{
     CANCEL_FINALIZER, ConditionStatus, ConditionType, Dialect, FhirExport, FhirExportSpec, FhirExportStatus,
     PreviousJob, Reason, UnsettledJob,
@@ -51,9 +51,12 @@ pub(super) struct Turn<'a> {
 impl<'a> Turn<'a> {
     pub(super) fn new(inputs: &Inputs<'a>) -> Self {
         let mut status = inputs.export.status.clone().unwrap_or_default();
-        if !is_terminal(&status) || planted(Fault::TerminalChanges) {
-            status.observed_generation = inputs.export.metadata.generation;
+        let generation = inputs.export.metadata.generation;
+        if is_terminal(&status) && status.observed_generation != generation && planted(Fault::TerminalChanges)
+        {
+            status.completion_time = Some(condition::whole_seconds(inputs.now));
         }
+        observe(&mut status, generation);
         Self {
             status,
             now: inputs.now,

@@ -89,6 +89,7 @@ fn count(server: &FhirServerSpec, type_: &str, unchanged_since: Option<&str>) ->
         url: format!("{}/{}?_summary=count{time}", server.url.trim_end_matches('/'), encode(type_)),
         accept: FHIR_JSON,
         prefer: None,
+        no_cache: false,
         max_body: MAX_OUTCOME,
         with_token: true,
         body: None,
@@ -102,7 +103,9 @@ pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: Strin
     let counted = answer.and_then(|answer| Counted::read(&answer.body));
     let count = match (asked.get(&type_), counted) {
         (Some(TypeCount::Now), Some(Counted { total: 0, .. })) => TypeCount::ChangedSince,
-        (Some(TypeCount::Now), Some(Counted { total, as_of_a_time: true })) => TypeCount::AtTransaction(total),
+        (Some(TypeCount::Now), Some(Counted { total, as_of_a_time: true })) => {
+            TypeCount::AtTransaction(total)
+        }
         (Some(TypeCount::Now), Some(_) | None) => TypeCount::NotAsOf,
         (_, Some(Counted { total: 0, .. })) => TypeCount::None,
         (_, Some(_)) if instant(manifest).is_some() => TypeCount::Now,

@@ -26,7 +26,9 @@ fn ask(request: Value, asked: &TypeCounts) -> Option<(String, String)> {
 #[test]
 fn the_server_is_asked_only_where_its_answer_tells() {
     let patients = json!({"level": "System", "types": ["Patient"]});
-    let at = |query: &str| Some(("Patient".to_owned(), format!("https://x.example/Patient?_summary=count{query}")));
+    let at = |query: &str| {
+        Some(("Patient".to_owned(), format!("https://x.example/Patient?_summary=count{query}")))
+    };
     assert_eq!(ask(patients.clone(), &TypeCounts::new()), at(""));
     let asked = TypeCounts::from([("Patient".to_owned(), TypeCount::Now)]);
     assert_eq!(ask(patients.clone(), &asked), at("&_lastUpdated=le2026-01-01T00%3A00%3A00.5%2B01%3A00"));

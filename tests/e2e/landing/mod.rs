@@ -9,6 +9,7 @@ mod lifetimes;
 mod patients;
 mod resume;
 mod runs;
+mod shared;
 mod smart;
 mod verdicts;
 mod wire;

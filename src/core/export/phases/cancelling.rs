@@ -3,6 +3,7 @@
 
 use super::super::ask;
 use super::super::cancel_answer;
+use super::super::decision::Followers;
 use super::super::end;
 use super::super::flow::{Flow, Next};
 use super::super::memory::{Cancelling, JobOwner, Leaving, NextTry};
@@ -59,6 +60,12 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
         return Flow::Became(unconfirmed(turn, "its status URL is not known"));
     };
     tell(turn, &memory, &cancellation, &job);
+    if turn.lands() && turn.facts.followers == Followers::Wanting {
+        if std::mem::take(&mut memory.landing_runs) {
+            return Flow::Do(Phase::Cancelling(memory), Next::perform(Effect::StopLanding));
+        }
+        return Flow::Became(left_to_others(turn, &job));
+    }
     if let Some(why) = forbidden(turn, &memory, &url) {
         return Flow::Became(unconfirmed(turn, &why));
     }
@@ -114,7 +121,7 @@ fn forbidden(turn: &Turn<'_>, memory: &Cancelling, url: &str) -> Option<String> 
     if let Some((_, why)) = ask::server_lost(turn) {
         return Some(why);
     }
-    if turn.facts.contested {
+    if !turn.lands() && turn.facts.followers != Followers::None {
         let why = "another FhirExport names the same job, so it is not proven whose it is";
         return Some(why.to_owned());
     }
@@ -122,6 +129,23 @@ fn forbidden(turn: &Turn<'_>, memory: &Cancelling, url: &str) -> Option<String> 
         return Some("what stands in its status is not the URL of a job on this server".to_owned());
     }
     None
+}
+
+/// Lets go of a job that another export follows: the last one that lets go cancels it.
+fn left_to_others(turn: &mut Turn<'_>, job: &Job) -> Phase {
+    let message = format!("{} goes on, because another FhirExport follows it", job_name(job));
+    let left = remaining(Some(job), turn.status.output.as_ref(), turn.lands());
+    match turn.status.cancellation.as_ref().map(|c| c.reason) {
+        Some(CancelReason::Requested) => end::fail(turn, Reason::Cancelled, &format!("{message}{left}")),
+        Some(CancelReason::Deadline) => {
+            let message = format!("the export took longer than activeDeadlineSeconds; {message}{left}");
+            end::fail(turn, Reason::DeadlineExceeded, &message)
+        }
+        Some(CancelReason::Deleted) | None => {
+            turn.note(NoteType::Normal, Reason::Cancelled, "Cancel", &message);
+            Phase::Leaving(Leaving { told: true })
+        }
+    }
 }
 
 /// Gives up the cancel: the job is written down for people.

@@ -149,7 +149,8 @@ fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
             }
         }
         StatusAnswer::Gone(_) | StatusAnswer::Absent(_)
-            if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER => {
+            if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER =>
+        {
             // The link to the next page, not the job: it begins anew with the first.
             memory.nonsense += 1;
             memory.pages = None;

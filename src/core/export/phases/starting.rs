@@ -13,7 +13,7 @@ use crate::core::bulk;
 use crate::core::condition::next_whole_second;
 use crate::core::effect::{Effect, NoteType, Observation};
 use crate::core::retry::Retry;
-use crate::core::wire::{Reply, Sent};
+use crate::core::wire::{FailureKind, Reply, Sent};
 
 pub(super) fn observe(turn: &mut Turn<'_>, memory: Starting, seen: Observation) -> Phase {
     match seen {
@@ -52,7 +52,8 @@ fn answered(turn: &mut Turn<'_>, retry: Retry, reply: Reply) -> Phase {
         Ok(answer) => answer,
         Err(failure) if failure.sent == Sent::No => {
             turn.status.job = None;
-            return Phase::Waiting(attempt::not_sent(turn, retry, &failure));
+            let unreached = matches!(failure.kind, FailureKind::Unreachable);
+            return Phase::Waiting(Waiting { unreached, ..attempt::not_sent(turn, retry, &failure) });
         }
         Err(failure) => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &failure.message);

@@ -16,8 +16,9 @@ use super::super::status::queued_since;
 use super::super::turn::Turn;
 use crate::api::{ConditionType, Job, Reason, ServerIdentity};
 use crate::core::condition;
-use crate::core::effect::{Effect, Observation};
+use crate::core::effect::{Check, Effect, Observation};
 use crate::core::retry::after;
+use crate::core::server::reach_request;
 use crate::core::wire::Request;
 
 /// For so long a token in hand is taken for granted, between the check and the kick-off.
@@ -25,11 +26,13 @@ const AUTHORIZED_FOR: Duration = Duration::from_secs(30);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Waiting, seen: Observation) -> Phase {
     match seen {
-        Observation::Authorized(Ok(())) => memory.authorized_at = Some(turn.now),
+        Observation::Authorized(Ok(())) => {
+            memory.authorized_at = Some(turn.now);
+            memory.unreached = false;
+        }
         Observation::Authorized(Err(failure)) => {
-            let authorized_at = memory.authorized_at;
-            memory = attempt::not_sent(turn, memory.retry, &failure);
-            memory.authorized_at = authorized_at;
+            let Waiting { authorized_at, unreached, .. } = memory;
+            memory = Waiting { authorized_at, unreached, ..attempt::not_sent(turn, memory.retry, &failure) };
         }
         Observation::FinalizerChanged
         | Observation::DeletedSelf
@@ -130,8 +133,10 @@ fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request:
     turn.status.start_time.get_or_insert(now);
     turn.set_true(ConditionType::Reconciling, Reason::Starting, "the kick-off is about to be sent");
     let memory = Waiting { waits_for: WaitsFor::Obstacle, ..memory };
-    if memory.authorized_at.is_none_or(|at| after(at, AUTHORIZED_FOR) <= turn.now) {
-        return Flow::Do(Phase::Waiting(memory), Next::perform(Effect::Authorize(request.patients)));
+    if memory.unreached || memory.authorized_at.is_none_or(|at| after(at, AUTHORIZED_FOR) <= turn.now) {
+        let reach = memory.unreached.then(|| reach_request(server.spec()));
+        let check = Check { patients: request.patients, reach };
+        return Flow::Do(Phase::Waiting(memory), Next::perform(Effect::Authorize(check)));
     }
     if !turn.has_finalizer() {
         return Flow::Do(Phase::Waiting(memory), Next::perform(Effect::AddFinalizer));
@@ -149,5 +154,8 @@ fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request:
     });
     let mut retry = memory.retry;
     retry.next_try = None;
-    Flow::Became(Phase::Starting(Starting { kick_off: Some(request), retry }))
+    // After an answer that was lost, a server that hands out the job that already runs hands out the right one.
+    let no_cache = turn.lands() && !turn.is_true(ConditionType::KickOffUncertain);
+    let kick_off = Some(Request { no_cache, ..request });
+    Flow::Became(Phase::Starting(Starting { kick_off, retry }))
 }

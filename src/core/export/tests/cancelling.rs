@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 
 use super::fake::{Cancels, Fake, KickOff, State};
 use super::said::{answer, html, job_failure, outcome};
-use super::world::{Broken, World};
-use super::{azure_server, stored_server};
+use super::world::{Broken, World, failure};
+use super::{azure_server, bulk_server, stored_server};
 use crate::api::CancelOutcome;
 use crate::api::ConditionType::{Complete, Failed};
-use crate::core::wire::Answer;
+use crate::api::Reason;
+use crate::core::export::Followers;
+use crate::core::wire::{Answer, FailureKind, Sent};
 
 pub(super) fn running(spec: Value) -> World {
     let mut world = World::new(stored_server(), spec);
@@ -240,7 +242,7 @@ fn a_deletion_during_a_cancel_goes_on_with_it() {
 fn a_job_that_another_export_names_is_cancelled_for_neither() {
     for by_spec in [true, false] {
         let mut world = running(json!({}));
-        world.contested = true;
+        world.followers = Followers::Wanting;
         if by_spec {
             cancel(&mut world);
             assert_eq!(world.says(Failed), "True/CancelUnconfirmed");
@@ -256,6 +258,55 @@ fn a_job_that_another_export_names_is_cancelled_for_neither() {
         }
         assert_eq!(world.fake.deletes_sent(), 0);
     }
+}
+
+#[test]
+fn a_shared_job_is_cancelled_by_the_last_that_lets_go() {
+    for followers in [Followers::Wanting, Followers::LettingGo, Followers::None] {
+        for by_spec in [true, false] {
+            let mut world = World::new(bulk_server(json!({})), json!({}));
+            world.fake.lasts = 3600;
+            world.run_until(|w| w.state() == "Running");
+            world.followers = followers;
+            if by_spec {
+                cancel(&mut world);
+                assert_eq!(world.says(Failed), "True/Cancelled");
+                let goes_on =
+                    world.message(Failed).contains("goes on, because another FhirExport follows it");
+                assert_eq!(goes_on, followers == Followers::Wanting, "{}", world.message(Failed));
+            } else {
+                world.delete();
+                world.run();
+                assert!(world.gone && !world.noted().contains(&"CancelUnconfirmed"), "{:?}", world.notes);
+            }
+            assert_eq!(world.fake.deletes_sent() > 0, followers != Followers::Wanting, "{followers:?}");
+            assert_eq!(world.status().unsettled_jobs, []);
+        }
+    }
+}
+
+#[test]
+fn a_shared_job_is_cleaned_up_by_the_last_that_ends() {
+    for followers in [Followers::Wanting, Followers::LettingGo, Followers::None] {
+        let mut world = World::new(bulk_server(json!({"finishedJobs": "Delete"})), json!({}));
+        world.followers = followers;
+        world.run();
+        assert_eq!((world.state().as_str(), world.held()), ("Complete", false));
+        assert_eq!(world.fake.cleaned.len(), usize::from(followers == Followers::None));
+    }
+}
+
+#[test]
+fn only_a_kick_off_after_a_lost_answer_may_be_given_a_job_that_runs() {
+    let lost = KickOff::Reply(Err(failure(Sent::Maybe, FailureKind::Unreachable, Reason::ConnectionFailed)));
+    let mut world = World::new(bulk_server(json!({})), json!({"onUncertainKickOff": "Retry"}));
+    world.kick_off_meets([lost]);
+    world.run();
+    let kick_offs = world.fake.sent.iter().filter(|request| request.prefer.is_some());
+    assert_eq!(kick_offs.map(|request| request.no_cache).collect::<Vec<_>>(), [true, false]);
+    let mut world = World::new(azure_server(), json!({}));
+    world.run();
+    assert!(!world.fake.sent[0].no_cache, "Azure starts a job for each request");
 }
 
 #[test]

@@ -170,7 +170,10 @@ fn the_deadline_and_a_cancel_end_a_check_that_does_not() {
         };
         world.run();
         // The server had finished the job, and its data is there.
-        assert_eq!((world.state().as_str(), world.says(Verified)), ("Complete", "Unknown/PartlyChecked".into()));
+        assert_eq!(
+            (world.state().as_str(), world.says(Verified)),
+            ("Complete", "Unknown/PartlyChecked".into())
+        );
         assert!(world.message(Verified).contains("given up before its end"), "{}", world.message(Verified));
         let took = world.now.duration_since(asked).as_secs();
         assert!((300..400).contains(&took) && world.fake.deletes_sent() == 0, "{cancel}: {took}");

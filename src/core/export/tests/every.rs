@@ -12,7 +12,7 @@ use super::said::{answer, html, job_failure, manifest, outcome, storage_failure}
 use super::world::{World, failure};
 use super::{at, azure_server, bulk_server, law, stored_server};
 use crate::api::{FhirServer, Reason, RunState};
-use crate::core::effect::{Effect, Observation};
+use crate::core::effect::{Check, Effect, Observation};
 use crate::core::export::phase::PhaseName::{
     Cancelling, Checking, Ended, Landing, Leaving, Running, Starting, Uncertain, Waiting,
 };
@@ -285,7 +285,7 @@ fn an_effect_without_its_server_is_observed_as_its_own_failure() {
     let request = crate::core::requests::status("https://clinic.example/_operations/export/7");
     let url = request.url.clone();
     for (effect, name) in [
-        (Effect::Authorize(None), "Authorized"),
+        (Effect::Authorize(Check::default()), "Authorized"),
         (Effect::KickOff(request.clone()), "KickOff"),
         (Effect::Poll(request.clone()), "Poll"),
         (Effect::Cancel(request.clone()), "Cancel"),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::said::{answer, body, container, folder, listed, manifest, outcome, unknown};
 use crate::core::landing::{FileForm, Issues, LandFile, LandPlan, Landed, Landing, Sum};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
-use crate::core::wire::{Answer, Failure, Method, Reply, Request};
+use crate::core::wire::{Answer, Failure, Method, Reply, Request, Sent};
 
 /// How a server generation cancels (docs/azure-behaviour.md, "Cancelling").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,8 @@ pub(super) struct Fake {
     /// The answers to come; when empty, all is well.
     pub(super) authorizations: VecDeque<Failure>,
     pub(super) kick_offs: VecDeque<KickOff>,
+    /// How often a request without an effect was to show whether the server can be reached, and it could not.
+    pub(super) out_of_reach: usize,
     pub(super) polls: VecDeque<Reply>,
     pub(super) deletes: VecDeque<Reply>,
     /// For jobs to come.
@@ -130,6 +132,7 @@ impl Fake {
             jobs: Vec::new(),
             authorizations: VecDeque::new(),
             kick_offs: VecDeque::new(),
+            out_of_reach: 0,
             polls: VecDeque::new(),
             deletes: VecDeque::new(),
             lasts: 100,
@@ -189,8 +192,19 @@ impl Fake {
         job.state == State::Alive && job.ends > now
     }
 
-    pub(super) fn authorize(&mut self) -> Result<(), Failure> {
-        self.authorizations.pop_front().map_or(Ok(()), Err)
+    pub(super) fn authorize(&mut self, reach: bool) -> Result<(), Failure> {
+        if let Some(failure) = self.authorizations.pop_front() {
+            return Err(failure);
+        }
+        match self.kick_offs.front() {
+            Some(KickOff::Reply(Err(failure))) if reach && failure.sent == Sent::No => {
+                let failure = failure.clone();
+                self.kick_offs.pop_front();
+                self.out_of_reach += 1;
+                Err(failure)
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn kick_off(&mut self, request: &Request, now: Timestamp) -> Reply {

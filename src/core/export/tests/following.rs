@@ -10,6 +10,7 @@ use super::world::{World, failure};
 use super::{at, azure_server, bulk_server, stored_server};
 use crate::api::ConditionType::{Failed, Reconciling, ServerReachable};
 use crate::api::Reason;
+use crate::core::export::Followers;
 use crate::core::wire::{Answer, FailureKind, Reply, Sent};
 
 fn running() -> World {
@@ -94,7 +95,8 @@ fn a_job_that_the_server_forgot() {
     let servers = [(azure_server(), 0), (bulk_server(json!({"finishedJobs": "Keep"})), 1)];
     for ((server, cleaned), code) in servers.iter().flat_map(|server| [(server, 404), (server, 410)]) {
         let running = || {
-            let mut world = World::new(server.clone(), json!({"request": {"level": "System", "container": "lake"}}));
+            let mut world =
+                World::new(server.clone(), json!({"request": {"level": "System", "container": "lake"}}));
             world.fake.lasts = 3600;
             assert!(world.run_until(|w| w.state() == "Running"));
             world
@@ -103,7 +105,11 @@ fn a_job_that_the_server_forgot() {
         let mut world = running();
         world.fake.polls.extend(vec![Ok(reply.clone()); 3]);
         world.run();
-        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1), "a replica had to learn it");
+        assert_eq!(
+            (world.state().as_str(), world.fake.kick_offs_sent()),
+            ("Complete", 1),
+            "a replica had to learn it"
+        );
 
         let mut world = running();
         let before = world.now;
@@ -131,7 +137,8 @@ fn an_ingress_that_is_deployed_is_not_the_end_of_a_job() {
         (bulk_server(json!({"finishedJobs": "Keep"})), answer(404)),
     ] {
         let running = || {
-            let mut world = World::new(server.clone(), json!({"request": {"level": "System", "container": "lake"}}));
+            let mut world =
+                World::new(server.clone(), json!({"request": {"level": "System", "container": "lake"}}));
             world.fake.lasts = 20_000;
             assert!(world.run_until(|w| w.state() == "Running"));
             world
@@ -194,7 +201,11 @@ fn whatever_ends_a_run_the_server_is_told_and_what_may_run_is_cancelled() {
         ("InvalidManifest", none.clone(), Box::new(polls(body("nonsense")))),
         ("StatusRefused", none.clone(), Box::new(polls(html(418)))),
         ("JobLost", none.clone(), Box::new(polls(html(404)))),
-        ("VerificationFailed", none, Box::new(|w: &mut World| w.fake.spoil = |landed| landed[0].sum.lines += 1)),
+        (
+            "VerificationFailed",
+            none,
+            Box::new(|w: &mut World| w.fake.spoil = |landed| landed[0].sum.lines += 1),
+        ),
     ];
     for (reason, spec, change) in &cases {
         let told = ran(epic(), spec.clone(), change);
@@ -204,10 +215,10 @@ fn whatever_ends_a_run_the_server_is_told_and_what_may_run_is_cancelled() {
         let kept = ran(bulk_server(json!({"finishedJobs": "Keep"})), spec.clone(), change);
         let may_run = matches!(*reason, "StatusRefused" | "JobLost");
         assert_eq!(kept.fake.cleaned.len(), usize::from(may_run), "{reason}");
-        // A job that another export names is cancelled for neither.
+        // The last one that follows a job tells the server.
         let contested = ran(epic(), spec.clone(), &|w: &mut World| {
             change(w);
-            w.contested = true;
+            w.followers = Followers::Wanting;
         });
         assert!(contested.fake.cleaned.is_empty(), "{reason}");
     }
@@ -215,7 +226,10 @@ fn whatever_ends_a_run_the_server_is_told_and_what_may_run_is_cancelled() {
     let again = ran(epic(), json!({"backoffLimit": 2}), &|w: &mut World| {
         w.fake.endings.extend(vec![Ending::Answer(outcome(500, "processing", "no")); 2]);
     });
-    assert_eq!((again.state().as_str(), again.fake.kick_offs_sent(), again.fake.cleaned.len()), ("Complete", 3, 3));
+    assert_eq!(
+        (again.state().as_str(), again.fake.kick_offs_sent(), again.fake.cleaned.len()),
+        ("Complete", 3, 3)
+    );
 }
 
 #[test]

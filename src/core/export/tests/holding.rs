@@ -8,9 +8,9 @@ use super::fake::{Cancels, Ending, KickOff};
 use super::said::{job_failure, outcome};
 use super::world::{World, failure};
 use super::{at, azure_server, stored_server};
-use crate::api::ConditionType::{Failed, Reconciling, Suspended};
+use crate::api::ConditionType::{Failed, Reconciling, Stalled, Suspended};
 use crate::api::Reason;
-use crate::core::export::holds_place;
+use crate::core::export::{holds_place, says_the_same};
 use crate::core::wire::{FailureKind, Sent};
 
 fn unreachable_for(world: &mut World, tries: usize) {
@@ -195,6 +195,39 @@ fn the_deadline_spans_all_attempts() {
     world.run();
     assert_eq!(world.says(Failed), "True/DeadlineExceeded");
     assert!((500..520).contains(&world.now.duration_since(at(0)).as_secs()));
+}
+
+#[test]
+fn the_generation_is_followed_after_the_end() {
+    let mut world = World::new(azure_server(), json!({}));
+    world.run();
+    let (end, writes) = (world.status(), world.status_writes);
+    world.edit(|spec| spec.ttl_seconds_after_finished = Some(86_400));
+    world.look();
+    let status = world.status();
+    assert_eq!(status.observed_generation, world.export.metadata.generation, "kstatus waits for it");
+    assert!(
+        status.conditions.iter().all(|c| c.observed_generation == world.export.metadata.generation),
+        "kubectl wait compares the generation of the condition: {:#?}",
+        status.conditions
+    );
+    assert!(says_the_same(&status, &end));
+    world.run_for(Duration::from_secs(3600));
+    assert_eq!(world.status_writes, writes + 1, "once for each edit");
+}
+
+#[test]
+fn an_intended_cancel_is_not_stalled() {
+    let mut world = World::new(azure_server(), json!({}));
+    world.fake.lasts = 3600;
+    world.run_until(|w| w.state() == "Running");
+    world.edit(|spec| spec.cancel = Some(true));
+    world.run();
+    assert_eq!(
+        (world.says(Failed).as_str(), world.says(Reconciling).as_str()),
+        ("True/Cancelled", "False/Finished")
+    );
+    assert!(world.status().conditions.iter().all(|c| !c.is(Stalled)), "{:#?}", world.status());
 }
 
 #[test]

@@ -457,7 +457,11 @@ fn the_mark_of_completeness_is_waited_for_as_the_files_are() {
         assert!(world.run_until(|w| w.store_failures() == 40), "{kind:?}");
         assert_eq!(world.status_writes, writes, "told once");
         assert_eq!((world.ended(), world.says(Reconciling)), (false, format!("True/{reason}")), "{kind:?}");
-        assert!(world.message(Reconciling).contains("the files have landed"), "{}", world.message(Reconciling));
+        assert!(
+            world.message(Reconciling).contains("the files have landed"),
+            "{}",
+            world.message(Reconciling)
+        );
         world.fake.store_fails = None;
         world.run();
         assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1), "{kind:?}");

@@ -46,7 +46,7 @@ impl World {
             namespace_admitted: !waiting || self.admitted,
             place: !waiting || holds_place(status) || self.placed || !self.full,
             claimed: self.claimed.clone(),
-            contested: self.contested,
+            followers: self.followers,
         }
     }
 
@@ -144,7 +144,7 @@ impl World {
                 Observation::DeletedSelf
             }
             _ if self.server.is_none() => effect.without_server(),
-            Effect::Authorize(_) => Observation::Authorized(self.fake.authorize()),
+            Effect::Authorize(check) => Observation::Authorized(self.fake.authorize(check.reach.is_some())),
             Effect::KickOff(request) => Observation::KickOff(self.fake.kick_off(&request, self.now)),
             Effect::Poll(request) => Observation::Poll(self.fake.poll(&request, self.now)),
             Effect::Cancel(request) => Observation::Cancel(self.fake.delete(&request, self.now)),

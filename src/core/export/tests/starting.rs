@@ -173,6 +173,29 @@ fn what_never_left_is_tried_until_the_deadline_and_does_not_count() {
 }
 
 #[test]
+fn what_never_left_is_told_once() {
+    for reason in [Reason::HostNotFound, Reason::TLSFailed] {
+        let mut server = azure_server();
+        server.spec.limits =
+            serde_json::from_value(json!({"minPollSeconds": 5, "maxPollSeconds": 5})).unwrap();
+        let mut world = World::new(server, json!({}));
+        world.kick_off_meets(vec![unreachable(reason); 2_000]);
+        world.run_for(Duration::from_secs(30));
+        let (told, writes, notes) = (world.status(), world.status_writes, world.notes.len());
+        world.run_for(Duration::from_secs(1800));
+        assert_eq!((world.status_writes, world.status(), world.notes.len()), (writes, told, notes));
+        assert!(world.fake.out_of_reach > 10, "the server was asked {} times", world.fake.out_of_reach);
+        assert_eq!(
+            (world.fake.kick_offs_sent(), world.says(ServerReachable)),
+            (1, format!("False/{reason}"))
+        );
+        world.fake.kick_offs.clear();
+        world.run();
+        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 2));
+    }
+}
+
+#[test]
 fn what_each_answer_to_the_kick_off_leads_to() {
     let text = "Patient/4711 https://x/?sig=abc";
     for (reply, reason) in [

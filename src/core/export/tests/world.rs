@@ -15,7 +15,7 @@ use crate::api::{
 use crate::core::condition;
 use crate::core::effect::{Note, Observation, Requeue};
 use crate::core::export::memory::LandingStage;
-use crate::core::export::{Decision, Memory, Phase, PhaseName, is_terminal};
+use crate::core::export::{Decision, Followers, Memory, Phase, PhaseName, is_terminal};
 use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, FailureKind, Sent};
 
@@ -48,7 +48,7 @@ pub(super) struct World {
     pub(super) full: bool,
     pub(super) claimed: BTreeSet<String>,
     /// Another export names the same job.
-    pub(super) contested: bool,
+    pub(super) followers: Followers,
     pub(super) gone: bool,
     pub(super) status_writes: usize,
     pub(super) other_writes: usize,
@@ -101,7 +101,7 @@ impl World {
             admitted: true,
             full: false,
             claimed: BTreeSet::new(),
-            contested: false,
+            followers: Followers::None,
             gone: false,
             status_writes: 0,
             other_writes: 0,

@@ -4,7 +4,7 @@ use fhir_export_operator::api::{
     CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, Reason,
 };
 use fhir_export_operator::core::condition::{find, is_true};
-use fhir_export_operator::core::export::is_terminal;
+use fhir_export_operator::core::export::{is_terminal, says_the_same};
 use kube::ResourceExt;
 
 use super::{Intent, listed};
@@ -20,7 +20,7 @@ impl State {
     pub fn check_write(&mut self, before: &FhirExport, status: &FhirExportStatus) {
         let name = before.name_any();
         let old = before.status.clone().unwrap_or_default();
-        if is_terminal(&old) && *status != old {
+        if is_terminal(&old) && !says_the_same(&old, status) {
             self.broken(
                 Law::TerminalAbsorbs,
                 "a terminal status never changes",
