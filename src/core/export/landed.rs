@@ -13,7 +13,7 @@ use crate::core::manifest::Manifest;
 type Row<'a> = (&'a LandFile, &'a Landed);
 
 /// Something that is wrong: the reason and one sentence.
-pub(super) type Problem = (Reason, String);
+type Problem = (Reason, String);
 
 /// Compares what landed with what the server says, and with what was asked for.
 pub(super) fn judge(

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::landed::Problem;
 use super::summary::counted;
 use crate::api::{CheckResult, ExportRequest, FhirServerSpec, Level, Reason};
 use crate::core::manifest::Manifest;
@@ -142,7 +141,7 @@ impl Counted {
 pub(super) struct RequestedTypes {
     pub(super) result: CheckResult,
     /// A type that is missing.
-    pub(super) missing: Option<Problem>,
+    pub(super) missing: Option<(Reason, String)>,
     /// Why it could not be told of a type: one clause.
     pub(super) not_told: Option<String>,
 }
