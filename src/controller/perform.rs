@@ -187,6 +187,7 @@ fn land<W: World>(
                               started again"
                             .to_owned(),
                     progress: LandProgress::default(),
+                    obstructed: Vec::new(),
                 })
             }
         };

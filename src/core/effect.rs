@@ -210,6 +210,7 @@ impl Effect {
                 reason: failure.reason,
                 message: failure.message,
                 progress: LandProgress::default(),
+                obstructed: Vec::new(),
             })),
         }
     }

@@ -44,6 +44,8 @@ pub(super) struct Fetch<W: World> {
     rest: BytesMut,
     /// Of the bytes in parts.
     tally: Tally,
+    /// The bytes in parts that are known to be stored.
+    stored: u64,
     outcomes: Option<OutcomeReader>,
     /// The first bytes that are not blank, at most [`BEGINNING`].
     beginning: Vec<u8>,
@@ -103,6 +105,7 @@ impl<W: World> Fetch<W> {
             upload: Some(world.objects().begin(target, &file.blob, content, plan.compression)),
             rest: BytesMut::new(),
             tally: Tally::default(),
+            stored: 0,
             outcomes: (file.kind == FileKind::Error).then(OutcomeReader::default),
             beginning: Vec::new(),
             of_outcomes: file.kind == FileKind::Error || file.is_of("OperationOutcome"),
@@ -136,6 +139,7 @@ impl<W: World> Fetch<W> {
             compressed: false,
             upload: Some(upload),
             rest: BytesMut::new(),
+            stored: tally.bytes(),
             tally,
             outcomes: None,
             beginning: b"{".to_vec(),
@@ -146,6 +150,11 @@ impl<W: World> Fetch<W> {
     /// The number of bytes that were read so far.
     pub(super) fn offset(&self) -> u64 {
         self.tally.bytes() + self.rest.len() as u64
+    }
+
+    /// The bytes that are stored, and that no other fetch of this file has to read again.
+    pub(super) fn kept(&self) -> u64 {
+        if self.resumable { self.stored } else { 0 }
     }
 
     /// What to ask for to continue this fetch; `None` if it cannot be continued or has no bytes yet.
@@ -255,6 +264,8 @@ impl<W: World> Fetch<W> {
     /// Takes the bytes of the next part, with the checkpoint after it.
     fn cut(&mut self) -> (Bytes, Option<Checkpoint>) {
         let body = self.rest.split().freeze();
+        // The next part is cut only after the one before it was stored.
+        self.stored = self.tally.bytes();
         self.tally.feed(&body);
         (body, Checkpoint::after(self.content, &self.tally))
     }

@@ -16,6 +16,8 @@ use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target
 
 /// How many tries in a row may bring no byte.
 const TRIES: i32 = 6;
+/// How many tries in a row may read bytes anew without coming farther.
+const REREAD: i32 = 3;
 /// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -65,11 +67,24 @@ pub(super) async fn land<W: World>(
     begun: bool,
 ) -> Result<Landed, Obstacle> {
     let mut fetch = if begun { Fetch::resumed(world, server, plan, file).await? } else { None };
-    let mut fruitless = 0;
+    let kept = |fetch: &Option<Fetch<W>>| fetch.as_ref().map_or(0, Fetch::kept);
+    let before = kept(&fetch);
+    let landed = try_on(world, server, plan, file, &mut fetch).await;
+    landed.map_err(|why| Obstacle { kept: kept(&fetch).saturating_sub(before), ..why })
+}
+
+/// Tries until the file has landed, or further tries bring no byte.
+async fn try_on<W: World>(
+    world: &W,
+    server: &Arc<FhirServer>,
+    plan: &LandPlan,
+    file: &LandFile,
+    fetch: &mut Option<Fetch<W>>,
+) -> Result<Landed, Obstacle> {
+    let mut reach = Reach { farthest: fetch.as_ref().map_or(0, Fetch::offset), ..Reach::default() };
     let mut found = Findings::default();
     loop {
-        let before = fetch.as_ref().map_or(0, Fetch::offset);
-        let passing = match attempt(world, server, plan, file, &mut fetch, &mut found).await? {
+        let passing = match attempt(world, server, plan, file, fetch, &mut found).await? {
             Tried::Whole(whole) => {
                 // It may have been spoiled on the way: what is the same twice is what the server has.
                 if let Some(doubt) = found.doubts(file, whole.sum(), whole.form()) {
@@ -91,14 +106,47 @@ pub(super) async fn land<W: World>(
         };
         // What broke off compressed cannot be gone on with: the next try is one that can.
         found.uncompressed |= fetch.as_ref().is_some_and(Fetch::better_as_it_is);
-        let now = fetch.as_ref().map_or(0, Fetch::offset);
-        fruitless = if now > before { 1 } else { fruitless + i32::from(passing.asked) };
-        if fruitless >= TRIES {
+        reach.came_to(fetch.as_ref().map_or(0, Fetch::offset), passing.asked);
+        if reach.reread >= REREAD {
+            let message = format!(
+                "{} was read {} times from its beginning and never came further than byte {}; check the server and \
+                 proxies on the way for limits",
+                file.blob,
+                reach.reread + 1,
+                reach.farthest
+            );
+            return Err(Obstacle::new(LandFailureKind::Source, passing.reason, message));
+        }
+        if reach.fruitless >= TRIES {
             return Err(Obstacle::new(LandFailureKind::Source, passing.reason, passing.message));
         }
-        let own = retry_delay(WAIT.min(plan.bounds.min), WAIT_MAX, fruitless, world.randomness().unit());
+        let chance = world.randomness().unit();
+        let own = retry_delay(WAIT.min(plan.bounds.min), WAIT_MAX, reach.fruitless, chance);
         let asked = passing.retry_after.map(|asked| asked.min(plan.bounds.max_retry_after));
         world.clock().sleep(asked.unwrap_or(own).max(own.min(WAIT))).await;
+    }
+}
+
+/// How far the tries of one file have come.
+#[derive(Default)]
+struct Reach {
+    /// The farthest byte.
+    farthest: u64,
+    /// Tries in a row that came no farther.
+    fruitless: i32,
+    /// Of these, tries that read bytes, all of which had been read before.
+    reread: i32,
+}
+
+impl Reach {
+    /// Takes in how far a try came. `asked` is whether the server was asked.
+    fn came_to(&mut self, offset: u64, asked: bool) {
+        if offset > self.farthest {
+            *self = Self { farthest: offset, fruitless: 1, reread: 0 };
+        } else if asked {
+            self.fruitless += 1;
+            self.reread += i32::from(offset > 0 && offset <= self.farthest);
+        }
     }
 }
 
@@ -281,5 +329,28 @@ async fn landed_before<W: World>(
         Ok(())
     } else {
         Err(Obstacle::other_file(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_the_same_bytes_again_and_again_is_noticed() {
+        let mut reach = Reach::default();
+        let mut ends = Vec::new();
+        // Cut after 5 and after 6 MB in turn: each is farther than the last one, and none brings anything.
+        for offset in [5, 6, 5, 6, 5] {
+            reach.came_to(offset, true);
+            ends.push(reach.reread);
+        }
+        assert_eq!((ends.as_slice(), reach.farthest), ([0, 0, 1, 2, 3].as_slice(), 6));
+        reach.came_to(7, true);
+        assert_eq!((reach.fruitless, reach.reread), (1, 0), "it came farther");
+        reach.came_to(7, false);
+        assert_eq!((reach.fruitless, reach.reread), (1, 0), "another request was told to wait");
+        reach.came_to(0, true);
+        assert_eq!((reach.fruitless, reach.reread), (2, 0), "nothing was read");
     }
 }

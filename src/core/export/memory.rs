@@ -117,14 +117,26 @@ pub struct Absence {
 }
 
 /// Remembered of a landing across fresh manifests.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LandingTries {
-    /// Tries that failed without a file landing between them, and when the next is due.
+    /// Tries in a row that brought nothing, and when the next is due.
     pub retry: Retry,
-    /// Fresh manifests in a row that brought no file.
+    /// Fresh manifests in a row that brought nothing.
     pub refreshes: u32,
+    /// Since when nothing has come.
+    pub fruitless_since: Option<Timestamp>,
     /// How far the landing came. At the begin of another try the files that lie there are counted anew.
     pub progress: LandProgress,
+    /// The objects of the files that could not be had in the last try.
+    pub obstructed: Arc<Vec<String>>,
+}
+
+impl LandingTries {
+    /// Moves all times back by as much as the clock of the machine was set back.
+    fn set_back(&mut self, by: SignedDuration) {
+        self.retry.set_back(by);
+        set_back(&mut self.fruitless_since, by);
+    }
 }
 
 /// Remembered while the operator lands the files of a Bulk Data server.
@@ -278,7 +290,7 @@ impl Landing {
 
     /// Moves all times back by as much as the clock of the machine was set back.
     pub fn set_back(&mut self, by: SignedDuration) {
-        self.tries.retry.set_back(by);
+        self.tries.set_back(by);
         set_back(&mut self.progress_at, by);
         match &mut self.stage {
             LandingStage::Copying { task_since } => set_back(task_since, by),
@@ -318,7 +330,7 @@ impl Running {
         self.poll.set_back(by);
         set_back(&mut self.progress_at, by);
         if let Some(tries) = &mut self.refresh {
-            tries.retry.set_back(by);
+            tries.set_back(by);
         }
         if let Some((_, clean_up)) = &mut self.failed {
             clean_up.retry.set_back(by);

@@ -34,6 +34,8 @@ pub struct LandPlan {
     pub compression: Compression,
     /// The files, in the order of the manifest: data, deletions, errors.
     pub files: Vec<LandFile>,
+    /// The objects of files that could not be had before: they are tried after all others.
+    pub last: Vec<String>,
     /// How many files are read at once.
     pub parallel: usize,
     /// Whether each data file holds resources of one type, the one that its name begins with.
@@ -163,6 +165,8 @@ pub struct LandProgress {
     pub of: u64,
     /// The bytes of the files that have landed, before compression.
     pub bytes: u64,
+    /// The bytes that this try stored of files that have not landed, and that no later one has to fetch again.
+    pub kept: u64,
 }
 
 /// A landing, as it stands.
@@ -187,7 +191,13 @@ pub struct LandFailure {
     pub message: String,
     /// How far the landing came.
     pub progress: LandProgress,
+    /// The objects of the files that could not be had: the next try begins with the others. At most
+    /// [`MAX_OBSTRUCTED`].
+    pub obstructed: Vec<String>,
 }
+
+/// How many files that could not be had are remembered for the next try.
+pub const MAX_OBSTRUCTED: usize = 1000;
 
 /// What a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,6 +70,7 @@ pub fn plan(
         folder: place.folder.clone(),
         compression,
         files,
+        last: Vec::new(),
         parallel: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1),
         // A file that is organized by patient or group may begin with a resource of any type.
         typed: manifest.organized_by.is_none(),

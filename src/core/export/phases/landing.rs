@@ -133,7 +133,8 @@ fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
 /// What is to land there.
 fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
     let compression = ask::compression(turn);
-    Some(files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds()))
+    let plan = files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds());
+    Some(LandPlan { last: memory.tries.obstructed.to_vec(), ..plan })
 }
 
 /// Starts the task that copies the files, or waits for it.
@@ -199,18 +200,20 @@ fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     }
 }
 
-/// Files that landed show that what was in the way has passed. Those that an earlier try landed do not: each try counts
-/// them anew, and one file that never comes must not be waited for without end.
+/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try landed
+/// do not: each try counts them anew.
 fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
-    if progress.files > memory.tries.progress.files {
-        memory.tries.retry.failures = 0;
-        memory.tries.refreshes = 0;
+    let tries = &mut memory.tries;
+    if progress.files > tries.progress.files || progress.kept > 0 {
+        tries.retry.failures = 0;
+        tries.refreshes = 0;
+        tries.fruitless_since = None;
         turn.server_answered();
         goes_on(turn);
-    } else if progress.files < memory.tries.progress.files {
-        return;
     }
-    memory.tries.progress = progress;
+    if progress.files >= memory.tries.progress.files {
+        memory.tries.progress = progress;
+    }
 }
 
 /// Nothing holds up the landing any more.

@@ -87,14 +87,18 @@ fn lost() -> KickOff {
 }
 
 fn lands(world: &mut World) {
-    world.fake.landings.extend((0..3).map(|_| Landing::Running(LandProgress { files: 1, of: 2, bytes: 1 })));
+    world
+        .fake
+        .landings
+        .extend((0..3).map(|_| Landing::Running(LandProgress { files: 1, of: 2, bytes: 1, kept: 0 })));
 }
 
 fn fails(kind: LandFailureKind) -> impl Fn(&mut World) {
     move |world| {
         let progress = LandProgress::default();
         let message = "a file could not be had".to_owned();
-        let failure = LandFailure { kind, reason: Reason::DownloadFailed, message, progress };
+        let failure =
+            LandFailure { kind, reason: Reason::DownloadFailed, message, progress, obstructed: Vec::new() };
         world.fake.landings.push_back(Landing::Failed(failure));
     }
 }
