@@ -130,8 +130,7 @@ fn due(requeue: Requeue) -> Action {
     }
 }
 
-/// What a panic says.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }

@@ -200,7 +200,7 @@ fn land<W: World>(
 }
 
 /// Counts and logs that a task ended by a panic.
-fn panicked<W: World>(world: &W, task: ExportTask, namespace: &str, name: &str) {
+pub(super) fn panicked<W: World>(world: &W, task: ExportTask, namespace: &str, name: &str) {
     world.note_panic(task);
     tracing::error!(export = %format!("{namespace}/{name}"), ?task, "a task ended by a panic; it is started again");
 }

@@ -1,23 +1,18 @@
 //! Requests of runs, which are sent beside the reconciles: a server that does not answer keeps its own exports waiting,
 //! and nobody else's.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use kube::ResourceExt;
-use tracing::error;
 
-use super::guard::panic_message;
-use super::perform::outside;
+use super::perform::{outside, panicked};
 use super::runs::Kept;
 use super::world::World;
 use crate::api::{FhirExport, FhirServer};
 use crate::core::effect::Effect;
 use crate::core::seats::{Caller, CallerKind, Lane};
-use crate::metrics::Kind;
-use crate::ports::Clock;
+use crate::ports::{Clock, ExportTask, guarded};
 
 /// How long a run rests after a request of it ended in a panic.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
@@ -38,7 +33,7 @@ pub(super) fn send<W: World>(world: &Arc<W>, base: FhirExport, asked: Asked) {
         let uid = base.uid().unwrap_or_default();
         let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
         let asks = outside(&beside, &base, &asked.server, asked.effect);
-        let seen = caught(beside.as_ref(), Kind::FhirExport, (&namespace, &name), asks).await;
+        let seen = caught(beside.as_ref(), ExportTask::Request, (&namespace, &name), asks).await;
         let seated = beside.runs().answered(&uid, seen);
         wake(beside.as_ref(), &seated);
         beside.wake_export(&namespace, &name);
@@ -47,22 +42,19 @@ pub(super) fn send<W: World>(world: &Arc<W>, base: FhirExport, asked: Asked) {
     drop(world.spawn(Box::pin(task)));
 }
 
-/// Awaits a request beside the reconciles. A panic is told, and counts as no answer after a rest.
+/// Awaits a request beside the reconciles. A panic is counted and told, and is no answer after a rest.
 pub(super) async fn caught<W: World, T>(
     world: &W,
-    kind: Kind,
+    task: ExportTask,
     (namespace, name): (&str, &str),
     request: impl Future<Output = T>,
 ) -> Option<T> {
-    match AssertUnwindSafe(request).catch_unwind().await {
-        Ok(answer) => Some(answer),
-        Err(panic) => {
-            let (kind, what) = (kind.as_str(), panic_message(panic.as_ref()));
-            error!(kind, namespace, name, "a programming error, please report it: {what}");
-            world.clock().sleep(AFTER_PANIC).await;
-            None
-        }
+    if let Ok(answer) = guarded(request).await {
+        return Some(answer);
     }
+    panicked(world, task, namespace, name);
+    world.clock().sleep(AFTER_PANIC).await;
+    None
 }
 
 /// Gives an export a seat in this lane, or has it woken when there is one.

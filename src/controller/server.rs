@@ -12,8 +12,7 @@ use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
 use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
-use crate::metrics::Kind;
-use crate::ports::{Clock, Cluster, ClusterFailure, ObjectStore, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, ClusterFailure, ExportTask, ObjectStore, Randomness, Stores, Wire};
 
 /// Reconciles one server, and returns when the next reconcile is due.
 pub async fn reconcile_server<W: World>(
@@ -69,7 +68,7 @@ fn begin<W: World>(world: &Arc<W>, server: &Arc<FhirServer>) {
         let generation = server.metadata.generation.unwrap_or(0);
         let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
         let asks = probe(beside.as_ref(), &server);
-        let found = request::caught(beside.as_ref(), Kind::FhirServer, (&namespace, &name), asks).await;
+        let found = request::caught(beside.as_ref(), ExportTask::Probe, (&namespace, &name), asks).await;
         beside.runs().probe_ended(&uid, generation, found);
         request::leave(beside.as_ref(), &uid);
         beside.wake_server(&namespace, &name);

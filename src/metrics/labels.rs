@@ -3,13 +3,16 @@
 use crate::ports::ExportTask;
 
 /// The tasks beside the reconciles, as label values.
-pub(super) const TASKS: [ExportTask; 2] = [ExportTask::Landing, ExportTask::Verification];
+pub(super) const TASKS: [ExportTask; 4] =
+    [ExportTask::Landing, ExportTask::Verification, ExportTask::Request, ExportTask::Probe];
 
 /// The label of a task.
 pub(super) fn task_label(task: ExportTask) -> &'static str {
     match task {
         ExportTask::Landing => "landing",
         ExportTask::Verification => "verification",
+        ExportTask::Request => "request",
+        ExportTask::Probe => "probe",
     }
 }
 

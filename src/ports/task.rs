@@ -7,13 +7,17 @@ use futures::FutureExt;
 /// Ends a task at its next await point.
 pub type EndTask = Box<dyn FnOnce() + Send>;
 
-/// The tasks that work for one export beside its reconciles.
+/// The tasks that work for one object beside its reconciles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportTask {
     /// Copies the files of a Bulk Data server into the container.
     Landing,
     /// Checks the files that an Azure server wrote.
     Verification,
+    /// Sends a request of an export.
+    Request,
+    /// Probes a FhirServer.
+    Probe,
 }
 
 /// A task ended by a panic. What it said of it is in the process's error output, written by the panic hook.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::chance::Chance;
 use crate::plan::{
     Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
-    Plan, ServerPlan, Trouble,
+    Pace, Plan, ServerPlan, Trouble,
 };
 
 /// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
@@ -22,6 +22,9 @@ const FAILS: &[(u16, &str)] = &[
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 0);
+    if chance.one_in(40) {
+        return crowd(seed);
+    }
     let heal_at = chance.magnitude(200, 20_000);
     let replicas = chance.pick(&[1, 1, 1, 2, 3], 1);
     let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
@@ -53,6 +56,8 @@ pub fn plan(seed: u64) -> Plan {
         latency: chance.pick(&[1, 20, 100, 800], 20),
         concurrency: chance.pick(&[1, 2, 10], 10),
         replicas,
+        seats: (chance.pick(&[1, 2, 32], 32), chance.pick(&[2, 4, 96], 96)),
+        crowded: false,
     }
 }
 
@@ -94,7 +99,47 @@ fn server(chance: &mut Chance) -> ServerPlan {
         finished: chance.pick(&["Auto", "Auto", "Delete", "Keep"], "Auto"),
         beside: chance.one_in(2),
         log: chance.one_in(4),
+        pace: Pace::Prompt,
     }
+}
+
+/// A plan in which nothing goes wrong but that one server does not answer, and one answers after many seconds; many
+/// exports are on them, and a few on a server that is prompt.
+pub fn crowd(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 3);
+    let paces = [Pace::Silent, Pace::Slow(chance.between(10, 50)), Pace::Prompt];
+    let servers: Vec<ServerPlan> =
+        paces.iter().map(|pace| ServerPlan { pace: *pace, ..simple_server(chance) }).collect();
+    let exports = (0..30).map(|n| {
+        let server = match n {
+            0..=13 => 0,
+            14..=25 => 1,
+            _ => 2,
+        };
+        let at = if server == 2 { chance.between(1, 120) } else { chance.between(0, 5) };
+        let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 3000, "onUncertainKickOff": "Fail"});
+        let job = JobPlan { lasts: chance.between(10, 200), ending: Ending::Files(Vec::new()) };
+        ExportPlan { server, at, spec, jobs: vec![job] }
+    });
+    Plan {
+        seed,
+        exports: exports.collect(),
+        servers,
+        faults: Vec::new(),
+        events: Vec::new(),
+        heal_at: 600,
+        latency: 1,
+        concurrency: chance.pick(&[1, 2], 2),
+        replicas: 1,
+        seats: (4, 32),
+        crowded: true,
+    }
+}
+
+/// A server without any peculiarity, on which any number of exports may run.
+fn simple_server(chance: &mut Chance) -> ServerPlan {
+    let plain = server(chance);
+    ServerPlan { cancels: Cancels::Forgets, token: false, places: 100, retry_after: Some(10), ..plain }
 }
 
 fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPlan {

@@ -61,6 +61,8 @@ struct Intent {
 pub struct Record {
     /// Its number in the plan.
     pub number: usize,
+    /// When it was made, in microseconds.
+    made: i64,
     /// Its status, as it was written last.
     pub status: FhirExportStatus,
     /// Events about it, and when they were published, in microseconds.
@@ -140,7 +142,7 @@ fn listed(status: &FhirExportStatus, job: &Job, url: &str) -> bool {
 impl State {
     /// An export was made.
     pub fn made(&mut self, object: &FhirExport, number: usize) {
-        let record = Record { number, ..Record::default() };
+        let record = Record { number, made: self.time.now, ..Record::default() };
         self.tally.exports += 1;
         self.laws.records.insert(object.uid().unwrap_or_default(), record);
     }

@@ -24,6 +24,21 @@ pub struct Plan {
     pub concurrency: usize,
     /// How many processes there are, but in a rollout; from two on they elect one.
     pub replicas: usize,
+    /// How many requests may be out at once: to one server, and for one namespace.
+    pub seats: (usize, usize),
+    /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
+    pub crowded: bool,
+}
+
+/// How fast a server answers before everything is repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At once.
+    Prompt,
+    /// Never: what is sent to it is lost.
+    Silent,
+    /// After so many seconds.
+    Slow(i64),
 }
 
 /// A `FhirServer`, and the server behind it.
@@ -66,6 +81,8 @@ pub struct ServerPlan {
     pub beside: bool,
     /// `storage.exportLog`.
     pub log: bool,
+    /// How fast it answers.
+    pub pace: Pace,
 }
 
 /// How a server cancels.

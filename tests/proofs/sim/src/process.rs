@@ -16,6 +16,7 @@ use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::runs::Runs;
 use fhir_export_operator::controller::wake::Wakes;
 use fhir_export_operator::controller::world::World;
+use fhir_export_operator::core::seats::SeatLimits;
 use fhir_export_operator::core::tuning::Tuning;
 use fhir_export_operator::fhir::held_back::HeldBack;
 use fhir_export_operator::ports::tenure::Tenure;
@@ -86,9 +87,11 @@ impl Process {
         wakes: Wakes,
         tenure: Tenure,
     ) -> Arc<Self> {
-        let skew = {
+        let (skew, seats) = {
             let mut state = locked(state);
-            if state.plan.replicas > 1 { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 }
+            let several = state.plan.replicas > 1;
+            let skew = if several { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 };
+            (skew, state.plan.seats)
         };
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -100,7 +103,7 @@ impl Process {
             cache: Cache::default(),
             wakes,
             spawned: Mutex::default(),
-            runs: Runs::default(),
+            runs: Runs::with_seats(SeatLimits { per_lane: seats.0, per_namespace: seats.1 }),
             tuning: Tuning::default(),
             held_back: HeldBack::default(),
             tokens: Mutex::default(),

@@ -49,6 +49,8 @@ pub enum Law {
     ManifestLast,
     /// Whoever does not hold the Lease does nothing.
     LeaseBeforeAct,
+    /// What does not answer keeps waiting only those that ask it.
+    FairShare,
     /// Runs and deletions end, and somebody leads, once nothing hinders them.
     Liveness,
     /// Statuses and events stay within the sizes that Kubernetes takes.
@@ -61,7 +63,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 16] = [
+    pub const INVARIANTS: [Self; 17] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -76,6 +78,7 @@ impl Law {
         Self::FilesFromNamedOrigins,
         Self::ManifestLast,
         Self::LeaseBeforeAct,
+        Self::FairShare,
         Self::Liveness,
         Self::StatusSmall,
     ];
@@ -97,6 +100,7 @@ impl Law {
             Self::FilesFromNamedOrigins => "files-from-named-origins",
             Self::ManifestLast => "manifest-last",
             Self::LeaseBeforeAct => "lease-before-act",
+            Self::FairShare => "fair-share",
             Self::Liveness => "liveness",
             Self::StatusSmall => "status-small",
             Self::NoPanic => "no-panic",

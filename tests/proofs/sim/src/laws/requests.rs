@@ -6,8 +6,15 @@ use fhir_export_operator::core::wire::{Answer, Method, Request};
 
 use crate::fhir::{FILES, Fhir};
 use crate::laws::Law;
-use crate::plan::{Ending, JobPlan};
+use crate::plan::{Ending, JobPlan, Pace};
 use crate::state::State;
+use crate::time::SECOND;
+
+/// In a crowd, an export on a prompt server is kicked off within this time of its creation: alone it takes some tenths of
+/// a second.
+const KICKED_OFF_WITHIN: i64 = SECOND;
+/// In a crowd, a job on a prompt server is asked for within this time: alone every ten seconds, give or take a tenth.
+const ASKED_WITHIN: i64 = 12 * SECOND;
 
 /// Scheme, host and port, as far as the simulation has any.
 fn origin(url: &str) -> &str {
@@ -134,6 +141,13 @@ impl State {
             Some(time) if late => self.check_late_kick_off(&acting, time, left),
             Some(_) => self.check_doubled(now.0),
         }
+        let made = self.laws.records.get(&acting.uid).map_or(now.0, |record| record.made);
+        self.check_share(
+            server,
+            "an export is kicked off as if it were alone",
+            now.0 - made,
+            KICKED_OFF_WITHIN,
+        );
         let plan = acting.export.and_then(|number| self.plan.exports.get(number));
         let nth = self.laws.records.get(&acting.uid).map_or(0, |record| record.kick_offs);
         let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
@@ -194,8 +208,25 @@ impl State {
         }
     }
 
+    /// `fair-share`: where nothing goes wrong but that some servers are not prompt, the exports on the others are not
+    /// late. `took` and `most` are in microseconds.
+    fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) {
+        let prompt = self.fhir.server(server).is_some_and(|server| server.pace == Pace::Prompt);
+        if self.plan.crowded && prompt && took > most {
+            self.broken(Law::FairShare, rule, format!("after {:.1} s", took as f64 / SECOND as f64));
+        }
+    }
+
     /// A server takes in anything else.
     pub fn acted(&mut self, request: &Request) {
+        if request.method == Method::Get
+            && let Some(number) = self.fhir.job_of(&request.url)
+        {
+            let now = self.time.now;
+            let Some(job) = self.fhir.jobs.get_mut(number) else { return };
+            let (server, last) = (job.server, std::mem::replace(&mut job.asked, now));
+            self.check_share(server, "a job is asked for as if it were alone", now - last, ASKED_WITHIN);
+        }
         if request.method != Method::Delete {
             return;
         }

@@ -22,7 +22,7 @@ use super::{Course, Process};
 use crate::faults::Outage;
 use crate::fhir::files::Opened;
 use crate::fhir::{Fhir, SENTINEL, outcome, page};
-use crate::plan::{Edge, FaultKind, Location};
+use crate::plan::{Edge, FaultKind, Location, Pace};
 use crate::state::{State, locked};
 use crate::time::{Pause, SECOND};
 
@@ -144,6 +144,15 @@ impl Process {
             }
             _ => {}
         }
+        let pace = locked(&self.state).pace(server);
+        match pace {
+            Pace::Prompt => {}
+            Pace::Silent => {
+                self.pause(TIMEOUT * SECOND).await;
+                return Err(unreachable(Sent::Maybe));
+            }
+            Pace::Slow(seconds) => self.pause(seconds * SECOND).await,
+        }
         let (sent, on_the_way) = (request.clone(), fault.cloned());
         let answer = self.carry(fault, move |state| state.serve(&sent, token, on_the_way.as_ref())).await;
         match fault {
@@ -163,6 +172,12 @@ impl Process {
 }
 
 impl State {
+    /// How fast a server answers now.
+    fn pace(&self, server: usize) -> Pace {
+        let repaired = self.time.now >= self.plan.heal_at * SECOND;
+        self.fhir.server(server).map_or(Pace::Prompt, |s| if repaired { Pace::Prompt } else { s.pace })
+    }
+
     /// A server acts on a request. The token is told by the time at which it was given out.
     fn serve(&mut self, request: &Request, token: Option<i64>, fault: Option<&FaultKind>) -> Answer {
         let number = Fhir::server_of(&request.url).unwrap_or(0);
