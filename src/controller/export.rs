@@ -10,7 +10,7 @@ use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
 use super::transitions;
 use super::world::World;
-use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState};
+use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState, UNREAD_ANNOTATION};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{
     Decision, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
@@ -29,6 +29,9 @@ pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
 ) -> Result<Requeue, ClusterFailure> {
+    if object.annotations().contains_key(UNREAD_ANNOTATION) {
+        return Ok(Requeue::AwaitChange);
+    }
     let newest = world.runs().newest(&object);
     let uid = newest.uid().unwrap_or_default();
     let (memory, seen) = world.runs().recall(&uid);
