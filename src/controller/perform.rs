@@ -72,7 +72,8 @@ async fn hold_server<W: World>(world: &W, server: &FhirServer) -> Result<(), Clu
     Ok(())
 }
 
-async fn outside<W: World>(
+/// Performs an effect that goes outside the cluster, and returns what came of it.
+pub(super) async fn outside<W: World>(
     world: &Arc<W>,
     base: &FhirExport,
     server: &Arc<FhirServer>,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures::future::ready;
 use futures::stream::{StreamExt, once};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use reqwest::Response;
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
@@ -16,6 +15,7 @@ use url::Url;
 
 use super::authorization::Credentials;
 use super::download_limits::DownloadPermit;
+use super::held_back::Client;
 use super::origin::{FileTrust, Origin, file_trust};
 use super::wire::{FhirWire, TokenSource, token};
 use super::{answer, failure, pieces};
@@ -72,8 +72,8 @@ impl FhirWire {
             return Ok(FileReply::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         self.check_address(server, url, &origin)?;
-        let namespace = server.namespace().unwrap_or_default();
-        if let Some(until) = self.held_back().until(&origin, &namespace, Method::Get, Timestamp::now()) {
+        let client = Client::of(server, &origin);
+        if let Some(until) = self.held_back().until(&client, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));
         }
         let own = trust == FileTrust::WithToken;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
+use std::time::Instant;
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -22,7 +23,7 @@ struct Body {
     sips: VecDeque<Bytes>,
     ended: bool,
     /// Released when the body is dropped.
-    _permit: Option<DownloadPermit>,
+    permit: Option<DownloadPermit>,
 }
 
 /// The body of a response as a stream of pieces. The stream holds the download permit until it is dropped.
@@ -32,7 +33,7 @@ pub fn of(response: Response, gzip: bool, permit: Option<DownloadPermit>) -> Pie
         gzip: gzip.then(|| MultiGzDecoder::new(Vec::new())),
         sips: VecDeque::new(),
         ended: false,
-        _permit: permit,
+        permit,
     };
     stream::unfold(body, |mut body| async move { body.next().await.map(|piece| (piece, body)) }).boxed()
 }
@@ -49,7 +50,15 @@ impl Body {
                     piece => return Some(piece),
                 }
             }
-            match self.bytes.next().await {
+            let asked = Instant::now();
+            let next = self.bytes.next().await;
+            if let (Some(Ok(chunk)), Some(permit)) = (&next, &mut self.permit)
+                && !permit.keeps_pace(chunk.len(), asked.elapsed())
+            {
+                self.ended = true;
+                return Some(Err(BrokenOff));
+            }
+            match next {
                 Some(Ok(mut chunk)) if self.gzip.is_some() => {
                     while !chunk.is_empty() {
                         self.sips.push_back(chunk.split_to(SIP.min(chunk.len())));

@@ -46,7 +46,7 @@ pub trait Wire: Send + Sync {
         namespace: &str,
         key: &KeyRef,
     ) -> impl Future<Output = Result<SecretString, Failure>> + Send;
-    /// How many origins are currently throttling, for metrics.
+    /// How many origins are currently throttling at least one identity, for metrics.
     fn throttled_origins(&self) -> usize {
         0
     }

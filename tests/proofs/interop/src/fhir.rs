@@ -94,6 +94,18 @@ impl Fhir {
         answer(self.client.delete(format!("{}/{name}", self.url)).header(ACCEPT, FHIR_JSON)).await.map(drop)
     }
 
+    /// Kicks off an export of `Patient` at the level of the system, and returns its status URL.
+    pub async fn kick_off(&self, no_cache: bool) -> Result<String> {
+        let url = format!("{}/$export?_type=Patient", self.url);
+        let mut request = self.client.get(url).header(ACCEPT, FHIR_JSON).header("Prefer", "respond-async");
+        if no_cache {
+            request = request.header("Cache-Control", "no-cache");
+        }
+        let answer = request.send().await?;
+        let location = answer.headers().get("content-location").and_then(|value| value.to_str().ok());
+        location.map(str::to_owned).ok_or_else(|| Error::Fhir(format!("{} to a kick-off", answer.status())))
+    }
+
     fn put(&self, resource: &Value) -> Value {
         let name = name(resource);
         let full = format!("{}/{name}", self.url);
