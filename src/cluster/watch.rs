@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -22,7 +23,7 @@ pub use super::merge::Change;
 use super::merge::Merge;
 use super::readable::{PartlyRead, Readable};
 use super::stores::KubeStores;
-use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer, UNREAD_ANNOTATION};
 
 /// Page size of lists: small, because peak memory grows with one page.
 const PAGE: u32 = 50;
@@ -208,7 +209,7 @@ async fn keep<K>(
 }
 
 /// Whether an object must be reconciled after a change. A changed status alone does not matter, since only
-/// the operator writes it.
+/// the operator writes it, unless it can be read again.
 pub fn matters<K: Resource>(change: &Change<K>) -> bool {
     match (&change.old, &change.new) {
         (_, None) => false,
@@ -219,8 +220,14 @@ pub fn matters<K: Resource>(change: &Change<K>) -> bool {
                 || old.generation != new.generation
                 || old.finalizers != new.finalizers
                 || old.deletion_timestamp != new.deletion_timestamp
+                || is_unread(old) != is_unread(new)
         }
     }
+}
+
+/// Whether this version of the operator can read the status only in part.
+fn is_unread(meta: &ObjectMeta) -> bool {
+    meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(UNREAD_ANNOTATION))
 }
 
 /// The reference by which kube's runtime names an object.
