@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fhir_export_operator::core::wire::{Method, Request};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::ACCEPT;
 use reqwest::{Client, RequestBuilder};
@@ -94,14 +95,21 @@ impl Fhir {
         answer(self.client.delete(format!("{}/{name}", self.url)).header(ACCEPT, FHIR_JSON)).await.map(drop)
     }
 
-    /// Kicks off an export of `Patient` at the level of the system, and returns its status URL.
-    pub async fn kick_off(&self, no_cache: bool) -> Result<String> {
-        let url = format!("{}/$export?_type=Patient", self.url);
-        let mut request = self.client.get(url).header(ACCEPT, FHIR_JSON).header("Prefer", "respond-async");
-        if no_cache {
-            request = request.header("Cache-Control", "no-cache");
+    /// Sends a kick-off as the operator does, and returns the status URL.
+    pub async fn kick_off(&self, request: &Request) -> Result<String> {
+        let mut sent = match request.method {
+            Method::Get => self.client.get(&request.url),
+            Method::Post => self.client.post(&request.url),
+            Method::Delete => return Err(Error::Fhir("a DELETE is no kick-off".to_owned())),
+        };
+        sent = sent.header(ACCEPT, request.accept).header("Prefer", request.prefer.unwrap_or_default());
+        if let Some(body) = &request.body {
+            sent = sent.header("Content-Type", request.accept).body(body.to_string());
         }
-        let answer = request.send().await?;
+        if request.no_cache {
+            sent = sent.header("Cache-Control", "no-cache");
+        }
+        let answer = sent.send().await?;
         let location = answer.headers().get("content-location").and_then(|value| value.to_str().ok());
         location.map(str::to_owned).ok_or_else(|| Error::Fhir(format!("{} to a kick-off", answer.status())))
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use azure_fhir::Storage;
 use fhir_export_operator::api::{ConditionType, FhirExport, FhirServer};
+use fhir_export_operator::core::bulk::kick_off;
 use fhir_export_operator::core::condition;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -43,7 +44,9 @@ pub async fn run(client: &Client, storage: &Storage, hapi: &str) -> Result<()> {
     until(client, "lost", "an uncertain kick-off", |export| holds(export, ConditionType::KickOffUncertain))
         .await?;
     relay.set(Manner::Pass);
-    let unseen = direct.kick_off(false).await?;
+    let identical =
+        kick_off::request(&servers.get(LOSSY).await?, &get(client, "lost").await?.spec.request, NAMESPACE);
+    let unseen = direct.kick_off(&identical.map_err(Error::Fhir)?).await?;
     for name in ["own", "own-too"] {
         create(client, name).await?;
     }

@@ -76,8 +76,12 @@ impl State {
             );
         }
         let Some(cancellation) = &status.cancellation else {
-            // The word that a finished job is done with.
-            if server.spec.dialect == Dialect::Azure {
+            // The word that a finished job is done with. One that was given up, and whose end is not known, is cancelled.
+            let unsettled =
+                |url: &String| status.unsettled_jobs.iter().any(|job| job.status_url.as_ref() == Some(url));
+            let given_up = is_terminal(&status)
+                && status.job.as_ref().and_then(|job| job.status_url.as_ref()).is_some_and(unsettled);
+            if server.spec.dialect == Dialect::Azure && !given_up {
                 self.broken(
                     Law::CancelCounted,
                     "Azure discards the manifest of a finished job that is deleted",

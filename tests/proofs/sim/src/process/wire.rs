@@ -331,7 +331,7 @@ impl Process {
             };
             Pause::new(&state, wait).await;
             if at >= upto {
-                return Some((Err(BrokenOff), (state, body, upto, at, false)));
+                return Some((Err(BrokenOff::Transfer), (state, body, upto, at, false)));
             }
             let end = (at + size).min(upto);
             Some((Ok(body.slice(at..end)), (state, body, upto, end, breaks)))
