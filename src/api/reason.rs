@@ -76,7 +76,7 @@ reasons! {
     StorageHostNotAllowed: "The operator sends no Entra token to the host of the blob endpoint."
         => "Correct storage.azureBlob.endpoint, or ask the operator's owner for the flag --storage-hosts.",
     ConnectionNotAllowed: "The operator is not permitted to read what the connection needs."
-        => "Have the chart grant the operator a Role in the namespace of the FhirServer.",
+        => "Add the namespace to credentialNamespaces of the chart, or bind the Role in the chart's README there.",
     StartWindowMissed: "The run could not start before kickOffBefore."
         => "Create a new FhirExport if the data is still wanted.",
     UnsupportedByServer: "The server cannot do what the request asks." => "Remove what the message names.",

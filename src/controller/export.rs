@@ -12,7 +12,7 @@ use super::request::{self, Asked};
 use super::runs::{Kept, Unwritten};
 use super::transitions;
 use super::world::World;
-use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState};
+use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState, UNREAD_ANNOTATION};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{
     Decision, Facts, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
@@ -34,6 +34,9 @@ pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
 ) -> Result<Requeue, ClusterFailure> {
+    if object.annotations().contains_key(UNREAD_ANNOTATION) {
+        return Ok(Requeue::AwaitChange);
+    }
     let newest = world.runs().newest(&object);
     let uid = newest.uid().unwrap_or_default();
     // Whatever changes meanwhile is seen once the request that is on its way is answered, which wakes the export.

@@ -28,7 +28,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::FhirExport, Self::FhirServer, Self::FhirExportSchedule];
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::FhirExport, Self::FhirServer, Self::FhirExportSchedule];
 
     /// The kind as written in manifests.
     pub fn as_str(self) -> &'static str {

@@ -45,6 +45,7 @@ pub struct Metrics {
     task_panics: Family<Labels<1>, Counter>,
     leader: Gauge,
     watches_broken: Gauge,
+    unreadable_objects: Family<Labels<1>, Gauge>,
     exports: Exports,
     requests: Requests,
     servers: Servers,
@@ -59,12 +60,14 @@ impl Metrics {
         let reconcile_seconds: Histograms<1> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 9)));
         let status_writes: Family<Labels<1>, Counter> = Family::default();
+        let unreadable_objects: Family<Labels<1>, Gauge> = Family::default();
         for kind in Kind::ALL {
             for outcome in ReconcileOutcome::ALL {
                 drop(reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]));
             }
             drop(reconcile_seconds.get_or_create(&[("kind", kind.as_str())]));
             drop(status_writes.get_or_create(&[("kind", kind.as_str())]));
+            drop(unreadable_objects.get_or_create(&[("kind", kind.as_str())]));
         }
         let task_panics: Family<Labels<1>, Counter> = Family::default();
         for task in TASKS {
@@ -90,6 +93,11 @@ impl Metrics {
             "Watches of the API server that are currently broken",
             watches_broken.clone(),
         );
+        r.register(
+            "unreadable_objects",
+            "Objects that cannot be read, or only in part, and are therefore left alone",
+            unreadable_objects.clone(),
+        );
         r.register("build_info", "The version of the operator", build);
         let exports = Exports::register(r);
         let requests = Requests::register(r);
@@ -103,6 +111,7 @@ impl Metrics {
             task_panics,
             leader,
             watches_broken,
+            unreadable_objects,
             exports,
             requests,
             servers,
@@ -132,6 +141,12 @@ impl Metrics {
     /// Sets how many watches are currently broken.
     pub fn watches_broken(&self, count: usize) {
         self.watches_broken.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many objects of a kind cannot be read, or only in part.
+    pub fn unreadable_objects(&self, kind: Kind, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unreadable_objects.get_or_create(&[("kind", kind.as_str())]).set(count);
     }
 
     /// Records a request to a FHIR server; `status` is `None` if there was no answer.

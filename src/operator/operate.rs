@@ -73,11 +73,14 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
         metrics: metrics.clone(),
         beside: Tasks::default(),
     });
-    let (counted, broken) = (live.clone(), watches.broken());
+    let (counted, broken, unreadable) = (live.clone(), watches.broken(), watches.unreadable());
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
     let served = listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |metrics| {
         counted.count();
         metrics.watches_broken(broken.count());
+        for kind in Kind::ALL {
+            metrics.unreadable_objects(kind, unreadable.count(kind.as_str()));
+        }
     })
     .await?;
     info!(
