@@ -36,11 +36,13 @@ pub enum Fault {
     ActsAfterItsTime,
     /// The wait for a Lease to expire does not start again when the Lease is renewed.
     TakenAlthoughRenewed,
+    /// Requests to all servers stand in one line.
+    OneLine,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
         Self::CancelUncounted,
@@ -54,6 +56,7 @@ impl Fault {
         Self::DeadlineFromTheAnswer,
         Self::ActsAfterItsTime,
         Self::TakenAlthoughRenewed,
+        Self::OneLine,
     ];
 
     /// The name by which it is planted and reported.
@@ -72,6 +75,7 @@ impl Fault {
             Self::DeadlineFromTheAnswer => "deadline-from-the-answer",
             Self::ActsAfterItsTime => "acts-after-its-time",
             Self::TakenAlthoughRenewed => "taken-although-renewed",
+            Self::OneLine => "one-line",
         }
     }
 
@@ -89,6 +93,7 @@ impl Fault {
             Self::DeadlineFromTheAnswer | Self::ActsAfterItsTime | Self::TakenAlthoughRenewed => {
                 "lease-before-act"
             }
+            Self::OneLine => "fair-share",
         }
     }
 }

@@ -1,5 +1,18 @@
 //! The values of metric labels.
 
+use crate::ports::ExportTask;
+
+/// The tasks beside the reconciles, as label values.
+pub(super) const TASKS: [ExportTask; 2] = [ExportTask::Landing, ExportTask::Verification];
+
+/// The label of a task.
+pub(super) fn task_label(task: ExportTask) -> &'static str {
+    match task {
+        ExportTask::Landing => "landing",
+        ExportTask::Verification => "verification",
+    }
+}
+
 /// The kinds that the operator reconciles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

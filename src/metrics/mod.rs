@@ -24,8 +24,10 @@ use prometheus_client::registry::Registry;
 
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportStatus, FhirServer};
 use crate::core::tuning::Tuning;
+use crate::ports::ExportTask;
 use exports::Exports;
 pub use labels::{Kind, Operation, ReconcileOutcome};
+use labels::{TASKS, task_label};
 use requests::Requests;
 use schedules::Schedules;
 use servers::Servers;
@@ -40,6 +42,7 @@ pub struct Metrics {
     reconciles: Family<Labels<2>, Counter>,
     reconcile_seconds: Histograms<1>,
     status_writes: Family<Labels<1>, Counter>,
+    task_panics: Family<Labels<1>, Counter>,
     leader: Gauge,
     watches_broken: Gauge,
     exports: Exports,
@@ -63,6 +66,10 @@ impl Metrics {
             drop(reconcile_seconds.get_or_create(&[("kind", kind.as_str())]));
             drop(status_writes.get_or_create(&[("kind", kind.as_str())]));
         }
+        let task_panics: Family<Labels<1>, Counter> = Family::default();
+        for task in TASKS {
+            drop(task_panics.get_or_create(&[("task", task_label(task))]));
+        }
         let (leader, watches_broken) = (Gauge::default(), Gauge::default());
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
@@ -72,6 +79,11 @@ impl Metrics {
         r.register("reconciles", "Reconciles of objects, by how they ended", reconciles.clone());
         r.register("reconcile_seconds", "Duration of reconciles", reconcile_seconds.clone());
         r.register("status_writes", "Writes of status", status_writes.clone());
+        r.register(
+            "task_panics",
+            "Tasks of exports that ended by a panic, which is a defect, and were started again",
+            task_panics.clone(),
+        );
         r.register("leader", "1 if this process leads, else 0", leader.clone());
         r.register(
             "watches_broken",
@@ -88,6 +100,7 @@ impl Metrics {
             reconciles,
             reconcile_seconds,
             status_writes,
+            task_panics,
             leader,
             watches_broken,
             exports,
@@ -144,6 +157,11 @@ impl Metrics {
     /// Records a status write.
     pub fn status_written(&self, kind: Kind) {
         self.status_writes.get_or_create(&[("kind", kind.as_str())]).inc();
+    }
+
+    /// Records that a task of an export ended by a panic.
+    pub fn task_panicked(&self, task: ExportTask) {
+        self.task_panics.get_or_create(&[("task", task_label(task))]).inc();
     }
 
     /// Records a cancel that was given up.

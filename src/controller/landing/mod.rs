@@ -175,7 +175,7 @@ async fn known<W: World>(
     };
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
-    Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
+    Ok(Landed { sum: marks.sum.clone(), form: marks.form, issues: marks.issues, words })
 }
 
 /// Reads the first texts of an error file that landed before.

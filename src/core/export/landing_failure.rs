@@ -6,6 +6,7 @@ use super::memory::{CleanUp, Landing, LandingStage, LandingTries, Running};
 use super::phase::Phase;
 use super::turn::Turn;
 use crate::api::{ConditionStatus, ConditionType, Reason};
+use crate::core::effect::NoteType;
 use crate::core::landing::{LandFailure, LandFailureKind};
 use crate::core::ledger::StorageFailureKind;
 use crate::core::poll::retry_delay;
@@ -35,6 +36,12 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
                 return give_up(memory, failure);
             }
             return refresh(turn, &memory, own);
+        }
+        LandFailureKind::Panicked => {
+            if failures == 1 {
+                turn.note(NoteType::Warning, failure.reason, "Land", &failure.message);
+            }
+            own
         }
         LandFailureKind::Missing => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);

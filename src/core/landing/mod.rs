@@ -6,6 +6,7 @@
 
 mod answer;
 mod checkpoint;
+mod form;
 mod outcomes;
 mod plan;
 mod source;
@@ -17,6 +18,7 @@ use crate::core::storage_failure::StorageFailureKind;
 
 pub use answer::{Step, read_answer};
 pub use checkpoint::{Checkpoint, Content};
+pub use form::{FileForm, FormReader};
 pub use outcomes::OutcomeReader;
 pub use plan::{Place, plan};
 pub use tally::{Sum, Tally};
@@ -34,10 +36,19 @@ pub struct LandPlan {
     pub files: Vec<LandFile>,
     /// How many files are read at once.
     pub parallel: usize,
+    /// Whether each data file holds resources of one type, the one that its name begins with.
+    pub typed: bool,
     /// Whether the server wants a token for its files.
     pub with_token: bool,
     /// The shortest and longest waits between tries.
     pub bounds: Bounds,
+}
+
+impl LandPlan {
+    /// The type that the first line of a file must have, if that is known. Only data files are sure to have one.
+    pub fn type_of<'f>(&self, file: &'f LandFile) -> Option<&'f str> {
+        (self.typed && file.kind == FileKind::Output).then(|| file.type_name())
+    }
 }
 
 /// What a file holds.
@@ -69,8 +80,13 @@ pub struct LandFile {
 impl LandFile {
     /// Whether the name of the object says that the file is of this type.
     pub fn is_of(&self, type_: &str) -> bool {
+        self.type_name() == type_
+    }
+
+    /// The type that the name of the object begins with.
+    pub fn type_name(&self) -> &str {
         let name = self.blob.rsplit('/').next().unwrap_or_default();
-        name.split('-').next() == Some(type_)
+        name.split('-').next().unwrap_or_default()
     }
 }
 
@@ -101,6 +117,8 @@ pub struct Issues {
 pub struct Landed {
     /// Size, line count and hash, computed on the way.
     pub sum: Sum,
+    /// What the form of the file shows.
+    pub form: FileForm,
     /// The issues in an error file; none in others.
     pub issues: Issues,
     /// The first few texts of an error file, cleaned; empty for others.
@@ -123,8 +141,17 @@ pub struct Marks {
     pub source: String,
     /// Size, line count and hash, computed on the way.
     pub sum: Sum,
+    /// What the form of the file shows.
+    pub form: FileForm,
     /// The issues in an error file; none in others.
     pub issues: Issues,
+}
+
+impl Marks {
+    /// Whether two fetches brought the same file. Whether its end was marked may differ between them.
+    pub fn are_of_the_same_file(&self, other: &Self) -> bool {
+        self.source == other.source && self.sum == other.sum && self.issues == other.issues
+    }
 }
 
 /// How far a landing is.
@@ -173,6 +200,8 @@ pub enum LandFailureKind {
     Missing,
     /// The store failed, in this way.
     Storage(StorageFailureKind),
+    /// The task ended by a panic: a defect of the operator.
+    Panicked,
     /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be had.
     Permanent,
 }

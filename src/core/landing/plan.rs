@@ -71,6 +71,8 @@ pub fn plan(
         compression,
         files,
         parallel: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1),
+        // A file that is organized by patient or group may begin with a resource of any type.
+        typed: manifest.organized_by.is_none(),
         // A server that does not say is asked as it wants to be asked for all else.
         with_token: manifest.requires_access_token.unwrap_or(true),
         bounds,
@@ -84,12 +86,9 @@ fn land_file(kind: FileKind, file: &File, blob: String) -> LandFile {
         url: file.url.clone(),
         blob,
         source,
-        // Counts are of output only (specification, "count").
-        claims: Claims {
-            count: file.count.filter(|_| kind == FileKind::Output),
-            bytes: file.bytes,
-            sha256: file.sha256.clone(),
-        },
+        // Entries of deleted and error files have the structure of those of output (specification, "Bulk Data Output
+        // Manifest"): their count is of resources, which are Bundles and OperationOutcomes there.
+        claims: Claims { count: file.count, bytes: file.bytes, sha256: file.sha256.clone() },
     }
 }
 
@@ -131,7 +130,7 @@ mod tests {
         );
         assert_eq!(plan.files[2].url, "https://x/f/3?sig=1");
         assert_eq!(plan.files[1].claims.count, Some(3));
-        assert_eq!(plan.files[4].claims.count, None);
+        assert_eq!(plan.files[4].claims.count, Some(7));
         assert!(plan.with_token && plan.parallel == 3);
     }
 }

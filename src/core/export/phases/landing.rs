@@ -7,17 +7,19 @@ use jiff::Timestamp;
 
 use super::super::ask;
 use super::super::attempt;
-use super::super::clean_up;
+use super::super::clean_up::{self, JobEnd};
 use super::super::conclude::conclude;
 use super::super::flow::{Flow, Next};
-use super::super::landed;
 use super::super::landing_failure;
-use super::super::memory::{Cancelling, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest};
+use super::super::memory::{
+    Cancelling, CleanUp, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest,
+};
 use super::super::phase::Phase;
 use super::super::progress;
 use super::super::stop;
 use super::super::store;
 use super::super::turn::Turn;
+use super::super::type_counts;
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
@@ -33,9 +35,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
         Observation::Landing(state) => return stands(turn, memory, state),
         Observation::TypeCounted { type_, reply } => {
             if let LandingStage::Landed(concluding) = &mut memory.stage {
-                let answer = reply.ok().filter(|answer| answer.status == 200);
-                let total = answer.and_then(|answer| landed::total(&answer.body));
-                concluding.counted_types.insert(type_, total);
+                type_counts::answered(&mut concluding.counted_types, &memory.manifest, type_, reply);
             }
         }
         // A log that cannot be stored fails no run whose data is complete.
@@ -45,8 +45,10 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
             }
         }
         Observation::ManifestStored(result) => {
-            if let LandingStage::Landed(concluding) = &mut memory.stage {
-                store::observe(turn, &mut concluding.store, result);
+            if let LandingStage::Landed(concluding) = &mut memory.stage
+                && let Some(why) = store::mark(turn, &mut concluding.store, result)
+            {
+                memory.stage = LandingStage::GivingUp { why, clean_up: CleanUp::default() };
             }
         }
         Observation::CleanedUp(reply) => {
@@ -95,11 +97,12 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
         turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
     }
     if let LandingStage::GivingUp { why, clean_up } = &memory.stage {
-        if let Some(next) = clean_up::due(turn, clean_up, false) {
+        if let Some(next) = clean_up::due(turn, clean_up, JobEnd::Finished) {
             return Flow::Do(Phase::Landing(Box::new(memory)), next);
         }
         let (reason, message) = why;
-        return Flow::Became(attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message));
+        let phase = attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message);
+        return Flow::Became(clean_up::carried(phase, *clean_up));
     }
     if let Some(message) = ask::storage_moved(turn) {
         turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageMismatch, &message);
@@ -190,7 +193,7 @@ fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Ph
 fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     Concluding {
         landed,
-        counted_types: std::collections::BTreeMap::new(),
+        counted_types: type_counts::TypeCounts::new(),
         logged: false,
         store: StoreManifest::default(),
     }

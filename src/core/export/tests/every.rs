@@ -126,6 +126,7 @@ fn verifications() -> Vec<Observation> {
     ]
     .into_iter()
     .chain(kinds.map(|kind| Verification::Failed(storage_failure(kind))))
+    .chain([Verification::Panicked])
     .map(Observation::Verification)
     .collect()
 }
@@ -141,6 +142,7 @@ fn landings() -> Vec<Observation> {
         LandFailureKind::Source,
         LandFailureKind::Missing,
         LandFailureKind::Permanent,
+        LandFailureKind::Panicked,
         LandFailureKind::Storage(StorageFailureKind::Denied),
         LandFailureKind::Storage(StorageFailureKind::Transient { retry_after: None }),
     ];

@@ -8,7 +8,7 @@ use super::fake::Ending;
 use super::said::{answer, body, outcome, storage_failure};
 use super::world::{Broken, World};
 use super::{at, bulk_server, stored_server};
-use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, ServerReachable, Verified};
+use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, Reconciling, ServerReachable, Verified};
 use crate::api::{CheckResult, Reason};
 use crate::core::effect::{Observation, Requeue};
 use crate::core::export::Phase;
@@ -111,6 +111,23 @@ fn what_is_wrong_with_what_landed_is_failed_and_stays() {
 }
 
 #[test]
+fn a_file_that_is_cut_or_of_another_type_fails_the_run_and_one_without_a_mark_is_told() {
+    use crate::core::landing::FileForm;
+    let formed = |spoil: fn(&mut Vec<crate::core::landing::Landed>)| {
+        ran(json!({}), json!({}), |w| w.fake.spoil = spoil)
+    };
+    let cut = formed(|landed| landed[1].form = FileForm::Cut);
+    assert_eq!((cut.state().as_str(), cut.says(Verified).as_str()), ("Failed", "False/FileTruncated"));
+    assert!(cut.fake.stored.is_empty(), "the manifest is the mark of completeness");
+    let other = formed(|landed| landed[0].form = FileForm::OtherType);
+    assert_eq!((other.state().as_str(), other.says(Verified).as_str()), ("Failed", "False/WrongType"));
+    let open = formed(|landed| landed[1].form = FileForm::Unframed);
+    assert_eq!((open.state().as_str(), open.says(Verified).as_str()), ("Complete", "Unknown/PartlyChecked"));
+    assert!(open.message(Verified).contains("Patient-1.ndjson came to the end is not known"));
+    assert_eq!(open.status().output.unwrap().checks.unwrap().files, CheckResult::Unknown);
+}
+
+#[test]
 fn a_type_that_got_lost_is_found_by_asking() {
     let types = json!({"request": {"level": "System", "container": "lake", "types": ["Patient", "Observation", "Condition"]}});
     let lost = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 9)]));
@@ -121,6 +138,20 @@ fn a_type_that_got_lost_is_found_by_asking() {
     let none = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 0)]));
     assert_eq!(none.state(), "Complete");
     assert_eq!(none.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Passed);
+    let made_since = ran(json!({}), types.clone(), |w| {
+        w.fake.has.extend([("Condition", 9)]);
+        w.fake.unchanged.extend([("Condition", 0)]);
+    });
+    assert_eq!((made_since.state().as_str(), made_since.fake.counted.len()), ("Complete", 2));
+    assert!(made_since.message(Verified).contains("all of them changed since the transaction time"));
+    let timeless = ran(json!({}), types.clone(), |w| {
+        w.fake.has.extend([("Condition", 9)]);
+        w.fake.timeless = true;
+    });
+    assert_eq!(timeless.state(), "Complete");
+    for unknown in [made_since, timeless] {
+        assert_eq!(unknown.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Unknown);
+    }
     let silent = ran(json!({}), types, |_| {});
     assert_eq!(silent.state(), "Complete");
     assert_eq!(silent.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Unknown);
@@ -190,6 +221,19 @@ fn what_passes_is_tried_again_in_the_same_folder() {
         });
         assert_eq!(end.says(Failed), "True/DownloadFailed", "{kind:?}");
     }
+}
+
+#[test]
+fn a_landing_that_panics_is_started_again_with_growing_delays_and_told() {
+    let mut world = world(json!({}), json!({"backoffLimit": 0}));
+    let panicked = || failed(LandFailureKind::Panicked, Reason::TaskPanicked, 0);
+    world.fake.landings.extend((0..30).map(|_| panicked()));
+    assert!(world.run_until(|w| w.fake.planned.len() == 20));
+    assert_eq!(world.says(Reconciling), "True/TaskPanicked");
+    assert_eq!(world.noted().iter().filter(|reason| **reason == "TaskPanicked").count(), 1);
+    assert!(world.now > at(1200), "the delays grow");
+    world.run();
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
 }
 
 #[test]
@@ -387,39 +431,67 @@ fn a_server_that_cannot_be_told_is_given_up_and_that_is_said() {
 }
 
 #[test]
-fn storage_that_cannot_hold_the_manifest_fails_no_run() {
-    let world = ran(json!({}), json!({}), |w| w.fake.store_fails = Some(storage_failure(Kind::Permanent)));
-    assert_eq!(world.state(), "Complete");
-    assert!(world.message(Complete).contains("manifest was not stored"));
+fn a_store_that_takes_no_manifest_for_good_ends_the_attempt_as_a_file_does() {
+    let world = ran(json!({}), json!({"backoffLimit": 1}), |w| {
+        w.fake.store_fails = Some(storage_failure(Kind::Permanent));
+    });
+    assert_eq!((world.says(Failed).as_str(), world.fake.kick_offs_sent()), ("True/UploadFailed", 2));
+    assert!(world.message(Failed).contains("manifest cannot be stored"), "{}", world.message(Failed));
     let empty = ran(json!({}), json!({}), |w| w.fake.endings.push_back(Ending::Files(vec![])));
     assert_eq!((empty.state().as_str(), empty.says(Verified).as_str()), ("Complete", "True/CountsMatch"));
     assert!(empty.now > at(0));
 }
 
 #[test]
-fn an_outage_delays_the_manifest_and_one_that_stays_fails_no_run() {
-    let away = || Some(storage_failure(Kind::Transient { retry_after: None }));
-    for bulk in [false, true] {
-        let server = if bulk { bulk_server(json!({})) } else { stored_server() };
-        let spec = json!({"request": {"level": "System", "container": "lake"}});
-        let mut world = World::new(server, spec);
-        world.fake.store_fails = away();
-        assert!(world.run_until(|w| w.store_failures() == 3));
-        assert!(!world.ended());
+fn the_mark_of_completeness_is_waited_for_as_the_files_are() {
+    for (kind, reason) in [
+        (Kind::Denied, "NoStorageAccess"),
+        (Kind::Missing, "NoStorageAccess"),
+        (Kind::Full, "NoStorageAccess"),
+        (Kind::Transient { retry_after: None }, "StorageUnreachable"),
+    ] {
+        let mut world = world(json!({}), json!({"backoffLimit": 0}));
+        world.fake.store_fails = Some(storage_failure(kind));
+        assert!(world.run_until(|w| w.store_failures() == 20), "{kind:?}");
+        let writes = world.status_writes;
+        assert!(world.run_until(|w| w.store_failures() == 40), "{kind:?}");
+        assert_eq!(world.status_writes, writes, "told once");
+        assert_eq!((world.ended(), world.says(Reconciling)), (false, format!("True/{reason}")), "{kind:?}");
+        assert!(
+            world.message(Reconciling).contains("the files have landed"),
+            "{}",
+            world.message(Reconciling)
+        );
         world.fake.store_fails = None;
         world.run();
-        assert_eq!(world.state(), "Complete");
-        assert!(world.status().output.unwrap().manifest.is_some(), "bulk: {bulk}");
+        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1), "{kind:?}");
+        assert!(world.status().output.unwrap().manifest.is_some(), "{kind:?}");
 
-        let mut world = World::new(
-            if bulk { bulk_server(json!({})) } else { stored_server() },
-            json!({"request": {"level": "System", "container": "lake"}}),
-        );
-        world.fake.store_fails = away();
-        world.run();
-        assert_eq!(world.state(), "Complete");
-        assert!(world.message(Complete).contains("manifest was not stored"), "bulk: {bulk}");
+        let late = ran(json!({}), json!({"activeDeadlineSeconds": 3600}), |w| {
+            w.fake.store_fails = Some(storage_failure(kind));
+        });
+        assert_eq!(late.says(Failed), "True/DeadlineExceeded", "{kind:?}");
     }
+}
+
+#[test]
+fn an_outage_delays_the_manifest_of_an_azure_server_and_one_that_stays_fails_no_run() {
+    let away = || Some(storage_failure(Kind::Transient { retry_after: None }));
+    let spec = json!({"request": {"level": "System", "container": "lake"}});
+    let mut world = World::new(stored_server(), spec.clone());
+    world.fake.store_fails = away();
+    assert!(world.run_until(|w| w.store_failures() == 3));
+    assert!(!world.ended());
+    world.fake.store_fails = None;
+    world.run();
+    assert_eq!(world.state(), "Complete");
+    assert!(world.status().output.unwrap().manifest.is_some());
+
+    let mut world = World::new(stored_server(), spec);
+    world.fake.store_fails = away();
+    world.run();
+    assert_eq!(world.state(), "Complete");
+    assert!(world.message(Complete).contains("manifest was not stored"));
 }
 
 #[test]

@@ -56,6 +56,7 @@ fn landings() -> impl Strategy<Value = Landing> {
             LandFailureKind::Source,
             LandFailureKind::Missing,
             LandFailureKind::Permanent,
+            LandFailureKind::Panicked,
         ]),
         storage_kinds().prop_map(LandFailureKind::Storage),
     ];

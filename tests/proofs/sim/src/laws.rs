@@ -26,12 +26,21 @@ pub struct Acting {
     pub process: usize,
     /// The task.
     pub task: u64,
+    /// The task of the look that began this one, or its own.
+    pub look: u64,
     /// The number of the export, if it is about one.
     pub export: Option<usize>,
     /// Its uid.
     pub uid: String,
     /// It is the repetition of a look that just ended, at the same time: there is nothing to do.
     pub echo: bool,
+}
+
+impl Acting {
+    /// Whether both are the same look at the same object, or a request of it.
+    fn same_look(&self, other: &Self) -> bool {
+        (self.process, self.look, &self.uid) == (other.process, other.look, &other.uid)
+    }
 }
 
 /// An intent to kick off.

@@ -90,6 +90,7 @@ impl Fhir {
             etag,
             resumable: plan.ranges,
             resumable_as_it_is: plan.ranges,
+            framed: true,
             content_type: Some("application/fhir+ndjson".to_owned()),
         };
         match file.flaw {

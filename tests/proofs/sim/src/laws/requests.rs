@@ -76,8 +76,12 @@ impl State {
             );
         }
         let Some(cancellation) = &status.cancellation else {
-            // The word that a finished job is done with.
-            if server.spec.dialect == Dialect::Azure {
+            // The word that a finished job is done with. One that was given up, and whose end is not known, is cancelled.
+            let unsettled =
+                |url: &String| status.unsettled_jobs.iter().any(|job| job.status_url.as_ref() == Some(url));
+            let given_up = is_terminal(&status)
+                && status.job.as_ref().and_then(|job| job.status_url.as_ref()).is_some_and(unsettled);
+            if server.spec.dialect == Dialect::Azure && !given_up {
                 self.broken(
                     Law::CancelCounted,
                     "Azure discards the manifest of a finished job that is deleted",
@@ -113,8 +117,8 @@ impl State {
         let record = self.laws.records.get_mut(&acting.uid);
         let mut unsent = record.into_iter().flat_map(|r| r.intents.iter_mut().rev()).filter(|i| !i.sent);
         // Another process may have had others since.
-        let own = if late { unsent.find(|intent| intent.by == acting) } else { unsent.next() };
-        let own = own.filter(|own| own.by == acting && (late || Some(own.time) == stored));
+        let own = if late { unsent.find(|intent| intent.by.same_look(&acting)) } else { unsent.next() };
+        let own = own.filter(|own| own.by.same_look(&acting) && (late || Some(own.time) == stored));
         let (intent, left) = own.map_or((None, now.0), |own| {
             own.sent = true;
             (Some(own.time), own.left.unwrap_or(now.0))
@@ -152,7 +156,7 @@ impl State {
         let (acting, now) = (self.laws.acting.clone(), self.time.now);
         self.check_other_kick_off(&acting);
         let Some(record) = self.laws.records.get_mut(&acting.uid) else { return };
-        if let Some(intent) = record.intents.iter_mut().rev().find(|intent| intent.by == acting) {
+        if let Some(intent) = record.intents.iter_mut().rev().find(|intent| intent.by.same_look(&acting)) {
             intent.left = Some(now);
             intent.heard = false;
         }
@@ -162,7 +166,9 @@ impl State {
     pub fn heard_of(&mut self, request: &Request) {
         let acting = self.laws.acting.clone();
         let record = self.laws.records.get_mut(&acting.uid).filter(|_| request.prefer.is_some());
-        if let Some(intent) = record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by == acting)) {
+        if let Some(intent) =
+            record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by.same_look(&acting)))
+        {
             intent.heard = true;
         }
     }

@@ -9,6 +9,7 @@ use fhir_export_operator::api::{AuthType, FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::wire::{
     Answer, Failure, FailureKind, FileRequest, Method, Reply, Request, Sent,
 };
+use fhir_export_operator::fhir::held_back::Client;
 use fhir_export_operator::fhir::origin::{FileTrust, Origin, file_trust, is_trusted};
 use fhir_export_operator::ports::{BrokenOff, FileAnswer, Pieces};
 use fhir_export_operator::ports::{Clock, Wire};
@@ -58,7 +59,7 @@ impl Process {
         if !is_trusted(server, &origin) {
             return Err(untrusted());
         }
-        match self.held_back.until(&origin, &server.namespace().unwrap_or_default(), method, self.now()) {
+        match self.held_back.until(&Client::of(server, &origin), method, self.now()) {
             Some(until) => Err(held_back(until)),
             None => Ok(origin),
         }
@@ -94,13 +95,7 @@ impl Process {
     }
 
     fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
-        self.held_back.learn(
-            origin,
-            &server.namespace().unwrap_or_default(),
-            answer,
-            Duration::from_secs(7200),
-            self.now(),
-        );
+        self.held_back.learn(&Client::of(server, origin), answer, Duration::from_secs(7200), self.now());
     }
 
     fn is_out(&self, what: Outage) -> bool {
@@ -264,9 +259,7 @@ impl Wire for Process {
             || FileAnswer::Elsewhere("the file is at an origin that is not allowed; add it".to_owned());
         let Some(origin) = Origin::parse(&file.url) else { return Ok(elsewhere()) };
         let Some(trust) = file_trust(server, &origin) else { return Ok(elsewhere()) };
-        if let Some(until) =
-            self.held_back.until(&origin, &server.namespace().unwrap_or_default(), Method::Get, self.now())
-        {
+        if let Some(until) = self.held_back.until(&Client::of(server, &origin), Method::Get, self.now()) {
             return Err(held_back(until));
         }
         let with_token = trust == FileTrust::WithToken && file.with_token;
@@ -338,7 +331,7 @@ impl Process {
             };
             Pause::new(&state, wait).await;
             if at >= upto {
-                return Some((Err(BrokenOff), (state, body, upto, at, false)));
+                return Some((Err(BrokenOff::Transfer), (state, body, upto, at, false)));
             }
             let end = (at + size).min(upto);
             Some((Ok(body.slice(at..end)), (state, body, upto, end, breaks)))
