@@ -99,26 +99,11 @@ fn failed(turn: &mut Turn<'_>, memory: &mut Checking, failure: &StorageFailure) 
         Some((limit, wait)) if memory.check.failures < limit => {
             memory.check.next_try = Some(turn.later(wait));
             let why = format!("the files are not checked yet: {}", failure.message);
-            turn.set(ConditionType::Verified, ConditionStatus::Unknown, unchecked(failure), &why);
+            turn.set(ConditionType::Verified, ConditionStatus::Unknown, failure.access_reason(), &why);
         }
         Some(_) | None => {
             let why = format!("the files were not checked: {}", failure.message);
-            memory.outcome = Some(Err((unchecked(failure), why)));
+            memory.outcome = Some(Err((failure.access_reason(), why)));
         }
-    }
-}
-
-/// The reason to give for files that were not checked.
-fn unchecked(failure: &StorageFailure) -> Reason {
-    match failure.kind {
-        StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
-        StorageFailureKind::NotConfigured
-        | StorageFailureKind::Missing
-        | StorageFailureKind::HostNotAllowed
-        | StorageFailureKind::Denied
-        | StorageFailureKind::NotFound
-        | StorageFailureKind::Full
-        | StorageFailureKind::ReadOnly
-        | StorageFailureKind::Permanent => Reason::NoStorageAccess,
     }
 }

@@ -210,14 +210,17 @@ mod tests {
     fn a_list_has_a_largest_size_and_repetition_does_not_count() {
         let line = |number: usize| format!("{{\"resourceType\":\"Patient\",\"id\":\"{number:064}\"}}\n");
         let most = MAX_LIST / 65;
-        let mut reader = Reader::default();
-        for number in (0..most).chain(0..10) {
+        // As after so many lines, but for the last ones.
+        let read_so_far = most - 100;
+        let ids = (0..read_so_far).map(|number| format!("{number:064}").into()).collect();
+        let mut reader = Reader { ids, bytes: read_so_far * 65, ..Reader::default() };
+        for number in (read_so_far..most).chain(0..10) {
             reader.feed(line(number).as_bytes());
         }
         let members = reader.finish().unwrap();
         assert_eq!((members.len(), members.text().len()), (most, most * 65));
-        let mut reader = Reader::default();
-        (0..=most).for_each(|number| reader.feed(line(number).as_bytes()));
+        let mut reader = Reader { bytes: members.text().len(), ids: members.0, ..Reader::default() };
+        reader.feed(line(most).as_bytes());
         assert_eq!(reader.finish(), Err(Unusable::TooMany));
     }
 

@@ -163,6 +163,10 @@ impl Slots {
     /// The newest slot after `not_before` and not after `now`.
     pub fn last_at_or_before(&self, now: Timestamp, not_before: Timestamp) -> Option<Timestamp> {
         let mut newest = self.next_after(not_before).filter(|slot| *slot <= now)?;
+        // Mostly there is only this one.
+        if self.next_after(newest).is_none_or(|slot| slot > now) {
+            return Some(newest);
+        }
         // No slot lies after this and up to now. Halving the time between costs the same for any length of it.
         let mut none_after = now;
         while none_after.duration_since(newest) > SignedDuration::from_secs(1) {

@@ -57,14 +57,16 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
 fn small_and_clean(decided: &Decision) {
     let text = serde_json::to_string(&decided.status).unwrap();
     assert!(text.len() < 16 * 1024, "status-small: a status of {} bytes", text.len());
-    let mut shown = decided.status.clone();
-    // The status URL is kept whole: it is needed to go on.
-    if let Some(job) = shown.job.as_mut() {
-        job.status_url = None;
+    // The status URL is kept whole: it is needed to go on. Nothing else may hold the secret.
+    if text.contains(SECRET) {
+        let mut shown = decided.status.clone();
+        if let Some(job) = shown.job.as_mut() {
+            job.status_url = None;
+        }
+        shown.unsettled_jobs.iter_mut().for_each(|j| j.status_url = None);
+        let shown = serde_json::to_string(&shown).unwrap();
+        assert!(!shown.contains(SECRET), "token-stays: {shown}");
     }
-    shown.unsettled_jobs.iter_mut().for_each(|j| j.status_url = None);
-    let shown = serde_json::to_string(&shown).unwrap();
-    assert!(!shown.contains(SECRET), "token-stays: {shown}");
     for c in &decided.status.conditions {
         assert!(!c.message.is_empty() && c.message.len() <= 1024, "{c:?}");
     }
