@@ -143,13 +143,14 @@ fn verify<W: World>(
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
         let read = |files: u64| tell(&told, Verification::Running { files });
-        let result = match guarded(beside.objects().verify(&server, &plan, &read)).await {
-            Ok(result) => result.map_or_else(Verification::Failed, Verification::Done),
-            Err(Panicked) => {
+        let checked = guarded(beside.objects().verify(&server, &plan, &read)).await;
+        let result = checked.map_or_else(
+            |Panicked| {
                 panicked(beside.as_ref(), ExportTask::Verification, &namespace, &name);
                 Verification::Panicked
-            }
-        };
+            },
+            |result| result.map_or_else(Verification::Failed, Verification::Done),
+        );
         tell(&told, result);
         beside.wake_export(&namespace, &name);
     };
@@ -175,22 +176,11 @@ fn land<W: World>(
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
         let progress = |progress: LandProgress| tell(&told, Landing::Running(progress));
-        let result = match guarded(landing::land(beside.as_ref(), &server, &plan, &progress)).await {
-            Ok(result) => result,
-            Err(Panicked) => {
-                panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
-                Landing::Failed(LandFailure {
-                    kind: LandFailureKind::Panicked,
-                    reason: Reason::TaskPanicked,
-                    message:
-                        "the task that lands the files ended by a defect of the operator, see its log; it is \
-                              started again"
-                            .to_owned(),
-                    progress: LandProgress::default(),
-                    obstructed: Vec::new(),
-                })
-            }
-        };
+        let landed = guarded(landing::land(beside.as_ref(), &server, &plan, &progress)).await;
+        let result = landed.unwrap_or_else(|Panicked| {
+            panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
+            Landing::Failed(landing_panicked())
+        });
         tell(&told, result);
         beside.wake_export(&namespace, &name);
     };
@@ -203,6 +193,18 @@ fn land<W: World>(
 pub(super) fn panicked<W: World>(world: &W, task: ExportTask, namespace: &str, name: &str) {
     world.note_panic(task);
     tracing::error!(export = %format!("{namespace}/{name}"), ?task, "a task ended by a panic; it is started again");
+}
+
+fn landing_panicked() -> LandFailure {
+    let message =
+        "the task that lands the files ended by a defect of the operator, see its log; it is started again";
+    LandFailure {
+        kind: LandFailureKind::Panicked,
+        reason: Reason::TaskPanicked,
+        message: message.to_owned(),
+        progress: LandProgress::default(),
+        obstructed: Vec::new(),
+    }
 }
 
 /// The uid of the run that a task belongs to, and the number of its attempt.

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn caller(namespace: &str, uid: impl ToString) -> Caller {
+fn caller(namespace: &str, uid: impl std::fmt::Display) -> Caller {
     Caller {
         kind: CallerKind::Export,
         uid: uid.to_string(),

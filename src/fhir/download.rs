@@ -143,8 +143,8 @@ impl FhirWire {
             framed: range.map_or_else(|| is_framed(&response), |range| range.whole.is_some()),
             content_type: text(CONTENT_TYPE),
         };
-        let ends_early = range.is_some_and(|range| range.ends_early());
-        let length = range.map(|range| range.length());
+        let ends_early = range.is_some_and(Range::ends_early);
+        let length = range.map(Range::length);
         let body = BodyHead { gzip, may_be_empty: !file.compressed || file.resume.is_some(), length };
         let pieces = pieces::of(response, body, permit);
         // The server sent less than requested, so the end of the body is not the end of the file.

@@ -27,6 +27,8 @@ const BEGINNING: usize = 64;
 type UploadOf<W> = <<W as World>::Objects as ObjectStore>::Upload;
 
 /// A file as far as it was read.
+// Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Fetch<W: World> {
     content: Content,
     etag: Option<String>,

@@ -84,6 +84,7 @@ async fn try_on<W: World>(
     let mut reach = Reach { farthest: fetch.as_ref().map_or(0, Fetch::offset), ..Reach::default() };
     let mut found = Findings::default();
     loop {
+        let before = fetch.as_ref().map_or(0, Fetch::offset);
         let passing = match attempt(world, server, plan, file, fetch, &mut found).await? {
             Tried::Whole(whole) => {
                 // It may have been spoiled on the way: what is the same twice is what the server has.
@@ -106,7 +107,10 @@ async fn try_on<W: World>(
         };
         // What broke off compressed cannot be gone on with: the next try is one that can.
         found.uncompressed |= fetch.as_ref().is_some_and(Fetch::better_as_it_is);
-        reach.came_to(fetch.as_ref().map_or(0, Fetch::offset), passing.asked);
+        let offset = fetch.as_ref().map_or(0, Fetch::offset);
+        // What is gone on with stays where it was if the server gave nothing.
+        let waits = offset == before && fetch.as_ref().is_some_and(|fetch| fetch.resume().is_some());
+        reach.came_to(offset, passing.asked, !waits);
         if reach.reread >= REREAD {
             let message = format!(
                 "{} was read {} times from its beginning and never came further than byte {}; check the server and \
@@ -139,13 +143,13 @@ struct Reach {
 }
 
 impl Reach {
-    /// Takes in how far a try came. `asked` is whether the server was asked.
-    fn came_to(&mut self, offset: u64, asked: bool) {
+    /// Takes in how far a try came. `asked` is whether the server was asked, and `read` whether it gave any bytes.
+    fn came_to(&mut self, offset: u64, asked: bool, read: bool) {
         if offset > self.farthest {
             *self = Self { farthest: offset, fruitless: 1, reread: 0 };
         } else if asked {
             self.fruitless += 1;
-            self.reread += i32::from(offset > 0 && offset <= self.farthest);
+            self.reread += i32::from(read && offset > 0);
         }
     }
 }
@@ -342,15 +346,21 @@ mod tests {
         let mut ends = Vec::new();
         // Cut after 5 and after 6 MB in turn: each is farther than the last one, and none brings anything.
         for offset in [5, 6, 5, 6, 5] {
-            reach.came_to(offset, true);
+            reach.came_to(offset, true, true);
             ends.push(reach.reread);
         }
         assert_eq!((ends.as_slice(), reach.farthest), ([0, 0, 1, 2, 3].as_slice(), 6));
-        reach.came_to(7, true);
+        reach.came_to(7, true, true);
         assert_eq!((reach.fruitless, reach.reread), (1, 0), "it came farther");
-        reach.came_to(7, false);
+        reach.came_to(7, false, true);
         assert_eq!((reach.fruitless, reach.reread), (1, 0), "another request was told to wait");
-        reach.came_to(0, true);
+        reach.came_to(0, true, true);
         assert_eq!((reach.fruitless, reach.reread), (2, 0), "nothing was read");
+        reach.came_to(7, true, false);
+        assert_eq!(
+            (reach.fruitless, reach.reread),
+            (3, 0),
+            "what is gone on with was kept, and nothing was read"
+        );
     }
 }

@@ -77,6 +77,9 @@ impl From<StorageFailure> for Obstacle {
 /// How the landing of one file ended.
 type Ended = Result<Landed, Obstacle>;
 
+/// A file by its place in the plan, and how its landing ended; `None` if it was not begun.
+type Fetched<'f> = Option<(usize, &'f LandFile, Ended)>;
+
 /// So many files in a row that cannot be had, for each file that is read at once, show that none can.
 const HOPELESS: usize = 3;
 
@@ -174,7 +177,7 @@ async fn land_all<W: World>(
     let last: HashSet<&str> = plan.last.iter().map(String::as_str).collect();
     missing.sort_by_key(|(_, file)| last.contains(file.blob.as_str()));
     let stopped = AtomicBool::new(false);
-    let fetches: Vec<BoxFuture<'_, Option<(usize, &LandFile, Ended)>>> = missing
+    let fetches: Vec<BoxFuture<'_, Fetched<'_>>> = missing
         .into_iter()
         .map(|(index, file)| {
             let begun = begun.contains(file.blob.as_str());
@@ -190,10 +193,9 @@ async fn land_all<W: World>(
                 world.note_landed(1, 0);
             }
             Some((_, file, Err(why))) => {
+                let hopeless = course.met(file, why, plan.parallel);
                 // Files under way may still come to their end.
-                if course.met(file, why, plan.parallel) {
-                    stopped.store(true, Ordering::Relaxed);
-                }
+                stopped.fetch_or(hopeless, Ordering::Relaxed);
             }
             None => {}
         }
@@ -207,7 +209,7 @@ async fn unless_stopped<'f>(
     index: usize,
     file: &'f LandFile,
     land: impl Future<Output = Ended>,
-) -> Option<(usize, &'f LandFile, Ended)> {
+) -> Fetched<'f> {
     if stopped.load(Ordering::Relaxed) { None } else { Some((index, file, land.await)) }
 }
 

@@ -31,15 +31,14 @@ pub(super) fn judge(
     let types = requested_types(manifest, request, asked);
     let checks = Checks { files: worse(files, form), counts, checksums, requested_types: types.result };
     let problem = missing.or(miscounted).or(spoiled).or(malformed).or(types.missing);
-    let (status, reason, message) = match problem {
-        Some((reason, message)) => (ConditionStatus::False, reason, message),
-        None => {
-            let (status, reason, mut message) = whole(&checks, manifest, &rows);
-            if let Some(why) = types.not_told {
-                message = format!("{message}; {why}");
-            }
-            (status, reason, message)
+    let (status, reason, message) = if let Some((reason, message)) = problem {
+        (ConditionStatus::False, reason, message)
+    } else {
+        let (status, reason, mut message) = whole(&checks, manifest, &rows);
+        if let Some(why) = types.not_told {
+            message = format!("{message}; {why}");
         }
+        (status, reason, message)
     };
     let bytes_by_type = bytes_by_type(manifest, &rows);
     let bytes = Some(bytes_by_type.values().fold(0_i64, |sum, b| sum.saturating_add(*b)));

@@ -50,10 +50,10 @@ fn the_server_is_asked_only_where_its_answer_tells() {
     assert_eq!(ask(json!({"level": "System", "types": many}), &asked), None);
 }
 
-fn searchset(total: u64, searched: Option<&str>) -> Reply {
+fn searchset(total: u64, searched: Option<&str>) -> Answer {
     let link = searched.map_or(json!([]), |url| json!([{"relation": "self", "url": url}]));
     let body = json!({"resourceType": "Bundle", "total": total, "link": link}).to_string();
-    Ok(Answer { status: 200, body: body.into(), ..Answer::default() })
+    Answer { status: 200, body: body.into(), ..Answer::default() }
 }
 
 fn told(before: Option<TypeCount>, time: &str, reply: Reply) -> TypeCount {
@@ -66,19 +66,19 @@ fn told(before: Option<TypeCount>, time: &str, reply: Reply) -> TypeCount {
 fn what_was_made_or_changed_since_is_not_missing() {
     let (now, timed) = (Some(TypeCount::Now), Some("https://x/T?_summary=count&_lastUpdated=le2026"));
     for (before, reply, wanted) in [
-        (None, searchset(0, None), TypeCount::None),
-        (None, searchset(7, timed), TypeCount::Now),
+        (None, Ok(searchset(0, None)), TypeCount::None),
+        (None, Ok(searchset(7, timed)), TypeCount::Now),
         (None, Ok(Answer { status: 403, ..Answer::default() }), TypeCount::Untold),
-        (now, searchset(7, timed), TypeCount::AtTransaction(7)),
-        (now, searchset(0, timed), TypeCount::ChangedSince),
+        (now, Ok(searchset(7, timed)), TypeCount::AtTransaction(7)),
+        (now, Ok(searchset(0, timed)), TypeCount::ChangedSince),
         // It ignored the time, or does not say.
-        (now, searchset(7, Some("https://x/T?_summary=count")), TypeCount::NotAsOf),
-        (now, searchset(7, None), TypeCount::NotAsOf),
+        (now, Ok(searchset(7, Some("https://x/T?_summary=count"))), TypeCount::NotAsOf),
+        (now, Ok(searchset(7, None)), TypeCount::NotAsOf),
         (now, Ok(Answer { status: 400, ..Answer::default() }), TypeCount::NotAsOf),
     ] {
         assert_eq!(told(before, TIME, reply.clone()), wanted, "{before:?} {reply:?}");
     }
-    assert_eq!(told(None, "yesterday", searchset(7, None)), TypeCount::NotAsOf, "no time to ask for");
+    assert_eq!(told(None, "yesterday", Ok(searchset(7, None))), TypeCount::NotAsOf, "no time to ask for");
 }
 
 #[test]

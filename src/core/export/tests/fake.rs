@@ -70,6 +70,8 @@ pub(super) struct FakeJob {
 
 /// Server and storage account.
 #[derive(Clone, Debug)]
+// Each is a switch of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Fake {
     /// It answers as a Bulk Data server.
     pub(super) bulk: bool,

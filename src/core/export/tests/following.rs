@@ -173,6 +173,9 @@ fn an_ingress_that_is_deployed_is_not_the_end_of_a_job() {
     assert_eq!(world.state(), "Complete");
 }
 
+/// The reason of an end, the spec, and what leads to it.
+type Case<'a> = (&'static str, serde_json::Value, Box<dyn Fn(&mut World) + 'a>);
+
 #[test]
 fn whatever_ends_a_run_the_server_is_told_and_what_may_run_is_cancelled() {
     let epic = || bulk_server(json!({"finishedJobs": "Delete"}));
@@ -193,7 +196,6 @@ fn whatever_ends_a_run_the_server_is_told_and_what_may_run_is_cancelled() {
     };
     let fail = json!({"errorFilePolicy": "Fail"});
     let none = json!({});
-    type Case<'a> = (&'static str, serde_json::Value, Box<dyn Fn(&mut World) + 'a>);
     let cases: Vec<Case<'_>> = vec![
         ("ServerReportedErrors", fail, Box::new(reported)),
         ("ExportFailed", none.clone(), Box::new(polls(outcome(400, "invalid", "no")))),

@@ -213,7 +213,7 @@ impl State {
     fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) {
         let prompt = self.fhir.server(server).is_some_and(|server| server.pace == Pace::Prompt);
         if self.plan.crowded && prompt && took > most {
-            self.broken(Law::FairShare, rule, format!("after {:.1} s", took as f64 / SECOND as f64));
+            self.broken(Law::FairShare, rule, format!("after {} ms", took * 1000 / SECOND));
         }
     }
 
