@@ -152,6 +152,8 @@ pub struct Landing {
     pub tries: LandingTries,
     /// When progress was last written.
     pub progress_at: Option<Timestamp>,
+    /// The generation of the FhirServer with which the task that copies files was started.
+    pub task_generation: Option<i64>,
     /// What is going on.
     pub stage: LandingStage,
 }
@@ -279,6 +281,7 @@ impl Landing {
             told: false,
             tries,
             progress_at,
+            task_generation: None,
             stage: LandingStage::Copying { task_since: None },
         }
     }

@@ -140,6 +140,12 @@ fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
 /// Starts the task that copies the files, or waits for it.
 fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &Place) -> Flow {
     let deadline = turn.deadline();
+    let generation = turn.server().and_then(|server| server.object().metadata.generation);
+    if task_since.is_some() && memory.task_generation != generation {
+        // Origins that are trusted no more get nothing more, and a credential that was named since is used.
+        memory.stage = LandingStage::Copying { task_since: None };
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::StopLanding));
+    }
     let failed = memory.tries.retry.failures > 0;
     // A landing that is done within seconds is not worth a write of its own.
     let long = failed
@@ -161,6 +167,9 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
     let Some(plan) = plan(turn, &memory, place) else {
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
     };
+    if task_since.is_none() {
+        memory.task_generation = generation;
+    }
     memory.stage = LandingStage::Copying { task_since: task_since.or(Some(turn.now)) };
     Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::Land(Arc::new(plan))))
 }
