@@ -48,6 +48,8 @@ pub(super) struct Fetch<W: World> {
     tally: Tally,
     /// The bytes in parts that are known to be stored.
     stored: u64,
+    /// How many of the last bytes are asked for again: one, after the server said that nothing lies behind them.
+    overlap: usize,
     outcomes: Option<OutcomeReader>,
     /// The first bytes that are not blank, at most [`BEGINNING`].
     beginning: Vec<u8>,
@@ -108,6 +110,7 @@ impl<W: World> Fetch<W> {
             rest: BytesMut::new(),
             tally: Tally::default(),
             stored: 0,
+            overlap: 0,
             outcomes: (file.kind == FileKind::Error).then(OutcomeReader::default),
             beginning: Vec::new(),
             of_outcomes: file.kind == FileKind::Error || file.is_of("OperationOutcome"),
@@ -142,6 +145,7 @@ impl<W: World> Fetch<W> {
             upload: Some(upload),
             rest: BytesMut::new(),
             stored: tally.bytes(),
+            overlap: 0,
             tally,
             outcomes: None,
             beginning: b"{".to_vec(),
@@ -161,8 +165,18 @@ impl<W: World> Fetch<W> {
 
     /// What to ask for to continue this fetch; `None` if it cannot be continued or has no bytes yet.
     pub(super) fn resume(&self) -> Option<Resume> {
-        (self.resumable && self.offset() > 0)
-            .then(|| Resume { offset: self.offset(), etag: self.etag.clone() })
+        (self.resumable && self.offset() > 0).then(|| Resume { offset: self.next(), etag: self.etag.clone() })
+    }
+
+    /// The first byte to ask for.
+    fn next(&self) -> u64 {
+        self.offset().saturating_sub(self.overlap as u64)
+    }
+
+    /// The server says that the file has no byte behind those that were read. If it is still the same file, these are
+    /// all of it: the next request asks for the last one again, and its answer shows it. False if that was tried.
+    pub(super) fn ask_for_last_byte(&mut self) -> bool {
+        std::mem::replace(&mut self.overlap, 1) == 0
     }
 
     /// Whether the fetch could be resumed if the server did not compress the body.
@@ -174,7 +188,7 @@ impl<W: World> Fetch<W> {
     pub(super) fn fits(&mut self, file: &LandFile, head: &FileHead) -> bool {
         let same =
             head.etag.as_ref().is_some_and(|etag| Content::of_etag(&file.source, etag) == self.content);
-        let fits = same && head.offset == self.offset();
+        let fits = same && head.offset == self.next();
         if fits {
             self.etag.clone_from(&head.etag);
             self.framed = head.framed;
@@ -206,6 +220,9 @@ impl<W: World> Fetch<W> {
             };
             let poured = match piece {
                 Some(Ok(mut piece)) => {
+                    let again = piece.split_to(piece.len().min(self.overlap));
+                    self.overlap -= again.len();
+                    self.form.feed_again(&again);
                     self.see(&piece);
                     let other_type = self.form.is_of_another_type() && !self.any_type;
                     let mut full = false;
@@ -233,6 +250,7 @@ impl<W: World> Fetch<W> {
                 }
                 Some(Err(BrokenOff::Transfer)) => Poured::Broken,
                 Some(Err(BrokenOff::Decoding)) => Poured::Undecodable,
+                None if self.overlap > 0 => Poured::Broken,
                 None => Poured::Whole,
             };
             if self.upload.is_none() {

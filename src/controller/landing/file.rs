@@ -180,7 +180,10 @@ async fn attempt<W: World>(
             return unusable(file, &body, compressed);
         }
         Ok(FileAnswer::Refused(answer)) if resumed && answer.status == 416 => {
-            *fetch = None;
+            // Either the file ends just there, or it is another one by now.
+            if !fetch.as_mut().is_some_and(Fetch::ask_for_last_byte) {
+                *fetch = None;
+            }
             let message = format!("the server does not go on with {} where it broke off", file.blob);
             return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)));
         }
@@ -329,7 +332,7 @@ async fn landed_before<W: World>(
     let ledger = world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await?;
     let theirs =
         ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
-    if theirs.is_some_and(|theirs| theirs.are_of_the_same_file(ours)) {
+    if theirs.is_some_and(|theirs| theirs.are_of_the_same_bytes(ours)) {
         Ok(())
     } else {
         Err(Obstacle::other_file(file))

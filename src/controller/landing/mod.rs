@@ -42,7 +42,8 @@ impl Obstacle {
     /// Whether only this file is in the way, so that others may still land.
     fn is_of_one_file(&self) -> bool {
         match self.kind {
-            LandFailureKind::Expired | LandFailureKind::Source | LandFailureKind::Permanent => true,
+            LandFailureKind::Permanent => self.reason != Reason::SourceChanged,
+            LandFailureKind::Expired | LandFailureKind::Source => true,
             LandFailureKind::Missing | LandFailureKind::Panicked | LandFailureKind::Storage(_) => false,
         }
     }
@@ -164,7 +165,7 @@ async fn land_all<W: World>(
     let mut missing = Vec::new();
     for (index, file) in plan.files.iter().enumerate() {
         let there = match lying.get(file.blob.as_str()) {
-            Some(marks) => Some(known(world, server, plan, file, *marks).await?),
+            Some(marks) => known(world, server, plan, file, *marks).await?,
             None => None,
         };
         match &there {
@@ -233,20 +234,25 @@ async fn open_ledger<W: World>(
     }
 }
 
-/// Takes an object that has the key of a file for that file, if its marks say that it is.
+/// Takes an object that has the key of a file for that file, if its marks say that it is. `None` if they do not say
+/// whether it is: then the file is fetched, and its bytes compared with those that lie there.
 async fn known<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
     file: &LandFile,
     marks: Option<&Marks>,
-) -> Result<Landed, Obstacle> {
-    let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
+) -> Result<Option<Landed>, Obstacle> {
+    let Some(marks) = marks else {
         return Err(Obstacle::other_file(file));
     };
+    let sum_is_claimed = file.claims.sha256.as_ref().is_some_and(|sum| *sum == marks.sum.sha256);
+    if marks.source != file.source && !sum_is_claimed {
+        return Ok(None);
+    }
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
-    Ok(Landed { sum: marks.sum.clone(), form: marks.form, issues: marks.issues, words })
+    Ok(Some(Landed { sum: marks.sum.clone(), form: marks.form, issues: marks.issues, words }))
 }
 
 /// Reads the first texts of an error file that landed before.

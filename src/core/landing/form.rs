@@ -81,7 +81,7 @@ impl FormReader {
 
     /// Takes the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
-        self.last = piece.iter().rev().find(|byte| !byte.is_ascii_whitespace()).copied().or(self.last);
+        self.feed_again(piece);
         let FirstLine::Open { so_far, .. } = &mut self.first else { return };
         let mut rest = piece;
         if so_far.is_empty() {
@@ -97,6 +97,11 @@ impl FormReader {
         } else if end.is_some() {
             self.settle();
         }
+    }
+
+    /// Takes the last bytes that were read once more.
+    pub fn feed_again(&mut self, piece: &[u8]) {
+        self.last = piece.iter().rev().find(|byte| !byte.is_ascii_whitespace()).copied().or(self.last);
     }
 
     /// Whether the first line is known to be of another type than it must be.

@@ -20,7 +20,7 @@ pub use answer::{Step, read_answer};
 pub use checkpoint::{Checkpoint, Content};
 pub use form::{FileForm, FormReader};
 pub use outcomes::OutcomeReader;
-pub use plan::{Place, plan};
+pub use plan::{Place, lists_a_file_twice, plan};
 pub use tally::{Sum, Tally};
 
 /// The files of one attempt that are to land, and how.
@@ -150,9 +150,10 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Whether two fetches brought the same file. Whether its end was marked may differ between them.
-    pub fn are_of_the_same_file(&self, other: &Self) -> bool {
-        self.source == other.source && self.sum == other.sum && self.issues == other.issues
+    /// Whether two fetches brought the same bytes. Their sources may differ, since some servers make up other links for
+    /// each manifest; whether the end of the file was marked may differ, too.
+    pub fn are_of_the_same_bytes(&self, other: &Self) -> bool {
+        self.sum == other.sum && self.issues == other.issues
     }
 }
 

@@ -18,6 +18,7 @@ use crate::core::answer::{Refusal, StatusAnswer};
 use crate::core::bulk::manifest::Pages;
 use crate::core::condition::whole_seconds;
 use crate::core::effect::{Effect, Observation};
+use crate::core::landing::lists_a_file_twice;
 use crate::core::manifest::Manifest;
 use crate::core::planted::{Fault, planted};
 use crate::core::poll::delay;
@@ -311,6 +312,9 @@ fn manifest(
     if pages.next.is_some() {
         memory.pages = Some(Arc::new(pages));
         return Ok(None);
+    }
+    if lists_a_file_twice(&pages.manifest) {
+        return Err("a manifest that lists a file twice");
     }
     Ok(Some(pages.manifest))
 }

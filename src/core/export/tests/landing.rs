@@ -637,3 +637,45 @@ fn a_cancel_that_is_held_back_is_no_try() {
     assert_eq!(world.says(Failed), "True/Cancelled");
     assert_eq!(world.status().cancellation.unwrap().tries, 1);
 }
+
+#[test]
+fn a_task_that_lands_goes_on_with_what_the_server_says_now() {
+    let mut world = world(json!({}), json!({}));
+    world.fake.landings.extend((0..200).map(|_| running(1, 2)));
+    world.run_until(|w| w.fake.planned.len() > 2);
+    assert_eq!(world.fake.landing_stopped, 0);
+    world.edit_server(|server| {
+        server.spec.trusted_origins = Some(Vec::new());
+        server.metadata.generation = Some(2);
+    });
+    world.look();
+    assert_eq!(
+        world.fake.landing_stopped, 1,
+        "it would go on to give its token to an origin that lost its trust"
+    );
+    world.look();
+    assert_eq!(world.fake.landing_stopped, 1, "one that was started since goes on");
+    world.fake.landings.clear();
+    world.run();
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
+}
+
+#[test]
+fn a_manifest_that_lists_a_file_twice_is_not_landed() {
+    let listed = |second: &str| {
+        let manifest = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false,
+            "output": [{"type": "Patient", "url": "https://x/f?sp=1&sig=a", "count": 3}, {"type": "Patient", "url": second, "count": 3}],
+            "error": [{"type": "OperationOutcome", "url": "https://x/e"}, {"type": "OperationOutcome", "url": "https://x/e"}]});
+        ran(json!({}), json!({}), |w| {
+            w.fake.polls.extend((0..100).map(|_| Ok(body(&manifest.to_string()))));
+        })
+    };
+    for twice in ["https://x/f?sp=1&sig=a", "https://x/f?sp=2&sig=b"] {
+        let world = listed(twice);
+        assert_eq!(world.says(Failed), "True/InvalidManifest", "{twice}");
+        assert!(world.message(Failed).contains("lists a file twice"), "{}", world.message(Failed));
+        assert!(world.fake.planned.is_empty());
+    }
+    let world = listed("https://x/g?sp=1&sig=a");
+    assert_eq!(world.state(), "Complete", "{}", world.message(Failed));
+}
