@@ -38,11 +38,13 @@ pub enum Fault {
     TakenAlthoughRenewed,
     /// Requests to all servers stand in one line.
     OneLine,
+    /// A landing gives up its attempt after ten failures in a row.
+    GivesUpEarly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
         Self::CancelUncounted,
@@ -57,6 +59,7 @@ impl Fault {
         Self::ActsAfterItsTime,
         Self::TakenAlthoughRenewed,
         Self::OneLine,
+        Self::GivesUpEarly,
     ];
 
     /// The name by which it is planted and reported.
@@ -76,6 +79,7 @@ impl Fault {
             Self::ActsAfterItsTime => "acts-after-its-time",
             Self::TakenAlthoughRenewed => "taken-although-renewed",
             Self::OneLine => "one-line",
+            Self::GivesUpEarly => "gives-up-early",
         }
     }
 
@@ -94,6 +98,7 @@ impl Fault {
                 "lease-before-act"
             }
             Self::OneLine => "fair-share",
+            Self::GivesUpEarly => "patient-landing",
         }
     }
 }

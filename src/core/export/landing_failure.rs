@@ -10,6 +10,7 @@ use crate::api::{ConditionStatus, ConditionType, Reason};
 use crate::core::effect::NoteType;
 use crate::core::landing::{LandFailure, LandFailureKind};
 use crate::core::ledger::StorageFailureKind;
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
 use crate::core::retry::{Retry, after};
 
@@ -28,6 +29,9 @@ const DELAY_MAX: Duration = Duration::from_secs(120);
 /// Takes in why the landing cannot go on.
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFailure) -> Phase {
     let tries = memory.tries.retry.count();
+    if planted(Fault::GivesUpEarly) && memory.tries.retry.failures > 10 {
+        return give_up(memory, failure);
+    }
     let own = retry_delay(DELAY, DELAY_MAX, tries, turn.jitter);
     memory.tries.fruitless_since.get_or_insert(turn.now);
     memory.tries.obstructed = Arc::new(failure.obstructed.clone());

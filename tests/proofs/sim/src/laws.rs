@@ -3,6 +3,7 @@
 mod data;
 mod end;
 mod law;
+mod patience;
 mod requests;
 mod tenure;
 mod writes;
@@ -93,6 +94,8 @@ pub struct Laws {
     pub records: BTreeMap<String, Record>,
     /// The job that each task kicked off last.
     kicked: BTreeMap<u64, usize>,
+    /// Files that were opened.
+    opened: u32,
 }
 
 impl Record {

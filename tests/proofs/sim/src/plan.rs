@@ -3,6 +3,8 @@
 
 use fhir_export_operator::api::Dialect;
 
+pub use crate::faults::Outage;
+
 /// All that is decided before a simulation begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -28,6 +30,19 @@ pub struct Plan {
     pub seats: (usize, usize),
     /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
     pub crowded: bool,
+    /// Nothing goes wrong but that one part is out for hours in the middle of a landing.
+    pub outage: Option<LongOutage>,
+}
+
+/// An outage in the middle of a landing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongOutage {
+    /// What is out.
+    pub part: Outage,
+    /// It begins when so many files were opened.
+    pub after_files: u32,
+    /// How long it lasts, in seconds.
+    pub lasts: i64,
 }
 
 /// How fast a server answers before everything is repaired.
@@ -65,6 +80,8 @@ pub struct ServerPlan {
     pub page: usize,
     /// Links to files are signed and good for so long, in seconds.
     pub links_last: Option<i64>,
+    /// Each manifest has other paths for the same files.
+    pub fresh_paths: bool,
     /// Files can be read on from any byte.
     pub ranges: bool,
     /// Says when to come again, in seconds.
@@ -155,6 +172,8 @@ pub enum Flaw {
     None,
     /// So many downloads break off.
     Breaks(u32),
+    /// The first download breaks off after the last byte, before its end is marked.
+    BreaksAtEnd,
     /// So many downloads end early as if that were the end.
     Short(u32),
     /// So many downloads are a gateway's page with status 200.

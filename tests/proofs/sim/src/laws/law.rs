@@ -41,6 +41,8 @@ pub enum Law {
     TokenStays,
     /// `Complete` means that nothing that was checked failed.
     CompleteMeansChecked,
+    /// An outage costs a landing time, and neither the attempt nor a byte that is stored.
+    PatientLanding,
     /// What was landed consists of the parts of one fetch.
     PartsOfOneFetch,
     /// Files come from origins that the FhirServer names.
@@ -63,7 +65,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 17] = [
+    pub const INVARIANTS: [Self; 18] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -74,6 +76,7 @@ impl Law {
         Self::QuietWhenUnchanged,
         Self::TokenStays,
         Self::CompleteMeansChecked,
+        Self::PatientLanding,
         Self::PartsOfOneFetch,
         Self::FilesFromNamedOrigins,
         Self::ManifestLast,
@@ -96,6 +99,7 @@ impl Law {
             Self::QuietWhenUnchanged => "quiet-when-unchanged",
             Self::TokenStays => "token-stays",
             Self::CompleteMeansChecked => "complete-means-checked",
+            Self::PatientLanding => "patient-landing",
             Self::PartsOfOneFetch => "parts-of-one-fetch",
             Self::FilesFromNamedOrigins => "files-from-named-origins",
             Self::ManifestLast => "manifest-last",

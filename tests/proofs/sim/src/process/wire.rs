@@ -309,6 +309,7 @@ impl Wire for Process {
                     state.check_file(&server, &url, token.is_some());
                     let now = state.time.now;
                     state.tell(34, || format!("file {url} from {}", resume.as_ref().map_or(0, |r| r.offset)));
+                    state.opens(&url, resume.as_ref());
                     state.fhir.open(&url, resume.as_ref(), token.is_some(), now)
                 }
             })
