@@ -99,7 +99,8 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
     };
     let files = vec![plain(), cut(403), plain(), cut(404), plain(), cut(410)];
     let (object, job) = place.lands(each(4_000_000, files)).await;
-    assert!(job.polls >= 3, "the manifest is fetched again for fresh links: {}", job.polls);
+    // One fresh manifest has fresh links for all of them.
+    assert!(job.polls >= 2, "the manifest is fetched again for fresh links: {}", job.polls);
     assert_eq!(object.status.as_ref().unwrap().attempts, Some(1));
     for file in &job.files {
         let broken = file.index % 2 == 1;
@@ -130,7 +131,7 @@ async fn links_that_are_never_good_are_told_and_waited_for() {
     let message = condition(&object, "Reconciling").unwrap().2;
     assert_eq!(object.status.as_ref().unwrap().completion_time, None);
     assert!(message.contains("under the link of its manifest") && !message.contains("sig="), "{message}");
-    assert!(place.last_job().polls > 3);
+    assert!(place.last_job().polls >= 3);
     assert!(place.blobs(&object).await.is_empty());
 }
 
