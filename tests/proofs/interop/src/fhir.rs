@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fhir_export_operator::core::wire::{Method, Request};
 use futures::{StreamExt, TryStreamExt, stream};
 use reqwest::header::ACCEPT;
 use reqwest::{Client, RequestBuilder};
@@ -92,6 +93,25 @@ impl Fhir {
     /// Deletes a resource.
     pub async fn delete(&self, name: &str) -> Result<()> {
         answer(self.client.delete(format!("{}/{name}", self.url)).header(ACCEPT, FHIR_JSON)).await.map(drop)
+    }
+
+    /// Sends a kick-off as the operator does, and returns the status URL.
+    pub async fn kick_off(&self, request: &Request) -> Result<String> {
+        let mut sent = match request.method {
+            Method::Get => self.client.get(&request.url),
+            Method::Post => self.client.post(&request.url),
+            Method::Delete => return Err(Error::Fhir("a DELETE is no kick-off".to_owned())),
+        };
+        sent = sent.header(ACCEPT, request.accept).header("Prefer", request.prefer.unwrap_or_default());
+        if let Some(body) = &request.body {
+            sent = sent.header("Content-Type", request.accept).body(body.to_string());
+        }
+        if request.no_cache {
+            sent = sent.header("Cache-Control", "no-cache");
+        }
+        let answer = sent.send().await?;
+        let location = answer.headers().get("content-location").and_then(|value| value.to_str().ok());
+        location.map(str::to_owned).ok_or_else(|| Error::Fhir(format!("{} to a kick-off", answer.status())))
     }
 
     fn put(&self, resource: &Value) -> Value {

@@ -13,6 +13,7 @@ mod objects;
 mod operator;
 mod patients;
 mod schedules;
+mod shared;
 mod table;
 mod trial;
 mod world;

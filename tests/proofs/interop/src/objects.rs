@@ -40,7 +40,6 @@ pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage
 
 /// Makes the FhirServers: one for each server, and one that is wrong about HAPI.
 pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &str, test: &str) -> Result<()> {
-    let servers: Api<FhirServer> = Api::namespaced(client.clone(), NAMESPACE);
     for (name, url, list_style) in [
         ("hapi", hapi, "Auto"),
         ("sekmet", sekmet, "Auto"),
@@ -48,15 +47,27 @@ pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &st
         // HAPI takes one list with commas; of repeated lists it takes the first and says nothing.
         (REPEATING, hapi, "Repeat"),
     ] {
-        let spec = spec(url, list_style, storage);
-        let server: FhirServer = serde_json::from_value(json!({
-            "apiVersion": "fhirexport.dev/v1alpha1",
-            "kind": "FhirServer",
-            "metadata": { "name": name },
-            "spec": spec,
-        }))?;
-        servers.create(&PostParams::default(), &server).await?;
+        connect_one(client, storage, name, url, list_style).await?;
     }
+    Ok(())
+}
+
+/// Makes one FhirServer.
+pub async fn connect_one(
+    client: &Client,
+    storage: &Storage,
+    name: &str,
+    url: &str,
+    list_style: &str,
+) -> Result<()> {
+    let servers: Api<FhirServer> = Api::namespaced(client.clone(), NAMESPACE);
+    let server: FhirServer = serde_json::from_value(json!({
+        "apiVersion": "fhirexport.dev/v1alpha1",
+        "kind": "FhirServer",
+        "metadata": { "name": name },
+        "spec": spec(url, list_style, storage),
+    }))?;
+    servers.create(&PostParams::default(), &server).await?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use crate::objects::{self, CONTAINER, NAMESPACE};
 use crate::operator::Operator;
 use crate::patients::{Patients, kind};
 use crate::schedules;
+use crate::shared;
 use crate::table::{Row, table};
 use crate::world::World;
 use stage::{complain, say, timed};
@@ -40,8 +41,14 @@ pub async fn run(world: &mut World) -> Result<bool> {
     objects::install(stage.kubernetes, &client, &stage.storage).await?;
     objects::connect(&client, &stage.storage, &stage.hapi, &stage.sekmet, &test.url()).await?;
     let kubeconfig = stage.kubernetes.admin_kubeconfig();
+    let (storage, hapi) = (stage.storage.clone(), stage.hapi.clone());
     world.operator = Some(timed("starting the operator", Operator::start(&kubeconfig, NAMESPACE)).await?);
     let rows = trial.export(&client).await?;
+    timed(
+        "identical exports of HAPI, one of which loses the answer to its kick-off",
+        shared::run(&client, &storage, &hapi),
+    )
+    .await?;
     let scheduled = timed(
         "two schedules of 30 runs each, from servers whose data change",
         Box::pin(schedules::run(
