@@ -15,7 +15,6 @@ mod lease;
 mod lease_lock;
 mod merge;
 pub mod neighbours;
-mod readable;
 mod run_now;
 pub mod stores;
 pub mod watch;

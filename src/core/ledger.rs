@@ -127,6 +127,4 @@ pub enum Verification {
     Done(Vec<Checked>),
     /// The check could not be done.
     Failed(StorageFailure),
-    /// The task ended by a panic: a defect of the operator.
-    Panicked,
 }

@@ -36,15 +36,11 @@ pub enum Fault {
     ActsAfterItsTime,
     /// The wait for a Lease to expire does not start again when the Lease is renewed.
     TakenAlthoughRenewed,
-    /// Requests to all servers stand in one line.
-    OneLine,
-    /// A landing gives up its attempt after ten failures in a row.
-    GivesUpEarly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 13] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
         Self::CancelUncounted,
@@ -58,8 +54,6 @@ impl Fault {
         Self::DeadlineFromTheAnswer,
         Self::ActsAfterItsTime,
         Self::TakenAlthoughRenewed,
-        Self::OneLine,
-        Self::GivesUpEarly,
     ];
 
     /// The name by which it is planted and reported.
@@ -78,8 +72,6 @@ impl Fault {
             Self::DeadlineFromTheAnswer => "deadline-from-the-answer",
             Self::ActsAfterItsTime => "acts-after-its-time",
             Self::TakenAlthoughRenewed => "taken-although-renewed",
-            Self::OneLine => "one-line",
-            Self::GivesUpEarly => "gives-up-early",
         }
     }
 
@@ -97,8 +89,6 @@ impl Fault {
             Self::DeadlineFromTheAnswer | Self::ActsAfterItsTime | Self::TakenAlthoughRenewed => {
                 "lease-before-act"
             }
-            Self::OneLine => "fair-share",
-            Self::GivesUpEarly => "patient-landing",
         }
     }
 }

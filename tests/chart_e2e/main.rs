@@ -10,7 +10,6 @@
 )]
 
 mod everywhere;
-mod granted;
 mod listed;
 mod platform;
 mod release;

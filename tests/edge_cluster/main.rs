@@ -2,7 +2,6 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod credentials;
-mod fair;
 mod fake;
 mod operate;
 mod place;

@@ -23,13 +23,13 @@ struct Line {
     args: RunArgs,
 }
 
-pub struct Running {
-    pub stop: oneshot::Sender<()>,
-    pub work: JoinHandle<Result<(), Stop>>,
+struct Running {
+    stop: oneshot::Sender<()>,
+    work: JoinHandle<Result<(), Stop>>,
     config: Config,
 }
 
-pub async fn start(client: &Client, namespace: &str, server: &FakeServer) -> Running {
+async fn start(client: &Client, namespace: &str, server: &FakeServer) -> Running {
     let line = format!(
         "run --watch-namespaces {namespace} --metrics-addr 127.0.0.1:{} --health-addr 127.0.0.1:{} \
          --poll-floor-seconds 0.1 --missing-retry-seconds 60",

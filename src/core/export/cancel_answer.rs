@@ -41,10 +41,7 @@ pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) 
         StatusAnswer::Running if asked_before => {
             not_yet(turn, &mut memory, "the server says that the job still runs");
         }
-        StatusAnswer::NotNow(refusal)
-        | StatusAnswer::Transient(refusal)
-        | StatusAnswer::Refused(refusal)
-        | StatusAnswer::Absent(refusal)
+        StatusAnswer::NotNow(refusal) | StatusAnswer::Transient(refusal) | StatusAnswer::Refused(refusal)
             if asked_before =>
         {
             not_yet(turn, &mut memory, &refusal.message);
@@ -52,8 +49,7 @@ pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) 
         StatusAnswer::Running
         | StatusAnswer::NotNow(_)
         | StatusAnswer::Transient(_)
-        | StatusAnswer::Refused(_)
-        | StatusAnswer::Absent(_) => {}
+        | StatusAnswer::Refused(_) => {}
     }
     Phase::Cancelling(memory)
 }

@@ -12,7 +12,6 @@ use super::memory::{Landing, LandingStage};
 use super::phase::Phase;
 use super::record;
 use super::turn::Turn;
-use super::type_counts;
 use crate::api::{ConditionStatus, Reason};
 use crate::core::effect::Effect;
 use crate::core::folder::MANIFEST;
@@ -25,10 +24,10 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     };
     let (manifest, landed) = (&memory.manifest, &concluding.landed);
     let request = &turn.spec().request;
-    let spec = turn.server().map(|server| server.spec());
-    if let Some((type_, request)) =
-        spec.and_then(|spec| type_counts::question(spec, manifest, request, &concluding.counted_types))
+    if let Some(type_) = landed::uncounted(manifest, request, &concluding.counted_types)
+        && let Some(server) = turn.server()
     {
+        let request = landed::count(server.spec(), &type_);
         let count = Effect::CountType { type_, request };
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(count));
     }

@@ -34,7 +34,6 @@ mod stop;
 mod store;
 mod summary;
 mod turn;
-mod type_counts;
 mod verdict;
 
 #[cfg(test)]

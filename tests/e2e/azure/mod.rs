@@ -2,7 +2,6 @@
 
 mod auth;
 mod cancels;
-mod crowd;
 mod exports;
 mod identities;
 mod job_failures;

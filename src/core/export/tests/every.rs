@@ -126,29 +126,21 @@ fn verifications() -> Vec<Observation> {
     ]
     .into_iter()
     .chain(kinds.map(|kind| Verification::Failed(storage_failure(kind))))
-    .chain([Verification::Panicked])
     .map(Observation::Verification)
     .collect()
 }
 
 fn landings() -> Vec<Observation> {
-    let progress = LandProgress { files: 1, of: 2, bytes: 100, kept: 0 };
+    let progress = LandProgress { files: 1, of: 2, bytes: 100 };
     let failed = |kind| {
         let message = "f/Patient-1.ndjson could not be had".to_owned();
-        files::Landing::Failed(LandFailure {
-            kind,
-            reason: Reason::DownloadFailed,
-            message,
-            progress,
-            obstructed: Vec::new(),
-        })
+        files::Landing::Failed(LandFailure { kind, reason: Reason::DownloadFailed, message, progress })
     };
     let kinds = [
         LandFailureKind::Expired,
         LandFailureKind::Source,
         LandFailureKind::Missing,
         LandFailureKind::Permanent,
-        LandFailureKind::Panicked,
         LandFailureKind::Storage(StorageFailureKind::Denied),
         LandFailureKind::Storage(StorageFailureKind::Transient { retry_after: None }),
     ];
@@ -202,7 +194,7 @@ fn reach(world: &mut World, phase: PhaseName) -> bool {
     for _ in 0..200 {
         match world.apply(seen.take()) {
             _ if world.memory.phase.name() == phase => return true,
-            Applied::Effect(effect) => seen = Some(world.perform(*effect)),
+            Applied::Effect(effect) => seen = Some(world.perform(effect)),
             Applied::Wait(wait) => world.now += jiff::SignedDuration::try_from(wait).unwrap(),
             Applied::Rest => return false,
         }

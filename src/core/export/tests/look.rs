@@ -10,7 +10,7 @@ use crate::core::ledger::Verification;
 /// What a decision says, once it was taken in.
 pub(super) enum Applied {
     /// An effect is to be performed.
-    Effect(Box<Effect>),
+    Effect(Effect),
     /// There is nothing to do before that.
     Wait(std::time::Duration),
     /// There is nothing to do.
@@ -26,7 +26,7 @@ impl World {
         law::step(self, &current, &facts, &decided);
         self.take(&decided);
         match (decided.effect, decided.requeue) {
-            (Some(effect), _) => Applied::Effect(Box::new(effect)),
+            (Some(effect), _) => Applied::Effect(effect),
             (None, Requeue::After(wait)) => Applied::Wait(wait),
             (None, Requeue::AwaitChange) => Applied::Rest,
         }
@@ -167,8 +167,8 @@ impl World {
                 self.fake.landing_stopped += 1;
                 Observation::LandingStopped
             }
-            Effect::CountType { type_, request } => {
-                Observation::TypeCounted { reply: Ok(self.fake.count_type(&type_, &request)), type_ }
+            Effect::CountType { type_, .. } => {
+                Observation::TypeCounted { reply: Ok(self.fake.count_type(&type_)), type_ }
             }
             Effect::CleanUp(request) => Observation::CleanedUp(self.fake.clean_up(&request)),
         }

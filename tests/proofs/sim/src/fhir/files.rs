@@ -81,8 +81,7 @@ impl Fhir {
             })
             .and_then(|resume| usize::try_from(resume.offset).ok())
             .unwrap_or(0);
-        // A range must begin before the end.
-        if offset > 0 && offset >= whole.len() {
+        if offset > whole.len() {
             return refused(416);
         }
         let rest = whole.slice(offset..);
@@ -91,7 +90,6 @@ impl Fhir {
             etag,
             resumable: plan.ranges,
             resumable_as_it_is: plan.ranges,
-            framed: true,
             content_type: Some("application/fhir+ndjson".to_owned()),
         };
         match file.flaw {
@@ -104,10 +102,6 @@ impl Fhir {
             }
             Flaw::Breaks(times) if nth < times => {
                 let upto = rest.len() * 2 / 3;
-                Opened::Given(head, rest, Some(upto))
-            }
-            Flaw::BreaksAtEnd if nth == 0 => {
-                let upto = rest.len();
                 Opened::Given(head, rest, Some(upto))
             }
             Flaw::Short(times) if nth < times => {

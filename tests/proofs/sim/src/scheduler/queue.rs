@@ -7,8 +7,6 @@ use std::time::Duration;
 
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
-use fhir_export_operator::controller::guard::after_failure;
-use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::effect::Requeue;
@@ -19,7 +17,11 @@ use super::tasks::{End, Task};
 use super::{Happening, Running, Simulation, Stage};
 use crate::laws::Acting;
 use crate::state::{State, locked};
-use crate::time::{Due, micros};
+use crate::time::{Due, SECOND, micros};
+
+/// `controller::guard`: after a conflict, and after any other failure.
+const AFTER_CONFLICT: i64 = SECOND / 5;
+const AFTER_FAILURE: i64 = 5 * SECOND;
 
 /// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,8 +45,6 @@ struct Slot {
     /// Woken while it was looked at.
     again: bool,
     due: Option<i64>,
-    /// Failures in a row.
-    failures: u32,
 }
 
 /// The queues.
@@ -97,11 +97,12 @@ impl Queue {
         let slot = self.slots.entry(subject.clone()).or_default();
         slot.running = false;
         let again = std::mem::take(&mut slot.again);
-        slot.failures = if result.is_ok() { 0 } else { slot.failures.saturating_add(1) };
+        let jitter = |state: &mut State, wait: i64| wait + state.chance.between(0, wait / 2);
         let wait = match result {
             Ok(Requeue::AwaitChange) => None,
             Ok(Requeue::After(wait)) => Some(micros((*wait).max(Duration::from_millis(1)))),
-            Err(failure) => Some(micros(after_failure(failure, slot.failures, state.chance.unit()))),
+            Err(ClusterFailure::Conflict) => Some(jitter(&mut state, AFTER_CONFLICT)),
+            Err(_) => Some(jitter(&mut state, AFTER_FAILURE)),
         };
         if let Err(failure) = result {
             state.tell(41, || format!("a look at {subject:?} failed: {failure}"));
@@ -142,13 +143,6 @@ impl Running {
         }
     }
 
-    /// Whether an answer is to be written before the process ends.
-    fn owes(&self, subject: &Subject) -> bool {
-        let Subject::Export((namespace, name)) = subject else { return false };
-        let export = self.process.cache.export(namespace, name);
-        export.and_then(|export| export.uid()).is_some_and(|uid| self.process.runs().owes(&uid))
-    }
-
     /// Whether there is something that the caches have not heard of.
     pub fn is_behind(&self, state: &State) -> bool {
         locked(&self.process.cache.exports).upto < state.api.exports.log.len()
@@ -180,7 +174,7 @@ impl Running {
         let servers: Vec<String> =
             locked(&self.process.cache.servers).all().filter_map(|server| server.uid()).collect();
         let alive: BTreeSet<String> = exports.chain(servers).collect();
-        request::retain(self.process.as_ref(), |uid| alive.contains(uid));
+        self.process.runs().retain(|uid| alive.contains(uid));
     }
 
     /// Everything is listed.
@@ -220,7 +214,7 @@ impl Simulation {
     pub(super) fn begin_due(&mut self) {
         let now = locked(&self.state).time.now;
         let works = |r: &Running| {
-            matches!(r.stage, Stage::Works | Stage::Drains)
+            r.stage == Stage::Works
                 && r.stopped_until <= now
                 && r.queue.busy < r.queue.concurrency
                 && !r.queue.waiting.is_empty()
@@ -228,9 +222,6 @@ impl Simulation {
         while let Some((process, running)) = self.processes.iter_mut().find(|(_, running)| works(running)) {
             let process = *process;
             let Some(subject) = running.queue.waiting.pop_front() else { return };
-            if running.stage == Stage::Drains && !running.owes(&subject) {
-                continue;
-            }
             let slot = running.queue.slots.entry(subject.clone()).or_default();
             if slot.running {
                 slot.again = true;
