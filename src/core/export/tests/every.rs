@@ -194,7 +194,7 @@ fn reach(world: &mut World, phase: PhaseName) -> bool {
     for _ in 0..200 {
         match world.apply(seen.take()) {
             _ if world.memory.phase.name() == phase => return true,
-            Applied::Effect(effect) => seen = Some(world.perform(effect)),
+            Applied::Effect(effect) => seen = Some(world.perform(*effect)),
             Applied::Wait(wait) => world.now += jiff::SignedDuration::try_from(wait).unwrap(),
             Applied::Rest => return false,
         }

@@ -10,7 +10,7 @@ use crate::core::ledger::Verification;
 /// What a decision says, once it was taken in.
 pub(super) enum Applied {
     /// An effect is to be performed.
-    Effect(Effect),
+    Effect(Box<Effect>),
     /// There is nothing to do before that.
     Wait(std::time::Duration),
     /// There is nothing to do.
@@ -26,7 +26,7 @@ impl World {
         law::step(self, &current, &facts, &decided);
         self.take(&decided);
         match (decided.effect, decided.requeue) {
-            (Some(effect), _) => Applied::Effect(effect),
+            (Some(effect), _) => Applied::Effect(Box::new(effect)),
             (None, Requeue::After(wait)) => Applied::Wait(wait),
             (None, Requeue::AwaitChange) => Applied::Rest,
         }
