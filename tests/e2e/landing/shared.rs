@@ -30,6 +30,29 @@ async fn two_exports_of_one_job_both_complete_and_the_last_one_lets_it_go() {
 }
 
 #[tokio::test]
+async fn whoever_ends_first_leaves_the_job_to_the_others() {
+    let place = sharing("shared-end", SharedJobs::Always).await;
+    place.fhir.script(Script::polls(6));
+    for name in ["first", "held"] {
+        place.export(name, json!({}), json!({})).await;
+        place.site.until_condition(name, "Reconciling", "False", "KickedOff").await;
+    }
+    place.site.change("held", json!({"suspend": true})).await;
+    place.site.until_condition("held", "Suspended", "True", "Suspended").await;
+    place.site.complete("first").await;
+    place.site.until("first", "let go", |o| o.finalizers().is_empty()).await;
+    assert_eq!(
+        (place.fhir.jobs().len(), place.last_job().cancel_requests),
+        (1, 0),
+        "held still needs its files"
+    );
+    place.site.change("held", json!({"suspend": false})).await;
+    place.site.complete("held").await;
+    place.site.until("held", "let go", |o| o.finalizers().is_empty()).await;
+    assert_eq!((place.fhir.jobs().len(), place.last_job().cancel_requests), (1, 1));
+}
+
+#[tokio::test]
 async fn a_shared_job_is_cancelled_when_the_last_export_lets_go() {
     let place = sharing("shared-cancel", SharedJobs::Always).await;
     place.fhir.script(Script::stuck());
