@@ -34,21 +34,25 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
     Ok(Facts { server, namespace_admitted, place, claimed, followers })
 }
 
-/// Which other exports have the same job in their status.
+/// Which other exports have the same job in their status. An export that has ended asks, too, before it lets its server
+/// forget the job.
 fn followers<W: World>(world: &W, export: &FhirExport) -> Followers {
-    let job = |export: &FhirExport| {
-        let status = export.status.as_ref().filter(|status| !is_terminal(status))?;
-        Some((status.server.as_ref()?.url.clone(), status.job.as_ref()?.status_url.clone()?))
-    };
-    let Some(own) = job(export) else { return Followers::None };
+    let Some(own) = job_of(export) else { return Followers::None };
     let uid = export.uid();
-    let others = world.stores().exports().into_iter().filter(|other| other.uid() != uid);
-    let others =
-        others.map(|other| world.runs().newest(&other)).filter(|other| job(other).as_ref() == Some(&own));
-    others.fold(Followers::None, |found, other| {
+    let exports = world.stores().exports();
+    let others = exports.iter().filter(|other| job_of(other) == Some(own) && other.uid() != uid);
+    let others = others.map(|other| world.runs().newest(other));
+    let running = others.filter(|other| other.status.as_ref().is_some_and(|status| !is_terminal(status)));
+    running.fold(Followers::None, |found, other| {
         let lets_go = other.metadata.deletion_timestamp.is_some() || other.spec.cancel == Some(true);
         if lets_go && found != Followers::Wanting { Followers::LettingGo } else { Followers::Wanting }
     })
+}
+
+/// The server's URL and the status URL of the job in an export's status.
+fn job_of(export: &FhirExport) -> Option<(&str, &str)> {
+    let status = export.status.as_ref()?;
+    Some((status.server.as_ref()?.url.as_str(), status.job.as_ref()?.status_url.as_deref()?))
 }
 
 /// Namespace and name of the server that an export names.

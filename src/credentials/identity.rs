@@ -76,8 +76,7 @@ struct Asking {
 }
 
 impl Identity {
-    /// An identity without tokens. A token request takes no longer
-    /// than `longest`, retries included.
+    /// An identity without tokens. A token request takes no longer than `longest`, retries included.
     pub(super) fn new(issuer: Issuer, longest: Duration, make: Maker) -> Self {
         Self {
             issuer,

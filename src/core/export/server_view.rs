@@ -131,9 +131,8 @@ impl<'a> ServerView<'a> {
         };
         let ceiling = tuning.poll_ceiling.max(tuning.poll_floor);
         // Whoever sets only the longest wait means the shortest one, too.
-        let shortest = seconds(limits.max_poll_seconds, 10).min(Duration::from_secs(10));
-        let min = limits.min_poll_seconds.map_or(shortest, |_| seconds(limits.min_poll_seconds, 10));
-        let min = min.clamp(tuning.poll_floor, ceiling);
+        let shortest = limits.min_poll_seconds.or_else(|| limits.max_poll_seconds.map(|max| max.min(10)));
+        let min = seconds(shortest, 10).clamp(tuning.poll_floor, ceiling);
         let max = seconds(limits.max_poll_seconds, 300).clamp(min, ceiling.max(min));
         let max_retry_after = seconds(limits.max_retry_after_seconds, 7200).clamp(tuning.poll_floor, ceiling);
         Bounds { min, max, max_retry_after }

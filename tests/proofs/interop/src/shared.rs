@@ -1,5 +1,5 @@
-//! HAPI gives identical kick-offs one job. An export asks for one of its own, and after an answer that was lost it is given the
-//! one that was started unseen.
+//! Identical exports of HAPI get jobs of their own, also one that loses the answer to its first kick-off. Which job HAPI hands out
+//! after such a loss is told.
 
 use std::time::Duration;
 
