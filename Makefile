@@ -84,17 +84,18 @@ e2e: ## Run the targets of tests/ and of the fixtures: on the real parts, end to
 
 .PHONY: sim
 sim: ## Simulate the operator with faults: SEEDS=10000, SEED=x replays one, PROFILE=release for many seeds
-	@cargo run --quiet --locked $(if $(filter release,$(PROFILE)),--release) -p sim --bin sim -- \
+	@cargo build --quiet --locked --workspace $(if $(filter release,$(PROFILE)),--release) --bin sim
+	@$(TARGET)/$(if $(filter release,$(PROFILE)),release,debug)/sim \
 	  $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --from $(or $(FROM),0))
 
 .PHONY: sim-planted
-sim-planted: ## Plant thirteen faults in the operator, and show that the simulation finds each: FAULTS="token-elsewhere"
+sim-planted: ## Plant fifteen faults in the operator, and show that the simulation finds each: FAULTS="token-elsewhere"
 	@cargo build --quiet --locked --workspace --bin planted --test replay --features sim/planted
 	@$(TARGET)/debug/planted $(FAULTS)
 
 .PHONY: bench
 bench: ## Measure how files land, optimised: RUNS="1x5000000000 1000x5000000" is FILESxBYTES each
-	cargo build --release --locked -p fhir-export-operator -p bulk-fhir -p bench --bins
+	cargo build --release --locked --workspace --bin fhir-export-operator --bin bulk-fhir --bin bench
 	$(TARGET)/release/bench $(RUNS)
 
 .PHONY: generate

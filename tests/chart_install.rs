@@ -70,14 +70,17 @@ async fn may_everywhere(kubernetes: &Kubernetes) {
         "patch fhirservers.fhirexport.dev -n a",
         "patch fhirexports.fhirexport.dev --subresource=status -n a",
         "create events.events.k8s.io -n a",
-        "get secrets -n a",
-        "create serviceaccounts --subresource=token -n b",
+        "get secrets -n ops",
+        "create serviceaccounts --subresource=token -n ops",
         "get namespaces/b",
     ] {
         assert!(may(kubernetes, what).await, "{what}");
     }
     for what in [
-        "list secrets -n a",
+        "get secrets -n a",
+        "get configmaps -n a",
+        "create serviceaccounts --subresource=token -n b",
+        "list secrets -n ops",
         "create fhirexportschedules.fhirexport.dev -n a",
         "create fhirservers.fhirexport.dev -n a",
         "get crd/fhirexports.fhirexport.dev",
@@ -126,7 +129,9 @@ async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
     let readme = std::fs::read_to_string(file("charts/fhir-export-operator/README.md")).unwrap();
     let manifests: Vec<_> =
         readme.split("```yaml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(manifests.len(), 2);
+    assert_eq!(manifests.len(), 3);
+    let role = std::fs::read_to_string(file("examples/gitops/credentials-role.yaml")).unwrap();
+    assert!(role.ends_with(manifests[1].trim_start()), "the Role is another");
     for manifest in manifests {
         let args = ["apply", "--dry-run=server", "--validate=strict", "-n", "a", "-f", "-"];
         let tool = kubernetes.kubectl(args).await.unwrap().stdin(manifest).unwrap();
@@ -178,7 +183,7 @@ async fn uninstalled(kubernetes: &Kubernetes) {
     helm(kubernetes, "uninstall fhir-export-operator -n ops").await;
     let left = kubectl(kubernetes, "get crd -o name").await;
     assert_eq!(left.lines().filter(|l| l.contains("fhirexport.dev")).count(), 3, "{left}");
-    assert!(!may(kubernetes, "get secrets -n a").await);
+    assert!(!may(kubernetes, "get secrets -n ops").await);
     // The same release may come back, and with its CRDs by their own chart.
     helm(kubernetes, &format!("install fhir-export-operator-crds {CRDS} -n ops --take-ownership")).await;
     let line = format!("install fhir-export-operator {OPERATOR} -n ops {IMAGE} --set crds.install=false");

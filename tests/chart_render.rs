@@ -168,8 +168,6 @@ async fn cluster_wide_by_default() {
         ("fhirservers/status", "patch"),
         ("fhirservers", "patch"),
         ("events", "create"),
-        ("secrets", "get"),
-        ("serviceaccounts/token", "create"),
         ("namespaces", "get"),
         ("leases", "list"),
     ] {
@@ -177,9 +175,12 @@ async fn cluster_wide_by_default() {
     }
     for (resource, verb) in [
         ("leases", "get"),
+        ("secrets", "get"),
         ("secrets", "list"),
         ("secrets", "watch"),
-        ("configmaps", "list"),
+        ("configmaps", "get"),
+        ("serviceaccounts", "get"),
+        ("serviceaccounts/token", "create"),
         ("fhirexportschedules", "create"),
         ("fhirexportschedules", "patch"),
         ("fhirexports", "update"),
@@ -192,8 +193,37 @@ async fn cluster_wide_by_default() {
         assert!(!gives(roles[0], resource, verb), "{verb} {resource}");
     }
     let elsewhere = of_kind(&objects, "Role");
-    assert_eq!(elsewhere.len(), 1, "the one of the Lease");
-    assert_eq!(elsewhere[0]["rules"].as_array().unwrap().len(), 2);
+    assert_eq!(elsewhere.len(), 2, "for credentials and for the Lease");
+    assert!(elsewhere.iter().all(|role| role["metadata"]["namespace"] == "ops"));
+}
+
+#[tokio::test]
+async fn no_cluster_role_gives_credentials_unless_it_is_asked_for_by_name() {
+    let credentials = [
+        ("secrets", "get"),
+        ("configmaps", "get"),
+        ("serviceaccounts", "get"),
+        ("serviceaccounts/token", "create"),
+    ];
+    for values in
+        [json!({}), json!({ "credentialNamespaces": ["fhir"] }), json!({ "watchNamespaces": ["fhir"] })]
+    {
+        let objects = rendered(OPERATOR, values.clone()).await;
+        let given = if values == json!({}) { "ops" } else { "fhir" };
+        for (resource, verb) in credentials {
+            let wide = of_kind(&objects, "ClusterRole").into_iter().any(|role| gives(role, resource, verb));
+            assert!(!wide, "{verb} {resource} with {values}");
+            assert_eq!(namespaces(&of_kind(&objects, "Role"), resource, verb), [given], "{values}");
+        }
+    }
+    let objects = rendered(OPERATOR, json!({ "readCredentialsInAllNamespaces": true })).await;
+    for (resource, verb) in credentials {
+        assert!(gives(own_roles(&objects, "ClusterRole")[0], resource, verb), "{verb} {resource}");
+        assert!(namespaces(&of_kind(&objects, "Role"), resource, verb).is_empty(), "{verb} {resource}");
+    }
+    let both = json!({ "readCredentialsInAllNamespaces": true, "credentialNamespaces": ["fhir"] });
+    let refused = template(OPERATOR, &both).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("credentialNamespaces must be empty"), "{refused}");
 }
 
 #[tokio::test]
@@ -230,7 +260,7 @@ async fn more_than_one_pod_needs_the_lease() {
     let without = json!({ "leaderElection": { "enabled": false } });
     let objects = rendered(OPERATOR, without).await;
     assert_eq!(of_kind(&objects, "Deployment")[0]["spec"]["strategy"], json!({ "type": "Recreate" }));
-    assert!(of_kind(&objects, "Role").is_empty());
+    assert!(namespaces(&of_kind(&objects, "Role"), "leases", "create").is_empty());
     let args = arguments(&objects);
     assert!(args.contains(&"--no-leader-elect".into()) && !args.iter().any(|arg| arg.starts_with("--lease")));
     assert!(!Line::try_parse_from(&args).unwrap().args.resolve().unwrap().leader_elect);

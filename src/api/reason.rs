@@ -76,7 +76,7 @@ reasons! {
     StorageHostNotAllowed: "The operator sends no Entra token to the host of the blob endpoint."
         => "Correct storage.azureBlob.endpoint, or ask the operator's owner for the flag --storage-hosts.",
     ConnectionNotAllowed: "The operator is not permitted to read what the connection needs."
-        => "Have the chart grant the operator a Role in the namespace of the FhirServer.",
+        => "Add the namespace to credentialNamespaces of the chart, or bind the Role in the chart's README there.",
     StartWindowMissed: "The run could not start before kickOffBefore."
         => "Create a new FhirExport if the data is still wanted.",
     UnsupportedByServer: "The server cannot do what the request asks." => "Remove what the message names.",
@@ -182,6 +182,8 @@ reasons! {
         => "Read the message; check the storage account, then create a new FhirExport.",
     SourceChanged: "Files that landed earlier differ from what the server's manifest now lists."
         => "Create a new FhirExport.",
+    TaskPanicked: "A task of the operator ended by a defect; it is started again."
+        => "Report it with the operator's log of that time.",
     CleanUpFailed: "The operator could not tell the server to forget a finished job."
         => "Look for the job on the server.",
     StorageMismatch: "The files are not in the storage account of the FhirServer."
@@ -202,6 +204,10 @@ reasons! {
     StorageUnreachable: "The storage account did not answer."
         => "Check the network policy and the account's firewall.",
     FileMissing: "A file of the manifest is not in the container." => "Quarantine the data; export again.",
+    FileTruncated: "A file ends in the middle of a line, twice in the same place."
+        => "Quarantine the data; export again, and contact the server's owner.",
+    WrongType: "A file holds another resource type than the manifest names for it."
+        => "Quarantine the data; export again, and contact the server's owner.",
     CountMismatch: "A file does not hold as many resources as the manifest says."
         => "Quarantine the data; export again.",
     // Conditions of a FhirServer

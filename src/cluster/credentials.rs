@@ -57,7 +57,10 @@ impl KubeCredentials {
     async fn read<K: Source>(&self, namespace: &str, name: &str) -> Result<K, CredentialProblem> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
         let what = format!("{} {namespace}/{name}", K::kind(&()));
-        call(|| api.get(name)).await.map_err(|error| problem(error, K::MISSING, "read", &what, namespace))
+        let right = format!("get {}", K::plural(&()));
+        call(|| api.get(name))
+            .await
+            .map_err(|error| problem(error, K::MISSING, &right, &format!("read {what}"), namespace))
     }
 
     /// Reads an object that must carry the credential label. Without the label, anybody who may write a
@@ -160,9 +163,11 @@ impl CredentialSource for KubeCredentials {
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), namespace);
         let parameters = PostParams::default();
         let what = format!("a token of ServiceAccount {namespace}/{name}");
-        let answer = call(|| api.create_token_request(name, &parameters, &request))
-            .await
-            .map_err(|error| problem(error, ServiceAccount::MISSING, "ask for", &what, namespace))?;
+        let answer =
+            call(|| api.create_token_request(name, &parameters, &request)).await.map_err(|error| {
+                let (right, what) = ("create serviceaccounts/token", format!("request {what}"));
+                problem(error, ServiceAccount::MISSING, right, &what, namespace)
+            })?;
         answer.status.map(|status| status.token.into()).ok_or_else(|| {
             CredentialProblem::passing(
                 Reason::DependencyMissing,
@@ -172,25 +177,24 @@ impl CredentialSource for KubeCredentials {
     }
 }
 
-fn problem(error: CallError, missing: Reason, verb: &str, what: &str, namespace: &str) -> CredentialProblem {
+/// Explains a failed call. `right` is the verb and the resource in terms of RBAC; `what` says what the operator
+/// wanted to do, as in "read Secret research/token".
+fn problem(error: CallError, missing: Reason, right: &str, what: &str, namespace: &str) -> CredentialProblem {
     match error {
-        CallError::NotFound => CredentialProblem::lasting(
-            missing,
-            format!(
-                "{} does not exist; create it, or correct the reference",
-                what.trim_start_matches("a token of ")
-            ),
-        ),
+        CallError::NotFound => {
+            let object = what.trim_start_matches("read ").trim_start_matches("request a token of ");
+            CredentialProblem::lasting(
+                missing,
+                format!("{object} does not exist; create it, or correct the reference"),
+            )
+        }
         CallError::Forbidden(_) => CredentialProblem::lasting(
             Reason::ConnectionNotAllowed,
             format!(
-                "the operator may not {verb} {what}; ask the operator's owner to add namespace {namespace} to those in \
-                 which the chart grants it a Role"
+                "the operator lacks the right to {right} in namespace {namespace}, so it cannot {what}; ask its owner \
+                 to add {namespace} to credentialNamespaces of the chart, or apply the Role in the chart's README there"
             ),
         ),
-        other => CredentialProblem::passing(
-            Reason::DependencyMissing,
-            other.failure(&format!("{verb} {what}")).to_string(),
-        ),
+        other => CredentialProblem::passing(Reason::DependencyMissing, other.failure(what).to_string()),
     }
 }

@@ -10,6 +10,8 @@ use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt};
 use tracing::error;
 
+use super::readable::{PartlyRead, Readable};
+
 /// A change of one object.
 #[derive(Debug)]
 pub struct Change<K> {
@@ -45,7 +47,7 @@ struct Scope<K: Resource<DynamicType = ()>> {
 
 impl<K> Merge<K>
 where
-    K: Resource<DynamicType = ()> + Clone + 'static,
+    K: Resource<DynamicType = ()> + PartlyRead + Clone + 'static,
     ObjectRef<K>: Eq + Hash,
 {
     /// Creates an empty store for these scopes; `None` stands for all namespaces.
@@ -74,7 +76,11 @@ where
     }
 
     /// Applies one event of the scope with that index, and returns what changed.
-    pub(super) fn take(&mut self, scope: usize, event: Event<DeserializeGuard<K>>) -> Vec<Change<K>> {
+    pub(super) fn take(
+        &mut self,
+        scope: usize,
+        event: Event<DeserializeGuard<Readable<K>>>,
+    ) -> Vec<Change<K>> {
         match event {
             Event::Init => {
                 if let Some(scope) = self.scopes.get_mut(scope) {
@@ -84,39 +90,52 @@ where
             }
             Event::InitApply(object) => {
                 if let Some(listed) = self.scopes.get_mut(scope).and_then(|s| s.listed.as_mut()) {
-                    listed.insert(ObjectRef::from_obj(&object).into_kind_unchecked(()));
+                    listed.insert(reference(&object));
                 }
                 self.apply(object)
             }
             Event::InitDone => self.forget_the_unlisted(scope),
             Event::Apply(object) => self.apply(object),
-            Event::Delete(object) => self.remove(&ObjectRef::from_obj(&object).into_kind_unchecked(())),
+            Event::Delete(object) => self.remove(&reference(&object)),
         }
     }
 
-    fn apply(&mut self, object: DeserializeGuard<K>) -> Vec<Change<K>> {
-        let key = ObjectRef::from_obj(&object).into_kind_unchecked(());
+    /// How many objects cannot be read, or only in part.
+    pub(super) fn unreadable(&self) -> usize {
+        self.unreadable.len()
+    }
+
+    fn apply(&mut self, object: DeserializeGuard<Readable<K>>) -> Vec<Change<K>> {
+        let key = reference(&object);
         match object.0 {
-            Ok(mut object) => {
-                self.unreadable.remove(&key);
+            Ok(Readable(mut object)) => {
+                match object.unread() {
+                    Some(what) => self.note(&key, what.to_owned()),
+                    None => drop(self.unreadable.remove(&key)),
+                }
                 prune(&mut object);
                 let old = self.store.get(&key);
                 self.writer.apply_watcher_event(&Event::Apply(object));
                 vec![Change { old, new: self.store.get(&key) }]
             }
             Err(invalid) => {
-                if self.unreadable.get(&key) != Some(&invalid.error) {
-                    error!(
-                        kind = %K::kind(&()),
-                        name = key.name,
-                        namespace = key.namespace,
-                        "ignoring an object that cannot be read: {}", invalid.error
-                    );
-                    self.unreadable.insert(key.clone(), invalid.error);
-                }
+                self.note(&key, invalid.error);
                 // An unknown object is better than an outdated one.
                 self.drop_from_store(&key)
             }
+        }
+    }
+
+    /// Records and logs that an object cannot be read, once for each cause.
+    fn note(&mut self, key: &ObjectRef<K>, cause: String) {
+        if self.unreadable.get(key) != Some(&cause) {
+            error!(
+                kind = %K::kind(&()),
+                name = key.name,
+                namespace = key.namespace,
+                "leaving an object alone that cannot be read whole: {cause}"
+            );
+            self.unreadable.insert(key.clone(), cause);
         }
     }
 
@@ -152,6 +171,10 @@ where
     }
 }
 
+fn reference<K: Resource<DynamicType = ()>>(object: &DeserializeGuard<Readable<K>>) -> ObjectRef<K> {
+    ObjectRef::from_obj(object).into_kind_unchecked(())
+}
+
 /// Removes the parts of an object that nothing here reads and that make up most of its size.
 pub(super) fn prune<K: Resource>(object: &mut K) {
     object.managed_fields_mut().clear();
@@ -167,7 +190,7 @@ mod tests {
     use super::*;
     use crate::api::FhirExport;
 
-    type Guarded = DeserializeGuard<FhirExport>;
+    type Guarded = DeserializeGuard<Readable<FhirExport>>;
 
     fn export(namespace: &str, name: &str, level: &str) -> Guarded {
         let object = json!({

@@ -15,6 +15,7 @@ mod lease;
 mod lease_lock;
 mod merge;
 pub mod neighbours;
+mod readable;
 mod run_now;
 pub mod stores;
 pub mod watch;

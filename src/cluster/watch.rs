@@ -1,14 +1,15 @@
 //! Watches the three kinds in the watched namespaces, and fills the stores.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{SelectAll, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -20,8 +21,9 @@ use tracing::{info, warn};
 use super::call::root_cause;
 pub use super::merge::Change;
 use super::merge::Merge;
+use super::readable::{PartlyRead, Readable};
 use super::stores::KubeStores;
-use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
+use crate::api::{FhirExport, FhirExportSchedule, FhirServer, UNREAD_ANNOTATION};
 
 /// Page size of lists: small, because peak memory grows with one page.
 const PAGE: u32 = 50;
@@ -39,6 +41,7 @@ pub struct Watches {
     schedules: Merge<FhirExportSchedule>,
     stores: KubeStores,
     broken: Broken,
+    unreadable: Unreadable,
 }
 
 /// How many watches are currently broken.
@@ -49,6 +52,21 @@ impl Broken {
     /// The number of broken watches.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How many objects of each kind cannot be read, or only in part.
+#[derive(Clone, Debug, Default)]
+pub struct Unreadable(Arc<Mutex<HashMap<String, usize>>>);
+
+impl Unreadable {
+    /// The number of such objects of a kind.
+    pub fn count(&self, kind: &str) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(kind).copied().unwrap_or_default()
+    }
+
+    fn set(&self, kind: &str, count: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(kind.to_owned(), count);
     }
 }
 
@@ -70,12 +88,26 @@ impl Watches {
             if namespaces.is_empty() { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
         let (exports, servers, schedules) = (Merge::new(&scopes), Merge::new(&scopes), Merge::new(&scopes));
         let stores = KubeStores::new(exports.store(), servers.store(), schedules.store());
-        Self { client, scopes, exports, servers, schedules, stores, broken: Broken::default() }
+        Self {
+            client,
+            scopes,
+            exports,
+            servers,
+            schedules,
+            stores,
+            broken: Broken::default(),
+            unreadable: Unreadable::default(),
+        }
     }
 
     /// A live count of the broken watches.
     pub fn broken(&self) -> Broken {
         self.broken.clone()
+    }
+
+    /// A live count of the objects that cannot be read.
+    pub fn unreadable(&self) -> Unreadable {
+        self.unreadable.clone()
     }
 
     /// The stores that the watches fill.
@@ -96,7 +128,12 @@ impl Watches {
             stores.note(&change);
             exports_changed(change);
         };
-        let context = WatchContext { client: self.client, scopes: self.scopes, broken: self.broken };
+        let context = WatchContext {
+            client: self.client,
+            scopes: self.scopes,
+            broken: self.broken,
+            unreadable: self.unreadable,
+        };
         [
             watching(context.clone(), self.exports, note),
             watching(context.clone(), self.servers, servers_changed),
@@ -105,12 +142,14 @@ impl Watches {
     }
 }
 
-/// What all watches have in common: the client, the scopes, and the count of broken watches.
+/// What all watches have in common: the client, the scopes, and the counts of broken watches and of objects that cannot
+/// be read.
 #[derive(Clone)]
 struct WatchContext {
     client: Client,
     scopes: Vec<Option<String>>,
     broken: Broken,
+    unreadable: Unreadable,
 }
 
 fn watching<K>(
@@ -120,7 +159,7 @@ fn watching<K>(
 ) -> Watching
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: PartlyRead + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     let (tell, primed) = watch::channel(false);
     Watching { work: keep(context, merge, tell, changed).boxed(), primed }
@@ -133,12 +172,12 @@ async fn keep<K>(
     mut changed: impl FnMut(Change<K>) + Send,
 ) where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: PartlyRead + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let WatchContext { client, scopes, broken: all_broken } = context;
+    let WatchContext { client, scopes, broken: all_broken, unreadable } = context;
     let mut events = SelectAll::new();
     for (index, namespace) in scopes.iter().enumerate() {
-        let api: Api<DeserializeGuard<K>> = match namespace {
+        let api: Api<DeserializeGuard<Readable<K>>> = match namespace {
             Some(namespace) => Api::namespaced(client.clone(), namespace),
             None => Api::all(client.clone()),
         };
@@ -156,6 +195,7 @@ async fn keep<K>(
                     info!(kind = %K::kind(&()), scope, "the watch works again");
                 }
                 merge.take(index, event).into_iter().for_each(&mut changed);
+                unreadable.set(&K::kind(&()), merge.unreadable());
                 primed.send_if_modified(|was| std::mem::replace(was, merge.primed()) != merge.primed());
             }
             // The watcher retries with back-off; one log line is enough.
@@ -169,7 +209,7 @@ async fn keep<K>(
 }
 
 /// Whether an object must be reconciled after a change. A changed status alone does not matter, since only
-/// the operator writes it.
+/// the operator writes it, unless it can be read again.
 pub fn matters<K: Resource>(change: &Change<K>) -> bool {
     match (&change.old, &change.new) {
         (_, None) => false,
@@ -180,8 +220,14 @@ pub fn matters<K: Resource>(change: &Change<K>) -> bool {
                 || old.generation != new.generation
                 || old.finalizers != new.finalizers
                 || old.deletion_timestamp != new.deletion_timestamp
+                || is_unread(old) != is_unread(new)
         }
     }
+}
+
+/// Whether this version of the operator can read the status only in part.
+fn is_unread(meta: &ObjectMeta) -> bool {
+    meta.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(UNREAD_ANNOTATION))
 }
 
 /// The reference by which kube's runtime names an object.

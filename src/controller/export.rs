@@ -8,59 +8,88 @@ use kube::ResourceExt;
 
 use super::facts::{resolve, server_of, wake_next};
 use super::perform::perform;
+use super::request::{self, Asked};
+use super::runs::{Kept, Unwritten};
 use super::transitions;
 use super::world::World;
-use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState};
+use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState, UNREAD_ANNOTATION};
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{
-    Decision, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
+    Decision, Facts, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
     must_write_first,
 };
 use crate::core::planted::{Fault, planted};
 use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
-/// Effects in one look: more than any path needs, so that none can spin.
+/// Effects before a run rests, requests included: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
 /// After so many effects the next look comes this much later.
 const BREATHER: Duration = Duration::from_secs(1);
+/// An export that waits for a seat is looked at again after this time, since its deadline may come first.
+const WITHOUT_SEAT: Duration = Duration::from_mins(5);
 
-/// Looks at one export, does what is due, and says when to look again.
+/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with it,
+/// and the next one goes on with its answer.
 pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
 ) -> Result<Requeue, ClusterFailure> {
+    if object.annotations().contains_key(UNREAD_ANNOTATION) {
+        return Ok(Requeue::AwaitChange);
+    }
     let newest = world.runs().newest(&object);
     let uid = newest.uid().unwrap_or_default();
-    let (memory, seen) = world.runs().recall(&uid);
-    let mut look = Look {
-        status: newest.status.clone().unwrap_or_default(),
-        base: FhirExport::clone(&newest),
-        memory,
-        seen,
-        notes: Vec::new(),
-        competes: newest.status.as_ref().is_none_or(competes),
-        polled: false,
-    };
-    let result = look.go(world).await;
-    if let (true, Ok(Requeue::After(wait)), Some(RunState::Running)) =
-        (look.polled, &result, look.status.state)
-    {
-        world.note_poll_wait(*wait);
-    }
-    let ended = look.base.status.as_ref().is_some_and(is_terminal);
-    if ended && matches!(result, Ok(Requeue::AwaitChange)) {
-        world.runs().ended(&uid);
-    } else {
-        world.runs().keep(&uid, look.memory, look.seen);
-    }
-    match result {
-        // Deleted while we looked: there is nobody left to tell.
-        Err(ClusterFailure::NotFound) => {
-            world.runs().forget(&uid);
+    // Whatever changes meanwhile is seen once the request that is on its way is answered, which wakes the export.
+    let Some(kept) = world.runs().recall(&uid) else { return Ok(Requeue::AwaitChange) };
+    let owed = world.runs().owes(&uid);
+    let mut look = Look::go_on(&newest, kept);
+    match look.go(world).await {
+        Ok(Looked::Asks(asked)) => {
+            let base = look.base.clone();
+            world.runs().goes_out(&uid, look.stopped(), asked.effect.is_waited_for());
+            request::send(world, base, *asked);
             Ok(Requeue::AwaitChange)
         }
-        result => result,
+        Ok(Looked::HasNoSeat) => {
+            world.runs().keep(&uid, look.stopped(), false);
+            Ok(Requeue::After(WITHOUT_SEAT))
+        }
+        Ok(Looked::Rests(requeue)) => {
+            if let (true, Requeue::After(wait), Some(RunState::Running)) =
+                (look.polled, requeue, look.status.state)
+            {
+                world.note_poll_wait(wait);
+            }
+            let ended = look.base.status.as_ref().is_some_and(is_terminal);
+            if ended && requeue == Requeue::AwaitChange {
+                request::wake(world.as_ref(), &world.runs().ended(&uid));
+            } else {
+                request::keep(world.as_ref(), &uid, look.over(), false);
+            }
+            Ok(requeue)
+        }
+        // Deleted while we looked: there is nobody left to tell.
+        Err(ClusterFailure::NotFound) => {
+            request::forget(world.as_ref(), &uid);
+            Ok(Requeue::AwaitChange)
+        }
+        Err(failure) => {
+            // An answer that met a conflict is written a moment later, also by an operator that is told to stop.
+            let owes = owed && failure == ClusterFailure::Conflict;
+            request::keep(world.as_ref(), &uid, look.over(), owes);
+            Err(failure)
+        }
     }
+}
+
+/// How a look has stopped.
+enum Looked {
+    /// Nothing is to be done before then.
+    Rests(Requeue),
+    /// A request is to be sent.
+    Asks(Box<Asked>),
+    /// A request is to be sent, and too many are out already. The export is woken when it has a seat.
+    HasNoSeat,
 }
 
 /// One look at an export.
@@ -75,22 +104,54 @@ struct Look {
     notes: Vec<Note>,
     /// Whether others may wait behind it for a place.
     competes: bool,
-    /// Whether the job was asked for its status.
+    /// Effects since the run last came to rest.
+    effects: usize,
+    /// The answer of the job's status URL was taken in.
     polled: bool,
 }
 
 impl Look {
-    async fn go<W: World>(&mut self, world: &Arc<W>) -> Result<Requeue, ClusterFailure> {
-        for _ in 0..MAX_EFFECTS {
-            let mut current = self.base.clone();
-            current.status = Some(self.status.clone());
-            let mut facts = resolve(world.as_ref(), &current).await?;
-            let mut next = self.decide(world, &current, &facts);
-            while let Some(foreign) = not_ours(world.as_ref(), &current, &next.status) {
-                facts.claimed.insert(foreign);
-                next = self.decide(world, &current, &facts);
-            }
+    /// Goes on where the last look stopped. What was decided and not written then counts if the object is the same.
+    fn go_on(newest: &FhirExport, kept: Kept) -> Self {
+        let Kept { memory, seen, unwritten } = kept;
+        let stored = || newest.status.clone().unwrap_or_default();
+        let unwritten = unwritten.filter(|unwritten| unwritten.version == newest.resource_version());
+        let (status, notes, effects) = unwritten
+            .map_or_else(|| (stored(), Vec::new(), 0), |kept| (kept.status, kept.notes, kept.effects));
+        Self {
+            base: newest.clone(),
+            competes: competes(&status),
+            effects,
+            polled: matches!(seen, Some(Observation::Poll(_))),
+            status,
+            memory,
+            seen,
+            notes,
+        }
+    }
+
+    /// What the next look goes on with, if this one has stopped on its way.
+    fn stopped(self) -> Kept {
+        let version = self.base.resource_version();
+        let unwritten = Unwritten { version, status: self.status, notes: self.notes, effects: self.effects };
+        Kept { memory: self.memory, seen: self.seen, unwritten: Some(unwritten) }
+    }
+
+    /// What the next look begins with, if this one has come to its end or failed.
+    fn over(self) -> Kept {
+        Kept { memory: self.memory, seen: self.seen, unwritten: None }
+    }
+
+    async fn go<W: World>(&mut self, world: &Arc<W>) -> Result<Looked, ClusterFailure> {
+        while self.effects < MAX_EFFECTS {
+            let (server, next) = self.decide(world).await?;
+            let lane = server.as_deref().and_then(|server| next.effect.as_ref()?.lane(server));
+            let seated = lane.as_ref().is_none_or(|lane| request::sit(world.as_ref(), &self.base, lane));
             let stored = self.base.status.clone().unwrap_or_default();
+            if !seated && !names_new_job(&stored, &next) {
+                // The decision is made anew when there is a seat.
+                return Ok(Looked::HasNoSeat);
+            }
             let write_first = must_write_first(&stored, &next);
             let Decision { status, memory, effect, requeue, notes, changes } = next;
             transitions::log_phases(&self.base, &changes);
@@ -101,32 +162,49 @@ impl Look {
             self.status = status;
             self.memory = memory;
             self.seen = None;
-            self.note_place(world.as_ref(), facts.server.as_deref());
-            let Some(effect) = effect else { return Ok(requeue) };
-            self.polled |= matches!(effect, Effect::Poll(_));
+            self.note_place(world.as_ref(), server.as_deref());
+            let Some(effect) = effect else { return Ok(Looked::Rests(requeue)) };
+            if !seated {
+                return Ok(Looked::HasNoSeat);
+            }
+            self.effects += 1;
+            if let (Some(_), Some(server)) = (lane, &server) {
+                return Ok(Looked::Asks(Box::new(Asked { server: Arc::clone(server), effect })));
+            }
             let settled = matches!(effect, Effect::DeleteSelf);
             let finalizer = matches!(effect, Effect::AddFinalizer | Effect::RemoveFinalizer);
-            let seen = perform(world, &mut self.base, facts.server.as_ref(), effect).await?;
+            let seen = perform(world, &mut self.base, server.as_ref(), effect).await?;
             if settled {
-                return Ok(Requeue::AwaitChange);
+                return Ok(Looked::Rests(Requeue::AwaitChange));
             }
             if finalizer
                 && self.base.metadata.deletion_timestamp.is_some()
                 && self.base.finalizers().is_empty()
             {
-                return Ok(Requeue::AwaitChange);
+                return Ok(Looked::Rests(Requeue::AwaitChange));
             }
             self.seen = Some(seen);
         }
-        Ok(Requeue::After(BREATHER))
+        Ok(Looked::Rests(Requeue::After(BREATHER)))
     }
 
-    fn decide<W: World>(
+    /// Decides what comes next, from what is known now.
+    async fn decide<W: World>(
         &self,
         world: &Arc<W>,
-        current: &FhirExport,
-        facts: &crate::core::export::Facts,
-    ) -> Decision {
+    ) -> Result<(Option<Arc<FhirServer>>, Decision), ClusterFailure> {
+        let mut current = self.base.clone();
+        current.status = Some(self.status.clone());
+        let mut facts = resolve(world.as_ref(), &current).await?;
+        let mut next = self.decide_on(world, &current, &facts);
+        while let Some(foreign) = not_ours(world.as_ref(), &current, &next.status) {
+            facts.claimed.insert(foreign);
+            next = self.decide_on(world, &current, &facts);
+        }
+        Ok((facts.server, next))
+    }
+
+    fn decide_on<W: World>(&self, world: &Arc<W>, current: &FhirExport, facts: &Facts) -> Decision {
         decide(Inputs {
             export: current,
             facts,
@@ -183,6 +261,12 @@ impl Look {
             world.wake_server(&namespace, &name);
         }
     }
+}
+
+/// Whether the decision names a job whose status URL is not written yet: nothing may delay that write.
+fn names_new_job(stored: &FhirExportStatus, decision: &Decision) -> bool {
+    let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
+    url(&decision.status).is_some() && url(&decision.status) != url(stored)
 }
 
 /// The id of a job that the decision adopts although another run claimed it meanwhile.

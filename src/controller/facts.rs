@@ -25,8 +25,10 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
         _ => true,
     };
     let place = match &server {
+        // It is refused, so that it needs none: to look for one costs as much as the server has exports.
+        Some(_) if waiting && !namespace_admitted => false,
         Some(server) if waiting => has_place(world, server, export),
-        _ => true,
+        Some(_) | None => true,
     };
     let searching = status.and_then(|s| s.job.as_ref()).is_some_and(|job| job.status_url.is_none());
     let claimed = if searching { claimed(world, export) } else { BTreeSet::new() };

@@ -12,6 +12,7 @@ mod listings;
 mod members;
 mod patients;
 mod perform;
+pub mod request;
 pub mod runs;
 pub mod schedule;
 pub mod server;

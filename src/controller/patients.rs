@@ -91,8 +91,8 @@ fn invalid(message: String) -> Failure {
 }
 
 fn of_storage(failure: &StorageFailure) -> Failure {
-    let (kind, reason) = match failure.kind {
-        StorageFailureKind::Transient { .. } => (FailureKind::Unreachable, Reason::StorageUnreachable),
+    let kind = match failure.kind {
+        StorageFailureKind::Transient { .. } => FailureKind::Unreachable,
         StorageFailureKind::NotConfigured
         | StorageFailureKind::Missing
         | StorageFailureKind::HostNotAllowed
@@ -100,9 +100,9 @@ fn of_storage(failure: &StorageFailure) -> Failure {
         | StorageFailureKind::NotFound
         | StorageFailureKind::Full
         | StorageFailureKind::ReadOnly
-        | StorageFailureKind::Permanent => (FailureKind::Missing, Reason::NoStorageAccess),
+        | StorageFailureKind::Permanent => FailureKind::Missing,
     };
-    Failure { sent: Sent::No, reason, message: failure.message.clone(), kind }
+    Failure { sent: Sent::No, reason: failure.access_reason(), message: failure.message.clone(), kind }
 }
 
 #[cfg(test)]

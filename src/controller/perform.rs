@@ -8,12 +8,12 @@ use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
 use super::world::World;
-use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
+use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Check, Effect, Observation};
-use crate::core::landing::{LandPlan, LandProgress, Landing};
+use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
 use crate::core::ledger::{Verification, VerifyPlan};
 use crate::core::wire::{Failure, reached};
-use crate::ports::{Cluster, ClusterFailure, ObjectStore, Target, Wire};
+use crate::ports::{Cluster, ClusterFailure, ExportTask, ObjectStore, Panicked, Target, Wire, guarded};
 
 /// Performs one effect and returns what came of it. `base` is the object as the API server has it; it is replaced where
 /// the effect changes it. An error means that the API server did not do what was asked.
@@ -72,7 +72,8 @@ async fn hold_server<W: World>(world: &W, server: &FhirServer) -> Result<(), Clu
     Ok(())
 }
 
-async fn outside<W: World>(
+/// Performs an effect that goes outside the cluster, and returns what came of it.
+pub(super) async fn outside<W: World>(
     world: &Arc<W>,
     base: &FhirExport,
     server: &Arc<FhirServer>,
@@ -142,8 +143,15 @@ fn verify<W: World>(
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
         let read = |files: u64| tell(&told, Verification::Running { files });
-        let result = beside.objects().verify(&server, &plan, &read).await;
-        tell(&told, result.map_or_else(Verification::Failed, Verification::Done));
+        let checked = guarded(beside.objects().verify(&server, &plan, &read)).await;
+        let result = checked.map_or_else(
+            |Panicked| {
+                panicked(beside.as_ref(), ExportTask::Verification, &namespace, &name);
+                Verification::Panicked
+            },
+            |result| result.map_or_else(Verification::Failed, Verification::Done),
+        );
+        tell(&told, result);
         beside.wake_export(&namespace, &name);
     };
     let end = world.spawn(Box::pin(task));
@@ -168,13 +176,35 @@ fn land<W: World>(
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
         let progress = |progress: LandProgress| tell(&told, Landing::Running(progress));
-        let result = landing::land(beside.as_ref(), &server, &plan, &progress).await;
+        let landed = guarded(landing::land(beside.as_ref(), &server, &plan, &progress)).await;
+        let result = landed.unwrap_or_else(|Panicked| {
+            panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
+            Landing::Failed(landing_panicked())
+        });
         tell(&told, result);
         beside.wake_export(&namespace, &name);
     };
     let end = world.spawn(Box::pin(task));
     world.runs().landing_started(&uid, Beside { attempt, state, end });
     running
+}
+
+/// Counts and logs that a task ended by a panic.
+pub(super) fn panicked<W: World>(world: &W, task: ExportTask, namespace: &str, name: &str) {
+    world.note_panic(task);
+    tracing::error!(export = %format!("{namespace}/{name}"), ?task, "a task ended by a panic; it is started again");
+}
+
+fn landing_panicked() -> LandFailure {
+    let message =
+        "the task that lands the files ended by a defect of the operator, see its log; it is started again";
+    LandFailure {
+        kind: LandFailureKind::Panicked,
+        reason: Reason::TaskPanicked,
+        message: message.to_owned(),
+        progress: LandProgress::default(),
+        obstructed: Vec::new(),
+    }
 }
 
 /// The uid of the run that a task belongs to, and the number of its attempt.

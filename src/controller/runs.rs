@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
+use tokio::sync::Notify;
 
 use super::listings::Listings;
-use crate::api::FhirExport;
+use crate::api::{FhirExport, FhirExportStatus};
 use crate::core::admission::Served;
-use crate::core::effect::Observation;
+use crate::core::effect::{Note, Observation};
 use crate::core::export::Memory;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
+use crate::core::seats::{Caller, Lane, SeatLimits, Seats};
+use crate::core::server::Probe;
 use crate::ports::EndTask;
 
 /// How many of the most recent claims are kept even if their runs are gone.
@@ -25,6 +28,8 @@ const MAX_CLAIMS: u64 = 10_000;
 pub struct Runs {
     inner: Mutex<Inner>,
     listings: Listings,
+    /// Tells that no answer is owed any more.
+    settled: Notify,
 }
 
 #[derive(Default)]
@@ -38,16 +43,55 @@ struct Inner {
     claimed: u64,
     /// The last probe of each server, by uid: its generation, when it was probed, and when it is due again.
     probes: HashMap<String, (i64, Timestamp, Timestamp)>,
+    /// Probes that run or whose findings are not written yet, by uid of the server: its generation, and what was found.
+    probing: HashMap<String, (i64, Option<Probe>)>,
     /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
     /// because deleting exports would hide it.
     served: HashMap<String, Served>,
+    /// The seats of requests.
+    seats: Seats,
+    /// Uids of runs with a request whose answer is to be written before the operator stops.
+    owed: HashSet<String>,
+}
+
+/// Where a look at a run stopped, for the next one to go on from.
+#[derive(Default)]
+pub(super) struct Kept {
+    /// What the decisions remember.
+    pub(super) memory: Memory,
+    /// An observation that is not in the status yet. It is processed before anything else.
+    pub(super) seen: Option<Observation>,
+    /// What was decided and is not written yet, because the effect that came next only reads.
+    pub(super) unwritten: Option<Unwritten>,
+}
+
+/// A status that was decided and not written yet.
+pub(super) struct Unwritten {
+    /// The resource version that it was decided on.
+    pub(super) version: Option<String>,
+    /// The status as it should be.
+    pub(super) status: FhirExportStatus,
+    /// The events to publish after it is written.
+    pub(super) notes: Vec<Note>,
+    /// Effects since the run last came to rest.
+    pub(super) effects: usize,
+}
+
+/// How the probe of a server stands.
+pub(super) enum Probing {
+    /// None runs.
+    None,
+    /// It runs beside the reconciles.
+    Runs,
+    /// It is done, and this is what it found.
+    Done(Box<Probe>),
 }
 
 #[derive(Default)]
 struct Run {
-    memory: Memory,
-    /// An observation whose status could not be written. It is processed again before anything else.
-    unsaved: Option<Observation>,
+    kept: Kept,
+    /// A request of the run is on its way. Nothing is decided about the run before its answer is here.
+    out: bool,
     /// The object that this process wrote last; the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
     /// The run has ended: only `written` is kept, until the watch shows it.
@@ -104,6 +148,12 @@ fn uid_of(object: &FhirExport) -> String {
 }
 
 impl Runs {
+    /// With other limits of the requests that may be out at once.
+    pub fn with_seats(limits: SeatLimits) -> Self {
+        let inner = Inner { seats: Seats::new(limits), ..Inner::default() };
+        Self { inner: Mutex::new(inner), ..Self::default() }
+    }
+
     /// The newer of the object that the watch shows and the one that this process wrote.
     pub fn newest(&self, seen: &Arc<FhirExport>) -> Arc<FhirExport> {
         let mut inner = locked(&self.inner);
@@ -164,19 +214,97 @@ impl Runs {
         known.clone()
     }
 
-    /// Takes the state of a run out. The caller must give it back with [`Self::keep`].
-    pub(super) fn recall(&self, uid: &str) -> (Memory, Option<Observation>) {
+    /// Takes the state of a run out. The caller must give it back with [`Self::keep`] or [`Self::goes_out`]. `None`
+    /// while a request of the run is on its way.
+    pub(super) fn recall(&self, uid: &str) -> Option<Kept> {
         let mut inner = locked(&self.inner);
         let run = inner.runs.entry(uid.to_owned()).or_default();
-        (std::mem::take(&mut run.memory), run.unsaved.take())
+        (!run.out).then(|| std::mem::take(&mut run.kept))
     }
 
-    /// Stores the state of a run.
-    pub(super) fn keep(&self, uid: &str, memory: Memory, unsaved: Option<Observation>) {
+    /// Stores the state of a run. `owes` is whether it holds an answer that is to be written before the operator stops.
+    pub(super) fn keep(&self, uid: &str, kept: Kept, owes: bool) {
+        let mut inner = locked(&self.inner);
+        inner.runs.entry(uid.to_owned()).or_default().kept = kept;
+        self.settle(&mut inner, uid, owes);
+    }
+
+    /// Stores the state of a run whose request is about to be sent. Until [`Self::answered`] the run is not looked at.
+    pub(super) fn goes_out(&self, uid: &str, kept: Kept, owes: bool) {
         let mut inner = locked(&self.inner);
         let run = inner.runs.entry(uid.to_owned()).or_default();
-        run.memory = memory;
-        run.unsaved = unsaved;
+        run.kept = kept;
+        run.out = true;
+        self.settle(&mut inner, uid, owes);
+    }
+
+    /// Stores what came of a request, `None` if that is not known; the next look processes it. If the run is gone,
+    /// its seat is free, and the callers that are returned have to be woken.
+    #[must_use = "whoever got a seat has to be woken"]
+    pub(super) fn answered(&self, uid: &str, seen: Option<Observation>) -> Vec<Caller> {
+        let mut inner = locked(&self.inner);
+        match inner.runs.get_mut(uid) {
+            Some(run) => {
+                run.out = false;
+                run.kept.seen = seen;
+                Vec::new()
+            }
+            None => inner.seats.leave(uid),
+        }
+    }
+
+    fn settle(&self, inner: &mut Inner, uid: &str, owes: bool) {
+        if owes {
+            inner.owed.insert(uid.to_owned());
+        } else if inner.owed.remove(uid) && inner.owed.is_empty() {
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// Whether the answer to a request of this run is to be written before the operator stops.
+    pub fn owes(&self, uid: &str) -> bool {
+        locked(&self.inner).owed.contains(uid)
+    }
+
+    /// Whether no answer is to be written any more before the operator stops.
+    pub fn is_settled(&self) -> bool {
+        locked(&self.inner).owed.is_empty()
+    }
+
+    /// Lets no further request go out, since the operator is told to stop.
+    pub fn stop(&self) {
+        locked(&self.inner).seats.close();
+    }
+
+    /// Waits until no answer is to be written any more before the operator stops.
+    pub async fn settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            let mut settled = std::pin::pin!(settled);
+            settled.as_mut().enable();
+            if self.is_settled() {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Gives `caller` a seat in `lane`. False if it has to wait: it is woken when it has one. The callers that are
+    /// returned got a seat that became free, and have to be woken.
+    #[must_use = "whoever got a seat has to be woken"]
+    pub(super) fn take_seat(&self, caller: &Caller, lane: &Lane) -> (bool, Vec<Caller>) {
+        locked(&self.inner).seats.take(caller, lane)
+    }
+
+    /// Takes a seat back. The callers that are returned have to be woken.
+    #[must_use = "whoever got a seat has to be woken"]
+    pub(super) fn leave_seat(&self, uid: &str) -> Vec<Caller> {
+        locked(&self.inner).seats.leave(uid)
+    }
+
+    /// How many requests wait for a seat.
+    pub fn waiting_requests(&self) -> usize {
+        locked(&self.inner).seats.waiting()
     }
 
     /// Records an object that this process wrote.
@@ -231,6 +359,34 @@ impl Runs {
         Duration::try_from(due.duration_since(now)).ok()
     }
 
+    /// How the probe of this generation of a server stands. What was found is given out once. What was found of another
+    /// generation is dropped.
+    pub(super) fn take_probe(&self, uid: &str, generation: i64) -> Probing {
+        let mut inner = locked(&self.inner);
+        match inner.probing.remove(uid) {
+            Some((of, Some(probe))) if of == generation => Probing::Done(Box::new(probe)),
+            Some((_, Some(_))) | None => Probing::None,
+            Some(runs) => {
+                inner.probing.insert(uid.to_owned(), runs);
+                Probing::Runs
+            }
+        }
+    }
+
+    /// Records that a probe of a server begins.
+    pub(super) fn probe_begins(&self, uid: &str, generation: i64) {
+        locked(&self.inner).probing.insert(uid.to_owned(), (generation, None));
+    }
+
+    /// Records that a probe of a server has ended, and what it found, if that is known.
+    pub(super) fn probe_ended(&self, uid: &str, generation: i64, found: Option<Probe>) {
+        let mut inner = locked(&self.inner);
+        match found {
+            Some(probe) => drop(inner.probing.insert(uid.to_owned(), (generation, Some(probe)))),
+            None => drop(inner.probing.remove(uid)),
+        }
+    }
+
     /// Records a probe of a server, which is valid for `wait`.
     pub(super) fn probed(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
         let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
@@ -239,43 +395,53 @@ impl Runs {
 
     /// Drops the state of a run that has ended, and ends its tasks. Its last written object is kept until the
     /// watch shows it, because acting on an earlier status would repeat what was done.
-    pub(super) fn ended(&self, uid: &str) {
+    #[must_use = "whoever got a seat has to be woken"]
+    pub(super) fn ended(&self, uid: &str) -> Vec<Caller> {
         let written = locked(&self.inner).runs.get(uid).and_then(|run| run.written.clone());
-        self.forget(uid);
+        let seated = self.forget(uid);
         if written.is_some() {
             let run = Run { written, ended: true, ..Run::default() };
             locked(&self.inner).runs.insert(uid.to_owned(), run);
         }
+        seated
     }
 
-    /// Drops the state of a run that was deleted, and ends its tasks.
-    pub fn forget(&self, uid: &str) {
+    /// Drops the state of a run that was deleted, and ends its tasks. A request that is on its way keeps its seat until
+    /// its answer comes. The callers that are returned have to be woken.
+    #[must_use = "whoever got a seat has to be woken"]
+    pub(super) fn forget(&self, uid: &str) -> Vec<Caller> {
         let mut inner = locked(&self.inner);
-        if let Some(mut run) = inner.runs.remove(uid) {
-            Beside::end(&mut run.verification);
-            Beside::end(&mut run.landing);
-        }
+        let run = inner.runs.remove(uid);
         inner.places.remove(uid);
+        self.settle(&mut inner, uid, false);
+        let Some(mut run) = run else { return Vec::new() };
+        Beside::end(&mut run.verification);
+        Beside::end(&mut run.landing);
+        if run.out { Vec::new() } else { inner.seats.leave(uid) }
     }
 
     /// Drops the state of all runs and servers that are not alive. It must be called from time to time,
     /// because not every deletion is seen.
-    pub fn retain(&self, alive: impl Fn(&str) -> bool) {
+    #[must_use = "whoever got a seat has to be woken"]
+    pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) -> Vec<Caller> {
         let gone: Vec<String> = {
             let inner = locked(&self.inner);
             let known = inner.runs.keys().chain(&inner.places);
             known.filter(|uid| !alive(uid)).cloned().collect()
         };
+        let mut seated = Vec::new();
         for uid in &gone {
-            self.forget(uid);
+            seated.extend(self.forget(uid));
         }
         self.listings.retain(&alive);
         let mut inner = locked(&self.inner);
         inner.probes.retain(|uid, _| alive(uid));
+        inner.probing.retain(|uid, (_, found)| found.is_none() || alive(uid));
         inner.served.retain(|uid, _| alive(uid));
         // The job of a deleted run is still in the container, and no other run may claim it.
         let oldest = inner.claimed.saturating_sub(MAX_CLAIMS);
         inner.claims.retain(|_, (owner, nth)| *nth > oldest || alive(owner));
+        seated
     }
 }
 
@@ -303,19 +469,19 @@ mod tests {
     fn an_end_is_remembered_until_the_watch_shows_it() {
         let runs = Runs::default();
         runs.wrote(&export("7"));
-        runs.ended("u");
+        let _ = runs.ended("u");
         for seen in ["3", "6"] {
             assert_eq!(version(&runs.newest(&export(seen))), 7);
         }
         // In the meantime there was another reconcile.
         let _ = runs.recall("u");
-        runs.ended("u");
+        let _ = runs.ended("u");
         assert_eq!(version(&runs.newest(&export("6"))), 7);
         assert_eq!(version(&runs.newest(&export("8"))), 8);
         assert!(locked(&runs.inner).runs.is_empty());
         // Nothing is kept of a run that this process did not write.
         let _ = runs.recall("u");
-        runs.ended("u");
+        let _ = runs.ended("u");
         assert!(locked(&runs.inner).runs.is_empty());
     }
 
@@ -323,13 +489,13 @@ mod tests {
     fn the_job_of_a_run_that_is_gone_is_nobody_s() {
         let runs = Runs::default();
         assert!(runs.claim("https://x", "1", "one") && runs.claim("https://x", "1", "one"));
-        runs.forget("one");
-        runs.retain(|_| false);
+        let _ = runs.forget("one");
+        let _ = runs.retain(|_| false);
         assert!(!runs.claim("https://x", "1", "two"));
         for job in 0..MAX_CLAIMS {
             assert!(runs.claim("https://y", &job.to_string(), "three"));
         }
-        runs.retain(|uid| uid == "three");
+        let _ = runs.retain(|uid| uid == "three");
         assert!(runs.claim("https://x", "1", "two"), "the oldest is forgotten in the end");
     }
 }

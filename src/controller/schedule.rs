@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::facts::folders_of_others;
 use super::members;
 use super::world::World;
-use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus};
+use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus, UNREAD_ANNOTATION};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
 use crate::core::schedule::{
@@ -29,6 +29,9 @@ pub async fn reconcile_schedule<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExportSchedule>,
 ) -> Result<Requeue, ClusterFailure> {
+    if object.annotations().contains_key(UNREAD_ANNOTATION) {
+        return Ok(Requeue::AwaitChange);
+    }
     let mut look = Look { base: FhirExportSchedule::clone(&object), seen: None, fresh: HashMap::new() };
     // Boxed, since the objects that it holds make it large, and many are queued.
     match Box::pin(look.go(world)).await {

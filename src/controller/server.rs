@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::request;
+use super::runs::Probing;
 use super::transitions;
 use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
 use crate::core::effect::Requeue;
 use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
-use crate::ports::{Clock, Cluster, ClusterFailure, ObjectStore, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, ClusterFailure, ExportTask, ObjectStore, Randomness, Stores, Wire};
 
 /// Reconciles one server, and returns when the next reconcile is due.
 pub async fn reconcile_server<W: World>(
@@ -33,11 +35,55 @@ pub async fn reconcile_server<W: World>(
     }
     let uid = object.uid().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or(0);
-    let now = world.clock().now();
-    if let Some(left) = world.runs().probe_due_in(&uid, generation, now) {
-        return Ok(Requeue::After(left));
+    match world.runs().take_probe(&uid, generation) {
+        // It wakes the server when it is done.
+        Probing::Runs => Ok(Requeue::AwaitChange),
+        Probing::Done(probe) => {
+            let result = take_in(world, &object, &probe).await;
+            if result.is_err() {
+                // The next look writes what was found, and asks nobody.
+                world.runs().probe_ended(&uid, generation, Some(*probe));
+            }
+            result
+        }
+        Probing::None => {
+            if let Some(left) = world.runs().probe_due_in(&uid, generation, world.clock().now()) {
+                return Ok(Requeue::After(left));
+            }
+            if !request::sit_to_probe(world.as_ref(), &object) {
+                return Ok(Requeue::AwaitChange);
+            }
+            world.runs().probe_begins(&uid, generation);
+            begin(world, &object);
+            Ok(Requeue::AwaitChange)
+        }
     }
-    let probe = probe(world.as_ref(), &object).await;
+}
+
+/// Probes a server beside the reconciles: it may not answer for an hour.
+fn begin<W: World>(world: &Arc<W>, server: &Arc<FhirServer>) {
+    let (beside, server) = (Arc::clone(world), Arc::clone(server));
+    let task = async move {
+        let uid = server.uid().unwrap_or_default();
+        let generation = server.metadata.generation.unwrap_or(0);
+        let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
+        let asks = probe(beside.as_ref(), &server);
+        let found = request::caught(beside.as_ref(), ExportTask::Probe, (&namespace, &name), asks).await;
+        beside.runs().probe_ended(&uid, generation, found);
+        request::leave(beside.as_ref(), &uid);
+        beside.wake_server(&namespace, &name);
+    };
+    drop(world.spawn(Box::pin(task)));
+}
+
+/// Writes what a probe found, and says when the next one is due.
+async fn take_in<W: World>(
+    world: &Arc<W>,
+    object: &FhirServer,
+    probe: &Probe,
+) -> Result<Requeue, ClusterFailure> {
+    let uid = object.uid().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or(0);
     let old = object.status.clone().unwrap_or_default();
     if let Some(wait) =
         probe.put_off(world.clock().now()).filter(|_| old.observed_generation == Some(generation))
@@ -46,10 +92,10 @@ pub async fn reconcile_server<W: World>(
         world.runs().probed(&uid, generation, world.clock().now(), wait);
         return Ok(Requeue::After(wait));
     }
-    let (status, wait) = judge(&object.spec, &old, generation, &probe, world.tuning(), world.clock().now());
+    let (status, wait) = judge(&object.spec, &old, generation, probe, world.tuning(), world.clock().now());
     if object.status.as_ref() != Some(&status) {
-        world.cluster().write_server_status(&object, &status).await?;
-        transitions::log_server(&old.conditions, &status.conditions, &object);
+        world.cluster().write_server_status(object, &status).await?;
+        transitions::log_server(&old.conditions, &status.conditions, object);
     }
     let wait = wait.mul_f64(0.9 + world.randomness().unit() * 0.2);
     world.runs().probed(&uid, generation, world.clock().now(), wait);

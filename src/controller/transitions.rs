@@ -54,39 +54,12 @@ pub(super) fn log_export(before: Option<&FhirExportStatus>, written: &FhirExport
     let Some(now) = &written.status else { return };
     let none = FhirExportStatus::default();
     let before = before.unwrap_or(&none);
-    let (kind, namespace, name, uid) = named(Kind::FhirExport, written);
     let state = now.state_word().unwrap_or_default();
-    match most_significant(&before.conditions, &now.conditions) {
-        Some((c, true)) => {
-            warn!(
-                kind,
-                namespace,
-                name,
-                uid,
-                state,
-                condition = type_and_status(c),
-                reason = c.reason,
-                "{}",
-                c.message
-            );
-        }
-        Some((c, false)) => {
-            info!(
-                kind,
-                namespace,
-                name,
-                uid,
-                state,
-                condition = type_and_status(c),
-                reason = c.reason,
-                "{}",
-                c.message
-            );
-        }
-        None if before.state != now.state => {
-            info!(kind, namespace, name, uid, state, "the export is now {state}");
-        }
-        None => {}
+    if let Some(change) = most_significant(&before.conditions, &now.conditions) {
+        log_change(Kind::FhirExport, written, Some(state), change);
+    } else if before.state != now.state {
+        let (kind, namespace, name, uid) = named(Kind::FhirExport, written);
+        info!(kind, namespace, name, uid, state, "the export is now {state}");
     }
 }
 
@@ -101,33 +74,19 @@ pub(super) fn log_phases(export: &FhirExport, changes: &[(PhaseName, PhaseName)]
 
 /// Logs what changed in the conditions of a server whose status was written.
 pub(super) fn log_server(before: &[Condition], now: &[Condition], server: &FhirServer) {
-    let (kind, namespace, name, uid) = named(Kind::FhirServer, server);
-    match most_significant(before, now) {
-        Some((c, true)) => {
-            warn!(
-                kind,
-                namespace,
-                name,
-                uid,
-                condition = type_and_status(c),
-                reason = c.reason,
-                "{}",
-                c.message
-            );
-        }
-        Some((c, false)) => {
-            info!(
-                kind,
-                namespace,
-                name,
-                uid,
-                condition = type_and_status(c),
-                reason = c.reason,
-                "{}",
-                c.message
-            );
-        }
-        None => {}
+    if let Some(change) = most_significant(before, now) {
+        log_change(Kind::FhirServer, server, None, change);
+    }
+}
+
+/// Logs a condition at level warn if it is bad news, else at level info. Without a state, the line has no such field.
+fn log_change<K: ResourceExt>(kind: Kind, object: &K, state: Option<&str>, (c, bad): (&Condition, bool)) {
+    let (kind, namespace, name, uid) = named(kind, object);
+    let (condition, reason) = (type_and_status(c), c.reason.as_str());
+    if bad {
+        warn!(kind, namespace, name, uid, state, condition, reason, "{}", c.message);
+    } else {
+        info!(kind, namespace, name, uid, state, condition, reason, "{}", c.message);
     }
 }
 

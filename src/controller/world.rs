@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 
 use super::runs::Runs;
 use crate::core::tuning::Tuning;
-use crate::ports::{Clock, Cluster, EndTask, ObjectStore, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, EndTask, ExportTask, ObjectStore, Randomness, Stores, Wire};
 
 /// Everything a reconcile touches: the ports, the settings and what is remembered of the runs.
 pub trait World: Send + Sync + 'static {
@@ -43,6 +43,8 @@ pub trait World: Send + Sync + 'static {
     fn note_landed(&self, files: u64, bytes: u64);
     /// Counts the wait before the next poll of a job.
     fn note_poll_wait(&self, _wait: Duration) {}
+    /// Counts a task that ended by a panic.
+    fn note_panic(&self, _task: ExportTask) {}
     /// Starts a task beside the reconciles and returns what ends it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask;
     /// Queues a reconcile of an export: a task beside it has news, or its turn has come.

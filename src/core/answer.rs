@@ -50,6 +50,9 @@ pub enum StatusAnswer {
     JobFailed(JobFailure),
     /// The server does not know the job, or no longer. Holds the server's message.
     Gone(String),
+    /// 404 or 410 without an OperationOutcome, as an ingress answers while the server behind it is being deployed. It
+    /// says nothing of the job.
+    Absent(Refusal),
     /// The server did not answer the question, for lack of access or because of throttling.
     NotNow(Refusal),
     /// The server, or something in between, is failing at the moment.
@@ -196,7 +199,8 @@ pub fn status(answer: &Answer) -> StatusAnswer {
     match answer.status {
         202 => StatusAnswer::Running,
         200 => StatusAnswer::Done,
-        410 => StatusAnswer::Gone(outcome.map(Outcome::words).unwrap_or_default()),
+        410 if outcome.is_some() => StatusAnswer::Gone(outcome.map(Outcome::words).unwrap_or_default()),
+        404 | 410 if outcome.is_none() => StatusAnswer::Absent(unexpected(answer)),
         408 | 500.. => StatusAnswer::Transient(refusal(
             Reason::ServerError,
             format!(

@@ -81,10 +81,10 @@ fn the_same_code_can_mean_something_else() {
         status(&answer(404, "not-found", "The requested job \"7\" was not found.")),
         StatusAnswer::Gone(_)
     ));
-    assert!(matches!(
-        status(&plain(404, "<html>")),
-        StatusAnswer::Refused(r) if r.reason == Reason::UnexpectedAnswer
-    ));
+    for code in [404, 410] {
+        let absent = status(&plain(code, "<html>"));
+        assert!(matches!(absent, StatusAnswer::Absent(r) if r.reason == Reason::UnexpectedAnswer), "{code}");
+    }
     assert!(matches!(
         status(&answer(400, "invalid", "x")),
         StatusAnswer::Refused(r) if r.reason == Reason::StatusRefused

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 
 use super::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
 use super::ledger::{JobFolder, Seen, StorageFailure, StorageFailureKind, Verification, VerifyPlan};
+use super::seats::Lane;
 use super::wire::{Failure, FailureKind, Patients, Reply, Request, Sent};
-use crate::api::Reason;
+use crate::api::{FhirServer, Reason};
 
 /// One thing that a run asks for. The status that was decided with it is written first where
 /// `export::must_write_first` says so; if that write fails, the effect is not performed.
@@ -130,6 +131,53 @@ pub enum Observation {
 }
 
 impl Effect {
+    /// The lane in which the request of this effect stands. `None` for an effect on the cluster or on a task of this
+    /// process, which sends no request of its own.
+    pub fn lane(&self, server: &FhirServer) -> Option<Lane> {
+        let base = || server.spec.url.trim_end_matches('/').to_owned();
+        match self {
+            Self::Authorize(_) | Self::KickOff(_) | Self::Poll(_) | Self::CountType { .. } => {
+                Some(Lane::Server(base()))
+            }
+            Self::Cancel(_) | Self::CleanUp(_) => Some(Lane::Cancels(base())),
+            Self::FindJobs { .. }
+            | Self::CountFiles { .. }
+            | Self::StoreLog { .. }
+            | Self::StoreManifest { .. } => {
+                Some(Lane::Storage(server.metadata.uid.clone().unwrap_or_default()))
+            }
+            Self::AddFinalizer
+            | Self::RemoveFinalizer
+            | Self::DeleteSelf
+            | Self::Verify(_)
+            | Self::Land(_)
+            | Self::StopLanding => None,
+        }
+    }
+
+    /// Whether an operator that is told to stop waits for the answer. A request that only reads is sent again by the
+    /// next operator.
+    pub fn is_waited_for(&self) -> bool {
+        match self {
+            Self::KickOff(_)
+            | Self::Cancel(_)
+            | Self::CleanUp(_)
+            | Self::StoreLog { .. }
+            | Self::StoreManifest { .. } => true,
+            Self::AddFinalizer
+            | Self::RemoveFinalizer
+            | Self::DeleteSelf
+            | Self::Authorize(_)
+            | Self::Poll(_)
+            | Self::FindJobs { .. }
+            | Self::CountFiles { .. }
+            | Self::Verify(_)
+            | Self::Land(_)
+            | Self::StopLanding
+            | Self::CountType { .. } => false,
+        }
+    }
+
     /// What the run sees when the FhirServer vanished between the decision and the effect. Effects on the cluster and
     /// on tasks of this process need no FhirServer: they report what they always do.
     pub fn without_server(&self) -> Observation {
@@ -162,6 +210,7 @@ impl Effect {
                 reason: failure.reason,
                 message: failure.message,
                 progress: LandProgress::default(),
+                obstructed: Vec::new(),
             })),
         }
     }

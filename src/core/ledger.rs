@@ -127,4 +127,6 @@ pub enum Verification {
     Done(Vec<Checked>),
     /// The check could not be done.
     Failed(StorageFailure),
+    /// The task ended by a panic: a defect of the operator.
+    Panicked,
 }

@@ -28,6 +28,7 @@ pub mod requests;
 pub(crate) mod retry;
 pub mod rules;
 pub mod schedule;
+pub mod seats;
 pub mod server;
 mod storage_failure;
 pub mod tuning;

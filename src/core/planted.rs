@@ -36,11 +36,15 @@ pub enum Fault {
     ActsAfterItsTime,
     /// The wait for a Lease to expire does not start again when the Lease is renewed.
     TakenAlthoughRenewed,
+    /// Requests to all servers stand in one line.
+    OneLine,
+    /// A landing gives up its attempt after ten failures in a row.
+    GivesUpEarly,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
         Self::CancelUncounted,
@@ -54,6 +58,8 @@ impl Fault {
         Self::DeadlineFromTheAnswer,
         Self::ActsAfterItsTime,
         Self::TakenAlthoughRenewed,
+        Self::OneLine,
+        Self::GivesUpEarly,
     ];
 
     /// The name by which it is planted and reported.
@@ -72,6 +78,8 @@ impl Fault {
             Self::DeadlineFromTheAnswer => "deadline-from-the-answer",
             Self::ActsAfterItsTime => "acts-after-its-time",
             Self::TakenAlthoughRenewed => "taken-although-renewed",
+            Self::OneLine => "one-line",
+            Self::GivesUpEarly => "gives-up-early",
         }
     }
 
@@ -89,6 +97,8 @@ impl Fault {
             Self::DeadlineFromTheAnswer | Self::ActsAfterItsTime | Self::TakenAlthoughRenewed => {
                 "lease-before-act"
             }
+            Self::OneLine => "fair-share",
+            Self::GivesUpEarly => "patient-landing",
         }
     }
 }

@@ -15,7 +15,7 @@ use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
 use crate::api::{
-    AuthType, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
+    AuthType, Condition, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
 };
 
 /// The longest `CapabilityStatement` that is read, in bytes. Those of large servers reach several MiB.
@@ -25,8 +25,12 @@ const MAX_OUTCOME: usize = 256 * 1024;
 const MAX_VERSION: usize = 32;
 /// How long a successful probe remains valid.
 const WHEN_READY: Duration = Duration::from_secs(600);
-/// How soon an unsuccessful probe is repeated.
+/// How soon an unsuccessful probe is repeated at first.
 const WHEN_NOT: Duration = Duration::from_secs(30);
+/// The longest delay before an unsuccessful probe is repeated.
+const LONGEST_WHEN_NOT: Duration = Duration::from_secs(300);
+/// The longest delay before a probe is repeated that found something missing in the cluster.
+const LONGEST_WHEN_MISSING: Duration = Duration::from_secs(60);
 
 /// The answers that a probe got.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,12 +185,7 @@ pub fn judge(
         || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing)
         // Exports wait for the storage.
         || lands && storage.status == ConditionStatus::False;
-    let wait = match (ready.status, missing) {
-        (_, true) => tuning.missing_retry,
-        // Soon, to notice when the missing container is created.
-        (ConditionStatus::True, _) if storage.reason != Reason::ContainerNotFound => WHEN_READY,
-        _ => WHEN_NOT,
-    };
+    let container_missing = storage.reason == Reason::ContainerNotFound;
     let mut set = |type_, finding: &Finding| {
         let Finding { status: s, reason, message } = finding;
         condition::set(&mut status.conditions, type_, *s, *reason, message, generation, now);
@@ -199,7 +198,23 @@ pub fn judge(
     } else {
         condition::remove(&mut status.conditions, ConditionType::Stalled);
     }
+    let ready = condition::find(&status.conditions, ConditionType::Ready);
+    let lasted =
+        ready.filter(|ready| !ready.is_true()).map(|ready| now.duration_since(ready.last_transition_time));
+    let lasted = lasted.and_then(|lasted| Duration::try_from(lasted).ok()).unwrap_or_default();
+    let wait = match ready.is_some_and(Condition::is_true) {
+        _ if missing => grown(lasted, tuning.missing_retry, LONGEST_WHEN_MISSING),
+        // Soon, to notice when the missing container is created.
+        true if container_missing => WHEN_NOT,
+        true => WHEN_READY,
+        false => grown(lasted, WHEN_NOT, LONGEST_WHEN_NOT),
+    };
     (status, wait)
+}
+
+/// A delay that is as long as a state has lasted already, within these bounds: it doubles with each look.
+fn grown(lasted: Duration, first: Duration, longest: Duration) -> Duration {
+    lasted.clamp(first, longest.max(first))
 }
 
 fn unreachable(failure: &Failure) -> Finding {

@@ -75,6 +75,34 @@ fn the_two_requests() {
 }
 
 #[test]
+fn probes_that_find_the_same_again_come_later_and_later() {
+    let gone = StorageFailure { kind: StorageFailureKind::Missing, message: "the Secret is gone".into() };
+    let missing = Probe { storage: Some(Err(gone)), ..good() };
+    let down = Failure {
+        sent: Sent::No,
+        reason: Reason::ConnectionFailed,
+        message: "no connection".into(),
+        kind: FailureKind::Unreachable,
+    };
+    let down = Probe { metadata: Err(down.clone()), access: Err(down), storage: None };
+    let server = stored_server();
+    for (probe, first, longest) in [(missing, 5, 60), (down, 30, 300)] {
+        let (mut status, mut now) = (FhirServerStatus::default(), 0);
+        let mut waits = Vec::new();
+        for _ in 0..20 {
+            let (next, wait) = judge(&server.spec, &status, 3, &probe, &Tuning::default(), at(now));
+            status = next;
+            now += i64::try_from(wait.as_secs()).unwrap();
+            waits.push(wait.as_secs());
+        }
+        assert_eq!((waits.first(), waits.last()), (Some(&first), Some(&longest)), "{waits:?}");
+        assert!(waits.is_sorted(), "{waits:?}");
+        let (_, wait) = judge(&server.spec, &status, 3, &good(), &Tuning::default(), at(now));
+        assert!(wait >= WHEN_NOT, "once it works nothing is asked in a hurry");
+    }
+}
+
+#[test]
 fn a_good_server() {
     let mut server = stored_server();
     let probe = Probe { storage: Some(Ok(())), ..good() };

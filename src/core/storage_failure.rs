@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::api::Reason;
+
 /// Why a store could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageFailure {
@@ -20,6 +22,22 @@ impl StorageFailure {
     /// A failure that another try may mend. `message` is one sentence: the cause and the next step.
     pub fn transient(message: impl Into<String>) -> Self {
         Self { kind: StorageFailureKind::Transient { retry_after: None }, message: message.into() }
+    }
+
+    /// The reason of a condition about something that the store could not give: StorageUnreachable if another try may
+    /// mend it, else NoStorageAccess.
+    pub fn access_reason(&self) -> Reason {
+        match self.kind {
+            StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
+            StorageFailureKind::NotConfigured
+            | StorageFailureKind::Missing
+            | StorageFailureKind::HostNotAllowed
+            | StorageFailureKind::Denied
+            | StorageFailureKind::NotFound
+            | StorageFailureKind::Full
+            | StorageFailureKind::ReadOnly
+            | StorageFailureKind::Permanent => Reason::NoStorageAccess,
+        }
     }
 }
 

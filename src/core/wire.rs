@@ -99,6 +99,9 @@ pub struct FileHead {
     pub resumable: bool,
     /// Whether reading could resume at any byte if the body were not compressed.
     pub resumable_as_it_is: bool,
+    /// Whether the end of the body is marked, so that its absence shows that the body broke off: by
+    /// `Content-Length`, chunks, HTTP/2, or a `Content-Range` that ends with the file.
+    pub framed: bool,
     /// `Content-Type`, verbatim.
     pub content_type: Option<String>,
 }

@@ -6,23 +6,25 @@ use std::time::Duration;
 use futures::future::ready;
 use futures::stream::{StreamExt, once};
 use jiff::Timestamp;
-use kube::ResourceExt;
-use reqwest::Response;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE,
-    ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_RANGES, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LOCATION, RANGE, TRANSFER_ENCODING,
 };
+use reqwest::{Response, Version};
 use url::Url;
 
 use super::authorization::Credentials;
 use super::download_limits::DownloadPermit;
+use super::held_back::Client;
 use super::origin::{FileTrust, Origin, file_trust};
+use super::pieces::{self, BodyHead};
 use super::wire::{FhirWire, TokenSource, token};
-use super::{answer, failure, pieces};
+use super::{answer, failure};
 use crate::api::FhirServer;
 use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Method};
+use crate::core::words;
 use crate::credentials::cause::Cause;
-use crate::ports::{BrokenOff, FileAnswer, Tenure};
+use crate::ports::{BrokenOff, FileAnswer, Tenure, UnusableBody};
 
 /// The `Accept` header of downloads. HAPI wraps files into JSON for any other value.
 const NDJSON: &str = "application/fhir+ndjson";
@@ -72,8 +74,8 @@ impl FhirWire {
             return Ok(FileReply::Elsewhere(failure::file_elsewhere(server, &origin)));
         };
         self.check_address(server, url, &origin)?;
-        let namespace = server.namespace().unwrap_or_default();
-        if let Some(until) = self.held_back().until(&origin, &namespace, Method::Get, Timestamp::now()) {
+        let client = Client::of(server, &origin);
+        if let Some(until) = self.held_back().until(&client, Method::Get, Timestamp::now()) {
             return Err(failure::held_back(&origin, until));
         }
         let own = trust == FileTrust::WithToken;
@@ -113,20 +115,23 @@ impl FhirWire {
             return FileAnswer::Refused(answer);
         }
         let headers = response.headers();
+        let range = if status == 206 { Range::of(headers) } else { None };
         let text = |name| headers.get(name).and_then(|v| v.to_str().ok()).map(|v: &str| v.trim().to_owned());
         let encoding =
             text(CONTENT_ENCODING).filter(|e| !e.is_empty() && !e.eq_ignore_ascii_case("identity"));
         let gzip =
             encoding.as_ref().is_some_and(|e| matches!(e.to_ascii_lowercase().as_str(), "gzip" | "x-gzip"));
-        let offset = if status == 206 { first_byte(headers) } else { Some(0) };
+        if let Some(coding) = encoding.as_ref().filter(|_| !gzip) {
+            return FileAnswer::Unusable(UnusableBody::Coding(words::clean(coding)));
+        }
+        let offset = if status == 206 { range.map(|range| range.first) } else { Some(0) };
         let fits = match (offset, &file.resume) {
             (Some(0), None) => true,
             (Some(offset), Some(resume)) => offset == 0 || offset == resume.offset && encoding.is_none(),
             _ => false,
         };
-        if !fits || encoding.is_some() && !gzip {
-            // The body is not what was requested, so the caller must request the file again.
-            return FileAnswer::Refused(Answer { status: 416, ..Answer::default() });
+        if !fits {
+            return FileAnswer::Unusable(UnusableBody::OtherRange);
         }
         let etag = text(ETAG).filter(|tag| tag.starts_with('"'));
         let ranges = status == 206 || text(ACCEPT_RANGES).is_some_and(|r| r.eq_ignore_ascii_case("bytes"));
@@ -135,15 +140,16 @@ impl FhirWire {
             resumable: ranges && etag.is_some() && encoding.is_none(),
             resumable_as_it_is: ranges && etag.is_some(),
             etag,
+            framed: range.map_or_else(|| is_framed(&response), |range| range.whole.is_some()),
             content_type: text(CONTENT_TYPE),
         };
-        let part = status == 206 && ends_early(headers);
-        let pieces = pieces::of(response, gzip, permit);
+        let ends_early = range.is_some_and(Range::ends_early);
+        let length = range.map(Range::length);
+        let body = BodyHead { gzip, may_be_empty: !file.compressed || file.resume.is_some(), length };
+        let pieces = pieces::of(response, body, permit);
         // The server sent less than requested, so the end of the body is not the end of the file.
-        FileAnswer::Opened(
-            head,
-            if part { pieces.chain(once(ready(Err(BrokenOff)))).boxed() } else { pieces },
-        )
+        let early = || once(ready(Err(BrokenOff::Transfer)));
+        FileAnswer::Opened(head, if ends_early { pieces.chain(early()).boxed() } else { pieces })
     }
 }
 
@@ -209,19 +215,51 @@ enum FileReply {
     Elsewhere(String),
 }
 
-/// Whether the body of a 206 response ends before the file does.
-fn ends_early(headers: &HeaderMap) -> bool {
-    let range = headers.get(CONTENT_RANGE).and_then(|range| range.to_str().ok());
-    let ends = || {
-        let (range, whole) = range?.split_once('/')?;
-        let last: u64 = range.rsplit('-').next()?.trim().parse().ok()?;
-        Some(last.checked_add(1)? < whole.trim().parse().ok()?)
-    };
-    ends().unwrap_or(false)
+/// The `Content-Range` of a 206 response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Range {
+    /// The offset of the first byte.
+    first: u64,
+    /// The offset of the last byte.
+    last: u64,
+    /// The length of the whole file in bytes, if the server knows it.
+    whole: Option<u64>,
 }
 
-/// The offset at which the body of a 206 response begins, in bytes.
-fn first_byte(headers: &HeaderMap) -> Option<u64> {
-    let range = headers.get(CONTENT_RANGE)?.to_str().ok()?;
-    range.trim().strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+impl Range {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let (range, whole) =
+            headers.get(CONTENT_RANGE)?.to_str().ok()?.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first <= last && last < u64::MAX).then(|| Self { first, last, whole: whole.trim().parse().ok() })
+    }
+
+    /// The length of the body in bytes.
+    fn length(self) -> u64 {
+        self.last - self.first + 1
+    }
+
+    /// Whether the body ends before the file does.
+    fn ends_early(self) -> bool {
+        self.whole.is_some_and(|whole| self.last + 1 < whole)
+    }
+}
+
+/// Whether the end of the body is marked. A body of HTTP/1 without a length and without chunks ends with the
+/// connection, so a connection that breaks looks like its end (RFC 9112, section 6.3).
+fn is_framed(response: &Response) -> bool {
+    let headers = response.headers();
+    let chunked = || {
+        let last =
+            headers.get_all(TRANSFER_ENCODING).iter().next_back().and_then(|value| value.to_str().ok());
+        last.and_then(|value| value.rsplit(',').next())
+            .is_some_and(|c| c.trim().eq_ignore_ascii_case("chunked"))
+    };
+    match response.version() {
+        Version::HTTP_09 | Version::HTTP_10 => headers.contains_key(CONTENT_LENGTH),
+        Version::HTTP_11 => headers.contains_key(CONTENT_LENGTH) || chunked(),
+        // HTTP/2 and later mark the end of each stream.
+        _ => true,
+    }
 }

@@ -1,22 +1,25 @@
-//! Throttling: a wait that a server requested from one export is observed by all exports on the same origin.
+//! Throttling: a wait that a server requested from one export is observed by all exports that the server cannot tell from
+//! it, and by nobody else.
 //!
-//! Exports of other namespaces observe it for a few minutes only, so that whoever provokes a server into
-//! requesting hours does not make others wait for hours.
+//! Hosted FHIR services put hundreds of tenants on one host. So a wait belongs to the base URL and the identity that were
+//! asked to wait, not to the host.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::ResourceExt;
 use serde::Deserialize;
 
 use super::origin::Origin;
+use crate::api::FhirServer;
 use crate::core::outcome::MAX_BODY;
 use crate::core::wire::{Answer, Method};
 
 /// The wait after a 429 without `Retry-After`; it doubles each time that this repeats.
 const FIRST: Duration = Duration::from_secs(10);
-/// The longest wait after a 429 without `Retry-After`, and the longest that other namespaces observe.
+/// The longest wait after a 429 without `Retry-After`.
 const LONGEST: Duration = Duration::from_secs(300);
 /// The longest wait of a cancel, which lightens the server's load and has little time itself.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
@@ -24,9 +27,33 @@ const CANCEL_WAIT: Duration = Duration::from_secs(30);
 /// A wait that began further than this in the future shows that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(60);
 
-/// Which origins are throttling which namespaces, and until when.
+/// Whom a server can be throttling: one identity at one base URL. Requests to another origin than that of the base URL,
+/// such as a host of files, are throttled apart.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    origin: Origin,
+    base: String,
+    /// The namespace, which the Secrets of an identity belong to, and the settings that name the identity.
+    identity: (String, String),
+}
+
+impl Client {
+    /// Whoever sends requests for `server` to `origin`.
+    pub fn of(server: &FhirServer, origin: &Origin) -> Self {
+        let spec = &server.spec;
+        // Names of Secrets, no secrets.
+        let settings = serde_json::to_string(&(&spec.auth, &spec.headers, &spec.tls)).unwrap_or_default();
+        Self {
+            origin: origin.clone(),
+            base: spec.url.trim_end_matches('/').to_owned(),
+            identity: (server.namespace().unwrap_or_default(), settings),
+        }
+    }
+}
+
+/// Who is asked to wait, and until when.
 #[derive(Default)]
-pub struct HeldBack(Mutex<HashMap<Origin, HashMap<String, Held>>>);
+pub struct HeldBack(Mutex<HashMap<Client, Held>>);
 
 struct Held {
     since: Timestamp,
@@ -35,41 +62,29 @@ struct Held {
 }
 
 impl HeldBack {
-    /// When a request for a `FhirServer` in `namespace` may go out; `None` if it may go out now.
-    pub fn until(
-        &self,
-        origin: &Origin,
-        namespace: &str,
-        method: Method,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
+    /// When a request of `client` may go out; `None` if it may go out now.
+    pub fn until(&self, client: &Client, method: Method, now: Timestamp) -> Option<Timestamp> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // After the clock was set back, an old wait would last longer by as much.
-        let asked = all.get(origin)?.iter().filter(|(_, held)| held.since <= after(now, SET_BACK));
-        let until = asked.map(|(asked, held)| {
-            let until =
-                if asked == namespace { held.until } else { held.until.min(after(held.since, LONGEST)) };
-            match method {
-                Method::Get | Method::Post => until,
-                Method::Delete => until.min(after(held.since, CANCEL_WAIT)),
-            }
-        });
-        until.max().filter(|until| now < *until)
+        let held = all.get(client).filter(|held| held.since <= after(now, SET_BACK))?;
+        let until = match method {
+            Method::Get | Method::Post => held.until,
+            Method::Delete => held.until.min(after(held.since, CANCEL_WAIT)),
+        };
+        (now < until).then_some(until)
     }
 
-    /// How many origins currently receive no requests from at least one namespace.
+    /// How many origins currently receive no requests from at least one client.
     pub fn count(&self, now: Timestamp) -> usize {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().filter(|asked| asked.values().any(|held| now < held.until)).count()
+        let held = all.iter().filter(|(_, held)| now < held.until);
+        held.map(|(client, _)| &client.origin).collect::<HashSet<_>>().len()
     }
 
-    /// Records an answer to a `FhirServer` in `namespace`. Waits that it requests are observed up to `cap`.
-    pub fn learn(&self, origin: &Origin, namespace: &str, answer: &Answer, cap: Duration, now: Timestamp) {
+    /// Records an answer to `client`. Waits that it requests are observed up to `cap`.
+    pub fn learn(&self, client: &Client, answer: &Answer, cap: Duration, now: Timestamp) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = all
-            .get(origin)
-            .and_then(|asked| asked.get(namespace))
-            .filter(|held| held.since <= after(now, SET_BACK));
+        let before = all.get(client).filter(|held| held.since <= after(now, SET_BACK));
         let running = before.is_some_and(|held| now < held.until);
         let wait = match (answer.status, answer.retry_after) {
             (429 | 503, _) if is_failed_job(answer) => None,
@@ -88,22 +103,13 @@ impl HeldBack {
                 let until = after(now, wait.min(cap));
                 let since = before.filter(|_| running).map_or(now, |held| held.since);
                 let until = before.filter(|_| running).map_or(until, |held| held.until.max(until));
-                let held = Held { since, until, unnamed };
-                all.entry(origin.clone()).or_default().insert(namespace.to_owned(), held);
+                all.insert(client.clone(), Held { since, until, unnamed });
             }
-            None if !running => {
-                if let Some(asked) = all.get_mut(origin) {
-                    asked.remove(namespace);
-                }
-            }
+            None if !running => drop(all.remove(client)),
             None => {}
         }
         // An expired wait matters only for the doubling of the next one, and only for a while.
-        let matters = |held: &Held| now < after(held.until, LONGEST);
-        all.retain(|_, asked| {
-            asked.retain(|_, held| matters(held));
-            !asked.is_empty()
-        });
+        all.retain(|_, held| now < after(held.until, LONGEST));
     }
 }
 
@@ -154,8 +160,25 @@ mod tests {
         Answer { status, retry_after: seconds.map(Duration::from_secs), ..Answer::default() }
     }
 
-    fn origin() -> Origin {
-        Origin::parse("https://a.example").unwrap()
+    /// A `FhirServer` of this namespace and base URL, with a token from this Secret.
+    fn server(namespace: &str, url: &str, secret: &str) -> FhirServer {
+        serde_json::from_value(serde_json::json!({
+            "metadata": { "name": "clinic", "namespace": namespace },
+            "spec": {
+                "url": url,
+                "dialect": "BulkData",
+                "auth": { "type": "BearerToken", "bearerToken": { "secretRef": { "name": secret, "key": "token" } } },
+            },
+        }))
+        .unwrap()
+    }
+
+    fn client_at(origin: &str) -> Client {
+        Client::of(&server("ns", "https://a.example/fhir", "key"), &Origin::parse(origin).unwrap())
+    }
+
+    fn client() -> Client {
+        client_at("https://a.example")
     }
 
     #[test]
@@ -163,45 +186,49 @@ mod tests {
         for (asked, held) in [(30, 30), (7200, 7200), (90_000, 7200)] {
             for status in [429, 503] {
                 let all = HeldBack::default();
-                all.learn(&origin(), "ns", &answer(status, Some(asked)), CAP, at(0));
-                assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), Some(at(held)));
-                assert_eq!(all.until(&origin(), "ns", Method::Get, at(held)), None);
-                assert_eq!(
-                    all.until(&Origin::parse("https://b.example").unwrap(), "ns", Method::Get, at(0)),
-                    None
-                );
+                all.learn(&client(), &answer(status, Some(asked)), CAP, at(0));
+                assert_eq!(all.until(&client(), Method::Get, at(0)), Some(at(held)));
+                assert_eq!(all.until(&client(), Method::Get, at(held)), None);
+                assert_eq!(all.until(&client_at("https://files.example"), Method::Get, at(0)), None);
             }
         }
     }
 
     #[test]
-    fn other_namespaces_wait_for_minutes_at_most() {
+    fn nobody_waits_for_what_another_tenant_of_the_host_was_asked() {
         let all = HeldBack::default();
-        let until = |namespace: &str, second| all.until(&origin(), namespace, Method::Get, at(second));
-        all.learn(&origin(), "evil", &answer(429, Some(7200)), Duration::from_secs(86_400), at(0));
-        assert_eq!((until("evil", 1), until("ns", 1)), (Some(at(7200)), Some(at(300))));
-        // Requested again in the meantime, it is still the same wait.
-        all.learn(&origin(), "evil", &answer(429, Some(7200)), CAP, at(200));
-        assert_eq!((until("evil", 300), until("ns", 300)), (Some(at(7400)), None));
-        // An answer to one namespace says nothing about what another was asked to wait.
-        all.learn(&origin(), "ns", &answer(200, None), CAP, at(301));
-        assert_eq!((until("evil", 302), until("ns", 302)), (Some(at(7400)), None));
-        all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(400));
-        assert_eq!((until("ns", 401), until("evil", 401)), (Some(at(1000)), Some(at(7400))));
+        let host = Origin::parse("https://hosted.example").unwrap();
+        let of = |namespace, url, secret| Client::of(&server(namespace, url, secret), &host);
+        let throttled = of("ns", "https://hosted.example/tenant-1/fhir", "key");
+        all.learn(&throttled, &answer(429, Some(7200)), CAP, at(0));
+        let until = |client: &Client| all.until(client, Method::Get, at(1));
+        assert_eq!(until(&throttled), Some(at(7200)));
+        assert_eq!(until(&of("ns", "https://hosted.example/tenant-1/fhir/", "key")), Some(at(7200)));
+        for other in [
+            of("ns", "https://hosted.example/tenant-2/fhir", "key"),
+            of("ns", "https://hosted.example/tenant-1/fhir", "other-key"),
+            of("other-ns", "https://hosted.example/tenant-1/fhir", "key"),
+        ] {
+            assert_eq!(until(&other), None, "{other:?}");
+        }
+        assert_eq!(all.count(at(1)), 1);
+        // An answer to one client says nothing about what another was asked to wait.
+        all.learn(&of("ns", "https://hosted.example/tenant-2/fhir", "key"), &answer(200, None), CAP, at(2));
+        assert_eq!(until(&throttled), Some(at(7200)));
         // A wait that ended long ago is dropped.
-        all.learn(&Origin::parse("https://b.example").unwrap(), "ns", &answer(200, None), CAP, at(100_000));
+        all.learn(&client(), &answer(200, None), CAP, at(100_000));
         assert!(all.0.lock().unwrap().is_empty());
     }
 
     #[test]
     fn a_cancel_waits_thirty_seconds_at_most() {
         let all = HeldBack::default();
-        all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(0));
-        assert_eq!(all.until(&origin(), "ns", Method::Delete, at(10)), Some(at(30)));
-        all.learn(&origin(), "ns", &answer(429, Some(600)), CAP, at(20));
-        assert_eq!(all.until(&origin(), "ns", Method::Delete, at(29)), Some(at(30)), "not put off by others");
-        assert_eq!(all.until(&origin(), "ns", Method::Delete, at(30)), None);
-        assert_eq!(all.until(&origin(), "ns", Method::Get, at(30)), Some(at(620)));
+        all.learn(&client(), &answer(429, Some(600)), CAP, at(0));
+        assert_eq!(all.until(&client(), Method::Delete, at(10)), Some(at(30)));
+        all.learn(&client(), &answer(429, Some(600)), CAP, at(20));
+        assert_eq!(all.until(&client(), Method::Delete, at(29)), Some(at(30)), "not put off by others");
+        assert_eq!(all.until(&client(), Method::Delete, at(30)), None);
+        assert_eq!(all.until(&client(), Method::Get, at(30)), Some(at(620)));
     }
 
     #[test]
@@ -209,34 +236,34 @@ mod tests {
         let all = HeldBack::default();
         let mut now = 0;
         for wait in [10, 20, 40, 80, 160, 300, 300] {
-            all.learn(&origin(), "ns", &answer(429, None), CAP, at(now));
-            all.learn(&origin(), "ns", &answer(429, None), CAP, at(now));
-            assert_eq!(all.until(&origin(), "ns", Method::Get, at(now)), Some(at(now + wait)));
+            all.learn(&client(), &answer(429, None), CAP, at(now));
+            all.learn(&client(), &answer(429, None), CAP, at(now));
+            assert_eq!(all.until(&client(), Method::Get, at(now)), Some(at(now + wait)));
             now += wait;
         }
-        all.learn(&origin(), "ns", &answer(202, None), CAP, at(now));
-        all.learn(&origin(), "ns", &answer(429, None), CAP, at(now));
-        assert_eq!(all.until(&origin(), "ns", Method::Get, at(now)), Some(at(now + 10)));
+        all.learn(&client(), &answer(202, None), CAP, at(now));
+        all.learn(&client(), &answer(429, None), CAP, at(now));
+        assert_eq!(all.until(&client(), Method::Get, at(now)), Some(at(now + 10)));
     }
 
     #[test]
     fn an_answer_that_was_under_way_lifts_no_wait() {
         let all = HeldBack::default();
-        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(0));
-        all.learn(&origin(), "ns", &answer(202, None), CAP, at(1));
-        all.learn(&origin(), "ns", &answer(429, Some(5)), CAP, at(2));
-        assert_eq!(all.until(&origin(), "ns", Method::Get, at(3)), Some(at(60)));
+        all.learn(&client(), &answer(429, Some(60)), CAP, at(0));
+        all.learn(&client(), &answer(202, None), CAP, at(1));
+        all.learn(&client(), &answer(429, Some(5)), CAP, at(2));
+        assert_eq!(all.until(&client(), Method::Get, at(3)), Some(at(60)));
         assert_eq!((all.count(at(59)), all.count(at(60))), (1, 0));
     }
 
     #[test]
     fn a_clock_that_is_set_back_holds_nobody_for_longer() {
         let all = HeldBack::default();
-        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(3600));
-        assert_eq!(all.until(&origin(), "ns", Method::Get, at(3590)), Some(at(3660)), "a moment is nothing");
-        assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), None);
-        all.learn(&origin(), "ns", &answer(429, Some(60)), CAP, at(0));
-        assert_eq!(all.until(&origin(), "ns", Method::Get, at(0)), Some(at(60)));
+        all.learn(&client(), &answer(429, Some(60)), CAP, at(3600));
+        assert_eq!(all.until(&client(), Method::Get, at(3590)), Some(at(3660)), "a moment is nothing");
+        assert_eq!(all.until(&client(), Method::Get, at(0)), None);
+        all.learn(&client(), &answer(429, Some(60)), CAP, at(0));
+        assert_eq!(all.until(&client(), Method::Get, at(0)), Some(at(60)));
     }
 
     #[test]
@@ -256,12 +283,8 @@ mod tests {
             (202, Some(9), vec![], false),
         ] {
             let all = HeldBack::default();
-            all.learn(&origin(), "ns", &Answer { body, ..answer(status, retry_after) }, CAP, at(0));
-            assert_eq!(
-                all.until(&origin(), "ns", Method::Get, at(0)).is_some(),
-                held,
-                "{status} {retry_after:?}"
-            );
+            all.learn(&client(), &Answer { body, ..answer(status, retry_after) }, CAP, at(0));
+            assert_eq!(all.until(&client(), Method::Get, at(0)).is_some(), held, "{status} {retry_after:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ use url::Url;
 use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
 use super::download_limits::DownloadLimits;
-use super::held_back::HeldBack;
+use super::held_back::{Client, HeldBack};
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
@@ -120,8 +120,8 @@ impl FhirWire {
 
     /// Records how long the origin wants to receive no requests.
     pub(super) fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
-        let namespace = server.namespace().unwrap_or_default();
-        self.held_back.learn(origin, &namespace, answer, longest_wait(server), Timestamp::now());
+        let client = Client::of(server, origin);
+        self.held_back.learn(&client, answer, longest_wait(server), Timestamp::now());
     }
 
     pub(super) async fn read(
@@ -165,8 +165,7 @@ impl FhirWire {
             return Err(failure::untrusted(server, Some(&origin)));
         }
         self.check_address(server, &url, &origin)?;
-        let namespace = server.namespace().unwrap_or_default();
-        match self.held_back.until(&origin, &namespace, method, Timestamp::now()) {
+        match self.held_back.until(&Client::of(server, &origin), method, Timestamp::now()) {
             Some(until) => Err(failure::held_back(&origin, until)),
             None => Ok((url, origin)),
         }

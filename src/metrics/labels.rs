@@ -1,5 +1,21 @@
 //! The values of metric labels.
 
+use crate::ports::ExportTask;
+
+/// The tasks beside the reconciles, as label values.
+pub(super) const TASKS: [ExportTask; 4] =
+    [ExportTask::Landing, ExportTask::Verification, ExportTask::Request, ExportTask::Probe];
+
+/// The label of a task.
+pub(super) fn task_label(task: ExportTask) -> &'static str {
+    match task {
+        ExportTask::Landing => "landing",
+        ExportTask::Verification => "verification",
+        ExportTask::Request => "request",
+        ExportTask::Probe => "probe",
+    }
+}
+
 /// The kinds that the operator reconciles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -12,7 +28,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 3] = [Self::FhirExport, Self::FhirServer, Self::FhirExportSchedule];
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::FhirExport, Self::FhirServer, Self::FhirExportSchedule];
 
     /// The kind as written in manifests.
     pub fn as_str(self) -> &'static str {

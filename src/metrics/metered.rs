@@ -52,6 +52,7 @@ impl<W: Wire> Wire for Metered<W> {
         let status = match &answer {
             Ok(FileAnswer::Opened(head, _)) => Some(if head.offset > 0 { 206 } else { 200 }),
             Ok(FileAnswer::Refused(answer)) => Some(answer.status),
+            Ok(FileAnswer::Unusable(_)) => Some(if file.resume.is_some() { 206 } else { 200 }),
             Ok(FileAnswer::Elsewhere(_)) | Err(Failure { kind: FailureKind::Missing, .. }) => return answer,
             Err(Failure { kind: FailureKind::HeldBack { .. }, .. }) => {
                 self.metrics.held_back(Operation::File);

@@ -24,8 +24,10 @@ use prometheus_client::registry::Registry;
 
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportStatus, FhirServer};
 use crate::core::tuning::Tuning;
+use crate::ports::ExportTask;
 use exports::Exports;
 pub use labels::{Kind, Operation, ReconcileOutcome};
+use labels::{TASKS, task_label};
 use requests::Requests;
 use schedules::Schedules;
 use servers::Servers;
@@ -40,8 +42,10 @@ pub struct Metrics {
     reconciles: Family<Labels<2>, Counter>,
     reconcile_seconds: Histograms<1>,
     status_writes: Family<Labels<1>, Counter>,
+    task_panics: Family<Labels<1>, Counter>,
     leader: Gauge,
     watches_broken: Gauge,
+    unreadable_objects: Family<Labels<1>, Gauge>,
     exports: Exports,
     requests: Requests,
     servers: Servers,
@@ -56,12 +60,18 @@ impl Metrics {
         let reconcile_seconds: Histograms<1> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 4.0, 9)));
         let status_writes: Family<Labels<1>, Counter> = Family::default();
+        let unreadable_objects: Family<Labels<1>, Gauge> = Family::default();
         for kind in Kind::ALL {
             for outcome in ReconcileOutcome::ALL {
                 drop(reconciles.get_or_create(&[("kind", kind.as_str()), ("outcome", outcome.as_str())]));
             }
             drop(reconcile_seconds.get_or_create(&[("kind", kind.as_str())]));
             drop(status_writes.get_or_create(&[("kind", kind.as_str())]));
+            drop(unreadable_objects.get_or_create(&[("kind", kind.as_str())]));
+        }
+        let task_panics: Family<Labels<1>, Counter> = Family::default();
+        for task in TASKS {
+            drop(task_panics.get_or_create(&[("task", task_label(task))]));
         }
         let (leader, watches_broken) = (Gauge::default(), Gauge::default());
         let build: Family<Labels<1>, Gauge> = Family::default();
@@ -72,11 +82,21 @@ impl Metrics {
         r.register("reconciles", "Reconciles of objects, by how they ended", reconciles.clone());
         r.register("reconcile_seconds", "Duration of reconciles", reconcile_seconds.clone());
         r.register("status_writes", "Writes of status", status_writes.clone());
+        r.register(
+            "task_panics",
+            "Tasks of exports that ended by a panic, which is a defect, and were started again",
+            task_panics.clone(),
+        );
         r.register("leader", "1 if this process leads, else 0", leader.clone());
         r.register(
             "watches_broken",
             "Watches of the API server that are currently broken",
             watches_broken.clone(),
+        );
+        r.register(
+            "unreadable_objects",
+            "Objects that cannot be read, or only in part, and are therefore left alone",
+            unreadable_objects.clone(),
         );
         r.register("build_info", "The version of the operator", build);
         let exports = Exports::register(r);
@@ -88,8 +108,10 @@ impl Metrics {
             reconciles,
             reconcile_seconds,
             status_writes,
+            task_panics,
             leader,
             watches_broken,
+            unreadable_objects,
             exports,
             requests,
             servers,
@@ -121,6 +143,12 @@ impl Metrics {
         self.watches_broken.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// Sets how many objects of a kind cannot be read, or only in part.
+    pub fn unreadable_objects(&self, kind: Kind, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unreadable_objects.get_or_create(&[("kind", kind.as_str())]).set(count);
+    }
+
     /// Records a request to a FHIR server; `status` is `None` if there was no answer.
     pub fn requested(&self, operation: Operation, status: Option<u16>, took: Duration) {
         self.requests.requested(operation, status, took);
@@ -144,6 +172,11 @@ impl Metrics {
     /// Records a status write.
     pub fn status_written(&self, kind: Kind) {
         self.status_writes.get_or_create(&[("kind", kind.as_str())]).inc();
+    }
+
+    /// Records that a task of an export ended by a panic.
+    pub fn task_panicked(&self, task: ExportTask) {
+        self.task_panics.get_or_create(&[("task", task_label(task))]).inc();
     }
 
     /// Records a cancel that was given up.

@@ -15,7 +15,7 @@ use crate::controller::world::World;
 use crate::core::tuning::Tuning;
 use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
-use crate::ports::{EndTask, ObjectStore, Stores, SystemClock, SystemRandomness, Wire};
+use crate::ports::{EndTask, ExportTask, ObjectStore, Stores, SystemClock, SystemRandomness, Wire};
 
 /// Everything that reconciles use.
 pub struct Live<W, C> {
@@ -117,6 +117,10 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> World for Live<W, C> {
 
     fn note_poll_wait(&self, wait: std::time::Duration) {
         self.metrics.poll_in(wait);
+    }
+
+    fn note_panic(&self, task: ExportTask) {
+        self.metrics.task_panicked(task);
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {

@@ -28,6 +28,7 @@ use crate::cluster::{KubeCluster, definitions};
 use crate::config::Config;
 use crate::controller::export::reconcile_export;
 use crate::controller::guard::Guard;
+use crate::controller::request;
 use crate::controller::runs::Runs;
 use crate::controller::schedule::reconcile_schedule;
 use crate::controller::server::reconcile_server;
@@ -72,11 +73,14 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
         metrics: metrics.clone(),
         beside: Tasks::default(),
     });
-    let (counted, broken) = (live.clone(), watches.broken());
+    let (counted, broken, unreadable) = (live.clone(), watches.broken(), watches.unreadable());
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
     let served = listen(metrics_addr, health_addr, metrics.clone(), health.clone(), move |metrics| {
         counted.count();
         metrics.watches_broken(broken.count());
+        for kind in Kind::ALL {
+            metrics.unreadable_objects(kind, unreadable.count(kind.as_str()));
+        }
     })
     .await?;
     info!(
@@ -221,7 +225,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
             let servers =
                 self.live.stores.server_store().state().into_iter().filter_map(|server| server.uid());
             let alive: HashSet<String> = exports.chain(servers).collect();
-            self.live.runs.retain(|uid| alive.contains(uid));
+            request::retain(self.live.as_ref(), |uid| alive.contains(uid));
         }
     }
 
@@ -230,7 +234,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         let exports_changed = move |change: Change<FhirExport>| {
             if let Some(gone) = change.gone() {
                 guard.forget(&key(gone));
-                live.runs.forget(gone.metadata.uid.as_deref().unwrap_or_default());
+                request::forget(live.as_ref(), gone.metadata.uid.as_deref().unwrap_or_default());
             }
             live.wakes.export_changed(&live.stores, &change);
         };
@@ -266,37 +270,51 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
 
     async fn work_on_exports(&self, woken: UnboundedReceiver<ObjectRef<FhirExport>>) {
         let (live, guard) = (self.live.clone(), self.exports.clone());
-        self.queue(live.stores.export_store(), woken, move |object| {
+        let (stopping, live_at_end) = (self.stopping.clone(), self.live.clone());
+        let end = async move {
+            stopping.await;
+            live_at_end.runs.stop();
+            // The answer to a kick-off that is on its way is written first.
+            live_at_end.runs.settled().await;
+        };
+        let owing = self.live.clone();
+        let owes =
+            move |export: &FhirExport| owing.runs.owes(export.metadata.uid.as_deref().unwrap_or_default());
+        let reconcile = move |object: Arc<FhirExport>| {
             let (live, guard) = (live.clone(), guard.clone());
             async move { guard.run(key(object.as_ref()), reconcile_export(&live, object)).await }
-        })
-        .await;
+        };
+        self.queue(self.live.stores.export_store(), woken, end, owes, reconcile).await;
     }
 
     async fn work_on_servers(&self, woken: UnboundedReceiver<ObjectRef<FhirServer>>) {
         let (live, guard) = (self.live.clone(), self.servers.clone());
-        self.queue(live.stores.server_store(), woken, move |object| {
+        let reconcile = move |object: Arc<FhirServer>| {
             let (live, guard) = (live.clone(), guard.clone());
             async move { guard.run(key(object.as_ref()), reconcile_server(&live, object)).await }
-        })
-        .await;
+        };
+        let end = self.stopping.clone();
+        self.queue(self.live.stores.server_store(), woken, end, |_| false, reconcile).await;
     }
 
     async fn work_on_schedules(&self, woken: UnboundedReceiver<ObjectRef<FhirExportSchedule>>) {
         let (live, guard) = (self.live.clone(), self.schedules.clone());
-        self.queue(live.stores.schedule_store(), woken, move |object| {
+        let reconcile = move |object: Arc<FhirExportSchedule>| {
             let (live, guard) = (live.clone(), guard.clone());
             async move { guard.run(key(object.as_ref()), reconcile_schedule(&live, object)).await }
-        })
-        .await;
+        };
+        let end = self.stopping.clone();
+        self.queue(self.live.stores.schedule_store(), woken, end, |_| false, reconcile).await;
     }
 
-    /// Runs the queue of one kind. Ends once the operator should stop and all reconciles that began are
-    /// finished.
+    /// Runs the queue of one kind. From the time on at which the operator should stop, only objects are looked at of
+    /// which `owes` is true. Ends after `end`, once all reconciles that began are finished.
     async fn queue<K, F>(
         &self,
         store: Store<K>,
         woken: UnboundedReceiver<ObjectRef<K>>,
+        end: impl Future<Output = ()> + Send + Sync + 'static,
+        owes: impl Fn(&K) -> bool + Send + 'static,
         reconcile: impl Fn(Arc<K>) -> F + Clone + Send + 'static,
     ) where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
@@ -308,10 +326,11 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         Controller::for_stream(stream::pending(), store)
             .with_config(Queue::default().concurrency(self.config.concurrency))
             .reconcile_on(woken)
-            .graceful_shutdown_on(self.stopping.clone())
+            .graceful_shutdown_on(end)
             .run(
                 move |object, _| {
-                    let begin = stopping.peek().is_none().then(|| reconcile(object));
+                    let begins = stopping.peek().is_none() || owes(&object);
+                    let begin = begins.then(|| reconcile(object));
                     async move {
                         // What was due but did not begin is due again at the next start.
                         Ok::<_, Infallible>(match begin {

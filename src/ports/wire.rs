@@ -12,9 +12,14 @@ use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Reply, Request};
 /// The decoded body as a stream of pieces. An error means that it broke off.
 pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
 
-/// A body ended prematurely.
+/// Why a body ended prematurely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BrokenOff;
+pub enum BrokenOff {
+    /// The connection ended, or the body is shorter or longer than its head says.
+    Transfer,
+    /// The body is not what its `Content-Encoding` says. Without compression it may be.
+    Decoding,
+}
 
 /// What a server answered when asked for a file.
 pub enum FileAnswer {
@@ -22,8 +27,19 @@ pub enum FileAnswer {
     Opened(FileHead, Pieces),
     /// Any other answer.
     Refused(Answer),
+    /// 200 or 206, with a body that cannot be used.
+    Unusable(UnusableBody),
     /// The URL, or one that it redirects to, has an origin that files may not come from. Holds one sentence.
     Elsewhere(String),
+}
+
+/// Why the body of a file cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnusableBody {
+    /// It has this `Content-Encoding`, cleaned for people, which the operator does not decode.
+    Coding(String),
+    /// It is another range of the file than the one that was asked for.
+    OtherRange,
 }
 
 /// Requests to FHIR servers, with the credentials of a `FhirServer`.
@@ -46,7 +62,7 @@ pub trait Wire: Send + Sync {
         namespace: &str,
         key: &KeyRef,
     ) -> impl Future<Output = Result<SecretString, Failure>> + Send;
-    /// How many origins are currently throttling, for metrics.
+    /// How many origins are currently throttling at least one identity, for metrics.
     fn throttled_origins(&self) -> usize {
         0
     }

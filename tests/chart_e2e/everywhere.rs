@@ -36,7 +36,7 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
         namespace("lab", &json!({})),
     ];
     let values = platform.values(&json!({
-        "image": {"repository": "registry.example/fhir-export-operator"},
+        "image": {"repository": "registry.example/fhir-export-operator"}, "credentialNamespaces": ["fhir", "lab"],
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1},
     }));
     let mut release = Release::install(&before, &values).await;

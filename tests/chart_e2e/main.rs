@@ -10,6 +10,7 @@
 )]
 
 mod everywhere;
+mod granted;
 mod listed;
 mod platform;
 mod release;

@@ -74,7 +74,11 @@ async fn credentials_are_read_and_refused() {
     }
     let stranger = KubeCredentials::new(kubernetes().await.client_for("default", NAMESPACE).await.unwrap());
     let refused = stranger.secret_key(NAMESPACE, &key("good", "token")).await;
-    wrong(refused, Reason::ConnectionNotAllowed, &["Secret credentials/good", "namespace credentials"]);
+    wrong(
+        refused,
+        Reason::ConnectionNotAllowed,
+        &["Secret credentials/good", "get secrets in namespace credentials", "credentialNamespaces"],
+    );
 }
 
 #[tokio::test]

@@ -15,12 +15,16 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::sync::{Semaphore, watch};
 
-/// A server whose kick-offs are answered when the test lets them.
+/// The base URL of the server that answers each kick-off at once.
+pub const PROMPT: &str = "https://prompt.example.org";
+
+/// Servers whose kick-offs are answered when the test lets them, except those to [`PROMPT`].
 #[derive(Clone)]
 pub struct FakeServer(Arc<Inner>);
 
 struct Inner {
     kick_offs: watch::Sender<usize>,
+    answered_at_once: watch::Sender<usize>,
     answers: Semaphore,
     forgotten: watch::Sender<Vec<String>>,
 }
@@ -29,6 +33,7 @@ impl FakeServer {
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             kick_offs: watch::Sender::new(0),
+            answered_at_once: watch::Sender::new(0),
             answers: Semaphore::new(0),
             forgotten: watch::Sender::new(Vec::new()),
         }))
@@ -37,6 +42,11 @@ impl FakeServer {
     /// How many kick-offs arrived.
     pub fn kick_offs(&self) -> watch::Receiver<usize> {
         self.0.kick_offs.subscribe()
+    }
+
+    /// How many kick-offs arrived at [`PROMPT`].
+    pub fn answered_at_once(&self) -> watch::Receiver<usize> {
+        self.0.answered_at_once.subscribe()
     }
 
     /// The uids of the servers whose credentials were dropped.
@@ -79,6 +89,11 @@ impl Wire for FakeServer {
         }
         if request.method == Method::Delete || request.prefer.is_none() {
             return Ok(answer(202, ""));
+        }
+        if request.url.starts_with(PROMPT) {
+            self.0.answered_at_once.send_modify(|count| *count += 1);
+            let location = format!("{PROMPT}/_operations/export/{}", *self.0.answered_at_once.borrow());
+            return Ok(Answer { content_location: Some(location), ..answer(202, "") });
         }
         let mut number = 0;
         self.0.kick_offs.send_modify(|count| {

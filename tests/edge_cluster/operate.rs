@@ -23,13 +23,13 @@ struct Line {
     args: RunArgs,
 }
 
-struct Running {
-    stop: oneshot::Sender<()>,
-    work: JoinHandle<Result<(), Stop>>,
+pub struct Running {
+    pub stop: oneshot::Sender<()>,
+    pub work: JoinHandle<Result<(), Stop>>,
     config: Config,
 }
 
-async fn start(client: &Client, namespace: &str, server: &FakeServer) -> Running {
+pub async fn start(client: &Client, namespace: &str, server: &FakeServer) -> Running {
     let line = format!(
         "run --watch-namespaces {namespace} --metrics-addr 127.0.0.1:{} --health-addr 127.0.0.1:{} \
          --poll-floor-seconds 0.1 --missing-retry-seconds 60",

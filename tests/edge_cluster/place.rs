@@ -93,9 +93,14 @@ async fn make_namespace(client: &Client, name: &str) {
 
 /// Makes an export that names the server `clinic`.
 pub async fn make_export(client: &Client, namespace: &str, name: &str) -> FhirExport {
+    make_export_on(client, namespace, name, "clinic").await
+}
+
+/// Makes an export that names this server.
+pub async fn make_export_on(client: &Client, namespace: &str, name: &str, server: &str) -> FhirExport {
     let body = json!({
         "metadata": { "name": name },
-        "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } },
+        "spec": { "serverRef": { "name": server }, "request": { "level": "System" } },
     });
     let body: FhirExport = serde_json::from_value(body).unwrap();
     exports(client, namespace).create(&PostParams::default(), &body).await.unwrap()
@@ -103,9 +108,19 @@ pub async fn make_export(client: &Client, namespace: &str, name: &str) -> FhirEx
 
 /// Makes the server `clinic`.
 pub async fn make_server(client: &Client, namespace: &str) -> FhirServer {
+    make_server_at(client, namespace, "clinic", "https://clinic.example.org").await
+}
+
+/// Makes a server with this base URL, on which any number of exports may run.
+pub async fn make_server_at(client: &Client, namespace: &str, name: &str, url: &str) -> FhirServer {
     let body = json!({
-        "metadata": { "name": "clinic" },
-        "spec": { "url": "https://clinic.example.org", "dialect": "Azure", "auth": { "type": "None" } },
+        "metadata": { "name": name },
+        "spec": {
+            "url": url,
+            "dialect": "Azure",
+            "auth": { "type": "None" },
+            "limits": { "maxConcurrentExports": 1000 },
+        },
     });
     let body: FhirServer = serde_json::from_value(body).unwrap();
     Api::namespaced(client.clone(), namespace).create(&PostParams::default(), &body).await.unwrap()

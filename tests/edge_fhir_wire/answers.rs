@@ -92,17 +92,16 @@ async fn a_body_that_breaks_is_an_answer_all_the_same() {
 }
 
 #[tokio::test]
-async fn patience_is_shared_by_all_servers_of_one_origin() {
+async fn patience_belongs_to_the_base_url_and_the_identity_that_were_throttled() {
     let fhir = Server::http(|number, _| match number {
         0 => answer("429 Too Many Requests", "retry-after: 600\r\n", ""),
         _ => answer("200 OK", "", ""),
     })
     .await;
-    let elsewhere = Server::http(|_, _| answer("200 OK", "", "")).await;
     let wire = wire(&Cluster::with(&[]), EntraSettings::default());
     let one = server("one", &format!("{}/a", fhir.url()), &open(), &json!({}));
-    let two = server("two", &format!("{}/b", fhir.url()), &open(), &json!({}));
-    let other = server("other", &elsewhere.url(), &open(), &json!({}));
+    let two = server("two", &format!("{}/a/", fhir.url()), &open(), &json!({}));
+    let other = server("other", &format!("{}/b", fhir.url()), &open(), &json!({}));
 
     assert_eq!(wire.send(&one, &get(&one.spec.url)).await.unwrap().status, 429);
     let failure = wire.send(&two, &get(&two.spec.url)).await.unwrap_err();

@@ -6,6 +6,7 @@ mod cluster;
 mod endpoint;
 mod entra;
 mod failures;
+mod files;
 mod oauth;
 mod provider;
 mod reach;

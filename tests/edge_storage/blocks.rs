@@ -5,7 +5,7 @@ use std::io::Read;
 use azure_core::http::RequestContent;
 use bytes::Bytes;
 use fhir_export_operator::api::Compression;
-use fhir_export_operator::core::landing::{Checkpoint, Content, Issues, Marks, Sum, Tally};
+use fhir_export_operator::core::landing::{Checkpoint, Content, FileForm, Issues, Marks, Sum, Tally};
 use fhir_export_operator::core::ledger::StorageFailureKind;
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 
@@ -17,6 +17,7 @@ fn marks(source: &str) -> Marks {
     Marks {
         source: source.into(),
         sum: Sum { bytes: 6, lines: 2, sha256: "ab".repeat(32) },
+        form: FileForm::Framed,
         issues: Issues { errors: 1, warnings: 2, information: 3 },
     }
 }

@@ -24,6 +24,16 @@
   verbs: [get]
 {{- end -}}
 
+{{- /* The namespaces where Roles let it read credentials, as JSON: credentialNamespaces, else watchNamespaces, else the
+     release's own. None where a ClusterRole does. */ -}}
+{{- define "operator.credentials" -}}
+{{- if .Values.readCredentialsInAllNamespaces -}}
+[]
+{{- else -}}
+{{- .Values.credentialNamespaces | default .Values.watchNamespaces | default (list .Release.Namespace) | toJson -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* What it reads where FhirServers are: by name, never as a list. */ -}}
 {{- define "operator.rules.credentials" -}}
 - apiGroups: [""]

@@ -11,11 +11,12 @@ use futures::stream::StreamExt;
 use super::super::world::World;
 use crate::api::FhirServer;
 use crate::core::landing::{
-    Checkpoint, Content, FileKind, LandFile, LandPlan, Landed, Marks, OutcomeReader, Sum, Tally,
+    Checkpoint, Content, FileForm, FileKind, FormReader, LandFile, LandPlan, Landed, Marks, OutcomeReader,
+    Sum, Tally,
 };
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::wire::{FileHead, Resume};
-use crate::ports::{Committed, ObjectStore, Pieces, Target, Upload};
+use crate::ports::{BrokenOff, Committed, ObjectStore, Pieces, Target, Upload};
 
 /// How a refusal begins that a server sends with status 200 in the place of data, without its blanks.
 const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;
@@ -26,10 +27,17 @@ const BEGINNING: usize = 64;
 type UploadOf<W> = <<W as World>::Objects as ObjectStore>::Upload;
 
 /// A file as far as it was read.
+// Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Fetch<W: World> {
     content: Content,
     etag: Option<String>,
     resumable: bool,
+    /// The end of the body that is read now is marked.
+    framed: bool,
+    form: FormReader,
+    /// The file is read to its end even if its first line is of another type than it should be.
+    any_type: bool,
     /// The fetch cannot be resumed, and could be if the server had not compressed the body.
     compressed: bool,
     /// `None` after a part could not be stored.
@@ -38,6 +46,10 @@ pub(super) struct Fetch<W: World> {
     rest: BytesMut,
     /// Of the bytes in parts.
     tally: Tally,
+    /// The bytes in parts that are known to be stored.
+    stored: u64,
+    /// How many of the last bytes are asked for again: one, after the server said that nothing lies behind them.
+    overlap: usize,
     outcomes: Option<OutcomeReader>,
     /// The first bytes that are not blank, at most [`BEGINNING`].
     beginning: Vec<u8>,
@@ -51,6 +63,10 @@ pub(super) enum Poured {
     Whole,
     /// Before its end.
     Broken,
+    /// It could not be decompressed.
+    Undecodable,
+    /// Its first line is of another type than it should be.
+    OtherType,
     /// It holds more bytes than an object can.
     TooLong,
 }
@@ -60,11 +76,13 @@ pub(super) struct Read<W: World> {
     upload: UploadOf<W>,
     last: Bytes,
     sum: Sum,
+    form: FileForm,
     outcomes: OutcomeReader,
 }
 
 impl<W: World> Fetch<W> {
-    /// A fetch from the first byte. `chance` tells it from all others if the server does not name the bytes.
+    /// A fetch from the first byte. `chance` tells it from all others if the server does not name the bytes. With
+    /// `any_type` the type of the first line does not end it; no other process continues such a fetch.
     pub(super) fn anew(
         world: &W,
         server: &Arc<FhirServer>,
@@ -72,20 +90,27 @@ impl<W: World> Fetch<W> {
         file: &LandFile,
         head: &FileHead,
         chance: (f64, f64),
+        any_type: bool,
     ) -> Self {
+        let resumable = head.resumable && !any_type;
         let content = match &head.etag {
-            Some(etag) if head.resumable => Content::of_etag(&file.source, etag),
+            Some(etag) if resumable => Content::of_etag(&file.source, etag),
             _ => Content::of_one_fetch(&file.source, chance.0, chance.1),
         };
         let target = Target::new(server, &plan.container);
         Self {
             content,
             etag: head.etag.clone(),
-            resumable: head.resumable,
+            resumable,
+            any_type,
+            framed: head.framed,
+            form: FormReader::new(plan.type_of(file)),
             compressed: head.resumable_as_it_is && !head.resumable,
             upload: Some(world.objects().begin(target, &file.blob, content, plan.compression)),
             rest: BytesMut::new(),
             tally: Tally::default(),
+            stored: 0,
+            overlap: 0,
             outcomes: (file.kind == FileKind::Error).then(OutcomeReader::default),
             beginning: Vec::new(),
             of_outcomes: file.kind == FileKind::Error || file.is_of("OperationOutcome"),
@@ -112,9 +137,15 @@ impl<W: World> Fetch<W> {
             content: checkpoint.content(),
             etag: None,
             resumable: true,
+            any_type: false,
+            framed: false,
+            // Parts are stored only of a file that is of the right type, or cannot be resumed.
+            form: FormReader::default(),
             compressed: false,
             upload: Some(upload),
             rest: BytesMut::new(),
+            stored: tally.bytes(),
+            overlap: 0,
             tally,
             outcomes: None,
             beginning: b"{".to_vec(),
@@ -127,10 +158,25 @@ impl<W: World> Fetch<W> {
         self.tally.bytes() + self.rest.len() as u64
     }
 
+    /// The bytes that are stored, and that no other fetch of this file has to read again.
+    pub(super) fn kept(&self) -> u64 {
+        if self.resumable { self.stored } else { 0 }
+    }
+
     /// What to ask for to continue this fetch; `None` if it cannot be continued or has no bytes yet.
     pub(super) fn resume(&self) -> Option<Resume> {
-        (self.resumable && self.offset() > 0)
-            .then(|| Resume { offset: self.offset(), etag: self.etag.clone() })
+        (self.resumable && self.offset() > 0).then(|| Resume { offset: self.next(), etag: self.etag.clone() })
+    }
+
+    /// The first byte to ask for.
+    fn next(&self) -> u64 {
+        self.offset().saturating_sub(self.overlap as u64)
+    }
+
+    /// The server says that the file has no byte behind those that were read. If it is still the same file, these are
+    /// all of it: the next request asks for the last one again, and its answer shows it. False if that was tried.
+    pub(super) fn ask_for_last_byte(&mut self) -> bool {
+        std::mem::replace(&mut self.overlap, 1) == 0
     }
 
     /// Whether the fetch could be resumed if the server did not compress the body.
@@ -142,9 +188,10 @@ impl<W: World> Fetch<W> {
     pub(super) fn fits(&mut self, file: &LandFile, head: &FileHead) -> bool {
         let same =
             head.etag.as_ref().is_some_and(|etag| Content::of_etag(&file.source, etag) == self.content);
-        let fits = same && head.offset == self.offset();
+        let fits = same && head.offset == self.next();
         if fits {
             self.etag.clone_from(&head.etag);
+            self.framed = head.framed;
         }
         fits
     }
@@ -173,9 +220,13 @@ impl<W: World> Fetch<W> {
             };
             let poured = match piece {
                 Some(Ok(mut piece)) => {
+                    let again = piece.split_to(piece.len().min(self.overlap));
+                    self.overlap -= again.len();
+                    self.form.feed_again(&again);
                     self.see(&piece);
+                    let other_type = self.form.is_of_another_type() && !self.any_type;
                     let mut full = false;
-                    while !piece.is_empty() && self.begins_well() {
+                    while !piece.is_empty() && !other_type && self.begins_well() {
                         let Some(size) = world.objects().part_size(self.tally.bytes()) else {
                             full = true;
                             break;
@@ -192,11 +243,14 @@ impl<W: World> Fetch<W> {
                     }
                     match piece.is_empty() {
                         true => continue,
+                        false if other_type => Poured::OtherType,
                         false if full => Poured::TooLong,
                         false => Poured::Broken,
                     }
                 }
-                Some(Err(_)) => Poured::Broken,
+                Some(Err(BrokenOff::Transfer)) => Poured::Broken,
+                Some(Err(BrokenOff::Decoding)) => Poured::Undecodable,
+                None if self.overlap > 0 => Poured::Broken,
                 None => Poured::Whole,
             };
             if self.upload.is_none() {
@@ -221,6 +275,7 @@ impl<W: World> Fetch<W> {
     fn see(&mut self, piece: &Bytes) {
         let room = BEGINNING.saturating_sub(self.beginning.len());
         self.beginning.extend(piece.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take(room));
+        self.form.feed(piece);
         if let Some(outcomes) = &mut self.outcomes {
             outcomes.feed(piece);
         }
@@ -229,6 +284,8 @@ impl<W: World> Fetch<W> {
     /// Takes the bytes of the next part, with the checkpoint after it.
     fn cut(&mut self) -> (Bytes, Option<Checkpoint>) {
         let body = self.rest.split().freeze();
+        // The next part is cut only after the one before it was stored.
+        self.stored = self.tally.bytes();
         self.tally.feed(&body);
         (body, Checkpoint::after(self.content, &self.tally))
     }
@@ -238,7 +295,8 @@ impl<W: World> Fetch<W> {
         let (mut tally, last) = (self.tally, self.rest.freeze());
         tally.feed(&last);
         let outcomes = self.outcomes.unwrap_or_default();
-        Some(Read { upload: self.upload?, last, sum: tally.finish(), outcomes })
+        let form = self.form.finish(self.framed);
+        Some(Read { upload: self.upload?, last, sum: tally.finish(), form, outcomes })
     }
 }
 
@@ -248,6 +306,11 @@ impl<W: World> Read<W> {
         &self.sum
     }
 
+    /// What the form of the whole file shows.
+    pub(super) fn form(&self) -> FileForm {
+        self.form
+    }
+
     /// Commits the file. The marks are those of this file, which may not be those of an object that was there already.
     pub(super) async fn commit(
         self,
@@ -255,11 +318,11 @@ impl<W: World> Read<W> {
         source: &str,
     ) -> Result<(Committed, Marks, Landed), StorageFailure> {
         let (issues, words) = self.outcomes.finish();
-        let marks = Marks { source: source.to_owned(), sum: self.sum, issues };
+        let marks = Marks { source: source.to_owned(), sum: self.sum, form: self.form, issues };
         let length = self.last.len() as u64;
         let committed = self.upload.commit(self.last, &marks).await?;
         world.note_landed(0, length);
-        let landed = Landed { sum: marks.sum.clone(), issues, words };
+        let landed = Landed { sum: marks.sum.clone(), form: marks.form, issues, words };
         Ok((committed, marks, landed))
     }
 }

@@ -7,13 +7,17 @@ use super::super::world::World;
 use super::Obstacle;
 use super::fetch::{Fetch, Poured, Read};
 use crate::api::{FhirServer, Reason};
-use crate::core::landing::{LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer};
+use crate::core::landing::{
+    FileForm, LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer,
+};
 use crate::core::poll::retry_delay;
 use crate::core::wire::{FailureKind, FileRequest};
-use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, Wire};
+use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, UnusableBody, Wire};
 
 /// How many tries in a row may bring no byte.
 const TRIES: i32 = 6;
+/// How many tries in a row may read bytes anew without coming farther.
+const REREAD: i32 = 3;
 /// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -37,6 +41,21 @@ impl Passing {
 enum Tried<W: World> {
     Whole(Box<Read<W>>),
     Again(Passing),
+    /// The next try asks for the file without compression.
+    Uncompressed(Passing),
+}
+
+/// What tries of a file have found so far.
+#[derive(Default)]
+struct Findings {
+    /// The server is asked for the file without compression.
+    uncompressed: bool,
+    /// The first line was of another type than the manifest names.
+    other_type: bool,
+    /// The sum of the last try that ended in the middle of a line.
+    cut: Option<Sum>,
+    /// The file was not what the server says of it.
+    doubted: bool,
 }
 
 /// Lands one file. `begun` is whether parts of it may be stored already.
@@ -48,16 +67,28 @@ pub(super) async fn land<W: World>(
     begun: bool,
 ) -> Result<Landed, Obstacle> {
     let mut fetch = if begun { Fetch::resumed(world, server, plan, file).await? } else { None };
-    let mut fruitless = 0;
-    let mut doubted = false;
-    let mut compressed = true;
+    let kept = |fetch: &Option<Fetch<W>>| fetch.as_ref().map_or(0, Fetch::kept);
+    let before = kept(&fetch);
+    let landed = try_on(world, server, plan, file, &mut fetch).await;
+    landed.map_err(|why| Obstacle { kept: kept(&fetch).saturating_sub(before), ..why })
+}
+
+/// Tries until the file has landed, or further tries bring no byte.
+async fn try_on<W: World>(
+    world: &W,
+    server: &Arc<FhirServer>,
+    plan: &LandPlan,
+    file: &LandFile,
+    fetch: &mut Option<Fetch<W>>,
+) -> Result<Landed, Obstacle> {
+    let mut reach = Reach { farthest: fetch.as_ref().map_or(0, Fetch::offset), ..Reach::default() };
+    let mut found = Findings::default();
     loop {
         let before = fetch.as_ref().map_or(0, Fetch::offset);
-        let passing = match attempt(world, server, plan, file, &mut fetch, compressed).await? {
+        let passing = match attempt(world, server, plan, file, fetch, &mut found).await? {
             Tried::Whole(whole) => {
-                if let Some(doubt) = doubts(file, whole.sum()).filter(|_| !doubted) {
-                    // It may have been spoiled on the way: what is the same twice is what the server has.
-                    doubted = true;
+                // It may have been spoiled on the way: what is the same twice is what the server has.
+                if let Some(doubt) = found.doubts(file, whole.sum(), whole.form()) {
                     doubt
                 } else {
                     let (committed, marks, landed) = whole.commit(world, &file.source).await?;
@@ -69,17 +100,57 @@ pub(super) async fn land<W: World>(
                 }
             }
             Tried::Again(passing) => passing,
+            Tried::Uncompressed(passing) => {
+                found.uncompressed = true;
+                passing
+            }
         };
         // What broke off compressed cannot be gone on with: the next try is one that can.
-        compressed &= !fetch.as_ref().is_some_and(Fetch::better_as_it_is);
-        let now = fetch.as_ref().map_or(0, Fetch::offset);
-        fruitless = if now > before { 1 } else { fruitless + i32::from(passing.asked) };
-        if fruitless >= TRIES {
+        found.uncompressed |= fetch.as_ref().is_some_and(Fetch::better_as_it_is);
+        let offset = fetch.as_ref().map_or(0, Fetch::offset);
+        // What is gone on with stays where it was if the server gave nothing.
+        let waits = offset == before && fetch.as_ref().is_some_and(|fetch| fetch.resume().is_some());
+        reach.came_to(offset, passing.asked, !waits);
+        if reach.reread >= REREAD {
+            let message = format!(
+                "{} was read {} times from its beginning and never came further than byte {}; check the server and \
+                 proxies on the way for limits",
+                file.blob,
+                reach.reread + 1,
+                reach.farthest
+            );
+            return Err(Obstacle::new(LandFailureKind::Source, passing.reason, message));
+        }
+        if reach.fruitless >= TRIES {
             return Err(Obstacle::new(LandFailureKind::Source, passing.reason, passing.message));
         }
-        let own = retry_delay(WAIT.min(plan.bounds.min), WAIT_MAX, fruitless, world.randomness().unit());
+        let chance = world.randomness().unit();
+        let own = retry_delay(WAIT.min(plan.bounds.min), WAIT_MAX, reach.fruitless, chance);
         let asked = passing.retry_after.map(|asked| asked.min(plan.bounds.max_retry_after));
         world.clock().sleep(asked.unwrap_or(own).max(own.min(WAIT))).await;
+    }
+}
+
+/// How far the tries of one file have come.
+#[derive(Default)]
+struct Reach {
+    /// The farthest byte.
+    farthest: u64,
+    /// Tries in a row that came no farther.
+    fruitless: i32,
+    /// Of these, tries that read bytes, all of which had been read before.
+    reread: i32,
+}
+
+impl Reach {
+    /// Takes in how far a try came. `asked` is whether the server was asked, and `read` whether it gave any bytes.
+    fn came_to(&mut self, offset: u64, asked: bool, read: bool) {
+        if offset > self.farthest {
+            *self = Self { farthest: offset, fruitless: 1, reread: 0 };
+        } else if asked {
+            self.fruitless += 1;
+            self.reread += i32::from(read && offset > 0);
+        }
     }
 }
 
@@ -90,21 +161,29 @@ async fn attempt<W: World>(
     plan: &LandPlan,
     file: &LandFile,
     fetch: &mut Option<Fetch<W>>,
-    compressed: bool,
+    found: &mut Findings,
 ) -> Result<Tried<W>, Obstacle> {
     let resume = fetch.as_ref().and_then(Fetch::resume);
     if resume.is_none() {
         *fetch = None;
     }
     let resumed = resume.is_some();
+    let compressed = !found.uncompressed;
     let request = FileRequest { url: file.url.clone(), with_token: plan.with_token, resume, compressed };
     let (head, pieces) = match world.wire().open(server, &request).await {
         Ok(FileAnswer::Opened(head, pieces)) => (head, pieces),
         Ok(FileAnswer::Elsewhere(message)) => {
             return Err(Obstacle::new(LandFailureKind::Missing, Reason::OriginNotAllowed, message));
         }
-        Ok(FileAnswer::Refused(answer)) if resumed && answer.status == 416 => {
+        Ok(FileAnswer::Unusable(body)) => {
             *fetch = None;
+            return unusable(file, &body, compressed);
+        }
+        Ok(FileAnswer::Refused(answer)) if resumed && answer.status == 416 => {
+            // Either the file ends just there, or it is another one by now.
+            if !fetch.as_mut().is_some_and(Fetch::ask_for_last_byte) {
+                *fetch = None;
+            }
             let message = format!("the server does not go on with {} where it broke off", file.blob);
             return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)));
         }
@@ -145,7 +224,7 @@ async fn attempt<W: World>(
             return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)));
         }
         let chance = (world.randomness().unit(), world.randomness().unit());
-        *fetch = Some(Fetch::anew(world, server, plan, file, &head, chance));
+        *fetch = Some(Fetch::anew(world, server, plan, file, &head, chance, found.other_type));
     }
     let Some(running) = fetch.as_mut() else {
         return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, "nothing came")));
@@ -166,6 +245,19 @@ async fn attempt<W: World>(
             let message = format!("the download of {} broke off; it is gone on with", file.blob);
             Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)))
         }
+        Poured::Undecodable => {
+            *fetch = None;
+            let message = format!(
+                "{} cannot be decompressed as its Content-Encoding says; tell the server's owner",
+                file.blob
+            );
+            Ok(Tried::Uncompressed(Passing::new(Reason::DownloadFailed, message)))
+        }
+        Poured::OtherType => {
+            *fetch = None;
+            found.other_type = true;
+            Ok(Tried::Again(Passing::new(Reason::UnexpectedAnswer, of_another_type(file))))
+        }
         Poured::TooLong => Err(Obstacle::new(
             LandFailureKind::Permanent,
             Reason::UploadFailed,
@@ -174,16 +266,59 @@ async fn attempt<W: World>(
     }
 }
 
-/// Why the sum of a file contradicts what the server claims of it, if it does.
-fn doubts(file: &LandFile, sum: &Sum) -> Option<Passing> {
-    let claims = &file.claims;
-    let wrong = claims.count.is_some_and(|n| n != sum.lines)
-        || claims.bytes.is_some_and(|n| n != sum.bytes)
-        || claims.sha256.as_ref().is_some_and(|said| *said != sum.sha256);
-    wrong.then(|| {
-        let message = format!("{} is not what the server says of it; it is fetched once more", file.blob);
-        Passing::new(Reason::DownloadFailed, message)
-    })
+/// What to do about a body that cannot be used.
+fn unusable<W: World>(file: &LandFile, body: &UnusableBody, compressed: bool) -> Result<Tried<W>, Obstacle> {
+    match body {
+        UnusableBody::OtherRange => {
+            let message = format!("the server gives another part of {} than it was asked for", file.blob);
+            Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)))
+        }
+        UnusableBody::Coding(coding) => {
+            let message = format!(
+                "{} comes with the Content-Encoding {coding}, which was not asked for and is not decoded; tell the \
+                 server's owner to send it as it is or as gzip",
+                file.blob
+            );
+            if compressed {
+                Ok(Tried::Uncompressed(Passing::new(Reason::DownloadRefused, message)))
+            } else {
+                Err(Obstacle::new(LandFailureKind::Permanent, Reason::DownloadRefused, message))
+            }
+        }
+    }
+}
+
+fn of_another_type(file: &LandFile) -> String {
+    format!("the first line of {} is of another type; it is fetched once more", file.blob)
+}
+
+impl Findings {
+    /// Why a file that was read to its end has to be fetched once more, if it has to be.
+    fn doubts(&mut self, file: &LandFile, sum: &Sum, form: FileForm) -> Option<Passing> {
+        let seen = match form {
+            FileForm::Framed | FileForm::Unframed => true,
+            FileForm::OtherType => std::mem::replace(&mut self.other_type, true),
+            FileForm::Cut => self.cut.replace(sum.clone()).as_ref() == Some(sum),
+        };
+        if !seen {
+            self.doubted = true;
+            let message = match form {
+                FileForm::OtherType => of_another_type(file),
+                FileForm::Framed | FileForm::Unframed | FileForm::Cut => {
+                    format!("{} ends in the middle of a line; it is fetched once more", file.blob)
+                }
+            };
+            return Some(Passing::new(Reason::DownloadFailed, message));
+        }
+        let claims = &file.claims;
+        let wrong = claims.count.is_some_and(|n| n != sum.lines)
+            || claims.bytes.is_some_and(|n| n != sum.bytes)
+            || claims.sha256.as_ref().is_some_and(|said| *said != sum.sha256);
+        (wrong && !std::mem::replace(&mut self.doubted, true)).then(|| {
+            let message = format!("{} is not what the server says of it; it is fetched once more", file.blob);
+            Passing::new(Reason::DownloadFailed, message)
+        })
+    }
 }
 
 /// Compares an object that existed before the commit with this file: they must be the same.
@@ -197,5 +332,38 @@ async fn landed_before<W: World>(
     let ledger = world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await?;
     let theirs =
         ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
-    if theirs.as_ref() == Some(ours) { Ok(()) } else { Err(Obstacle::other_file(file)) }
+    if theirs.is_some_and(|theirs| theirs.are_of_the_same_bytes(ours)) {
+        Ok(())
+    } else {
+        Err(Obstacle::other_file(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_reads_the_same_bytes_again_and_again_is_noticed() {
+        let mut reach = Reach::default();
+        let mut ends = Vec::new();
+        // Cut after 5 and after 6 MB in turn: each is farther than the last one, and none brings anything.
+        for offset in [5, 6, 5, 6, 5] {
+            reach.came_to(offset, true, true);
+            ends.push(reach.reread);
+        }
+        assert_eq!((ends.as_slice(), reach.farthest), ([0, 0, 1, 2, 3].as_slice(), 6));
+        reach.came_to(7, true, true);
+        assert_eq!((reach.fruitless, reach.reread), (1, 0), "it came farther");
+        reach.came_to(7, false, true);
+        assert_eq!((reach.fruitless, reach.reread), (1, 0), "another request was told to wait");
+        reach.came_to(0, true, true);
+        assert_eq!((reach.fruitless, reach.reread), (2, 0), "nothing was read");
+        reach.came_to(7, true, false);
+        assert_eq!(
+            (reach.fruitless, reach.reread),
+            (3, 0),
+            "what is gone on with was kept, and nothing was read"
+        );
+    }
 }

@@ -16,8 +16,8 @@ use futures::stream::{self, StreamExt};
 use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
 use crate::core::landing::{
-    FileKind, LandFailure, LandFailureKind, LandFile, LandPlan, LandProgress, Landed, Landing, Marks,
-    OutcomeReader,
+    FileKind, LandFailure, LandFailureKind, LandFile, LandPlan, LandProgress, Landed, Landing,
+    MAX_OBSTRUCTED, Marks, OutcomeReader,
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
 use crate::ports::{ObjectStore, Target};
@@ -30,11 +30,32 @@ struct Obstacle {
     kind: LandFailureKind,
     reason: Reason,
     message: String,
+    /// The bytes of the file that were stored before, and that no later try has to fetch again.
+    kept: u64,
 }
 
 impl Obstacle {
     fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
-        Self { kind, reason, message: message.into() }
+        Self { kind, reason, message: message.into(), kept: 0 }
+    }
+
+    /// Whether only this file is in the way, so that others may still land.
+    fn is_of_one_file(&self) -> bool {
+        match self.kind {
+            LandFailureKind::Permanent => self.reason != Reason::SourceChanged,
+            LandFailureKind::Expired | LandFailureKind::Source => true,
+            LandFailureKind::Missing | LandFailureKind::Panicked | LandFailureKind::Storage(_) => false,
+        }
+    }
+
+    /// Of the obstacles of one landing, the one with the highest rank is told and decides what comes next.
+    fn rank(&self) -> u8 {
+        match self.kind {
+            LandFailureKind::Missing | LandFailureKind::Panicked | LandFailureKind::Storage(_) => 3,
+            LandFailureKind::Permanent => 2,
+            LandFailureKind::Expired => 1,
+            LandFailureKind::Source => 0,
+        }
     }
 
     /// Another file lies where this one should land.
@@ -57,19 +78,76 @@ impl From<StorageFailure> for Obstacle {
 /// How the landing of one file ended.
 type Ended = Result<Landed, Obstacle>;
 
-/// Lands all files of a plan, or returns why it cannot. `told` is called with the progress after each file.
+/// A file by its place in the plan, and how its landing ended; `None` if it was not begun.
+type Fetched<'f> = Option<(usize, &'f LandFile, Ended)>;
+
+/// So many files in a row that cannot be had, for each file that is read at once, show that none can.
+const HOPELESS: usize = 3;
+
+/// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told` is
+/// called with the progress after each file.
 pub(super) async fn land<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
     told: &(dyn Fn(LandProgress) + Send + Sync),
 ) -> Landing {
-    let mut progress = LandProgress { of: plan.files.len() as u64, ..LandProgress::default() };
-    match land_all(world, server, plan, &mut progress, told).await {
-        Ok(landed) => Landing::Done(Arc::new(landed)),
-        Err(Obstacle { kind, reason, message }) => {
-            Landing::Failed(LandFailure { kind, reason, message, progress })
+    let mut landing = Course {
+        progress: LandProgress { of: plan.files.len() as u64, ..LandProgress::default() },
+        landed: Vec::with_capacity(plan.files.len()),
+        obstacle: None,
+        obstructed: Vec::new(),
+        in_a_row: 0,
+    };
+    if let Err(why) = land_all(world, server, plan, &mut landing, told).await {
+        landing.obstacle = Some(why);
+    }
+    let Course { progress, landed, obstacle, obstructed, .. } = landing;
+    let Some(Obstacle { kind, reason, message, .. }) = obstacle else {
+        return Landing::Done(Arc::new(landed.into_iter().flatten().collect()));
+    };
+    let message = match obstructed.len().saturating_sub(1) {
+        0 => message,
+        1 => format!("{message}; another file did not land either"),
+        others => format!("{message}; {others} other files did not land either"),
+    };
+    Landing::Failed(LandFailure { kind, reason, message, progress, obstructed })
+}
+
+/// How far a landing is.
+struct Course {
+    progress: LandProgress,
+    /// For each file of the plan, what landed.
+    landed: Vec<Option<Landed>>,
+    /// The worst of what was in the way.
+    obstacle: Option<Obstacle>,
+    /// The objects of the files that could not be had.
+    obstructed: Vec<String>,
+    /// Files in a row that could not be had.
+    in_a_row: usize,
+}
+
+impl Course {
+    fn landed(&mut self, index: usize, file: Landed) {
+        self.in_a_row = 0;
+        note(&mut self.progress, &file);
+        if let Some(place) = self.landed.get_mut(index) {
+            *place = Some(file);
         }
+    }
+
+    /// Takes in why a file did not land. True if no further file should be begun.
+    fn met(&mut self, file: &LandFile, why: Obstacle, parallel: usize) -> bool {
+        self.in_a_row += 1;
+        self.progress.kept += why.kept;
+        let of_one_file = why.is_of_one_file();
+        if of_one_file && self.obstructed.len() < MAX_OBSTRUCTED {
+            self.obstructed.push(file.blob.clone());
+        }
+        if self.obstacle.as_ref().is_none_or(|worst| worst.rank() < why.rank()) {
+            self.obstacle = Some(why);
+        }
+        !of_one_file || self.in_a_row >= HOPELESS * parallel
     }
 }
 
@@ -77,69 +155,63 @@ async fn land_all<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
-    progress: &mut LandProgress,
+    course: &mut Course,
     told: &(dyn Fn(LandProgress) + Send + Sync),
-) -> Result<Vec<Landed>, Obstacle> {
+) -> Result<(), Obstacle> {
     let ledger = open_ledger(world, server, plan).await?;
     let begun: HashSet<&str> = ledger.begun.iter().map(String::as_str).collect();
     let lying: HashMap<&str, Option<&Marks>> =
         ledger.landed.iter().map(|entry| (entry.blob.as_str(), entry.marks.as_ref())).collect();
-    let mut landed: Vec<Option<Landed>> = Vec::with_capacity(plan.files.len());
     let mut missing = Vec::new();
     for (index, file) in plan.files.iter().enumerate() {
         let there = match lying.get(file.blob.as_str()) {
-            Some(marks) => Some(known(world, server, plan, file, *marks).await?),
+            Some(marks) => known(world, server, plan, file, *marks).await?,
             None => None,
         };
         match &there {
-            Some(there) => note(progress, there),
-            None => missing.push(index),
+            Some(there) => note(&mut course.progress, there),
+            None => missing.push((index, file)),
         }
-        landed.push(there);
+        course.landed.push(there);
     }
-    told(*progress);
+    told(course.progress);
+    let last: HashSet<&str> = plan.last.iter().map(String::as_str).collect();
+    missing.sort_by_key(|(_, file)| last.contains(file.blob.as_str()));
     let stopped = AtomicBool::new(false);
-    let fetches: Vec<BoxFuture<'_, (usize, Option<Ended>)>> = missing
+    let fetches: Vec<BoxFuture<'_, Fetched<'_>>> = missing
         .into_iter()
-        .filter_map(|index| {
-            let file = plan.files.get(index)?;
+        .map(|(index, file)| {
             let begun = begun.contains(file.blob.as_str());
-            Some(unless_stopped(&stopped, index, file::land(world, server, plan, file, begun)).boxed())
+            unless_stopped(&stopped, index, file, file::land(world, server, plan, file, begun)).boxed()
         })
         .collect();
     let mut fetches = stream::iter(fetches).buffer_unordered(plan.parallel);
-    let mut obstacle = None;
-    while let Some((index, result)) = fetches.next().await {
+    while let Some(result) = fetches.next().await {
         match result {
-            Some(Ok(file)) => {
-                note(progress, &file);
-                told(*progress);
+            Some((index, _, Ok(landed))) => {
+                course.landed(index, landed);
+                told(course.progress);
                 world.note_landed(1, 0);
-                if let Some(place) = landed.get_mut(index) {
-                    *place = Some(file);
-                }
             }
-            Some(Err(why)) => {
-                // Files under way may still come to their end; no further one is begun.
-                stopped.store(true, Ordering::Relaxed);
-                obstacle.get_or_insert(why);
+            Some((_, file, Err(why))) => {
+                let hopeless = course.met(file, why, plan.parallel);
+                // Files under way may still come to their end.
+                stopped.fetch_or(hopeless, Ordering::Relaxed);
             }
             None => {}
         }
     }
-    match obstacle {
-        Some(why) => Err(why),
-        None => Ok(landed.into_iter().flatten().collect()),
-    }
+    Ok(())
 }
 
-/// Runs `land` unless another file met an obstacle before it began.
-async fn unless_stopped(
+/// Runs `land` unless no further file is to be begun.
+async fn unless_stopped<'f>(
     stopped: &AtomicBool,
     index: usize,
-    land: impl Future<Output = Result<Landed, Obstacle>>,
-) -> (usize, Option<Ended>) {
-    if stopped.load(Ordering::Relaxed) { (index, None) } else { (index, Some(land.await)) }
+    file: &'f LandFile,
+    land: impl Future<Output = Ended>,
+) -> Fetched<'f> {
+    if stopped.load(Ordering::Relaxed) { None } else { Some((index, file, land.await)) }
 }
 
 fn note(progress: &mut LandProgress, file: &Landed) {
@@ -162,20 +234,25 @@ async fn open_ledger<W: World>(
     }
 }
 
-/// Takes an object that has the key of a file for that file, if its marks say that it is.
+/// Takes an object that has the key of a file for that file, if its marks say that it is. `None` if they do not say
+/// whether it is: then the file is fetched, and its bytes compared with those that lie there.
 async fn known<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,
     file: &LandFile,
     marks: Option<&Marks>,
-) -> Result<Landed, Obstacle> {
-    let Some(marks) = marks.filter(|marks| marks.source == file.source) else {
+) -> Result<Option<Landed>, Obstacle> {
+    let Some(marks) = marks else {
         return Err(Obstacle::other_file(file));
     };
+    let sum_is_claimed = file.claims.sha256.as_ref().is_some_and(|sum| *sum == marks.sum.sha256);
+    if marks.source != file.source && !sum_is_claimed {
+        return Ok(None);
+    }
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
-    Ok(Landed { sum: marks.sum.clone(), issues: marks.issues, words })
+    Ok(Some(Landed { sum: marks.sum.clone(), form: marks.form, issues: marks.issues, words }))
 }
 
 /// Reads the first texts of an error file that landed before.

@@ -59,9 +59,10 @@ fn of_the_job(answer: &Answer) -> StatusAnswer {
         return StatusAnswer::Transient(passing(answer, outcome));
     }
     match answer.status {
-        404 | 410 if outcome.is_some() || answer.status == 410 => {
-            StatusAnswer::Gone(outcome.map(Outcome::words).unwrap_or_default())
-        }
+        404 | 410 => match outcome {
+            Some(outcome) => StatusAnswer::Gone(outcome.words()),
+            None => StatusAnswer::Absent(unexpected(answer)),
+        },
         401 | 429 => StatusAnswer::NotNow(access(answer, outcome).unwrap_or_else(|| unexpected(answer))),
         403 if outcome.is_none_or(|o| !o.has_code("processing")) => {
             StatusAnswer::NotNow(forbidden(answer, outcome))
@@ -133,7 +134,12 @@ mod tests {
             StatusAnswer::NotNow(r) if r.reason == Reason::Throttled
         ));
         assert!(matches!(status(&outcome(404, "not-found"), false), StatusAnswer::Gone(w) if w == "words"));
-        assert!(matches!(status(&plain(404), false), StatusAnswer::Refused(_)));
+        for code in [404, 410] {
+            assert!(
+                matches!(status(&plain(code), false), StatusAnswer::Absent(_)),
+                "perhaps an ingress: {code}"
+            );
+        }
         assert!(matches!(status(&plain(503), false), StatusAnswer::Transient(_)));
         assert!(matches!(status(&plain(302), false), StatusAnswer::Refused(_)));
     }

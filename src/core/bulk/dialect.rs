@@ -89,6 +89,23 @@ impl Deviations {
         Self { preset, method, method_is_set, lists, version, escape, since, patient, finished }
     }
 
+    /// Whether a job may take longer than the default deadline of other servers.
+    pub fn jobs_are_slow(&self) -> bool {
+        match self.preset {
+            Preset::Epic => true,
+            Preset::Auto | Preset::Hapi | Preset::OracleHealth => false,
+        }
+    }
+
+    /// Whether an incremental export below level System leaves out changes to resources of patients who did not change
+    /// themselves.
+    pub fn leaves_out_changes(&self) -> bool {
+        match self.preset {
+            Preset::Hapi => true,
+            Preset::Auto | Preset::Epic | Preset::OracleHealth => false,
+        }
+    }
+
     /// The part of the deviations that `status.resolved` shows.
     pub fn resolved(&self) -> Resolved {
         Resolved { kick_off_method: Some(self.method), list_style: Some(self.lists), version: self.version }

@@ -1,5 +1,7 @@
 //! Whether a run may start: its server is there, admits it, knows how to do what it asks for, and has a place for it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::server_view::ServerView;
@@ -12,6 +14,9 @@ use crate::core::kick_off;
 use crate::core::retry::after;
 use crate::core::rules;
 use crate::core::wire::Request;
+
+/// A refused export is looked at again after this time at the latest.
+const LONGEST_REFUSAL: Duration = Duration::from_mins(5);
 
 /// Why a kick-off is not sent.
 pub(super) enum NotNow {
@@ -42,7 +47,7 @@ pub(super) fn leave_queue(turn: &mut Turn<'_>) {
 
 fn stood_still(turn: &mut Turn<'_>, since: Timestamp) {
     if let Some(start) = turn.status.start_time {
-        let wait = std::time::Duration::try_from(turn.now.duration_since(since)).unwrap_or_default();
+        let wait = Duration::try_from(turn.now.duration_since(since)).unwrap_or_default();
         turn.status.start_time = Some(after(start, wait).min(turn.now));
     }
 }
@@ -69,8 +74,7 @@ pub(super) fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, O
              spec.consumers"
         );
         refuse(turn, Reason::NamespaceNotAllowed, &message);
-        // Labels of namespaces are not watched.
-        return Err(Some(turn.later(turn.tuning.missing_retry)));
+        return Err(Some(look_again_at_refusal(turn)));
     }
     if server.spec().dialect == Dialect::BulkData && !server.probed() {
         // How the server wants to be asked is found out by the probe, which comes within moments.
@@ -141,6 +145,17 @@ fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.set_false(ConditionType::Accepted, reason, message);
     turn.set_true(ConditionType::Stalled, reason, message);
     turn.set_false(ConditionType::Reconciling, reason, message);
+}
+
+/// When to look again whether the namespace of a refused export is admitted by now, since the labels of namespaces are
+/// not watched: after as long as it has been refused already. So a tenant with thousands of refused exports costs little.
+fn look_again_at_refusal(turn: &Turn<'_>) -> Timestamp {
+    let refused = condition::find(&turn.status.conditions, ConditionType::Accepted);
+    let since = refused.map_or(turn.now, |refused| refused.last_transition_time);
+    let lasted = Duration::try_from(turn.now.duration_since(since)).unwrap_or_default();
+    let longest = LONGEST_REFUSAL.max(turn.tuning.missing_retry);
+    let wait = lasted.clamp(turn.tuning.missing_retry, longest);
+    turn.later(wait.mul_f64(0.9 + turn.jitter * 0.2))
 }
 
 /// Says that the run waits for a place.

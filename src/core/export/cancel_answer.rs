@@ -41,7 +41,10 @@ pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) 
         StatusAnswer::Running if asked_before => {
             not_yet(turn, &mut memory, "the server says that the job still runs");
         }
-        StatusAnswer::NotNow(refusal) | StatusAnswer::Transient(refusal) | StatusAnswer::Refused(refusal)
+        StatusAnswer::NotNow(refusal)
+        | StatusAnswer::Transient(refusal)
+        | StatusAnswer::Refused(refusal)
+        | StatusAnswer::Absent(refusal)
             if asked_before =>
         {
             not_yet(turn, &mut memory, &refusal.message);
@@ -49,7 +52,8 @@ pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) 
         StatusAnswer::Running
         | StatusAnswer::NotNow(_)
         | StatusAnswer::Transient(_)
-        | StatusAnswer::Refused(_) => {}
+        | StatusAnswer::Refused(_)
+        | StatusAnswer::Absent(_) => {}
     }
     Phase::Cancelling(memory)
 }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::memory::Checking;
 use super::turn::Turn;
 use crate::api::{ConditionStatus, ConditionType, Reason};
+use crate::core::effect::NoteType;
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, Verification};
 use crate::core::poll::retry_delay;
+use crate::core::retry::after;
 
 /// How often a check that failed in a way that may pass is tried.
 const TRIES: u32 = 10;
@@ -28,6 +32,46 @@ pub(super) fn observe(turn: &mut Turn<'_>, memory: &mut Checking, state: Verific
         }
         Verification::Done(checked) => memory.outcome = Some(Ok(Arc::new(checked))),
         Verification::Failed(failure) => failed(turn, memory, &failure),
+        Verification::Panicked => panicked(turn, memory),
+    }
+}
+
+/// The task that checks ended by a panic: it is started again, and given up after a while.
+fn panicked(turn: &mut Turn<'_>, memory: &mut Checking) {
+    let wait = retry_delay(DELAY, DELAY_MAX, memory.check.count(), turn.jitter);
+    let why = "the task that checks the files ended by a defect of the operator, see its log";
+    if memory.check.failures == 1 {
+        turn.note(NoteType::Warning, Reason::TaskPanicked, "Verify", &format!("{why}; it is started again"));
+    }
+    if memory.check.failures < TRIES {
+        memory.check.next_try = Some(turn.later(wait));
+        let message = format!("the files are not checked yet: {why}");
+        turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::TaskPanicked, &message);
+    } else {
+        memory.outcome = Some(Err((Reason::TaskPanicked, format!("the files were not checked: {why}"))));
+    }
+}
+
+/// When a check that goes on is given up: the grace of a cancel after `spec.cancel` was seen to be set, or after the
+/// deadline. The server has finished the job, so there is nothing to cancel, and a short check still comes to its end.
+pub(super) fn end(turn: &Turn<'_>, memory: &Checking) -> Option<Timestamp> {
+    let deadline = turn.deadline().filter(|_| turn.status.cancellation.is_none());
+    memory.end_asked.or(deadline).map(|asked| after(asked, turn.tuning.cancel_grace))
+}
+
+/// Gives the check up when its time is over. The run then ends with what is known of its files.
+pub(super) fn heed_end(turn: &Turn<'_>, memory: &mut Checking) {
+    if memory.outcome.is_some() {
+        return;
+    }
+    if turn.cancel_requested() || turn.out_of_time() {
+        memory.end_asked.get_or_insert(turn.now);
+    }
+    if memory.end_asked.is_some() && end(turn, memory).is_some_and(|end| end <= turn.now) {
+        let why =
+            if turn.cancel_requested() { "spec.cancel is set" } else { "activeDeadlineSeconds is over" };
+        let message = format!("the check of the files was given up before its end: {why}");
+        memory.outcome = Some(Err((Reason::PartlyChecked, message)));
     }
 }
 
@@ -55,26 +99,11 @@ fn failed(turn: &mut Turn<'_>, memory: &mut Checking, failure: &StorageFailure) 
         Some((limit, wait)) if memory.check.failures < limit => {
             memory.check.next_try = Some(turn.later(wait));
             let why = format!("the files are not checked yet: {}", failure.message);
-            turn.set(ConditionType::Verified, ConditionStatus::Unknown, unchecked(failure), &why);
+            turn.set(ConditionType::Verified, ConditionStatus::Unknown, failure.access_reason(), &why);
         }
         Some(_) | None => {
             let why = format!("the files were not checked: {}", failure.message);
-            memory.outcome = Some(Err((unchecked(failure), why)));
+            memory.outcome = Some(Err((failure.access_reason(), why)));
         }
-    }
-}
-
-/// The reason to give for files that were not checked.
-fn unchecked(failure: &StorageFailure) -> Reason {
-    match failure.kind {
-        StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
-        StorageFailureKind::NotConfigured
-        | StorageFailureKind::Missing
-        | StorageFailureKind::HostNotAllowed
-        | StorageFailureKind::Denied
-        | StorageFailureKind::NotFound
-        | StorageFailureKind::Full
-        | StorageFailureKind::ReadOnly
-        | StorageFailureKind::Permanent => Reason::NoStorageAccess,
     }
 }

@@ -12,6 +12,7 @@ use super::memory::{Landing, LandingStage};
 use super::phase::Phase;
 use super::record;
 use super::turn::Turn;
+use super::type_counts;
 use crate::api::{ConditionStatus, Reason};
 use crate::core::effect::Effect;
 use crate::core::folder::MANIFEST;
@@ -24,10 +25,10 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     };
     let (manifest, landed) = (&memory.manifest, &concluding.landed);
     let request = &turn.spec().request;
-    if let Some(type_) = landed::uncounted(manifest, request, &concluding.counted_types)
-        && let Some(server) = turn.server()
+    let spec = turn.server().map(|server| server.spec());
+    if let Some((type_, request)) =
+        spec.and_then(|spec| type_counts::question(spec, manifest, request, &concluding.counted_types))
     {
-        let request = landed::count(server.spec(), &type_);
         let count = Effect::CountType { type_, request };
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(count));
     }

@@ -2,90 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::summary::{counted, files_text};
+use super::type_counts::{TypeCounts, requested_types};
 use super::verdict::Verdict;
-use crate::api::{CheckResult, Checks, ConditionStatus, ExportRequest, FhirServerSpec, Level, Reason};
-use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
+use crate::api::{CheckResult, Checks, ConditionStatus, ExportRequest, Reason};
+use crate::core::landing::{FileForm, FileKind, LandFile, LandPlan, Landed};
 use crate::core::manifest::Manifest;
-use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode};
-use crate::core::wire::{Method, Request};
 
-/// Types that the server is asked about; more are left Unknown.
-const MAX_ASKED: usize = 20;
+/// A file that was to land, and what landed.
+type Row<'a> = (&'a LandFile, &'a Landed);
 
-/// The next requested type that no file came of and that the server can be asked about. Only where nothing but types
-/// narrows the export does its count tell anything.
-pub(super) fn uncounted(
-    manifest: &Manifest,
-    request: &ExportRequest,
-    asked: &BTreeMap<String, Option<u64>>,
-) -> Option<String> {
-    let narrowed = request.level != Level::System
-        || request.since.is_some()
-        || request.until.is_some()
-        || request.type_filters.as_ref().is_some_and(|f| !f.is_empty())
-        || request.parameters.as_ref().is_some_and(|p| !p.is_empty());
-    if narrowed || manifest.organized_by.is_some() || asked.len() >= MAX_ASKED {
-        return None;
-    }
-    missing(manifest, request).find(|type_| !asked.contains_key(*type_)).cloned()
-}
-
-fn missing<'a>(manifest: &'a Manifest, request: &'a ExportRequest) -> impl Iterator<Item = &'a String> {
-    let types = request.types.as_deref().unwrap_or_default();
-    types.iter().filter(|t| !manifest.output.iter().any(|file| &&file.type_ == t))
-}
-
-/// The search that counts the resources of a type.
-pub(super) fn count(server: &FhirServerSpec, type_: &str) -> Request {
-    Request {
-        method: Method::Get,
-        url: format!("{}/{}?_summary=count", server.url.trim_end_matches('/'), encode(type_)),
-        accept: FHIR_JSON,
-        prefer: None,
-        no_cache: false,
-        max_body: MAX_OUTCOME,
-        with_token: true,
-        body: None,
-        patients: None,
-    }
-}
-
-/// The total of a searchset.
-pub(super) fn total(body: &[u8]) -> Option<u64> {
-    let bundle: Value = serde_json::from_slice(body).ok()?;
-    (bundle.get("resourceType")?.as_str()? == "Bundle").then(|| bundle.get("total")?.as_u64()).flatten()
-}
-
-fn requested_types(
-    manifest: &Manifest,
-    request: &ExportRequest,
-    asked: &BTreeMap<String, Option<u64>>,
-) -> (CheckResult, Option<String>) {
-    let types = request.types.as_deref().unwrap_or_default();
-    if types.is_empty() || manifest.organized_by.is_some() {
-        return (CheckResult::Unknown, None);
-    }
-    let mut open = false;
-    for type_ in missing(manifest, request) {
-        match asked.get(type_).copied().flatten() {
-            // It has none: that no file came is right.
-            Some(0) => {}
-            Some(number) => {
-                let message = format!(
-                    "no file of type {type_} came, although the server counts {} of it; check bulkData.listStyle of \
-                     the FhirServer",
-                    counted(number, "resource")
-                );
-                return (CheckResult::Failed, Some(message));
-            }
-            None => open = true,
-        }
-    }
-    (if open { CheckResult::Unknown } else { CheckResult::Passed }, None)
-}
+/// Something that is wrong: the reason and one sentence.
+type Problem = (Reason, String);
 
 /// Compares what landed with what the server says, and with what was asked for.
 pub(super) fn judge(
@@ -93,130 +21,182 @@ pub(super) fn judge(
     request: &ExportRequest,
     plan: &LandPlan,
     landed: &[Landed],
-    asked: &BTreeMap<String, Option<u64>>,
+    asked: &TypeCounts,
 ) -> Verdict {
-    let rows: Vec<(&LandFile, &Landed)> = plan.files.iter().zip(landed).collect();
-    let (requested, type_missing) = requested_types(manifest, request, asked);
-    let mut checks = Checks {
-        files: CheckResult::Passed,
-        counts: CheckResult::Unknown,
-        checksums: CheckResult::Unknown,
-        requested_types: requested,
-    };
-    let mut bytes_by_type: BTreeMap<String, i64> = BTreeMap::new();
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    for (file, (_, landed)) in manifest.output.iter().zip(&rows) {
-        let entry = bytes_by_type.entry(file.type_.clone()).or_default();
-        *entry = entry.saturating_add(number(landed.sum.bytes));
-    }
-    let bytes = Some(bytes_by_type.values().fold(0_i64, |sum, b| sum.saturating_add(*b)));
-    let mut problem: Option<(Reason, String)> = None;
-    let files = manifest.files();
-    if rows.len() < files {
-        checks.files = CheckResult::Failed;
-        let gone = files - rows.len();
-        problem = Some((Reason::FileMissing, format!("{gone} of {} did not land", files_text(files))));
-    }
-    let counts = rows.iter().filter_map(|(f, l)| Some((f, f.claims.count?, l.sum.lines)));
-    match compare(counts, rows.iter().filter(|(f, _)| f.kind == FileKind::Output).count()) {
-        Compared::Wrong(file, said, found) => {
-            checks.counts = CheckResult::Failed;
-            let message = format!("{} holds {found} lines, the server says {said}", file.blob);
-            problem = problem.or(Some((Reason::CountMismatch, message)));
+    let rows: Vec<Row<'_>> = plan.files.iter().zip(landed).collect();
+    let (files, missing) = all_landed(manifest, &rows);
+    let (counts, miscounted) = counts(&rows);
+    let (checksums, spoiled) = checksums(&rows);
+    let (form, malformed) = form(&rows);
+    let types = requested_types(manifest, request, asked);
+    let checks = Checks { files: worse(files, form), counts, checksums, requested_types: types.result };
+    let problem = missing.or(miscounted).or(spoiled).or(malformed).or(types.missing);
+    let (status, reason, message) = if let Some((reason, message)) = problem {
+        (ConditionStatus::False, reason, message)
+    } else {
+        let (status, reason, mut message) = whole(&checks, manifest, &rows);
+        if let Some(why) = types.not_told {
+            message = format!("{message}; {why}");
         }
-        Compared::All => checks.counts = CheckResult::Passed,
-        Compared::Some => {}
+        (status, reason, message)
+    };
+    let bytes_by_type = bytes_by_type(manifest, &rows);
+    let bytes = Some(bytes_by_type.values().fold(0_i64, |sum, b| sum.saturating_add(*b)));
+    Verdict { status, reason, message, checks, bytes, bytes_by_type }
+}
+
+/// The bytes of the data files, by type.
+fn bytes_by_type(manifest: &Manifest, rows: &[Row<'_>]) -> BTreeMap<String, i64> {
+    let mut all: BTreeMap<String, i64> = BTreeMap::new();
+    for (file, (_, landed)) in manifest.output.iter().zip(rows) {
+        let entry = all.entry(file.type_.clone()).or_default();
+        *entry = entry.saturating_add(i64::try_from(landed.sum.bytes).unwrap_or(i64::MAX));
     }
-    let sums = rows.iter().filter_map(|(f, l)| {
-        let said = f.claims.sha256.clone();
-        let length = f.claims.bytes.map(|said| (said.to_string(), l.sum.bytes.to_string()));
-        let sum = said.map(|said| (said, l.sum.sha256.clone()));
-        // A wrong one of the two is the one that tells.
-        let (said, found) = match (sum, length) {
-            (Some(sum), Some(length)) => {
-                if length.0 == length.1 {
-                    sum
-                } else {
-                    length
-                }
-            }
-            (sum, length) => sum.or(length)?,
-        };
-        Some((f, said, found))
-    });
-    match compare(sums, rows.len()) {
-        Compared::Wrong(file, said, found) => {
-            checks.checksums = CheckResult::Failed;
+    all
+}
+
+/// The worse of two results: whatever is not known is worse than what passed.
+fn worse(one: CheckResult, other: CheckResult) -> CheckResult {
+    match (one, other) {
+        (CheckResult::Failed, _) | (_, CheckResult::Failed) => CheckResult::Failed,
+        (CheckResult::Unknown, _) | (_, CheckResult::Unknown) => CheckResult::Unknown,
+        (CheckResult::Passed, CheckResult::Passed) => CheckResult::Passed,
+    }
+}
+
+/// Whether a file has landed for each one of the manifest.
+fn all_landed(manifest: &Manifest, rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
+    let files = manifest.files();
+    match files.saturating_sub(rows.len()) {
+        0 => (CheckResult::Passed, None),
+        gone => {
+            let message = format!("{gone} of {} did not land", files_text(files));
+            (CheckResult::Failed, Some((Reason::FileMissing, message)))
+        }
+    }
+}
+
+/// Whether the files hold as many lines as the server says. Deleted and error files are compared where the server
+/// counts them; it must count every data file, or every file where there are no data.
+fn counts(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
+    let claims = rows.iter().filter_map(|(f, l)| Some((*f, f.claims.count?, l.sum.lines)));
+    let mut claimed = 0;
+    for (file, said, found) in claims {
+        if said != found {
+            let message = format!("{} holds {found} lines, the server says {said}", file.blob);
+            return (CheckResult::Failed, Some((Reason::CountMismatch, message)));
+        }
+        claimed += 1;
+    }
+    let of_data = |(file, _): &&Row<'_>| file.kind == FileKind::Output;
+    let data_counted = rows.iter().filter(of_data).all(|(f, _)| f.claims.count.is_some());
+    let all_counted = data_counted && (claimed == rows.len() || rows.iter().any(|row| of_data(&row)));
+    (if claimed > 0 && all_counted { CheckResult::Passed } else { CheckResult::Unknown }, None)
+}
+
+/// Whether the files have the checksums or lengths that the server says.
+fn checksums(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
+    let mut claimed = 0;
+    for (file, landed) in rows {
+        let Some((said, found)) = summed(file, landed) else { continue };
+        if said != found {
             let message = format!(
                 "{} is not what the server's checksum or length says ({} instead of {})",
                 file.blob,
                 short(&found),
                 short(&said)
             );
-            problem = problem.or(Some((Reason::ChecksumMismatch, message)));
+            return (CheckResult::Failed, Some((Reason::ChecksumMismatch, message)));
         }
-        Compared::All if !rows.is_empty() => checks.checksums = CheckResult::Passed,
-        Compared::All | Compared::Some => {}
+        claimed += 1;
     }
-    problem = problem.or(type_missing.map(|message| (Reason::TypesMissing, message)));
-    let (status, reason, message) = match problem {
-        Some((reason, message)) => (ConditionStatus::False, reason, message),
-        None => whole(&checks, manifest),
-    };
-    Verdict { status, reason, message, checks, bytes, bytes_by_type }
+    let all = claimed > 0 && claimed == rows.len();
+    (if all { CheckResult::Passed } else { CheckResult::Unknown }, None)
+}
+
+/// The checksum or length that the server says, and the one that was found; of two the one that differs.
+fn summed(file: &LandFile, landed: &Landed) -> Option<(String, String)> {
+    let sum = file.claims.sha256.clone().map(|said| (said, landed.sum.sha256.clone()));
+    let length = file.claims.bytes.map(|said| (said.to_string(), landed.sum.bytes.to_string()));
+    match (sum, length) {
+        (Some(sum), Some(length)) => Some(if length.0 == length.1 { sum } else { length }),
+        (sum, length) => sum.or(length),
+    }
+}
+
+/// Whether the end of a file is known: its body was framed, or it has the checksum or length that the server says.
+fn has_known_end(file: &LandFile, landed: &Landed) -> bool {
+    landed.form != FileForm::Unframed || summed(file, landed).is_some()
+}
+
+/// Whether the form of the files shows that they are whole, and of the types that the manifest names.
+fn form(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
+    let wrong = rows.iter().find_map(|(file, landed)| match landed.form {
+        FileForm::Framed | FileForm::Unframed => None,
+        FileForm::Cut => Some((Reason::FileTruncated, format!("{} ends in the middle of a line", file.blob))),
+        FileForm::OtherType => {
+            let message = format!(
+                "the first line of {} is not of the type {} that the manifest names",
+                file.blob,
+                file.type_name()
+            );
+            Some((Reason::WrongType, message))
+        }
+    });
+    if wrong.is_some() {
+        (CheckResult::Failed, wrong)
+    } else if rows.iter().all(|(file, landed)| has_known_end(file, landed)) {
+        (CheckResult::Passed, None)
+    } else {
+        (CheckResult::Unknown, None)
+    }
 }
 
 /// Nothing that was checked is wrong: what could not be checked is said.
-fn whole(checks: &Checks, manifest: &Manifest) -> (ConditionStatus, Reason, String) {
+fn whole(checks: &Checks, manifest: &Manifest, rows: &[Row<'_>]) -> (ConditionStatus, Reason, String) {
+    if manifest.files() == 0 {
+        return (ConditionStatus::True, Reason::CountsMatch, "the manifest names no files".to_owned());
+    }
+    let open: Vec<&str> =
+        rows.iter().filter(|(f, l)| !has_known_end(f, l)).map(|(f, _)| f.blob.as_str()).collect();
     let all = match manifest.files() {
-        0 => return (ConditionStatus::True, Reason::CountsMatch, "the manifest names no files".to_owned()),
-        1 => "the file has landed whole".to_owned(),
-        files => format!("all {} have landed whole", files_text(files)),
+        1 => "the file has landed".to_owned(),
+        files => format!("all {} have landed", files_text(files)),
     };
-    match (checks.counts, checks.checksums) {
+    if let Some(first) = open.first() {
+        let more = match open.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let counted =
+            if checks.counts == CheckResult::Passed { ", with the counts that the server says" } else { "" };
+        let message = format!(
+            "{all}{counted}; whether {first}{more} came to the end is not known, since the server did not mark it by \
+             a length or chunks, and gives no checksum"
+        );
+        return (ConditionStatus::Unknown, Reason::PartlyChecked, message);
+    }
+    let (status, reason, said) = match (checks.counts, checks.checksums) {
         (CheckResult::Passed, CheckResult::Passed) => (
             ConditionStatus::True,
             Reason::CountsMatch,
-            format!("{all}, with the counts and checksums that the server says"),
+            ", with the counts and checksums that the server says",
         ),
-        (CheckResult::Passed, _) => (
+        (CheckResult::Passed, CheckResult::Failed | CheckResult::Unknown) => {
+            (ConditionStatus::True, Reason::CountsMatch, ", with the counts that the server says")
+        }
+        (CheckResult::Failed | CheckResult::Unknown, CheckResult::Passed) => (
             ConditionStatus::True,
             Reason::CountsMatch,
-            format!("{all}, with the counts that the server says"),
-        ),
-        (_, CheckResult::Passed) => (
-            ConditionStatus::True,
-            Reason::CountsMatch,
-            format!(
-                "{all}, with the checksums or lengths that the server says; it does not count all of them"
-            ),
+            ", with the checksums or lengths that the server says; it does not count all of them",
         ),
         (CheckResult::Failed | CheckResult::Unknown, CheckResult::Failed | CheckResult::Unknown) => (
             ConditionStatus::Unknown,
             Reason::PartlyChecked,
-            format!("{all}; the server does not say what they hold, so that could not be compared"),
+            "; the server does not say what they hold, so that could not be compared",
         ),
-    }
-}
-
-enum Compared<'f, T> {
-    Wrong(&'f LandFile, T, T),
-    All,
-    Some,
-}
-
-fn compare<'f, T: PartialEq>(
-    claims: impl Iterator<Item = (&'f &'f LandFile, T, T)>,
-    all: usize,
-) -> Compared<'f, T> {
-    let mut compared = 0;
-    for (file, said, found) in claims {
-        if said != found {
-            return Compared::Wrong(file, said, found);
-        }
-        compared += 1;
-    }
-    if compared == all { Compared::All } else { Compared::Some }
+    };
+    (status, reason, format!("{all} whole{said}"))
 }
 
 /// A checksum as people compare it.

@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::CheckResult::{Failed, Passed, Unknown};
+use crate::api::FhirServerSpec;
 use crate::core::bulk::manifest::Pages;
-use crate::core::landing::{Issues, Place, Sum, plan};
+use crate::core::export::type_counts::TypeCount;
+use crate::core::landing::{FileForm, Issues, Place, Sum, plan};
 use crate::core::poll::Bounds;
 
 const AT: &str = "https://x.example/status/1";
@@ -30,13 +32,14 @@ fn land(manifest: &Manifest, lines: &[u64]) -> (LandPlan, Vec<Landed>) {
     let plan = plan(&spec(), manifest, &place, crate::api::Compression::None, bounds);
     let landed = lines.iter().map(|lines| Landed {
         sum: Sum { bytes: lines * 10, lines: *lines, sha256: "ab".repeat(32) },
+        form: FileForm::Framed,
         issues: Issues::default(),
         words: Vec::new(),
     });
     (plan, landed.collect())
 }
 
-fn judged(manifest: &Manifest, lines: &[u64], types: Value, asked: &[(&str, Option<u64>)]) -> Verdict {
+fn judged(manifest: &Manifest, lines: &[u64], types: Value, asked: &[(&str, TypeCount)]) -> Verdict {
     let (plan, landed) = land(manifest, lines);
     let request: ExportRequest = serde_json::from_value(json!({"level": "System", "types": types})).unwrap();
     let asked = asked.iter().map(|(t, n)| ((*t).to_owned(), *n)).collect();
@@ -85,43 +88,83 @@ fn what_a_verdict_needs() {
 fn a_requested_type_without_a_file() {
     let manifest = read(json!({"output": [{"type": "Patient", "url": "https://x.example/1", "count": 5}]}));
     let types = json!(["Patient", "Observation"]);
-    let check = |asked: &[(&str, Option<u64>)]| judged(&manifest, &[5], types.clone(), asked);
-    assert_eq!(check(&[]).checks.requested_types, CheckResult::Unknown);
-    assert_eq!(check(&[("Observation", None)]).checks.requested_types, CheckResult::Unknown);
-    let empty = check(&[("Observation", Some(0))]);
-    assert_eq!((empty.checks.requested_types, empty.status), (CheckResult::Passed, ConditionStatus::True));
-    let lost = check(&[("Observation", Some(1234))]);
-    assert_eq!((lost.checks.requested_types, lost.reason), (CheckResult::Failed, Reason::TypesMissing));
+    let check = |asked: &[(&str, TypeCount)]| judged(&manifest, &[5], types.clone(), asked);
+    for (asked, told) in [
+        (vec![], false),
+        (vec![("Observation", TypeCount::Untold)], false),
+        (vec![("Observation", TypeCount::NotAsOf)], true),
+        (vec![("Observation", TypeCount::ChangedSince)], true),
+    ] {
+        let verdict = check(&asked);
+        assert_eq!(verdict.checks.requested_types, Unknown, "{asked:?}");
+        let says = verdict.message.contains("no file of type Observation came; the server has some now");
+        assert_eq!(says, told, "{asked:?} {}", verdict.message);
+    }
+    let empty = check(&[("Observation", TypeCount::None)]);
+    assert_eq!((empty.checks.requested_types, empty.status), (Passed, ConditionStatus::True));
+    let lost = check(&[("Observation", TypeCount::AtTransaction(1234))]);
+    assert_eq!((lost.checks.requested_types, lost.reason), (Failed, Reason::TypesMissing));
     assert_eq!(
         lost.message,
-        "no file of type Observation came, although the server counts 1,234 resources of it; check \
-         bulkData.listStyle of the FhirServer"
+        "no file of type Observation came, although the server counts 1,234 resources of it that had not changed \
+         since the transaction time; check bulkData.listStyle of the FhirServer"
     );
 }
 
 #[test]
-fn the_server_is_asked_only_where_its_answer_tells() {
-    let manifest = read(json!({"output": []}));
-    let ask =
-        |request: Value| uncounted(&manifest, &serde_json::from_value(request).unwrap(), &BTreeMap::new());
-    assert_eq!(ask(json!({"level": "System", "types": ["Patient"]})).as_deref(), Some("Patient"));
-    for narrowed in [
-        json!({"level": "System"}),
-        json!({"level": "Patient", "types": ["Patient"]}),
-        json!({"level": "System", "types": ["Patient"], "since": "2026-01-01T00:00:00Z"}),
-        json!({"level": "System", "types": ["Patient"], "typeFilters": ["Patient?active=true"]}),
-        json!({"level": "System", "types": ["Patient"], "parameters": [{"name": "x", "value": "y"}]}),
+fn deleted_and_error_files_are_counted_and_verify_nothing_without_a_count() {
+    let deleted = |members: Value| {
+        let mut file = json!({"type": "Bundle", "url": "https://x.example/d"});
+        file.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        read(json!({"output": [], "deleted": [file]}))
+    };
+    let error = |count: u64| {
+        let file =
+            |name: &str| json!({"type": "Patient", "url": format!("https://x.example/{name}"), "count": 5});
+        let error = json!({"type": "OperationOutcome", "url": "https://x.example/e", "count": count});
+        read(json!({"output": [file("1")], "error": [error]}))
+    };
+    for (manifest, lines, counts, status) in [
+        (deleted(json!({})), vec![5], Unknown, ConditionStatus::Unknown),
+        (deleted(json!({"count": 5})), vec![5], Passed, ConditionStatus::True),
+        (deleted(json!({"count": 6})), vec![5], Failed, ConditionStatus::False),
+        (error(3), vec![5, 3], Passed, ConditionStatus::True),
+        (error(4), vec![5, 3], Failed, ConditionStatus::False),
+        (read(json!({"output": []})), vec![], Unknown, ConditionStatus::True),
     ] {
-        assert_eq!(ask(narrowed.clone()), None, "{narrowed}");
+        let verdict = judged(&manifest, &lines, json!([]), &[]);
+        assert_eq!((verdict.checks.counts, verdict.status), (counts, status), "{manifest:?}");
     }
-    let many: Vec<String> = (0..50).map(|n| format!("T{n}")).collect();
-    let asked = many.iter().take(MAX_ASKED).map(|t| (t.clone(), None)).collect();
-    let request = serde_json::from_value(json!({"level": "System", "types": many})).unwrap();
-    assert_eq!(uncounted(&manifest, &request, &asked), None);
-    assert_eq!(count(&spec(), "Patient").url, "https://x.example/Patient?_summary=count");
-    assert_eq!(total(br#"{"resourceType":"Bundle","total":7}"#), Some(7));
-    for body in ["", "{}", r#"{"resourceType":"Patient","total":7}"#, r#"{"resourceType":"Bundle"}"#] {
-        assert_eq!(total(body.as_bytes()), None, "{body}");
+}
+
+#[test]
+fn the_form_of_files_is_judged_without_a_word_of_the_server() {
+    let file = |members: Value| {
+        let mut file = json!({"type": "Patient", "url": "https://x.example/1"});
+        file.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        read(json!({"output": [file]}))
+    };
+    let formed = |manifest: &Manifest, form: FileForm| {
+        let (plan, mut landed) = land(manifest, &[5]);
+        landed[0].form = form;
+        let request = serde_json::from_value(json!({"level": "System"})).unwrap();
+        judge(manifest, &request, &plan, &landed, &TypeCounts::new())
+    };
+    let bytes = json!({"extension": [{"url": "https://x/file_length", "valueDecimal": 50}]});
+    for (members, form, files, status, reason) in [
+        (json!({"count": 5}), FileForm::Framed, Passed, ConditionStatus::True, Reason::CountsMatch),
+        (json!({"count": 5}), FileForm::Unframed, Unknown, ConditionStatus::Unknown, Reason::PartlyChecked),
+        (json!({}), FileForm::Unframed, Unknown, ConditionStatus::Unknown, Reason::PartlyChecked),
+        // Its length is known.
+        (bytes, FileForm::Unframed, Passed, ConditionStatus::True, Reason::CountsMatch),
+        (json!({"count": 5}), FileForm::Cut, Failed, ConditionStatus::False, Reason::FileTruncated),
+        (json!({"count": 5}), FileForm::OtherType, Failed, ConditionStatus::False, Reason::WrongType),
+    ] {
+        let verdict = formed(&file(members.clone()), form);
+        let got = (verdict.checks.files, verdict.status, verdict.reason);
+        assert_eq!(got, (files, status, reason), "{members} {form:?}");
+        let named = verdict.message.contains("f/Patient-1.ndjson");
+        assert_eq!(named, files != Passed, "{}", verdict.message);
     }
 }
 

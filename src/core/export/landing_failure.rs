@@ -1,20 +1,26 @@
 //! A landing cannot go on as it is: another try later, a fresh manifest, or another attempt.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::memory::{CleanUp, Landing, LandingStage, LandingTries, Running};
 use super::phase::Phase;
 use super::turn::Turn;
 use crate::api::{ConditionStatus, ConditionType, Reason};
+use crate::core::effect::NoteType;
 use crate::core::landing::{LandFailure, LandFailureKind};
 use crate::core::ledger::StorageFailureKind;
+use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
-use crate::core::retry::Retry;
+use crate::core::retry::{Retry, after};
 
-/// How often a landing is tried again without a file landing between the tries.
-const TRIES: u32 = 10;
-/// How many fresh manifests in a row may bring no file.
+/// How many fresh manifests in a row lack a file, at least, until it is believed that the server does not have it.
 const REFRESHES: u32 = 5;
+/// How long a file is missing in every fresh manifest until it is believed that the server does not have it. A gateway
+/// that is being deployed answers 404, too.
+const MISSING_FOR: Duration = Duration::from_mins(10);
+/// Fresh manifests in a row that bring nothing are told from this one on. One is usual: links expire.
+const TOLD_REFRESHES: u32 = 3;
 /// The first delay between two tries; it doubles up to [`DELAY_MAX`].
 const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
@@ -22,8 +28,13 @@ const DELAY_MAX: Duration = Duration::from_secs(120);
 
 /// Takes in why the landing cannot go on.
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFailure) -> Phase {
-    let own = retry_delay(DELAY, DELAY_MAX, memory.tries.retry.count(), turn.jitter);
-    let failures = memory.tries.retry.failures;
+    let tries = memory.tries.retry.count();
+    if planted(Fault::GivesUpEarly) && memory.tries.retry.failures > 10 {
+        return give_up(memory, failure);
+    }
+    let own = retry_delay(DELAY, DELAY_MAX, tries, turn.jitter);
+    memory.tries.fruitless_since.get_or_insert(turn.now);
+    memory.tries.obstructed = Arc::new(failure.obstructed.clone());
     let not_yet = format!("the files have not all landed yet: {}", failure.message);
     if failure.kind != LandFailureKind::Expired {
         turn.set_true(ConditionType::Reconciling, failure.reason, &not_yet);
@@ -31,20 +42,23 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
     let wait = match failure.kind {
         LandFailureKind::Expired => {
             memory.tries.refreshes += 1;
-            if memory.tries.refreshes > REFRESHES {
-                return give_up(memory, failure);
+            return expired(turn, memory, failure, &not_yet);
+        }
+        LandFailureKind::Panicked => {
+            if tries == 1 {
+                turn.note(NoteType::Warning, failure.reason, "Land", &failure.message);
             }
-            return refresh(turn, &memory, own);
+            own
         }
         LandFailureKind::Missing => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);
             turn.tuning.missing_retry
         }
-        LandFailureKind::Source if failures < TRIES => {
+        LandFailureKind::Source => {
             turn.set_false(ConditionType::ServerReachable, failure.reason, &not_yet);
             own
         }
-        LandFailureKind::Storage(StorageFailureKind::Transient { retry_after }) if failures < TRIES => {
+        LandFailureKind::Storage(StorageFailureKind::Transient { retry_after }) => {
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageUnreachable, &not_yet);
             retry_after.unwrap_or(own).min(DELAY_MAX)
         }
@@ -61,22 +75,35 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::NoStorageAccess, &not_yet);
             own.min(turn.tuning.missing_retry * 6)
         }
-        LandFailureKind::Source
-        | LandFailureKind::Storage(StorageFailureKind::Transient { .. } | StorageFailureKind::Permanent)
-        | LandFailureKind::Permanent => return give_up(memory, failure),
+        LandFailureKind::Storage(StorageFailureKind::Permanent) | LandFailureKind::Permanent => {
+            return give_up(memory, failure);
+        }
     };
     memory.tries.retry.next_try = Some(turn.later(wait));
     Phase::Landing(Box::new(memory))
 }
 
-/// A fresh manifest has fresh links; what has landed is known by its source.
-fn refresh(turn: &Turn<'_>, memory: &Landing, wait: Duration) -> Phase {
-    let next_poll = turn.later(wait.min(turn.bounds().max));
-    let retry = Retry { next_try: None, ..memory.tries.retry };
+/// A fresh manifest has fresh links; what has landed is known by its source. The deadline bounds the wait, unless the
+/// server says again and again that it does not have a file.
+fn expired(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFailure, not_yet: &str) -> Phase {
+    let LandingTries { retry, refreshes, fruitless_since, .. } = memory.tries.clone();
+    let long = fruitless_since.is_some_and(|since| after(since, MISSING_FOR) <= turn.now);
+    if failure.reason == Reason::FileMissing && refreshes > REFRESHES && long {
+        let message =
+            format!("{}, nor in {refreshes} manifests since; tell the server's owner", failure.message);
+        return give_up(memory, LandFailure { message, ..failure });
+    }
+    if refreshes >= TOLD_REFRESHES {
+        turn.set_true(ConditionType::Reconciling, failure.reason, not_yet);
+    }
+    let bounds = turn.bounds();
+    let tries = i32::try_from(retry.failures).unwrap_or(i32::MAX);
+    let wait = retry_delay(DELAY, bounds.max, tries, turn.jitter).max(bounds.min);
+    memory.tries.retry.next_try = None;
     Phase::Running(Running {
-        poll: Retry { failures: 0, next_try: Some(next_poll) },
+        poll: Retry { failures: 0, next_try: Some(turn.later(wait)) },
         progress_at: memory.progress_at,
-        refresh: Some(LandingTries { retry, ..memory.tries }),
+        refresh: Some(memory.tries),
         ..Running::default()
     })
 }

@@ -8,44 +8,79 @@ use crate::core::landing::{FileKind, LandPlan, Landed};
 use crate::core::manifest::Manifest;
 use crate::core::requests;
 
+/// The lines written so far, all of one export.
+struct Log {
+    export_id: String,
+    lines: Vec<u8>,
+}
+
+impl Log {
+    fn write(&mut self, at: Timestamp, event: &str, detail: &Value) {
+        let time = at.to_string();
+        let line =
+            json!({"exportId": self.export_id, "timestamp": time, "eventId": event, "eventDetail": detail});
+        self.lines.extend_from_slice(line.to_string().as_bytes());
+        self.lines.push(b'\n');
+    }
+}
+
 /// The log, one object a line: what happened, as far as status and container know it. It never names the patients that
 /// were asked for, nor a URL of the server's files.
 pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
-    let job = turn.status.job.as_ref();
     let export_id = turn.export().metadata.uid.clone().unwrap_or_default();
+    let mut log = Log { export_id, lines: Vec::new() };
+    let job = turn.status.job.as_ref();
     let started = job.map_or(turn.now, |job| job.kick_off_time.unwrap_or(job.intent_time));
-    let mut lines = Vec::new();
-    let mut log = |at: Timestamp, event: &str, detail: Value| {
-        let line = json!({"exportId": export_id, "timestamp": at.to_string(), "eventId": event, "eventDetail": detail});
-        lines.extend_from_slice(line.to_string().as_bytes());
-        lines.push(b'\n');
-    };
+    log.write(started, "kickoff", &kick_off(turn));
+    manifest_read(&mut log, turn.now, manifest);
+    downloads(&mut log, turn.now, manifest, plan, landed);
+    let output = plan.files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Output);
+    let took = turn.now.duration_since(started).as_millis().max(0);
+    let end = json!({
+        "files": landed.len(),
+        "resources": output.map(|(_, l)| l.sum.lines).sum::<u64>(),
+        "bytes": landed.iter().map(|l| l.sum.bytes).sum::<u64>(),
+        "attachments": 0,
+        "duration": u64::try_from(took).unwrap_or(0),
+    });
+    log.write(turn.now, "export_complete", &end);
+    log.lines
+}
+
+/// What was asked for, and of which server.
+fn kick_off(turn: &Turn<'_>) -> Value {
     let server = turn.facts.server.as_ref();
     let base = server.map(|s| s.spec.url.trim_end_matches('/').to_owned()).unwrap_or_default();
     let path = requests::operation(&turn.spec().request).unwrap_or_default();
     let known = server.and_then(|s| s.status.as_ref());
-    log(
-        started,
-        "kickoff",
-        json!({"exportUrl": format!("{base}/{path}"), "errorCode": null, "errorBody": null, "softwareName": known.and_then(|s| s.software.clone()),
-            "softwareVersion": null, "softwareReleaseDate": null, "fhirVersion": known.and_then(|s| s.fhir_version.clone()),
-            "requestParameters": parameters(turn), "logVersion": "2"}),
-    );
+    json!({
+        "exportUrl": format!("{base}/{path}"),
+        "errorCode": null,
+        "errorBody": null,
+        "softwareName": known.and_then(|s| s.software.clone()),
+        "softwareVersion": null,
+        "softwareReleaseDate": null,
+        "fhirVersion": known.and_then(|s| s.fhir_version.clone()),
+        "requestParameters": parameters(turn),
+        "logVersion": "2",
+    })
+}
+
+/// The job is finished, and its manifest was read.
+fn manifest_read(log: &mut Log, now: Timestamp, manifest: &Manifest) {
     let time = &manifest.transaction_time;
-    log(turn.now, "status_complete", json!({"transactionTime": time}));
-    log(
-        turn.now,
-        "status_page_complete",
-        json!({"transactionTime": time, "outputFileCount": manifest.output.len(),
-            "deletedFileCount": manifest.deleted.len(), "errorFileCount": manifest.errors.len()}),
-    );
-    log(
-        turn.now,
-        "manifest_complete",
-        json!({"transactionTime": time, "totalOutputFileCount": manifest.output.len(),
-            "totalDeletedFileCount": manifest.deleted.len(), "totalErrorFileCount": manifest.errors.len(),
-            "totalManifests": manifest.pages}),
-    );
+    let (output, deleted, errors) = (manifest.output.len(), manifest.deleted.len(), manifest.errors.len());
+    log.write(now, "status_complete", &json!({"transactionTime": time}));
+    let page = json!({"transactionTime": time, "outputFileCount": output, "deletedFileCount": deleted,
+        "errorFileCount": errors});
+    log.write(now, "status_page_complete", &page);
+    let whole = json!({"transactionTime": time, "totalOutputFileCount": output, "totalDeletedFileCount": deleted,
+        "totalErrorFileCount": errors, "totalManifests": manifest.pages});
+    log.write(now, "manifest_complete", &whole);
+}
+
+/// Each file, by the name under which it landed.
+fn downloads(log: &mut Log, now: Timestamp, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) {
     let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
     for ((source, file), landed) in sources.zip(&plan.files).zip(landed) {
         let item = match file.kind {
@@ -53,27 +88,12 @@ pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, land
             FileKind::Deleted => "deleted",
             FileKind::Error => "error",
         };
-        log(
-            turn.now,
-            "download_request",
-            json!({"fileUrl": file.blob, "itemType": item, "resourceType": source.type_}),
-        );
-        log(
-            turn.now,
-            "download_complete",
-            json!({"fileUrl": file.blob, "resourceCount": landed.sum.lines, "fileSize": landed.sum.bytes}),
-        );
+        let request = json!({"fileUrl": file.blob, "itemType": item, "resourceType": source.type_});
+        log.write(now, "download_request", &request);
+        let (lines, bytes) = (landed.sum.lines, landed.sum.bytes);
+        let done = json!({"fileUrl": file.blob, "resourceCount": lines, "fileSize": bytes});
+        log.write(now, "download_complete", &done);
     }
-    let output =
-        || plan.files.iter().zip(landed).filter(|(f, _)| f.kind == FileKind::Output).map(|(_, l)| &l.sum);
-    let took = turn.now.duration_since(started).as_millis().max(0);
-    log(
-        turn.now,
-        "export_complete",
-        json!({"files": landed.len(), "resources": output().map(|s| s.lines).sum::<u64>(),
-            "bytes": landed.iter().map(|l| l.sum.bytes).sum::<u64>(), "attachments": 0, "duration": u64::try_from(took).unwrap_or(0)}),
-    );
-    lines
 }
 
 /// The parameters of the request, without those that may name people.

@@ -1,12 +1,13 @@
 //! What the operator remembers of a run between two looks: one type for each phase, so that nothing is there that means
 //! nothing in that phase. A restart forgets it all, and nothing is lost but patience.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::type_counts::TypeCounts;
 use crate::api::Reason;
+use crate::core::answer::JobFailure;
 use crate::core::bulk::manifest::Pages;
 use crate::core::landing::{LandProgress, Landed};
 use crate::core::ledger::Checked;
@@ -98,19 +99,44 @@ pub struct Running {
     pub progress_at: Option<Timestamp>,
     /// The manifest so far, while further pages of it are to come.
     pub pages: Option<Arc<Pages>>,
+    /// Since when the status URL leads to nothing, as long as it does.
+    pub absence: Option<Absence>,
+    /// The server says that the job failed in a way that may pass, and is told to forget it before the next attempt.
+    pub failed: Option<(JobFailure, CleanUp)>,
     /// Set while the manifest is asked for anew because the links of the last one have expired.
     pub refresh: Option<LandingTries>,
 }
 
+/// Since when a status URL leads to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// Since when nothing but 404 and 410 came, by whomever.
+    pub since: Timestamp,
+    /// Since when each of these was the FHIR server's own answer; `None` if the last one was not.
+    pub by_server: Option<Timestamp>,
+}
+
 /// Remembered of a landing across fresh manifests.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LandingTries {
-    /// Tries that failed without a file landing between them, and when the next is due.
+    /// Tries in a row that brought nothing, and when the next is due.
     pub retry: Retry,
-    /// Fresh manifests in a row that brought no file.
+    /// Fresh manifests in a row that brought nothing.
     pub refreshes: u32,
+    /// Since when nothing has come.
+    pub fruitless_since: Option<Timestamp>,
     /// How far the landing came. At the begin of another try the files that lie there are counted anew.
     pub progress: LandProgress,
+    /// The objects of the files that could not be had in the last try.
+    pub obstructed: Arc<Vec<String>>,
+}
+
+impl LandingTries {
+    /// Moves all times back by as much as the clock of the machine was set back.
+    fn set_back(&mut self, by: SignedDuration) {
+        self.retry.set_back(by);
+        set_back(&mut self.fruitless_since, by);
+    }
 }
 
 /// Remembered while the operator lands the files of a Bulk Data server.
@@ -126,6 +152,8 @@ pub struct Landing {
     pub tries: LandingTries,
     /// When progress was last written.
     pub progress_at: Option<Timestamp>,
+    /// The generation of the FhirServer with which the task that copies files was started.
+    pub task_generation: Option<i64>,
     /// What is going on.
     pub stage: LandingStage,
 }
@@ -154,8 +182,8 @@ pub enum LandingStage {
 pub struct Concluding {
     /// What landed: one entry for each file of the manifest.
     pub landed: Arc<Vec<Landed>>,
-    /// How many resources of a type the server says to hold; `None` where it does not say.
-    pub counted_types: BTreeMap<String, Option<u64>>,
+    /// What the server counts of the types that no file came of.
+    pub counted_types: TypeCounts,
     /// The log was stored, or could not be.
     pub logged: bool,
     /// How storing the manifest goes.
@@ -175,6 +203,8 @@ pub struct Checking {
     pub check_began: Option<Timestamp>,
     /// Checks that failed in a way that may pass, and when the next try is due.
     pub check: Retry,
+    /// Since when the run should end: the deadline has passed, or `spec.cancel` is set.
+    pub end_asked: Option<Timestamp>,
     /// The outcome of the check, once it is over.
     pub outcome: Option<CheckOutcome>,
     /// How storing the manifest goes.
@@ -251,6 +281,7 @@ impl Landing {
             told: false,
             tries,
             progress_at,
+            task_generation: None,
             stage: LandingStage::Copying { task_since: None },
         }
     }
@@ -262,7 +293,7 @@ impl Landing {
 
     /// Moves all times back by as much as the clock of the machine was set back.
     pub fn set_back(&mut self, by: SignedDuration) {
-        self.tries.retry.set_back(by);
+        self.tries.set_back(by);
         set_back(&mut self.progress_at, by);
         match &mut self.stage {
             LandingStage::Copying { task_since } => set_back(task_since, by),
@@ -281,6 +312,7 @@ impl Checking {
             told: false,
             check_began: None,
             check: Retry::default(),
+            end_asked: None,
             outcome: None,
             store: StoreManifest::default(),
         }
@@ -289,6 +321,7 @@ impl Checking {
     /// Moves all times back by as much as the clock of the machine was set back.
     pub fn set_back(&mut self, by: SignedDuration) {
         set_back(&mut self.check_began, by);
+        set_back(&mut self.end_asked, by);
         self.check.set_back(by);
         self.store.retry.set_back(by);
     }
@@ -300,7 +333,16 @@ impl Running {
         self.poll.set_back(by);
         set_back(&mut self.progress_at, by);
         if let Some(tries) = &mut self.refresh {
-            tries.retry.set_back(by);
+            tries.set_back(by);
+        }
+        if let Some((_, clean_up)) = &mut self.failed {
+            clean_up.retry.set_back(by);
+        }
+        if let Some(Absence { since, by_server }) = self.absence {
+            let (mut first, mut by_server) = (Some(since), by_server);
+            set_back(&mut first, by);
+            set_back(&mut by_server, by);
+            self.absence = first.map(|since| Absence { since, by_server });
         }
     }
 }

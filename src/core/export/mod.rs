@@ -34,6 +34,7 @@ mod stop;
 mod store;
 mod summary;
 mod turn;
+mod type_counts;
 mod verdict;
 
 #[cfg(test)]

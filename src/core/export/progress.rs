@@ -93,7 +93,7 @@ pub(super) fn landed(
     progress: LandProgress,
     last: bool,
 ) {
-    let LandProgress { files, of, bytes } = progress;
+    let LandProgress { files, of, bytes, .. } = progress;
     if of == 0 {
         return;
     }

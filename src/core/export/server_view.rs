@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::api::{
     BlobAuthType, Compression, ConditionStatus, ConditionType, Dialect, ExportRequest, FhirExportSpec,
-    FhirServer, FhirServerSpec, Preset, Reason,
+    FhirServer, FhirServerSpec, Reason,
 };
 use crate::core::bulk::Deviations;
 use crate::core::condition;
@@ -141,7 +141,7 @@ impl<'a> ServerView<'a> {
     /// How long a run may take that does not say so itself.
     pub fn deadline(&self, tuning: &Tuning) -> Duration {
         let set = self.spec().defaults.as_ref().and_then(|d| d.active_deadline_seconds);
-        let slow = self.spec().dialect == Dialect::BulkData && self.deviations().preset == Preset::Epic;
+        let slow = self.spec().dialect == Dialect::BulkData && self.deviations().jobs_are_slow();
         let default = if slow { tuning.default_deadline.max(EPIC_DEADLINE) } else { tuning.default_deadline };
         set.and_then(|s| u64::try_from(s).ok()).map_or(default, Duration::from_secs)
     }

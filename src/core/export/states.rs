@@ -168,7 +168,7 @@ shown! {
         ServerReachable True: [Reachable];
         KickOffUncertain False: [JobConfirmed];
         Verified True: [CountsMatch];
-        Verified Unknown: [PartlyChecked, StorageUnreachable, NoStorageAccess];
+        Verified Unknown: [PartlyChecked, StorageUnreachable, NoStorageAccess, TaskPanicked];
     }
     Cancelling {
         Reconciling True: [Cancelling];
@@ -185,8 +185,8 @@ shown! {
         ServerReachable True: [Reachable];
         KickOffUncertain True: [NoJobFound];
         Verified True: [CountsMatch];
-        Verified False: [FileMissing, CountMismatch, ChecksumMismatch, TypesMissing];
-        Verified Unknown: [PartlyChecked, StorageUnreachable, NoStorageAccess];
+        Verified False: [FileMissing, FileTruncated, WrongType, CountMismatch, ChecksumMismatch, TypesMissing];
+        Verified Unknown: [PartlyChecked, StorageUnreachable, NoStorageAccess, TaskPanicked];
     }
 }
 

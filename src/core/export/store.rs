@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::memory::StoreManifest;
 use super::turn::Turn;
+use crate::api::{ConditionType, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::poll::retry_delay;
 
@@ -14,7 +15,8 @@ const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(120);
 
-/// Takes in what came of storing the manifest. A failure never fails a run whose data is complete.
+/// Takes in what came of storing the manifest beside files that an Azure server wrote. A failure never fails a run whose
+/// data is complete: the operator may have no right to write there.
 pub(super) fn observe(turn: &Turn<'_>, store: &mut StoreManifest, result: Result<String, StorageFailure>) {
     if let Err(StorageFailure { kind: StorageFailureKind::Transient { retry_after }, .. }) = &result
         && store.retry.failures < TRIES - 1
@@ -24,4 +26,46 @@ pub(super) fn observe(turn: &Turn<'_>, store: &mut StoreManifest, result: Result
         return;
     }
     store.outcome = Some(result.map_err(|failure| failure.message));
+}
+
+/// Takes in what came of storing the manifest of files that the operator landed. Where it lies, everything lies, so it
+/// is waited for as the files are: until the deadline, if that may help. Returns why the attempt must be given up if it
+/// does not.
+pub(super) fn mark(
+    turn: &mut Turn<'_>,
+    store: &mut StoreManifest,
+    result: Result<String, StorageFailure>,
+) -> Option<(Reason, String)> {
+    let failure = match result {
+        Ok(sha256) => {
+            store.outcome = Some(Ok(sha256));
+            return None;
+        }
+        Err(failure) => failure,
+    };
+    let own = retry_delay(DELAY, DELAY_MAX, store.retry.count(), turn.jitter);
+    let not_yet = format!(
+        "the files have landed, and the manifest that marks them as complete is not stored yet: {}",
+        failure.message
+    );
+    let (reason, wait) = match failure.kind {
+        StorageFailureKind::Transient { retry_after } => {
+            (Reason::StorageUnreachable, retry_after.unwrap_or(own).min(DELAY_MAX))
+        }
+        // Somebody must give a role, a Secret or a container.
+        StorageFailureKind::Missing
+        | StorageFailureKind::Denied
+        | StorageFailureKind::HostNotAllowed
+        | StorageFailureKind::NotConfigured
+        | StorageFailureKind::NotFound
+        | StorageFailureKind::Full
+        | StorageFailureKind::ReadOnly => (Reason::NoStorageAccess, own.min(turn.tuning.missing_retry * 6)),
+        StorageFailureKind::Permanent => {
+            let message = format!("the manifest cannot be stored beside the files: {}", failure.message);
+            return Some((Reason::UploadFailed, message));
+        }
+    };
+    turn.set_true(ConditionType::Reconciling, reason, &not_yet);
+    store.retry.next_try = Some(turn.later(wait));
+    None
 }

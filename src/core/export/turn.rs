@@ -101,6 +101,11 @@ impl<'a> Turn<'a> {
         self.export.metadata.deletion_timestamp.is_some()
     }
 
+    /// When the object was deleted, if it was.
+    pub(super) fn deletion_time(&self) -> Option<Timestamp> {
+        self.export.metadata.deletion_timestamp.as_ref().map(|time| time.0)
+    }
+
     pub(super) fn has_finalizer(&self) -> bool {
         self.export.finalizers().iter().any(|f| f == CANCEL_FINALIZER)
     }
@@ -226,6 +231,11 @@ impl<'a> Turn<'a> {
         self.status.unsettled_jobs.push(entry);
         let surplus = self.status.unsettled_jobs.len().saturating_sub(MAX_UNSETTLED);
         self.status.unsettled_jobs.drain(..surplus);
+    }
+
+    /// Whether the job of this status URL is written down as one whose end is not known.
+    pub(super) fn is_unsettled(&self, status_url: &str) -> bool {
+        self.status.unsettled_jobs.iter().any(|job| job.status_url.as_deref() == Some(status_url))
     }
 
     /// Counts a failure and returns the delay before the next try, within the server's bounds.

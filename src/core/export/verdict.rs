@@ -82,9 +82,12 @@ pub(super) fn plan(manifest: &Manifest, files: &[BlobAddress], max_bytes: u64) -
     })
 }
 
-/// Compares what was seen with what the manifest says.
+/// A file of the manifest, where it lies, and what was seen of it.
+type Row<'a> = (&'a File, &'a BlobAddress, &'a Checked);
+
+/// Compares what was seen with what the manifest says. A missing file weighs more than a wrong count.
 pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Checked]) -> Verdict {
-    let rows: Vec<(&File, &BlobAddress, &Checked)> =
+    let rows: Vec<Row<'_>> =
         all_files(manifest).zip(files).zip(checked).map(|((f, a), c)| (f, a, c)).collect();
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let mut bytes_by_type: BTreeMap<String, i64> = BTreeMap::new();
@@ -93,29 +96,37 @@ pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Check
         *entry = entry.saturating_add(number(seen.bytes.unwrap_or(0)));
     }
     let bytes = Some(bytes_by_type.values().fold(0_i64, |sum, b| sum.saturating_add(*b)));
-    let verdict = |status, reason, message, files, counts| Verdict {
-        status,
-        reason,
-        message,
-        checks: Checks { files, counts, ..Checks::default() },
-        bytes,
-        bytes_by_type: bytes_by_type.clone(),
+    let (files, counts, reason, message) = if let Some(message) = missing(manifest, &rows) {
+        (CheckResult::Failed, CheckResult::Unknown, Reason::FileMissing, message)
+    } else if let Some(message) = miscounted(&rows) {
+        (CheckResult::Passed, CheckResult::Failed, Reason::CountMismatch, message)
+    } else if let Some(message) = partly_compared(&rows) {
+        (CheckResult::Passed, CheckResult::Unknown, Reason::PartlyChecked, message)
+    } else {
+        (CheckResult::Passed, CheckResult::Passed, Reason::CountsMatch, all_compared(rows.len()))
     };
+    let status = match (files, counts) {
+        (CheckResult::Failed, _) | (_, CheckResult::Failed) => ConditionStatus::False,
+        (CheckResult::Unknown, _) | (_, CheckResult::Unknown) => ConditionStatus::Unknown,
+        (CheckResult::Passed, CheckResult::Passed) => ConditionStatus::True,
+    };
+    let checks = Checks { files, counts, ..Checks::default() };
+    Verdict { status, reason, message, checks, bytes, bytes_by_type }
+}
+
+/// Which files are not in the container, if there are any.
+fn missing(manifest: &Manifest, rows: &[Row<'_>]) -> Option<String> {
     let missing: Vec<&str> =
         rows.iter().filter(|(_, _, c)| c.bytes.is_none()).map(|(_, a, _)| a.blob.as_str()).collect();
     // What was not looked at is not there either.
-    let gone = missing.len() + manifest.files().saturating_sub(rows.len());
-    if gone > usize::from(planted(Fault::CompleteDespiteMissing)) {
-        let all = manifest.files();
-        let message = format!("{gone} of {all} files are not in the container: {}", names(&missing));
-        return verdict(
-            ConditionStatus::False,
-            Reason::FileMissing,
-            message,
-            CheckResult::Failed,
-            CheckResult::Unknown,
-        );
-    }
+    let all = manifest.files();
+    let gone = missing.len() + all.saturating_sub(rows.len());
+    let found_out = gone > usize::from(planted(Fault::CompleteDespiteMissing));
+    found_out.then(|| format!("{gone} of {all} files are not in the container: {}", names(&missing)))
+}
+
+/// Which file has another number of lines than the manifest says, if there is one.
+fn miscounted(rows: &[Row<'_>]) -> Option<String> {
     let wrong: Vec<String> = rows
         .iter()
         .filter_map(|(f, a, c)| {
@@ -123,50 +134,35 @@ pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Check
             (said != found).then(|| format!("{} holds {found} lines, the manifest says {said}", a.blob))
         })
         .collect();
-    if let Some(first) = wrong.first() {
-        let more = if wrong.len() > 1 { format!(" (and {} more)", wrong.len() - 1) } else { String::new() };
-        return verdict(
-            ConditionStatus::False,
-            Reason::CountMismatch,
-            format!("{first}{more}"),
-            CheckResult::Passed,
-            CheckResult::Failed,
-        );
-    }
+    let first = wrong.first()?;
+    let more = if wrong.len() > 1 { format!(" (and {} more)", wrong.len() - 1) } else { String::new() };
+    Some(format!("{first}{more}"))
+}
+
+/// How many files had their lines compared and why not all; `None` if all had.
+fn partly_compared(rows: &[Row<'_>]) -> Option<String> {
     let all = rows.len();
     let compared = rows.iter().filter(|(f, _, c)| f.count.is_some() && c.lines.is_some()).count();
     if compared == all {
-        let message = if all == 1 {
-            "the file is in the container, its lines match the manifest".to_owned()
-        } else {
-            format!("all {all} files are in the container, their lines match the manifest")
-        };
-        return verdict(
-            ConditionStatus::True,
-            Reason::CountsMatch,
-            message,
-            CheckResult::Passed,
-            CheckResult::Passed,
-        );
+        return None;
     }
-    let compared_text = match compared {
+    let lines = match compared {
         0 => "their lines were not compared".to_owned(),
         _ => format!("the lines of {compared} match the manifest, {} were not compared", all - compared),
     };
-    let uncounted = rows.iter().filter(|(f, _, _)| f.count.is_none()).count();
-    let why = if uncounted > 0 {
+    let why = if rows.iter().any(|(f, _, _)| f.count.is_none()) {
         "the manifest does not count all files"
     } else {
         "storage.verifyMaxBytes allows no more"
     };
-    let message = format!("all {all} files are in the container; {compared_text} ({why})");
-    verdict(
-        ConditionStatus::Unknown,
-        Reason::PartlyChecked,
-        message,
-        CheckResult::Passed,
-        CheckResult::Unknown,
-    )
+    Some(format!("all {all} files are in the container; {lines} ({why})"))
+}
+
+fn all_compared(files: usize) -> String {
+    match files {
+        1 => "the file is in the container, its lines match the manifest".to_owned(),
+        _ => format!("all {files} files are in the container, their lines match the manifest"),
+    }
 }
 
 /// Whether each requested type was answered by a file. That none came may be right: there may be none.

@@ -34,23 +34,34 @@ pub fn read_answer(answer: &Answer, blob: &str) -> Step {
             reason: if answer.status == 429 { Reason::Throttled } else { Reason::ServerError },
             message: format!("the server does not give {blob} now ({said}); it is asked again"),
         },
-        // The token was renewed already: what is refused now is the link.
-        401 | 403 | 404 | 410 => Step::Fail(
+        // The token was renewed already: what is refused now is the link. S3 answers 400 for a token that has expired
+        // (HADOOP-18353), in a document of its own.
+        400 if outcome.is_some() => refused(blob, &said),
+        400 | 401 | 403 => Step::Fail(
             LandFailureKind::Expired,
             Reason::LinkExpired,
             format!("the server does not give {blob} under the link of its manifest ({said})"),
+        ),
+        404 | 410 => Step::Fail(
+            LandFailureKind::Expired,
+            Reason::FileMissing,
+            format!("the server does not have {blob} under the link of its manifest ({said})"),
         ),
         300..=399 => Step::Fail(
             LandFailureKind::Permanent,
             Reason::DownloadRefused,
             format!("the server redirects {blob} again and again ({}); tell its owner", answer.status),
         ),
-        _ => Step::Fail(
-            LandFailureKind::Permanent,
-            Reason::DownloadRefused,
-            format!("the server refuses to give {blob} ({said}); tell its owner"),
-        ),
+        _ => refused(blob, &said),
     }
+}
+
+fn refused(blob: &str, said: &str) -> Step {
+    Step::Fail(
+        LandFailureKind::Permanent,
+        Reason::DownloadRefused,
+        format!("the server refuses to give {blob} ({said}); tell its owner"),
+    )
 }
 
 #[cfg(test)]
@@ -64,10 +75,17 @@ mod tests {
             let step = read_answer(&answer, "f/Patient-1.ndjson");
             let wanted = match status {
                 408 | 425 | 429 | 500..=599 => matches!(step, Step::Again { .. }),
-                401 | 403 | 404 | 410 => matches!(step, Step::Fail(LandFailureKind::Expired, ..)),
+                400 | 401 | 403 => {
+                    matches!(step, Step::Fail(LandFailureKind::Expired, Reason::LinkExpired, _))
+                }
+                404 | 410 => matches!(step, Step::Fail(LandFailureKind::Expired, Reason::FileMissing, _)),
                 _ => matches!(step, Step::Fail(LandFailureKind::Permanent, ..)),
             };
             assert!(wanted, "{status}: {step:?}");
         }
+        let body = br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#
+            .to_vec();
+        let step = read_answer(&Answer { status: 400, body, ..Answer::default() }, "f/Patient-1.ndjson");
+        assert!(matches!(step, Step::Fail(LandFailureKind::Permanent, ..)), "{step:?}");
     }
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod checkpoint;
+mod form;
 mod outcomes;
 mod plan;
 mod source;
@@ -17,8 +18,9 @@ use crate::core::storage_failure::StorageFailureKind;
 
 pub use answer::{Step, read_answer};
 pub use checkpoint::{Checkpoint, Content};
+pub use form::{FileForm, FormReader};
 pub use outcomes::OutcomeReader;
-pub use plan::{Place, plan};
+pub use plan::{Place, lists_a_file_twice, plan};
 pub use tally::{Sum, Tally};
 
 /// The files of one attempt that are to land, and how.
@@ -32,12 +34,23 @@ pub struct LandPlan {
     pub compression: Compression,
     /// The files, in the order of the manifest: data, deletions, errors.
     pub files: Vec<LandFile>,
+    /// The objects of files that could not be had before: they are tried after all others.
+    pub last: Vec<String>,
     /// How many files are read at once.
     pub parallel: usize,
+    /// Whether each data file holds resources of one type, the one that its name begins with.
+    pub typed: bool,
     /// Whether the server wants a token for its files.
     pub with_token: bool,
     /// The shortest and longest waits between tries.
     pub bounds: Bounds,
+}
+
+impl LandPlan {
+    /// The type that the first line of a file must have, if that is known. Only data files are sure to have one.
+    pub fn type_of<'f>(&self, file: &'f LandFile) -> Option<&'f str> {
+        (self.typed && file.kind == FileKind::Output).then(|| file.type_name())
+    }
 }
 
 /// What a file holds.
@@ -69,8 +82,13 @@ pub struct LandFile {
 impl LandFile {
     /// Whether the name of the object says that the file is of this type.
     pub fn is_of(&self, type_: &str) -> bool {
+        self.type_name() == type_
+    }
+
+    /// The type that the name of the object begins with.
+    pub fn type_name(&self) -> &str {
         let name = self.blob.rsplit('/').next().unwrap_or_default();
-        name.split('-').next() == Some(type_)
+        name.split('-').next().unwrap_or_default()
     }
 }
 
@@ -101,6 +119,8 @@ pub struct Issues {
 pub struct Landed {
     /// Size, line count and hash, computed on the way.
     pub sum: Sum,
+    /// What the form of the file shows.
+    pub form: FileForm,
     /// The issues in an error file; none in others.
     pub issues: Issues,
     /// The first few texts of an error file, cleaned; empty for others.
@@ -123,8 +143,18 @@ pub struct Marks {
     pub source: String,
     /// Size, line count and hash, computed on the way.
     pub sum: Sum,
+    /// What the form of the file shows.
+    pub form: FileForm,
     /// The issues in an error file; none in others.
     pub issues: Issues,
+}
+
+impl Marks {
+    /// Whether two fetches brought the same bytes. Their sources may differ, since some servers make up other links for
+    /// each manifest; whether the end of the file was marked may differ, too.
+    pub fn are_of_the_same_bytes(&self, other: &Self) -> bool {
+        self.sum == other.sum && self.issues == other.issues
+    }
 }
 
 /// How far a landing is.
@@ -136,6 +166,8 @@ pub struct LandProgress {
     pub of: u64,
     /// The bytes of the files that have landed, before compression.
     pub bytes: u64,
+    /// The bytes that this try stored of files that have not landed, and that no later one has to fetch again.
+    pub kept: u64,
 }
 
 /// A landing, as it stands.
@@ -160,7 +192,13 @@ pub struct LandFailure {
     pub message: String,
     /// How far the landing came.
     pub progress: LandProgress,
+    /// The objects of the files that could not be had: the next try begins with the others. At most
+    /// [`MAX_OBSTRUCTED`].
+    pub obstructed: Vec<String>,
 }
+
+/// How many files that could not be had are remembered for the next try.
+pub const MAX_OBSTRUCTED: usize = 1000;
 
 /// What a failure is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +211,8 @@ pub enum LandFailureKind {
     Missing,
     /// The store failed, in this way.
     Storage(StorageFailureKind),
+    /// The task ended by a panic: a defect of the operator.
+    Panicked,
     /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be had.
     Permanent,
 }

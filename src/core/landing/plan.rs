@@ -1,11 +1,11 @@
 //! From a manifest to the files that are to land, and their keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use url::Url;
 
-use super::source::identity;
+use super::source::{identity, identity_by_token};
 use super::{Claims, FileKind, LandFile, LandPlan};
 use crate::api::{Compression, FhirServerSpec};
 use crate::core::manifest::{File, Manifest};
@@ -64,17 +64,40 @@ pub fn plan(
             files.push(land_file(kind, file, blob));
         }
     }
+    tell_apart(&mut files);
     let limit = server.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
     LandPlan {
         container: place.container.clone(),
         folder: place.folder.clone(),
         compression,
         files,
+        last: Vec::new(),
         parallel: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1),
+        // A file that is organized by patient or group may begin with a resource of any type.
+        typed: manifest.organized_by.is_none(),
         // A server that does not say is asked as it wants to be asked for all else.
         with_token: manifest.requires_access_token.unwrap_or(true),
         bounds,
     }
+}
+
+/// Gives files that differ by nothing but a token sources that differ, too.
+fn tell_apart(files: &mut [LandFile]) {
+    let mut times: HashMap<String, u32> = HashMap::with_capacity(files.len());
+    for file in &*files {
+        *times.entry(file.source.clone()).or_default() += 1;
+    }
+    for file in files.iter_mut().filter(|file| times.get(&file.source).is_some_and(|times| *times > 1)) {
+        file.source = Url::parse(&file.url).map(|url| identity_by_token(&url)).unwrap_or_default();
+    }
+}
+
+/// Whether a manifest lists a file with data more than once, whatever signatures the links carry. A server that repeats
+/// a file, as on pages that overlap, may have left out another one.
+pub fn lists_a_file_twice(manifest: &Manifest) -> bool {
+    let mut seen = HashSet::with_capacity(manifest.files());
+    let data = manifest.output.iter().chain(&manifest.deleted);
+    data.filter_map(|file| Url::parse(&file.url).ok()).any(|url| !seen.insert(identity_by_token(&url)))
 }
 
 fn land_file(kind: FileKind, file: &File, blob: String) -> LandFile {
@@ -84,12 +107,9 @@ fn land_file(kind: FileKind, file: &File, blob: String) -> LandFile {
         url: file.url.clone(),
         blob,
         source,
-        // Counts are of output only (specification, "count").
-        claims: Claims {
-            count: file.count.filter(|_| kind == FileKind::Output),
-            bytes: file.bytes,
-            sha256: file.sha256.clone(),
-        },
+        // Entries of deleted and error files have the structure of those of output (specification, "Bulk Data Output
+        // Manifest"): their count is of resources, which are Bundles and OperationOutcomes there.
+        claims: Claims { count: file.count, bytes: file.bytes, sha256: file.sha256.clone() },
     }
 }
 
@@ -131,7 +151,34 @@ mod tests {
         );
         assert_eq!(plan.files[2].url, "https://x/f/3?sig=1");
         assert_eq!(plan.files[1].claims.count, Some(3));
-        assert_eq!(plan.files[4].claims.count, None);
+        assert_eq!(plan.files[4].claims.count, Some(7));
         assert!(plan.with_token && plan.parallel == 3);
+    }
+
+    #[test]
+    fn files_that_differ_by_a_token_only_are_told_apart() {
+        let sources = |urls: [&str; 2]| {
+            let output = urls.map(|url| serde_json::json!({"type": "Patient", "url": url}));
+            let body = serde_json::json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true,
+                "output": output});
+            let manifest =
+                Pages::read(None, body.to_string().as_bytes(), "https://x/status/1").unwrap().manifest;
+            let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
+                "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"}}))
+            .unwrap();
+            let place = Place { container: "lake".to_owned(), folder: "f".to_owned() };
+            let second = Duration::from_secs(1);
+            let bounds = Bounds { min: second, max: second, max_retry_after: second };
+            let plan = plan(&spec, &manifest, &place, Compression::None, bounds);
+            plan.files.iter().map(|file| file.source.clone()).collect::<Vec<_>>()
+        };
+        let named_by_token = sources(["https://x/download?token=a", "https://x/download?token=b"]);
+        assert_ne!(named_by_token[0], named_by_token[1]);
+        let refreshed = sources(["https://x/1?token=c", "https://x/2?token=d"]);
+        assert_eq!(
+            sources(["https://x/1?token=a", "https://x/2?token=b"]),
+            refreshed,
+            "a token may be a signature"
+        );
     }
 }

@@ -6,26 +6,39 @@ use crate::core::manifest::sha256_hex;
 
 /// A hash of the file's URL without what changes when the link is refreshed: signatures and tokens.
 pub fn identity(url: &Url) -> String {
+    sha256_hex(without(url, |name| matches!(name, "token" | "access_token")).as_str().as_bytes())
+}
+
+/// A hash of the file's URL without its signature. What is called a token is part of it: some servers name the file by
+/// it.
+pub fn identity_by_token(url: &Url) -> String {
+    sha256_hex(without(url, |_| false).as_str().as_bytes())
+}
+
+/// The URL without its signature, and without the parameters whose name in small letters is one of `tokens`.
+fn without(url: &Url, tokens: impl Fn(&str) -> bool) -> Url {
     let mut bare = url.clone();
     bare.set_fragment(None);
     let pairs: Vec<(String, String)> =
         url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
     let has = |wanted: &str| pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
     let (sas, signed) = (has("sig"), has("signature"));
-    let lasting = pairs.iter().filter(|(name, _)| !passes(&name.to_ascii_lowercase(), sas, signed));
+    let lasting = pairs.iter().filter(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        !passes(&name, sas, signed) && !tokens(&name)
+    });
     let lasting: Vec<&(String, String)> = lasting.collect();
     bare.set_query(None);
     if !lasting.is_empty() {
         bare.query_pairs_mut().extend_pairs(lasting.iter().map(|(name, value)| (name, value)));
     }
-    sha256_hex(bare.as_str().as_bytes())
+    bare
 }
 
 /// Whether a parameter is part of a signature: AWS, Google, Azure (`sig` and its companions), CloudFront.
 fn passes(name: &str, sas: bool, signed: bool) -> bool {
     name.starts_with("x-amz-")
         || name.starts_with("x-goog-")
-        || matches!(name, "token" | "access_token")
         || sas
             && matches!(
                 name,
@@ -73,6 +86,7 @@ mod tests {
         ] {
             assert!(same(one, other), "{one} {other}");
         }
+        assert!(!same("https://x/f?file=1&token=a", "https://x/f?file=2&token=a"));
         for (one, other) in [
             ("https://x/f/1", "https://x/f/2"),
             ("https://x/f?file=1", "https://x/f?file=2"),

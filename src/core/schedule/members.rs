@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::core::landing::{Issues, LedgerEntry, Marks, Sum};
+    use crate::core::landing::{FileForm, Issues, LedgerEntry, Marks, Sum};
 
     fn read(text: &str, piece: usize) -> Result<Members, Unusable> {
         let mut reader = Reader::default();
@@ -237,6 +237,7 @@ mod tests {
         let marks = Marks {
             source: "s".into(),
             sum: Sum { bytes: 1, lines: 1, sha256: "0".into() },
+            form: FileForm::Framed,
             issues: Issues::default(),
         };
         let entry = |blob: &str, marks| LedgerEntry { blob: blob.into(), marks };

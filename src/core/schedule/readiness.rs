@@ -4,7 +4,7 @@ use super::active::with_members_stage;
 use super::calendar::Calendar;
 use super::requests::{fingerprint, hindrance};
 use super::turn::Turn;
-use crate::api::{ConditionStatus, ConditionType, Dialect, Level, Preset, Reason};
+use crate::api::{ConditionStatus, ConditionType, Dialect, Level, Reason};
 use crate::core::export::ServerView;
 
 /// The state of a schedule that is not being deleted.
@@ -156,7 +156,7 @@ fn examine(turn: &Turn<'_>) -> Result<Ready, NotReady> {
     if bulk && !server.deviations().since {
         return Err(NotReady::NoSince { server: name });
     }
-    let lossy = !bulk || server.deviations().preset == Preset::Hapi;
+    let lossy = !bulk || server.deviations().leaves_out_changes();
     let tracked = (request.level == Level::Group && !lossy).then(|| hindrance(&server, request));
     let left_out = match request.level {
         Level::Patient | Level::Group if lossy => LeftOut::OfUnchanged,

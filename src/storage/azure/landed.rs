@@ -11,7 +11,7 @@ use super::account::Account;
 use super::failure;
 use super::listing::{options, read};
 use super::signature::Right;
-use crate::core::landing::{Issues, LedgerEntry, Marks, Sum};
+use crate::core::landing::{FileForm, Issues, LedgerEntry, Marks, Sum};
 use crate::core::ledger::{Ledger, StorageFailure};
 
 const SOURCE: &str = "fhirexport_source";
@@ -19,6 +19,7 @@ const SHA256: &str = "fhirexport_sha256";
 const LINES: &str = "fhirexport_lines";
 const BYTES: &str = "fhirexport_bytes";
 const ISSUES: &str = "fhirexport_issues";
+const FORM: &str = "fhirexport_form";
 
 /// Lists the blobs below a prefix, committed or begun.
 pub(super) async fn ledger(
@@ -74,6 +75,7 @@ pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
         (LINES, marks.sum.lines.to_string()),
         (BYTES, marks.sum.bytes.to_string()),
         (ISSUES, format!("{errors},{warnings},{information}")),
+        (FORM, marks.form.as_str().to_owned()),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
@@ -94,6 +96,8 @@ fn marks(values: &HashMap<String, String>) -> Option<Marks> {
             lines: value(LINES)?.parse().ok()?,
             bytes: value(BYTES)?.parse().ok()?,
         },
+        // Older releases did not note it.
+        form: FileForm::from_word(value(FORM).map(String::as_str)),
         issues: Issues { errors: next()?, warnings: next()?, information: next()? },
     })
 }
@@ -107,6 +111,7 @@ mod tests {
         let marks = Marks {
             source: "abc".into(),
             sum: Sum { bytes: 7, lines: 2, sha256: "def".into() },
+            form: FileForm::Framed,
             issues: Issues { errors: 1, warnings: 2, information: 3 },
         };
         let mut values = metadata(&marks);
@@ -118,6 +123,8 @@ mod tests {
             assert_eq!(super::marks(&values), None, "without {name}");
             values.insert(name.to_owned(), taken);
         }
+        values.remove(FORM);
+        assert_eq!(super::marks(&values).unwrap().form, FileForm::Unframed, "of an older release");
         values.insert(LINES.to_owned(), "many".to_owned());
         assert_eq!(super::marks(&values), None);
     }

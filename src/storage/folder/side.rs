@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::place::Place;
-use crate::core::landing::{Checkpoint, Issues, Marks, Sum};
+use crate::core::landing::{Checkpoint, FileForm, Issues, Marks, Sum};
 
 /// A side file is never longer than this, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -104,6 +104,9 @@ pub(super) struct Record {
     bytes: u64,
     /// Errors, warnings, information.
     issues: [u64; 3],
+    /// See [`FileForm::as_str`]; absent in what older releases wrote.
+    #[serde(default)]
+    form: Option<String>,
 }
 
 impl Record {
@@ -117,6 +120,7 @@ impl Record {
             lines: marks.sum.lines,
             bytes: marks.sum.bytes,
             issues: [errors, warnings, information],
+            form: Some(marks.form.as_str().to_owned()),
         }
     }
 
@@ -125,6 +129,7 @@ impl Record {
         Marks {
             source: self.source,
             sum: Sum { bytes: self.bytes, lines: self.lines, sha256: self.sha256 },
+            form: FileForm::from_word(self.form.as_deref()),
             issues: Issues { errors, warnings, information },
         }
     }

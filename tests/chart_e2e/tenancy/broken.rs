@@ -1,6 +1,6 @@
 //! Objects that do not fit the schema any more, or hardly anything, beside objects that do.
 
-use azure_fhir::{Access, KnownToken, Options};
+use azure_fhir::{Access, KnownToken, Options, Script, Server};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -39,6 +39,33 @@ async fn create(client: &Client, object: &Value) {
 
 fn broken(name: &str, kind: &str, spec: &Value) -> Value {
     json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "lab"}, "spec": spec})
+}
+
+/// A newer operator wrote a word that this one does not know, and somebody deletes the export: it stays, and nothing is
+/// asked of its job, until the status can be read again.
+async fn a_status_of_tomorrow_is_left_alone(release: &Release, fhir: &Server, api: &Api<DynamicObject>) {
+    fhir.script(Script::stuck().container("newer"));
+    let request = json!({"level": "System", "container": "newer"});
+    release.apply(&export("lab", "newer", "clinic", &request, &json!({}))).await;
+    release.until("fexp/newer", "lab", "Reconciling=False KickedOff").await;
+    let cancels = || fhir.requests().iter().filter(|r| r.is_cancel()).count();
+    let before = cancels();
+    let write = async |cancellation: Value| {
+        let patch = Patch::Merge(json!({"status": {"cancellation": cancellation}}));
+        api.patch_status("newer", &PatchParams::default(), &patch).await.unwrap()
+    };
+    write(json!({"requestTime": "2026-01-01T00:00:00Z", "reason": "OfTomorrow", "tries": 0})).await;
+    release.kubectl("delete fexp newer -n lab --wait=false").await;
+    let run = json!({"level": "System"});
+    release.apply(&export("lab", "beside", "clinic", &run, &json!({}))).await;
+    release.until("fexp/beside", "lab", "Complete=True Exported").await;
+    release.kubectl("delete fexp beside -n lab --timeout=60s").await;
+    let held = api.get("newer").await.unwrap();
+    assert_eq!(held.data["status"]["cancellation"]["reason"], "OfTomorrow");
+    assert_eq!((cancels(), held.metadata.finalizers.unwrap_or_default().len()), (before, 1));
+    write(Value::Null).await;
+    release.kubectl("wait --for=delete fexp/newer -n lab --timeout=90s").await;
+    assert!(cancels() > before);
 }
 
 #[tokio::test]
@@ -87,6 +114,8 @@ async fn one_bad_object_never_stops_the_others() {
     release.until("fexp/listed", "lab", "Complete=True Exported").await;
     let size = api.get("long").await.unwrap().data["status"].to_string().len();
     assert!(size < 16 * 1024, "{size}");
+
+    a_status_of_tomorrow_is_left_alone(&release, &fhir, &api).await;
 
     // What is repaired is taken up, and what is deleted goes.
     let repaired = Patch::Merge(json!({"spec": {"request": {"level": "System"}}}));

@@ -14,6 +14,8 @@ static RELEASE: OnceCell<Release> = OnceCell::const_new();
 pub fn values() -> Value {
     json!({
         "image": {"repository": "registry.example/fhir-export-operator"},
+        // The widest rights: what keeps a credential from a tenant here is no missing right.
+        "readCredentialsInAllNamespaces": true,
         "rbac": {"editorRole": {"create": true}},
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1, "cancelGraceSeconds": 8},
     })

@@ -48,6 +48,18 @@ const CASES: &[Case] = &[
         "namespace=\"a\"",
     ),
     case("FhirExportWatchBroken", &[("fhir_export_watches_broken", "0x30 2x60")], "40m", "43m", ""),
+    // Two replicas see the same objects.
+    case(
+        "FhirExportObjectUnreadable",
+        &[
+            ("fhir_export_unreadable_objects{kind=\"FhirExport\",pod=\"a\"}", "0x30 2x60"),
+            ("fhir_export_unreadable_objects{kind=\"FhirExport\",pod=\"b\"}", "0x30 2x60"),
+            ("fhir_export_unreadable_objects{kind=\"FhirServer\",pod=\"a\"}", "0x90"),
+        ],
+        "40m",
+        "43m",
+        "kind=\"FhirExport\"",
+    ),
     // Nothing is scraped any more.
     case("FhirExportOperatorNotLeading", &[("fhir_export_leader", "1x30 _x60")], "38m", "41m", ""),
     case(

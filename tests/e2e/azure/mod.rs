@@ -2,6 +2,7 @@
 
 mod auth;
 mod cancels;
+mod crowd;
 mod exports;
 mod identities;
 mod job_failures;

@@ -99,7 +99,8 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
     };
     let files = vec![plain(), cut(403), plain(), cut(404), plain(), cut(410)];
     let (object, job) = place.lands(each(4_000_000, files)).await;
-    assert!(job.polls >= 3, "the manifest is fetched again for fresh links: {}", job.polls);
+    // One fresh manifest has fresh links for all of them.
+    assert!(job.polls >= 2, "the manifest is fetched again for fresh links: {}", job.polls);
     assert_eq!(object.status.as_ref().unwrap().attempts, Some(1));
     for file in &job.files {
         let broken = file.index % 2 == 1;
@@ -121,15 +122,16 @@ async fn links_that_live_shorter_than_the_landing_are_refreshed() {
 }
 
 #[tokio::test]
-async fn links_that_are_never_good_end_the_run() {
+async fn links_that_are_never_good_are_told_and_waited_for() {
     let place = Place::start("never", Options::default(), json!({})).await;
     let never = FileScript { expires_requests: Some(0), ..plain() };
     place.fhir.script(Script::polls(0).files(never));
     place.export("run", json!({}), json!({"backoffLimit": 0})).await;
-    let object = place.site.failed("run", "LinkExpired").await;
-    let message = condition(&object, "Failed").unwrap().2;
+    let object = place.site.until_condition("run", "Reconciling", "True", "LinkExpired").await;
+    let message = condition(&object, "Reconciling").unwrap().2;
+    assert_eq!(object.status.as_ref().unwrap().completion_time, None);
     assert!(message.contains("under the link of its manifest") && !message.contains("sig="), "{message}");
-    assert!(place.last_job().polls > 3);
+    assert!(place.last_job().polls >= 3);
     assert!(place.blobs(&object).await.is_empty());
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use azure_storage_blob::BlobContainerClient;
 use bytes::Bytes;
 use fhir_export_operator::api::{Compression, FhirServer};
-use fhir_export_operator::core::landing::{Checkpoint, Content, Issues, Marks, Tally};
+use fhir_export_operator::core::landing::{Checkpoint, Content, FileForm, Issues, Marks, Tally};
 use fhir_export_operator::core::ledger::StorageFailure;
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
@@ -196,7 +196,7 @@ impl File {
         let mut tally = Tally::default();
         tally.feed(&self.body);
         let issues = Issues { errors: 1, warnings: 2, information: 3 };
-        Marks { source: "of this file".to_owned(), sum: tally.finish(), issues }
+        Marks { source: "of this file".to_owned(), sum: tally.finish(), form: FileForm::Framed, issues }
     }
 
     /// Stores the parts from an offset on, at most so many; answers where it ended.

@@ -68,6 +68,9 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Checking) -> Flow {
         Ok(files) => files,
         Err(message) => return Flow::Became(end::fail(turn, Reason::StorageMismatch, &message)),
     };
+    if endpoint.is_some() {
+        check::heed_end(turn, &mut memory);
+    }
     let to_check = endpoint.is_some() && memory.outcome.is_none() && !files.is_empty();
     // A check that is done within seconds is not worth a write of its own.
     let takes_long =
@@ -171,10 +174,11 @@ fn files(turn: &Turn<'_>, manifest: &Manifest, endpoint: Option<&str>) -> Result
 
 /// Starts the check, or waits for it.
 fn check_files(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
+    let end = check::end(turn, &memory);
     let next = if turn.task_runs {
-        Next::WaitUntil(turn.later(LOOK))
+        Next::wait_until(&[Some(turn.later(LOOK)), end])
     } else if let Some(due) = memory.check.due_after(turn.now) {
-        Next::WaitUntil(due)
+        Next::wait_until(&[Some(due), end])
     } else if let Some(plan) = plan(turn, &memory, files) {
         Next::perform(Effect::Verify(Arc::new(plan)))
     } else {

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::clean_up;
+use super::super::clean_up::{self, JobEnd};
 use super::super::flow::{Flow, Next};
 use super::super::memory::Ended;
 use super::super::phase::Phase;
 use super::super::turn::Turn;
-use crate::api::{ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
 use crate::core::retry::after;
 
@@ -32,16 +31,15 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Ended, seen: Observation)
     Phase::Ended(memory)
 }
 
-pub(super) fn decide(turn: &mut Turn<'_>, memory: Ended) -> Flow {
+pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Ended) -> Flow {
+    clean_up::heed_deletion(turn, &mut memory.clean_up);
     let next = next(turn, &memory);
     Flow::Do(Phase::Ended(memory), next)
 }
 
 fn next(turn: &Turn<'_>, memory: &Ended) -> Next {
     if turn.has_finalizer() {
-        let success = turn.is_true(ConditionType::Complete);
-        let finished = success || turn.because(ConditionType::Failed, Reason::VerificationFailed);
-        let due = if finished { clean_up::due(turn, &memory.clean_up, success) } else { None };
+        let due = clean_up::due(turn, &memory.clean_up, JobEnd::of_ended(turn));
         return due.unwrap_or(Next::perform(Effect::RemoveFinalizer));
     }
     if turn.deleting() {

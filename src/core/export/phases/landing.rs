@@ -7,17 +7,19 @@ use jiff::Timestamp;
 
 use super::super::ask;
 use super::super::attempt;
-use super::super::clean_up;
+use super::super::clean_up::{self, JobEnd};
 use super::super::conclude::conclude;
 use super::super::flow::{Flow, Next};
-use super::super::landed;
 use super::super::landing_failure;
-use super::super::memory::{Cancelling, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest};
+use super::super::memory::{
+    Cancelling, CleanUp, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest,
+};
 use super::super::phase::Phase;
 use super::super::progress;
 use super::super::stop;
 use super::super::store;
 use super::super::turn::Turn;
+use super::super::type_counts;
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
@@ -33,9 +35,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
         Observation::Landing(state) => return stands(turn, memory, state),
         Observation::TypeCounted { type_, reply } => {
             if let LandingStage::Landed(concluding) = &mut memory.stage {
-                let answer = reply.ok().filter(|answer| answer.status == 200);
-                let total = answer.and_then(|answer| landed::total(&answer.body));
-                concluding.counted_types.insert(type_, total);
+                type_counts::answered(&mut concluding.counted_types, &memory.manifest, type_, reply);
             }
         }
         // A log that cannot be stored fails no run whose data is complete.
@@ -45,8 +45,10 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
             }
         }
         Observation::ManifestStored(result) => {
-            if let LandingStage::Landed(concluding) = &mut memory.stage {
-                store::observe(turn, &mut concluding.store, result);
+            if let LandingStage::Landed(concluding) = &mut memory.stage
+                && let Some(why) = store::mark(turn, &mut concluding.store, result)
+            {
+                memory.stage = LandingStage::GivingUp { why, clean_up: CleanUp::default() };
             }
         }
         Observation::CleanedUp(reply) => {
@@ -95,11 +97,12 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
         turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
     }
     if let LandingStage::GivingUp { why, clean_up } = &memory.stage {
-        if let Some(next) = clean_up::due(turn, clean_up, false) {
+        if let Some(next) = clean_up::due(turn, clean_up, JobEnd::Finished) {
             return Flow::Do(Phase::Landing(Box::new(memory)), next);
         }
         let (reason, message) = why;
-        return Flow::Became(attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message));
+        let phase = attempt::retire_and_try_again(turn, JobOwner::Own, *reason, message);
+        return Flow::Became(clean_up::carried(phase, *clean_up));
     }
     if let Some(message) = ask::storage_moved(turn) {
         turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageMismatch, &message);
@@ -130,12 +133,19 @@ fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
 /// What is to land there.
 fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
     let compression = ask::compression(turn);
-    Some(files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds()))
+    let plan = files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds());
+    Some(LandPlan { last: memory.tries.obstructed.to_vec(), ..plan })
 }
 
 /// Starts the task that copies the files, or waits for it.
 fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &Place) -> Flow {
     let deadline = turn.deadline();
+    let generation = turn.server().and_then(|server| server.object().metadata.generation);
+    if task_since.is_some() && memory.task_generation != generation {
+        // Origins that are trusted no more get nothing more, and a credential that was named since is used.
+        memory.stage = LandingStage::Copying { task_since: None };
+        return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::StopLanding));
+    }
     let failed = memory.tries.retry.failures > 0;
     // A landing that is done within seconds is not worth a write of its own.
     let long = failed
@@ -157,6 +167,9 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
     let Some(plan) = plan(turn, &memory, place) else {
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::Rest);
     };
+    if task_since.is_none() {
+        memory.task_generation = generation;
+    }
     memory.stage = LandingStage::Copying { task_since: task_since.or(Some(turn.now)) };
     Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::Land(Arc::new(plan))))
 }
@@ -190,24 +203,26 @@ fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Ph
 fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     Concluding {
         landed,
-        counted_types: std::collections::BTreeMap::new(),
+        counted_types: type_counts::TypeCounts::new(),
         logged: false,
         store: StoreManifest::default(),
     }
 }
 
-/// Files that landed show that what was in the way has passed. Those that an earlier try landed do not: each try counts
-/// them anew, and one file that never comes must not be waited for without end.
+/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try landed
+/// do not: each try counts them anew.
 fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
-    if progress.files > memory.tries.progress.files {
-        memory.tries.retry.failures = 0;
-        memory.tries.refreshes = 0;
+    let tries = &mut memory.tries;
+    if progress.files > tries.progress.files || progress.kept > 0 {
+        tries.retry.failures = 0;
+        tries.refreshes = 0;
+        tries.fruitless_since = None;
         turn.server_answered();
         goes_on(turn);
-    } else if progress.files < memory.tries.progress.files {
-        return;
     }
-    memory.tries.progress = progress;
+    if progress.files >= memory.tries.progress.files {
+        memory.tries.progress = progress;
+    }
 }
 
 /// Nothing holds up the landing any more.

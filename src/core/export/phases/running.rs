@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::super::ask;
 use super::super::attempt;
+use super::super::clean_up::{self, JobEnd};
 use super::super::end;
 use super::super::flow::{Flow, Next};
-use super::super::memory::{Cancelling, Checking, Landing, Running};
+use super::super::memory::{Absence, Cancelling, Checking, CleanUp, Landing, Running};
 use super::super::phase::Phase;
 use super::super::progress;
 use super::super::stop;
@@ -15,17 +16,26 @@ use super::super::turn::Turn;
 use crate::api::{ConditionType, Reason};
 use crate::core::answer::{Refusal, StatusAnswer};
 use crate::core::bulk::manifest::Pages;
+use crate::core::condition::whole_seconds;
 use crate::core::effect::{Effect, Observation};
+use crate::core::landing::lists_a_file_twice;
 use crate::core::manifest::Manifest;
 use crate::core::planted::{Fault, planted};
 use crate::core::poll::delay;
 use crate::core::requests;
+use crate::core::retry::after;
 use crate::core::wire::{Answer, Failure, FailureKind, Reply};
 
 /// Failures in a row before the user is told: one lost answer is no news.
 const TELL_AFTER: u32 = 3;
 /// Refusals or nonsense in a row before the run is given up.
 const GIVE_UP_AFTER: u32 = 8;
+/// A status URL that the FHIR server itself does not know counts as lost after so many times `maxPollSeconds`: a replica
+/// that is being deployed, or restored, may not know its jobs for a while.
+const GONE_AFTER: u32 = 2;
+/// A status URL that is answered with 404 or 410 by whomever counts as lost after so many times `maxPollSeconds`: an
+/// ingress answers so while what lies behind it is being deployed, or moved.
+const ABSENT_AFTER: u32 = 12;
 /// After a restart polls are spread over at most this.
 const SPREAD: Duration = Duration::from_secs(30);
 
@@ -33,6 +43,11 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, seen: Observatio
     match seen {
         Observation::Poll(reply) => return polled(turn, memory, reply),
         Observation::Files(result) => progress::counted(turn, &mut memory, result),
+        Observation::CleanedUp(reply) => {
+            if let Some((_, clean_up)) = &mut memory.failed {
+                clean_up::observe(turn, clean_up, reply);
+            }
+        }
         Observation::FinalizerChanged
         | Observation::DeletedSelf
         | Observation::Authorized(_)
@@ -44,8 +59,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, seen: Observatio
         | Observation::LandingStopped
         | Observation::TypeCounted { .. }
         | Observation::LogStored(_)
-        | Observation::ManifestStored(_)
-        | Observation::CleanedUp(_) => {}
+        | Observation::ManifestStored(_) => {}
     }
     Phase::Running(memory)
 }
@@ -55,6 +69,13 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Running) -> Flow {
     if let Some(reason) = stop::asked_for(turn) {
         let cancelling = Cancelling { owner: memory.owner, ..Cancelling::default() };
         return Flow::Became(stop::stop(turn, reason, cancelling));
+    }
+    if let Some((failure, clean_up)) = &memory.failed {
+        if let Some(next) = clean_up::due(turn, clean_up, JobEnd::Finished) {
+            return Flow::Do(Phase::Running(memory), next);
+        }
+        let phase = attempt::job_failed(turn, memory.owner, failure);
+        return Flow::Became(clean_up::carried(phase, *clean_up));
     }
     let deadline = turn.deadline();
     let held = ask::held(turn);
@@ -103,7 +124,11 @@ fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
             return Phase::Running(memory);
         }
     };
-    match ask::status_answer(turn, &answer) {
+    let status = ask::status_answer(turn, &answer);
+    if !matches!(status, StatusAnswer::Gone(_) | StatusAnswer::Absent(_)) {
+        memory.absence = None;
+    }
+    match status {
         StatusAnswer::Running => {
             reachable(turn, &mut memory);
             memory.nonsense = 0;
@@ -115,9 +140,18 @@ fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
         StatusAnswer::Done => return done(turn, memory, &answer),
         StatusAnswer::JobFailed(failure) => {
             reachable(turn, &mut memory);
-            return attempt::job_failed(turn, memory.owner, &failure);
+            let untold = CleanUp::default();
+            // Some servers run one export at a time until they hear that the last one is done with: they are told before
+            // the next attempt.
+            if failure.transient && clean_up::due(turn, &untold, JobEnd::Finished).is_some() {
+                memory.failed = Some((failure, untold));
+            } else {
+                return attempt::job_failed(turn, memory.owner, &failure);
+            }
         }
-        StatusAnswer::Gone(_) if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER => {
+        StatusAnswer::Gone(_) | StatusAnswer::Absent(_)
+            if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER =>
+        {
             // The link to the next page, not the job: it begins anew with the first.
             memory.nonsense += 1;
             memory.pages = None;
@@ -131,7 +165,8 @@ fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
             };
             return done(turn, memory, &empty);
         }
-        StatusAnswer::Gone(words) => return gone(turn, memory, &words),
+        StatusAnswer::Gone(words) => return gone(turn, memory, &answer, Some(&words)),
+        StatusAnswer::Absent(_) => return gone(turn, memory, &answer, None),
         StatusAnswer::NotNow(refusal) => {
             let at_once = refusal.reason != Reason::Throttled;
             refused(turn, &mut memory, &refusal, at_once);
@@ -178,14 +213,40 @@ fn refused(turn: &mut Turn<'_>, memory: &mut Running, refusal: &Refusal, at_once
     memory.poll.next_try = Some(turn.later(wait));
 }
 
-/// The server does not know the job any more.
-fn gone(turn: &mut Turn<'_>, mut memory: Running, words: &str) -> Phase {
+/// The status URL leads to nothing. `words` is what the FHIR server says of that; `None` if the answer may be that of an
+/// ingress. That the job is lost is believed only after a while.
+fn gone(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, words: Option<&str>) -> Phase {
+    let absence = memory.absence.get_or_insert(Absence { since: turn.now, by_server: None });
+    absence.by_server = words.map(|_| absence.by_server.unwrap_or(turn.now));
+    let longest = turn.bounds().max;
+    let patience = [
+        Some(after(absence.since, longest * ABSENT_AFTER)),
+        absence.by_server.map(|since| after(since, longest * GONE_AFTER)),
+    ];
+    let lost_at = patience.into_iter().flatten().min().unwrap_or(turn.now);
+    let words = words.unwrap_or_default();
+    let said = if words.is_empty() { String::new() } else { format!(": {words}") };
+    if lost_at > turn.now {
+        let message = format!(
+            "the server answers {} when asked for the job's status{said}; if it still does so at {}, the job counts as \
+             lost",
+            answer.status,
+            whole_seconds(lost_at)
+        );
+        let refusal = Refusal { reason: Reason::JobLost, message, retry_after: None };
+        refused(turn, &mut memory, &refusal, false);
+        memory.poll.next_try = memory.poll.next_try.map(|due| due.min(lost_at));
+        return Phase::Running(memory);
+    }
+    if absence.by_server.is_none() {
+        turn.leave_job("its status URL leads to nothing");
+    }
     reachable(turn, &mut memory);
-    let said = if words.is_empty() { String::new() } else { format!(" ({words})") };
     let unproven = attempt::unproven(turn, memory.owner);
     let message = format!(
-        "the server no longer knows the job{said}: somebody cancelled it, or it expired{unproven}; create a new \
-         FhirExport"
+        "the server no longer knows the job ({}{said}): somebody cancelled it, or it expired{unproven}; create a new \
+         FhirExport",
+        answer.status
     );
     end::fail(turn, Reason::JobLost, &message)
 }
@@ -251,6 +312,9 @@ fn manifest(
     if pages.next.is_some() {
         memory.pages = Some(Arc::new(pages));
         return Ok(None);
+    }
+    if lists_a_file_twice(&pages.manifest) {
+        return Err("a manifest that lists a file twice");
     }
     Ok(Some(pages.manifest))
 }

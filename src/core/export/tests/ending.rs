@@ -143,6 +143,53 @@ fn storage_that_is_down_for_a_while_is_waited_for() {
 }
 
 #[test]
+fn a_check_that_panics_is_started_again_and_told() {
+    let mut world = World::new(stored_server(), json!({}));
+    world.fake.panics = 3;
+    assert!(world.run_until(|w| w.fake.verifications == 3));
+    assert_eq!(world.says(Verified), "Unknown/TaskPanicked");
+    world.run();
+    assert_eq!(world.says(Verified), "True/CountsMatch");
+    assert_eq!(world.noted().iter().filter(|reason| **reason == "TaskPanicked").count(), 1);
+    let for_good = finished(stored_server(), |w| w.fake.panics = 1000);
+    assert_eq!((for_good.state().as_str(), for_good.fake.verifications), ("Complete", 10));
+    assert_eq!(for_good.says(Verified), "Unknown/TaskPanicked");
+}
+
+#[test]
+fn the_deadline_and_a_cancel_end_a_check_that_does_not() {
+    for cancel in [true, false] {
+        let mut world = World::new(stored_server(), json!({"activeDeadlineSeconds": 7200}));
+        world.fake.checks_for_ever = true;
+        assert!(world.run_until(|w| w.state() == "Verifying"));
+        let asked = if cancel {
+            world.edit(|spec| spec.cancel = Some(true));
+            world.now
+        } else {
+            super::at(7200)
+        };
+        world.run();
+        // The server had finished the job, and its data is there.
+        assert_eq!(
+            (world.state().as_str(), world.says(Verified)),
+            ("Complete", "Unknown/PartlyChecked".into())
+        );
+        assert!(world.message(Verified).contains("given up before its end"), "{}", world.message(Verified));
+        let took = world.now.duration_since(asked).as_secs();
+        assert!((300..400).contains(&took) && world.fake.deletes_sent() == 0, "{cancel}: {took}");
+    }
+    // What is checked within the grace is checked.
+    let mut world = World::new(stored_server(), json!({}));
+    world.fake.storage_down = Some(storage_failure(Kind::Transient { retry_after: None }));
+    assert!(world.run_until(|w| w.fake.verifications == 2));
+    world.edit(|spec| spec.cancel = Some(true));
+    world.look();
+    world.fake.storage_down = None;
+    world.run();
+    assert_eq!((world.state().as_str(), world.says(Verified).as_str()), ("Complete", "True/CountsMatch"));
+}
+
+#[test]
 fn a_manifest_that_cannot_be_stored_fails_nothing() {
     let world = finished(stored_server(), |w| w.fake.store_fails = Some(storage_failure(Kind::Denied)));
     assert_eq!(

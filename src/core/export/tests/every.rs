@@ -126,21 +126,29 @@ fn verifications() -> Vec<Observation> {
     ]
     .into_iter()
     .chain(kinds.map(|kind| Verification::Failed(storage_failure(kind))))
+    .chain([Verification::Panicked])
     .map(Observation::Verification)
     .collect()
 }
 
 fn landings() -> Vec<Observation> {
-    let progress = LandProgress { files: 1, of: 2, bytes: 100 };
+    let progress = LandProgress { files: 1, of: 2, bytes: 100, kept: 0 };
     let failed = |kind| {
         let message = "f/Patient-1.ndjson could not be had".to_owned();
-        files::Landing::Failed(LandFailure { kind, reason: Reason::DownloadFailed, message, progress })
+        files::Landing::Failed(LandFailure {
+            kind,
+            reason: Reason::DownloadFailed,
+            message,
+            progress,
+            obstructed: Vec::new(),
+        })
     };
     let kinds = [
         LandFailureKind::Expired,
         LandFailureKind::Source,
         LandFailureKind::Missing,
         LandFailureKind::Permanent,
+        LandFailureKind::Panicked,
         LandFailureKind::Storage(StorageFailureKind::Denied),
         LandFailureKind::Storage(StorageFailureKind::Transient { retry_after: None }),
     ];

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::said::{answer, body, container, folder, listed, manifest, outcome, unknown};
-use crate::core::landing::{Issues, LandFile, LandPlan, Landed, Landing, Sum};
+use crate::core::landing::{FileForm, Issues, LandFile, LandPlan, Landed, Landing, Sum};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request, Sent};
 
@@ -70,6 +70,8 @@ pub(super) struct FakeJob {
 
 /// Server and storage account.
 #[derive(Clone, Debug)]
+// Each is a switch of its own.
+#[allow(clippy::struct_excessive_bools)]
 pub(super) struct Fake {
     /// It answers as a Bulk Data server.
     pub(super) bulk: bool,
@@ -97,6 +99,10 @@ pub(super) struct Fake {
     pub(super) shows_files: bool,
     pub(super) shows_folders: bool,
     pub(super) verifications: u32,
+    /// So many checks end by a panic.
+    pub(super) panics: u32,
+    /// A check that is begun goes on for ever.
+    pub(super) checks_for_ever: bool,
     /// Jobs that the server said to be over, by a script: that it lied is not our doing.
     pub(super) denied: BTreeSet<String>,
     /// Jobs whose cancel it agreed to, though it goes on with them (Slow).
@@ -109,6 +115,12 @@ pub(super) struct Fake {
     pub(super) planned: Vec<LandPlan>,
     /// How many resources of a type the server has, where its searches tell.
     pub(super) has: BTreeMap<&'static str, u64>,
+    /// How many of these have not changed since the transaction time, where it is not all of them.
+    pub(super) unchanged: BTreeMap<&'static str, u64>,
+    /// It ignores `_lastUpdated`.
+    pub(super) timeless: bool,
+    /// The searches that counted resources.
+    pub(super) counted: Vec<String>,
     pub(super) clean_ups: VecDeque<Reply>,
     pub(super) cleaned: Vec<String>,
     pub(super) stored: Vec<Vec<u8>>,
@@ -137,6 +149,8 @@ impl Fake {
             shows_files: false,
             shows_folders: true,
             verifications: 0,
+            panics: 0,
+            checks_for_ever: false,
             denied: BTreeSet::new(),
             agreed: BTreeSet::new(),
             landings: VecDeque::new(),
@@ -144,6 +158,9 @@ impl Fake {
             landing_stopped: 0,
             planned: Vec::new(),
             has: BTreeMap::new(),
+            unchanged: BTreeMap::new(),
+            timeless: false,
+            counted: Vec::new(),
             clean_ups: VecDeque::new(),
             cleaned: Vec::new(),
             stored: Vec::new(),
@@ -320,6 +337,13 @@ impl Fake {
 
     pub(super) fn verify(&mut self, plan: &VerifyPlan) -> Verification {
         self.verifications += 1;
+        if self.checks_for_ever {
+            return Verification::Running { files: 1 };
+        }
+        if let Some(left) = self.panics.checked_sub(1) {
+            self.panics = left;
+            return Verification::Panicked;
+        }
         if let Err(failure) = self.storage() {
             return Verification::Failed(failure);
         }
@@ -344,6 +368,7 @@ impl Fake {
                 lines: file.claims.count.unwrap_or(1),
                 sha256: file.claims.sha256.clone().unwrap_or_else(|| "00".repeat(32)),
             },
+            form: FileForm::Framed,
             issues: Issues::default(),
             words: Vec::new(),
         };
@@ -352,18 +377,27 @@ impl Fake {
         Landing::Done(Arc::new(all))
     }
 
-    pub(super) fn count_type(&self, type_: &str) -> Answer {
-        match self.has.get(type_) {
-            Some(total) => {
-                body(&json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string())
-            }
-            None => answer(403),
-        }
+    pub(super) fn count_type(&mut self, type_: &str, request: &Request) -> Answer {
+        self.counted.push(request.url.clone());
+        let timed = request.url.contains("_lastUpdated=le") && !self.timeless;
+        let Some(all) = self.has.get(type_) else { return answer(403) };
+        let total = if timed { self.unchanged.get(type_).unwrap_or(all) } else { all };
+        let searched = if timed { "x?_lastUpdated=le2026" } else { "x" };
+        let link = json!([{"relation": "self", "url": searched}]);
+        body(
+            &json!({"resourceType": "Bundle", "type": "searchset", "total": total, "link": link}).to_string(),
+        )
     }
 
     pub(super) fn clean_up(&mut self, request: &Request) -> Reply {
         self.cleaned.push(request.url.clone());
-        self.clean_ups.pop_front().unwrap_or(Ok(answer(202)))
+        if let Some(reply) = self.clean_ups.pop_front() {
+            return reply;
+        }
+        if let Some(job) = self.job(&request.url) {
+            job.state = State::Gone;
+        }
+        Ok(answer(202))
     }
 
     pub(super) fn store(&mut self, body: &[u8]) -> Result<String, StorageFailure> {

@@ -2,13 +2,15 @@
 
 #![allow(clippy::needless_pass_by_value)] // they are given a json! each time
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::fake::Ending;
 use super::said::{answer, body, outcome, storage_failure};
 use super::world::{Broken, World};
 use super::{at, bulk_server, stored_server};
-use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, ServerReachable, Verified};
+use crate::api::ConditionType::{Complete, Failed, KickOffUncertain, Reconciling, ServerReachable, Verified};
 use crate::api::{CheckResult, Reason};
 use crate::core::effect::{Observation, Requeue};
 use crate::core::export::Phase;
@@ -32,17 +34,18 @@ fn ran(bulk_data: Value, spec: Value, change: impl FnOnce(&mut World)) -> World 
 }
 
 fn failed(kind: LandFailureKind, reason: Reason, files: u64) -> Landing {
-    let progress = LandProgress { files, of: 2, bytes: files * 100 };
+    let progress = LandProgress { files, of: 2, bytes: files * 100, kept: 0 };
     Landing::Failed(LandFailure {
         kind,
         reason,
         message: "f/Patient-1.ndjson could not be had".into(),
         progress,
+        obstructed: Vec::new(),
     })
 }
 
 fn running(files: u64, of: u64) -> Landing {
-    Landing::Running(LandProgress { files, of, bytes: files * 100 })
+    Landing::Running(LandProgress { files, of, bytes: files * 100, kept: 0 })
 }
 
 #[test]
@@ -111,6 +114,23 @@ fn what_is_wrong_with_what_landed_is_failed_and_stays() {
 }
 
 #[test]
+fn a_file_that_is_cut_or_of_another_type_fails_the_run_and_one_without_a_mark_is_told() {
+    use crate::core::landing::FileForm;
+    let formed = |spoil: fn(&mut Vec<crate::core::landing::Landed>)| {
+        ran(json!({}), json!({}), |w| w.fake.spoil = spoil)
+    };
+    let cut = formed(|landed| landed[1].form = FileForm::Cut);
+    assert_eq!((cut.state().as_str(), cut.says(Verified).as_str()), ("Failed", "False/FileTruncated"));
+    assert!(cut.fake.stored.is_empty(), "the manifest is the mark of completeness");
+    let other = formed(|landed| landed[0].form = FileForm::OtherType);
+    assert_eq!((other.state().as_str(), other.says(Verified).as_str()), ("Failed", "False/WrongType"));
+    let open = formed(|landed| landed[1].form = FileForm::Unframed);
+    assert_eq!((open.state().as_str(), open.says(Verified).as_str()), ("Complete", "Unknown/PartlyChecked"));
+    assert!(open.message(Verified).contains("Patient-1.ndjson came to the end is not known"));
+    assert_eq!(open.status().output.unwrap().checks.unwrap().files, CheckResult::Unknown);
+}
+
+#[test]
 fn a_type_that_got_lost_is_found_by_asking() {
     let types = json!({"request": {"level": "System", "container": "lake", "types": ["Patient", "Observation", "Condition"]}});
     let lost = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 9)]));
@@ -121,6 +141,20 @@ fn a_type_that_got_lost_is_found_by_asking() {
     let none = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 0)]));
     assert_eq!(none.state(), "Complete");
     assert_eq!(none.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Passed);
+    let made_since = ran(json!({}), types.clone(), |w| {
+        w.fake.has.extend([("Condition", 9)]);
+        w.fake.unchanged.extend([("Condition", 0)]);
+    });
+    assert_eq!((made_since.state().as_str(), made_since.fake.counted.len()), ("Complete", 2));
+    assert!(made_since.message(Verified).contains("all of them changed since the transaction time"));
+    let timeless = ran(json!({}), types.clone(), |w| {
+        w.fake.has.extend([("Condition", 9)]);
+        w.fake.timeless = true;
+    });
+    assert_eq!(timeless.state(), "Complete");
+    for unknown in [made_since, timeless] {
+        assert_eq!(unknown.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Unknown);
+    }
     let silent = ran(json!({}), types, |_| {});
     assert_eq!(silent.state(), "Complete");
     assert_eq!(silent.status().output.unwrap().checks.unwrap().requested_types, CheckResult::Unknown);
@@ -153,10 +187,15 @@ fn expired_links_are_refreshed_by_a_fresh_manifest() {
     let world = ran(json!({}), json!({}), |w| w.fake.landings.extend([expired(), expired()]));
     assert_eq!((world.state().as_str(), world.fake.planned.len()), ("Complete", 3));
     assert_eq!(world.fake.kick_offs_sent(), 1);
-    // Fresh ones that are refused as well: another attempt, then the end.
+    // Fresh ones that are refused as well are waited for.
+    let world = ran(json!({}), json!({}), |w| w.fake.landings.extend((0..40).map(|_| expired())));
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
+    // A file that is missing in each of them: another attempt, then the end.
+    let missing = || failed(LandFailureKind::Expired, Reason::FileMissing, 0);
     let world =
-        ran(json!({}), json!({"backoffLimit": 1}), |w| w.fake.landings.extend((0..40).map(|_| expired())));
-    assert_eq!((world.says(Failed).as_str(), world.fake.kick_offs_sent()), ("True/LinkExpired", 2));
+        ran(json!({}), json!({"backoffLimit": 1}), |w| w.fake.landings.extend((0..40).map(|_| missing())));
+    assert_eq!((world.says(Failed).as_str(), world.fake.kick_offs_sent()), ("True/FileMissing", 2));
+    assert!(world.message(Failed).contains("nor in"), "{}", world.message(Failed));
     assert_eq!(world.status().previous_jobs.len(), 1);
     // Each that brings a file counts from the start.
     let world = ran(json!({}), json!({"backoffLimit": 0}), |w| {
@@ -167,13 +206,18 @@ fn expired_links_are_refreshed_by_a_fresh_manifest() {
 
 #[test]
 fn one_file_that_never_comes_is_not_waited_for_without_end() {
-    for kind in [LandFailureKind::Expired, LandFailureKind::Source] {
-        let world = ran(json!({}), json!({"backoffLimit": 0}), |w| {
+    for (kind, reason, told) in [
+        (LandFailureKind::Expired, Reason::FileMissing, "True/FileMissing"),
+        (LandFailureKind::Source, Reason::DownloadFailed, "True/DeadlineExceeded"),
+    ] {
+        let world = ran(json!({}), json!({"backoffLimit": 0, "activeDeadlineSeconds": 14_400}), |w| {
             // Each try counts the other file anew before it meets the obstacle.
-            let again = || [running(0, 2), running(1, 2), failed(kind, Reason::LinkExpired, 1)];
-            w.fake.landings.extend((0..60).flat_map(|_| again()));
+            let again = || [running(0, 2), running(1, 2), failed(kind, reason, 1)];
+            w.fake.landings.extend((0..500).flat_map(|_| again()));
         });
-        assert_eq!(world.says(Failed), "True/LinkExpired", "{kind:?}");
+        assert_eq!(world.says(Failed), told, "{kind:?}");
+        let polls = world.fake.sent.iter().filter(|request| request.prefer.is_none()).count();
+        assert!(polls < 20, "the server was asked for {polls} manifests");
     }
 }
 
@@ -185,11 +229,76 @@ fn what_passes_is_tried_again_in_the_same_folder() {
         });
         assert_eq!(world.state(), "Complete", "{kind:?}");
         assert!(world.fake.planned.iter().all(|plan| plan.folder == world.fake.planned[0].folder));
-        let end = ran(json!({}), json!({"backoffLimit": 0}), |w| {
-            w.fake.landings.extend((0..80).map(|_| failed(kind, Reason::DownloadFailed, 0)));
-        });
-        assert_eq!(end.says(Failed), "True/DownloadFailed", "{kind:?}");
     }
+}
+
+#[test]
+fn an_outage_of_six_hours_costs_time_and_no_attempt() {
+    const OUTAGE: i64 = 6 * 3600;
+    for (kind, reason) in [
+        (LandFailureKind::Source, Reason::ConnectionFailed),
+        (LandFailureKind::Storage(Kind::Transient { retry_after: None }), Reason::UploadFailed),
+        (LandFailureKind::Storage(Kind::Denied), Reason::UploadFailed),
+        (LandFailureKind::Missing, Reason::SecretNotFound),
+        (LandFailureKind::Expired, Reason::LinkExpired),
+    ] {
+        let mut world = world(json!({}), json!({"backoffLimit": 0}));
+        world.fake.landings.push_back(running(1, 2));
+        world.run_until(|w| w.state() == "Running" || w.state() == "Landing");
+        let begun = world.now;
+        while world.now.duration_since(begun).as_secs() < OUTAGE {
+            while world.fake.landings.len() < 50 {
+                world.fake.landings.push_back(failed(kind, reason, 1));
+            }
+            world.run_for(Duration::from_secs(60));
+            assert!(!world.ended(), "{kind:?}: {}", world.message(Failed));
+        }
+        assert_eq!(world.says(Reconciling), format!("True/{reason}"), "{kind:?}");
+        assert!(world.message(Reconciling).contains("could not be had"), "{}", world.message(Reconciling));
+        world.fake.landings.clear();
+        world.run();
+        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1), "{kind:?}");
+        assert!(world.fake.planned.iter().all(|plan| plan.folder == world.fake.planned[0].folder));
+    }
+}
+
+#[test]
+fn the_next_try_begins_with_the_files_that_could_be_had() {
+    let blob = "f/Patient-1.ndjson".to_owned();
+    let Landing::Failed(failure) = failed(LandFailureKind::Source, Reason::DownloadFailed, 1) else { return };
+    let world = ran(json!({}), json!({}), |w| {
+        let obstructed = vec![blob.clone()];
+        w.fake.landings.push_back(Landing::Failed(LandFailure { obstructed, ..failure }));
+    });
+    assert_eq!(world.fake.planned.iter().map(|plan| plan.last.len()).collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn bytes_that_are_kept_are_progress() {
+    let mut world = world(json!({}), json!({}));
+    for _ in 0..20 {
+        let Landing::Failed(mut failure) = failed(LandFailureKind::Source, Reason::DownloadFailed, 0) else {
+            return;
+        };
+        failure.progress.kept = 1 << 20;
+        world.fake.landings.push_back(Landing::Failed(failure));
+    }
+    world.run();
+    assert_eq!(world.state(), "Complete");
+    assert!(world.now < at(400), "the delays do not grow while something comes: {}", world.now);
+}
+
+#[test]
+fn a_landing_that_panics_is_started_again_with_growing_delays_and_told() {
+    let mut world = world(json!({}), json!({"backoffLimit": 0}));
+    let panicked = || failed(LandFailureKind::Panicked, Reason::TaskPanicked, 0);
+    world.fake.landings.extend((0..30).map(|_| panicked()));
+    assert!(world.run_until(|w| w.fake.planned.len() == 20));
+    assert_eq!(world.says(Reconciling), "True/TaskPanicked");
+    assert_eq!(world.noted().iter().filter(|reason| **reason == "TaskPanicked").count(), 1);
+    assert!(world.now > at(1200), "the delays grow");
+    world.run();
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
 }
 
 #[test]
@@ -387,39 +496,67 @@ fn a_server_that_cannot_be_told_is_given_up_and_that_is_said() {
 }
 
 #[test]
-fn storage_that_cannot_hold_the_manifest_fails_no_run() {
-    let world = ran(json!({}), json!({}), |w| w.fake.store_fails = Some(storage_failure(Kind::Permanent)));
-    assert_eq!(world.state(), "Complete");
-    assert!(world.message(Complete).contains("manifest was not stored"));
+fn a_store_that_takes_no_manifest_for_good_ends_the_attempt_as_a_file_does() {
+    let world = ran(json!({}), json!({"backoffLimit": 1}), |w| {
+        w.fake.store_fails = Some(storage_failure(Kind::Permanent));
+    });
+    assert_eq!((world.says(Failed).as_str(), world.fake.kick_offs_sent()), ("True/UploadFailed", 2));
+    assert!(world.message(Failed).contains("manifest cannot be stored"), "{}", world.message(Failed));
     let empty = ran(json!({}), json!({}), |w| w.fake.endings.push_back(Ending::Files(vec![])));
     assert_eq!((empty.state().as_str(), empty.says(Verified).as_str()), ("Complete", "True/CountsMatch"));
     assert!(empty.now > at(0));
 }
 
 #[test]
-fn an_outage_delays_the_manifest_and_one_that_stays_fails_no_run() {
-    let away = || Some(storage_failure(Kind::Transient { retry_after: None }));
-    for bulk in [false, true] {
-        let server = if bulk { bulk_server(json!({})) } else { stored_server() };
-        let spec = json!({"request": {"level": "System", "container": "lake"}});
-        let mut world = World::new(server, spec);
-        world.fake.store_fails = away();
-        assert!(world.run_until(|w| w.store_failures() == 3));
-        assert!(!world.ended());
+fn the_mark_of_completeness_is_waited_for_as_the_files_are() {
+    for (kind, reason) in [
+        (Kind::Denied, "NoStorageAccess"),
+        (Kind::Missing, "NoStorageAccess"),
+        (Kind::Full, "NoStorageAccess"),
+        (Kind::Transient { retry_after: None }, "StorageUnreachable"),
+    ] {
+        let mut world = world(json!({}), json!({"backoffLimit": 0}));
+        world.fake.store_fails = Some(storage_failure(kind));
+        assert!(world.run_until(|w| w.store_failures() == 20), "{kind:?}");
+        let writes = world.status_writes;
+        assert!(world.run_until(|w| w.store_failures() == 40), "{kind:?}");
+        assert_eq!(world.status_writes, writes, "told once");
+        assert_eq!((world.ended(), world.says(Reconciling)), (false, format!("True/{reason}")), "{kind:?}");
+        assert!(
+            world.message(Reconciling).contains("the files have landed"),
+            "{}",
+            world.message(Reconciling)
+        );
         world.fake.store_fails = None;
         world.run();
-        assert_eq!(world.state(), "Complete");
-        assert!(world.status().output.unwrap().manifest.is_some(), "bulk: {bulk}");
+        assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1), "{kind:?}");
+        assert!(world.status().output.unwrap().manifest.is_some(), "{kind:?}");
 
-        let mut world = World::new(
-            if bulk { bulk_server(json!({})) } else { stored_server() },
-            json!({"request": {"level": "System", "container": "lake"}}),
-        );
-        world.fake.store_fails = away();
-        world.run();
-        assert_eq!(world.state(), "Complete");
-        assert!(world.message(Complete).contains("manifest was not stored"), "bulk: {bulk}");
+        let late = ran(json!({}), json!({"activeDeadlineSeconds": 3600}), |w| {
+            w.fake.store_fails = Some(storage_failure(kind));
+        });
+        assert_eq!(late.says(Failed), "True/DeadlineExceeded", "{kind:?}");
     }
+}
+
+#[test]
+fn an_outage_delays_the_manifest_of_an_azure_server_and_one_that_stays_fails_no_run() {
+    let away = || Some(storage_failure(Kind::Transient { retry_after: None }));
+    let spec = json!({"request": {"level": "System", "container": "lake"}});
+    let mut world = World::new(stored_server(), spec.clone());
+    world.fake.store_fails = away();
+    assert!(world.run_until(|w| w.store_failures() == 3));
+    assert!(!world.ended());
+    world.fake.store_fails = None;
+    world.run();
+    assert_eq!(world.state(), "Complete");
+    assert!(world.status().output.unwrap().manifest.is_some());
+
+    let mut world = World::new(stored_server(), spec);
+    world.fake.store_fails = away();
+    world.run();
+    assert_eq!(world.state(), "Complete");
+    assert!(world.message(Complete).contains("manifest was not stored"));
 }
 
 #[test]
@@ -499,4 +636,46 @@ fn a_cancel_that_is_held_back_is_no_try() {
     world.run();
     assert_eq!(world.says(Failed), "True/Cancelled");
     assert_eq!(world.status().cancellation.unwrap().tries, 1);
+}
+
+#[test]
+fn a_task_that_lands_goes_on_with_what_the_server_says_now() {
+    let mut world = world(json!({}), json!({}));
+    world.fake.landings.extend((0..200).map(|_| running(1, 2)));
+    world.run_until(|w| w.fake.planned.len() > 2);
+    assert_eq!(world.fake.landing_stopped, 0);
+    world.edit_server(|server| {
+        server.spec.trusted_origins = Some(Vec::new());
+        server.metadata.generation = Some(2);
+    });
+    world.look();
+    assert_eq!(
+        world.fake.landing_stopped, 1,
+        "it would go on to give its token to an origin that lost its trust"
+    );
+    world.look();
+    assert_eq!(world.fake.landing_stopped, 1, "one that was started since goes on");
+    world.fake.landings.clear();
+    world.run();
+    assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
+}
+
+#[test]
+fn a_manifest_that_lists_a_file_twice_is_not_landed() {
+    let listed = |second: &str| {
+        let manifest = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false,
+            "output": [{"type": "Patient", "url": "https://x/f?sp=1&sig=a", "count": 3}, {"type": "Patient", "url": second, "count": 3}],
+            "error": [{"type": "OperationOutcome", "url": "https://x/e"}, {"type": "OperationOutcome", "url": "https://x/e"}]});
+        ran(json!({}), json!({}), |w| {
+            w.fake.polls.extend((0..100).map(|_| Ok(body(&manifest.to_string()))));
+        })
+    };
+    for twice in ["https://x/f?sp=1&sig=a", "https://x/f?sp=2&sig=b"] {
+        let world = listed(twice);
+        assert_eq!(world.says(Failed), "True/InvalidManifest", "{twice}");
+        assert!(world.message(Failed).contains("lists a file twice"), "{}", world.message(Failed));
+        assert!(world.fake.planned.is_empty());
+    }
+    let world = listed("https://x/g?sp=1&sig=a");
+    assert_eq!(world.state(), "Complete", "{}", world.message(Failed));
 }

@@ -5,7 +5,9 @@ use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExpo
 use crate::core::condition;
 use crate::core::effect::{Effect, Requeue};
 use crate::core::export::memory::LandingStage;
-use crate::core::export::{Decision, Facts, Inputs, Phase, decide, is_terminal, says_the_same};
+use crate::core::export::{
+    Decision, Facts, Followers, Inputs, JobOwner, Phase, decide, is_terminal, job_owner, says_the_same,
+};
 
 /// What hostile servers and URLs of tests hold, and nobody may ever read in a status or event.
 pub(super) const SECRET: &str = "SENTINEL";
@@ -130,9 +132,30 @@ pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) 
     }
     if let Effect::CleanUp(_) = effect {
         // What is landed is told, or given up, before the server may forget it.
-        let giving_up = matches!(&world.memory.phase, Phase::Landing(landing) if matches!(landing.stage, LandingStage::GivingUp { .. }));
+        let giving_up = match &world.memory.phase {
+            Phase::Landing(landing) => matches!(landing.stage, LandingStage::GivingUp { .. }),
+            Phase::Running(running) => running.failed.is_some(),
+            _ => false,
+        };
         assert!(is_terminal(&stored) || giving_up, "a job is let go too early");
         assert!(stored.cancellation.is_none());
+        assert_eq!(
+            world.followers,
+            Followers::None,
+            "contested-not-cancelled: a job that two exports name is let go"
+        );
+        assert_eq!(
+            job_owner(&stored),
+            JobOwner::Own,
+            "only-ours-cancelled: a job that is not proven ours is let go"
+        );
+        if world.fake.bulk {
+            return;
+        }
+        let given_up = [crate::api::Reason::JobLost, crate::api::Reason::StatusRefused];
+        let failed = condition::find(&stored.conditions, ConditionType::Failed);
+        let may_run = failed.is_some_and(|c| given_up.into_iter().any(|reason| c.because(reason)));
+        assert!(may_run, "a finished job of an Azure server is deleted, and its manifest with it");
     }
     if let Effect::Cancel(_) = effect {
         assert!(

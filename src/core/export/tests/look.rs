@@ -167,8 +167,8 @@ impl World {
                 self.fake.landing_stopped += 1;
                 Observation::LandingStopped
             }
-            Effect::CountType { type_, .. } => {
-                Observation::TypeCounted { reply: Ok(self.fake.count_type(&type_)), type_ }
+            Effect::CountType { type_, request } => {
+                Observation::TypeCounted { reply: Ok(self.fake.count_type(&type_, &request)), type_ }
             }
             Effect::CleanUp(request) => Observation::CleanedUp(self.fake.clean_up(&request)),
         }

@@ -11,7 +11,7 @@ use crate::core::effect::Effect;
 use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
 
 fn running(files: u64) -> Landing {
-    Landing::Running(LandProgress { files, of: 2, bytes: files * 100 })
+    Landing::Running(LandProgress { files, of: 2, bytes: files * 100, kept: 0 })
 }
 
 /// A world whose first landing is under way.
@@ -78,6 +78,7 @@ fn another_attempt_goes_where_the_server_says_then() {
         reason: Reason::DownloadFailed,
         message: "a file could not be had".into(),
         progress: LandProgress::default(),
+        obstructed: Vec::new(),
     }));
     world.edit_server(compress);
     world.run();

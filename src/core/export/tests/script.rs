@@ -56,16 +56,23 @@ fn landings() -> impl Strategy<Value = Landing> {
             LandFailureKind::Source,
             LandFailureKind::Missing,
             LandFailureKind::Permanent,
+            LandFailureKind::Panicked,
         ]),
         storage_kinds().prop_map(LandFailureKind::Storage),
     ];
     (kinds, any::<bool>(), 0..9_u64).prop_map(|(kind, runs, files)| {
-        let progress = LandProgress { files, of: 9, bytes: files * 100 };
+        let progress = LandProgress { files, of: 9, bytes: files * 100, kept: 0 };
         if runs {
             return Landing::Running(progress);
         }
         let message = "f/Patient-1.ndjson could not be had; check the server".to_owned();
-        Landing::Failed(LandFailure { kind, reason: Reason::DownloadFailed, message, progress })
+        Landing::Failed(LandFailure {
+            kind,
+            reason: Reason::DownloadFailed,
+            message,
+            progress,
+            obstructed: Vec::new(),
+        })
     })
 }
 

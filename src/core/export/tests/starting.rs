@@ -11,6 +11,7 @@ use super::world::{World, failure};
 use super::{at, azure_server, bulk_server, stored_server};
 use crate::api::ConditionType::{Accepted, Failed, Reconciling, ServerReachable, Stalled, Suspended};
 use crate::api::Reason;
+use crate::core::effect::Requeue;
 use crate::core::wire::{FailureKind, Sent};
 
 fn system() -> World {
@@ -122,6 +123,21 @@ fn what_is_missing_or_not_allowed_is_waited_for() {
     waits_until(&mut world, Suspended, "True/ServerSuspended", |w| w.edit_server(|s| s.spec.suspend = None));
     let mut world = World::new(azure_server(), json!({"suspend": true}));
     waits_until(&mut world, Suspended, "True/Suspended", |w| w.edit(|spec| spec.suspend = Some(false)));
+}
+
+#[test]
+fn a_refused_export_is_looked_at_less_and_less_often() {
+    let mut world = system();
+    world.admitted = false;
+    world.look();
+    assert_eq!(world.says(Accepted), "False/NamespaceNotAllowed");
+    let (mut looks, end) = (0, world.now + jiff::SignedDuration::from_hours(1));
+    while world.now < end {
+        let Requeue::After(wait) = world.look() else { panic!("the labels of namespaces are not watched") };
+        world.now += jiff::SignedDuration::try_from(wait).unwrap();
+        looks += 1;
+    }
+    assert!((11..30).contains(&looks), "{looks} looks in an hour");
 }
 
 #[test]

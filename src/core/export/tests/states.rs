@@ -18,7 +18,7 @@ use super::{at, azure_server, bulk_server, stored_server};
 use crate::api::{DeletionPolicy, FhirServer, Reason, RunState};
 use crate::core::export::PhaseName;
 use crate::core::export::states::{SHOWN, TRANSITIONS};
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landed, Landing};
+use crate::core::landing::{FileForm, LandFailure, LandFailureKind, LandProgress, Landed, Landing};
 use crate::core::ledger::StorageFailureKind;
 use crate::core::wire::{Answer, FailureKind, Sent};
 
@@ -87,14 +87,18 @@ fn lost() -> KickOff {
 }
 
 fn lands(world: &mut World) {
-    world.fake.landings.extend((0..3).map(|_| Landing::Running(LandProgress { files: 1, of: 2, bytes: 1 })));
+    world
+        .fake
+        .landings
+        .extend((0..3).map(|_| Landing::Running(LandProgress { files: 1, of: 2, bytes: 1, kept: 0 })));
 }
 
 fn fails(kind: LandFailureKind) -> impl Fn(&mut World) {
     move |world| {
         let progress = LandProgress::default();
         let message = "a file could not be had".to_owned();
-        let failure = LandFailure { kind, reason: Reason::DownloadFailed, message, progress };
+        let failure =
+            LandFailure { kind, reason: Reason::DownloadFailed, message, progress, obstructed: Vec::new() };
         world.fake.landings.push_back(Landing::Failed(failure));
     }
 }
@@ -162,6 +166,7 @@ fn with_a_job() -> Vec<World> {
     vec![
         ran(azure_server(), json!({}), many(|| answer(302))),
         ran(azure_server(), json!({}), many(|| html(200))),
+        ran(azure_server(), json!({}), |w| w.fake.polls.extend((0..40).map(|_| Ok(html(404))))),
         ran(stored_server(), json!({"backoffLimit": 2}), empty),
         ran(stored_server(), json!({}), foreign),
         ran(stored_server(), json!({}), elsewhere),
@@ -169,6 +174,7 @@ fn with_a_job() -> Vec<World> {
         ran(stored_server(), json!({}), down(StorageFailureKind::Denied)),
         ran(stored_server(), json!({}), down(StorageFailureKind::Transient { retry_after: None })),
         ran(stored_server(), json!({}), reported),
+        ran(stored_server(), json!({}), |w| w.fake.panics = 1000),
         ran(stored_server(), json!({"errorFilePolicy": "Fail"}), reported),
         met(stored_server(), PhaseName::Uncertain, |w| w.kick_off_meets([lost()]), gone),
         met(stored_server(), PhaseName::Checking, |_| {}, gone),
@@ -237,6 +243,8 @@ fn landings() -> Vec<World> {
         ran(bulk(), json!({}), spoiled(|landed| landed[0].sum.lines += 1)),
         ran(bulk(), json!({}), spoiled(|landed| drop(landed.pop()))),
         ran(bulk(), json!({}), claims),
+        ran(bulk(), json!({}), spoiled(|landed| landed[0].form = FileForm::Cut)),
+        ran(bulk(), json!({}), spoiled(|landed| landed[0].form = FileForm::OtherType)),
         ran(bulk(), json!({}), move |w| w.fake.polls.push_back(Ok(body(&uncounted.to_string())))),
     ]
 }

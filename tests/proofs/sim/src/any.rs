@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::chance::Chance;
 use crate::plan::{
     Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
-    Plan, ServerPlan, Trouble,
+    LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
 };
 
 /// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
@@ -22,6 +22,13 @@ const FAILS: &[(u16, &str)] = &[
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 0);
+    if chance.one_in(40) {
+        return crowd(seed);
+    }
+    // By another chance, so that all other seeds mean what they meant before.
+    if Chance::new(seed, 5).one_in(100) {
+        return outage(seed);
+    }
     let heal_at = chance.magnitude(200, 20_000);
     let replicas = chance.pick(&[1, 1, 1, 2, 3], 1);
     let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
@@ -53,6 +60,9 @@ pub fn plan(seed: u64) -> Plan {
         latency: chance.pick(&[1, 20, 100, 800], 20),
         concurrency: chance.pick(&[1, 2, 10], 10),
         replicas,
+        seats: (chance.pick(&[1, 2, 32], 32), chance.pick(&[2, 4, 96], 96)),
+        crowded: false,
+        outage: None,
     }
 }
 
@@ -86,6 +96,7 @@ fn server(chance: &mut Chance) -> ServerPlan {
         separate: chance.one_in(2),
         page: chance.pick(&[100, 100, 1, 2], 100),
         links_last: chance.pick(&[None, Some(30), Some(600)], None),
+        fresh_paths: false,
         ranges: chance.one_in(2),
         retry_after: chance.pick(&[None, Some(1), Some(20), Some(100_000)], None),
         progress: chance.one_in(2),
@@ -94,7 +105,88 @@ fn server(chance: &mut Chance) -> ServerPlan {
         finished: chance.pick(&["Auto", "Auto", "Delete", "Keep"], "Auto"),
         beside: chance.one_in(2),
         log: chance.one_in(4),
+        pace: Pace::Prompt,
     }
+}
+
+/// A plan in which nothing goes wrong but that one server does not answer, and one answers after many seconds; many
+/// exports are on them, and a few on a server that is prompt.
+pub fn crowd(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 3);
+    let paces = [Pace::Silent, Pace::Slow(chance.between(10, 50)), Pace::Prompt];
+    let servers: Vec<ServerPlan> =
+        paces.iter().map(|pace| ServerPlan { pace: *pace, ..simple_server(chance) }).collect();
+    let exports = (0..30).map(|n| {
+        let server = match n {
+            0..=13 => 0,
+            14..=25 => 1,
+            _ => 2,
+        };
+        let at = if server == 2 { chance.between(1, 120) } else { chance.between(0, 5) };
+        let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 3000, "onUncertainKickOff": "Fail"});
+        let job = JobPlan { lasts: chance.between(10, 200), ending: Ending::Files(Vec::new()) };
+        ExportPlan { server, at, spec, jobs: vec![job] }
+    });
+    Plan {
+        seed,
+        exports: exports.collect(),
+        servers,
+        faults: Vec::new(),
+        events: Vec::new(),
+        heal_at: 600,
+        latency: 1,
+        concurrency: chance.pick(&[1, 2], 2),
+        replicas: 1,
+        seats: (4, 32),
+        crowded: true,
+        outage: None,
+    }
+}
+
+/// How many files the landing has that an outage strikes.
+const FILES: i64 = 200;
+/// How long that outage lasts, in seconds.
+const SIX_HOURS: i64 = 6 * 3600;
+
+/// A plan in which nothing goes wrong but that one part is out for six hours in the middle of a landing of 200 files.
+pub fn outage(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 4);
+    let parts = [Outage::Fhir(0), Outage::Storage, Outage::Role, Outage::Api];
+    let part = chance.pick(&parts, Outage::Storage);
+    let links_last = chance.pick(&[None, Some(600)], None);
+    let plain = simple_server(chance);
+    let server = ServerPlan { dialect: Dialect::BulkData, storage: true, ranges: true, links_last, ..plain };
+    let big = chance.between(0, FILES - 1);
+    let files = (0..FILES).map(|n| FilePlan {
+        type_: if n % 3 == 0 { "Patient" } else { "Observation" },
+        lines: 1 + n.unsigned_abs() % 9,
+        big: n == big,
+        flaw: Flaw::None,
+    });
+    let job = JobPlan { lasts: chance.between(10, 100), ending: Ending::Files(files.collect()) };
+    let spec = json!({"request": {"level": "System", "container": "lake"}, "activeDeadlineSeconds": 80_000});
+    let after_files = u32::try_from(chance.between(20, FILES - 20)).unwrap_or(100);
+    let crash = Event { at: chance.between(60, SIX_HOURS), kind: EventKind::Crash(chance.between(5, 60)) };
+    Plan {
+        seed,
+        servers: vec![server],
+        exports: vec![ExportPlan { server: 0, at: 0, spec, jobs: vec![job] }],
+        faults: Vec::new(),
+        events: chance.one_in(3).then_some(crash).into_iter().collect(),
+        heal_at: SIX_HOURS + 3600,
+        latency: chance.pick(&[20, 100, 800], 100),
+        concurrency: 1,
+        replicas: 1,
+        seats: (32, 96),
+        crowded: false,
+        outage: Some(LongOutage { part, after_files, lasts: SIX_HOURS }),
+    }
+}
+
+/// A server without any peculiarity, on which any number of exports may run.
+fn simple_server(chance: &mut Chance) -> ServerPlan {
+    let plain = server(chance);
+    ServerPlan { cancels: Cancels::Forgets, token: false, places: 100, retry_after: Some(10), ..plain }
 }
 
 fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPlan {

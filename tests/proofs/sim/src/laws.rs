@@ -3,6 +3,7 @@
 mod data;
 mod end;
 mod law;
+mod patience;
 mod requests;
 mod tenure;
 mod writes;
@@ -26,12 +27,21 @@ pub struct Acting {
     pub process: usize,
     /// The task.
     pub task: u64,
+    /// The task of the look that began this one, or its own.
+    pub look: u64,
     /// The number of the export, if it is about one.
     pub export: Option<usize>,
     /// Its uid.
     pub uid: String,
     /// It is the repetition of a look that just ended, at the same time: there is nothing to do.
     pub echo: bool,
+}
+
+impl Acting {
+    /// Whether both are the same look at the same object, or a request of it.
+    fn same_look(&self, other: &Self) -> bool {
+        (self.process, self.look, &self.uid) == (other.process, other.look, &other.uid)
+    }
 }
 
 /// An intent to kick off.
@@ -52,6 +62,8 @@ struct Intent {
 pub struct Record {
     /// Its number in the plan.
     pub number: usize,
+    /// When it was made, in microseconds.
+    made: i64,
     /// Its status, as it was written last.
     pub status: FhirExportStatus,
     /// Events about it, and when they were published, in microseconds.
@@ -82,6 +94,8 @@ pub struct Laws {
     pub records: BTreeMap<String, Record>,
     /// The job that each task kicked off last.
     kicked: BTreeMap<u64, usize>,
+    /// Files that were opened.
+    opened: u32,
 }
 
 impl Record {
@@ -131,7 +145,7 @@ fn listed(status: &FhirExportStatus, job: &Job, url: &str) -> bool {
 impl State {
     /// An export was made.
     pub fn made(&mut self, object: &FhirExport, number: usize) {
-        let record = Record { number, ..Record::default() };
+        let record = Record { number, made: self.time.now, ..Record::default() };
         self.tally.exports += 1;
         self.laws.records.insert(object.uid().unwrap_or_default(), record);
     }

@@ -3,6 +3,8 @@
 
 use fhir_export_operator::api::Dialect;
 
+pub use crate::faults::Outage;
+
 /// All that is decided before a simulation begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -24,6 +26,34 @@ pub struct Plan {
     pub concurrency: usize,
     /// How many processes there are, but in a rollout; from two on they elect one.
     pub replicas: usize,
+    /// How many requests may be out at once: to one server, and for one namespace.
+    pub seats: (usize, usize),
+    /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
+    pub crowded: bool,
+    /// Nothing goes wrong but that one part is out for hours in the middle of a landing.
+    pub outage: Option<LongOutage>,
+}
+
+/// An outage in the middle of a landing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongOutage {
+    /// What is out.
+    pub part: Outage,
+    /// It begins when so many files were opened.
+    pub after_files: u32,
+    /// How long it lasts, in seconds.
+    pub lasts: i64,
+}
+
+/// How fast a server answers before everything is repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// At once.
+    Prompt,
+    /// Never: what is sent to it is lost.
+    Silent,
+    /// After so many seconds.
+    Slow(i64),
 }
 
 /// A `FhirServer`, and the server behind it.
@@ -50,6 +80,8 @@ pub struct ServerPlan {
     pub page: usize,
     /// Links to files are signed and good for so long, in seconds.
     pub links_last: Option<i64>,
+    /// Each manifest has other paths for the same files.
+    pub fresh_paths: bool,
     /// Files can be read on from any byte.
     pub ranges: bool,
     /// Says when to come again, in seconds.
@@ -66,6 +98,8 @@ pub struct ServerPlan {
     pub beside: bool,
     /// `storage.exportLog`.
     pub log: bool,
+    /// How fast it answers.
+    pub pace: Pace,
 }
 
 /// How a server cancels.
@@ -138,6 +172,8 @@ pub enum Flaw {
     None,
     /// So many downloads break off.
     Breaks(u32),
+    /// The first download breaks off after the last byte, before its end is marked.
+    BreaksAtEnd,
     /// So many downloads end early as if that were the end.
     Short(u32),
     /// So many downloads are a gateway's page with status 200.

@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::cluster::watch::Change;
+use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::runs::Runs;
 use fhir_export_operator::controller::wake::Wakes;
 use fhir_export_operator::controller::world::World;
+use fhir_export_operator::core::seats::SeatLimits;
 use fhir_export_operator::core::tuning::Tuning;
 use fhir_export_operator::fhir::held_back::HeldBack;
 use fhir_export_operator::ports::tenure::Tenure;
@@ -24,6 +26,7 @@ use jiff::Timestamp;
 
 use crate::cache::Cache;
 use crate::faults::{self, Outage};
+use crate::laws::Acting;
 use crate::plan::{Edge, FaultKind};
 use crate::post::{After, Letter, post};
 use crate::state::{State, locked};
@@ -63,10 +66,8 @@ pub struct Beside {
     pub task: BoxFuture<'static, ()>,
     /// Set when the task is to end.
     pub ended: Arc<AtomicBool>,
-    /// The number of the export that it is of.
-    pub export: Option<usize>,
-    /// Its uid.
-    pub uid: String,
+    /// Who began it.
+    pub acting: Acting,
 }
 
 /// What becomes of one use of an edge.
@@ -86,9 +87,11 @@ impl Process {
         wakes: Wakes,
         tenure: Tenure,
     ) -> Arc<Self> {
-        let skew = {
+        let (skew, seats) = {
             let mut state = locked(state);
-            if state.plan.replicas > 1 { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 }
+            let several = state.plan.replicas > 1;
+            let skew = if several { state.chance.between(-2 * SECOND, 2 * SECOND) } else { 0 };
+            (skew, state.plan.seats)
         };
         Arc::new_cyclic(|this| Self {
             this: this.clone(),
@@ -100,7 +103,7 @@ impl Process {
             cache: Cache::default(),
             wakes,
             spawned: Mutex::default(),
-            runs: Runs::default(),
+            runs: Runs::with_seats(SeatLimits { per_lane: seats.0, per_namespace: seats.1 }),
             tuning: Tuning::default(),
             held_back: HeldBack::default(),
             tokens: Mutex::default(),
@@ -110,7 +113,7 @@ impl Process {
     /// What a change says to be gone is forgotten.
     pub fn forget(&self, change: &Change<FhirExport>) {
         if let Some(gone) = change.gone() {
-            self.runs.forget(gone.metadata.uid.as_deref().unwrap_or_default());
+            request::forget(self, gone.metadata.uid.as_deref().unwrap_or_default());
         }
     }
 
@@ -250,7 +253,7 @@ impl World for Process {
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {
         let ended = Arc::new(AtomicBool::new(false));
         let acting = locked(&self.state).laws.acting.clone();
-        let beside = Beside { task, ended: Arc::clone(&ended), export: acting.export, uid: acting.uid };
+        let beside = Beside { task, ended: Arc::clone(&ended), acting };
         locked(&self.spawned).push(beside);
         Box::new(move || ended.store(true, Ordering::Relaxed))
     }

@@ -180,6 +180,7 @@ impl Simulation {
                 if self.done_at.is_some_and(|at| state.time.now > at) {
                     state.check_ended();
                     state.check_jobs();
+                    state.check_patience();
                     break;
                 }
             }
@@ -187,6 +188,7 @@ impl Simulation {
                 let mut state = locked(&self.state);
                 state.check_ended();
                 state.check_jobs();
+                state.check_patience();
                 break;
             }
             self.after_step();

@@ -9,18 +9,13 @@ use fhir_export_operator::core::planted::{CAN_PLANT, Fault};
 use sim::Law;
 
 /// Invariants that no law of the simulation or of a property test states: the tests that hold the program to them.
-const ELSEWHERE: [(&str, &str, &str); 3] = [
+const ELSEWHERE: [(&str, &str, &str); 2] = [
     (
         "container-is-ledger",
         "tests/e2e/landing/kills.rs",
         "killed_at_twenty_moments_it_lands_the_same_and_fetches_no_landed_file_twice",
     ),
     ("address-checked", "src/core/reach.rs", "the_node_and_its_cloud_are_never_reached"),
-    (
-        "contested-not-cancelled",
-        "src/core/export/tests/cancelling.rs",
-        "a_job_that_another_export_names_is_cancelled_for_neither",
-    ),
 ];
 
 fn root() -> PathBuf {

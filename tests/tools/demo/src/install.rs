@@ -38,9 +38,11 @@ pub async fn install(tell: &Tell, cluster: &mut Cluster) -> Result<Operator> {
 
 /// As a person would.
 async fn by_helm(tell: &Tell, cluster: &Cluster) -> Result<()> {
+    cluster.run(&format!("create namespace {}", cluster.namespace)).await?;
     let line = format!(
-        "install {OPERATOR} charts/{OPERATOR} -n {} --create-namespace --set image.repository=localhost/{OPERATOR}",
-        cluster.operator_namespace
+        "install {OPERATOR} charts/{OPERATOR} -n {} --create-namespace --set image.repository=localhost/{OPERATOR} \
+         --set credentialNamespaces={{{}}}",
+        cluster.operator_namespace, cluster.namespace
     );
     tell.command(&format!("helm {line}"))?;
     let said = cluster.helm(&line).await?;
@@ -49,7 +51,6 @@ async fn by_helm(tell: &Tell, cluster: &Cluster) -> Result<()> {
         .filter(|line| heads.iter().any(|head| line.starts_with(head)))
         .try_for_each(|line| tell.verbatim(line))?;
     tell.fact(said.contains("STATUS: deployed"), "Helm says that the chart is deployed")?;
-    cluster.run(&format!("create namespace {}", cluster.namespace)).await?;
     tell.say("")?;
     tell.say("  This cluster has no nodes to run the chart's pod, so the same program runs here beside it:\n")
 }

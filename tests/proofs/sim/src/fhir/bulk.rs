@@ -70,13 +70,14 @@ fn manifest(job: &mut Job, plan: &ServerPlan, url: &str, now: i64) -> Answer {
 fn entry(job: &mut Job, plan: &ServerPlan, index: usize, now: i64) -> Value {
     let Some(file) = job.files().get(index).cloned() else { return Value::Null };
     let (server, id) = (job.server, job.id());
+    let fresh = if plan.fresh_paths { format!("{now}/") } else { String::new() };
     let url = match (file.flaw, plan.links_last) {
         (Flaw::Elsewhere, _) => format!("https://elsewhere.example/{server}/{id}/{index}"),
         (_, Some(lasts)) => {
             let until = now / SECOND + lasts;
-            format!("{FILES}/{server}/{id}/{index}?se={until}&sig={SENTINEL}{until}")
+            format!("{FILES}/{fresh}{server}/{id}/{index}?se={until}&sig={SENTINEL}{until}")
         }
-        (_, None) => format!("{}/files/{server}/{id}/{index}", Fhir::base(server)),
+        (_, None) => format!("{}/files/{fresh}{server}/{id}/{index}", Fhir::base(server)),
     };
     let type_ = match file.type_ {
         "deleted" => "Bundle",

@@ -81,7 +81,8 @@ impl Fhir {
             })
             .and_then(|resume| usize::try_from(resume.offset).ok())
             .unwrap_or(0);
-        if offset > whole.len() {
+        // A range must begin before the end.
+        if offset > 0 && offset >= whole.len() {
             return refused(416);
         }
         let rest = whole.slice(offset..);
@@ -90,6 +91,7 @@ impl Fhir {
             etag,
             resumable: plan.ranges,
             resumable_as_it_is: plan.ranges,
+            framed: true,
             content_type: Some("application/fhir+ndjson".to_owned()),
         };
         match file.flaw {
@@ -102,6 +104,10 @@ impl Fhir {
             }
             Flaw::Breaks(times) if nth < times => {
                 let upto = rest.len() * 2 / 3;
+                Opened::Given(head, rest, Some(upto))
+            }
+            Flaw::BreaksAtEnd if nth == 0 => {
+                let upto = rest.len();
                 Opened::Given(head, rest, Some(upto))
             }
             Flaw::Short(times) if nth < times => {

@@ -51,6 +51,8 @@ pub struct Job {
     pub began: i64,
     /// When it ends by itself, in microseconds.
     pub ends: i64,
+    /// When its status was last asked for, or it began, in microseconds.
+    pub asked: i64,
     /// When it began, as its server shows it.
     pub stamp: Timestamp,
     /// How it ends.
@@ -226,6 +228,7 @@ impl Fhir {
             intent,
             left,
             began: now.0,
+            asked: now.0,
             ends: now.0 + plan.lasts * SECOND,
             stamp: now.1,
             ending: plan.ending,

@@ -41,6 +41,8 @@ pub enum Law {
     TokenStays,
     /// `Complete` means that nothing that was checked failed.
     CompleteMeansChecked,
+    /// An outage costs a landing time, and neither the attempt nor a byte that is stored.
+    PatientLanding,
     /// What was landed consists of the parts of one fetch.
     PartsOfOneFetch,
     /// Files come from origins that the FhirServer names.
@@ -49,6 +51,8 @@ pub enum Law {
     ManifestLast,
     /// Whoever does not hold the Lease does nothing.
     LeaseBeforeAct,
+    /// What does not answer keeps waiting only those that ask it.
+    FairShare,
     /// Runs and deletions end, and somebody leads, once nothing hinders them.
     Liveness,
     /// Statuses and events stay within the sizes that Kubernetes takes.
@@ -61,7 +65,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 16] = [
+    pub const INVARIANTS: [Self; 18] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -72,10 +76,12 @@ impl Law {
         Self::QuietWhenUnchanged,
         Self::TokenStays,
         Self::CompleteMeansChecked,
+        Self::PatientLanding,
         Self::PartsOfOneFetch,
         Self::FilesFromNamedOrigins,
         Self::ManifestLast,
         Self::LeaseBeforeAct,
+        Self::FairShare,
         Self::Liveness,
         Self::StatusSmall,
     ];
@@ -93,10 +99,12 @@ impl Law {
             Self::QuietWhenUnchanged => "quiet-when-unchanged",
             Self::TokenStays => "token-stays",
             Self::CompleteMeansChecked => "complete-means-checked",
+            Self::PatientLanding => "patient-landing",
             Self::PartsOfOneFetch => "parts-of-one-fetch",
             Self::FilesFromNamedOrigins => "files-from-named-origins",
             Self::ManifestLast => "manifest-last",
             Self::LeaseBeforeAct => "lease-before-act",
+            Self::FairShare => "fair-share",
             Self::Liveness => "liveness",
             Self::StatusSmall => "status-small",
             Self::NoPanic => "no-panic",

@@ -6,8 +6,15 @@ use fhir_export_operator::core::wire::{Answer, Method, Request};
 
 use crate::fhir::{FILES, Fhir};
 use crate::laws::Law;
-use crate::plan::{Ending, JobPlan};
+use crate::plan::{Ending, JobPlan, Pace};
 use crate::state::State;
+use crate::time::SECOND;
+
+/// In a crowd, an export on a prompt server is kicked off within this time of its creation: alone it takes some tenths of
+/// a second.
+const KICKED_OFF_WITHIN: i64 = SECOND;
+/// In a crowd, a job on a prompt server is asked for within this time: alone every ten seconds, give or take a tenth.
+const ASKED_WITHIN: i64 = 12 * SECOND;
 
 /// Scheme, host and port, as far as the simulation has any.
 fn origin(url: &str) -> &str {
@@ -76,8 +83,12 @@ impl State {
             );
         }
         let Some(cancellation) = &status.cancellation else {
-            // The word that a finished job is done with.
-            if server.spec.dialect == Dialect::Azure {
+            // The word that a finished job is done with. One that was given up, and whose end is not known, is cancelled.
+            let unsettled =
+                |url: &String| status.unsettled_jobs.iter().any(|job| job.status_url.as_ref() == Some(url));
+            let given_up = is_terminal(&status)
+                && status.job.as_ref().and_then(|job| job.status_url.as_ref()).is_some_and(unsettled);
+            if server.spec.dialect == Dialect::Azure && !given_up {
                 self.broken(
                     Law::CancelCounted,
                     "Azure discards the manifest of a finished job that is deleted",
@@ -113,8 +124,8 @@ impl State {
         let record = self.laws.records.get_mut(&acting.uid);
         let mut unsent = record.into_iter().flat_map(|r| r.intents.iter_mut().rev()).filter(|i| !i.sent);
         // Another process may have had others since.
-        let own = if late { unsent.find(|intent| intent.by == acting) } else { unsent.next() };
-        let own = own.filter(|own| own.by == acting && (late || Some(own.time) == stored));
+        let own = if late { unsent.find(|intent| intent.by.same_look(&acting)) } else { unsent.next() };
+        let own = own.filter(|own| own.by.same_look(&acting) && (late || Some(own.time) == stored));
         let (intent, left) = own.map_or((None, now.0), |own| {
             own.sent = true;
             (Some(own.time), own.left.unwrap_or(now.0))
@@ -130,6 +141,13 @@ impl State {
             Some(time) if late => self.check_late_kick_off(&acting, time, left),
             Some(_) => self.check_doubled(now.0),
         }
+        let made = self.laws.records.get(&acting.uid).map_or(now.0, |record| record.made);
+        self.check_share(
+            server,
+            "an export is kicked off as if it were alone",
+            now.0 - made,
+            KICKED_OFF_WITHIN,
+        );
         let plan = acting.export.and_then(|number| self.plan.exports.get(number));
         let nth = self.laws.records.get(&acting.uid).map_or(0, |record| record.kick_offs);
         let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
@@ -152,7 +170,7 @@ impl State {
         let (acting, now) = (self.laws.acting.clone(), self.time.now);
         self.check_other_kick_off(&acting);
         let Some(record) = self.laws.records.get_mut(&acting.uid) else { return };
-        if let Some(intent) = record.intents.iter_mut().rev().find(|intent| intent.by == acting) {
+        if let Some(intent) = record.intents.iter_mut().rev().find(|intent| intent.by.same_look(&acting)) {
             intent.left = Some(now);
             intent.heard = false;
         }
@@ -162,7 +180,9 @@ impl State {
     pub fn heard_of(&mut self, request: &Request) {
         let acting = self.laws.acting.clone();
         let record = self.laws.records.get_mut(&acting.uid).filter(|_| request.prefer.is_some());
-        if let Some(intent) = record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by == acting)) {
+        if let Some(intent) =
+            record.and_then(|r| r.intents.iter_mut().rev().find(|i| i.by.same_look(&acting)))
+        {
             intent.heard = true;
         }
     }
@@ -188,8 +208,25 @@ impl State {
         }
     }
 
+    /// `fair-share`: where nothing goes wrong but that some servers are not prompt, the exports on the others are not
+    /// late. `took` and `most` are in microseconds.
+    fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) {
+        let prompt = self.fhir.server(server).is_some_and(|server| server.pace == Pace::Prompt);
+        if self.plan.crowded && prompt && took > most {
+            self.broken(Law::FairShare, rule, format!("after {} ms", took * 1000 / SECOND));
+        }
+    }
+
     /// A server takes in anything else.
     pub fn acted(&mut self, request: &Request) {
+        if request.method == Method::Get
+            && let Some(number) = self.fhir.job_of(&request.url)
+        {
+            let now = self.time.now;
+            let Some(job) = self.fhir.jobs.get_mut(number) else { return };
+            let (server, last) = (job.server, std::mem::replace(&mut job.asked, now));
+            self.check_share(server, "a job is asked for as if it were alone", now - last, ASKED_WITHIN);
+        }
         if request.method != Method::Delete {
             return;
         }

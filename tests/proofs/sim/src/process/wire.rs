@@ -9,6 +9,7 @@ use fhir_export_operator::api::{AuthType, FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::wire::{
     Answer, Failure, FailureKind, FileRequest, Method, Reply, Request, Sent,
 };
+use fhir_export_operator::fhir::held_back::Client;
 use fhir_export_operator::fhir::origin::{FileTrust, Origin, file_trust, is_trusted};
 use fhir_export_operator::ports::{BrokenOff, FileAnswer, Pieces};
 use fhir_export_operator::ports::{Clock, Wire};
@@ -21,7 +22,7 @@ use super::{Course, Process};
 use crate::faults::Outage;
 use crate::fhir::files::Opened;
 use crate::fhir::{Fhir, SENTINEL, outcome, page};
-use crate::plan::{Edge, FaultKind, Location};
+use crate::plan::{Edge, FaultKind, Location, Pace};
 use crate::state::{State, locked};
 use crate::time::{Pause, SECOND};
 
@@ -58,7 +59,7 @@ impl Process {
         if !is_trusted(server, &origin) {
             return Err(untrusted());
         }
-        match self.held_back.until(&origin, &server.namespace().unwrap_or_default(), method, self.now()) {
+        match self.held_back.until(&Client::of(server, &origin), method, self.now()) {
             Some(until) => Err(held_back(until)),
             None => Ok(origin),
         }
@@ -94,13 +95,7 @@ impl Process {
     }
 
     fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
-        self.held_back.learn(
-            origin,
-            &server.namespace().unwrap_or_default(),
-            answer,
-            Duration::from_secs(7200),
-            self.now(),
-        );
+        self.held_back.learn(&Client::of(server, origin), answer, Duration::from_secs(7200), self.now());
     }
 
     fn is_out(&self, what: Outage) -> bool {
@@ -149,6 +144,15 @@ impl Process {
             }
             _ => {}
         }
+        let pace = locked(&self.state).pace(server);
+        match pace {
+            Pace::Prompt => {}
+            Pace::Silent => {
+                self.pause(TIMEOUT * SECOND).await;
+                return Err(unreachable(Sent::Maybe));
+            }
+            Pace::Slow(seconds) => self.pause(seconds * SECOND).await,
+        }
         let (sent, on_the_way) = (request.clone(), fault.cloned());
         let answer = self.carry(fault, move |state| state.serve(&sent, token, on_the_way.as_ref())).await;
         match fault {
@@ -168,6 +172,12 @@ impl Process {
 }
 
 impl State {
+    /// How fast a server answers now.
+    fn pace(&self, server: usize) -> Pace {
+        let repaired = self.time.now >= self.plan.heal_at * SECOND;
+        self.fhir.server(server).map_or(Pace::Prompt, |s| if repaired { Pace::Prompt } else { s.pace })
+    }
+
     /// A server acts on a request. The token is told by the time at which it was given out.
     fn serve(&mut self, request: &Request, token: Option<i64>, fault: Option<&FaultKind>) -> Answer {
         let number = Fhir::server_of(&request.url).unwrap_or(0);
@@ -264,9 +274,7 @@ impl Wire for Process {
             || FileAnswer::Elsewhere("the file is at an origin that is not allowed; add it".to_owned());
         let Some(origin) = Origin::parse(&file.url) else { return Ok(elsewhere()) };
         let Some(trust) = file_trust(server, &origin) else { return Ok(elsewhere()) };
-        if let Some(until) =
-            self.held_back.until(&origin, &server.namespace().unwrap_or_default(), Method::Get, self.now())
-        {
+        if let Some(until) = self.held_back.until(&Client::of(server, &origin), Method::Get, self.now()) {
             return Err(held_back(until));
         }
         let with_token = trust == FileTrust::WithToken && file.with_token;
@@ -301,6 +309,7 @@ impl Wire for Process {
                     state.check_file(&server, &url, token.is_some());
                     let now = state.time.now;
                     state.tell(34, || format!("file {url} from {}", resume.as_ref().map_or(0, |r| r.offset)));
+                    state.opens(&url, resume.as_ref());
                     state.fhir.open(&url, resume.as_ref(), token.is_some(), now)
                 }
             })
@@ -338,7 +347,7 @@ impl Process {
             };
             Pause::new(&state, wait).await;
             if at >= upto {
-                return Some((Err(BrokenOff), (state, body, upto, at, false)));
+                return Some((Err(BrokenOff::Transfer), (state, body, upto, at, false)));
             }
             let end = (at + size).min(upto);
             Some((Ok(body.slice(at..end)), (state, body, upto, end, breaks)))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fhir_export_operator::cluster::lead::Leadership;
 use fhir_export_operator::controller::wake::{Wakes, Woken};
+use fhir_export_operator::controller::world::World;
 use fhir_export_operator::operator::stand_by::stand_by;
 use fhir_export_operator::ports::tenure::Tenure;
 use futures::channel::oneshot;
@@ -120,7 +121,10 @@ impl Simulation {
                     let _ = stop.send(());
                 }
             }
-            Stage::Works => running.stage = Stage::Drains,
+            Stage::Works => {
+                running.stage = Stage::Drains;
+                running.process.runs().stop();
+            }
             Stage::Drains | Stage::Leaves => return,
         }
         self.later(GRACE, Happening::Kill(process));
@@ -130,7 +134,10 @@ impl Simulation {
     pub(super) fn drained(&mut self) {
         let now = locked(&self.state).time.now;
         let drained = |running: &Running| {
-            running.stage == Stage::Drains && running.queue.is_idle() && running.stopped_until <= now
+            running.stage == Stage::Drains
+                && running.queue.is_idle()
+                && running.process.runs().is_settled()
+                && running.stopped_until <= now
         };
         let done: Vec<usize> = self
             .processes

@@ -45,9 +45,15 @@ impl State {
             json!({"type": "AzureBlob", "exportLog": plan.log,
                 "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}})
         });
+        let limits = if self.plan.crowded {
+            // Whoever is late shows.
+            json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
+        } else {
+            json!({"maxConcurrentExports": plan.places})
+        };
         let spec = json!({
             "url": Fhir::base(number), "dialect": plan.dialect, "auth": auth, "fileOrigins": [FILES],
-            "limits": {"maxConcurrentExports": plan.places},
+            "limits": limits,
             "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "research"}}}},
             "storage": storage,
             "bulkData": bulk.then(|| json!({"finishedJobs": plan.finished})),

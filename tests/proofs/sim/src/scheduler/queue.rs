@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
+use fhir_export_operator::controller::guard::after_failure;
+use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::effect::Requeue;
@@ -17,11 +19,7 @@ use super::tasks::{End, Task};
 use super::{Happening, Running, Simulation, Stage};
 use crate::laws::Acting;
 use crate::state::{State, locked};
-use crate::time::{Due, SECOND, micros};
-
-/// `controller::guard`: after a conflict, and after any other failure.
-const AFTER_CONFLICT: i64 = SECOND / 5;
-const AFTER_FAILURE: i64 = 5 * SECOND;
+use crate::time::{Due, micros};
 
 /// What is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,6 +43,8 @@ struct Slot {
     /// Woken while it was looked at.
     again: bool,
     due: Option<i64>,
+    /// Failures in a row.
+    failures: u32,
 }
 
 /// The queues.
@@ -97,12 +97,11 @@ impl Queue {
         let slot = self.slots.entry(subject.clone()).or_default();
         slot.running = false;
         let again = std::mem::take(&mut slot.again);
-        let jitter = |state: &mut State, wait: i64| wait + state.chance.between(0, wait / 2);
+        slot.failures = if result.is_ok() { 0 } else { slot.failures.saturating_add(1) };
         let wait = match result {
             Ok(Requeue::AwaitChange) => None,
             Ok(Requeue::After(wait)) => Some(micros((*wait).max(Duration::from_millis(1)))),
-            Err(ClusterFailure::Conflict) => Some(jitter(&mut state, AFTER_CONFLICT)),
-            Err(_) => Some(jitter(&mut state, AFTER_FAILURE)),
+            Err(failure) => Some(micros(after_failure(failure, slot.failures, state.chance.unit()))),
         };
         if let Err(failure) = result {
             state.tell(41, || format!("a look at {subject:?} failed: {failure}"));
@@ -143,6 +142,13 @@ impl Running {
         }
     }
 
+    /// Whether an answer is to be written before the process ends.
+    fn owes(&self, subject: &Subject) -> bool {
+        let Subject::Export((namespace, name)) = subject else { return false };
+        let export = self.process.cache.export(namespace, name);
+        export.and_then(|export| export.uid()).is_some_and(|uid| self.process.runs().owes(&uid))
+    }
+
     /// Whether there is something that the caches have not heard of.
     pub fn is_behind(&self, state: &State) -> bool {
         locked(&self.process.cache.exports).upto < state.api.exports.log.len()
@@ -174,7 +180,7 @@ impl Running {
         let servers: Vec<String> =
             locked(&self.process.cache.servers).all().filter_map(|server| server.uid()).collect();
         let alive: BTreeSet<String> = exports.chain(servers).collect();
-        self.process.runs().retain(|uid| alive.contains(uid));
+        request::retain(self.process.as_ref(), |uid| alive.contains(uid));
     }
 
     /// Everything is listed.
@@ -214,7 +220,7 @@ impl Simulation {
     pub(super) fn begin_due(&mut self) {
         let now = locked(&self.state).time.now;
         let works = |r: &Running| {
-            r.stage == Stage::Works
+            matches!(r.stage, Stage::Works | Stage::Drains)
                 && r.stopped_until <= now
                 && r.queue.busy < r.queue.concurrency
                 && !r.queue.waiting.is_empty()
@@ -222,6 +228,9 @@ impl Simulation {
         while let Some((process, running)) = self.processes.iter_mut().find(|(_, running)| works(running)) {
             let process = *process;
             let Some(subject) = running.queue.waiting.pop_front() else { return };
+            if running.stage == Stage::Drains && !running.owes(&subject) {
+                continue;
+            }
             let slot = running.queue.slots.entry(subject.clone()).or_default();
             if slot.running {
                 slot.again = true;

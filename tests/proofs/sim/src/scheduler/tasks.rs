@@ -85,6 +85,9 @@ impl Tasks {
         self.made += 1;
         let number = self.made;
         task.acting.task = number;
+        if task.acting.look == 0 {
+            task.acting.look = number;
+        }
         let ready = Arc::clone(&self.ready);
         let waker = Arc::new(TaskWaker { task: number, ready, queued: AtomicBool::new(true) });
         self.all.insert(number, (task, waker));
@@ -202,8 +205,7 @@ impl Simulation {
                     task.await;
                     End::Beside
                 });
-                let acting =
-                    Acting { export: beside.export, uid: beside.uid, process: *process, ..Acting::default() };
+                let acting = Acting { process: *process, echo: false, ..beside.acting };
                 self.tasks.add(Task { acting, ended: Some(beside.ended), ..Task::of(*process, future) });
             }
         }

@@ -1,0 +1,195 @@
+//! Whether a requested type that no file came of is one that the server has: it is asked to count.
+//!
+//! An export shows the server as of its `transactionTime`, and the server counts what it holds now. A type is missing
+//! only if the server counts resources of it whose last change is not later than that time. Resources that were changed
+//! since then are left out of that count, so a count of zero proves nothing if the type is there now.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::summary::counted;
+use crate::api::{CheckResult, ExportRequest, FhirServerSpec, Level, Reason};
+use crate::core::manifest::Manifest;
+use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode};
+use crate::core::wire::{Method, Reply, Request};
+
+/// Types that the server is asked about; more are left Unknown.
+const MAX_ASKED: usize = 20;
+/// The search parameter for the time of the last change.
+const LAST_UPDATED: &str = "_lastUpdated";
+
+/// What the server counts of each type that no file came of.
+pub type TypeCounts = BTreeMap<String, TypeCount>;
+
+/// What the server counts of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TypeCount {
+    /// The server holds none now.
+    None,
+    /// The server holds some now. How many of them it held at the transaction time is asked next.
+    Now,
+    /// So many, at least one, have not changed since the transaction time.
+    AtTransaction(u64),
+    /// The server holds some now, and none that has not changed since the transaction time.
+    ChangedSince,
+    /// The server holds some now, and does not count them as of a time.
+    NotAsOf,
+    /// The server does not count.
+    Untold,
+}
+
+/// The next question about a requested type that no file came of. Only where nothing but types narrows the export does
+/// the server's count tell anything.
+pub(super) fn question(
+    server: &FhirServerSpec,
+    manifest: &Manifest,
+    request: &ExportRequest,
+    asked: &TypeCounts,
+) -> Option<(String, Request)> {
+    let narrowed = request.level != Level::System
+        || request.since.is_some()
+        || request.until.is_some()
+        || request.type_filters.as_ref().is_some_and(|f| !f.is_empty())
+        || request.parameters.as_ref().is_some_and(|p| !p.is_empty());
+    if narrowed || manifest.organized_by.is_some() {
+        return None;
+    }
+    let as_of_then = |type_: &&String| asked.get(*type_) == Some(&TypeCount::Now);
+    if let Some(type_) = missing(manifest, request).find(as_of_then)
+        && let Some(time) = instant(manifest)
+    {
+        return Some((type_.clone(), count(server, type_, Some(time))));
+    }
+    if asked.len() >= MAX_ASKED {
+        return None;
+    }
+    let type_ = missing(manifest, request).find(|type_| !asked.contains_key(*type_))?;
+    Some((type_.clone(), count(server, type_, None)))
+}
+
+fn missing<'a>(manifest: &'a Manifest, request: &'a ExportRequest) -> impl Iterator<Item = &'a String> {
+    let types = request.types.as_deref().unwrap_or_default();
+    types.iter().filter(|t| !manifest.output.iter().any(|file| &&file.type_ == t))
+}
+
+/// The transaction time, if it can be a value in a search.
+fn instant(manifest: &Manifest) -> Option<&str> {
+    let time = manifest.transaction_time.as_str();
+    time.parse::<Timestamp>().is_ok().then_some(time)
+}
+
+/// The search that counts the resources of a type, or those that have not changed since a time.
+fn count(server: &FhirServerSpec, type_: &str, unchanged_since: Option<&str>) -> Request {
+    let time = unchanged_since.map(|time| format!("&{LAST_UPDATED}=le{}", encode(time))).unwrap_or_default();
+    Request {
+        method: Method::Get,
+        url: format!("{}/{}?_summary=count{time}", server.url.trim_end_matches('/'), encode(type_)),
+        accept: FHIR_JSON,
+        prefer: None,
+        no_cache: false,
+        max_body: MAX_OUTCOME,
+        with_token: true,
+        body: None,
+        patients: None,
+    }
+}
+
+/// Takes in the answer to a question.
+pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: String, reply: Reply) {
+    let answer = reply.ok().filter(|answer| answer.status == 200);
+    let counted = answer.and_then(|answer| Counted::read(&answer.body));
+    let count = match (asked.get(&type_), counted) {
+        (Some(TypeCount::Now), Some(Counted { total: 0, .. })) => TypeCount::ChangedSince,
+        (Some(TypeCount::Now), Some(Counted { total, as_of_a_time: true })) => {
+            TypeCount::AtTransaction(total)
+        }
+        (Some(TypeCount::Now), Some(_) | None) => TypeCount::NotAsOf,
+        (_, Some(Counted { total: 0, .. })) => TypeCount::None,
+        (_, Some(_)) if instant(manifest).is_some() => TypeCount::Now,
+        (_, Some(_)) => TypeCount::NotAsOf,
+        (_, None) => TypeCount::Untold,
+    };
+    asked.insert(type_, count);
+}
+
+/// What a searchset says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Counted {
+    total: u64,
+    /// The server says in the link `self` that it searched by the time of the last change. One that does not know the
+    /// parameter may ignore it (FHIR, "Search", "Server Conformance").
+    as_of_a_time: bool,
+}
+
+impl Counted {
+    fn read(body: &[u8]) -> Option<Self> {
+        let bundle: Value = serde_json::from_slice(body).ok()?;
+        if bundle.get("resourceType")?.as_str()? != "Bundle" {
+            return None;
+        }
+        let total = bundle.get("total")?.as_u64()?;
+        let links = bundle.get("link").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let is_self = |link: &&Value| link.get("relation").and_then(Value::as_str) == Some("self");
+        let searched = links.iter().find(is_self).and_then(|link| link.get("url")?.as_str());
+        Some(Self { total, as_of_a_time: searched.is_some_and(|url| url.contains(LAST_UPDATED)) })
+    }
+}
+
+/// Whether each requested type was answered.
+pub(super) struct RequestedTypes {
+    pub(super) result: CheckResult,
+    /// A type that is missing.
+    pub(super) missing: Option<(Reason, String)>,
+    /// Why it could not be told of a type: one clause.
+    pub(super) not_told: Option<String>,
+}
+
+/// Whether each requested type has a file, or there was none of it on the server.
+pub(super) fn requested_types(
+    manifest: &Manifest,
+    request: &ExportRequest,
+    asked: &TypeCounts,
+) -> RequestedTypes {
+    let mut types = RequestedTypes { result: CheckResult::Unknown, missing: None, not_told: None };
+    if request.types.as_deref().unwrap_or_default().is_empty() || manifest.organized_by.is_some() {
+        return types;
+    }
+    types.result = CheckResult::Passed;
+    for type_ in missing(manifest, request) {
+        match asked.get(type_) {
+            // It has none: that no file came is right.
+            Some(TypeCount::None) => continue,
+            Some(TypeCount::AtTransaction(number)) => {
+                let message = format!(
+                    "no file of type {type_} came, although the server counts {} of it that had not changed since the \
+                     transaction time; check bulkData.listStyle of the FhirServer",
+                    counted(*number, "resource")
+                );
+                types.result = CheckResult::Failed;
+                types.missing = Some((Reason::TypesMissing, message));
+                return types;
+            }
+            Some(TypeCount::Now | TypeCount::NotAsOf) => {
+                types.not_told.get_or_insert(format!(
+                    "no file of type {type_} came; the server has some now, and does not count them as of the \
+                     transaction time"
+                ));
+            }
+            Some(TypeCount::ChangedSince) => {
+                types.not_told.get_or_insert(format!(
+                    "no file of type {type_} came; the server has some now, all of them changed since the transaction \
+                     time"
+                ));
+            }
+            Some(TypeCount::Untold) | None => {}
+        }
+        types.result = CheckResult::Unknown;
+    }
+    types
+}
+
+#[cfg(test)]
+#[path = "type_counts_tests.rs"]
+mod tests;

@@ -1,0 +1,201 @@
+//! The form of a file that is read: whether its body was framed, its last line is closed, and its first line is of the
+//! type that the manifest names. None of this needs a word of the server.
+
+use serde::Deserialize;
+
+/// The longest first line, in bytes, that is parsed. The type of a longer one is not known.
+const MAX_FIRST_LINE: usize = 256 << 10;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// What the form of a landed file shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FileForm {
+    /// The server marked the end of the body, the last line is closed, and the first line is of the right type.
+    Framed,
+    /// The body ended with the connection, or was a range of a file of unknown length. Whether more belongs to the file
+    /// is not known. This also stands for a file that landed before the operator noted the form.
+    #[default]
+    Unframed,
+    /// The last line is not closed by `}`.
+    Cut,
+    /// The first line is a resource of another type than the manifest names.
+    OtherType,
+}
+
+impl FileForm {
+    /// The word that stores keep with an object.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Framed => "framed",
+            Self::Unframed => "unframed",
+            Self::Cut => "cut",
+            Self::OtherType => "othertype",
+        }
+    }
+
+    /// Reads the word back; a word that is absent or unknown is that of an unframed file.
+    pub fn from_word(word: Option<&str>) -> Self {
+        [Self::Framed, Self::Cut, Self::OtherType]
+            .into_iter()
+            .find(|form| Some(form.as_str()) == word)
+            .unwrap_or_default()
+    }
+
+    /// Whether the form shows that the file is not what it should be. Whether an unframed file is, is not known.
+    pub fn is_wrong(self) -> bool {
+        match self {
+            Self::Framed | Self::Unframed => false,
+            Self::Cut | Self::OtherType => true,
+        }
+    }
+}
+
+/// Looks at the form of a file in pieces of any size.
+#[derive(Clone, Debug, Default)]
+pub struct FormReader {
+    first: FirstLine,
+    /// The last byte that is not blank.
+    last: Option<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+enum FirstLine {
+    /// The bytes of the line so far, and the type that it must have.
+    Open { so_far: Vec<u8>, type_: String },
+    /// The line is of another type than it must be.
+    Wrong,
+    /// The line is right, or its type is not known.
+    #[default]
+    Settled,
+}
+
+impl FormReader {
+    /// Reads a file whose first line must be a resource of `type_`, if that is known.
+    pub fn new(type_: Option<&str>) -> Self {
+        let first = type_.map_or(FirstLine::Settled, |type_| FirstLine::Open {
+            so_far: Vec::new(),
+            type_: type_.to_owned(),
+        });
+        Self { first, last: None }
+    }
+
+    /// Takes the next piece.
+    pub fn feed(&mut self, piece: &[u8]) {
+        self.feed_again(piece);
+        let FirstLine::Open { so_far, .. } = &mut self.first else { return };
+        let mut rest = piece;
+        if so_far.is_empty() {
+            // Blank lines in front of the first one are no lines.
+            rest = rest.trim_ascii_start();
+        }
+        let end = memchr::memchr(b'\n', rest);
+        let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        let room = MAX_FIRST_LINE.saturating_sub(so_far.len());
+        so_far.extend_from_slice(line.get(..room.min(line.len())).unwrap_or_default());
+        if so_far.len() >= MAX_FIRST_LINE {
+            self.first = FirstLine::Settled;
+        } else if end.is_some() {
+            self.settle();
+        }
+    }
+
+    /// Takes the last bytes that were read once more.
+    pub fn feed_again(&mut self, piece: &[u8]) {
+        self.last = piece.iter().rev().find(|byte| !byte.is_ascii_whitespace()).copied().or(self.last);
+    }
+
+    /// Whether the first line is known to be of another type than it must be.
+    pub fn is_of_another_type(&self) -> bool {
+        matches!(self.first, FirstLine::Wrong)
+    }
+
+    /// The form, when nothing more follows. `framed` is whether the end of the body was marked.
+    pub fn finish(mut self, framed: bool) -> FileForm {
+        self.settle();
+        if self.is_of_another_type() {
+            FileForm::OtherType
+        } else if self.last.is_some_and(|last| last != b'}') {
+            FileForm::Cut
+        } else if framed {
+            FileForm::Framed
+        } else {
+            FileForm::Unframed
+        }
+    }
+
+    fn settle(&mut self) {
+        #[derive(Deserialize)]
+        struct Resource {
+            #[serde(rename = "resourceType")]
+            type_: String,
+        }
+        if let FirstLine::Open { so_far, type_ } = &self.first {
+            let line = so_far.strip_prefix(BYTE_ORDER_MARK).unwrap_or(so_far);
+            let found: Option<Resource> = serde_json::from_slice(line).ok();
+            // What cannot be parsed has no type that could be wrong; the last line is looked at anyway.
+            let wrong = found.is_some_and(|found| &found.type_ != type_);
+            self.first = if wrong { FirstLine::Wrong } else { FirstLine::Settled };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(text: &str, type_: Option<&str>, framed: bool) -> FileForm {
+        let mut forms: Vec<FileForm> = [1, 3, 7, 4096]
+            .into_iter()
+            .map(|size| {
+                let mut reader = FormReader::new(type_);
+                for piece in text.as_bytes().chunks(size) {
+                    reader.feed(piece);
+                }
+                reader.finish(framed)
+            })
+            .collect();
+        forms.dedup();
+        assert_eq!(forms.len(), 1, "however it is cut: {text}");
+        forms[0]
+    }
+
+    #[test]
+    fn a_file_is_judged_by_its_first_and_last_line() {
+        let patient = r#"{"id":"1","resourceType":"Patient"}"#;
+        for (text, wanted) in [
+            (String::new(), FileForm::Framed),
+            ("\n \r\n".to_owned(), FileForm::Framed),
+            (patient.to_owned(), FileForm::Framed),
+            (format!("\u{feff}{patient}\r\n{patient}\n\n"), FileForm::Framed),
+            (format!("\n\n{patient}\n"), FileForm::Framed),
+            (format!("{patient}\n{}", &patient[..20]), FileForm::Cut),
+            (patient[..34].to_owned(), FileForm::Cut),
+            (format!("{patient}\n\"x\"\n"), FileForm::Cut),
+            (r#"{"resourceType":"Observation"}"#.to_owned(), FileForm::OtherType),
+            (format!("{{\"resourceType\":\"Observation\"}}\n{patient}\n"), FileForm::OtherType),
+            // It names no type.
+            (r#"{"id":"1"}"#.to_owned(), FileForm::Framed),
+        ] {
+            assert_eq!(form(&text, Some("Patient"), true), wanted, "{text}");
+        }
+        assert_eq!(form(patient, Some("Patient"), false), FileForm::Unframed);
+        assert_eq!(form(&patient[..9], Some("Patient"), false), FileForm::Cut);
+        assert_eq!(form(patient, None, true), FileForm::Framed);
+        assert_eq!(form("", None, false), FileForm::Unframed);
+    }
+
+    #[test]
+    fn a_first_line_that_is_too_long_has_no_known_type() {
+        let long = format!(r#"{{"text":"{}","resourceType":"Observation"}}"#, "x".repeat(MAX_FIRST_LINE));
+        assert_eq!(form(&long, Some("Patient"), true), FileForm::Framed);
+    }
+
+    #[test]
+    fn the_word_is_read_back_and_its_absence_proves_nothing() {
+        for form in [FileForm::Framed, FileForm::Unframed, FileForm::Cut, FileForm::OtherType] {
+            assert_eq!(FileForm::from_word(Some(form.as_str())), form);
+        }
+        assert_eq!(FileForm::from_word(None), FileForm::Unframed);
+        assert_eq!(FileForm::from_word(Some("Framed?")), FileForm::Unframed);
+    }
+}
