@@ -19,6 +19,8 @@ use crate::core::wire::{Method, Reply, Request};
 const MAX_ASKED: usize = 20;
 /// The search parameter for the time of the last change.
 const LAST_UPDATED: &str = "_lastUpdated";
+/// A time after which no resource has changed: a server that counts some ignores the time.
+const FAR_FUTURE: &str = "gt2999-12-31";
 
 /// What the server counts of each type that no file came of.
 pub type TypeCounts = BTreeMap<String, TypeCount>;
@@ -30,6 +32,9 @@ pub enum TypeCount {
     None,
     /// The server holds some now. How many of them it held at the transaction time is asked next.
     Now,
+    /// The server counts so many, at least one, and does not say whether it searched by the time. It is asked next for
+    /// those that changed in the far future.
+    Unproven(u64),
     /// So many, at least one, have not changed since the transaction time.
     AtTransaction(u64),
     /// The server holds some now, and none that has not changed since the transaction time.
@@ -56,11 +61,22 @@ pub(super) fn question(
     if narrowed || manifest.organized_by.is_some() {
         return None;
     }
-    let as_of_then = |type_: &&String| asked.get(*type_) == Some(&TypeCount::Now);
-    if let Some(type_) = missing(manifest, request).find(as_of_then)
-        && let Some(time) = instant(manifest)
-    {
-        return Some((type_.clone(), count(server, type_, Some(time))));
+    for type_ in missing(manifest, request) {
+        let changed = match asked.get(type_) {
+            Some(TypeCount::Now) => instant(manifest).map(|time| format!("le{time}")),
+            Some(TypeCount::Unproven(_)) => Some(FAR_FUTURE.to_owned()),
+            Some(
+                TypeCount::None
+                | TypeCount::AtTransaction(_)
+                | TypeCount::ChangedSince
+                | TypeCount::NotAsOf
+                | TypeCount::Untold,
+            )
+            | None => None,
+        };
+        if let Some(changed) = changed {
+            return Some((type_.clone(), count(server, type_, Some(&changed))));
+        }
     }
     if asked.len() >= MAX_ASKED {
         return None;
@@ -80,9 +96,9 @@ fn instant(manifest: &Manifest) -> Option<&str> {
     time.parse::<Timestamp>().is_ok().then_some(time)
 }
 
-/// The search that counts the resources of a type, or those that have not changed since a time.
-fn count(server: &FhirServerSpec, type_: &str, unchanged_since: Option<&str>) -> Request {
-    let time = unchanged_since.map(|time| format!("&{LAST_UPDATED}=le{}", encode(time))).unwrap_or_default();
+/// The search that counts the resources of a type: all, or those whose last change matches a prefix and a time.
+fn count(server: &FhirServerSpec, type_: &str, changed: Option<&str>) -> Request {
+    let time = changed.map(|changed| format!("&{LAST_UPDATED}={}", encode(changed))).unwrap_or_default();
     Request {
         method: Method::Get,
         url: format!("{}/{}?_summary=count{time}", server.url.trim_end_matches('/'), encode(type_)),
@@ -105,7 +121,11 @@ pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: Strin
         (Some(TypeCount::Now), Some(Counted { total, as_of_a_time: true })) => {
             TypeCount::AtTransaction(total)
         }
-        (Some(TypeCount::Now), Some(_) | None) => TypeCount::NotAsOf,
+        (Some(TypeCount::Now), Some(Counted { total, as_of_a_time: false })) => TypeCount::Unproven(total),
+        (Some(TypeCount::Unproven(number)), Some(Counted { total: 0, .. })) => {
+            TypeCount::AtTransaction(*number)
+        }
+        (Some(TypeCount::Now | TypeCount::Unproven(_)), Some(_) | None) => TypeCount::NotAsOf,
         (_, Some(Counted { total: 0, .. })) => TypeCount::None,
         (_, Some(_)) if instant(manifest).is_some() => TypeCount::Now,
         (_, Some(_)) => TypeCount::NotAsOf,
@@ -118,8 +138,7 @@ pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: Strin
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counted {
     total: u64,
-    /// The server says in the link `self` that it searched by the time of the last change. One that does not know the
-    /// parameter may ignore it (FHIR, "Search", "Server Conformance").
+    /// The server says in the link `self` that it searched by the time of the last change.
     as_of_a_time: bool,
 }
 
@@ -171,7 +190,7 @@ pub(super) fn requested_types(
                 types.missing = Some((Reason::TypesMissing, message));
                 return types;
             }
-            Some(TypeCount::Now | TypeCount::NotAsOf) => {
+            Some(TypeCount::Now | TypeCount::Unproven(_) | TypeCount::NotAsOf) => {
                 types.not_told.get_or_insert(format!(
                     "no file of type {type_} came; the server has some now, and does not count them as of the \
                      transaction time"

@@ -32,6 +32,8 @@ fn the_server_is_asked_only_where_its_answer_tells() {
     assert_eq!(ask(patients.clone(), &TypeCounts::new()), at(""));
     let asked = TypeCounts::from([("Patient".to_owned(), TypeCount::Now)]);
     assert_eq!(ask(patients.clone(), &asked), at("&_lastUpdated=le2026-01-01T00%3A00%3A00.5%2B01%3A00"));
+    let asked = TypeCounts::from([("Patient".to_owned(), TypeCount::Unproven(7))]);
+    assert_eq!(ask(patients.clone(), &asked), at("&_lastUpdated=gt2999-12-31"));
     for settled in [TypeCount::None, TypeCount::AtTransaction(1), TypeCount::NotAsOf, TypeCount::Untold] {
         let asked = TypeCounts::from([("Patient".to_owned(), settled)]);
         assert_eq!(ask(patients.clone(), &asked), None, "{settled:?}");
@@ -64,7 +66,8 @@ fn told(before: Option<TypeCount>, time: &str, reply: Reply) -> TypeCount {
 
 #[test]
 fn what_was_made_or_changed_since_is_not_missing() {
-    let (now, timed) = (Some(TypeCount::Now), Some("https://x/T?_summary=count&_lastUpdated=le2026"));
+    let (now, unproven) = (Some(TypeCount::Now), Some(TypeCount::Unproven(7)));
+    let timed = Some("https://x/T?_summary=count&_lastUpdated=le2026");
     for (before, reply, wanted) in [
         (None, Ok(searchset(0, None)), TypeCount::None),
         (None, Ok(searchset(7, timed)), TypeCount::Now),
@@ -72,8 +75,11 @@ fn what_was_made_or_changed_since_is_not_missing() {
         (now, Ok(searchset(7, timed)), TypeCount::AtTransaction(7)),
         (now, Ok(searchset(0, timed)), TypeCount::ChangedSince),
         // It ignored the time, or does not say.
-        (now, Ok(searchset(7, Some("https://x/T?_summary=count"))), TypeCount::NotAsOf),
-        (now, Ok(searchset(7, None)), TypeCount::NotAsOf),
+        (now, Ok(searchset(7, Some("https://x/T?_summary=count"))), TypeCount::Unproven(7)),
+        (now, Ok(searchset(7, None)), TypeCount::Unproven(7)),
+        (unproven, Ok(searchset(0, None)), TypeCount::AtTransaction(7)),
+        (unproven, Ok(searchset(9, None)), TypeCount::NotAsOf),
+        (unproven, Ok(Answer { status: 400, ..Answer::default() }), TypeCount::NotAsOf),
         (now, Ok(Answer { status: 400, ..Answer::default() }), TypeCount::NotAsOf),
     ] {
         assert_eq!(told(before, TIME, reply.clone()), wanted, "{before:?} {reply:?}");

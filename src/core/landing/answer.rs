@@ -34,9 +34,9 @@ pub fn read_answer(answer: &Answer, blob: &str) -> Step {
             reason: if answer.status == 429 { Reason::Throttled } else { Reason::ServerError },
             message: format!("the server does not give {blob} now ({said}); it is asked again"),
         },
-        // The token was renewed already: what is refused now is the link. S3 answers 400 for a token that has expired
-        // (HADOOP-18353), in a document of its own.
-        400 if outcome.is_some() => refused(blob, &said),
+        // S3 answers 400 with the code ExpiredToken for a link whose token has expired (HADOOP-18353).
+        400 if !mentions_expiry(&answer.body) => refused(blob, &said),
+        // The token was renewed already: what is refused now is the link.
         400 | 401 | 403 => Step::Fail(
             LandFailureKind::Expired,
             Reason::LinkExpired,
@@ -54,6 +54,12 @@ pub fn read_answer(answer: &Answer, blob: &str) -> Step {
         ),
         _ => refused(blob, &said),
     }
+}
+
+/// Whether the body of a refusal says that something has expired.
+fn mentions_expiry(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    text.contains("expired")
 }
 
 fn refused(blob: &str, said: &str) -> Step {
@@ -75,17 +81,20 @@ mod tests {
             let step = read_answer(&answer, "f/Patient-1.ndjson");
             let wanted = match status {
                 408 | 425 | 429 | 500..=599 => matches!(step, Step::Again { .. }),
-                400 | 401 | 403 => {
-                    matches!(step, Step::Fail(LandFailureKind::Expired, Reason::LinkExpired, _))
-                }
+                401 | 403 => matches!(step, Step::Fail(LandFailureKind::Expired, Reason::LinkExpired, _)),
                 404 | 410 => matches!(step, Step::Fail(LandFailureKind::Expired, Reason::FileMissing, _)),
                 _ => matches!(step, Step::Fail(LandFailureKind::Permanent, ..)),
             };
             assert!(wanted, "{status}: {step:?}");
         }
-        let body = br#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#
-            .to_vec();
-        let step = read_answer(&Answer { status: 400, body, ..Answer::default() }, "f/Patient-1.ndjson");
+        let of_s3 = |code: &str| Answer {
+            status: 400,
+            body: format!("<Error><Code>{code}</Code></Error>").into_bytes(),
+            ..Answer::default()
+        };
+        let step = read_answer(&of_s3("ExpiredToken"), "f/Patient-1.ndjson");
+        assert!(matches!(step, Step::Fail(LandFailureKind::Expired, ..)), "{step:?}");
+        let step = read_answer(&of_s3("InvalidArgument"), "f/Patient-1.ndjson");
         assert!(matches!(step, Step::Fail(LandFailureKind::Permanent, ..)), "{step:?}");
     }
 }
