@@ -11,6 +11,7 @@ mod following;
 mod holding;
 mod landing;
 mod law;
+mod logged;
 mod look;
 mod lost;
 mod pinned;
