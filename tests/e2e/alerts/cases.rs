@@ -69,6 +69,13 @@ const CASES: &[Case] = &[
         "32m",
         "kind=\"FhirServer\"",
     ),
+    case(
+        "FhirExportOperatorPanics",
+        &[("fhir_export_task_panics_total{task=\"landing\"}", "0x30 1x60")],
+        "30m",
+        "32m",
+        "task=\"landing\"",
+    ),
     // One failure a minute; conflicts are no failures.
     case(
         "FhirExportReconcilesFail",
