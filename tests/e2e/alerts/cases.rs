@@ -227,7 +227,7 @@ fn tests(case: &Case) -> String {
     }
     series.extend(case.series.iter().map(|(series, values)| json!({"series": series, "values": values})));
     let firing =
-        "sum by (alertname, kind, state, reason, namespace, schedule) (ALERTS{alertstate=\"firing\"})";
+        "sum by (alertname, kind, task, state, reason, namespace, schedule) (ALERTS{alertstate=\"firing\"})";
     let comma = if case.labels.is_empty() { "" } else { ", " };
     let fired = format!("{{alertname=\"{}\"{comma}{}}}", case.alert, case.labels);
     json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [{
