@@ -139,8 +139,7 @@ impl Upload for BlobUpload {
 /// Lists the uncommitted blocks of a blob.
 async fn uncommitted(account: &Account, container: &str, blob: &str) -> Result<Vec<BlockId>, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
-    let client =
-        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client = account.container(container, Right::Create)?.blob_client(blob).block_blob_client();
     let list = match client.get_block_list(BlockListType::Uncommitted, None).await {
         Ok(list) => list.into_model().map_err(failure)?,
         Err(error) if failure::is_not_there(&error) => return Ok(Vec::new()),
@@ -158,8 +157,7 @@ async fn stage(
     id: &BlockId,
     body: Bytes,
 ) -> Result<(), StorageFailure> {
-    let client =
-        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client = account.container(container, Right::Create)?.blob_client(blob).block_blob_client();
     let length = body.len() as u64;
     let staged = client.stage_block(&id.0, length, Body::from(body).into(), None).await;
     staged.map(|_| ()).map_err(|error| account.failure(&error, Some(container), Right::Create))
@@ -172,7 +170,7 @@ async fn put(
     body: Bytes,
     marks: &Marks,
 ) -> Result<Committed, StorageFailure> {
-    let container = account.container(&upload.container, Right::Create, Vec::new())?;
+    let container = account.container(&upload.container, Right::Create)?;
     let client = container.blob_client(&upload.blob).block_blob_client();
     let options = BlockBlobClientUploadOptions {
         blob_content_type: Some(upload.content_type().to_owned()),
@@ -187,7 +185,7 @@ async fn put(
 
 /// Makes a blob of the blocks of an upload, unless one exists.
 async fn commit(account: &Account, upload: &BlobUpload, marks: &Marks) -> Result<Committed, StorageFailure> {
-    let container = account.container(&upload.container, Right::Create, Vec::new())?;
+    let container = account.container(&upload.container, Right::Create)?;
     let client = container.blob_client(&upload.blob).block_blob_client();
     let list = BlockLookupList {
         latest: Some(upload.ids.iter().map(|id| id.0.clone()).collect()),
