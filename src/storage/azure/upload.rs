@@ -11,7 +11,7 @@ use azure_storage_blob::models::{
 use bytes::Bytes;
 
 use super::account::Account;
-use super::block::{BlockId, chain};
+use super::block::{BlockId, Cut, Row, chain};
 use super::signature::Right;
 use super::store::is_there_already;
 use super::{BlobStorage, failure, landed};
@@ -22,7 +22,7 @@ use crate::ports::{Committed, Target, Upload};
 use crate::storage::at_rest;
 
 /// A body up to this many bytes is stored by one Put Blob. Larger than any block.
-const ONE_REQUEST: u64 = 8 << 20;
+pub(super) const ONE_REQUEST: u64 = 8 << 20;
 
 /// An upload of one blob.
 pub struct BlobUpload {
@@ -32,6 +32,7 @@ pub struct BlobUpload {
     blob: String,
     content: Content,
     compression: Compression,
+    cut: Cut,
     ids: Vec<BlockId>,
 }
 
@@ -51,6 +52,7 @@ impl BlobUpload {
             blob: blob.to_owned(),
             content,
             compression,
+            cut: Cut::Evenly,
             ids: Vec::new(),
         }
     }
@@ -67,9 +69,9 @@ impl BlobUpload {
                 uncommitted(&account, target.container, blob).await
             })
             .await?;
-        Ok(chain(ids).map(|(ids, checkpoint)| {
+        Ok(chain(ids).map(|Row { cut, ids, checkpoint }| {
             let begun = Self::begin(storage, target, blob, checkpoint.content(), compression);
-            (Self { ids, ..begun }, checkpoint)
+            (Self { cut, ids, ..begun }, checkpoint)
         }))
     }
 
@@ -98,15 +100,15 @@ impl BlobUpload {
 }
 
 impl Upload for BlobUpload {
+    fn part_size(&self, offset: u64) -> Option<usize> {
+        self.cut.part_size(offset)
+    }
+
     async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
-        let id = BlockId::new(self.index(), after).filter(|_| after.content() == self.content).ok_or_else(
-            || {
-                StorageFailure::permanent(format!(
-                    "a part of {} is not the next one of its upload",
-                    self.blob
-                ))
-            },
-        )?;
+        let next = BlockId::new(self.cut, self.index(), after).filter(|_| after.content() == self.content);
+        let id = next.ok_or_else(|| {
+            StorageFailure::permanent(format!("a part of {} is not the next one of its upload", self.blob))
+        })?;
         failure::check_key(&self.blob)?;
         let stored = at_rest::pack(body, self.compression).await?;
         self.lay_down(id, stored).await
