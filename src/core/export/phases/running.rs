@@ -21,7 +21,6 @@ use crate::core::effect::{Effect, Observation};
 use crate::core::landing::lists_a_file_twice;
 use crate::core::manifest::Manifest;
 use crate::core::planted::{Fault, planted};
-use crate::core::poll::delay;
 use crate::core::requests;
 use crate::core::retry::after;
 use crate::core::wire::{Answer, Failure, FailureKind, Reply};
@@ -133,8 +132,8 @@ fn polled(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) -> Phase {
             reachable(turn, &mut memory);
             memory.nonsense = 0;
             progress::reported(turn, &mut memory, answer.progress.as_deref());
-            let wait = delay(&turn.bounds(), memory.polls, answer.retry_after, turn.jitter);
             memory.polls = memory.polls.saturating_add(1);
+            let wait = turn.poll_wait(memory.polls, memory.since_kick_off, answer.retry_after);
             memory.poll.next_try = Some(turn.later(wait));
         }
         StatusAnswer::Done => return done(turn, memory, &answer),
