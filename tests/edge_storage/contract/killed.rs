@@ -65,7 +65,7 @@ pub async fn answer_lost<S: ObjectStore>(kit: &Kit<S>) {
         for polls in 0.. {
             let file = File::new(&format!("{size}-{polls}/Patient-1.ndjson"), "1", size);
             let mut upload = kit.store.begin(kit.target(), &file.key, file.content, file.compression);
-            let upto = file.parts(kit, &mut upload, 0, usize::MAX).await.unwrap();
+            let upto = file.parts(&mut upload, 0, usize::MAX).await.unwrap();
             let marks = file.marks();
             let heard = killed_after(polls, upload.commit(file.body.slice(upto..), &marks)).await;
             // Whoever did not hear the answer asks again, with all that it takes.

@@ -202,10 +202,9 @@ impl File {
     }
 
     /// Stores the parts from an offset on, at most so many; answers where it ended.
-    pub async fn parts<S: ObjectStore>(
+    pub async fn parts<U: Upload>(
         &self,
-        kit: &Kit<S>,
-        upload: &mut S::Upload,
+        upload: &mut U,
         from: usize,
         at_most: usize,
     ) -> Result<usize, StorageFailure> {
