@@ -6,5 +6,6 @@ mod fair;
 mod fake;
 mod operate;
 mod place;
+mod restored;
 mod watches;
 mod writes;
