@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod credentials;
+mod definitions;
 mod fair;
 mod fake;
 mod operate;
