@@ -28,10 +28,33 @@ pub struct Plan {
     pub replicas: usize,
     /// How many requests may be out at once: to one server, and for one namespace.
     pub seats: (usize, usize),
+    /// What the plan is about.
+    pub kind: Kind,
+}
+
+/// What a plan is about: what may go wrong in it, and which laws hold beside the ones that always do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything goes wrong.
+    Anything,
     /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
-    pub crowded: bool,
+    Crowd,
     /// Nothing goes wrong but that one part is out for hours in the middle of a landing.
-    pub outage: Option<LongOutage>,
+    Outage(LongOutage),
+    /// The leader's way to the Lease becomes slow and then hangs, again and again.
+    Lease,
+}
+
+impl Kind {
+    /// What plans of this kind are called in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anything => "of anything",
+            Self::Crowd => "of a crowd",
+            Self::Outage(_) => "of an outage of six hours",
+            Self::Lease => "of a Lease that runs out",
+        }
+    }
 }
 
 /// An outage in the middle of a landing.
@@ -302,6 +325,8 @@ pub enum Trouble {
     AnswersLost,
     /// Answers about the Lease take as long as they may, and longer; all other requests go well.
     AnswersLate,
+    /// One answer about the Lease takes nearly as long as it may, and from then on the way hangs.
+    Falters,
 }
 
 /// What happens.

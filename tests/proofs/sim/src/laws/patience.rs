@@ -6,7 +6,7 @@ use fhir_export_operator::core::condition::is_true;
 use fhir_export_operator::core::wire::Resume;
 
 use crate::laws::Law;
-use crate::plan::LongOutage;
+use crate::plan::{Kind, LongOutage};
 use crate::state::State;
 use crate::time::SECOND;
 
@@ -14,7 +14,7 @@ impl State {
     /// A file is opened, from its first byte or from where it broke off. In the middle of the landing, the outage of the
     /// plan begins.
     pub fn opens(&mut self, url: &str, resume: Option<&Resume>) {
-        let Some(LongOutage { part, after_files, lasts }) = self.plan.outage else { return };
+        let Kind::Outage(LongOutage { part, after_files, lasts }) = self.plan.kind else { return };
         self.laws.opened += 1;
         if self.laws.opened == after_files {
             let until = self.time.now + lasts * SECOND;
@@ -50,7 +50,7 @@ impl State {
 
     /// At the end: the outage took time, and nothing else.
     pub fn check_patience(&mut self) {
-        if self.plan.outage.is_none() {
+        if !matches!(self.plan.kind, Kind::Outage(_)) {
             return;
         }
         let ends = self.laws.records.values().map(|record| {

@@ -12,7 +12,7 @@ use crate::container::ENDPOINT;
 use crate::faults::Outage;
 use crate::fhir::{FILES, Fhir, JobState};
 use crate::laws::Law;
-use crate::plan::{Ending, FilePlan, Flaw, JobPlan};
+use crate::plan::{Ending, FilePlan, Flaw, JobPlan, Kind};
 use crate::state::State;
 
 /// Of the exports.
@@ -45,7 +45,7 @@ impl State {
             json!({"type": "AzureBlob", "exportLog": plan.log,
                 "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}})
         });
-        let limits = if self.plan.crowded {
+        let limits = if self.plan.kind == Kind::Crowd {
             // Whoever is late shows.
             json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
         } else {
