@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
 use crate::plan::{
-    Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Kind,
-    Location, LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
+    Account, Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan,
+    Kind, Location, LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
 };
 
 /// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
@@ -26,6 +26,7 @@ pub fn plan(seed: u64) -> Plan {
         25 | 75 => crowd(seed),
         12 => outage(seed),
         4 | 37 | 70 => lease(seed),
+        9 | 59 => place(seed),
         _ => anything(seed),
     }
 }
@@ -109,6 +110,8 @@ fn server(chance: &mut Chance) -> ServerPlan {
         beside: chance.one_in(2),
         log: chance.one_in(4),
         pace: Pace::Prompt,
+        container: chance.pick(&[None, Some("lake")], None),
+        account: Account { second: false, gzip: dialect == Dialect::BulkData && chance.one_in(4) },
     }
 }
 
@@ -216,6 +219,59 @@ fn lease(seed: u64) -> Plan {
         seats: (32, 96),
         kind: Kind::Lease,
     }
+}
+
+/// A plan in which nothing goes wrong but that somebody edits where the files of a server land, while they land, and that
+/// the operator is killed once or twice.
+pub fn place(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 7);
+    let server = ServerPlan {
+        dialect: Dialect::BulkData,
+        ranges: chance.one_in(2),
+        container: chance.pick(&[None, Some("lake")], None),
+        ..simple_server(chance)
+    };
+    let exports = (0..chance.between(1, 3)).map(|n| {
+        let files = (0..chance.between(5, 30)).map(|nth| FilePlan {
+            type_: if nth % 3 == 0 { "Patient" } else { "Observation" },
+            lines: chance.between(1, 30).unsigned_abs(),
+            big: false,
+            flaw: Flaw::None,
+        });
+        let job = JobPlan { lasts: 20, ending: Ending::Files(files.collect()) };
+        let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 4000});
+        ExportPlan { server: 0, at: n * 20, spec, jobs: vec![job] }
+    });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..chance.between(1, 6) {
+        let kind = moved(chance, 0, Dialect::BulkData);
+        events.push(Event { at: chance.between(1, 120), kind });
+    }
+    for _ in 0..chance.below(3) {
+        events.push(Event { at: chance.between(10, 120), kind: EventKind::Crash(1) });
+    }
+    Plan {
+        seed,
+        servers: vec![server],
+        exports,
+        faults: Vec::new(),
+        events,
+        heal_at: 300,
+        latency: chance.pick(&[100, 800], 800),
+        concurrency: 2,
+        replicas: 1,
+        seats: (32, 96),
+        kind: Kind::Place,
+    }
+}
+
+/// Somebody edits where the files of a server land.
+fn moved(chance: &mut Chance, server: usize, dialect: Dialect) -> EventKind {
+    if dialect == Dialect::Azure || chance.one_in(2) {
+        return EventKind::MoveContainer(server, chance.pick(&["lake", "pond"], "pond"));
+    }
+    EventKind::MoveStorage(server, Account { second: chance.one_in(2), gzip: chance.one_in(2) })
 }
 
 /// A server without any peculiarity, on which any number of exports may run.
@@ -424,7 +480,11 @@ fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64
     let export = usize::try_from(chance.below(exports)).unwrap_or(0);
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
     let a_while = chance.magnitude(1, (heal_at / 2).clamp(2, 3000));
-    match chance.below(28) {
+    match chance.below(30) {
+        28 | 29 => {
+            let dialect = servers.get(server).map_or(Dialect::Azure, |server| server.dialect);
+            moved(chance, server, dialect)
+        }
         26 => EventKind::Terminate,
         27 => EventKind::Stop(chance.magnitude(1, 600)),
         0..=4 => EventKind::Crash(chance.magnitude(1, 2000)),

@@ -43,6 +43,8 @@ pub enum Kind {
     Outage(LongOutage),
     /// The leader's way to the Lease becomes slow and then hangs, again and again.
     Lease,
+    /// Nothing goes wrong but that somebody edits where the files of a server land.
+    Place,
 }
 
 impl Kind {
@@ -53,6 +55,7 @@ impl Kind {
             Self::Crowd => "of a crowd",
             Self::Outage(_) => "of an outage of six hours",
             Self::Lease => "of a Lease that runs out",
+            Self::Place => "of a place that moves",
         }
     }
 }
@@ -123,6 +126,19 @@ pub struct ServerPlan {
     pub log: bool,
     /// How fast it answers.
     pub pace: Pace,
+    /// `defaultContainer`.
+    pub container: Option<&'static str>,
+    /// The storage account and the compression of files.
+    pub account: Account,
+}
+
+/// What `storage` of a `FhirServer` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It is the second account, not the first.
+    pub second: bool,
+    /// Files are compressed.
+    pub gzip: bool,
 }
 
 /// How a server cancels.
@@ -358,6 +374,10 @@ pub enum EventKind {
     CreateAgain(usize),
     /// `spec.suspend` of a server.
     SuspendServer(usize, bool),
+    /// `defaultContainer` of a server.
+    MoveContainer(usize, &'static str),
+    /// `storage` of a server that does not write the files itself.
+    MoveStorage(usize, Account),
     /// A server is deleted.
     DeleteServer(usize),
     /// It is created again.

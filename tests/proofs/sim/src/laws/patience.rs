@@ -5,6 +5,8 @@ use fhir_export_operator::api::ConditionType;
 use fhir_export_operator::core::condition::is_true;
 use fhir_export_operator::core::wire::Resume;
 
+use super::data::ending;
+use crate::container::at;
 use crate::laws::Law;
 use crate::plan::{Kind, LongOutage};
 use crate::state::State;
@@ -44,8 +46,11 @@ impl State {
         let job = self.fhir.jobs.get(id.checked_sub(7)?)?;
         let type_ = job.files().get(index)?.type_;
         let number = job.files().iter().take(index + 1).filter(|file| file.type_ == type_).count();
-        let output = self.laws.records.get(job.owner.as_ref()?)?.status.output.clone()?;
-        Some((output.container?, format!("{}/{type_}-{number}.ndjson", output.folder?)))
+        let status = &self.laws.records.get(job.owner.as_ref()?)?.status;
+        let (output, place) = (status.output.clone()?, status.job.as_ref()?.destination.clone()?);
+        let ending = ending(place.compression);
+        let container = at(place.endpoint.as_deref(), &output.container?);
+        Some((container, format!("{}/{type_}-{number}.{ending}", output.folder?)))
     }
 
     /// At the end: the outage took time, and nothing else.
