@@ -11,13 +11,17 @@
 mod allow;
 mod auth;
 mod bulk_data;
+mod cancellation;
 mod condition;
 mod crd;
 mod export;
+mod job;
+mod output;
 mod reason;
 mod reference;
 mod request;
 mod retention;
+mod run_state;
 mod schedule;
 mod schedule_status;
 mod server;
@@ -32,9 +36,12 @@ pub use auth::{
 pub use bulk_data::{
     BulkDataDialect, FinishedJobs, KickOffMethod, ListStyle, Preset, TypeFilterEscape, Version, YesNo,
 };
+pub use cancellation::{CancelOutcome, CancelReason, Cancellation};
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use crd::{crds, crds_yaml};
 pub use export::{DeletionPolicy, ErrorFilePolicy, FhirExport, FhirExportSpec, OnUncertainKickOff};
+pub use job::{Destination, Job, PreviousJob, Progress, UnsettledJob};
+pub use output::{CheckResult, Checks, Output, StoredManifest, TypeOutput};
 pub use reason::Reason;
 pub use reference::{KeyRef, NameRef, ServerRef};
 pub use request::{
@@ -44,6 +51,7 @@ pub use request::{
 pub use retention::{
     DeletedFolder, DeletingFolder, KeptFolder, RetainedChain, Retention, RetentionStatus, RunFolder,
 };
+pub use run_state::RunState;
 pub use schedule::{
     ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule, FhirExportScheduleSpec,
     Incremental, TemplateMetadata,
@@ -56,10 +64,7 @@ pub use server::{
     CaBundleKind, CaBundleRef, Consumers, Dialect, FhirServer, FhirServerSpec, FhirServerStatus, Header,
     LabelSelector, Limits, NamespaceSelection, NamespacesFrom, Resolved, ServerDefaults, Tls,
 };
-pub use status::{
-    CancelOutcome, CancelReason, Cancellation, CheckResult, Checks, Destination, FhirExportStatus, Job,
-    Output, PreviousJob, Progress, RunState, ServerIdentity, StoredManifest, TypeOutput, UnsettledJob,
-};
+pub use status::{FhirExportStatus, ServerIdentity};
 pub use storage::{AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType};
 
 /// The API group of all kinds.
