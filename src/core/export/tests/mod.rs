@@ -6,6 +6,7 @@ mod cancelling;
 mod clock;
 mod ending;
 mod every;
+mod failing;
 mod fake;
 mod following;
 mod holding;
