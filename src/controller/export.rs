@@ -273,7 +273,7 @@ fn names_new_job(stored: &FhirExportStatus, decision: &Decision) -> bool {
 fn not_ours<W: World>(world: &W, export: &FhirExport, status: &FhirExportStatus) -> Option<String> {
     let (job, server) = (status.job.as_ref()?, status.server.as_ref()?);
     let id = job.id.clone()?;
-    let claimed = world.runs().claim(&server.url, &id, &export.uid().unwrap_or_default());
+    let claimed = world.runs().claims().claim(&server.url, &id, &export.uid().unwrap_or_default());
     let adopted = job_owner(status) == JobOwner::Adopted;
     let already: BTreeSet<&String> =
         export.status.iter().filter_map(|s| s.job.as_ref()?.id.as_ref()).collect();

@@ -91,6 +91,8 @@ pub(super) struct Fake {
     /// Storage: what each use meets until it is taken back.
     pub(super) storage_down: Option<StorageFailure>,
     pub(super) store_fails: Option<StorageFailure>,
+    /// Why the log cannot be stored, try after try; then it can be.
+    pub(super) log_fails: VecDeque<StorageFailure>,
     pub(super) missing: BTreeSet<usize>,
     pub(super) wrong_count: BTreeSet<usize>,
     pub(super) uncounted: BTreeSet<usize>,
@@ -142,6 +144,7 @@ impl Fake {
             sent: Vec::new(),
             storage_down: None,
             store_fails: None,
+            log_fails: VecDeque::new(),
             missing: BTreeSet::new(),
             wrong_count: BTreeSet::new(),
             uncounted: BTreeSet::new(),
@@ -176,6 +179,7 @@ impl Fake {
         self.endings.clear();
         self.storage_down = None;
         self.store_fails = None;
+        self.log_fails.clear();
         self.landings.clear();
         self.clean_ups.clear();
         self.cancels = Cancels::Y2026;

@@ -12,6 +12,7 @@ mod following;
 mod holding;
 mod landing;
 mod law;
+mod logged;
 mod look;
 mod lost;
 mod pinned;

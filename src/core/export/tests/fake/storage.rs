@@ -90,4 +90,8 @@ impl Fake {
         self.stored.push(body.to_vec());
         self.store_fails.clone().map_or_else(|| Ok(crate::core::manifest::sha256_hex(body)), Err)
     }
+
+    pub(in super::super) fn store_log(&mut self, body: &[u8]) -> Result<String, StorageFailure> {
+        self.log_fails.pop_front().map_or_else(|| self.store(body), Err)
+    }
 }
