@@ -1,5 +1,5 @@
-//! The charts on a real API server: they install, also where the definitions are already, the examples are accepted, RBAC
-//! and pod security hold, nothing is stranded.
+//! The charts on a real API server: they install, also where the definitions are already, the examples are accepted,
+//! RBAC and pod security hold, nothing is stranded.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};

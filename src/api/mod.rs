@@ -77,8 +77,8 @@ pub const CREDENTIAL_LABEL: &str = "fhirexport.dev/credential";
 pub const CANCEL_FINALIZER: &str = "fhirexport.dev/cancel";
 /// Finalizer of a `FhirServer`: present while exports that started a job still need the connection.
 pub const IN_USE_FINALIZER: &str = "fhirexport.dev/in-use";
-/// Annotation of an object in memory, never stored: the part of its status that this version of the operator cannot read,
-/// because another version wrote it. The operator decides nothing about such an object, and waits.
+/// Annotation of an object in memory, never stored: the part of its status that this version of the operator cannot
+/// read, because another version wrote it. The operator decides nothing about such an object, and waits.
 pub const UNREAD_ANNOTATION: &str = "fhirexport.dev/unread";
 /// Annotation of a `FhirExportSchedule`: each new value requests one run at once. A value that begins with
 /// `full-` requests a full run.

@@ -17,8 +17,8 @@ const MOST: usize = 64;
 
 /// A kind whose objects can be read in part.
 pub(super) trait PartlyRead: Resource {
-    /// Adapts an object of whose status only a part was read. Returns whether it must wait for a version of the operator
-    /// that can read the rest.
+    /// Adapts an object of whose status only a part was read. Returns whether it must wait for a version of the
+    /// operator that can read the rest.
     fn waits(&mut self) -> bool;
 
     /// The part that could not be read, if the object must wait.
@@ -28,8 +28,8 @@ pub(super) trait PartlyRead: Resource {
 }
 
 impl PartlyRead for FhirExport {
-    /// An end that is read in part is no end yet: nobody may delete the object, release its server or continue its chain
-    /// before a version that can read it has looked.
+    /// An end that is read in part is no end yet: nobody may delete the object, release its server or continue its
+    /// chain before a version that can read it has looked.
     fn waits(&mut self) -> bool {
         if let Some(status) = &mut self.status {
             status.completion_time = None;

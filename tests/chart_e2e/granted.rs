@@ -1,5 +1,5 @@
-//! The chart without a value but the image: a FhirServer in a namespace where the operator may read no credentials is told
-//! so in one sentence, and works once the owner of the namespace applies the documented Role.
+//! The chart without a value but the image: a FhirServer in a namespace where the operator may read no credentials is
+//! told so in one sentence, and works once the owner of the namespace applies the documented Role.
 
 use azure_fhir::{Access, KnownToken, Options};
 use serde_json::{Value, json};

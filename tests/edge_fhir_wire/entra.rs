@@ -66,8 +66,8 @@ async fn one_token_serves_all_and_names_the_origin_as_its_audience() {
     assert!(asked[0].contains(&scope) && asked[0].contains("client_secret=hush"), "{}", asked[0]);
 }
 
-/// What the endpoint of a node answers (Microsoft Learn, "How to use managed identities for Azure resources on an Azure VM
-/// to acquire an access token").
+/// What the endpoint of a node answers (Microsoft Learn, "How to use managed identities for Azure resources on an Azure
+/// VM to acquire an access token").
 fn node_tokens(number: usize, _: &str) -> Act {
     let expires = jiff::Timestamp::now().as_second() + 86_400;
     let body = json!({ "access_token": format!("m{number}"), "client_id": CLIENT, "expires_in": "86400",

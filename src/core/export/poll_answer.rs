@@ -18,8 +18,8 @@ use crate::core::poll::delay;
 use crate::core::retry::after;
 use crate::core::wire::{Answer, Reply};
 
-/// A status URL that the FHIR server itself does not know counts as lost after so many times `maxPollSeconds`: a replica
-/// that is being deployed, or restored, may not know its jobs for a while.
+/// A status URL that the FHIR server itself does not know counts as lost after so many times `maxPollSeconds`: a
+/// replica that is being deployed, or restored, may not know its jobs for a while.
 const GONE_AFTER: u32 = 2;
 /// A status URL that is answered with 404 or 410 by whomever counts as lost after so many times `maxPollSeconds`: an
 /// ingress answers so while what lies behind it is being deployed, or moved.
@@ -51,8 +51,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
         StatusAnswer::JobFailed(failure) => {
             reachable(turn, &mut memory);
             let untold = CleanUp::default();
-            // Some servers run one export at a time until they hear that the last one is done with: they are told before
-            // the next attempt.
+            // Some servers run one export at a time until they hear that the last one is done with: they are told
+            // before the next attempt.
             if failure.transient && clean_up::due(turn, &untold, JobEnd::Finished).is_some() {
                 memory.failed = Some((failure, untold));
             } else {
@@ -94,8 +94,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
     Phase::Running(memory)
 }
 
-/// The status URL leads to nothing. `words` is what the FHIR server says of that; `None` if the answer may be that of an
-/// ingress. That the job is lost is believed only after a while.
+/// The status URL leads to nothing. `words` is what the FHIR server says of that; `None` if the answer may be that of
+/// an ingress. That the job is lost is believed only after a while.
 fn gone(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, words: Option<&str>) -> Phase {
     let absence = memory.absence.get_or_insert(Absence { since: turn.now, by_server: None });
     absence.by_server = words.map(|_| absence.by_server.unwrap_or(turn.now));
