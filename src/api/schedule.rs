@@ -133,7 +133,8 @@ pub struct Incremental {
     /// exported already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')")
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
+        T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')")
         .message("use an instant with a time zone, such as 2026-01-01T00:00:00Z")
         .reason(Reason::FieldValueInvalid))]
     pub initial_since: Option<String>,
@@ -159,14 +160,20 @@ pub struct ExportTemplate {
 pub struct TemplateMetadata {
     /// The labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })
+    ))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))")
         .message("labels of fhirexport.dev are the schedule's to set")
         .reason(Reason::FieldValueForbidden))]
     pub labels: Option<BTreeMap<String, String>>,
     /// The annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 1024 })))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 1024 })
+    ))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))")
         .message("annotations of fhirexport.dev are the schedule's to set")
         .reason(Reason::FieldValueForbidden))]

@@ -152,10 +152,13 @@ mod tests {
     fn full() -> Value {
         json!({
             "state": "Cancelling",
-            "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": TIME }],
-            "job": { "id": "1187", "statusURL": "https://fhir.example/1187", "intentTime": TIME, "destination": { "compression": "Gzip" } },
+            "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+                "lastTransitionTime": TIME }],
+            "job": { "id": "1187", "statusURL": "https://fhir.example/1187", "intentTime": TIME,
+                "destination": { "compression": "Gzip" } },
             "cancellation": { "requestTime": TIME, "reason": "Requested", "tries": 1, "outcome": "Confirmed" },
-            "output": { "checks": { "files": "Passed", "counts": "Passed", "checksums": "Passed", "requestedTypes": "Passed" } },
+            "output": { "checks": { "files": "Passed", "counts": "Passed", "checksums": "Passed",
+                "requestedTypes": "Passed" } },
             "completionTime": TIME,
         })
     }
@@ -206,7 +209,8 @@ mod tests {
     #[test]
     fn a_schedule_keeps_what_is_known_of_its_chain() {
         let run = json!({ "name": "n-1", "slotTime": TIME, "stage": "OfTomorrow" });
-        let pending = json!({ "name": "n-1", "slotTime": TIME, "mode": "OfTomorrow", "chain": "c", "fingerprint": "f" });
+        let pending = json!({ "name": "n-1", "slotTime": TIME, "mode": "OfTomorrow", "chain": "c",
+            "fingerprint": "f" });
         let object = json!({
             "metadata": { "name": "nightly", "namespace": "ns" },
             "spec": { "schedule": "0 2 * * *", "template": { "spec":
@@ -225,7 +229,8 @@ mod tests {
         let mut object = json!({
             "metadata": { "name": "clinic" },
             "spec": { "url": "https://x.example.org", "dialect": "Azure", "auth": { "type": "None" } },
-            "status": { "conditions": [{ "type": "Ready", "status": "OfTomorrow", "reason": "R", "message": "", "lastTransitionTime": TIME }] },
+            "status": { "conditions": [{ "type": "Ready", "status": "OfTomorrow", "reason": "R", "message": "",
+                "lastTransitionTime": TIME }] },
         });
         let read = serde_json::from_value::<Readable<FhirServer>>(object.clone()).unwrap().0;
         assert_eq!(read.unread(), None);

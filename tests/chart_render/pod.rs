@@ -99,7 +99,8 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
         "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
-        "storageHosts": ["blobs.example.org", "[::1]:10000"], "refusedNetworks": ["10.96.0.0/12", "::1/128"], "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
+        "storageHosts": ["blobs.example.org", "[::1]:10000"], "refusedNetworks": ["10.96.0.0/12", "::1/128"],
+        "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
     let args = arguments(&rendered(OPERATOR, values).await);
     assert_eq!(args[0], "run");
     let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();

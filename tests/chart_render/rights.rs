@@ -24,7 +24,8 @@ async fn two_releases_share_no_object() {
     for name in names {
         assert!(name.starts_with("ops:export-fhir-export-operator"), "{name}");
     }
-    let named = json!({ "rbac": { "viewerRole": { "name": "readers" }, "editorRole": { "create": true, "name": "exporters" } } });
+    let named = json!({ "rbac": { "viewerRole": { "name": "readers" },
+        "editorRole": { "create": true, "name": "exporters" } } });
     let objects = rendered(OPERATOR, named).await;
     let roles = of_kind(&objects, "ClusterRole");
     for name in ["readers", "exporters"] {

@@ -71,7 +71,7 @@ proptest! {
         // Files of zones end in 2038, with a change that is none.
         let (start, end) = (at("2009-01-01T00:00:00Z"), at("2037-01-01T00:00:00Z"));
         let changes: Vec<Timestamp> =
-            slots.zone.following(start).map(|change| change.timestamp()).take_while(|change| *change < end).take(40).collect();
+            slots.zone.following(start).map(|c| c.timestamp()).take_while(|change| *change < end).take(40).collect();
         let change = changes.get(change).or(changes.first()).copied().unwrap_or(start);
         let shown: Vec<(Timestamp, DateTime)> = (-3 * 24 * 60..=3 * 24 * 60)
             .map(|minutes| change.checked_add(SignedDuration::from_mins(minutes)).unwrap())

@@ -109,8 +109,10 @@ fn an_outage_delays_the_manifest_of_an_azure_server_and_one_that_stays_fails_no_
 fn a_manifest_that_lists_a_file_twice_is_not_landed() {
     let listed = |second: &str| {
         let manifest = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false,
-            "output": [{"type": "Patient", "url": "https://x/f?sp=1&sig=a", "count": 3}, {"type": "Patient", "url": second, "count": 3}],
-            "error": [{"type": "OperationOutcome", "url": "https://x/e"}, {"type": "OperationOutcome", "url": "https://x/e"}]});
+            "output": [{"type": "Patient", "url": "https://x/f?sp=1&sig=a", "count": 3},
+                {"type": "Patient", "url": second, "count": 3}],
+            "error": [{"type": "OperationOutcome", "url": "https://x/e"},
+                {"type": "OperationOutcome", "url": "https://x/e"}]});
         ran(json!({}), json!({}), |w| {
             w.fake.polls.extend((0..100).map(|_| Ok(body(&manifest.to_string()))));
         })

@@ -43,7 +43,8 @@ fn a_file_that_is_cut_or_of_another_type_fails_the_run_and_one_without_a_mark_is
 
 #[test]
 fn a_type_that_got_lost_is_found_by_asking() {
-    let types = json!({"request": {"level": "System", "container": "lake", "types": ["Patient", "Observation", "Condition"]}});
+    let types = json!({"request": {"level": "System", "container": "lake",
+        "types": ["Patient", "Observation", "Condition"]}});
     let lost = ran(json!({}), types.clone(), |w| w.fake.has.extend([("Condition", 9)]));
     assert_eq!(
         (lost.says(Failed).as_str(), lost.says(Verified).as_str()),
@@ -74,7 +75,8 @@ fn a_type_that_got_lost_is_found_by_asking() {
 #[test]
 fn error_files_are_told_by_their_errors() {
     let errors = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false,
-        "output": [{"type": "Patient", "url": "https://x/1", "count": 3}], "error": [{"type": "OperationOutcome", "url": "https://x/e"}]});
+        "output": [{"type": "Patient", "url": "https://x/1", "count": 3}],
+        "error": [{"type": "OperationOutcome", "url": "https://x/e"}]});
     let with = |errors_in_it: fn(&mut Vec<crate::core::landing::Landed>), policy: &str| {
         let reply = body(&errors.to_string());
         ran(json!({}), json!({"errorFilePolicy": policy}), move |w| {
