@@ -28,8 +28,8 @@ const BREATHER: Duration = Duration::from_secs(1);
 /// An export that waits for a seat is looked at again after this time, since its deadline may come first.
 const WITHOUT_SEAT: Duration = Duration::from_mins(5);
 
-/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with it,
-/// and the next one goes on with its answer.
+/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with
+/// it, and the next one goes on with its answer.
 pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,

@@ -19,7 +19,8 @@ pub(super) fn held(turn: &Turn<'_>) -> Option<(Reason, String)> {
     Some((Reason::ServerSuspended, message))
 }
 
-/// Whether the server that the job runs on is gone from the cluster, or is another one now: the reason and one sentence.
+/// Whether the server that the job runs on is gone from the cluster, or is another one now: the reason and one
+/// sentence.
 pub(super) fn server_lost(turn: &Turn<'_>) -> Option<(Reason, String)> {
     let (namespace, name) = turn.server_name();
     match (turn.server(), &turn.status.server) {

@@ -57,7 +57,8 @@ pub(super) fn abandoned(turn: &mut Turn<'_>) -> Option<Phase> {
 }
 
 /// Ends a run whose cancel is settled or given up, with a sentence of what became of the job. `told` is the reason for
-/// whoever asked for the cancel. A run that was cancelled for its deadline fails with that, and a deleted object leaves.
+/// whoever asked for the cancel. A run that was cancelled for its deadline fails with that, and a deleted object
+/// leaves.
 pub(super) fn over(turn: &mut Turn<'_>, told: Reason, message: &str) -> Phase {
     let left = remaining(turn.status.job.as_ref(), turn.status.output.as_ref(), turn.lands());
     let message = format!("{message}{left}");

@@ -208,8 +208,8 @@ fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     }
 }
 
-/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try landed
-/// do not: each try counts them anew.
+/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try
+/// landed do not: each try counts them anew.
 fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
     let tries = &mut memory.tries;
     if progress.files > tries.progress.files || progress.kept > 0 {
