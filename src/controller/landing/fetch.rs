@@ -58,6 +58,7 @@ pub(super) struct Fetch<W: World> {
 }
 
 /// How a body ended.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Poured {
     /// At its end.
     Whole,
