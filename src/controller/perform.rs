@@ -72,7 +72,7 @@ async fn hold_server<W: World>(world: &W, server: &FhirServer) -> Result<(), Clu
     Ok(())
 }
 
-/// Performs an effect that goes outside the cluster, and returns what came of it.
+/// Performs an effect outside the cluster, and returns what was observed.
 pub(super) async fn outside<W: World>(
     world: &Arc<W>,
     base: &FhirExport,
