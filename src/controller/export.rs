@@ -76,9 +76,27 @@ pub async fn reconcile_export<W: World>(
         Err(failure) => {
             // An answer that met a conflict is written a moment later, also by an operator that is told to stop.
             let owes = owed && failure == ClusterFailure::Conflict;
+            if failure == ClusterFailure::Conflict {
+                read_again(world.as_ref(), &object).await;
+            }
             request::keep(world.as_ref(), &uid, look.over(), owes);
             Err(failure)
         }
+    }
+}
+
+/// Replaces this process's own copy of an object by what the API server has, if the copy hides what the watch shows.
+/// Without this, a copy that is newer than all the API server has, as after a restore of etcd, would hide it for ever.
+/// If the object cannot be read, the copy stays, and the next conflict leads here again.
+async fn read_again<W: World>(world: &W, shown: &Arc<FhirExport>) {
+    if Arc::ptr_eq(&world.runs().newest(shown), shown) {
+        return;
+    }
+    let (namespace, name) = (shown.namespace().unwrap_or_default(), shown.name_any());
+    if let Ok(Some(stored)) = world.cluster().read_export(&namespace, &name).await
+        && stored.uid() == shown.uid()
+    {
+        world.runs().wrote(&stored);
     }
 }
 

@@ -73,7 +73,8 @@ async fn start() -> Kubernetes {
     kubernetes
 }
 
-async fn install(client: &Client, change: impl Fn(&mut Value)) {
+/// Installs the definitions, each after `change`.
+pub async fn install(client: &Client, change: impl Fn(&mut Value)) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in crds().unwrap() {
         let name = crd.name_any();
@@ -87,7 +88,7 @@ async fn install(client: &Client, change: impl Fn(&mut Value)) {
     }
 }
 
-async fn make_namespace(client: &Client, name: &str) {
+pub async fn make_namespace(client: &Client, name: &str) {
     let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let body = json!({ "metadata": { "name": name, "labels": { "team": name } } });
     api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();

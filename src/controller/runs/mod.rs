@@ -78,7 +78,7 @@ struct Run {
     kept: Kept,
     /// A request of the run is on its way. Nothing is decided about the run before its answer is here.
     out: bool,
-    /// The object that this process wrote last; the watch may lag behind it.
+    /// The object that this process wrote last, or read after a conflict; the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
     /// The run has ended: only `written` is kept, until the watch shows it.
     ended: bool,
@@ -253,7 +253,8 @@ impl Runs {
         locked(&self.inner).seats.waiting()
     }
 
-    /// Records an object that this process wrote.
+    /// Records an object as the API server has it: this process wrote it, or read it after a conflict. It replaces an
+    /// earlier one even if that has a higher resource version: after a restore of etcd, versions are lower.
     pub(super) fn wrote(&self, object: &FhirExport) {
         let mut inner = locked(&self.inner);
         inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));
