@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn at<'v>(schema: &'v mut Value, path: &str) -> &'v mut Value {
-        let pointer: String = path.split('.').map(|name| format!("/properties/{name}")).collect();
+        let pointer = format!("/properties/{}", path.replace('.', "/properties/"));
         schema.pointer_mut(&pointer).unwrap()
     }
 

@@ -58,6 +58,7 @@ pub(super) struct Fetch<W: World> {
 }
 
 /// How reading the body of a download ended.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Poured {
     /// The body was read to its end.
     Whole,
