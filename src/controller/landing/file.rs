@@ -18,7 +18,7 @@ use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target
 
 /// How many tries in a row may bring no byte.
 const TRIES: i32 = 6;
-/// How many tries in a row may read bytes anew without coming farther.
+/// How many tries in a row may read the same bytes again without getting farther.
 const REREAD: i32 = 3;
 /// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
@@ -39,7 +39,7 @@ impl Passing {
     }
 }
 
-/// How one try ended.
+/// How one try to land a file ended.
 enum Tried<W: World> {
     Whole(Box<Read<W>>),
     Again(Passing),
@@ -136,9 +136,9 @@ async fn try_on<W: World>(
 /// How far the tries of one file have come.
 #[derive(Default)]
 struct Reach {
-    /// The farthest byte.
+    /// The farthest byte of the file that any try has read.
     farthest: u64,
-    /// Tries in a row that came no farther.
+    /// Tries in a row that read no byte beyond `farthest`.
     fruitless: i32,
     /// Of these, tries that read bytes, all of which had been read before.
     reread: i32,
