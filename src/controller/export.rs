@@ -28,8 +28,8 @@ const BREATHER: Duration = Duration::from_secs(1);
 /// An export that waits for a seat is looked at again after this time, since its deadline may come first.
 const WITHOUT_SEAT: Duration = Duration::from_mins(5);
 
-/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with it,
-/// and the next one goes on with its answer.
+/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with
+/// it, and the next one goes on with its answer.
 pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
@@ -291,7 +291,7 @@ fn names_new_job(stored: &FhirExportStatus, decision: &Decision) -> bool {
 fn not_ours<W: World>(world: &W, export: &FhirExport, status: &FhirExportStatus) -> Option<String> {
     let (job, server) = (status.job.as_ref()?, status.server.as_ref()?);
     let id = job.id.clone()?;
-    let claimed = world.runs().claim(&server.url, &id, &export.uid().unwrap_or_default());
+    let claimed = world.runs().claims().claim(&server.url, &id, &export.uid().unwrap_or_default());
     let adopted = job_owner(status) == JobOwner::Adopted;
     let already: BTreeSet<&String> =
         export.status.iter().filter_map(|s| s.job.as_ref()?.id.as_ref()).collect();

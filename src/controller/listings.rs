@@ -1,5 +1,5 @@
-//! The listings of group members that run beside the reconciles, so that a storage account that does not answer holds up
-//! no other schedule.
+//! The listings of group members that run beside the reconciles, so that a storage account that does not answer
+//! holds up no other schedule.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -128,7 +128,8 @@ impl Outcome {
         Self(Arc::new(Mutex::new(Listing::Running)))
     }
 
-    /// The task's end of it. If the task ends without a result, as by a panic, the listing has failed and is tried again.
+    /// The task's end of it. If the task ends without a result, as by a panic, the listing has failed and is tried
+    /// again.
     pub(super) fn teller(&self) -> Teller {
         Teller(self.0.clone())
     }

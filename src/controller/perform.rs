@@ -192,7 +192,7 @@ fn land<W: World>(
 /// Counts and logs that a task ended by a panic.
 pub(super) fn panicked<W: World>(world: &W, task: ExportTask, namespace: &str, name: &str) {
     world.note_panic(task);
-    tracing::error!(export = %format!("{namespace}/{name}"), ?task, "a task ended by a panic; it is started again");
+    tracing::error!(export = %format!("{namespace}/{name}"), ?task, "a programming error, please report it: a task ended by a panic; it is started again");
 }
 
 fn landing_panicked() -> LandFailure {

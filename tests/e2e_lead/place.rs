@@ -65,7 +65,8 @@ impl Place {
         let namespace = format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = Folder::new("lead").unwrap();
         let values = json!({
-            "image": {"repository": "registry.example/fhir-export-operator"}, "replicas": 2, "watchNamespaces": [namespace], "crds": {"install": false},
+            "image": {"repository": "registry.example/fhir-export-operator"}, "replicas": 2,
+            "watchNamespaces": [namespace], "crds": {"install": false},
             "log": {"format": "text", "filter": "info,fhir_export_operator::cluster=debug"},
             // The FHIR server of the test is on loopback.
             "refusedNetworks": [], "tuning": {"orphanWaitSeconds": 3},

@@ -112,8 +112,8 @@ async fn answering(answers: &'static [&'static str]) -> Url {
     url
 }
 
-const EMPTY: &str = "200 OK\r\ncontent-type: application/xml|<?xml version=\"1.0\"?><EnumerationResults><Containers /><NextMarker />\
-     </EnumerationResults>";
+const EMPTY: &str = "200 OK\r\ncontent-type: application/xml|<?xml version=\"1.0\"?>\
+     <EnumerationResults><Containers /><NextMarker /></EnumerationResults>";
 
 #[tokio::test]
 async fn answers_of_an_account_in_trouble() {

@@ -84,8 +84,8 @@ type Fetched<'f> = Option<(usize, &'f LandFile, Ended)>;
 /// So many files in a row that cannot be had, for each file that is read at once, show that none can.
 const HOPELESS: usize = 3;
 
-/// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told` is
-/// called with the progress after each file.
+/// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told`
+/// is called with the progress after each file.
 pub(super) async fn land<W: World>(
     world: &W,
     server: &Arc<FhirServer>,

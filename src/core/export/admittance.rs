@@ -148,7 +148,8 @@ fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
 }
 
 /// When to look again whether the namespace of a refused export is admitted by now, since the labels of namespaces are
-/// not watched: after as long as it has been refused already. So a tenant with thousands of refused exports costs little.
+/// not watched: after as long as it has been refused already. So a tenant with thousands of refused exports costs
+/// little.
 fn look_again_at_refusal(turn: &Turn<'_>) -> Timestamp {
     let refused = condition::find(&turn.status.conditions, ConditionType::Accepted);
     let since = refused.map_or(turn.now, |refused| refused.last_transition_time);

@@ -1,5 +1,5 @@
-//! Telling a server that its job is over for us: a Bulk Data server may forget a finished one (specification, "Bulk Data
-//! Delete Request"), and one that was given up and may still run is cancelled.
+//! Telling a server that its job is over for us: a Bulk Data server may forget a finished one (specification, "Bulk
+//! Data Delete Request"), and one that was given up and may still run is cancelled.
 
 use std::time::Duration;
 

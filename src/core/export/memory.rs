@@ -184,10 +184,10 @@ pub struct Concluding {
     pub landed: Arc<Vec<Landed>>,
     /// What the server counts of the types that no file came of.
     pub counted_types: TypeCounts,
-    /// The log was stored, or could not be.
-    pub logged: bool,
+    /// How storing the log goes.
+    pub log: Storing,
     /// How storing the manifest goes.
-    pub store: StoreManifest,
+    pub store: Storing,
 }
 
 /// Remembered while the files that an Azure server wrote are checked.
@@ -208,15 +208,15 @@ pub struct Checking {
     /// The outcome of the check, once it is over.
     pub outcome: Option<CheckOutcome>,
     /// How storing the manifest goes.
-    pub store: StoreManifest,
+    pub store: Storing,
 }
 
-/// Remembered of storing the manifest beside the data.
+/// Remembered of storing the manifest or the log beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct StoreManifest {
+pub struct Storing {
     /// Tries that failed in a way that may pass, and when the next is due.
     pub retry: Retry,
-    /// The SHA-256 of the stored manifest in hexadecimal, or why it was given up; `None` while it is not settled.
+    /// The SHA-256 of what was stored in hexadecimal, or why it was given up; `None` while it is not settled.
     pub outcome: Option<Result<String, String>>,
 }
 
@@ -314,7 +314,7 @@ impl Checking {
             check: Retry::default(),
             end_asked: None,
             outcome: None,
-            store: StoreManifest::default(),
+            store: Storing::default(),
         }
     }
 

@@ -126,7 +126,8 @@ shown! {
     Waiting {
         Accepted True: [Allowed];
         Accepted False: [NamespaceNotAllowed, NotAllowed];
-        Reconciling True: [ServerNotFound, ServerDeleting, Probing, WrongDialect, NoStorageAccess, Queued, Starting, WaitingToRetry] or failure;
+        Reconciling True: [ServerNotFound, ServerDeleting, Probing, WrongDialect, NoStorageAccess, Queued, Starting,
+            WaitingToRetry] or failure;
         Reconciling False: [NamespaceNotAllowed, NotAllowed, Suspended, ServerSuspended];
         Suspended True: [Suspended, ServerSuspended];
         Suspended False: [Resumed];
@@ -178,8 +179,12 @@ shown! {
     }
     Ended {
         Complete True: [Exported, CompletedWithErrors];
-        Failed True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, Cancelled, CancelUnconfirmed] or failure;
-        Stalled True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, CancelUnconfirmed] or failure;
+        Failed True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain,
+            NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch,
+            VerificationFailed, Cancelled, CancelUnconfirmed] or failure;
+        Stalled True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain,
+            NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch,
+            VerificationFailed, CancelUnconfirmed] or failure;
         Reconciling False: [Finished];
         Suspended False: [Finished];
         ServerReachable True: [Reachable];

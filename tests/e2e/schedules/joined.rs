@@ -14,7 +14,7 @@ use replay::{Journal, Mode, Run, State};
 use serde_json::{Value, json};
 use stage::{Folder, wait_for};
 
-use super::replayed::Example;
+use super::example::Example;
 use crate::place::Place;
 use crate::site::{PATIENCE, Site, condition, shared};
 

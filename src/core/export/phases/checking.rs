@@ -217,8 +217,12 @@ fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
         }),
         words: None,
     };
-    let ending =
-        Ending { manifest_path: place.map(|(_, path)| path), stored: memory.store.outcome.clone(), errors };
+    let ending = Ending {
+        manifest_path: place.map(|(_, path)| path),
+        stored: memory.store.outcome.clone(),
+        unstored_log: None,
+        errors,
+    };
     Flow::Became(end::complete(turn, &memory.manifest, &ending))
 }
 

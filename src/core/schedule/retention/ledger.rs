@@ -66,8 +66,8 @@ fn record_run(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole)
     }
 }
 
-/// Rebuilds the ledger after the status was lost, from the runs that exist, in the order in which they ended. A run goes
-/// back into a chain only if the chain's full run exists and the labels agree.
+/// Rebuilds the ledger after the status was lost, from the runs that exist, in the order in which they ended. A run
+/// goes back into a chain only if the chain's full run exists and the labels agree.
 pub(in super::super) fn from_children(turn: &mut Turn<'_>) {
     turn.status.retention = None;
     let own_exports = turn.children().filter(|run| stage_of(&run.name_any()).is_none());

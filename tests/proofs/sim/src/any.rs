@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
 use crate::plan::{
-    Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
-    LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
+    Account, Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan,
+    Kind, Location, LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
 };
 
 /// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
@@ -21,14 +21,19 @@ const FAILS: &[(u16, &str)] = &[
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
+    // Of each hundred seeds, so many are about one thing. They are spread, so that few seeds have some of each kind.
+    match seed % 100 {
+        25 | 75 => crowd(seed),
+        12 => outage(seed),
+        4 | 37 | 70 => lease(seed),
+        9 | 59 => place(seed),
+        _ => anything(seed),
+    }
+}
+
+/// A plan in which anything may go wrong.
+fn anything(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 0);
-    if chance.one_in(40) {
-        return crowd(seed);
-    }
-    // By another chance, so that all other seeds mean what they meant before.
-    if Chance::new(seed, 5).one_in(100) {
-        return outage(seed);
-    }
     let heal_at = chance.magnitude(200, 20_000);
     let replicas = chance.pick(&[1, 1, 1, 2, 3], 1);
     let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
@@ -61,8 +66,7 @@ pub fn plan(seed: u64) -> Plan {
         concurrency: chance.pick(&[1, 2, 10], 10),
         replicas,
         seats: (chance.pick(&[1, 2, 32], 32), chance.pick(&[2, 4, 96], 96)),
-        crowded: false,
-        outage: None,
+        kind: Kind::Anything,
     }
 }
 
@@ -106,6 +110,8 @@ fn server(chance: &mut Chance) -> ServerPlan {
         beside: chance.one_in(2),
         log: chance.one_in(4),
         pace: Pace::Prompt,
+        container: chance.pick(&[None, Some("lake")], None),
+        account: Account { second: false, gzip: dialect == Dialect::BulkData && chance.one_in(4) },
     }
 }
 
@@ -138,8 +144,7 @@ pub fn crowd(seed: u64) -> Plan {
         concurrency: chance.pick(&[1, 2], 2),
         replicas: 1,
         seats: (4, 32),
-        crowded: true,
-        outage: None,
+        kind: Kind::Crowd,
     }
 }
 
@@ -178,9 +183,95 @@ pub fn outage(seed: u64) -> Plan {
         concurrency: 1,
         replicas: 1,
         seats: (32, 96),
-        crowded: false,
-        outage: Some(LongOutage { part, after_files, lasts: SIX_HOURS }),
+        kind: Kind::Outage(LongOutage { part, after_files, lasts: SIX_HOURS }),
     }
+}
+
+/// How often the way to the Lease hangs in a plan that is about the Lease.
+const LAPSES: i64 = 12;
+
+/// A plan in which the leader's way to the Lease becomes slow and then hangs, again and again: its last answer comes as
+/// late as it may, and it works on until its time is over, while the others wait for that moment.
+fn lease(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 6);
+    let server = ServerPlan { retry_after: Some(1), ..simple_server(chance) };
+    let exports = (0..3).map(|n| {
+        let spec =
+            json!({"request": {"level": "System", "container": "lake"}, "activeDeadlineSeconds": 8000});
+        let job = JobPlan { lasts: chance.between(300, 900), ending: Ending::Files(Vec::new()) };
+        ExportPlan { server: 0, at: n * chance.between(1, 200), spec, jobs: vec![job] }
+    });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let events = (1..=LAPSES).map(|n| {
+        let at = n * 60 + chance.between(0, 15);
+        Event { at, kind: EventKind::Hinder(Trouble::Falters, chance.between(15, 30)) }
+    });
+    Plan {
+        seed,
+        events: events.collect(),
+        servers: vec![server],
+        exports,
+        faults: Vec::new(),
+        heal_at: (LAPSES + 2) * 60,
+        latency: chance.pick(&[1, 20, 100], 20),
+        concurrency: 2,
+        replicas: chance.pick(&[2, 3], 2),
+        seats: (32, 96),
+        kind: Kind::Lease,
+    }
+}
+
+/// A plan in which nothing goes wrong but that somebody edits where the files of a server land, while they land, and that
+/// the operator is killed once or twice.
+pub fn place(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 7);
+    let server = ServerPlan {
+        dialect: Dialect::BulkData,
+        ranges: chance.one_in(2),
+        container: chance.pick(&[None, Some("lake")], None),
+        ..simple_server(chance)
+    };
+    let exports = (0..chance.between(1, 3)).map(|n| {
+        let files = (0..chance.between(5, 30)).map(|nth| FilePlan {
+            type_: if nth % 3 == 0 { "Patient" } else { "Observation" },
+            lines: chance.between(1, 30).unsigned_abs(),
+            big: false,
+            flaw: Flaw::None,
+        });
+        let job = JobPlan { lasts: 20, ending: Ending::Files(files.collect()) };
+        let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 4000});
+        ExportPlan { server: 0, at: n * 20, spec, jobs: vec![job] }
+    });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..chance.between(1, 6) {
+        let kind = moved(chance, 0, Dialect::BulkData);
+        events.push(Event { at: chance.between(1, 120), kind });
+    }
+    for _ in 0..chance.below(3) {
+        events.push(Event { at: chance.between(10, 120), kind: EventKind::Crash(1) });
+    }
+    Plan {
+        seed,
+        servers: vec![server],
+        exports,
+        faults: Vec::new(),
+        events,
+        heal_at: 300,
+        latency: chance.pick(&[100, 800], 800),
+        concurrency: 2,
+        replicas: 1,
+        seats: (32, 96),
+        kind: Kind::Place,
+    }
+}
+
+/// Somebody edits where the files of a server land.
+fn moved(chance: &mut Chance, server: usize, dialect: Dialect) -> EventKind {
+    if dialect == Dialect::Azure || chance.one_in(2) {
+        return EventKind::MoveContainer(server, chance.pick(&["lake", "pond"], "pond"));
+    }
+    EventKind::MoveStorage(server, Account { second: chance.one_in(2), gzip: chance.one_in(2) })
 }
 
 /// A server without any peculiarity, on which any number of exports may run.
@@ -292,7 +383,8 @@ fn stopped(chance: &mut Chance) -> Fault {
 /// What happens where there are several replicas.
 fn of_replicas(chance: &mut Chance) -> EventKind {
     let while_ = chance.magnitude(1, 120);
-    let troubles = [Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost, Trouble::AnswersLate];
+    let troubles =
+        [Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost, Trouble::AnswersLate, Trouble::Falters];
     let trouble = chance.pick(&troubles, Trouble::Hangs);
     match chance.below(9) {
         0 | 1 => EventKind::Stop(while_),
@@ -388,7 +480,11 @@ fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64
     let export = usize::try_from(chance.below(exports)).unwrap_or(0);
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
     let a_while = chance.magnitude(1, (heal_at / 2).clamp(2, 3000));
-    match chance.below(28) {
+    match chance.below(30) {
+        28 | 29 => {
+            let dialect = servers.get(server).map_or(Dialect::Azure, |server| server.dialect);
+            moved(chance, server, dialect)
+        }
         26 => EventKind::Terminate,
         27 => EventKind::Stop(chance.magnitude(1, 600)),
         0..=4 => EventKind::Crash(chance.magnitude(1, 2000)),

@@ -28,10 +28,36 @@ pub struct Plan {
     pub replicas: usize,
     /// How many requests may be out at once: to one server, and for one namespace.
     pub seats: (usize, usize),
+    /// What the plan is about.
+    pub kind: Kind,
+}
+
+/// What a plan is about: what may go wrong in it, and which laws hold beside the ones that always do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything goes wrong.
+    Anything,
     /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
-    pub crowded: bool,
+    Crowd,
     /// Nothing goes wrong but that one part is out for hours in the middle of a landing.
-    pub outage: Option<LongOutage>,
+    Outage(LongOutage),
+    /// The leader's way to the Lease becomes slow and then hangs, again and again.
+    Lease,
+    /// Nothing goes wrong but that somebody edits where the files of a server land.
+    Place,
+}
+
+impl Kind {
+    /// What plans of this kind are called in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anything => "of anything",
+            Self::Crowd => "of a crowd",
+            Self::Outage(_) => "of an outage of six hours",
+            Self::Lease => "of a Lease that runs out",
+            Self::Place => "of a place that moves",
+        }
+    }
 }
 
 /// An outage in the middle of a landing.
@@ -100,6 +126,19 @@ pub struct ServerPlan {
     pub log: bool,
     /// How fast it answers.
     pub pace: Pace,
+    /// `defaultContainer`.
+    pub container: Option<&'static str>,
+    /// The storage account and the compression of files.
+    pub account: Account,
+}
+
+/// What `storage` of a `FhirServer` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It is the second account, not the first.
+    pub second: bool,
+    /// Files are compressed.
+    pub gzip: bool,
 }
 
 /// How a server cancels.
@@ -302,6 +341,8 @@ pub enum Trouble {
     AnswersLost,
     /// Answers about the Lease take as long as they may, and longer; all other requests go well.
     AnswersLate,
+    /// One answer about the Lease takes nearly as long as it may, and from then on the way hangs.
+    Falters,
 }
 
 /// What happens.
@@ -333,6 +374,10 @@ pub enum EventKind {
     CreateAgain(usize),
     /// `spec.suspend` of a server.
     SuspendServer(usize, bool),
+    /// `defaultContainer` of a server.
+    MoveContainer(usize, &'static str),
+    /// `storage` of a server that does not write the files itself.
+    MoveStorage(usize, Account),
     /// A server is deleted.
     DeleteServer(usize),
     /// It is created again.

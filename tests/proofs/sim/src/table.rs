@@ -11,6 +11,10 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
         let _ = writeln!(text, "  {name:<34}{value:>15}");
     };
     row("seeds", number(tally.seeds));
+    for (kind, (seeds, took)) in &tally.kinds {
+        row(&format!("  {kind}"), number(*seeds));
+        row("    seconds", format!("{:.1}", took.as_secs_f64()));
+    }
     row("steps", number(tally.steps));
     row("exports", number(tally.exports));
     row("with several replicas", number(tally.replicated));

@@ -1,12 +1,15 @@
 //! Figures of simulations.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is counted.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Simulations.
     pub seeds: u64,
+    /// Simulations of each kind of plan, and how long they took.
+    pub kinds: BTreeMap<&'static str, (u64, Duration)>,
     /// Things that happened: polls of tasks, deliveries, events.
     pub steps: u64,
     /// The operator was killed.
@@ -72,6 +75,11 @@ impl Tally {
         self.leaked += other.leaked;
         self.doubled += other.doubled;
         self.broken += other.broken;
+        for (kind, (seeds, took)) in &other.kinds {
+            let (all, time) = self.kinds.entry(kind).or_default();
+            *all += seeds;
+            *time += *took;
+        }
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_default() += count;
         }

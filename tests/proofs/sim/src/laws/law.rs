@@ -43,6 +43,8 @@ pub enum Law {
     CompleteMeansChecked,
     /// An outage costs a landing time, and neither the attempt nor a byte that is stored.
     PatientLanding,
+    /// An attempt lands where its intent said.
+    PlacePinned,
     /// What was landed consists of the parts of one fetch.
     PartsOfOneFetch,
     /// Files come from origins that the FhirServer names.
@@ -65,7 +67,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 18] = [
+    pub const INVARIANTS: [Self; 19] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -77,6 +79,7 @@ impl Law {
         Self::TokenStays,
         Self::CompleteMeansChecked,
         Self::PatientLanding,
+        Self::PlacePinned,
         Self::PartsOfOneFetch,
         Self::FilesFromNamedOrigins,
         Self::ManifestLast,
@@ -100,6 +103,7 @@ impl Law {
             Self::TokenStays => "token-stays",
             Self::CompleteMeansChecked => "complete-means-checked",
             Self::PatientLanding => "patient-landing",
+            Self::PlacePinned => "place-pinned",
             Self::PartsOfOneFetch => "parts-of-one-fetch",
             Self::FilesFromNamedOrigins => "files-from-named-origins",
             Self::ManifestLast => "manifest-last",

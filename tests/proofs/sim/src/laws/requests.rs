@@ -6,7 +6,7 @@ use fhir_export_operator::core::wire::{Answer, Method, Request};
 
 use crate::fhir::{FILES, Fhir};
 use crate::laws::Law;
-use crate::plan::{Ending, JobPlan, Pace};
+use crate::plan::{Ending, JobPlan, Kind, Pace};
 use crate::state::State;
 use crate::time::SECOND;
 
@@ -212,7 +212,7 @@ impl State {
     /// late. `took` and `most` are in microseconds.
     fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) {
         let prompt = self.fhir.server(server).is_some_and(|server| server.pace == Pace::Prompt);
-        if self.plan.crowded && prompt && took > most {
+        if self.plan.kind == Kind::Crowd && prompt && took > most {
             self.broken(Law::FairShare, rule, format!("after {} ms", took * 1000 / SECOND));
         }
     }

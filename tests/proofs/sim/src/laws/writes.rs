@@ -117,6 +117,7 @@ impl State {
                 status.unsettled_jobs.len()
             )
         });
+        self.learn_place(object, &status);
         let acting = self.laws.acting.clone();
         let url = status.job.as_ref().and_then(|job| job.status_url.as_deref());
         let follows = url.and_then(|url| self.fhir.job_of(url));

@@ -138,6 +138,12 @@ impl Simulation {
                     let at = state.server_key(n);
                     state.api.edit::<FhirServer>(&at, true, |s| s.spec.suspend = Some(on));
                 }
+                EventKind::MoveContainer(n, container) => {
+                    let at = state.server_key(n);
+                    let container = Some(container.to_owned());
+                    state.api.edit::<FhirServer>(&at, true, |s| s.spec.default_container = container);
+                }
+                EventKind::MoveStorage(n, account) => state.move_storage(n, account),
                 EventKind::DeleteServer(n) => {
                     let at = state.server_key(n);
                     state.delete_server_object(&at);
@@ -245,6 +251,7 @@ fn name(kind: EventKind) -> &'static str {
         EventKind::Deadline(..) | EventKind::Touch(_) => "object edited",
         EventKind::Delete(_) => "export deleted",
         EventKind::CreateAgain(_) => "export made again",
+        EventKind::MoveContainer(..) | EventKind::MoveStorage(..) => "place edited",
         EventKind::DeleteServer(_) | EventKind::CreateServer(_) => "FhirServer deleted or made",
         EventKind::DeleteSecret(_) | EventKind::CreateSecret(_) => "Secret deleted or made",
         EventKind::DeleteNamespace => "namespace deleted",
