@@ -41,6 +41,10 @@ interop: ## Run exports and schedules of HAPI FHIR and sekmet-fhir through the o
 chaos: ## Run 200 exports while everything breaks, and audit what became of them: SEED=n, EXPORTS=n
 	@SEED='$(SEED)' EXPORTS='$(EXPORTS)' tests/proofs/chaos/run
 
+.PHONY: upgrade
+upgrade: ## Replace the version of commit FROM by this one and go back, with exports in every phase; RECORD=1 records that version
+	@FROM='$(or $(FROM),df878be)' RECORD='$(RECORD)' tests/e2e/upgrades/run
+
 # What to run all day. It builds the library, its tests, the operator and the small targets repo_*, and no other test crate; the
 # tests of the others are in `make test`. CONTRIBUTING.md says what it costs.
 .PHONY: check

@@ -40,6 +40,8 @@ pub struct Site {
     pub fhir: Server,
     pub folder: Folder,
     pub operator: Option<Process>,
+    /// What runs as the operator.
+    pub program: PathBuf,
     pub kubeconfig: PathBuf,
     starts: u32,
     pub flags: Vec<String>,
@@ -77,6 +79,7 @@ impl Site {
             fhir,
             folder: Folder::new("e2e").unwrap(),
             operator: None,
+            program: env!("CARGO_BIN_EXE_fhir-export-operator").into(),
             kubeconfig: shared.kubernetes.admin_kubeconfig(),
             starts: 0,
             flags: Vec::new(),
@@ -113,7 +116,7 @@ impl Site {
     pub async fn start_operator(&mut self) {
         self.starts += 1;
         let log = self.folder.path().join(format!("operator-{}.log", self.starts));
-        let mut options = ProcessOptions::new(env!("CARGO_BIN_EXE_fhir-export-operator"), log)
+        let mut options = ProcessOptions::new(&self.program, log)
             .arg("run")
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_BACKTRACE", "1");
