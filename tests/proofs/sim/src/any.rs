@@ -501,6 +501,14 @@ fn fault(chance: &mut Chance, replicas: usize) -> Fault {
         Edge::Storage => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow, Denied],
         Edge::Lease => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow],
     };
+    let of_tasks = match edge {
+        Edge::KickOff | Edge::Poll | Edge::Delete | Edge::File | Edge::Probe | Edge::Storage => true,
+        Edge::Status | Edge::Object | Edge::Note | Edge::Authorize | Edge::Lease => false,
+    };
+    if of_tasks && chance.one_in(12) {
+        let kind = if chance.one_in(2) { FaultKind::PanicsBefore } else { FaultKind::PanicsAfter };
+        return Fault { edge, nth, kind };
+    }
     if chance.one_in(8) {
         // Around the time that a replica may act.
         let seconds = chance.magnitude(1, 60);

@@ -84,5 +84,6 @@ pub fn name(kind: &FaultKind) -> &'static str {
             "stopped at a request"
         }
         FaultKind::Denied => "storage denied",
+        FaultKind::PanicsBefore | FaultKind::PanicsAfter => "task panicked",
     }
 }

@@ -302,6 +302,10 @@ pub enum FaultKind {
     Location(Location),
     /// The storage account refuses the identity.
     Denied,
+    /// The task panics before the request is sent.
+    PanicsBefore,
+    /// The request is carried out, and the task panics over its answer.
+    PanicsAfter,
     /// The process is stopped for so many seconds (SIGSTOP), right before it looks at the time that it has left.
     StopBefore(i64),
     /// Likewise, between that look and the sending.

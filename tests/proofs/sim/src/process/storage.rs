@@ -12,7 +12,7 @@ use fhir_export_operator::core::ledger::{
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 use jiff::Timestamp;
 
-use super::{Course, Process};
+use super::{Course, Process, panics};
 use crate::container::{ENDPOINT, at, failure};
 use crate::faults::Outage;
 use crate::laws::endpoint_of;
@@ -107,7 +107,11 @@ impl Process {
                 act(state)
             })
             .await;
-        if fault == Some(FaultKind::AnswerLost) { Err(no_answer()) } else { done }
+        match fault {
+            Some(FaultKind::AnswerLost) => Err(no_answer()),
+            Some(FaultKind::PanicsAfter) => panics(),
+            _ => done,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use futures::stream::unfold;
 use kube::ResourceExt;
 use secrecy::SecretString;
 
-use super::{Course, Process};
+use super::{Course, Process, panics};
 use crate::faults::Outage;
 use crate::fhir::files::Opened;
 use crate::fhir::{Fhir, SENTINEL, outcome, page};
@@ -157,6 +157,7 @@ impl Process {
         let answer = self.carry(fault, move |state| state.serve(&sent, token, on_the_way.as_ref())).await;
         match fault {
             Some(FaultKind::AnswerLost) => Err(unreachable(Sent::Maybe)),
+            Some(FaultKind::PanicsAfter) => panics(),
             Some(FaultKind::Slow(seconds)) if *seconds >= TIMEOUT => Err(unreachable(Sent::Maybe)),
             Some(FaultKind::Truncated) => {
                 let mut answer = answer;
@@ -314,6 +315,9 @@ impl Wire for Process {
                 }
             })
             .await;
+        if fault == Some(FaultKind::PanicsAfter) {
+            panics();
+        }
         Ok(match opened {
             Opened::Refused(answer) => FileAnswer::Refused(answer),
             Opened::Given(head, body, breaks) => {
