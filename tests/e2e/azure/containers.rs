@@ -26,7 +26,7 @@ async fn an_export_without_a_container_gets_one_of_its_own() {
         containers.insert(output.container);
     }
     assert_eq!(containers.len(), 2);
-    let asked = site.fhir.requests().into_iter().filter(|request| request.is_kick_off());
+    let asked = site.fhir.requests().into_iter().filter(azure_fhir::Request::is_kick_off);
     for request in asked {
         assert!(!request.query.as_deref().is_some_and(|query| query.contains("_container")), "{request:?}");
     }

@@ -54,7 +54,9 @@ fn look(schema: &Value, value: &Value, path: &str, lost: &mut Vec<String>) {
             }
         }
         Value::Array(items) => {
-            items.iter().for_each(|item| look(&schema["items"], item, &format!("{path}[]"), lost));
+            for item in items {
+                look(&schema["items"], item, &format!("{path}[]"), lost);
+            }
         }
         _ => {}
     }
