@@ -1,5 +1,5 @@
-//! Waits until the custom resource definitions are installed and not older than this version of the operator, instead of
-//! exiting without them or losing what they do not know.
+//! Waits until the custom resource definitions are installed and not older than this version of the operator, instead
+//! of exiting without them or losing what they do not know.
 
 use std::time::Duration;
 

@@ -100,11 +100,11 @@ async fn read_again<W: World>(world: &W, shown: &Arc<FhirExport>) {
     }
 }
 
-/// How a look has stopped.
+/// Why a look at an export has stopped.
 enum Looked {
-    /// Nothing is to be done before then.
+    /// Nothing is to be done before this requeue, or a change.
     Rests(Requeue),
-    /// A request is to be sent.
+    /// A request is to be sent beside the look.
     Asks(Box<Asked>),
     /// A request is to be sent, and too many are out already. The export is woken when it has a seat.
     HasNoSeat,
@@ -129,7 +129,8 @@ struct Look {
 }
 
 impl Look {
-    /// Goes on where the last look stopped. What was decided and not written then counts if the object is the same.
+    /// Continues where the last look stopped. What that look decided and did not write is kept only if the object has
+    /// not changed since.
     fn go_on(newest: &FhirExport, kept: Kept) -> Self {
         let Kept { memory, seen, unwritten } = kept;
         let stored = || newest.status.clone().unwrap_or_default();
@@ -148,7 +149,7 @@ impl Look {
         }
     }
 
-    /// What the next look goes on with, if this one has stopped on its way.
+    /// What the next look needs to continue where this one stopped.
     fn stopped(self) -> Kept {
         let version = self.base.resource_version();
         let unwritten = Unwritten { version, status: self.status, notes: self.notes, effects: self.effects };
@@ -287,7 +288,7 @@ fn names_new_job(stored: &FhirExportStatus, decision: &Decision) -> bool {
     url(&decision.status).is_some() && url(&decision.status) != url(stored)
 }
 
-/// The id of a job that the decision adopts although another run claimed it meanwhile.
+/// The id of the job that the decision adopts, if another run has claimed that job since.
 fn not_ours<W: World>(world: &W, export: &FhirExport, status: &FhirExportStatus) -> Option<String> {
     let (job, server) = (status.job.as_ref()?, status.server.as_ref()?);
     let id = job.id.clone()?;

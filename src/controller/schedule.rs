@@ -41,7 +41,7 @@ pub async fn reconcile_schedule<W: World>(
     }
 }
 
-/// One reconcile of a schedule.
+/// One reconcile of a schedule, in progress.
 struct Look {
     /// The schedule as the API server has it.
     base: FhirExportSchedule,

@@ -42,8 +42,8 @@ impl Differences {
         let unknown = summary(&self.unknown)?;
         Some(format!(
             "the installed custom resource definitions are newer than this version of the operator and have {unknown}. \
-             It leaves alone whatever it cannot read (fhir_export_unreadable_objects); upgrade the operator to let that \
-             go on, and keep the newer definitions until then"
+             It leaves alone whatever it cannot read (fhir_export_unreadable_objects); upgrade the operator to let \
+             that go on, and keep the newer definitions until then"
         ))
     }
 }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn at<'v>(schema: &'v mut Value, path: &str) -> &'v mut Value {
-        let pointer: String = path.split('.').map(|name| format!("/properties/{name}")).collect();
+        let pointer = format!("/properties/{}", path.replace('.', "/properties/"));
         schema.pointer_mut(&pointer).unwrap()
     }
 

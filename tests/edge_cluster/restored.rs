@@ -25,8 +25,8 @@ struct Between {
     restored: AtomicBool,
 }
 
-/// The way to the API server. The answer to the first write of an export's status has the version that it had before the
-/// restore, and nothing in the API server has such a version any more.
+/// The way to the API server. The answer to the first write of an export's status has the version that it had before
+/// the restore, and nothing in the API server has such a version any more.
 async fn between(State(between): State<Arc<Between>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let writes = parts.method == "PATCH" && parts.uri.path().ends_with("/fhirexports/one/status");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::locked;
+use super::super::lock::locked;
 
 /// How many of the most recent claims are kept even if their runs are gone.
 const MAX_CLAIMS: u64 = 10_000;
@@ -16,7 +16,7 @@ pub(in crate::controller) struct Claims(Mutex<Inner>);
 struct Inner {
     /// The uid of the run that a job belongs to and the number of that claim, by server URL and job id.
     of: HashMap<(String, String), (String, u64)>,
-    /// How many claims there were.
+    /// The number of claims made so far.
     made: u64,
 }
 

@@ -6,7 +6,7 @@ mod claims;
 mod probes;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use self::claims::Claims;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
 use super::listings::Listings;
+use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
 use crate::core::admission::Served;
 use crate::core::effect::{Note, Observation};
@@ -31,7 +32,7 @@ pub struct Runs {
     listings: Listings,
     claims: Claims,
     probes: Probes,
-    /// Tells that no answer is owed any more.
+    /// Notified when no answer to a request is outstanding any more.
     settled: Notify,
 }
 
@@ -43,7 +44,7 @@ struct Inner {
     /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
     /// because deleting exports would hide it.
     served: HashMap<String, Served>,
-    /// The seats of requests.
+    /// The seats for requests: who holds one, and who waits.
     seats: Seats,
     /// Uids of runs with a request whose answer is to be written before the operator stops.
     owed: HashSet<String>,
@@ -83,11 +84,6 @@ struct Run {
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock was held leaves values that are each complete.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
@@ -221,7 +217,7 @@ impl Runs {
         locked(&self.inner).owed.is_empty()
     }
 
-    /// Lets no further request go out, since the operator is told to stop.
+    /// Holds back all further requests, because the operator was told to stop.
     pub fn stop(&self) {
         locked(&self.inner).seats.close();
     }

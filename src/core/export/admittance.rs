@@ -20,7 +20,7 @@ const LONGEST_REFUSAL: Duration = Duration::from_mins(5);
 
 /// Why a kick-off is not sent.
 pub(super) enum NotNow {
-    /// It never will be: the reason and one sentence.
+    /// The kick-off will never be sent: the reason and one sentence.
     Never(Reason, String),
     /// The server's owner does not allow it. It may be sent when something changes; the conditions say what.
     Refused,

@@ -56,7 +56,8 @@ fn unreadable(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, what: &
     Phase::Running(memory)
 }
 
-/// The whole manifest; `None` while further pages of it are to come. The error says what came instead.
+/// The whole manifest, or `None` while further pages of it are to be fetched. The error says what came instead of
+/// one.
 fn manifest(
     turn: &Turn<'_>,
     memory: &mut Running,

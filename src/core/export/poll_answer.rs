@@ -18,11 +18,12 @@ use crate::core::poll::delay;
 use crate::core::retry::after;
 use crate::core::wire::{Answer, Reply};
 
-/// A status URL that the FHIR server itself does not know counts as lost after so many times `maxPollSeconds`: a
-/// replica that is being deployed, or restored, may not know its jobs for a while.
+/// A job counts as lost once the FHIR server itself has not known its status URL for this many times
+/// `maxPollSeconds`: a replica that is being deployed or restored may not know its jobs for a while.
 const GONE_AFTER: u32 = 2;
-/// A status URL that is answered with 404 or 410 by whomever counts as lost after so many times `maxPollSeconds`: an
-/// ingress answers so while what lies behind it is being deployed, or moved.
+/// A job counts as lost once its status URL has been answered with 404 or 410 for this many times `maxPollSeconds`,
+/// even if the answers need not come from the FHIR server: an ingress answers like this while the server behind it is
+/// deployed or moved.
 const ABSENT_AFTER: u32 = 12;
 
 /// Takes in the answer to a poll, or its absence.

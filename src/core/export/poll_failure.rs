@@ -6,9 +6,9 @@ use crate::api::ConditionType;
 use crate::core::answer::Refusal;
 use crate::core::wire::{Failure, FailureKind};
 
-/// Failures in a row before the user is told: one lost answer is no news.
+/// Failed polls in a row after which the conditions tell the user: one lost answer is no news.
 pub(super) const TELL_AFTER: u32 = 3;
-/// Refusals or nonsense in a row before the run is given up.
+/// Refusals, or answers that cannot be read, in a row after which the run is given up.
 pub(super) const GIVE_UP_AFTER: u32 = 8;
 
 /// No answer came to a poll: says when the next one is due.

@@ -33,7 +33,8 @@ pub(super) fn stop(turn: &mut Turn<'_>, reason: CancelReason, cancelling: Cancel
     Phase::Cancelling(cancelling)
 }
 
-/// Writes that a cancel was asked for, and why. One that is under way goes on for the new reason.
+/// Writes into the status that a cancel was requested, and why. A cancel that is under way continues with the new
+/// reason.
 pub(super) fn request(turn: &mut Turn<'_>, reason: CancelReason) {
     let request_time = whole_seconds(turn.now);
     let cancellation = turn.status.cancellation.get_or_insert(Cancellation {

@@ -15,7 +15,7 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     format!("{text} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A number of files.
+/// A number of files in words, such as `1 file` or `12 files`.
 pub(super) fn files_text(number: usize) -> String {
     counted(number as u64, "file")
 }

@@ -46,6 +46,7 @@ async fn change(fhir: &Server, people: &[String], stop: &Cell<bool>) -> Journal 
                 journal.deleted(&format!("Observation/{id}"));
             }
         }
+        // Nothing is waited for: the data change at this pace, also while exports run.
         tokio::time::sleep(PACE).await;
     }
     journal

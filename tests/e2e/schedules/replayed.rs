@@ -52,6 +52,7 @@ pub async fn change<'a>(
                 journal.deleted(&format!("{kind}/{id}"));
             }
         }
+        // Nothing is waited for: the data change at this pace, also while exports run.
         tokio::time::sleep(PACE).await;
     }
     journal

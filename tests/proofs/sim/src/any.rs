@@ -110,35 +110,62 @@ fn server(chance: &mut Chance) -> ServerPlan {
         beside: chance.one_in(2),
         log: chance.one_in(4),
         pace: Pace::Prompt,
+        refuses: false,
         container: chance.pick(&[None, Some("lake")], None),
         account: Account { second: false, gzip: dialect == Dialect::BulkData && chance.one_in(4) },
     }
 }
 
-/// A plan in which nothing goes wrong but that one server does not answer, and one answers after many seconds; many
-/// exports are on them, and a few on a server that is prompt.
+/// A plan in which other tenants are in trouble: one server does not answer, one answers after many seconds, one sends
+/// its files piece by piece, the role on their storage account is lost for a time, and many exports name a server that
+/// does not admit them. A few exports are on a server that is prompt, with a storage account of its own.
 pub fn crowd(seed: u64) -> Plan {
+    let refused = Chance::new(seed, 8).pick(&[0, 50, 150], 50);
+    crowd_of(seed, refused, 60)
+}
+
+/// A crowd with so many exports that are refused, which are made in the first `within` seconds.
+pub fn crowd_of(seed: u64, refused: usize, within: i64) -> Plan {
     let chance = &mut Chance::new(seed, 3);
-    let paces = [Pace::Silent, Pace::Slow(chance.between(10, 50)), Pace::Prompt];
-    let servers: Vec<ServerPlan> =
+    let paces =
+        [Pace::Silent, Pace::Slow(chance.between(10, 50)), Pace::Trickles(59), Pace::Prompt, Pace::Prompt];
+    let mut servers: Vec<ServerPlan> =
         paces.iter().map(|pace| ServerPlan { pace: *pace, ..simple_server(chance) }).collect();
-    let exports = (0..30).map(|n| {
+    for (number, server) in servers.iter_mut().enumerate() {
+        match number {
+            2 => server.dialect = Dialect::BulkData,
+            REFUSING => (server.refuses, server.beside) = (true, false),
+            PROMPT => server.account.second = true,
+            _ => {}
+        }
+    }
+    let exports = (0..36 + refused).map(|n| {
         let server = match n {
             0..=13 => 0,
             14..=25 => 1,
-            _ => 2,
+            26..=29 => 2,
+            30..=35 => PROMPT,
+            _ => REFUSING,
         };
-        let at = if server == 2 { chance.between(1, 120) } else { chance.between(0, 5) };
+        let at = match server {
+            PROMPT => chance.between(1, 120),
+            REFUSING => chance.between(0, within),
+            _ => chance.between(0, 5),
+        };
+        let files = if server == 2 { 4 } else { 0 };
+        let file = FilePlan { type_: "Patient", lines: 3, big: false, flaw: Flaw::None };
         let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 3000, "onUncertainKickOff": "Fail"});
-        let job = JobPlan { lasts: chance.between(10, 200), ending: Ending::Files(Vec::new()) };
+        let job = JobPlan { lasts: chance.between(10, 200), ending: Ending::Files(vec![file; files]) };
         ExportPlan { server, at, spec, jobs: vec![job] }
     });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let lost = Event { at: chance.between(1, 120), kind: EventKind::StorageDenies(chance.between(60, 500)) };
     Plan {
         seed,
-        exports: exports.collect(),
+        exports,
         servers,
         faults: Vec::new(),
-        events: Vec::new(),
+        events: vec![lost],
         heal_at: 600,
         latency: 1,
         concurrency: chance.pick(&[1, 2], 2),
@@ -146,6 +173,18 @@ pub fn crowd(seed: u64) -> Plan {
         seats: (4, 32),
         kind: Kind::Crowd,
     }
+}
+
+/// The number of the server in a crowd that does not admit the exports.
+const REFUSING: usize = 3;
+/// The number of the server in a crowd that is prompt and admits the exports.
+const PROMPT: usize = 4;
+
+/// The same plan with nobody in it but the exports of the prompt server.
+pub fn alone(mut crowd: Plan) -> Plan {
+    crowd.exports.retain(|export| export.server == PROMPT);
+    crowd.events.clear();
+    crowd
 }
 
 /// How many files the landing has that an outage strikes.
@@ -462,6 +501,14 @@ fn fault(chance: &mut Chance, replicas: usize) -> Fault {
         Edge::Storage => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow, Denied],
         Edge::Lease => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow],
     };
+    let of_tasks = match edge {
+        Edge::KickOff | Edge::Poll | Edge::Delete | Edge::File | Edge::Probe | Edge::Storage => true,
+        Edge::Status | Edge::Object | Edge::Note | Edge::Authorize | Edge::Lease => false,
+    };
+    if of_tasks && chance.one_in(12) {
+        let kind = if chance.one_in(2) { FaultKind::PanicsBefore } else { FaultKind::PanicsAfter };
+        return Fault { edge, nth, kind };
+    }
     if chance.one_in(8) {
         // Around the time that a replica may act.
         let seconds = chance.magnitude(1, 60);

@@ -80,6 +80,8 @@ pub enum Pace {
     Silent,
     /// After so many seconds.
     Slow(i64),
+    /// At once, but each piece of a file takes so many seconds.
+    Trickles(i64),
 }
 
 /// A `FhirServer`, and the server behind it.
@@ -126,6 +128,8 @@ pub struct ServerPlan {
     pub log: bool,
     /// How fast it answers.
     pub pace: Pace,
+    /// It does not admit the namespace of the exports.
+    pub refuses: bool,
     /// `defaultContainer`.
     pub container: Option<&'static str>,
     /// The storage account and the compression of files.
@@ -298,6 +302,10 @@ pub enum FaultKind {
     Location(Location),
     /// The storage account refuses the identity.
     Denied,
+    /// The task panics before the request is sent.
+    PanicsBefore,
+    /// The request is carried out, and the task panics over its answer.
+    PanicsAfter,
     /// The process is stopped for so many seconds (SIGSTOP), right before it looks at the time that it has left.
     StopBefore(i64),
     /// Likewise, between that look and the sending.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::tally::Tally;
+use crate::tally::{Tally, p99};
 
 /// Lines of the table.
 pub fn table(tally: &Tally, seconds: f64) -> String {
@@ -34,6 +34,9 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
     for (end, count) in &tally.ends {
         row(&format!("  {end}"), number(*count));
     }
+    let ms = |times: &[i64]| format!("{} ms", p99(times) / 1000);
+    row("p99 of kick-offs in a crowd", ms(&tally.kicked_off_after));
+    row("p99 between polls in a crowd", ms(&tally.asked_after));
     row("jobs lost", number(tally.lost));
     row("jobs leaked", number(tally.leaked));
     row("kick-offs doubled without a word", number(tally.doubled));

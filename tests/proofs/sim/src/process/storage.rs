@@ -12,8 +12,8 @@ use fhir_export_operator::core::ledger::{
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 use jiff::Timestamp;
 
-use super::{Course, Process};
-use crate::container::{at, failure};
+use super::{Course, Process, panics};
+use crate::container::{ENDPOINT, at, failure};
 use crate::faults::Outage;
 use crate::laws::endpoint_of;
 use crate::plan::{Edge, FaultKind};
@@ -75,7 +75,9 @@ impl Process {
         }
         let (out, denied) = {
             let state = locked(&self.state);
-            let out = |what| state.faults.is_out(what, state.time.now);
+            // The second account is somebody else's.
+            let first = endpoint_of(server) == Some(ENDPOINT);
+            let out = |what| first && state.faults.is_out(what, state.time.now);
             (out(Outage::Storage), out(Outage::Role))
         };
         match fault {
@@ -105,7 +107,11 @@ impl Process {
                 act(state)
             })
             .await;
-        if fault == Some(FaultKind::AnswerLost) { Err(no_answer()) } else { done }
+        match fault {
+            Some(FaultKind::AnswerLost) => Err(no_answer()),
+            Some(FaultKind::PanicsAfter) => panics(),
+            _ => done,
+        }
     }
 }
 

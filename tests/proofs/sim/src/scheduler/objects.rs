@@ -61,10 +61,11 @@ impl State {
         } else {
             json!({"maxConcurrentExports": plan.places})
         };
+        let team = if plan.refuses { "another" } else { "research" };
         let spec = json!({
             "url": Fhir::base(number), "dialect": plan.dialect, "auth": auth, "fileOrigins": [FILES],
             "limits": limits,
-            "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "research"}}}},
+            "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": team}}}},
             "storage": storage, "defaultContainer": plan.container,
             "bulkData": bulk.then(|| json!({"finishedJobs": plan.finished})),
         });
@@ -205,6 +206,12 @@ impl State {
             }
         }
         for number in 0..self.plan.exports.len() {
+            // Whoever is refused gives up.
+            let server = self.plan.exports.get(number).and_then(|export| self.fhir.server(export.server));
+            if server.is_some_and(|server| server.refuses) {
+                self.delete_export_object(&export_key(number));
+                continue;
+            }
             let open = self
                 .api
                 .exports

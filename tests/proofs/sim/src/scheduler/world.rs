@@ -36,7 +36,11 @@ impl Simulation {
                     state.out(Outage::Watch) || state.out(Outage::Api) || troubled
                 };
                 if !out {
-                    running.hear();
+                    // A watch brings what has piled up more at a time.
+                    let behind = running.behind(&locked(&self.state));
+                    for _ in 0..=behind / 32 {
+                        running.hear();
+                    }
                 }
             }
             Happening::WatchBack(process) => {
