@@ -66,6 +66,19 @@ async fn the_pod_keeps_to_the_restricted_standard() {
     assert_eq!(env[0]["name"], "HTTPS_PROXY");
 }
 
+/// OpenShift's restricted SCC refuses users and groups outside the range of the namespace.
+#[tokio::test]
+async fn the_platform_may_assign_the_user() {
+    let user = async |values: Value| {
+        let objects = rendered(OPERATOR, values).await;
+        of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["securityContext"].clone()
+    };
+    let fixed = user(json!({})).await;
+    assert_eq!((&fixed["runAsUser"], &fixed["fsGroup"]), (&json!(65532), &json!(65532)));
+    let assigned = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
+    assert_eq!(user(json!({ "fixedUser": false })).await, assigned);
+}
+
 /// No kick-off is cut off: a `FhirServer` may give one an hour, unless the operator is told to give less.
 #[tokio::test]
 async fn the_grace_outlasts_the_longest_request() {
