@@ -10,12 +10,12 @@ use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::merge::Change;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
-use crate::ports::Stores;
+use crate::ports::{JobKey, Stores};
 
 /// Namespace and name of an object.
 pub type Key = (String, String);
 
-/// The stores of all kinds, with indices of exports by server and by owner.
+/// The stores of all kinds, with indices of exports by server, by owner and by job.
 #[derive(Clone)]
 pub struct KubeStores {
     exports: Store<FhirExport>,
@@ -24,6 +24,7 @@ pub struct KubeStores {
     by_server: Index<Key>,
     /// Exports by the uid of their controlling owner.
     by_owner: Index<String>,
+    by_job: Index<JobKey>,
 }
 
 type Index<K> = Arc<RwLock<HashMap<K, BTreeSet<Key>>>>;
@@ -34,7 +35,8 @@ impl KubeStores {
         servers: Store<FhirServer>,
         schedules: Store<FhirExportSchedule>,
     ) -> Self {
-        Self { exports, servers, schedules, by_server: Arc::default(), by_owner: Arc::default() }
+        let (by_server, by_owner, by_job) = (Arc::default(), Arc::default(), Arc::default());
+        Self { exports, servers, schedules, by_server, by_owner, by_job }
     }
 
     /// The store of exports, for kube's runtime.
@@ -52,10 +54,12 @@ impl KubeStores {
         self.schedules.clone()
     }
 
-    /// Updates the indices. An object of the same name may have been recreated with another server or owner.
+    /// Updates the indices. An object of the same name may have been recreated with another server or owner, and a job
+    /// comes and goes.
     pub(super) fn note(&self, change: &Change<FhirExport>) {
         keep(&self.by_server, change, |export| Some(server_key(export)));
         keep(&self.by_owner, change, |export| owner_of(export).map(|owner| owner.uid.clone()));
+        keep(&self.by_job, change, JobKey::of);
     }
 
     fn named<K: Eq + Hash>(&self, index: &Index<K>, by: &K) -> Vec<Arc<FhirExport>> {
@@ -72,6 +76,10 @@ impl Stores for KubeStores {
 
     fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>> {
         self.named(&self.by_server, &(namespace.to_string(), name.to_string()))
+    }
+
+    fn exports_with(&self, job: &JobKey) -> Vec<Arc<FhirExport>> {
+        self.named(&self.by_job, job)
     }
 
     fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>> {
@@ -129,3 +137,7 @@ pub fn server_key(export: &FhirExport) -> Key {
     let namespace = reference.namespace.clone().or_else(|| export.namespace()).unwrap_or_default();
     (namespace, reference.name.clone())
 }
+
+#[cfg(test)]
+#[path = "stores_tests.rs"]
+mod tests;

@@ -11,7 +11,7 @@ use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
 use crate::core::export::{Facts, Followers, ServerView, competes, holds_place, is_terminal};
 use crate::core::schedule::owned_by;
-use crate::ports::{Cluster, ClusterFailure, Stores};
+use crate::ports::{Cluster, ClusterFailure, JobKey, Stores};
 
 /// Gathers the facts for one export.
 pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {
@@ -39,22 +39,15 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
 /// Which other exports have the same job in their status. An export that has ended asks, too, before it lets its server
 /// forget the job.
 fn followers<W: World>(world: &W, export: &FhirExport) -> Followers {
-    let Some(own) = job_of(export) else { return Followers::None };
+    let Some(job) = JobKey::of(export) else { return Followers::None };
     let uid = export.uid();
-    let exports = world.stores().exports();
-    let others = exports.iter().filter(|other| job_of(other) == Some(own) && other.uid() != uid);
-    let others = others.map(|other| world.runs().newest(other));
+    let same = world.stores().exports_with(&job);
+    let others = same.iter().filter(|other| other.uid() != uid).map(|other| world.runs().newest(other));
     let running = others.filter(|other| other.status.as_ref().is_some_and(|status| !is_terminal(status)));
     running.fold(Followers::None, |found, other| {
         let lets_go = other.metadata.deletion_timestamp.is_some() || other.spec.cancel == Some(true);
         if lets_go && found != Followers::Wanting { Followers::LettingGo } else { Followers::Wanting }
     })
-}
-
-/// The server's URL and the status URL of the job in an export's status.
-fn job_of(export: &FhirExport) -> Option<(&str, &str)> {
-    let status = export.status.as_ref()?;
-    Some((status.server.as_ref()?.url.as_str(), status.job.as_ref()?.status_url.as_deref()?))
 }
 
 /// Namespace and name of the server that an export names.

@@ -35,25 +35,25 @@ pub async fn reconcile_server<W: World>(
     }
     let uid = object.uid().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or(0);
-    match world.runs().take_probe(&uid, generation) {
+    match world.runs().probes().take(&uid, generation) {
         // It wakes the server when it is done.
         Probing::Runs => Ok(Requeue::AwaitChange),
         Probing::Done(probe) => {
             let result = take_in(world, &object, &probe).await;
             if result.is_err() {
                 // The next look writes what was found, and asks nobody.
-                world.runs().probe_ended(&uid, generation, Some(*probe));
+                world.runs().probes().ended(&uid, generation, Some(*probe));
             }
             result
         }
         Probing::None => {
-            if let Some(left) = world.runs().probe_due_in(&uid, generation, world.clock().now()) {
+            if let Some(left) = world.runs().probes().due_in(&uid, generation, world.clock().now()) {
                 return Ok(Requeue::After(left));
             }
             if !request::sit_to_probe(world.as_ref(), &object) {
                 return Ok(Requeue::AwaitChange);
             }
-            world.runs().probe_begins(&uid, generation);
+            world.runs().probes().begins(&uid, generation);
             begin(world, &object);
             Ok(Requeue::AwaitChange)
         }
@@ -69,7 +69,7 @@ fn begin<W: World>(world: &Arc<W>, server: &Arc<FhirServer>) {
         let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
         let asks = probe(beside.as_ref(), &server);
         let found = request::caught(beside.as_ref(), ExportTask::Probe, (&namespace, &name), asks).await;
-        beside.runs().probe_ended(&uid, generation, found);
+        beside.runs().probes().ended(&uid, generation, found);
         request::leave(beside.as_ref(), &uid);
         beside.wake_server(&namespace, &name);
     };
@@ -89,7 +89,7 @@ async fn take_in<W: World>(
         probe.put_off(world.clock().now()).filter(|_| old.observed_generation == Some(generation))
     {
         // Nothing was asked, so the earlier findings stay.
-        world.runs().probed(&uid, generation, world.clock().now(), wait);
+        world.runs().probes().done(&uid, generation, world.clock().now(), wait);
         return Ok(Requeue::After(wait));
     }
     let (status, wait) = judge(&object.spec, &old, generation, probe, world.tuning(), world.clock().now());
@@ -98,7 +98,7 @@ async fn take_in<W: World>(
         transitions::log_server(&old.conditions, &status.conditions, object);
     }
     let wait = wait.mul_f64(0.9 + world.randomness().unit() * 0.2);
-    world.runs().probed(&uid, generation, world.clock().now(), wait);
+    world.runs().probes().done(&uid, generation, world.clock().now(), wait);
     Ok(Requeue::After(wait))
 }
 

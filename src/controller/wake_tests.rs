@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::ports::JobKey;
 
 /// Exports by name, and schedules; all name the server `clinic` of namespace `ns`.
 #[derive(Default)]
@@ -19,6 +20,9 @@ impl Stores for Known {
     }
     fn exports_of(&self, _: &str, _: &str) -> Vec<Arc<FhirExport>> {
         self.0.values().cloned().collect()
+    }
+    fn exports_with(&self, _: &JobKey) -> Vec<Arc<FhirExport>> {
+        Vec::new()
     }
     fn export(&self, _: &str, name: &str) -> Option<Arc<FhirExport>> {
         self.0.get(name).cloned()

@@ -1,10 +1,10 @@
 //! Which replica works: the decisions about a Lease of our own.
 //!
-//! A replica may act from the answer to a write that put its name on the Lease, until `hold` after the start of the last
-//! such write that succeeded. Another replica writes its name only on a version of the Lease that it has seen unchanged
-//! for `lease` by its own clock, or that names nobody. Nobody can see a write before it was sent, so the holder's time
-//! began before the other replica's wait did, and ends before it by `lease` - `hold`. A replica trusts no clock but its
-//! own, and that one only to run at about the right speed (see [`Windows`]).
+//! A replica may act from the answer to a write that put its name on the Lease, until `hold` after the start of the
+//! last such write that succeeded. Another replica writes its name only on a version of the Lease that it has seen
+//! unchanged for `lease` by its own clock, or that names nobody. Nobody can see a write before it was sent, so the
+//! holder's time began before the other replica's wait did, and ends before it by `lease` - `hold`. A replica trusts no
+//! clock but its own, and that one only to run at about the right speed (see [`Windows`]).
 
 mod request;
 
@@ -37,8 +37,8 @@ pub struct Windows {
 }
 
 impl Default for Windows {
-    /// If each clock runs at most a tenth too fast or too slow, more than two seconds pass between the end of one replica and
-    /// the beginning of the next: 15 s / 1.1 - 10 s / 0.9 = 2.5 s.
+    /// If each clock runs at most a tenth too fast or too slow, more than two seconds pass between the end of one
+    /// replica and the beginning of the next: 15 s / 1.1 - 10 s / 0.9 = 2.5 s.
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(15),
@@ -152,8 +152,8 @@ impl Candidate {
         }
     }
 
-    /// Takes in the answer to a request that was sent at `began` and answered at `ended`. No other answer may have been taken
-    /// in since the request was decided on.
+    /// Takes in the answer to a request that was sent at `began` and answered at `ended`. No other answer may have been
+    /// taken in since the request was decided on.
     pub fn learn(&mut self, request: &LeaseRequest, answer: LeaseAnswer, began: Moment, ended: Moment) {
         self.look_at = ended + self.windows.look;
         match answer {

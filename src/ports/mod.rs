@@ -14,7 +14,7 @@ mod wire;
 pub use clock::{Clock, Randomness, SystemClock, SystemRandomness};
 pub use cluster::{Cluster, ClusterFailure, Creation};
 pub use storage::{Committed, ObjectStore, Target, Upload};
-pub use stores::Stores;
+pub use stores::{JobKey, Stores};
 pub use task::{EndTask, ExportTask, Panicked, guarded};
 pub use tenure::Tenure;
 pub use wire::{BrokenOff, FileAnswer, Pieces, UnusableBody, Wire};

@@ -42,9 +42,9 @@ pub(super) struct Fetch<W: World> {
     compressed: bool,
     /// `None` after a part could not be stored.
     upload: Option<UploadOf<W>>,
-    /// Bytes that are not in a part yet.
+    /// Bytes that were read and are not in a part yet.
     rest: BytesMut,
-    /// Of the bytes in parts.
+    /// The sums over the bytes that are in parts.
     tally: Tally,
     /// The bytes in parts that are known to be stored.
     stored: u64,
@@ -57,17 +57,18 @@ pub(super) struct Fetch<W: World> {
     of_outcomes: bool,
 }
 
-/// How a body ended.
+/// How reading the body of a download ended.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Poured {
-    /// At its end.
+    /// The body was read to its end.
     Whole,
-    /// Before its end.
+    /// The body broke off before its end.
     Broken,
-    /// It could not be decompressed.
+    /// The body could not be decompressed.
     Undecodable,
     /// Its first line is of another type than it should be.
     OtherType,
-    /// It holds more bytes than an object can.
+    /// The body holds more bytes than an object can.
     TooLong,
 }
 

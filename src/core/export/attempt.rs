@@ -18,7 +18,7 @@ use crate::core::words;
 /// Attempts beyond the first, where the spec says nothing.
 const BACKOFF_LIMIT: i32 = 2;
 
-/// A job runs, and its status URL is known. `message` is told in the conditions.
+/// Moves on to a job that runs and whose status URL is known. `message` goes into the conditions.
 pub(super) fn started(
     turn: &mut Turn<'_>,
     url: String,

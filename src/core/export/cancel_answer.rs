@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use super::ask;
 use super::attempt;
-use super::end;
 use super::memory::{Cancelling, Checking, NextTry};
 use super::phase::Phase;
-use super::stop::job_name;
-use super::summary::remaining;
+use super::stop::{self, job_name};
 use super::turn::Turn;
 use crate::api::{CancelOutcome, CancelReason, Reason};
 use crate::core::answer::{self, CancelAnswer, JobFailure, StatusAnswer};
-use crate::core::effect::NoteType;
 use crate::core::manifest::Manifest;
 use crate::core::poll::retry_delay;
 use crate::core::wire::{Answer, Failure, FailureKind, Reply};
@@ -20,7 +17,8 @@ use crate::core::wire::{Answer, Failure, FailureKind, Reply};
 /// The first delay between two tries; it doubles.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// Takes in the look before a cancel, or after an answer that left open whether the job has ended.
+/// Takes in the job's status, requested before a cancel, or after an answer to one that left open whether the job has
+/// ended.
 pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) -> Phase {
     let asked_before = turn.status.cancellation.as_ref().is_some_and(|c| c.tries > 0);
     memory.looked = true;
@@ -165,25 +163,12 @@ fn not_yet(turn: &Turn<'_>, memory: &mut Cancelling, why: &str) {
 fn settle(turn: &mut Turn<'_>, memory: Cancelling, outcome: CancelOutcome) -> Phase {
     let Some(cancellation) = turn.status.cancellation.as_mut() else { return Phase::Cancelling(memory) };
     cancellation.outcome = Some(outcome);
-    let reason = cancellation.reason;
     let job = turn.status.job.as_ref().map(job_name).unwrap_or_default();
-    let how = match outcome {
+    let message = match outcome {
         CancelOutcome::AlreadyFinished => format!("{job} had ended before it could be cancelled"),
         CancelOutcome::Confirmed | CancelOutcome::Unconfirmed => {
             format!("the server confirmed the cancel of {job}")
         }
     };
-    let left = remaining(turn.status.job.as_ref(), turn.status.output.as_ref(), turn.lands());
-    let message = format!("{how}{left}");
-    match reason {
-        CancelReason::Requested => end::fail(turn, Reason::Cancelled, &message),
-        CancelReason::Deadline => {
-            let message = format!("the export took longer than activeDeadlineSeconds; {message}");
-            end::fail(turn, Reason::DeadlineExceeded, &message)
-        }
-        CancelReason::Deleted => {
-            turn.note(NoteType::Normal, Reason::Cancelled, "Cancel", &message);
-            Phase::Cancelling(memory)
-        }
-    }
+    stop::over(turn, Reason::Cancelled, &message)
 }

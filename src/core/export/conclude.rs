@@ -41,13 +41,15 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     }
     let storage = turn.server().and_then(|server| server.spec().storage.as_ref());
     let log_wanted = storage.is_some_and(|storage| storage.export_log == Some(true));
-    if log_wanted && !concluding.logged {
-        let store = Effect::StoreLog {
-            container: plan.container.clone(),
-            path: format!("{}/log.ndjson", plan.folder),
-            body: Arc::new(log::ndjson(turn, manifest, plan, landed)),
+    if log_wanted && concluding.log.outcome.is_none() {
+        let next = if let Some(due) = concluding.log.retry.due_after(turn.now) {
+            Next::wait_until(&[Some(due), turn.deadline()])
+        } else {
+            let body = Arc::new(log::ndjson(turn, manifest, plan, landed));
+            let (container, path) = (plan.container.clone(), format!("{}/log.ndjson", plan.folder));
+            Next::perform(Effect::StoreLog { container, path, body })
         };
-        return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(store));
+        return Flow::Do(Phase::Landing(Box::new(memory)), next);
     }
     let path = format!("{}/{MANIFEST}", plan.folder);
     if concluding.store.outcome.is_none() {
@@ -63,6 +65,7 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     }
     let errors = landed::error_report(&plan.files, landed);
     let stored = concluding.store.outcome.clone();
-    let ending = Ending { manifest_path: Some(path), stored, errors };
+    let unstored_log = concluding.log.outcome.clone().and_then(Result::err);
+    let ending = Ending { manifest_path: Some(path), stored, unstored_log, errors };
     Flow::Became(end::complete(turn, manifest, &ending))
 }

@@ -16,6 +16,8 @@ pub(super) struct Ending {
     pub(super) manifest_path: Option<String>,
     /// The SHA-256 of the stored manifest in hexadecimal, or why it was not stored; `None` where it was not tried.
     pub(super) stored: Option<Result<String, String>>,
+    /// Why the log was not stored; `None` where it was, or was not wanted.
+    pub(super) unstored_log: Option<String>,
     /// What the server's error files say.
     pub(super) errors: ErrorReport,
 }
@@ -50,6 +52,9 @@ pub(super) fn complete(turn: &mut Turn<'_>, manifest: &Manifest, ending: &Ending
     }
     if let Some(Err(why)) = &ending.stored {
         message = format!("{message}; the manifest was not stored beside the data ({why})");
+    }
+    if let Some(why) = &ending.unstored_log {
+        message = format!("{message}; log.ndjson was not stored beside the data ({why})");
     }
     turn.set_true(ConditionType::Complete, reason, &message);
     let started = turn.status.start_time.filter(|_| !empty);

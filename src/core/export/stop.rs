@@ -1,7 +1,9 @@
 //! How a run that has a job is stopped before its end: by `spec.cancel`, by its deadline, or by deletion.
 
+use super::end;
 use super::memory::{Cancelling, Leaving};
 use super::phase::Phase;
+use super::summary::remaining;
 use super::turn::Turn;
 use crate::api::{CancelReason, Cancellation, DeletionPolicy, Job, Reason};
 use crate::core::condition::whole_seconds;
@@ -31,7 +33,8 @@ pub(super) fn stop(turn: &mut Turn<'_>, reason: CancelReason, cancelling: Cancel
     Phase::Cancelling(cancelling)
 }
 
-/// Writes that a cancel was asked for, and why. One that is under way goes on for the new reason.
+/// Writes into the status that a cancel was requested, and why. A cancel that is under way continues with the new
+/// reason.
 pub(super) fn request(turn: &mut Turn<'_>, reason: CancelReason) {
     let request_time = whole_seconds(turn.now);
     let cancellation = turn.status.cancellation.get_or_insert(Cancellation {
@@ -51,7 +54,29 @@ pub(super) fn abandoned(turn: &mut Turn<'_>) -> Option<Phase> {
     let job = turn.status.job.as_ref().map(job_name)?;
     let message = format!("{job} is left alone, as deletionPolicy Abandon says");
     turn.note(NoteType::Normal, Reason::Abandoned, "Cancel", &message);
-    Some(Phase::Leaving(Leaving { told: true }))
+    Some(Phase::Leaving(Leaving { told: turn.status.unsettled_jobs.is_empty() }))
+}
+
+/// Ends a run whose cancel is settled or given up, with a sentence of what became of the job. `told` is the reason for
+/// whoever asked for the cancel. A run that was cancelled for its deadline fails with that, and a deleted object
+/// leaves.
+pub(super) fn over(turn: &mut Turn<'_>, told: Reason, message: &str) -> Phase {
+    let left = remaining(turn.status.job.as_ref(), turn.status.output.as_ref(), turn.lands());
+    let message = format!("{message}{left}");
+    match turn.status.cancellation.as_ref().map(|cancellation| cancellation.reason) {
+        Some(CancelReason::Requested) => end::fail(turn, told, &message),
+        Some(CancelReason::Deadline) => {
+            let message = format!("the export took longer than activeDeadlineSeconds; {message}");
+            end::fail(turn, Reason::DeadlineExceeded, &message)
+        }
+        Some(CancelReason::Deleted) | None => {
+            // The jobs of earlier attempts that may still run are told when the object leaves.
+            let (type_, this) =
+                if told == Reason::Cancelled { (NoteType::Normal, 0) } else { (NoteType::Warning, 1) };
+            turn.note(type_, told, "Cancel", &message);
+            Phase::Leaving(Leaving { told: turn.status.unsettled_jobs.len() <= this })
+        }
+    }
 }
 
 /// What a job is called in messages.

@@ -1,8 +1,8 @@
-//! Storing the manifest beside the data, as the mark of completeness.
+//! Storing the manifest beside the data, as the mark of completeness, and the log.
 
 use std::time::Duration;
 
-use super::memory::StoreManifest;
+use super::memory::Storing;
 use super::turn::Turn;
 use crate::api::{ConditionType, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
@@ -15,9 +15,9 @@ const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(120);
 
-/// Takes in what came of storing the manifest beside files that an Azure server wrote. A failure never fails a run whose
-/// data is complete: the operator may have no right to write there.
-pub(super) fn observe(turn: &Turn<'_>, store: &mut StoreManifest, result: Result<String, StorageFailure>) {
+/// Takes in what came of storing the log, or the manifest beside files that an Azure server wrote. A failure never
+/// fails a run whose data is complete: the operator may have no right to write there. The message of the end tells it.
+pub(super) fn observe(turn: &Turn<'_>, store: &mut Storing, result: Result<String, StorageFailure>) {
     if let Err(StorageFailure { kind: StorageFailureKind::Transient { retry_after }, .. }) = &result
         && store.retry.failures < TRIES - 1
     {
@@ -33,7 +33,7 @@ pub(super) fn observe(turn: &Turn<'_>, store: &mut StoreManifest, result: Result
 /// does not.
 pub(super) fn mark(
     turn: &mut Turn<'_>,
-    store: &mut StoreManifest,
+    store: &mut Storing,
     result: Result<String, StorageFailure>,
 ) -> Option<(Reason, String)> {
     let failure = match result {

@@ -69,6 +69,13 @@ const CASES: &[Case] = &[
         "32m",
         "kind=\"FhirServer\"",
     ),
+    case(
+        "FhirExportOperatorPanics",
+        &[("fhir_export_task_panics_total{task=\"landing\"}", "0x30 1x60")],
+        "30m",
+        "32m",
+        "task=\"landing\"",
+    ),
     // One failure a minute; conflicts are no failures.
     case(
         "FhirExportReconcilesFail",
@@ -220,7 +227,7 @@ fn tests(case: &Case) -> String {
     }
     series.extend(case.series.iter().map(|(series, values)| json!({"series": series, "values": values})));
     let firing =
-        "sum by (alertname, kind, state, reason, namespace, schedule) (ALERTS{alertstate=\"firing\"})";
+        "sum by (alertname, kind, task, state, reason, namespace, schedule) (ALERTS{alertstate=\"firing\"})";
     let comma = if case.labels.is_empty() { "" } else { ", " };
     let fired = format!("{{alertname=\"{}\"{comma}{}}}", case.alert, case.labels);
     json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [{

@@ -83,8 +83,8 @@ async fn a_trusted_origin_gets_the_token_if_files_want_one() {
     assert!(!foreign(&place).is_empty() && place.fhir.leaked_tokens().is_empty());
     place.fhir.script(Script::polls(0).manifest(manifest(true)));
     place.export("with", json!({}), json!({"backoffLimit": 0})).await;
-    // That host refuses whoever shows it a token, in the way in which it refuses a link that has expired.
-    place.site.until_condition("with", "Reconciling", "True", "LinkExpired").await;
+    // That host refuses whoever shows it a token.
+    place.site.failed("with", "DownloadRefused").await;
     assert!(!place.fhir.leaked_tokens().is_empty());
 }
 

@@ -4,15 +4,13 @@
 use super::super::ask;
 use super::super::cancel_answer;
 use super::super::decision::Followers;
-use super::super::end;
 use super::super::flow::{Flow, Next};
 use super::super::memory::{Cancelling, JobOwner, Leaving, NextTry};
 use super::super::phase::Phase;
 use super::super::stop::{self, job_name};
-use super::super::summary::remaining;
 use super::super::turn::Turn;
 use crate::api::{CancelOutcome, CancelReason, Cancellation, ConditionType, Job, Reason};
-use crate::core::effect::{Effect, NoteType, Observation};
+use crate::core::effect::{Effect, Observation};
 use crate::core::planted::{Fault, planted};
 use crate::core::requests;
 use crate::core::retry::after;
@@ -134,39 +132,16 @@ fn forbidden(turn: &Turn<'_>, memory: &Cancelling, url: &str) -> Option<String> 
 /// Lets go of a job that another export follows: the last one that lets go cancels it.
 fn left_to_others(turn: &mut Turn<'_>, job: &Job) -> Phase {
     let message = format!("{} goes on, because another FhirExport follows it", job_name(job));
-    let left = remaining(Some(job), turn.status.output.as_ref(), turn.lands());
-    match turn.status.cancellation.as_ref().map(|c| c.reason) {
-        Some(CancelReason::Requested) => end::fail(turn, Reason::Cancelled, &format!("{message}{left}")),
-        Some(CancelReason::Deadline) => {
-            let message = format!("the export took longer than activeDeadlineSeconds; {message}{left}");
-            end::fail(turn, Reason::DeadlineExceeded, &message)
-        }
-        Some(CancelReason::Deleted) | None => {
-            turn.note(NoteType::Normal, Reason::Cancelled, "Cancel", &message);
-            Phase::Leaving(Leaving { told: true })
-        }
-    }
+    stop::over(turn, Reason::Cancelled, &message)
 }
 
 /// Gives up the cancel: the job is written down for people.
 fn unconfirmed(turn: &mut Turn<'_>, why: &str) -> Phase {
     turn.leave_job("its cancel was not confirmed");
-    let reason = turn.status.cancellation.as_mut().map(|c| {
-        c.outcome = Some(CancelOutcome::Unconfirmed);
-        c.reason
-    });
-    let job = turn.status.job.as_ref().map(job_name).unwrap_or_default();
-    let left = remaining(turn.status.job.as_ref(), turn.status.output.as_ref(), turn.lands());
-    let message = format!("the cancel of {job} was not confirmed: {why}; look for it on the server{left}");
-    match reason {
-        Some(CancelReason::Requested) => end::fail(turn, Reason::CancelUnconfirmed, &message),
-        Some(CancelReason::Deadline) => {
-            let message = format!("the export took longer than activeDeadlineSeconds; {message}");
-            end::fail(turn, Reason::DeadlineExceeded, &message)
-        }
-        Some(CancelReason::Deleted) | None => {
-            turn.note(NoteType::Warning, Reason::CancelUnconfirmed, "Cancel", &message);
-            Phase::Leaving(Leaving { told: true })
-        }
+    if let Some(cancellation) = turn.status.cancellation.as_mut() {
+        cancellation.outcome = Some(CancelOutcome::Unconfirmed);
     }
+    let job = turn.status.job.as_ref().map(job_name).unwrap_or_default();
+    let message = format!("the cancel of {job} was not confirmed: {why}; look for it on the server");
+    stop::over(turn, Reason::CancelUnconfirmed, &message)
 }

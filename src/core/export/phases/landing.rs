@@ -12,7 +12,7 @@ use super::super::conclude::conclude;
 use super::super::flow::{Flow, Next};
 use super::super::landing_failure;
 use super::super::memory::{
-    Cancelling, CleanUp, Concluding, JobOwner, Landing, LandingStage, Running, StoreManifest,
+    Cancelling, CleanUp, Concluding, JobOwner, Landing, LandingStage, Running, Storing,
 };
 use super::super::phase::Phase;
 use super::super::progress;
@@ -25,7 +25,8 @@ use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
 use crate::core::retry::after;
 
-/// How soon a landing is looked at that goes on beside; its end wakes the run anyway.
+/// The time between two looks at a landing that runs beside the reconciles. The end of the landing wakes the run
+/// earlier.
 const LOOK: Duration = Duration::from_secs(30);
 /// A landing that takes longer than this is told.
 const SOON: Duration = Duration::from_secs(5);
@@ -38,10 +39,9 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
                 type_counts::answered(&mut concluding.counted_types, &memory.manifest, type_, reply);
             }
         }
-        // A log that cannot be stored fails no run whose data is complete.
-        Observation::LogStored(_) => {
+        Observation::LogStored(result) => {
             if let LandingStage::Landed(concluding) = &mut memory.stage {
-                concluding.logged = true;
+                store::observe(turn, &mut concluding.log, result);
             }
         }
         Observation::ManifestStored(result) => {
@@ -204,13 +204,13 @@ fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     Concluding {
         landed,
         counted_types: type_counts::TypeCounts::new(),
-        logged: false,
-        store: StoreManifest::default(),
+        log: Storing::default(),
+        store: Storing::default(),
     }
 }
 
-/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try landed
-/// do not: each try counts them anew.
+/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try
+/// landed do not: each try counts them anew.
 fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
     let tries = &mut memory.tries;
     if progress.files > tries.progress.files || progress.kept > 0 {

@@ -161,7 +161,7 @@ impl World {
                 Observation::Verification(Verification::Running { files: 0 })
             }
             Effect::StoreManifest { body, .. } => Observation::ManifestStored(self.fake.store(&body)),
-            Effect::StoreLog { body, .. } => Observation::LogStored(self.fake.store(&body)),
+            Effect::StoreLog { body, .. } => Observation::LogStored(self.fake.store_log(&body)),
             Effect::Land(plan) => Observation::Landing(self.fake.land(&plan)),
             Effect::StopLanding => {
                 self.fake.landing_stopped += 1;

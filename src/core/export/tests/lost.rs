@@ -172,6 +172,22 @@ fn where_a_found_job_ends_without_proof_ours_may_still_run() {
 }
 
 #[test]
+fn a_job_that_may_run_unseen_is_told_whatever_becomes_of_the_last_one() {
+    for (policy, last) in [("Abandon", "Abandoned"), ("Cancel", "Cancelled")] {
+        let spec = json!({"deletionPolicy": policy, "onUncertainKickOff": "Retry"});
+        let mut world = World::new(azure_server(), spec);
+        world.kick_off_meets([lost()]);
+        world.run_until(|w| w.state() == "Running");
+        assert_eq!(world.status().unsettled_jobs.len(), 1);
+        let before = world.noted().len();
+        world.delete();
+        world.run();
+        assert!(world.gone);
+        assert_eq!(world.noted().split_off(before), [last, "CancelUnconfirmed"], "{policy}");
+    }
+}
+
+#[test]
 fn a_manifest_without_files_proves_nothing() {
     // Somebody's job that was cancelled answers so on older builds, and has our request.
     for policy in ["Retry", "Fail"] {

@@ -36,7 +36,10 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let end = || prop_oneof![6 => Just(End::Exported), 1 => Just(End::WithErrors), 2 => Just(End::Failed), 1 => Just(End::Cancelled)];
+    let end = || {
+        prop_oneof![6 => Just(End::Exported), 1 => Just(End::WithErrors), 2 => Just(End::Failed),
+        1 => Just(End::Cancelled)]
+    };
     prop_oneof![
         20 => end().prop_map(Act::Run),
         2 => Just(Act::Begin),

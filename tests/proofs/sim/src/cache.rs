@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer};
 use fhir_export_operator::cluster::stores::{Key, owner_of, server_key};
 use fhir_export_operator::cluster::watch::Change;
-use fhir_export_operator::ports::Stores;
+use fhir_export_operator::ports::{JobKey, Stores};
 use kube::Resource;
 
 use crate::api_server::Kind;
@@ -92,6 +92,11 @@ impl Stores for Cache {
     fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>> {
         let of = (namespace.to_owned(), name.to_owned());
         locked(&self.exports).all().filter(|export| server_key(export) == of).cloned().collect()
+    }
+
+    fn exports_with(&self, job: &JobKey) -> Vec<Arc<FhirExport>> {
+        let has = |export: &&Arc<FhirExport>| JobKey::of(export).as_ref() == Some(job);
+        locked(&self.exports).all().filter(has).cloned().collect()
     }
 
     fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>> {

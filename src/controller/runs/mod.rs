@@ -1,15 +1,22 @@
-//! In-memory state of runs between two reconciles: back-off, places, claims, and tasks beside the reconcile. A
-//! restart loses it; status holds everything that must not be lost.
+//! In-memory state of runs between two reconciles: back-off, places, seats, claims, probes, and tasks beside the
+//! reconcile. A restart loses it; status holds everything that must not be lost.
+
+mod beside;
+mod claims;
+mod probes;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use tokio::sync::Notify;
 
+pub(super) use self::beside::{Beside, tell};
+use self::claims::Claims;
+use self::probes::Probes;
+pub(super) use self::probes::Probing;
 use super::listings::Listings;
+use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
 use crate::core::admission::Served;
 use crate::core::effect::{Note, Observation};
@@ -17,18 +24,15 @@ use crate::core::export::Memory;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
 use crate::core::seats::{Caller, Lane, SeatLimits, Seats};
-use crate::core::server::Probe;
-use crate::ports::EndTask;
-
-/// How many of the most recent claims are kept even if their runs are gone.
-const MAX_CLAIMS: u64 = 10_000;
 
 /// In-memory state of all runs.
 #[derive(Default)]
 pub struct Runs {
     inner: Mutex<Inner>,
     listings: Listings,
-    /// Tells that no answer is owed any more.
+    claims: Claims,
+    probes: Probes,
+    /// Notified when no answer to a request is outstanding any more.
     settled: Notify,
 }
 
@@ -37,18 +41,10 @@ struct Inner {
     runs: HashMap<String, Run>,
     /// Uids of runs that hold a place, although the watch may not show it yet.
     places: HashSet<String>,
-    /// The run that a job belongs to and the number of that claim, by server URL and job id.
-    claims: HashMap<(String, String), (String, u64)>,
-    /// How many claims there were.
-    claimed: u64,
-    /// The last probe of each server, by uid: its generation, when it was probed, and when it is due again.
-    probes: HashMap<String, (i64, Timestamp, Timestamp)>,
-    /// Probes that run or whose findings are not written yet, by uid of the server: its generation, and what was found.
-    probing: HashMap<String, (i64, Option<Probe>)>,
     /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
     /// because deleting exports would hide it.
     served: HashMap<String, Served>,
-    /// The seats of requests.
+    /// The seats for requests: who holds one, and who waits.
     seats: Seats,
     /// Uids of runs with a request whose answer is to be written before the operator stops.
     owed: HashSet<String>,
@@ -77,64 +73,17 @@ pub(super) struct Unwritten {
     pub(super) effects: usize,
 }
 
-/// How the probe of a server stands.
-pub(super) enum Probing {
-    /// None runs.
-    None,
-    /// It runs beside the reconciles.
-    Runs,
-    /// It is done, and this is what it found.
-    Done(Box<Probe>),
-}
-
 #[derive(Default)]
 struct Run {
     kept: Kept,
     /// A request of the run is on its way. Nothing is decided about the run before its answer is here.
     out: bool,
-    /// The object that this process wrote last; the watch may lag behind it.
+    /// The object that this process wrote last, or read after a conflict; the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
     /// The run has ended: only `written` is kept, until the watch shows it.
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
-}
-
-/// A task that runs beside the reconcile.
-pub(super) struct Beside<T> {
-    /// The attempt that the task belongs to.
-    pub(super) attempt: i32,
-    /// The progress or result of the task.
-    pub(super) state: Arc<Mutex<T>>,
-    /// Ends the task.
-    pub(super) end: EndTask,
-}
-
-impl<T: Clone> Beside<T> {
-    /// The state of the task of `attempt`. A task that has ended is removed; one of another attempt is ended.
-    fn look(slot: &mut Option<Self>, attempt: i32, runs: impl Fn(&T) -> bool) -> Option<T> {
-        let beside = slot.take()?;
-        if beside.attempt != attempt {
-            (beside.end)();
-            return None;
-        }
-        let state = locked(&beside.state).clone();
-        if runs(&state) {
-            *slot = Some(beside);
-        }
-        Some(state)
-    }
-
-    fn end(slot: &mut Option<Self>) {
-        if let Some(beside) = slot.take() {
-            (beside.end)();
-        }
-    }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock was held leaves values that are each complete.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
@@ -173,6 +122,16 @@ impl Runs {
         &self.listings
     }
 
+    /// Which run each job of a server belongs to.
+    pub(super) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// The probes of the servers.
+    pub(super) fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
     /// Whether a run holds a place of its server.
     pub(super) fn holds_place(&self, uid: &str) -> bool {
         locked(&self.inner).places.contains(uid)
@@ -187,19 +146,6 @@ impl Runs {
         } else {
             inner.places.remove(uid)
         }
-    }
-
-    /// Claims a job for a run. Returns false if another run has claimed it.
-    pub(super) fn claim(&self, server_url: &str, job_id: &str, uid: &str) -> bool {
-        let mut inner = locked(&self.inner);
-        let key = (server_url.to_owned(), job_id.to_owned());
-        let next = inner.claimed + 1;
-        let (owner, nth) = inner.claims.entry(key).or_insert_with(|| (uid.to_owned(), next));
-        let (ours, new) = (owner == uid, *nth == next);
-        if new {
-            inner.claimed = next;
-        }
-        ours
     }
 
     /// When an export of each namespace last got a place on a server, from what its exports show now and
@@ -271,7 +217,7 @@ impl Runs {
         locked(&self.inner).owed.is_empty()
     }
 
-    /// Lets no further request go out, since the operator is told to stop.
+    /// Holds back all further requests, because the operator was told to stop.
     pub fn stop(&self) {
         locked(&self.inner).seats.close();
     }
@@ -307,90 +253,11 @@ impl Runs {
         locked(&self.inner).seats.waiting()
     }
 
-    /// Records an object that this process wrote.
+    /// Records an object as the API server has it: this process wrote it, or read it after a conflict. It replaces an
+    /// earlier one even if that has a higher resource version: after a restore of etcd, versions are lower.
     pub(super) fn wrote(&self, object: &FhirExport) {
         let mut inner = locked(&self.inner);
         inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));
-    }
-
-    /// The state of the verification of a run's attempt, if there is one.
-    pub(super) fn look_at_verification(&self, uid: &str, attempt: i32) -> Option<Verification> {
-        let mut inner = locked(&self.inner);
-        let slot = &mut inner.runs.get_mut(uid)?.verification;
-        Beside::look(slot, attempt, |state| matches!(state, Verification::Running { .. }))
-    }
-
-    /// Records a verification that was started, and ends an earlier one.
-    pub(super) fn verification_started(&self, uid: &str, beside: Beside<Verification>) {
-        let mut inner = locked(&self.inner);
-        let slot = &mut inner.runs.entry(uid.to_owned()).or_default().verification;
-        Beside::end(slot);
-        *slot = Some(beside);
-    }
-
-    /// The state of the landing of a run's attempt, if there is one.
-    pub(super) fn look_at_landing(&self, uid: &str, attempt: i32) -> Option<Landing> {
-        let mut inner = locked(&self.inner);
-        let slot = &mut inner.runs.get_mut(uid)?.landing;
-        Beside::look(slot, attempt, |state| matches!(state, Landing::Running(_)))
-    }
-
-    /// Records a landing that was started, and ends an earlier one.
-    pub(super) fn landing_started(&self, uid: &str, beside: Beside<Landing>) {
-        let mut inner = locked(&self.inner);
-        let slot = &mut inner.runs.entry(uid.to_owned()).or_default().landing;
-        Beside::end(slot);
-        *slot = Some(beside);
-    }
-
-    /// Ends the landing of a run, if there is one.
-    pub(super) fn stop_landing(&self, uid: &str) {
-        if let Some(run) = locked(&self.inner).runs.get_mut(uid) {
-            Beside::end(&mut run.landing);
-        }
-    }
-
-    /// How long the last probe of a server remains valid; `None` if a new one is due.
-    pub(super) fn probe_due_in(&self, uid: &str, generation: i64, now: Timestamp) -> Option<Duration> {
-        let inner = locked(&self.inner);
-        let probe = inner.probes.get(uid);
-        // After the clock was set back, the probe would remain valid for longer by as much.
-        let (.., due) = probe.filter(|(of, at, due)| *of == generation && *at <= now && *due > now)?;
-        Duration::try_from(due.duration_since(now)).ok()
-    }
-
-    /// How the probe of this generation of a server stands. What was found is given out once. What was found of another
-    /// generation is dropped.
-    pub(super) fn take_probe(&self, uid: &str, generation: i64) -> Probing {
-        let mut inner = locked(&self.inner);
-        match inner.probing.remove(uid) {
-            Some((of, Some(probe))) if of == generation => Probing::Done(Box::new(probe)),
-            Some((_, Some(_))) | None => Probing::None,
-            Some(runs) => {
-                inner.probing.insert(uid.to_owned(), runs);
-                Probing::Runs
-            }
-        }
-    }
-
-    /// Records that a probe of a server begins.
-    pub(super) fn probe_begins(&self, uid: &str, generation: i64) {
-        locked(&self.inner).probing.insert(uid.to_owned(), (generation, None));
-    }
-
-    /// Records that a probe of a server has ended, and what it found, if that is known.
-    pub(super) fn probe_ended(&self, uid: &str, generation: i64, found: Option<Probe>) {
-        let mut inner = locked(&self.inner);
-        match found {
-            Some(probe) => drop(inner.probing.insert(uid.to_owned(), (generation, Some(probe)))),
-            None => drop(inner.probing.remove(uid)),
-        }
-    }
-
-    /// Records a probe of a server, which is valid for `wait`.
-    pub(super) fn probed(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
-        let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
-        locked(&self.inner).probes.insert(uid.to_owned(), (generation, now, due.unwrap_or(now)));
     }
 
     /// Drops the state of a run that has ended, and ends its tasks. Its last written object is kept until the
@@ -434,20 +301,11 @@ impl Runs {
             seated.extend(self.forget(uid));
         }
         self.listings.retain(&alive);
-        let mut inner = locked(&self.inner);
-        inner.probes.retain(|uid, _| alive(uid));
-        inner.probing.retain(|uid, (_, found)| found.is_none() || alive(uid));
-        inner.served.retain(|uid, _| alive(uid));
-        // The job of a deleted run is still in the container, and no other run may claim it.
-        let oldest = inner.claimed.saturating_sub(MAX_CLAIMS);
-        inner.claims.retain(|_, (owner, nth)| *nth > oldest || alive(owner));
+        self.claims.retain(&alive);
+        self.probes.retain(&alive);
+        locked(&self.inner).served.retain(|uid, _| alive(uid));
         seated
     }
-}
-
-/// Updates the state of a task.
-pub(super) fn tell<T>(state: &Mutex<T>, now: T) {
-    *locked(state) = now;
 }
 
 #[cfg(test)]
@@ -483,19 +341,5 @@ mod tests {
         let _ = runs.recall("u");
         let _ = runs.ended("u");
         assert!(locked(&runs.inner).runs.is_empty());
-    }
-
-    #[test]
-    fn the_job_of_a_run_that_is_gone_is_nobody_s() {
-        let runs = Runs::default();
-        assert!(runs.claim("https://x", "1", "one") && runs.claim("https://x", "1", "one"));
-        let _ = runs.forget("one");
-        let _ = runs.retain(|_| false);
-        assert!(!runs.claim("https://x", "1", "two"));
-        for job in 0..MAX_CLAIMS {
-            assert!(runs.claim("https://y", &job.to_string(), "three"));
-        }
-        let _ = runs.retain(|uid| uid == "three");
-        assert!(runs.claim("https://x", "1", "two"), "the oldest is forgotten in the end");
     }
 }

@@ -1,0 +1,89 @@
+//! When each server was probed, and the probes that run beside the reconciles.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::super::lock::locked;
+use crate::core::server::Probe;
+
+/// The probes of all servers.
+#[derive(Default)]
+pub(in crate::controller) struct Probes(Mutex<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// The last probe of each server, by uid: its generation, when it was probed, and when it is due again.
+    done: HashMap<String, (i64, Timestamp, Timestamp)>,
+    /// Probes that run or whose findings are not written yet, by uid of the server: its generation, and what was found.
+    running: HashMap<String, (i64, Option<Probe>)>,
+}
+
+/// How the probe of a server stands.
+pub(in crate::controller) enum Probing {
+    /// No probe of the server runs.
+    None,
+    /// A probe runs beside the reconciles.
+    Runs,
+    /// It is done, and this is what it found.
+    Done(Box<Probe>),
+}
+
+impl Probes {
+    /// How long the last probe of a server remains valid; `None` if a new one is due.
+    pub(in crate::controller) fn due_in(
+        &self,
+        uid: &str,
+        generation: i64,
+        now: Timestamp,
+    ) -> Option<Duration> {
+        let inner = locked(&self.0);
+        let probe = inner.done.get(uid);
+        // After the clock was set back, the probe would remain valid for longer by as much.
+        let (.., due) = probe.filter(|(of, at, due)| *of == generation && *at <= now && *due > now)?;
+        Duration::try_from(due.duration_since(now)).ok()
+    }
+
+    /// How the probe of this generation of a server stands. What was found is given out once. What was found of another
+    /// generation is dropped.
+    pub(in crate::controller) fn take(&self, uid: &str, generation: i64) -> Probing {
+        let mut inner = locked(&self.0);
+        match inner.running.remove(uid) {
+            Some((of, Some(probe))) if of == generation => Probing::Done(Box::new(probe)),
+            Some((_, Some(_))) | None => Probing::None,
+            Some(runs) => {
+                inner.running.insert(uid.to_owned(), runs);
+                Probing::Runs
+            }
+        }
+    }
+
+    /// Records that a probe of a server begins.
+    pub(in crate::controller) fn begins(&self, uid: &str, generation: i64) {
+        locked(&self.0).running.insert(uid.to_owned(), (generation, None));
+    }
+
+    /// Records that a probe of a server has ended, and what it found, if that is known.
+    pub(in crate::controller) fn ended(&self, uid: &str, generation: i64, found: Option<Probe>) {
+        let mut inner = locked(&self.0);
+        match found {
+            Some(probe) => drop(inner.running.insert(uid.to_owned(), (generation, Some(probe)))),
+            None => drop(inner.running.remove(uid)),
+        }
+    }
+
+    /// Records a probe of a server, which is valid for `wait`.
+    pub(in crate::controller) fn done(&self, uid: &str, generation: i64, now: Timestamp, wait: Duration) {
+        let due = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok());
+        locked(&self.0).done.insert(uid.to_owned(), (generation, now, due.unwrap_or(now)));
+    }
+
+    /// Drops the probes of servers that are not alive. One that runs drops itself when it ends.
+    pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) {
+        let mut inner = locked(&self.0);
+        inner.done.retain(|uid, _| alive(uid));
+        inner.running.retain(|uid, (_, found)| found.is_none() || alive(uid));
+    }
+}
