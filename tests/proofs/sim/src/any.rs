@@ -527,7 +527,8 @@ fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64
     let export = usize::try_from(chance.below(exports)).unwrap_or(0);
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
     let a_while = chance.magnitude(1, (heal_at / 2).clamp(2, 3000));
-    match chance.below(30) {
+    match chance.below(31) {
+        30 => EventKind::AnotherVersion(export),
         28 | 29 => {
             let dialect = servers.get(server).map_or(Dialect::Azure, |server| server.dialect);
             moved(chance, server, dialect)
@@ -565,6 +566,7 @@ fn follow_up(chance: &mut Chance, at: i64, kind: EventKind) -> Option<Event> {
         EventKind::DeleteServer(server) => EventKind::CreateServer(server),
         EventKind::DeleteSecret(server) => EventKind::CreateSecret(server),
         EventKind::Delete(export) => EventKind::CreateAgain(export),
+        EventKind::AnotherVersion(export) => EventKind::ReadAgain(export),
         _ => return None,
     };
     chance.one_in(2).then(|| Event { at: at + chance.magnitude(1, 2000), kind: back })

@@ -21,6 +21,7 @@ use crate::fhir::{Job, SENTINEL};
 use crate::state::State;
 pub use law::{BrokenLaw, Law};
 pub use place::endpoint_of;
+pub use writes::is_unread;
 
 /// Who acts at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

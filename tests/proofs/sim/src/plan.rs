@@ -376,6 +376,10 @@ pub enum EventKind {
     Deadline(usize, i64),
     /// Somebody writes an annotation.
     Touch(usize),
+    /// Another version of the operator writes words into the status of an export that this one does not know.
+    AnotherVersion(usize),
+    /// Its status can be read again.
+    ReadAgain(usize),
     /// An export is deleted.
     Delete(usize),
     /// An export of that name is created again.

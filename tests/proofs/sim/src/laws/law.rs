@@ -55,6 +55,8 @@ pub enum Law {
     LeaseBeforeAct,
     /// What does not answer keeps waiting only those that ask it.
     FairShare,
+    /// A status of which a part cannot be read is left alone.
+    UnreadWaits,
     /// Runs and deletions end, and somebody leads, once nothing hinders them.
     Liveness,
     /// Statuses and events stay within the sizes that Kubernetes takes.
@@ -67,7 +69,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 19] = [
+    pub const INVARIANTS: [Self; 20] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -85,6 +87,7 @@ impl Law {
         Self::ManifestLast,
         Self::LeaseBeforeAct,
         Self::FairShare,
+        Self::UnreadWaits,
         Self::Liveness,
         Self::StatusSmall,
     ];
@@ -109,6 +112,7 @@ impl Law {
             Self::ManifestLast => "manifest-last",
             Self::LeaseBeforeAct => "lease-before-act",
             Self::FairShare => "fair-share",
+            Self::UnreadWaits => "unread-waits",
             Self::Liveness => "liveness",
             Self::StatusSmall => "status-small",
             Self::NoPanic => "no-panic",

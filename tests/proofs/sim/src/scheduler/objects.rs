@@ -1,6 +1,6 @@
 //! The objects of the world, and what people do to them.
 
-use fhir_export_operator::api::{AuthType, Compression, Dialect, FhirExport, FhirServer};
+use fhir_export_operator::api::{AuthType, Compression, Dialect, FhirExport, FhirServer, UNREAD_ANNOTATION};
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::core::export::is_terminal;
 use fhir_export_operator::core::kick_off;
@@ -11,7 +11,7 @@ use super::export_key;
 use crate::container::{ENDPOINT, SECOND_ENDPOINT};
 use crate::faults::Outage;
 use crate::fhir::{FILES, Fhir, JobState};
-use crate::laws::Law;
+use crate::laws::{Law, is_unread};
 use crate::plan::{Account, Ending, FilePlan, Flaw, JobPlan, Kind};
 use crate::state::State;
 
@@ -145,6 +145,41 @@ impl State {
         self.api.edit::<FhirExport>(&export_key(number), true, change);
     }
 
+    /// Another version writes words into a status that this one does not know. What the edge of this one makes of it is
+    /// what its watches bring: those words are left out, and a note says so.
+    pub(super) fn another_version(&mut self, number: usize) {
+        let at = export_key(number);
+        let Some(object) = self.api.exports.objects.get(&at).cloned() else { return };
+        let (Some(whole), false) = (object.status.clone(), is_unread(&object)) else { return };
+        let mut part = whole.clone();
+        // An end that is read in part is no end.
+        part.completion_time = None;
+        match self.chance.below(4) {
+            0 => part.cancellation = None,
+            1 => part.conditions.truncate(part.conditions.len() / 2),
+            2 => part.job.iter_mut().for_each(|job| job.destination = None),
+            _ => part.output = None,
+        }
+        self.unread.insert(object.uid().unwrap_or_default(), whole);
+        self.api.edit::<FhirExport>(&at, false, |export| {
+            export.status = Some(part);
+            export
+                .annotations_mut()
+                .insert(UNREAD_ANNOTATION.to_owned(), "status: of another version".to_owned());
+        });
+    }
+
+    /// A status can be read again: a newer version of the operator is back, or somebody put it right.
+    pub(super) fn read_again(&mut self, number: usize) {
+        let at = export_key(number);
+        let Some(object) = self.api.exports.objects.get(&at).cloned() else { return };
+        let Some(whole) = self.unread.remove(&object.uid().unwrap_or_default()) else { return };
+        self.api.edit::<FhirExport>(&at, false, |export| {
+            export.status = Some(whole);
+            export.annotations_mut().remove(UNREAD_ANNOTATION);
+        });
+    }
+
     pub(super) fn delete_namespace(&mut self) {
         self.api.terminating.insert(NAMESPACE.to_owned());
         self.api.secrets.retain(|(namespace, _)| namespace != NAMESPACE);
@@ -206,6 +241,7 @@ impl State {
             }
         }
         for number in 0..self.plan.exports.len() {
+            self.read_again(number);
             // Whoever is refused gives up.
             let server = self.plan.exports.get(number).and_then(|export| self.fhir.server(export.server));
             if server.is_some_and(|server| server.refuses) {

@@ -136,6 +136,8 @@ impl Simulation {
                         e.annotations_mut().insert("touched".into(), at);
                     });
                 }
+                EventKind::AnotherVersion(n) => state.another_version(n),
+                EventKind::ReadAgain(n) => state.read_again(n),
                 EventKind::Delete(n) => state.delete_export_object(&export_key(n)),
                 EventKind::CreateAgain(n) => state.create_export(n),
                 EventKind::SuspendServer(n, on) => {
@@ -253,6 +255,7 @@ fn name(kind: EventKind) -> &'static str {
         EventKind::Suspend(..) | EventKind::SuspendServer(..) => "suspended or resumed",
         EventKind::Cancel(_) => "cancelled",
         EventKind::Deadline(..) | EventKind::Touch(_) => "object edited",
+        EventKind::AnotherVersion(_) | EventKind::ReadAgain(_) => "status of another version",
         EventKind::Delete(_) => "export deleted",
         EventKind::CreateAgain(_) => "export made again",
         EventKind::MoveContainer(..) | EventKind::MoveStorage(..) => "place edited",
