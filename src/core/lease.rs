@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::core::planted::{Fault, planted};
 
-pub use request::{Ending, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStep, SeenLease};
+pub use request::{CampaignEnd, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStep, SeenLease};
 
 /// A reading of this process's monotonic clock, since a start of its own. Readings of two processes are never compared.
 pub type Moment = Duration;
@@ -61,7 +61,7 @@ enum Known {
 
 /// One replica of an election, and what it has seen.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct Contender {
     me: String,
     windows: Windows,
     known: Known,
@@ -75,7 +75,7 @@ pub struct Candidate {
     leaving: bool,
 }
 
-impl Candidate {
+impl Contender {
     /// Creates a replica that has seen nothing. No other process, and no earlier one, may ever have the identity `me`.
     pub fn new(me: impl Into<String>, windows: Windows) -> Self {
         let start = Moment::ZERO;
@@ -120,10 +120,10 @@ impl Candidate {
         let holder = self.holder();
         if let (Some(until), false) = (self.until, self.leaving) {
             if now >= until {
-                return LeaseStep::End(Ending::Lapsed);
+                return LeaseStep::End(CampaignEnd::Lapsed);
             }
             if let Some(other) = self.other() {
-                return LeaseStep::End(Ending::Taken(other.to_owned()));
+                return LeaseStep::End(CampaignEnd::Taken(other.to_owned()));
             }
         }
         if self.leaving

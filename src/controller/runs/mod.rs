@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use tokio::sync::Notify;
 
 pub(super) use self::beside::{Beside, tell};
-use self::claims::Claims;
+use self::claims::JobClaims;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
 use super::listings::Listings;
@@ -30,7 +30,7 @@ use crate::core::seats::{Caller, Lane, SeatLimits, Seats};
 pub struct Runs {
     inner: Mutex<Inner>,
     listings: Listings,
-    claims: Claims,
+    claims: JobClaims,
     probes: Probes,
     /// Notified when no answer to a request is outstanding any more.
     settled: Notify,
@@ -123,7 +123,7 @@ impl Runs {
     }
 
     /// Which run each job of a server belongs to.
-    pub(super) fn claims(&self) -> &Claims {
+    pub(super) fn claims(&self) -> &JobClaims {
         &self.claims
     }
 
