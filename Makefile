@@ -9,7 +9,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # What is built once and kept outside the work tree, as tests/parts/fetch does.
 CACHE := $(or $(FHIR_EXPORT_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fhir-export-operator)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-OPERATOR := cargo run --quiet --locked --bin fhir-export-operator --
+OPERATOR := $(TARGET)/debug/fhir-export-operator
 DENY_VERSION := 0.20.2
 DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 FUZZ_VERSION := 0.13.1
@@ -41,11 +41,15 @@ interop: ## Run exports and schedules of HAPI FHIR and sekmet-fhir through the o
 chaos: ## Run 200 exports while everything breaks, and audit what became of them: SEED=n, EXPORTS=n
 	@SEED='$(SEED)' EXPORTS='$(EXPORTS)' tests/proofs/chaos/run
 
+.PHONY: upgrade
+upgrade: ## Replace the version of commit FROM by this one and go back, with exports in every phase; RECORD=1 records that version
+	@FROM='$(or $(FROM),df878be)' RECORD='$(RECORD)' tests/e2e/upgrades/run
+
 # What to run all day. It builds the library, its tests, the operator and the small targets repo_*, and no other test crate; the
 # tests of the others are in `make test`. CONTRIBUTING.md says what it costs.
 .PHONY: check
 check: lint check-unit ## Check format, lints, layers, generated files, unit and property tests: under 3 minutes
-	@$(MAKE) check-generated OPERATOR='$(TARGET)/debug/fhir-export-operator'
+	@$(MAKE) check-generated
 
 .PHONY: check-unit
 check-unit:
@@ -89,7 +93,7 @@ sim: ## Simulate the operator with faults: SEEDS=10000, SEED=x replays one, PROF
 	  $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --from $(or $(FROM),0))
 
 .PHONY: sim-planted
-sim-planted: ## Plant fifteen faults in the operator, and show that the simulation finds each: FAULTS="token-elsewhere"
+sim-planted: ## Plant sixteen faults in the operator, and show that the simulation finds each: FAULTS="token-elsewhere"
 	@cargo build --quiet --locked --workspace --bin planted --test replay --features sim/planted
 	@$(TARGET)/debug/planted $(FAULTS)
 
@@ -98,15 +102,20 @@ bench: ## Measure how files land, optimised: RUNS="1x5000000000 1000x5000000" is
 	cargo build --release --locked --workspace --bin fhir-export-operator --bin bulk-fhir --bin bench
 	$(TARGET)/release/bench $(RUNS)
 
+# With --workspace, here and below: so programs are built with the features of the tests, and share what these built.
+.PHONY: operator
+operator:
+	@cargo build --quiet --locked --workspace --bin fhir-export-operator
+
 .PHONY: generate
-generate: ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md, docs/states.md
+generate: operator ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md, docs/states.md
 	$(OPERATOR) crds --write crds
 	$(OPERATOR) reasons --write docs/reasons.md
 	$(OPERATOR) states --write docs/states.md
 	charts/sync
 
 .PHONY: check-generated
-check-generated: ## Fail if `make generate` would change anything
+check-generated: operator ## Fail if `make generate` would change anything
 	@made=$$(mktemp -d); trap 'rm -rf "$$made"' EXIT; \
 	$(OPERATOR) crds --write "$$made/crds"; \
 	$(OPERATOR) reasons --write "$$made/reasons.md"; \

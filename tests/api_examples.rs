@@ -1,4 +1,5 @@
-//! Every example is what its kind says: no unknown field, no broken rule. The tests on a real API server apply them, too.
+//! Every example is what its kind says: no unknown field, no broken rule. The tests on a real API server apply them,
+//! too.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The charts on a real API server: they install, also where the definitions are already, the examples are accepted, RBAC
-//! and pod security hold, nothing is stranded.
+//! The charts on a real API server: they install, also where the definitions are already, the examples are accepted,
+//! RBAC and pod security hold, nothing is stranded.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -94,7 +94,10 @@ async fn the_pod_is_admitted(kubernetes: &Kubernetes) {
     let deployment = kubectl(kubernetes, "get deployment fhir-export-operator -n ops -o json").await;
     let mut deployment: Value = serde_json::from_str(&deployment).unwrap();
     let spec = deployment["spec"]["template"]["spec"].take();
-    let pod = |spec: &Value| json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "operator", "namespace": "ops" }, "spec": spec });
+    let pod = |spec: &Value| {
+        json!({ "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "operator", "namespace": "ops" }, "spec": spec })
+    };
     let apply = async |pod: Value| {
         let tool = kubernetes.kubectl(["apply", "--dry-run=server", "-f", "-"]).await.unwrap();
         tool.stdin(&pod.to_string()).unwrap().run().await.unwrap()

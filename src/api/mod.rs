@@ -11,13 +11,17 @@
 mod allow;
 mod auth;
 mod bulk_data;
+mod cancellation;
 mod condition;
 mod crd;
 mod export;
+mod job;
+mod output;
 mod reason;
 mod reference;
 mod request;
 mod retention;
+mod run_state;
 mod schedule;
 mod schedule_status;
 mod server;
@@ -32,9 +36,12 @@ pub use auth::{
 pub use bulk_data::{
     BulkDataDialect, FinishedJobs, KickOffMethod, ListStyle, Preset, TypeFilterEscape, Version, YesNo,
 };
+pub use cancellation::{CancelOutcome, CancelReason, Cancellation};
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use crd::{crds, crds_yaml};
 pub use export::{DeletionPolicy, ErrorFilePolicy, FhirExport, FhirExportSpec, OnUncertainKickOff};
+pub use job::{Destination, Job, PreviousJob, Progress, UnsettledJob};
+pub use output::{CheckResult, Checks, Output, StoredManifest, TypeOutput};
 pub use reason::Reason;
 pub use reference::{KeyRef, NameRef, ServerRef};
 pub use request::{
@@ -44,6 +51,7 @@ pub use request::{
 pub use retention::{
     DeletedFolder, DeletingFolder, KeptFolder, RetainedChain, Retention, RetentionStatus, RunFolder,
 };
+pub use run_state::RunState;
 pub use schedule::{
     ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule, FhirExportScheduleSpec,
     Incremental, TemplateMetadata,
@@ -56,10 +64,7 @@ pub use server::{
     CaBundleKind, CaBundleRef, Consumers, Dialect, FhirServer, FhirServerSpec, FhirServerStatus, Header,
     LabelSelector, Limits, NamespaceSelection, NamespacesFrom, Resolved, ServerDefaults, Tls,
 };
-pub use status::{
-    CancelOutcome, CancelReason, Cancellation, CheckResult, Checks, Destination, FhirExportStatus, Job,
-    Output, PreviousJob, Progress, RunState, ServerIdentity, StoredManifest, TypeOutput, UnsettledJob,
-};
+pub use status::{FhirExportStatus, ServerIdentity};
 pub use storage::{AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType};
 
 /// The API group of all kinds.
@@ -72,8 +77,8 @@ pub const CREDENTIAL_LABEL: &str = "fhirexport.dev/credential";
 pub const CANCEL_FINALIZER: &str = "fhirexport.dev/cancel";
 /// Finalizer of a `FhirServer`: present while exports that started a job still need the connection.
 pub const IN_USE_FINALIZER: &str = "fhirexport.dev/in-use";
-/// Annotation of an object in memory, never stored: the part of its status that this version of the operator cannot read,
-/// because another version wrote it. The operator decides nothing about such an object, and waits.
+/// Annotation of an object in memory, never stored: the part of its status that this version of the operator cannot
+/// read, because another version wrote it. The operator decides nothing about such an object, and waits.
 pub const UNREAD_ANNOTATION: &str = "fhirexport.dev/unread";
 /// Annotation of a `FhirExportSchedule`: each new value requests one run at once. A value that begins with
 /// `full-` requests a full run.

@@ -75,23 +75,24 @@ pub enum ConcurrencyPolicy {
     .field_path(".concurrencyPolicy")
     .reason(Reason::FieldValueForbidden))]
 pub struct FhirExportScheduleSpec {
-    /// When to run, as a cron line with five fields: minute, hour, day of month, month, day of week. Example: `30 1 * * *`.
+    /// When to run, as a cron line with five fields: minute, hour, day of month, month, day of week. Example:
+    /// `30 1 * * *`.
     #[schemars(length(min = 1, max = 128))]
     pub schedule: String,
-    /// The time zone of `schedule`, such as Europe/Berlin. Default: UTC. A time that daylight saving skips runs as soon as
-    /// the clocks have moved on. A time that it repeats runs once.
+    /// The time zone of `schedule`, such as Europe/Berlin. Default: UTC. A time that daylight saving skips runs as soon
+    /// as the clocks have moved on. A time that it repeats runs once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
     /// True: make no runs by the clock. A time that is missed meanwhile is not made up for. Runs that exist go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// What to do when a run is due while another run is not done. Forbid (default) skips the new run. Replace deletes the
-    /// other run, which cancels its job. Allow runs both, up to 32 at once.
+    /// What to do when a run is due while another run is not done. Forbid (default) skips the new run. Replace deletes
+    /// the other run, which cancels its job. Allow runs both, up to 32 at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
-    /// How many seconds late a run may start, be it after an outage or in the queue of the server. Default: one run makes up
-    /// for all missed times, however late, and may wait for its start for a day.
+    /// How many seconds late a run may start, be it after an outage or in the queue of the server. Default: one run
+    /// makes up for all missed times, however late, and may wait for its start for a day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 31_536_000))]
     pub starting_deadline_seconds: Option<i64>,
@@ -118,13 +119,13 @@ pub struct FhirExportScheduleSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Incremental {
-    /// When to export everything, as a cron line in the time zone of the schedule. Example: `30 1 * * 0`. These times are in
-    /// addition to those of `schedule`. Default: only the first run is full.
+    /// When to export everything, as a cron line in the time zone of the schedule. Example: `30 1 * * 0`. These times
+    /// are in addition to those of `schedule`. Default: only the first run is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub full_schedule: Option<String>,
-    /// How many seconds a run reaches back before the covered instant, since a server may date a change before the moment at
-    /// which it becomes visible. 0 uses the server's instant verbatim. Default: 300.
+    /// How many seconds a run reaches back before the covered instant, since a server may date a change before the
+    /// moment at which it becomes visible. 0 uses the server's instant verbatim. Default: 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 604_800))]
     pub overlap_seconds: Option<i64>,
@@ -132,12 +133,13 @@ pub struct Incremental {
     /// exported already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')")
+    #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
+        T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)([.][0-9]{1,9})?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])$')")
         .message("use an instant with a time zone, such as 2026-01-01T00:00:00Z")
         .reason(Reason::FieldValueInvalid))]
     pub initial_since: Option<String>,
-    /// Level Patient and Group only. True: accept that Azure's service and HAPI leave out new resources of patients whose own
-    /// record did not change, until the next full run.
+    /// Level Patient and Group only. True: accept that Azure's service and HAPI leave out new resources of patients
+    /// whose own record did not change, until the next full run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_loss: Option<bool>,
 }
@@ -158,14 +160,20 @@ pub struct ExportTemplate {
 pub struct TemplateMetadata {
     /// The labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })
+    ))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))")
         .message("labels of fhirexport.dev are the schedule's to set")
         .reason(Reason::FieldValueForbidden))]
     pub labels: Option<BTreeMap<String, String>>,
     /// The annotations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 16, "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 1024 })))]
+    #[schemars(extend(
+        "maxProperties" = 16,
+        "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 1024 })
+    ))]
     #[x_kube(validation = Rule::new("self.all(k, !k.startsWith('fhirexport.dev/'))")
         .message("annotations of fhirexport.dev are the schedule's to set")
         .reason(Reason::FieldValueForbidden))]
@@ -190,8 +198,8 @@ pub struct ExportTemplateSpec {
     pub server_ref: ServerRef,
     /// What to export. After a change, incremental runs begin a new chain with a full run.
     pub request: ExportRequest,
-    /// How many seconds a run may take from its first start, over all attempts. Default: `defaults.activeDeadlineSeconds` of
-    /// the server, else 7 days.
+    /// How many seconds a run may take from its first start, over all attempts. Default:
+    /// `defaults.activeDeadlineSeconds` of the server, else 7 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
@@ -199,8 +207,8 @@ pub struct ExportTemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub backoff_limit: Option<i32>,
-    /// How many seconds after its end a run's FhirExport is deleted, even if the history limits would keep it. The schedule
-    /// takes the result into its status first.
+    /// How many seconds after its end a run's FhirExport is deleted, even if the history limits would keep it. The
+    /// schedule takes the result into its status first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 315_360_000))]
     pub ttl_seconds_after_finished: Option<i64>,
@@ -210,8 +218,8 @@ pub struct ExportTemplateSpec {
     /// What to do when the answer to the kick-off was lost and no job was found: Retry (default) or Fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_uncertain_kick_off: Option<OnUncertainKickOff>,
-    /// What error files of the server mean for a run: Tolerate (default) or Fail. Either way, if runs are incremental, the
-    /// next run repeats one whose error files hold errors.
+    /// What error files of the server mean for a run: Tolerate (default) or Fail. Either way, if runs are incremental,
+    /// the next run repeats one whose error files hold errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_file_policy: Option<ErrorFilePolicy>,
 }

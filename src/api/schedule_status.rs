@@ -127,7 +127,8 @@ pub struct ActiveRun {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {
-    /// The value of the label `fhirexport.dev/chain` of the chain's runs: the name of its first run, without the schedule's.
+    /// The value of the label `fhirexport.dev/chain` of the chain's runs: the name of its first run, without the
+    /// schedule's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// A hash of the server and the request. A change of either begins a new chain.

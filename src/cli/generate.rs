@@ -54,9 +54,9 @@ pub fn states(file: Option<&Path>) -> Result<(), Stop> {
 pub fn states_markdown() -> String {
     let mut text = String::from(
         "# States of a FhirExport\n\n\
-         A run goes through the phases below. `status.state` shows a word for people; programs use the conditions. The\n\
-         phase is derived from the object and from what the operator remembers, so that a restart at any point goes on\n\
-         from the status alone. This page is written by `fhir-export-operator states`.\n\n\
+         A run goes through the phases below. `status.state` shows a word for people; programs use the conditions.\n\
+         The phase is derived from the object and from what the operator remembers, so that a restart at any point\n\
+         goes on from the status alone. This page is written by `fhir-export-operator states`.\n\n\
          ```mermaid\nstateDiagram-v2\n    [*] --> Waiting\n",
     );
     // Writing to a String cannot fail.

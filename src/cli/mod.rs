@@ -98,8 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints what is wrong with the command line. Help that was asked for and the version are not errors; help that is shown
-/// because the command is missing is one.
+/// Prints what is wrong with the command line. Help that was asked for and the version are not errors; help that is
+/// shown because the command is missing is one.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -4,12 +4,12 @@ use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
 
 use super::lease_lock::{LeaseLock, Standing};
-use crate::core::lease::{Candidate, Ending, LeaseAnswer, LeaseRequest, LeaseStep, Windows};
+use crate::core::lease::{CampaignEnd, Contender, LeaseAnswer, LeaseRequest, LeaseStep, Windows};
 use crate::ports::{Clock, Tenure};
 
 /// One replica's part in an election.
 pub(super) struct Campaign<L, C> {
-    candidate: Candidate,
+    contender: Contender,
     tenure: Tenure,
     lock: L,
     clock: C,
@@ -26,15 +26,15 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
         clock: C,
         standing: watch::Sender<Standing>,
     ) -> Self {
-        let candidate = Candidate::new(me, Windows::default());
-        Self { candidate, tenure, lock, clock, standing, trouble: None }
+        let contender = Contender::new(me, Windows::default());
+        Self { contender, tenure, lock, clock, standing, trouble: None }
     }
 
     /// Takes part in the election until the Lease is given back, after `leaving` has asked for that.
     pub(super) async fn run(mut self, mut leaving: oneshot::Receiver<()>) {
         let (mut heard, mut leaves) = (false, false);
         loop {
-            match self.candidate.decide(self.tenure.now(), self.clock.now()) {
+            match self.contender.decide(self.tenure.now(), self.clock.now()) {
                 LeaseStep::Wait(until) => {
                     let wait = until.saturating_sub(self.tenure.now());
                     tokio::select! {
@@ -45,7 +45,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
                             if told.is_ok() {
                                 leaves = true;
                                 self.tenure.resign();
-                                self.candidate.leave();
+                                self.contender.leave();
                             }
                         }
                         () = self.clock.sleep(wait) => {}
@@ -58,7 +58,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
                     let answer = self.carry_out(&request).await;
                     let ended = self.tenure.now();
                     debug!(?request, ?answer, took = ?ended.saturating_sub(began), "asked about the Lease");
-                    self.candidate.learn(&request, answer, began, ended);
+                    self.contender.learn(&request, answer, began, ended);
                     if !leaves {
                         self.tell();
                     }
@@ -70,7 +70,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
     /// Publishes the standing, and extends the tenure of a replica that leads.
     fn tell(&self) {
         let was = self.standing.borrow().clone();
-        let new = match (self.candidate.until(), self.candidate.other()) {
+        let new = match (self.contender.until(), self.contender.other()) {
             (Some(until), _) => {
                 self.tenure.extend(until);
                 Standing::Leads
@@ -86,17 +86,17 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
         match new {
             Standing::Leads => info!(%lease, "this replica leads"),
             Standing::Waiting => {
-                info!(%lease, holder = self.candidate.other(), "another replica leads: standing by");
+                info!(%lease, holder = self.contender.other(), "another replica leads: standing by");
             }
             Standing::Unknown(_) => {}
         }
         self.standing.send_replace(new);
     }
 
-    fn end(&self, ending: &Ending) -> ! {
+    fn end(&self, ending: &CampaignEnd) -> ! {
         match ending {
-            Ending::Lapsed => self.tenure.lapsed(),
-            Ending::Taken(holder) => self.tenure.end(&format!(
+            CampaignEnd::Lapsed => self.tenure.lapsed(),
+            CampaignEnd::Taken(holder) => self.tenure.end(&format!(
                 "The operator ends since its Lease {} was taken from it and names {holder}; it must be started again.",
                 self.lock.name()
             )),

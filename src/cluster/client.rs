@@ -21,9 +21,9 @@ pub async fn settings() -> Result<Config, Stop> {
     Ok(settings)
 }
 
-/// How long the API server may be silent on a connection that waits for it. A list that gets no answer, or a watch whose
-/// connection died without a word, ends after this time and begins anew. Longer than [`super::watch::PERIOD`], within
-/// which a healthy watch always hears from the API server.
+/// How long the API server may be silent on a connection that waits for it. A list that gets no answer, or a watch
+/// whose connection died without a word, ends after this time and begins anew. Longer than [`super::watch::PERIOD`],
+/// within which a healthy watch always hears from the API server.
 const SILENCE: Duration = Duration::from_secs(130);
 
 /// A client with these settings.

@@ -48,8 +48,8 @@ impl Leadership {
     /// Takes part in an election from now on. A replica that leads keeps the Lease until its tenure ends or until it is
     /// [released](Self::release): dropping this value changes nothing.
     ///
-    /// The election runs on a thread of its own, so that the work of a replica that has just taken over cannot delay the
-    /// renewal of the Lease.
+    /// The election runs on a thread of its own, so that the work of a replica that has just taken over cannot delay
+    /// the renewal of the Lease.
     pub fn seek(election: Election) -> std::io::Result<Self> {
         let me = identity();
         info!(lease = %election.lease, %me, "standing for election");
@@ -60,8 +60,8 @@ impl Leadership {
         Ok(leadership)
     }
 
-    /// Takes part in an election that the caller runs: the future that is returned is this replica's part in it. No other
-    /// process, and no earlier one, may ever have the identity `me`.
+    /// Takes part in an election that the caller runs: the future that is returned is this replica's part in it. No
+    /// other process, and no earlier one, may ever have the identity `me`.
     pub fn stand<L: LeaseLock, C: Clock>(
         me: &str,
         tenure: Tenure,

@@ -34,7 +34,7 @@ pub enum Standing {
 pub trait LeaseLock: Send {
     /// The Lease that is asked for.
     fn name(&self) -> &LeaseKey;
-    /// Reads or writes the Lease, within [`Windows::request`](crate::core::lease::Windows::request). The error says in a
-    /// sentence why there is no answer.
+    /// Reads or writes the Lease, within [`Windows::request`](crate::core::lease::Windows::request). The error says in
+    /// a sentence why there is no answer.
     fn ask(&mut self, request: &LeaseRequest) -> impl Future<Output = Result<LeaseAnswer, String>> + Send;
 }

@@ -17,8 +17,8 @@ const MOST: usize = 64;
 
 /// A kind whose objects can be read in part.
 pub(super) trait PartlyRead: Resource {
-    /// Adapts an object of whose status only a part was read. Returns whether it must wait for a version of the operator
-    /// that can read the rest.
+    /// Adapts an object of whose status only a part was read. Returns whether it must wait for a version of the
+    /// operator that can read the rest.
     fn waits(&mut self) -> bool;
 
     /// The part that could not be read, if the object must wait.
@@ -28,8 +28,8 @@ pub(super) trait PartlyRead: Resource {
 }
 
 impl PartlyRead for FhirExport {
-    /// An end that is read in part is no end yet: nobody may delete the object, release its server or continue its chain
-    /// before a version that can read it has looked.
+    /// An end that is read in part is no end yet: nobody may delete the object, release its server or continue its
+    /// chain before a version that can read it has looked.
     fn waits(&mut self) -> bool {
         if let Some(status) = &mut self.status {
             status.completion_time = None;
@@ -152,10 +152,13 @@ mod tests {
     fn full() -> Value {
         json!({
             "state": "Cancelling",
-            "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "", "lastTransitionTime": TIME }],
-            "job": { "id": "1187", "statusURL": "https://fhir.example/1187", "intentTime": TIME, "destination": { "compression": "Gzip" } },
+            "conditions": [{ "type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+                "lastTransitionTime": TIME }],
+            "job": { "id": "1187", "statusURL": "https://fhir.example/1187", "intentTime": TIME,
+                "destination": { "compression": "Gzip" } },
             "cancellation": { "requestTime": TIME, "reason": "Requested", "tries": 1, "outcome": "Confirmed" },
-            "output": { "checks": { "files": "Passed", "counts": "Passed", "checksums": "Passed", "requestedTypes": "Passed" } },
+            "output": { "checks": { "files": "Passed", "counts": "Passed", "checksums": "Passed",
+                "requestedTypes": "Passed" } },
             "completionTime": TIME,
         })
     }
@@ -206,7 +209,8 @@ mod tests {
     #[test]
     fn a_schedule_keeps_what_is_known_of_its_chain() {
         let run = json!({ "name": "n-1", "slotTime": TIME, "stage": "OfTomorrow" });
-        let pending = json!({ "name": "n-1", "slotTime": TIME, "mode": "OfTomorrow", "chain": "c", "fingerprint": "f" });
+        let pending = json!({ "name": "n-1", "slotTime": TIME, "mode": "OfTomorrow", "chain": "c",
+            "fingerprint": "f" });
         let object = json!({
             "metadata": { "name": "nightly", "namespace": "ns" },
             "spec": { "schedule": "0 2 * * *", "template": { "spec":
@@ -225,7 +229,8 @@ mod tests {
         let mut object = json!({
             "metadata": { "name": "clinic" },
             "spec": { "url": "https://x.example.org", "dialect": "Azure", "auth": { "type": "None" } },
-            "status": { "conditions": [{ "type": "Ready", "status": "OfTomorrow", "reason": "R", "message": "", "lastTransitionTime": TIME }] },
+            "status": { "conditions": [{ "type": "Ready", "status": "OfTomorrow", "reason": "R", "message": "",
+                "lastTransitionTime": TIME }] },
         });
         let read = serde_json::from_value::<Readable<FhirServer>>(object.clone()).unwrap().0;
         assert_eq!(read.unread(), None);

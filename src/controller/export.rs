@@ -28,8 +28,8 @@ const BREATHER: Duration = Duration::from_secs(1);
 /// An export that waits for a seat is looked at again after this time, since its deadline may come first.
 const WITHOUT_SEAT: Duration = Duration::from_mins(5);
 
-/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with it,
-/// and the next one goes on with its answer.
+/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with
+/// it, and the next one goes on with its answer.
 pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
@@ -76,17 +76,35 @@ pub async fn reconcile_export<W: World>(
         Err(failure) => {
             // An answer that met a conflict is written a moment later, also by an operator that is told to stop.
             let owes = owed && failure == ClusterFailure::Conflict;
+            if failure == ClusterFailure::Conflict {
+                read_again(world.as_ref(), &object).await;
+            }
             request::keep(world.as_ref(), &uid, look.over(), owes);
             Err(failure)
         }
     }
 }
 
-/// How a look has stopped.
+/// Replaces this process's own copy of an object by what the API server has, if the copy hides what the watch shows.
+/// Without this, a copy that is newer than all the API server has, as after a restore of etcd, would hide it for ever.
+/// If the object cannot be read, the copy stays, and the next conflict leads here again.
+async fn read_again<W: World>(world: &W, shown: &Arc<FhirExport>) {
+    if Arc::ptr_eq(&world.runs().newest(shown), shown) {
+        return;
+    }
+    let (namespace, name) = (shown.namespace().unwrap_or_default(), shown.name_any());
+    if let Ok(Some(stored)) = world.cluster().read_export(&namespace, &name).await
+        && stored.uid() == shown.uid()
+    {
+        world.runs().wrote(&stored);
+    }
+}
+
+/// Why a look at an export has stopped.
 enum Looked {
-    /// Nothing is to be done before then.
+    /// Nothing is to be done before this requeue, or a change.
     Rests(Requeue),
-    /// A request is to be sent.
+    /// A request is to be sent beside the look.
     Asks(Box<Asked>),
     /// A request is to be sent, and too many are out already. The export is woken when it has a seat.
     HasNoSeat,
@@ -111,7 +129,8 @@ struct Look {
 }
 
 impl Look {
-    /// Goes on where the last look stopped. What was decided and not written then counts if the object is the same.
+    /// Continues where the last look stopped. What that look decided and did not write is kept only if the object has
+    /// not changed since.
     fn go_on(newest: &FhirExport, kept: Kept) -> Self {
         let Kept { memory, seen, unwritten } = kept;
         let stored = || newest.status.clone().unwrap_or_default();
@@ -130,7 +149,7 @@ impl Look {
         }
     }
 
-    /// What the next look goes on with, if this one has stopped on its way.
+    /// What the next look needs to continue where this one stopped.
     fn stopped(self) -> Kept {
         let version = self.base.resource_version();
         let unwritten = Unwritten { version, status: self.status, notes: self.notes, effects: self.effects };
@@ -269,7 +288,7 @@ fn names_new_job(stored: &FhirExportStatus, decision: &Decision) -> bool {
     url(&decision.status).is_some() && url(&decision.status) != url(stored)
 }
 
-/// The id of a job that the decision adopts although another run claimed it meanwhile.
+/// The id of the job that the decision adopts, if another run has claimed that job since.
 fn not_ours<W: World>(world: &W, export: &FhirExport, status: &FhirExportStatus) -> Option<String> {
     let (job, server) = (status.job.as_ref()?, status.server.as_ref()?);
     let id = job.id.clone()?;

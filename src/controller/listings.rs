@@ -1,11 +1,12 @@
-//! The listings of group members that run beside the reconciles, so that a storage account that does not answer holds up
-//! no other schedule.
+//! The listings of group members that run beside the reconciles, so that a storage account that does not answer
+//! holds up no other schedule.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::lock::locked;
 use crate::api::MemberList;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::schedule::Listing;
@@ -13,7 +14,7 @@ use crate::ports::EndTask;
 
 /// How many listings hold ids in memory at once. A group of 400,000 members takes some 100 MB while it is compared.
 const AT_ONCE: usize = 2;
-/// How many of them belong to one namespace.
+/// How many of the listings that hold ids at once may belong to one namespace.
 const OF_NAMESPACE: usize = 1;
 
 /// The listings that were started and whose result was not taken yet.
@@ -36,11 +37,6 @@ impl Default for Listings {
         let places = Places { all, of_namespaces: Mutex::default() };
         Self { tasks: Mutex::default(), places: Arc::new(places) }
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock was held left values that are whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Listings {
@@ -128,7 +124,8 @@ impl Outcome {
         Self(Arc::new(Mutex::new(Listing::Running)))
     }
 
-    /// The task's end of it. If the task ends without a result, as by a panic, the listing has failed and is tried again.
+    /// The task's end of it. If the task ends without a result, as by a panic, the listing has failed and is tried
+    /// again.
     pub(super) fn teller(&self) -> Teller {
         Teller(self.0.clone())
     }
@@ -138,7 +135,7 @@ impl Outcome {
 pub(super) struct Teller(Arc<Mutex<Listing>>);
 
 impl Teller {
-    /// Tells the result.
+    /// Hands the result of the listing over to the reconciles.
     pub(super) fn tell(self, listing: Listing) {
         *locked(&self.0) = listing;
     }

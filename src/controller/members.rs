@@ -1,6 +1,6 @@
 //! Lists the members of a group: reads their ids from the files of an export, compares them with an earlier list, and
-//! stores the new lists beside those files. Ids are in memory only while they are compared, and are stored nowhere but in
-//! the storage account.
+//! stores the new lists beside those files. Ids are in memory only while they are compared, and are stored nowhere
+//! but in the storage account.
 
 use std::sync::Arc;
 

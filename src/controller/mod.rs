@@ -9,6 +9,7 @@ mod facts;
 pub mod guard;
 mod landing;
 mod listings;
+mod lock;
 mod members;
 mod patients;
 mod perform;

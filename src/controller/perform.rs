@@ -72,7 +72,7 @@ async fn hold_server<W: World>(world: &W, server: &FhirServer) -> Result<(), Clu
     Ok(())
 }
 
-/// Performs an effect that goes outside the cluster, and returns what came of it.
+/// Performs an effect outside the cluster, and returns what was observed.
 pub(super) async fn outside<W: World>(
     world: &Arc<W>,
     base: &FhirExport,
@@ -192,7 +192,11 @@ fn land<W: World>(
 /// Counts and logs that a task ended by a panic.
 pub(super) fn panicked<W: World>(world: &W, task: ExportTask, namespace: &str, name: &str) {
     world.note_panic(task);
-    tracing::error!(export = %format!("{namespace}/{name}"), ?task, "a programming error, please report it: a task ended by a panic; it is started again");
+    tracing::error!(
+        export = %format!("{namespace}/{name}"),
+        ?task,
+        "a programming error, please report it: a task ended by a panic; it is started again"
+    );
 }
 
 fn landing_panicked() -> LandFailure {

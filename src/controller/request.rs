@@ -19,9 +19,9 @@ const AFTER_PANIC: Duration = Duration::from_mins(1);
 
 /// A request that a look ends with.
 pub(super) struct Asked {
-    /// The server that it goes to.
+    /// The server that the request goes to.
     pub(super) server: Arc<FhirServer>,
-    /// The effect that it belongs to.
+    /// The effect that the request carries out.
     pub(super) effect: Effect,
 }
 

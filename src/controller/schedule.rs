@@ -41,13 +41,13 @@ pub async fn reconcile_schedule<W: World>(
     }
 }
 
-/// One reconcile of a schedule.
+/// One reconcile of a schedule, in progress.
 struct Look {
     /// The schedule as the API server has it.
     base: FhirExportSchedule,
     seen: Option<ScheduleObservation>,
-    /// Exports that this reconcile created or deleted, by uid, since the watch may lag behind. `None` stands for an export
-    /// that is gone.
+    /// Exports that this reconcile created or deleted, by uid, since the watch may lag behind. `None` stands
+    /// for an export that is gone.
     fresh: HashMap<String, Option<Arc<FhirExport>>>,
 }
 
@@ -68,8 +68,8 @@ impl Look {
         Ok(Requeue::After(BREATHER))
     }
 
-    /// The facts that the decision depends on. An active export that the watch does not show is read from the API server,
-    /// so that no run is lost because the watch lags behind.
+    /// The facts that the decision depends on. An active export that the watch does not show is read from the API
+    /// server, so that no run is lost because the watch lags behind.
     async fn resolve<W: World>(&self, world: &W) -> Result<ScheduleFacts, ClusterFailure> {
         let uid = self.base.uid().unwrap_or_default();
         let namespace = self.base.namespace().unwrap_or_default();

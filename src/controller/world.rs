@@ -10,17 +10,17 @@ use crate::ports::{Clock, Cluster, EndTask, ExportTask, ObjectStore, Randomness,
 
 /// Everything a reconcile touches: the ports, the settings and what is remembered of the runs.
 pub trait World: Send + Sync + 'static {
-    /// The API server.
+    /// The way to the API server.
     type Cluster: Cluster;
-    /// FHIR servers.
+    /// The way to FHIR servers.
     type Wire: Wire;
-    /// The stores of objects.
+    /// The object stores that files land in.
     type Objects: ObjectStore;
-    /// The clock.
+    /// The clock of this world.
     type Clock: Clock;
-    /// Random numbers.
+    /// The source of random numbers.
     type Randomness: Randomness;
-    /// What the watches know.
+    /// The stores of objects that the watches keep.
     type Stores: Stores;
 
     /// Writes to the API server.

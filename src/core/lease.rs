@@ -1,10 +1,10 @@
 //! Which replica works: the decisions about a Lease of our own.
 //!
-//! A replica may act from the answer to a write that put its name on the Lease, until `hold` after the start of the last
-//! such write that succeeded. Another replica writes its name only on a version of the Lease that it has seen unchanged
-//! for `lease` by its own clock, or that names nobody. Nobody can see a write before it was sent, so the holder's time
-//! began before the other replica's wait did, and ends before it by `lease` - `hold`. A replica trusts no clock but its
-//! own, and that one only to run at about the right speed (see [`Windows`]).
+//! A replica may act from the answer to a write that put its name on the Lease, until `hold` after the start of the
+//! last such write that succeeded. Another replica writes its name only on a version of the Lease that it has seen
+//! unchanged for `lease` by its own clock, or that names nobody. Nobody can see a write before it was sent, so the
+//! holder's time began before the other replica's wait did, and ends before it by `lease` - `hold`. A replica trusts no
+//! clock but its own, and that one only to run at about the right speed (see [`Windows`]).
 
 mod request;
 
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 
 use crate::core::planted::{Fault, planted};
 
-pub use request::{Ending, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStep, SeenLease};
+pub use request::{CampaignEnd, LeaseAnswer, LeaseRecord, LeaseRequest, LeaseStep, SeenLease};
 
 /// A reading of this process's monotonic clock, since a start of its own. Readings of two processes are never compared.
 pub type Moment = Duration;
@@ -37,8 +37,8 @@ pub struct Windows {
 }
 
 impl Default for Windows {
-    /// If each clock runs at most a tenth too fast or too slow, more than two seconds pass between the end of one replica and
-    /// the beginning of the next: 15 s / 1.1 - 10 s / 0.9 = 2.5 s.
+    /// If each clock runs at most a tenth too fast or too slow, more than two seconds pass between the end of one
+    /// replica and the beginning of the next: 15 s / 1.1 - 10 s / 0.9 = 2.5 s.
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(15),
@@ -61,7 +61,7 @@ enum Known {
 
 /// One replica of an election, and what it has seen.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct Contender {
     me: String,
     windows: Windows,
     known: Known,
@@ -75,7 +75,7 @@ pub struct Candidate {
     leaving: bool,
 }
 
-impl Candidate {
+impl Contender {
     /// Creates a replica that has seen nothing. No other process, and no earlier one, may ever have the identity `me`.
     pub fn new(me: impl Into<String>, windows: Windows) -> Self {
         let start = Moment::ZERO;
@@ -120,10 +120,10 @@ impl Candidate {
         let holder = self.holder();
         if let (Some(until), false) = (self.until, self.leaving) {
             if now >= until {
-                return LeaseStep::End(Ending::Lapsed);
+                return LeaseStep::End(CampaignEnd::Lapsed);
             }
             if let Some(other) = self.other() {
-                return LeaseStep::End(Ending::Taken(other.to_owned()));
+                return LeaseStep::End(CampaignEnd::Taken(other.to_owned()));
             }
         }
         if self.leaving
@@ -152,8 +152,8 @@ impl Candidate {
         }
     }
 
-    /// Takes in the answer to a request that was sent at `began` and answered at `ended`. No other answer may have been taken
-    /// in since the request was decided on.
+    /// Takes in the answer to a request that was sent at `began` and answered at `ended`. No other answer may have been
+    /// taken in since the request was decided on.
     pub fn learn(&mut self, request: &LeaseRequest, answer: LeaseAnswer, began: Moment, ended: Moment) {
         self.look_at = ended + self.windows.look;
         match answer {

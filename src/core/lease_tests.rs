@@ -29,17 +29,17 @@ fn free(version: &str) -> SeenLease {
 
 /// A replica `me`, and the time by its clock.
 struct Replica {
-    candidate: Candidate,
+    contender: Contender,
     now: Moment,
 }
 
 impl Replica {
     fn new() -> Self {
-        Self { candidate: Candidate::new("me", Windows::default()), now: s(1000.0) }
+        Self { contender: Contender::new("me", Windows::default()), now: s(1000.0) }
     }
 
     fn ask(&self) -> LeaseStep {
-        self.candidate.decide(self.now, wall())
+        self.contender.decide(self.now, wall())
     }
 
     /// Carries out what is asked for, which takes a tenth of a second.
@@ -47,7 +47,7 @@ impl Replica {
         let (step, began) = (self.ask(), self.now);
         let LeaseStep::Ask(request) = step else { unreachable!("{step:?}") };
         self.now += s(0.1);
-        self.candidate.learn(&request, answer, began, self.now);
+        self.contender.learn(&request, answer, began, self.now);
         self
     }
 
@@ -94,7 +94,7 @@ fn without_a_lease_one_is_made() {
     assert_eq!(record, expected);
     // Another one was faster.
     replica.gets(LeaseAnswer::Conflict).waits().reads(held("other", "1")).waits();
-    assert_eq!(replica.candidate.until(), None);
+    assert_eq!(replica.contender.until(), None);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn one_that_was_given_back_is_taken_at_once() {
     assert_eq!((on.as_deref(), record.transitions, record.acquired), (Some("7"), 4, Some(wall())));
     let began = replica.now;
     replica.writes("8");
-    assert_eq!(replica.candidate.until(), Some(began + Windows::default().hold));
+    assert_eq!(replica.contender.until(), Some(began + Windows::default().hold));
 }
 
 #[test]
@@ -178,15 +178,15 @@ fn the_holder_renews_in_time_and_keeps_when_it_began() {
     assert_eq!((on.as_deref(), record.transitions, record.acquired), (Some("2"), 3, None));
     let began = replica.now;
     replica.writes("3");
-    assert_eq!(replica.candidate.until(), Some(began + s(10.0)));
+    assert_eq!(replica.contender.until(), Some(began + s(10.0)));
 }
 
 #[test]
 fn who_cannot_renew_tries_until_the_time_is_over() {
     let mut replica = Replica::leading();
-    let until = replica.candidate.until().unwrap();
+    let until = replica.contender.until().unwrap();
     let mut tries = 0;
-    while replica.ask() != LeaseStep::End(Ending::Lapsed) {
+    while replica.ask() != LeaseStep::End(CampaignEnd::Lapsed) {
         match replica.ask() {
             LeaseStep::Ask(LeaseRequest::Write { .. }) => {
                 tries += 1;
@@ -205,15 +205,15 @@ fn an_answer_that_comes_too_late_gives_nothing_back() {
     replica.waits();
     let (LeaseStep::Ask(ask), began) = (replica.ask(), replica.now) else { unreachable!() };
     replica.now += s(8.0);
-    replica.candidate.learn(&ask, LeaseAnswer::Lease(held("me", "3")), began, replica.now);
-    assert_eq!(replica.ask(), LeaseStep::End(Ending::Lapsed));
+    replica.contender.learn(&ask, LeaseAnswer::Lease(held("me", "3")), began, replica.now);
+    assert_eq!(replica.ask(), LeaseStep::End(CampaignEnd::Lapsed));
     // Who never led just writes again.
     let mut replica = Replica::new();
     replica.reads(free("1"));
     let (LeaseStep::Ask(ask), began) = (replica.ask(), replica.now) else { unreachable!() };
     replica.now += s(10.0);
-    replica.candidate.learn(&ask, LeaseAnswer::Lease(held("me", "2")), began, replica.now);
-    assert_eq!(replica.candidate.until(), None);
+    replica.contender.learn(&ask, LeaseAnswer::Lease(held("me", "2")), began, replica.now);
+    assert_eq!(replica.contender.until(), None);
     assert!(
         matches!(replica.ask(), LeaseStep::Ask(LeaseRequest::Write { on: Some(version), .. }) if version == "2")
     );
@@ -222,7 +222,7 @@ fn an_answer_that_comes_too_late_gives_nothing_back() {
 #[test]
 fn a_renewal_whose_answer_was_lost_is_found_and_counts_for_nothing() {
     let mut replica = Replica::leading();
-    let until = replica.candidate.until();
+    let until = replica.contender.until();
     replica
         .waits()
         .gets(LeaseAnswer::Failed)
@@ -230,7 +230,7 @@ fn a_renewal_whose_answer_was_lost_is_found_and_counts_for_nothing() {
         .gets(LeaseAnswer::Conflict)
         .waits()
         .reads(held("me", "3"));
-    assert_eq!(replica.candidate.until(), until);
+    assert_eq!(replica.contender.until(), until);
     let LeaseStep::Ask(LeaseRequest::Write { on, .. }) = replica.ask() else {
         unreachable!("{:?}", replica.ask())
     };
@@ -241,7 +241,7 @@ fn a_renewal_whose_answer_was_lost_is_found_and_counts_for_nothing() {
 fn who_finds_another_one_on_it_ends() {
     let mut replica = Replica::leading();
     replica.waits().gets(LeaseAnswer::Conflict).waits().reads(held("other", "9"));
-    assert_eq!(replica.ask(), LeaseStep::End(Ending::Taken("other".into())));
+    assert_eq!(replica.ask(), LeaseStep::End(CampaignEnd::Taken("other".into())));
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn who_leads_makes_a_lease_that_was_deleted_anew() {
 #[test]
 fn who_leaves_gives_it_back() {
     let mut replica = Replica::leading();
-    replica.candidate.leave();
+    replica.contender.leave();
     let LeaseStep::Ask(LeaseRequest::Write { record, on }) = replica.ask() else {
         unreachable!("{:?}", replica.ask())
     };
@@ -267,12 +267,12 @@ fn who_leaves_gives_it_back() {
 fn who_leaves_looks_what_became_of_it() {
     for (read, then) in [(held("other", "9"), LeaseStep::Left), (free("9"), LeaseStep::Left)] {
         let mut replica = Replica::leading();
-        replica.candidate.leave();
+        replica.contender.leave();
         replica.gets(LeaseAnswer::Failed).waits().gets(LeaseAnswer::Conflict).waits().reads(read);
         assert_eq!(replica.ask(), then);
     }
     let mut replica = Replica::leading();
-    replica.candidate.leave();
+    replica.contender.leave();
     replica.gets(LeaseAnswer::Conflict).waits().reads(held("me", "9"));
     assert!(matches!(
         replica.ask(),
@@ -280,6 +280,6 @@ fn who_leaves_looks_what_became_of_it() {
     ));
     // Whoever never led has nothing to give.
     let mut replica = Replica::new();
-    replica.candidate.leave();
+    replica.contender.leave();
     assert_eq!(replica.ask(), LeaseStep::Left);
 }

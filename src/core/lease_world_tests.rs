@@ -40,7 +40,7 @@ struct Request {
 }
 
 struct Process {
-    candidate: Candidate,
+    contender: Contender,
     rate: u64,
     offset: Time,
     started: Time,
@@ -105,7 +105,7 @@ impl World {
         let id = self.processes.len();
         let rate = if self.dice.random() { SLOW } else { FAST };
         self.processes.push(Process {
-            candidate: Candidate::new(format!("process {id}"), self.windows),
+            contender: Contender::new(format!("process {id}"), self.windows),
             rate,
             offset: self.dice.random_range(0..1_000_000),
             started: self.now,
@@ -173,7 +173,7 @@ impl World {
                 let answer = if timed_out { LeaseAnswer::Failed } else { answer.clone() };
                 let (ask, began) = (ask.clone(), *began);
                 self.processes[id].waits_for = None;
-                self.processes[id].candidate.learn(&ask, answer, began, ended);
+                self.processes[id].contender.learn(&ask, answer, began, ended);
                 self.may_act(id);
             }
             Event::Wake if self.processes[id].waits_for.is_none() => {}
@@ -182,9 +182,9 @@ impl World {
         if self.once_in(100) {
             // It has ceased to act before it says so.
             self.processes[id].acts_until = self.now.min(self.processes[id].acts_until);
-            self.processes[id].candidate.leave();
+            self.processes[id].contender.leave();
         }
-        match self.processes[id].candidate.decide(ended, wall()) {
+        match self.processes[id].contender.decide(ended, wall()) {
             LeaseStep::End(_) | LeaseStep::Left => self.end(id),
             LeaseStep::Wait(until) => {
                 let after = self.real(id, until) - self.now;
@@ -237,8 +237,8 @@ impl World {
     /// Whoever may act now may do so until its own clock says otherwise, whatever happens to it.
     fn may_act(&mut self, id: usize) {
         let process = &self.processes[id];
-        let Some(until) = process.candidate.until().filter(|until| self.local(id) < *until) else { return };
-        if !process.candidate.leaving {
+        let Some(until) = process.contender.until().filter(|until| self.local(id) < *until) else { return };
+        if !process.contender.leaving {
             let until = self.real(id, until);
             self.reigns += usize::from(self.processes[id].acts_until < self.now);
             self.processes[id].acts_until = until;

@@ -10,6 +10,7 @@ pub mod azure;
 pub mod bulk;
 mod capability;
 pub mod condition;
+pub mod definitions;
 pub mod effect;
 pub mod export;
 pub(crate) mod folder;

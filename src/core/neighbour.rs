@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A Lease is held by somebody who works if its `renewTime` is no further from now than this, by the clocks of two nodes.
+/// A Lease is held by somebody who works if its `renewTime` is no further from now than this, by the clocks of two
+/// nodes.
 const FRESH: Duration = Duration::from_mins(1);
 
 /// The Lease of a release.
@@ -37,8 +38,8 @@ impl Neighbour {
     }
 }
 
-/// The release that works and whose Lease is older than our own, which is at `own`. Of two releases one gives way, also if
-/// they start at the same time; and a Lease that somebody makes later stops nobody.
+/// The release that works and whose Lease is older than our own, which is at `own`. Of two releases one gives way, also
+/// if they start at the same time; and a Lease that somebody makes later stops nobody.
 pub fn elder<'a>(leases: &'a [Neighbour], own: (&str, &str), now: Timestamp) -> Option<&'a Neighbour> {
     let ours = leases.iter().find(|lease| lease.is(own));
     let mut others = leases.iter().filter(|lease| !lease.is(own) && lease.works(now));

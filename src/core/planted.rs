@@ -40,11 +40,13 @@ pub enum Fault {
     OneLine,
     /// A landing gives up its attempt after ten failures in a row.
     GivesUpEarly,
+    /// A landing goes where the `FhirServer` says now, not where the intent said.
+    PinnedPlace,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
         Self::CancelUncounted,
@@ -60,6 +62,7 @@ impl Fault {
         Self::TakenAlthoughRenewed,
         Self::OneLine,
         Self::GivesUpEarly,
+        Self::PinnedPlace,
     ];
 
     /// The name by which it is planted and reported.
@@ -80,6 +83,7 @@ impl Fault {
             Self::TakenAlthoughRenewed => "taken-although-renewed",
             Self::OneLine => "one-line",
             Self::GivesUpEarly => "gives-up-early",
+            Self::PinnedPlace => "pinned-place",
         }
     }
 
@@ -99,6 +103,7 @@ impl Fault {
             }
             Self::OneLine => "fair-share",
             Self::GivesUpEarly => "patient-landing",
+            Self::PinnedPlace => "place-pinned",
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Seats: how many requests may be out at once, for each server and for each namespace. Whoever gets none waits in line,
-//! and within the line of a server namespaces take turns.
+//! Seats: how many requests may be out at once, for each server and for each namespace. Whoever gets none waits in
+//! line, and within the line of a server namespaces take turns.
 //!
-//! Pure bookkeeping. A server that does not answer takes the seats of its own lane and no others, so that the exports of
-//! other servers go on as if it were not there.
+//! Pure bookkeeping. A server that does not answer takes the seats of its own lane and no others, so that the exports
+//! of other servers go on as if it were not there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

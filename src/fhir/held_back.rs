@@ -1,8 +1,8 @@
-//! Throttling: a wait that a server requested from one export is observed by all exports that the server cannot tell from
-//! it, and by nobody else.
+//! Throttling: a wait that a server requested from one export is observed by all exports that the server cannot tell
+//! from it, and by nobody else.
 //!
-//! Hosted FHIR services put hundreds of tenants on one host. So a wait belongs to the base URL and the identity that were
-//! asked to wait, not to the host.
+//! Hosted FHIR services put hundreds of tenants on one host. So a wait belongs to the base URL and the identity that
+//! were asked to wait, not to the host.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};

@@ -192,7 +192,8 @@ mod tests {
         let status = if status.is_null() { status } else { with_reason(status) };
         serde_json::from_value(json!({
             "metadata": { "name": "one", "namespace": "ns", "creationTimestamp": "2026-01-01T00:00:00Z" },
-            "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" }, "activeDeadlineSeconds": 1000 },
+            "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" },
+                "activeDeadlineSeconds": 1000 },
             "status": status,
         }))
         .unwrap()

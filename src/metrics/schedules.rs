@@ -1,4 +1,5 @@
-//! Metrics of schedules. Only they have names as labels: schedules are few, and an alert must say which one it is about.
+//! Metrics of schedules. Only they have names as labels: schedules are few, and an alert must say which one it is
+//! about.
 
 use std::sync::Arc;
 

@@ -193,9 +193,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
             Ok(found) => found.map(|(place, holder)| {
                 Stop::because(format!(
                     "Another release of the operator works in this cluster already: {holder} holds the Lease \
-                     {place}, which \
-                     is older than {own}. Both would kick off the same exports: uninstall one of them, or limit each to \
-                     namespaces of its own."
+                     {place}, which is older than {own}. Both would kick off the same exports: uninstall one of them, \
+                     or limit each to namespaces of its own."
                 ))
             }),
             Err(why) => {

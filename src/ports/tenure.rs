@@ -58,8 +58,8 @@ impl Machine for ThisMachine {
     }
 }
 
-/// How long this process may act (`lease-before-act`). An edge calls [`look`](Self::look) right before each request that
-/// changes something outside.
+/// How long this process may act (`lease-before-act`). An edge calls [`look`](Self::look) right before each request
+/// that changes something outside.
 #[derive(Clone, Debug)]
 pub struct Tenure(Arc<Inner>);
 
@@ -223,7 +223,8 @@ mod tests {
     /// Set for a process that a test starts, which is this test again.
     const CHILD: &str = "FHIR_EXPORT_TEST_TENURE";
 
-    /// Runs one test in a process of its own, whose stderr is read only when it has ended; answers exit code and stderr.
+    /// Runs one test in a process of its own, whose stderr is read only when it has ended; answers exit code and
+    /// stderr.
     fn in_its_own_process(test: &str, does: impl FnOnce(Tenure)) -> Option<(Option<i32>, String)> {
         if std::env::var_os(CHILD).is_some() {
             does(Tenure::none());

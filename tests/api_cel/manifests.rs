@@ -103,7 +103,8 @@ pub fn changes() -> Vec<(Value, Value, Vec<&'static str>)> {
         (
             server(json!({ "dialect": "Azure" })),
             server(json!({ "dialect": "BulkData", "storage": { "type": "AzureBlob", "azureBlob": {
-                "endpoint": "https://x.blob.core.windows.net", "auth": { "type": "SASToken", "secretRef": key() } } } })),
+                "endpoint": "https://x.blob.core.windows.net",
+                "auth": { "type": "SASToken", "secretRef": key() } } } })),
             vec!["spec.dialect: dialect cannot be changed: create a new FhirServer instead"],
         ),
     ]

@@ -9,10 +9,12 @@ pub fn refused() -> Vec<(Value, &'static str)> {
     let group =
         "spec.request.groupID: use a FHIR id: 1 to 64 letters, digits, hyphens and dots, but not . or ..";
     let types = "spec.request.types: use names of FHIR resource types, such as Patient or Observation";
-    let filters = "spec.request.typeFilters: use FHIR searches that begin with a type, such as Observation?category=laboratory";
+    let filters = "spec.request.typeFilters: use FHIR searches that begin with a type, such as \
+        Observation?category=laboratory";
     let since = "spec.request.since: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
     let until = "spec.request.until: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
-    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)";
+    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens (Azure \
+        container name)";
     let parameters =
         "spec.request.parameters: this parameter has a field of its own in spec.request: use that";
     let mut table = vec![
@@ -146,7 +148,8 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         base
     };
     let url = "spec.url: use a URL of scheme, host and path only";
-    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)";
+    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens (Azure container \
+        name)";
     let table = vec![
         (
             json!({ "url": "http://clinic.example.org" }),
@@ -157,7 +160,8 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         (json!({ "url": "https://clinic.example.org/#x" }), url),
         (
             blob("http://127.0.0.1:10000/x", json!({ "type": "SASToken", "secretRef": key() })),
-            "spec.storage.azureBlob.endpoint: use https (allowInsecureHTTP: true permits http, for the storage emulator only)",
+            "spec.storage.azureBlob.endpoint: use https (allowInsecureHTTP: true permits http, for the storage \
+             emulator only)",
         ),
         (
             json!({ "dialect": "BulkData" }),
@@ -178,7 +182,8 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         ),
         (
             blob("https://x.blob.core.windows.net", json!({ "type": "AccountKey" })),
-            "spec.storage.azureBlob.auth.secretRef: secretRef is required when type is SASToken or AccountKey, and forbidden otherwise",
+            "spec.storage.azureBlob.auth.secretRef: secretRef is required when type is SASToken or AccountKey, and \
+             forbidden otherwise",
         ),
         (
             json!({ "limits": { "minPollSeconds": 60, "maxPollSeconds": 30 } }),
@@ -212,11 +217,13 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         ),
         (
             auth(json!({ "type": "SmartBackendServices" })),
-            "spec.auth.smartBackendServices: smartBackendServices is required when type is SmartBackendServices, and forbidden otherwise",
+            "spec.auth.smartBackendServices: smartBackendServices is required when type is SmartBackendServices, and \
+             forbidden otherwise",
         ),
         (
             auth(json!({ "type": "OAuthClientSecret" })),
-            "spec.auth.oauthClientSecret: oauthClientSecret is required when type is OAuthClientSecret, and forbidden otherwise",
+            "spec.auth.oauthClientSecret: oauthClientSecret is required when type is OAuthClientSecret, and forbidden \
+             otherwise",
         ),
         (
             entra(json!({ "type": "WorkloadIdentity", "clientID": "c" })),
@@ -235,7 +242,8 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         ),
         (
             entra(ids("ClientSecret")),
-            "spec.auth.entra.clientSecretRef: clientSecretRef is required when type is ClientSecret, and forbidden otherwise",
+            "spec.auth.entra.clientSecretRef: clientSecretRef is required when type is ClientSecret, and forbidden \
+             otherwise",
         ),
     ];
     table.into_iter().map(|(spec, told)| (server(spec), told)).collect()

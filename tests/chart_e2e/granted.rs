@@ -1,5 +1,5 @@
-//! The chart without a value but the image: a FhirServer in a namespace where the operator may read no credentials is told
-//! so in one sentence, and works once the owner of the namespace applies the documented Role.
+//! The chart without a value but the image: a FhirServer in a namespace where the operator may read no credentials is
+//! told so in one sentence, and works once the owner of the namespace applies the documented Role.
 
 use azure_fhir::{Access, KnownToken, Options};
 use serde_json::{Value, json};
@@ -62,8 +62,10 @@ async fn a_server_without_the_role_is_told_which_right_is_missing_and_works_with
     let half =
         "create rolebinding half -n research --role=half --serviceaccount=fhir-export:fhir-export-operator";
     release.kubectl(half).await;
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "exporter", "namespace": "research",
-        "labels": {"fhirexport.dev/credential": "true"}, "annotations": {"azure.workload.identity/client-id": CLIENT}}});
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "exporter", "namespace": "research",
+        "labels": {"fhirexport.dev/credential": "true"},
+        "annotations": {"azure.workload.identity/client-id": CLIENT}}});
     release.apply(&account).await;
     let mut ca = platform.authorities();
     ca["metadata"]["namespace"] = "research".into();

@@ -18,7 +18,8 @@ async fn two_namespaces_are_served_and_no_other() {
         namespace("elsewhere", &json!({"export": "yes"})),
     ];
     let values = platform.values(&json!({
-        "image": {"repository": "registry.example/fhir-export-operator"}, "watchNamespaces": ["research", "fhir"], "credentialNamespaces": ["fhir"],
+        "image": {"repository": "registry.example/fhir-export-operator"}, "watchNamespaces": ["research", "fhir"],
+        "credentialNamespaces": ["fhir"],
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1},
     }));
     let mut release = Release::install(&before, &values).await;
@@ -52,7 +53,8 @@ async fn two_namespaces_are_served_and_no_other() {
 
     // A FhirServer where the operator may read no credentials is told so.
     release.apply(&release.storage_secret("research")).await;
-    let spec = json!({"url": fhir.url(), "dialect": "Azure", "allowInsecureHTTP": true, "auth": {"type": "None"}, "storage": release.storage()});
+    let spec = json!({"url": fhir.url(), "dialect": "Azure", "allowInsecureHTTP": true, "auth": {"type": "None"},
+        "storage": release.storage()});
     release.apply(&server("research", "blind", &spec)).await;
     release.until("fserver/blind", "research", "StorageAccessible=False DependencyMissing").await;
     let said =

@@ -48,8 +48,10 @@ impl Platform {
 
     /// Its `FhirServer`, `clinic` in namespace `fhir`, with all that it names.
     pub async fn connect(&self, release: &Release, url: &str) {
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "exporter", "namespace": "fhir",
-            "labels": {"fhirexport.dev/credential": "true"}, "annotations": {"azure.workload.identity/client-id": CLIENT}}});
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "exporter", "namespace": "fhir",
+            "labels": {"fhirexport.dev/credential": "true"},
+            "annotations": {"azure.workload.identity/client-id": CLIENT}}});
         let ca = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ca", "namespace": "fhir"},
             "data": {"ca.crt": self.ca.pem()}});
         let spec = json!({

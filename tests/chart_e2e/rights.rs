@@ -98,7 +98,8 @@ fn what_is_given_and_used_are_told_apart() {
         let bound =
             "roleRef: {kind: Role, name: r}\nsubjects: [{kind: ServiceAccount, name: fhir-export-operator}]";
         let text = format!(
-            "kind: Role\nmetadata: {{name: r, namespace: a}}\nrules: {rules}\n---\nkind: RoleBinding\nmetadata: {{name: r, namespace: a}}\n{bound}\n"
+            "kind: Role\nmetadata: {{name: r, namespace: a}}\nrules: {rules}\n---\nkind: RoleBinding\n\
+             metadata: {{name: r, namespace: a}}\n{bound}\n"
         );
         given(&serde_saphyr::from_multiple::<Value>(&text).unwrap())
     };
@@ -107,7 +108,8 @@ fn what_is_given_and_used_are_told_apart() {
     let all = role(rules);
     assert_eq!(all.len(), 4);
     assert!(all.contains(&right("things", "get")) && all.contains(&right("things/status", "patch")));
-    let log = r#"{"requestReceivedTimestamp":"2026-01-01T00:00:00Z","verb":"patch","requestURI":"/x","user":{"username":"u"},
+    let log = r#"{"requestReceivedTimestamp":"2026-01-01T00:00:00Z","verb":"patch",
+        "requestURI":"/x","user":{"username":"u"},
         "objectRef":{"apiGroup":"g","resource":"things","subresource":"status"}}"#;
     let folder = stage::Folder::new("rights").unwrap();
     let path = folder.write("audit.log", log.replace('\n', "") + "\n").unwrap();

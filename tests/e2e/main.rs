@@ -17,3 +17,4 @@ mod landing;
 mod place;
 mod schedules;
 mod site;
+mod upgrades;

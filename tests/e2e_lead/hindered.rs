@@ -73,7 +73,8 @@ async fn a_short_outage_changes_nothing() {
     let before = place.lease().await;
     for way in [Way::Silent, Way::Closed, Way::Failing] {
         relay.go(way);
-        // What is tested is that time passes without the API server.
+        // The outage itself is what is tested: shorter than the time for which a replica works on without the API
+        // server.
         tokio::time::sleep(Duration::from_secs(4)).await;
         relay.go(Way::Open);
         let renewed = place.lease().await.spec.unwrap().renew_time;

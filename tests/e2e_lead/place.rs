@@ -9,11 +9,10 @@ use fhir_export_operator::api::{FhirExport, FhirServer, crds};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use stage::{Azurite, AzuriteOptions, Folder, Kubernetes, KubernetesOptions, wait_for};
+use stage::{Folder, Shared, wait_for};
 use tokio::sync::OnceCell;
 
 /// Long enough for a loaded machine; tests wait for conditions, not for this.
@@ -21,30 +20,11 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The release, and what is named like it.
 pub const NAME: &str = "fhir-export-operator";
 
-/// Parts that all tests of this program share.
-pub struct Shared {
-    pub kubernetes: Kubernetes,
-    pub azurite: Azurite,
-}
-
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 pub async fn shared() -> &'static Shared {
-    SHARED
-        .get_or_init(|| async {
-            let (kubernetes, azurite) = tokio::join!(
-                Kubernetes::start(KubernetesOptions::default()),
-                Azurite::start(AzuriteOptions::default()),
-            );
-            let kubernetes = kubernetes.unwrap();
-            let api: Api<CustomResourceDefinition> = Api::all(kubernetes.client().await.unwrap());
-            for crd in crds().unwrap() {
-                api.create(&PostParams::default(), &crd).await.unwrap();
-            }
-            Shared { kubernetes, azurite: azurite.unwrap() }
-        })
-        .await
+    SHARED.get_or_init(|| async { Shared::start(&crds().unwrap()).await.unwrap() }).await
 }
 
 pub struct Place {
@@ -65,7 +45,8 @@ impl Place {
         let namespace = format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = Folder::new("lead").unwrap();
         let values = json!({
-            "image": {"repository": "registry.example/fhir-export-operator"}, "replicas": 2, "watchNamespaces": [namespace], "crds": {"install": false},
+            "image": {"repository": "registry.example/fhir-export-operator"}, "replicas": 2,
+            "watchNamespaces": [namespace], "crds": {"install": false},
             "log": {"format": "text", "filter": "info,fhir_export_operator::cluster=debug"},
             // The FHIR server of the test is on loopback.
             "refusedNetworks": [], "tuning": {"orphanWaitSeconds": 3},

@@ -39,8 +39,8 @@ impl Stream {
         Self { enough, work }
     }
 
-    /// Creates no more; all must be complete, and each kicked off once by the FHIR server's records. One whose kick-off was
-    /// under way when its operator was killed may have been kicked off again, if that was told.
+    /// Creates no more; all must be complete, and each kicked off once by the FHIR server's records. One whose kick-off
+    /// was under way when its operator was killed may have been kicked off again, if that was told.
     pub async fn end(self, place: &Place) -> Outcome {
         self.enough.store(true, Ordering::SeqCst);
         let number = self.work.await.unwrap();

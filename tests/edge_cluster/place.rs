@@ -11,7 +11,7 @@ use kube::runtime::wait::{await_condition, conditions::is_crd_established};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 use stage::{Kubernetes, KubernetesOptions};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 pub const SOON: Duration = Duration::from_secs(30);
 /// The namespace of an export that the schema once allowed and the program cannot read.
@@ -34,15 +34,16 @@ pub async fn kubernetes() -> &'static Kubernetes {
 async fn start() -> Kubernetes {
     let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();
     let client = kubernetes.client().await.unwrap();
+    let (tell, mut told) = watch::channel(Vec::new());
     let waiting = tokio::spawn({
         let client = client.clone();
         async move {
-            let mut told = Vec::new();
-            definitions::wait(&client, |missing| told.push(missing.to_string())).await;
-            told
+            definitions::wait(&client, |missing| tell.send_modify(|told| told.push(missing.to_owned())))
+                .await;
         }
     });
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // It waits for definitions that are not there yet.
+    tokio::time::timeout(SOON, told.wait_for(|told| !told.is_empty())).await.unwrap().unwrap();
     install(&client, |crd| {
         let level = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/request/properties/level/enum";
         if let Some(levels) = crd.pointer_mut(level).and_then(Value::as_array_mut) {
@@ -63,7 +64,8 @@ async fn start() -> Kubernetes {
     install(&client, |_| {}).await;
 
     // Whoever waited for the definitions was told once what to do, and went on.
-    let told = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
+    tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
+    let told = told.borrow().clone();
     assert!(
         told.first().is_some_and(|t| t.contains("fhir-export-operator crds | kubectl apply")),
         "{told:?}"
@@ -71,7 +73,8 @@ async fn start() -> Kubernetes {
     kubernetes
 }
 
-async fn install(client: &Client, change: impl Fn(&mut Value)) {
+/// Installs the definitions, each after `change`.
+pub async fn install(client: &Client, change: impl Fn(&mut Value)) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     for crd in crds().unwrap() {
         let name = crd.name_any();
@@ -85,7 +88,7 @@ async fn install(client: &Client, change: impl Fn(&mut Value)) {
     }
 }
 
-async fn make_namespace(client: &Client, name: &str) {
+pub async fn make_namespace(client: &Client, name: &str) {
     let api: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     let body = json!({ "metadata": { "name": name, "labels": { "team": name } } });
     api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();

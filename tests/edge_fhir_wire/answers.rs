@@ -17,7 +17,8 @@ async fn a_request_carries_what_was_asked_for_and_no_more() {
     let fhir = Server::http(|_, _| {
         answer(
             "202 Accepted",
-            "content-location: /_operations/export/7\r\nx-progress: 10%\r\nretry-after: 120\r\ncontent-type: text/x\r\n",
+            "content-location: /_operations/export/7\r\nx-progress: 10%\r\nretry-after: 120\r\n\
+             content-type: text/x\r\n",
             "",
         )
     })

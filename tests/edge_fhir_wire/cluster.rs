@@ -106,7 +106,8 @@ pub fn wire_with(cluster: &Arc<Cluster>, settings: EntraSettings, memory: CacheT
     FhirWire::new(Arc::new(Identities::with_source(source, settings, http)), WireSettings::default())
 }
 
-/// A wire whose requests for tokens go through a proxy, which stands in for an address that only a node of the cloud has.
+/// A wire whose requests for tokens go through a proxy, which stands in for an address that only a node of the cloud
+/// has.
 pub fn wire_through(proxy: &str, settings: EntraSettings) -> FhirWire {
     let http = reqwest::Client::builder().proxy(reqwest::Proxy::all(proxy).unwrap()).build().unwrap();
     let identities = Identities::new(Cluster::with(&[]), settings, http);

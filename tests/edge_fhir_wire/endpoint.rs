@@ -29,15 +29,15 @@ async fn refusals_are_told_with_the_server_s_words_and_the_next_step() {
             "invalid_client",
             "This jti was seen before.",
             "127.0.0.1 does not accept the signature of client my-client (invalid_client: This jti was seen before); \
-             register the public key that fhir-export-operator jwks prints, and check clientID, keyID, tokenURL and the \
-             clocks",
+             register the public key that fhir-export-operator jwks prints, and check clientID, keyID, tokenURL and \
+             the clocks",
         ),
         (
             "invalid_grant",
             "The assertion has expired",
             "127.0.0.1 does not accept the signature of client my-client (invalid_grant: The assertion has expired); \
-             register the public key that fhir-export-operator jwks prints, and check clientID, keyID, tokenURL and the \
-             clocks",
+             register the public key that fhir-export-operator jwks prints, and check clientID, keyID, tokenURL and \
+             the clocks",
         ),
         (
             "invalid_scope",

@@ -66,8 +66,8 @@ async fn one_token_serves_all_and_names_the_origin_as_its_audience() {
     assert!(asked[0].contains(&scope) && asked[0].contains("client_secret=hush"), "{}", asked[0]);
 }
 
-/// What the endpoint of a node answers (Microsoft Learn, "How to use managed identities for Azure resources on an Azure VM
-/// to acquire an access token").
+/// What the endpoint of a node answers (Microsoft Learn, "How to use managed identities for Azure resources on an Azure
+/// VM to acquire an access token").
 fn node_tokens(number: usize, _: &str) -> Act {
     let expires = jiff::Timestamp::now().as_second() + 86_400;
     let body = json!({ "access_token": format!("m{number}"), "client_id": CLIENT, "expires_in": "86400",
@@ -165,7 +165,8 @@ async fn entra_s_refusals_are_told_by_their_number() {
     for (code, said) in [
         (
             7_000_215,
-            "Entra refuses the credential (AADSTS7000215: the client secret is wrong); put the secret's value, not its id, into the Secret",
+            "Entra refuses the credential (AADSTS7000215: the client secret is wrong); put the secret's value, not its \
+             id, into the Secret",
         ),
         (99_999, "Entra refuses the credential (AADSTS99999); look up the code, and check the identity"),
     ] {
@@ -198,7 +199,8 @@ async fn an_authority_that_cannot_be_used() {
     for (settings, said) in [
         (
             untrusted,
-            "TLS with localhost failed, so there is no token: its certificate comes from an authority that is not trusted here; ",
+            "TLS with localhost failed, so there is no token: its certificate comes from an authority that is not \
+             trusted here; ",
         ),
         (odd, "localhost "),
         (closed, "127.0.0.1 refused the connection, so there is no token; "),

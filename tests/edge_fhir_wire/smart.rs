@@ -103,6 +103,7 @@ async fn five_second_tokens_last_through_a_run() {
     while provider.state.lock().unwrap().assertions.len() < 2 {
         assert_eq!(status(&wire, &provider, &auth).await, 200);
         sent += 1;
+        // Time is what ends a token: the requests are spread over its five seconds.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(

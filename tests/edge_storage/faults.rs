@@ -7,16 +7,22 @@ use fhir_export_operator::core::ledger::{Checked, StorageFailureKind};
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::ObjectStore;
 use futures::FutureExt;
-use stage::{Azurite, AzuriteOptions};
+use stage::{Azurite, AzuriteOptions, OnCut, Relay};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
 
 use crate::lake::{self, Secrets, by_key};
-use crate::relay::Relay;
 use crate::verify::plan;
 
 const LINE: &[u8] = b"{\"resourceType\":\"Patient\",\"id\":\"0123456789\"}\n";
+
+/// The address to use instead of `target`.
+fn through(relay: &Relay, target: &Url) -> Url {
+    let mut url = target.clone();
+    url.set_port(Some(relay.port())).unwrap();
+    url
+}
 
 #[tokio::test]
 async fn a_broken_download_goes_on_where_it_broke() {
@@ -26,8 +32,8 @@ async fn a_broken_download_goes_on_where_it_broke() {
     lake::put(&container, "big.ndjson", &body).await;
 
     let target = azurite.endpoint().unwrap();
-    let relay = Relay::start(&target, 500_000, 4, Box::new(|_| async {}.boxed())).await;
-    let server = lake::server(&relay.url(&target), &by_key());
+    let relay = Relay::cutting(target.port().unwrap(), 500_000, 4, None).await.unwrap();
+    let server = lake::server(&through(&relay, &target), &by_key());
     let seen =
         storage.verify(&server, &plan("resume", "", &["big.ndjson"], u64::MAX), &|_| ()).await.unwrap();
     assert_eq!(seen, [Checked { bytes: Some(body.len() as u64), lines: Some(60_000) }]);
@@ -42,13 +48,13 @@ async fn a_file_that_changes_under_the_reader_is_not_counted() {
 
     let target = azurite.endpoint().unwrap();
     let changed = Arc::clone(&container);
-    let change: crate::relay::OnCut = Box::new(move |_| {
+    let change: OnCut = Box::new(move || {
         let container = Arc::clone(&changed);
         // As long as before: only the ETag tells.
         async move { lake::put(&container, "big.ndjson", &b"\n".repeat(60_000 * LINE.len())).await }.boxed()
     });
-    let relay = Relay::start(&target, 500_000, 1, change).await;
-    let server = lake::server(&relay.url(&target), &by_key());
+    let relay = Relay::cutting(target.port().unwrap(), 500_000, 1, Some(change)).await.unwrap();
+    let server = lake::server(&through(&relay, &target), &by_key());
     let failure =
         storage.verify(&server, &plan("change", "", &["big.ndjson"], u64::MAX), &|_| ()).await.unwrap_err();
     assert_eq!(failure.kind, StorageFailureKind::Transient { retry_after: None });
@@ -63,8 +69,8 @@ async fn a_download_that_never_comes_ends() {
 
     let target = azurite.endpoint().unwrap();
     // Lists fit; not a piece of a file does.
-    let relay = Relay::start(&target, 2_000, usize::MAX, Box::new(|_| async {}.boxed())).await;
-    let server = lake::server(&relay.url(&target), &by_key());
+    let relay = Relay::cutting(target.port().unwrap(), 2_000, usize::MAX, None).await.unwrap();
+    let server = lake::server(&through(&relay, &target), &by_key());
     let failure =
         storage.verify(&server, &plan("endless", "", &["big.ndjson"], u64::MAX), &|_| ()).await.unwrap_err();
     assert!(matches!(failure.kind, StorageFailureKind::Transient { .. }), "{failure:?}");
@@ -112,8 +118,8 @@ async fn answering(answers: &'static [&'static str]) -> Url {
     url
 }
 
-const EMPTY: &str = "200 OK\r\ncontent-type: application/xml|<?xml version=\"1.0\"?><EnumerationResults><Containers /><NextMarker />\
-     </EnumerationResults>";
+const EMPTY: &str = "200 OK\r\ncontent-type: application/xml|<?xml version=\"1.0\"?>\
+     <EnumerationResults><Containers /><NextMarker /></EnumerationResults>";
 
 #[tokio::test]
 async fn answers_of_an_account_in_trouble() {

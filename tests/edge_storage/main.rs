@@ -11,6 +11,5 @@ mod faults;
 mod folders;
 mod lake;
 mod memory;
-mod relay;
 mod store;
 mod verify;

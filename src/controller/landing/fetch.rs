@@ -43,11 +43,11 @@ pub(super) struct Fetch<W: World> {
     compressed: bool,
     /// `None` after a part could not be stored.
     upload: Option<UploadOf<W>>,
-    /// Bytes that are not in a part yet.
+    /// Bytes that were read and are not in a part yet.
     rest: BytesMut,
     /// The size of the part that `rest` becomes, unless it is the last; `None` if the object can hold no other part.
     part: Option<usize>,
-    /// Of the bytes in parts.
+    /// The sums over the bytes that are in parts.
     tally: Tally,
     /// The bytes in parts that are known to be stored.
     stored: u64,
@@ -60,17 +60,18 @@ pub(super) struct Fetch<W: World> {
     of_outcomes: bool,
 }
 
-/// How a body ended.
+/// How reading the body of a download ended.
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Poured {
-    /// At its end.
+    /// The body was read to its end.
     Whole,
-    /// Before its end.
+    /// The body broke off before its end.
     Broken,
-    /// It could not be decompressed.
+    /// The body could not be decompressed.
     Undecodable,
     /// Its first line is of another type than it should be.
     OtherType,
-    /// It holds more bytes than an object can.
+    /// The body holds more bytes than an object can.
     TooLong,
 }
 

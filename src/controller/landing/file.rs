@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::super::world::World;
 use super::Obstacle;
 use super::fetch::{Fetch, Poured, Read};
@@ -11,12 +13,12 @@ use crate::core::landing::{
     FileForm, LandFailureKind, LandFile, LandPlan, Landed, Marks, Step, Sum, read_answer,
 };
 use crate::core::poll::retry_delay;
-use crate::core::wire::{FailureKind, FileRequest};
+use crate::core::wire::{Answer, Failure, FailureKind, FileRequest};
 use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, UnusableBody, Wire};
 
 /// How many tries in a row may bring no byte.
 const TRIES: i32 = 6;
-/// How many tries in a row may read bytes anew without coming farther.
+/// How many tries in a row may read the same bytes again without getting farther.
 const REREAD: i32 = 3;
 /// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
@@ -37,7 +39,7 @@ impl Passing {
     }
 }
 
-/// How one try ended.
+/// How one try to land a file ended.
 enum Tried<W: World> {
     Whole(Box<Read<W>>),
     Again(Passing),
@@ -134,9 +136,9 @@ async fn try_on<W: World>(
 /// How far the tries of one file have come.
 #[derive(Default)]
 struct Reach {
-    /// The farthest byte.
+    /// The farthest byte of the file that any try has read.
     farthest: u64,
-    /// Tries in a row that came no farther.
+    /// Tries in a row that read no byte beyond `farthest`.
     fruitless: i32,
     /// Of these, tries that read bytes, all of which had been read before.
     reread: i32,
@@ -172,9 +174,6 @@ async fn attempt<W: World>(
     let request = FileRequest { url: file.url.clone(), with_token: plan.with_token, resume, compressed };
     let (head, pieces) = match world.wire().open(server, &request).await {
         Ok(FileAnswer::Opened(head, pieces)) => (head, pieces),
-        Ok(FileAnswer::Elsewhere(message)) => {
-            return Err(Obstacle::new(LandFailureKind::Missing, Reason::OriginNotAllowed, message));
-        }
         Ok(FileAnswer::Unusable(body)) => {
             *fetch = None;
             return unusable(file, &body, compressed);
@@ -187,31 +186,11 @@ async fn attempt<W: World>(
             let message = format!("the server does not go on with {} where it broke off", file.blob);
             return Ok(Tried::Again(Passing::new(Reason::DownloadFailed, message)));
         }
-        Ok(FileAnswer::Refused(answer)) => {
-            return match read_answer(&answer, &file.blob) {
-                Step::Again { retry_after, reason, message } => {
-                    Ok(Tried::Again(Passing { reason, message, retry_after, asked: true }))
-                }
-                Step::Fail(kind, reason, message) => Err(Obstacle::new(kind, reason, message)),
-            };
+        Ok(FileAnswer::Refused(answer)) => return refused(file, &answer),
+        Ok(FileAnswer::Elsewhere(message)) => {
+            return Err(Obstacle::new(LandFailureKind::Missing, Reason::OriginNotAllowed, message));
         }
-        Err(failure) => {
-            return match failure.kind {
-                FailureKind::Missing => {
-                    Err(Obstacle::new(LandFailureKind::Missing, failure.reason, failure.message))
-                }
-                FailureKind::Unreachable => Ok(Tried::Again(Passing::new(failure.reason, failure.message))),
-                FailureKind::HeldBack { until } => {
-                    let wait = Duration::try_from(until.duration_since(world.clock().now()));
-                    Ok(Tried::Again(Passing {
-                        reason: failure.reason,
-                        message: failure.message,
-                        retry_after: wait.ok(),
-                        asked: false,
-                    }))
-                }
-            };
-        }
+        Err(failure) => return unanswered(failure, world.clock().now()),
     };
     if head.content_type.as_ref().is_some_and(|t| t.to_ascii_lowercase().contains("html")) {
         let message = format!("a web page came in the place of {}; check proxies on the way", file.blob);
@@ -236,6 +215,16 @@ async fn attempt<W: World>(
             format!("what came in the place of {} is not NDJSON; check proxies on the way", file.blob);
         return Ok(Tried::Again(Passing::new(Reason::UnexpectedAnswer, message)));
     }
+    ended(poured, file, fetch, found)
+}
+
+/// What to do after a body has come to its end.
+fn ended<W: World>(
+    poured: Poured,
+    file: &LandFile,
+    fetch: &mut Option<Fetch<W>>,
+    found: &mut Findings,
+) -> Result<Tried<W>, Obstacle> {
     match poured {
         Poured::Whole => Ok(fetch.take().and_then(Fetch::finish).map_or_else(
             || Tried::Again(Passing::new(Reason::DownloadFailed, "nothing came")),
@@ -263,6 +252,29 @@ async fn attempt<W: World>(
             Reason::UploadFailed,
             format!("{} is larger than an object of the store can be; export it in parts", file.blob),
         )),
+    }
+}
+
+/// What to do about an answer without the file.
+fn refused<W: World>(file: &LandFile, answer: &Answer) -> Result<Tried<W>, Obstacle> {
+    match read_answer(answer, &file.blob) {
+        Step::Again { retry_after, reason, message } => {
+            Ok(Tried::Again(Passing { reason, message, retry_after, asked: true }))
+        }
+        Step::Fail(kind, reason, message) => Err(Obstacle::new(kind, reason, message)),
+    }
+}
+
+/// What to do where no answer came.
+fn unanswered<W: World>(failure: Failure, now: Timestamp) -> Result<Tried<W>, Obstacle> {
+    let Failure { kind, reason, message, .. } = failure;
+    match kind {
+        FailureKind::Missing => Err(Obstacle::new(LandFailureKind::Missing, reason, message)),
+        FailureKind::Unreachable => Ok(Tried::Again(Passing::new(reason, message))),
+        FailureKind::HeldBack { until } => {
+            let retry_after = Duration::try_from(until.duration_since(now)).ok();
+            Ok(Tried::Again(Passing { reason, message, retry_after, asked: false }))
+        }
     }
 }
 

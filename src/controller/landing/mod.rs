@@ -87,7 +87,7 @@ impl From<Obstacle> for Stopped {
     }
 }
 
-/// So many files in a row that cannot be had, for each file that is read at once, show that none can.
+/// A landing gives up after this many failed files in a row, times the number of files that are read at once.
 const HOPELESS: usize = 3;
 
 /// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told` is
@@ -122,14 +122,14 @@ pub(super) async fn land<W: World>(
     Ok(Landing::Failed(LandFailure { kind, reason, message, progress, obstructed }))
 }
 
-/// How far a landing is.
+/// How far a landing has come, over all of its files.
 struct Course {
     progress: LandProgress,
     /// For each file of the plan, what landed.
     landed: Vec<Option<Landed>>,
     /// The worst of what was in the way.
     obstacle: Option<Obstacle>,
-    /// The objects of the files that could not be had.
+    /// The names of the objects whose files could not be landed.
     obstructed: Vec<String>,
     /// Files in a row that could not be had.
     in_a_row: usize,

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Runs, locked};
+use super::super::lock::locked;
+use super::Runs;
 use crate::core::landing::Landing;
 use crate::core::ledger::Verification;
 use crate::ports::EndTask;
@@ -13,7 +14,7 @@ pub(in crate::controller) struct Beside<T> {
     pub(in crate::controller) attempt: i32,
     /// The progress or result of the task.
     pub(in crate::controller) state: Arc<Mutex<T>>,
-    /// Ends the task.
+    /// Ends the task at its next await point.
     pub(in crate::controller) end: EndTask,
 }
 

@@ -3,25 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use super::locked;
+use super::super::lock::locked;
 
 /// How many of the most recent claims are kept even if their runs are gone.
 const MAX_CLAIMS: u64 = 10_000;
 
 /// The jobs that runs of this process have claimed.
 #[derive(Default)]
-pub(in crate::controller) struct Claims(Mutex<Inner>);
+pub(in crate::controller) struct JobClaims(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     /// The uid of the run that a job belongs to and the number of that claim, by server URL and job id.
     of: HashMap<(String, String), (String, u64)>,
-    /// How many claims there were.
+    /// The number of claims made so far.
     made: u64,
 }
 
-impl Claims {
-    /// Claims a job for a run. Returns false if another run has claimed it.
+impl JobClaims {
+    /// JobClaims a job for a run. Returns false if another run has claimed it.
     pub(in crate::controller) fn claim(&self, server_url: &str, job_id: &str, uid: &str) -> bool {
         let mut inner = locked(&self.0);
         let key = (server_url.to_owned(), job_id.to_owned());
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn the_job_of_a_run_that_is_gone_is_nobody_s() {
-        let claims = Claims::default();
+        let claims = JobClaims::default();
         assert!(claims.claim("https://x", "1", "one") && claims.claim("https://x", "1", "one"));
         claims.retain(|_| false);
         assert!(!claims.claim("https://x", "1", "two"));

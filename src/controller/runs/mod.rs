@@ -7,17 +7,18 @@ mod claims;
 mod probes;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
 use tokio::sync::Notify;
 
 use self::ahead::ReadAhead;
 pub(super) use self::beside::{Beside, tell};
-use self::claims::Claims;
+use self::claims::JobClaims;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
 use super::listings::Listings;
+use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
 use crate::core::admission::Served;
 use crate::core::effect::{Note, Observation};
@@ -31,10 +32,10 @@ use crate::core::seats::{Caller, Lane, SeatLimits, Seats};
 pub struct Runs {
     inner: Mutex<Inner>,
     listings: Listings,
-    claims: Claims,
+    claims: JobClaims,
     probes: Probes,
     ahead: ReadAhead,
-    /// Tells that no answer is owed any more.
+    /// Notified when no answer to a request is outstanding any more.
     settled: Notify,
 }
 
@@ -46,7 +47,7 @@ struct Inner {
     /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
     /// because deleting exports would hide it.
     served: HashMap<String, Served>,
-    /// The seats of requests.
+    /// The seats for requests: who holds one, and who waits.
     seats: Seats,
     /// Uids of runs with a request whose answer is to be written before the operator stops.
     owed: HashSet<String>,
@@ -80,17 +81,12 @@ struct Run {
     kept: Kept,
     /// A request of the run is on its way. Nothing is decided about the run before its answer is here.
     out: bool,
-    /// The object that this process wrote last; the watch may lag behind it.
+    /// The object that this process wrote last, or read after a conflict; the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
     /// The run has ended: only `written` is kept, until the watch shows it.
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while the lock was held leaves values that are each complete.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
@@ -130,7 +126,7 @@ impl Runs {
     }
 
     /// Which run each job of a server belongs to.
-    pub(super) fn claims(&self) -> &Claims {
+    pub(super) fn claims(&self) -> &JobClaims {
         &self.claims
     }
 
@@ -229,7 +225,7 @@ impl Runs {
         locked(&self.inner).owed.is_empty()
     }
 
-    /// Lets no further request go out, since the operator is told to stop.
+    /// Holds back all further requests, because the operator was told to stop.
     pub fn stop(&self) {
         locked(&self.inner).seats.close();
     }
@@ -265,7 +261,8 @@ impl Runs {
         locked(&self.inner).seats.waiting()
     }
 
-    /// Records an object that this process wrote.
+    /// Records an object as the API server has it: this process wrote it, or read it after a conflict. It replaces an
+    /// earlier one even if that has a higher resource version: after a restore of etcd, versions are lower.
     pub(super) fn wrote(&self, object: &FhirExport) {
         let mut inner = locked(&self.inner);
         inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));

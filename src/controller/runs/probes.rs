@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::locked;
+use super::super::lock::locked;
 use crate::core::server::Probe;
 
 /// The probes of all servers.
@@ -23,9 +23,9 @@ struct Inner {
 
 /// How the probe of a server stands.
 pub(in crate::controller) enum Probing {
-    /// None runs.
+    /// No probe of the server runs.
     None,
-    /// It runs beside the reconciles.
+    /// A probe runs beside the reconciles.
     Runs,
     /// It is done, and this is what it found.
     Done(Box<Probe>),

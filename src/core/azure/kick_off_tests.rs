@@ -106,8 +106,10 @@ fn every_parameter_as_it_goes_out() {
             "_container=lake&_anonymizationConfig=a%20b%2Fdeid.json&_anonymizationConfigEtag=%220x8D%22",
         ),
         (
-            json!({"container": "lake", "azure": {"anonymization": {"config": "c.json", "collectionReference": "acr.example/deid:1@sha256:ab"}}}),
-            "_container=lake&_anonymizationConfig=c.json&_anonymizationConfigCollectionReference=acr.example%2Fdeid%3A1%40sha256%3Aab",
+            json!({"container": "lake", "azure": {"anonymization": {"config": "c.json",
+                "collectionReference": "acr.example/deid:1@sha256:ab"}}}),
+            "_container=lake&_anonymizationConfig=c.json\
+             &_anonymizationConfigCollectionReference=acr.example%2Fdeid%3A1%40sha256%3Aab",
         ),
         (
             json!({"parameters": [{"name": "_format", "value": "a+b?c&d,e|f g%h#i=jü"}]}),
@@ -115,8 +117,11 @@ fn every_parameter_as_it_goes_out() {
         ),
         (json!({"parameters": [{"name": "a", "value": ""}, {"name": "a", "value": "2"}]}), "a=&a=2"),
         (
-            json!({"types": ["Observation", "Patient"], "typeFilters": ["Observation?category=laboratory&status=final", "Patient?identifier=urn:a|1 2"]}),
-            "_type=Observation%2CPatient&_typeFilter=Observation%3Fcategory%3Dlaboratory%26status%3Dfinal%2CPatient%3Fidentifier%3Durn%3Aa%7C1%202",
+            json!({"types": ["Observation", "Patient"], "typeFilters": ["Observation?category=laboratory&status=final",
+                "Patient?identifier=urn:a|1 2"]}),
+            "_type=Observation%2CPatient\
+             &_typeFilter=Observation%3Fcategory%3Dlaboratory%26status%3Dfinal\
+             %2CPatient%3Fidentifier%3Durn%3Aa%7C1%202",
         ),
         // What is encoded already in a filter is meant for the filter's own reader: it stays so.
         (
@@ -175,7 +180,8 @@ fn what_azure_cannot_do() {
         (json!({"level": "Patient", "includeAssociatedData": ["_history"]}), "level Patient"),
         (json!({"level": "Group", "groupID": "g", "includeAssociatedData": ["_deleted"]}), "level Group"),
         (
-            json!({"types": ["Patient"], "typeFilters": ["Patient?gender=male"], "includeAssociatedData": ["_deleted"]}),
+            json!({"types": ["Patient"], "typeFilters": ["Patient?gender=male"],
+                "includeAssociatedData": ["_deleted"]}),
             "typeFilters",
         ),
     ] {
@@ -205,7 +211,8 @@ fn whose_request_a_manifest_names() {
             true,
         ),
         (
-            "https://clinic.example/fhir/Group/g/%24export?_since=2026-01-01T00%3A00%3A00%2B01%3A00&_type=A%2CB&_container=c",
+            "https://clinic.example/fhir/Group/g/%24export?_since=2026-01-01T00%3A00%3A00%2B01%3A00&_type=A%2CB\
+             &_container=c",
             true,
         ),
         (
@@ -226,7 +233,8 @@ fn whose_request_a_manifest_names() {
         ),
         ("https://clinic.example/Group/g/$export?_type=A%2CB&_container=c", false),
         (
-            "https://clinic.example/Group/g/$export?_since=2026-01-01T00%3A00%3A00%2B01%3A00&_type=A%2CB&_container=c&_maxCount=1",
+            "https://clinic.example/Group/g/$export?_since=2026-01-01T00%3A00%3A00%2B01%3A00&_type=A%2CB&_container=c\
+             &_maxCount=1",
             false,
         ),
         (

@@ -30,8 +30,8 @@ fn a_query_with_commas() {
     assert_eq!((sent.method, &sent.body), (Method::Get, &None));
     assert_eq!(
         sent.url,
-        "https://x.example/fhir/$export?_outputFormat=application%2Ffhir%2Bndjson&_since=2026-01-01T00%3A00%3A00%2B01%3A00\
-         &_until=2026-02-01T00%3A00%3A00Z&_type=Patient%2CObservation\
+        "https://x.example/fhir/$export?_outputFormat=application%2Ffhir%2Bndjson\
+         &_since=2026-01-01T00%3A00%3A00%2B01%3A00&_until=2026-02-01T00%3A00%3A00Z&_type=Patient%2CObservation\
          &_typeFilter=Observation%3Fcode%3Da%252Cb%26status%3Dfinal%2CPatient%3Factive%3Dtrue\
          &_elements=id%2CPatient.name&includeAssociatedData=LatestProvenanceResources%2C_custom\
          &organizeOutputBy=Patient&allowPartialManifests=true&_x=1%202"
@@ -77,12 +77,16 @@ fn a_body() {
 
 #[test]
 fn patients_go_in_a_body_and_are_read_by_the_edge() {
-    let listed = |level: &str| json!({"level": level, "groupID": "g", "bulkData": {"patientsSecretRef": {"name": "cohort", "key": "ids"}}});
+    let listed = |level: &str| {
+        json!({"level": level, "groupID": "g",
+        "bulkData": {"patientsSecretRef": {"name": "cohort", "key": "ids"}}})
+    };
     let sent = ask(json!({}), listed("Group")).unwrap();
     assert_eq!((sent.method, sent.url.as_str()), (Method::Post, "https://x.example/fhir/Group/g/$export"));
     let Some(Patients::Secret { namespace, key }) = sent.patients else { panic!("no patients") };
     assert_eq!((namespace.as_str(), key.name.as_str()), ("research", "cohort"));
-    let blob = json!({"level": "Patient", "bulkData": {"patientsBlob": {"path": "cohorts/a/b.txt", "sha256": "0".repeat(64)}}});
+    let blob = json!({"level": "Patient", "bulkData": {"patientsBlob": {"path": "cohorts/a/b.txt",
+        "sha256": "0".repeat(64)}}});
     let Some(Patients::Blob { container, path, .. }) = ask(json!({}), blob).unwrap().patients else {
         panic!("no blob")
     };

@@ -20,7 +20,7 @@ const LONGEST_REFUSAL: Duration = Duration::from_mins(5);
 
 /// Why a kick-off is not sent.
 pub(super) enum NotNow {
-    /// It never will be: the reason and one sentence.
+    /// The kick-off will never be sent: the reason and one sentence.
     Never(Reason, String),
     /// The server's owner does not allow it. It may be sent when something changes; the conditions say what.
     Refused,
@@ -148,7 +148,8 @@ fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
 }
 
 /// When to look again whether the namespace of a refused export is admitted by now, since the labels of namespaces are
-/// not watched: after as long as it has been refused already. So a tenant with thousands of refused exports costs little.
+/// not watched: after as long as it has been refused already. So a tenant with thousands of refused exports costs
+/// little.
 fn look_again_at_refusal(turn: &Turn<'_>) -> Timestamp {
     let refused = condition::find(&turn.status.conditions, ConditionType::Accepted);
     let since = refused.map_or(turn.now, |refused| refused.last_transition_time);

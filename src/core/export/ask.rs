@@ -5,6 +5,7 @@ use crate::api::{Compression, Destination, Dialect, Reason};
 use crate::core::answer::{self, StatusAnswer};
 use crate::core::bulk;
 use crate::core::landing::Place;
+use crate::core::planted::{Fault, planted};
 use crate::core::requests;
 use crate::core::wire::Answer;
 
@@ -18,7 +19,8 @@ pub(super) fn held(turn: &Turn<'_>) -> Option<(Reason, String)> {
     Some((Reason::ServerSuspended, message))
 }
 
-/// Whether the server that the job runs on is gone from the cluster, or is another one now: the reason and one sentence.
+/// Whether the server that the job runs on is gone from the cluster, or is another one now: the reason and one
+/// sentence.
 pub(super) fn server_lost(turn: &Turn<'_>) -> Option<(Reason, String)> {
     let (namespace, name) = turn.server_name();
     match (turn.server(), &turn.status.server) {
@@ -48,8 +50,8 @@ pub(super) fn status_answer(turn: &Turn<'_>, answer: &Answer) -> StatusAnswer {
     }
 }
 
-/// Where the files of an attempt go that is about to be started. It is written with the intent and stays the same,
-/// whatever becomes of the FhirServer meanwhile.
+/// Where the files of the attempt that is about to start will go. The destination is written together with the
+/// intent, and later changes of the FhirServer do not affect it.
 pub(super) fn new_destination(turn: &Turn<'_>, intent: jiff::Timestamp) -> Option<Destination> {
     let server = turn.server()?;
     let container = requests::container(server.spec(), &turn.spec().request);
@@ -73,6 +75,9 @@ fn uid<'a>(turn: &Turn<'a>) -> &'a str {
 
 /// Where the job was to go when it was started; `None` for a job of a version that did not write that down.
 fn destination<'t>(turn: &'t Turn<'_>) -> Option<&'t Destination> {
+    if planted(Fault::PinnedPlace) {
+        return None;
+    }
     turn.status.job.as_ref()?.destination.as_ref()
 }
 

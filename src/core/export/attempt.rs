@@ -20,8 +20,8 @@ use crate::core::words;
 /// Attempts beyond the first, where the spec says nothing.
 const BACKOFF_LIMIT: i32 = 2;
 
-/// A job runs, and its status URL is known. `asked` is how long the server asks to wait before the first poll, and
-/// `message` is told in the conditions.
+/// Moves on to a job that runs and whose status URL is known. `asked` is how long the server asks to wait before the
+/// first poll. `message` goes into the conditions.
 pub(super) fn started(
     turn: &mut Turn<'_>,
     url: String,

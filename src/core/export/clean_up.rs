@@ -1,5 +1,5 @@
-//! Telling a server that its job is over for us: a Bulk Data server may forget a finished one (specification, "Bulk Data
-//! Delete Request"), and one that was given up and may still run is cancelled.
+//! Telling a server that its job is over for us: a Bulk Data server may forget a finished one (specification, "Bulk
+//! Data Delete Request"), and one that was given up and may still run is cancelled.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::core::requests;
 use crate::core::retry::{Retry, after};
 use crate::core::wire::{Failure, FailureKind, Reply};
 
-/// How often it is tried.
+/// How often the operator tries to tell the server that a job is over.
 const TRIES: u32 = 5;
 /// The first delay between two tries; it doubles up to [`LONGEST_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -62,9 +62,9 @@ pub(super) fn observe(turn: &mut Turn<'_>, clean_up: &mut CleanUp, reply: Reply)
 pub(super) enum JobEnd {
     /// The server has finished it, and its files are complete.
     Complete,
-    /// The server has finished it, and its files are not complete, or not to be had.
+    /// The server has finished the job, and its files are incomplete or cannot be fetched.
     Finished,
-    /// It was given up, and may still run.
+    /// The job was given up, and may still run.
     MayRun,
 }
 

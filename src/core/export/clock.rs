@@ -1,5 +1,5 @@
-//! The clock of the machine was set back, or was ahead when something was written down: what is waited for must not take
-//! that much longer.
+//! The clock of the machine was set back, or was ahead when something was written down: what is waited for must
+//! not take that much longer.
 
 use jiff::{SignedDuration, Timestamp};
 

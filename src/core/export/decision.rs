@@ -30,12 +30,12 @@ pub struct Facts {
 /// job that already runs (docs/servers.md, "Shared jobs"); on Azure nothing but a forged status leads to this.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Followers {
-    /// There are none.
+    /// No other export follows the job.
     #[default]
     None,
     /// Each of them lets the job go: it is being deleted, or `spec.cancel` is set.
     LettingGo,
-    /// At least one wants what the job brings.
+    /// At least one other export follows the job and wants its data.
     Wanting,
 }
 
@@ -52,7 +52,7 @@ pub struct Inputs<'a> {
     pub seen: Option<Observation>,
     /// The operator's settings.
     pub tuning: &'a Tuning,
-    /// The time.
+    /// The time of the decision.
     pub now: Timestamp,
     /// A random number from 0 to 1, for delays.
     pub jitter: f64,
@@ -72,7 +72,7 @@ pub struct Memory {
 pub struct Decision {
     /// The status as it should be.
     pub status: FhirExportStatus,
-    /// What to remember.
+    /// What to remember until the next decision.
     pub memory: Memory,
     /// What to do, after the status was written where [`must_write_first`] says so.
     pub effect: Option<Effect>,

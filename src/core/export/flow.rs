@@ -19,7 +19,7 @@ pub(super) enum Next {
     Perform(Box<Effect>),
     /// Nothing until this moment, or until something changes.
     WaitUntil(Timestamp),
-    /// Nothing until something changes.
+    /// Do nothing until something changes.
     Rest,
 }
 

@@ -55,7 +55,7 @@ fn bytes_by_type(manifest: &Manifest, rows: &[Row<'_>]) -> BTreeMap<String, i64>
     all
 }
 
-/// The worse of two results: whatever is not known is worse than what passed.
+/// The worse of two results, from best to worst: `Passed`, `Unknown`, `Failed`.
 fn worse(one: CheckResult, other: CheckResult) -> CheckResult {
     match (one, other) {
         (CheckResult::Failed, _) | (_, CheckResult::Failed) => CheckResult::Failed,

@@ -53,7 +53,10 @@ fn what_a_verdict_needs() {
         file.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
         read(json!({"output": [file]}))
     };
-    let sum = |sha: &str, bytes: u64| json!({"fileSize": bytes, "extension": [{"url": "https://x/checksum", "valueString": format!("sha256:{sha}")}]});
+    let sum = |sha: &str, bytes: u64| {
+        json!({"fileSize": bytes,
+        "extension": [{"url": "https://x/checksum", "valueString": format!("sha256:{sha}")}]})
+    };
     let (right, wrong) = ("ab".repeat(32), "cd".repeat(32));
     for (manifest, counts, checksums, status, reason) in [
         (file(json!({"count": 5})), Passed, Unknown, ConditionStatus::True, Reason::CountsMatch),

@@ -8,7 +8,7 @@ use crate::core::landing::{FileKind, LandPlan, Landed};
 use crate::core::manifest::Manifest;
 use crate::core::requests;
 
-/// The lines written so far, all of one export.
+/// The lines of the log of one export, as far as they are written.
 struct Log {
     export_id: String,
     lines: Vec<u8>,

@@ -18,7 +18,7 @@ use crate::core::wire::Request;
 /// What a check of the files saw, or the reason and one sentence why it could not be done.
 pub type CheckOutcome = Result<Arc<Vec<Checked>>, (Reason, String)>;
 
-/// Remembered before the kick-off.
+/// What is remembered before the kick-off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waiting {
     /// Requests that did not go out, or were refused for now.
@@ -43,7 +43,7 @@ pub enum WaitsFor {
     Place,
 }
 
-/// Remembered while the kick-off is on its way.
+/// What is remembered while the kick-off is on its way.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Starting {
     /// The kick-off, until it was handed out to be sent.
@@ -55,7 +55,7 @@ pub struct Starting {
 /// Remembered while nobody knows whether the kick-off started a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Uncertain {
-    /// Why it is not known.
+    /// Why nobody knows whether a job runs.
     pub doubt: Doubt,
     /// Searches of the container for the job.
     pub search: Retry,
@@ -66,7 +66,7 @@ pub struct Uncertain {
 pub enum Doubt {
     /// The operator was stopped before it wrote down an answer. The user was not told yet.
     Untold,
-    /// No definite answer came.
+    /// The kick-off was sent, and no definite answer to it came.
     AnswerLost,
     /// The server accepted the kick-off and named no usable status URL.
     NoStatusUrl,
@@ -82,10 +82,10 @@ pub enum JobOwner {
     Adopted,
 }
 
-/// Remembered while the server works on the job.
+/// What is remembered while the server works on the job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Running {
-    /// Whose the job is.
+    /// Whether the job was started by this run, as far as is known.
     pub owner: JobOwner,
     /// `spec.suspend` holds the polls.
     pub held: bool,
@@ -105,31 +105,32 @@ pub struct Running {
     pub absence: Option<Absence>,
     /// The server says that the job failed in a way that may pass, and is told to forget it before the next attempt.
     pub failed: Option<(JobFailure, CleanUp)>,
-    /// Set while the manifest is asked for anew because the links of the last one have expired.
+    /// The failed tries of the landing, while a fresh manifest is awaited because the links of the last one have
+    /// expired.
     pub refresh: Option<LandingTries>,
 }
 
 /// Since when a status URL leads to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Absence {
-    /// Since when nothing but 404 and 410 came, by whomever.
+    /// Since when each answer, of the FHIR server or of something before it, has been 404 or 410.
     pub since: Timestamp,
     /// Since when each of these was the FHIR server's own answer; `None` if the last one was not.
     pub by_server: Option<Timestamp>,
 }
 
-/// Remembered of a landing across fresh manifests.
+/// The failed tries of a landing, counted across fresh manifests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LandingTries {
     /// Tries in a row that brought nothing, and when the next is due.
     pub retry: Retry,
     /// Fresh manifests in a row that brought nothing.
     pub refreshes: u32,
-    /// Since when nothing has come.
+    /// When the first of the tries failed that have neither landed a file nor kept a further byte since.
     pub fruitless_since: Option<Timestamp>,
-    /// How far the landing came. At the begin of another try the files that lie there are counted anew.
+    /// How far the landing has come. Each new try counts the files that have landed before from the start.
     pub progress: LandProgress,
-    /// The objects of the files that could not be had in the last try.
+    /// The names of the objects whose files the last try could not land.
     pub obstructed: Arc<Vec<String>>,
 }
 
@@ -156,14 +157,14 @@ pub struct Landing {
     pub progress_at: Option<Timestamp>,
     /// The generation of the FhirServer with which the task that copies files was started.
     pub task_generation: Option<i64>,
-    /// What is going on.
+    /// What the landing is doing.
     pub stage: LandingStage,
 }
 
-/// What goes on in a landing.
+/// The stages of a landing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LandingStage {
-    /// Files are being copied.
+    /// The files are being copied from the server to storage.
     Copying {
         /// Since when a task copies them beside the reconcile, as far as is known.
         task_since: Option<Timestamp>,
@@ -174,7 +175,7 @@ pub enum LandingStage {
     GivingUp {
         /// Why, as a reason and one sentence.
         why: (Reason, String),
-        /// How the server takes it.
+        /// The tries to tell the server that it may forget the job.
         clean_up: CleanUp,
     },
 }
@@ -186,9 +187,9 @@ pub struct Concluding {
     pub landed: Arc<Vec<Landed>>,
     /// What the server counts of the types that no file came of.
     pub counted_types: TypeCounts,
-    /// How storing the log goes.
+    /// The tries to store `log.ndjson`.
     pub log: Storing,
-    /// How storing the manifest goes.
+    /// The tries to store the manifest.
     pub store: Storing,
 }
 
@@ -197,7 +198,7 @@ pub struct Concluding {
 pub struct Checking {
     /// The manifest whose files are checked.
     pub manifest: Arc<Manifest>,
-    /// Whose the job is.
+    /// Whether the job was started by this run, as far as is known.
     pub owner: JobOwner,
     /// The check takes so long that the status tells of it.
     pub told: bool,
@@ -209,7 +210,7 @@ pub struct Checking {
     pub end_asked: Option<Timestamp>,
     /// The outcome of the check, once it is over.
     pub outcome: Option<CheckOutcome>,
-    /// How storing the manifest goes.
+    /// The tries to store the manifest.
     pub store: Storing,
 }
 
@@ -225,7 +226,7 @@ pub struct Storing {
 /// Remembered while the server is asked to cancel the job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cancelling {
-    /// Whose the job is.
+    /// Whether the job was started by this run, as far as is known.
     pub owner: JobOwner,
     /// A landing may still run beside the reconcile and has to be stopped.
     pub landing_runs: bool,
@@ -235,7 +236,7 @@ pub struct Cancelling {
     pub looked: bool,
     /// The server answered the cancel with 409: a manifest that is found now is the job's own.
     pub already_finished: bool,
-    /// How the next try is counted.
+    /// How the next try of the cancel is counted.
     pub next_try: NextTry,
     /// Why the last try failed.
     pub failure: Option<String>,
@@ -244,21 +245,21 @@ pub struct Cancelling {
 /// How the next try of a cancel is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NextTry {
-    /// As one more.
+    /// The next try counts as one more.
     #[default]
     Counts,
-    /// Not again: it was counted, and held back before it was sent.
+    /// The next try was counted already: it was held back before it was sent.
     WasCounted,
 }
 
-/// Remembered while nothing is left of a deleted object but its finalizer.
+/// What is remembered while nothing is left of a deleted object but its finalizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaving {
     /// An event has told already what became of the job.
     pub told: bool,
 }
 
-/// Remembered after the end.
+/// What is remembered of a run that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// How the server takes it that its job is done with.
@@ -268,7 +269,7 @@ pub struct Ended {
 /// Remembered of telling the server that it may forget a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CleanUp {
-    /// The server was told, or cannot be.
+    /// The server was told that it may forget the job, or cannot be told.
     pub done: bool,
     /// Tries that failed, and when the next is due.
     pub retry: Retry,

@@ -41,7 +41,7 @@ impl Default for Phase {
     }
 }
 
-/// The name of a phase.
+/// The name of a phase, without the memory of a run in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PhaseName {
     /// See [`Phase::Waiting`].

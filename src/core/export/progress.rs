@@ -15,7 +15,8 @@ use crate::core::words;
 /// A server's own words about progress are cut to this, in characters.
 const MAX_PROGRESS: usize = 32;
 
-/// Takes in the server's own words about progress. They are written rarely, and for ten points.
+/// Takes in what the server says about progress. The status is written rarely, and when progress has grown by ten
+/// points.
 pub(super) fn reported(turn: &mut Turn<'_>, memory: &mut Running, told: Option<&str>) {
     let Some(told) = told.map(words::clean).filter(|t| !t.is_empty()) else { return };
     let percent = told.split_once('%').and_then(|(before, _)| {
@@ -63,7 +64,8 @@ pub(super) fn look(turn: &Turn<'_>, memory: &Running) -> Option<Effect> {
     })
 }
 
-/// Takes in the files seen so far. They are written at first sight, then each time they have doubled.
+/// Takes in how many files were seen in the container. The status is written when the first one is seen, and each
+/// time their number has doubled.
 pub(super) fn counted(turn: &mut Turn<'_>, memory: &mut Running, result: Result<Seen, StorageFailure>) {
     memory.progress_at = Some(turn.now);
     // A container that cannot be listed is told at the end, by Verified.

@@ -11,7 +11,7 @@ use crate::core::address::BlobAddress;
 use crate::core::landing::{LandPlan, Landed};
 use crate::core::manifest::Manifest;
 
-/// Types that the status lists, so that it stays under 16 KiB.
+/// The largest number of types that the status lists, so that it stays under 16 KiB.
 const MAX_TYPES: usize = 60;
 
 /// Writes what the manifest of an Azure server says of its files.

@@ -28,17 +28,17 @@ pub struct ServerView<'a> {
 }
 
 impl<'a> ServerView<'a> {
-    /// Looks at a server.
+    /// A view of this FhirServer.
     pub fn new(server: &'a FhirServer) -> Self {
         Self { server }
     }
 
-    /// Its spec.
+    /// The spec of the FhirServer, without defaults.
     pub fn spec(&self) -> &'a FhirServerSpec {
         &self.server.spec
     }
 
-    /// The object.
+    /// The FhirServer itself.
     pub fn object(&self) -> &'a FhirServer {
         self.server
     }
@@ -74,17 +74,17 @@ impl<'a> ServerView<'a> {
         Deviations::of(self.server)
     }
 
-    /// `namespace/name`, for messages.
+    /// The name of the FhirServer in messages: `namespace/name`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.server.namespace().unwrap_or_default(), self.server.name_any())
     }
 
-    /// Its uid.
+    /// The uid of the FhirServer; empty if the object has none.
     pub fn uid(&self) -> String {
         self.server.metadata.uid.clone().unwrap_or_default()
     }
 
-    /// Whether it is being deleted.
+    /// Whether the FhirServer is being deleted.
     pub fn deleting(&self) -> bool {
         self.server.metadata.deletion_timestamp.is_some()
     }

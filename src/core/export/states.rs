@@ -9,22 +9,22 @@ use crate::api::{ConditionStatus, ConditionType, Reason, RunState};
 pub struct Transition {
     /// The phase that the run leaves.
     pub from: PhaseName,
-    /// The phase that it comes into.
+    /// The phase that the run enters.
     pub to: PhaseName,
-    /// What moves it, in words for users.
+    /// What makes the run move, in words for users.
     pub when: &'static str,
 }
 
 /// A condition that a run sets when it comes into a phase, or while it is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// The phase.
+    /// The phase that the row is about.
     pub phase: PhaseName,
-    /// The condition.
+    /// The condition that a run may show in the phase.
     pub condition: ConditionType,
-    /// Its status.
+    /// The status that the condition has then.
     pub status: ConditionStatus,
-    /// The reasons that may stand with it.
+    /// The reasons that the condition may have with this status.
     pub reasons: &'static [Reason],
     /// Whether the reason may also be that of a failed request, an answer of the server, or a failure of storage.
     pub or_of_a_failure: bool,
@@ -126,7 +126,8 @@ shown! {
     Waiting {
         Accepted True: [Allowed];
         Accepted False: [NamespaceNotAllowed, NotAllowed];
-        Reconciling True: [ServerNotFound, ServerDeleting, Probing, WrongDialect, NoStorageAccess, Queued, Starting, WaitingToRetry] or failure;
+        Reconciling True: [ServerNotFound, ServerDeleting, Probing, WrongDialect, NoStorageAccess, Queued, Starting,
+            WaitingToRetry] or failure;
         Reconciling False: [NamespaceNotAllowed, NotAllowed, Suspended, ServerSuspended];
         Suspended True: [Suspended, ServerSuspended];
         Suspended False: [Resumed];
@@ -178,8 +179,12 @@ shown! {
     }
     Ended {
         Complete True: [Exported, CompletedWithErrors];
-        Failed True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, Cancelled, CancelUnconfirmed] or failure;
-        Stalled True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain, NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch, VerificationFailed, CancelUnconfirmed] or failure;
+        Failed True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain,
+            NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch,
+            VerificationFailed, Cancelled, CancelUnconfirmed] or failure;
+        Stalled True: [InvalidSpec, UnsupportedByServer, StartWindowMissed, DeadlineExceeded, KickOffUncertain,
+            NoStatusURL, JobLost, JobNotOurs, StatusRefused, InvalidManifest, ServerReportedErrors, StorageMismatch,
+            VerificationFailed, CancelUnconfirmed] or failure;
         Reconciling False: [Finished];
         Suspended False: [Finished];
         ServerReachable True: [Reachable];

@@ -33,7 +33,8 @@ pub(super) fn stop(turn: &mut Turn<'_>, reason: CancelReason, cancelling: Cancel
     Phase::Cancelling(cancelling)
 }
 
-/// Writes that a cancel was asked for, and why. One that is under way goes on for the new reason.
+/// Writes into the status that a cancel was requested, and why. A cancel that is under way continues with the new
+/// reason.
 pub(super) fn request(turn: &mut Turn<'_>, reason: CancelReason) {
     let request_time = whole_seconds(turn.now);
     let cancellation = turn.status.cancellation.get_or_insert(Cancellation {
@@ -57,7 +58,8 @@ pub(super) fn abandoned(turn: &mut Turn<'_>) -> Option<Phase> {
 }
 
 /// Ends a run whose cancel is settled or given up, with a sentence of what became of the job. `told` is the reason for
-/// whoever asked for the cancel. A run that was cancelled for its deadline fails with that, and a deleted object leaves.
+/// whoever asked for the cancel. A run that was cancelled for its deadline fails with that, and a deleted object
+/// leaves.
 pub(super) fn over(turn: &mut Turn<'_>, told: Reason, message: &str) -> Phase {
     let left = remaining(turn.status.job.as_ref(), turn.status.output.as_ref(), turn.lands());
     let message = format!("{message}{left}");

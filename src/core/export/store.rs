@@ -15,8 +15,8 @@ const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(120);
 
-/// Takes in what came of storing the log, or the manifest beside files that an Azure server wrote. A failure never fails
-/// a run whose data is complete: the operator may have no right to write there. The message of the end tells it.
+/// Takes in what came of storing the log, or the manifest beside files that an Azure server wrote. A failure never
+/// fails a run whose data is complete: the operator may have no right to write there. The message of the end tells it.
 pub(super) fn observe(turn: &Turn<'_>, store: &mut Storing, result: Result<String, StorageFailure>) {
     if let Err(StorageFailure { kind: StorageFailureKind::Transient { retry_after }, .. }) = &result
         && store.retry.failures < TRIES - 1

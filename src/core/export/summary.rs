@@ -15,7 +15,7 @@ pub(super) fn counted(number: u64, noun: &str) -> String {
     format!("{text} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A number of files.
+/// A number of files in words, such as `1 file` or `12 files`.
 pub(super) fn files_text(number: usize) -> String {
     counted(number as u64, "file")
 }
@@ -36,8 +36,8 @@ pub(super) fn place(output: &Output) -> Option<String> {
     Some(output.folder.as_ref().map_or_else(|| container.clone(), |folder| format!("{container}/{folder}")))
 }
 
-/// What lies in the container after a job that was not finished, as far as it was seen: a clause, or nothing. `lands` is
-/// whether the operator put it there.
+/// What lies in the container after a job that was not finished, as far as it was seen: a clause, or nothing. `lands`
+/// is whether the operator put it there.
 pub(super) fn remaining(job: Option<&Job>, output: Option<&Output>, lands: bool) -> String {
     let files = job.and_then(|job| job.progress.as_ref()?.files).filter(|files| *files > 0);
     let Some((files, place)) = files.zip(output.and_then(place)) else { return String::new() };

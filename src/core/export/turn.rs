@@ -31,14 +31,14 @@ const MAX_NOTE: usize = 1024;
 /// No requeue is shorter than this, so that nothing spins.
 const MIN_WAIT: Duration = Duration::from_millis(50);
 
-/// One decision in the making.
+/// The state of one decision while the phases work it out: the inputs, and the status and events so far.
 pub(super) struct Turn<'a> {
     pub(super) status: FhirExportStatus,
     pub(super) now: Timestamp,
     pub(super) jitter: f64,
     pub(super) facts: &'a Facts,
     pub(super) tuning: &'a Tuning,
-    /// The check of the files, or their landing, was looked at in this turn, and goes on beside.
+    /// Whether this turn looked at the check or the landing and found it running beside the reconciles.
     pub(super) task_runs: bool,
     export: &'a FhirExport,
     notes: Vec<Note>,
@@ -180,7 +180,7 @@ impl<'a> Turn<'a> {
         condition::remove(&mut self.status.conditions, type_);
     }
 
-    /// The server has answered: whatever it said, it can be reached.
+    /// Records that the server can be reached: it has answered, no matter what.
     pub(super) fn server_answered(&mut self) {
         self.set_true(ConditionType::ServerReachable, Reason::Reachable, "the server answers");
     }
@@ -216,7 +216,8 @@ impl<'a> Turn<'a> {
         self.leave(job.status_url.clone(), job.intent_time, reason);
     }
 
-    /// Writes down for people that the kick-off may have started a job unseen, whatever job is followed.
+    /// Adds to `unsettledJobs` that the kick-off may have started a job that nobody saw, whichever job the run
+    /// follows now.
     pub(super) fn leave_unseen_job(&mut self) {
         let Some(job) = &self.status.job else { return };
         self.leave(None, job.intent_time, "the answer to its kick-off was lost");

@@ -28,7 +28,7 @@ pub type TypeCounts = BTreeMap<String, TypeCount>;
 /// What the server counts of one type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TypeCount {
-    /// The server holds none now.
+    /// The server holds no resource of the type now.
     None,
     /// The server holds some now. How many of them it held at the transaction time is asked next.
     Now,
@@ -41,7 +41,7 @@ pub enum TypeCount {
     ChangedSince,
     /// The server holds some now, and does not count them as of a time.
     NotAsOf,
-    /// The server does not count.
+    /// The server does not say how many resources of the type it holds.
     Untold,
 }
 
@@ -134,7 +134,7 @@ pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: Strin
     asked.insert(type_, count);
 }
 
-/// What a searchset says.
+/// What the searchset of a counting search says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counted {
     total: u64,

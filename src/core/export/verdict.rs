@@ -8,10 +8,10 @@ use crate::core::ledger::{Checked, Expected, VerifyPlan};
 use crate::core::manifest::{File, Manifest};
 use crate::core::planted::{Fault, planted};
 
-/// Files named in a message.
+/// The largest number of files that a message names.
 const MAX_NAMED: usize = 3;
 
-/// What the check says.
+/// What the check of the files concludes.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Verdict {
     pub(super) status: ConditionStatus,

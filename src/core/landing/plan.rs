@@ -24,8 +24,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of the attempt that began at `intent`: no two attempts share a folder. Without `container` the run gets
-    /// a container of its own.
+    /// The place of the attempt that began at `intent`: no two attempts share a folder. Without `container` the run
+    /// gets a container of its own.
     pub fn of(container: Option<String>, uid: &str, intent: Timestamp) -> Self {
         let plain: String = uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let stamp = intent.strftime("%Y%m%dT%H%M%S");

@@ -56,14 +56,14 @@ pub enum LeaseStep {
     /// Does nothing until this moment.
     Wait(Moment),
     /// Ends the process, which may not act any more.
-    End(Ending),
+    End(CampaignEnd),
     /// Leaves the election: the Lease is given back, or was not held.
     Left,
 }
 
 /// Why a replica that led must end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub enum CampaignEnd {
     /// The replica could not renew the Lease in time, so another one may lead.
     Lapsed,
     /// The Lease names this other replica.

@@ -62,7 +62,8 @@ pub(super) fn next_slot(turn: &Turn<'_>, ready: &Ready, handled: Timestamp) -> O
     ready.calendar.next_after(handled.max(turn.now)).filter(|_| !turn.suspended())
 }
 
-/// Makes the run that is due by the clock, or records why it is skipped. One run makes up for all times that were missed.
+/// Makes the run that is due by the clock, or records why it is skipped. One run makes up for all times that were
+/// missed.
 pub(super) fn due(turn: &mut Turn<'_>, ready: &Ready, handled: Timestamp) -> Option<ScheduleEffect> {
     let slot = ready.calendar.due(turn.now, handled).filter(|_| !turn.suspended())?;
     match obstacle(turn, slot) {

@@ -1,5 +1,5 @@
-//! The members of a group, and those who joined it: sets of patient ids. They are stored in blobs, and are in memory only
-//! while they are compared.
+//! The members of a group, and those who joined it: sets of patient ids. They are stored in blobs, and are in memory
+//! only while they are compared.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -29,7 +29,8 @@ pub enum Unusable {
     NoId,
 }
 
-/// The data files in the folder of an export, as its ledger names them: not the error files, nor what the operator wrote.
+/// The data files in the folder of an export, as its ledger names them: not the error files, nor what the operator
+/// wrote.
 pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
     let output = |name: &str| {
         let inside = name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));

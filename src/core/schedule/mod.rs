@@ -44,8 +44,8 @@ pub use decision::{
 pub use names::{name_of_token, owned_by};
 use turn::Turn;
 
-/// The names of the exports that a status calls active. Before a decision, the caller must know for certain which of them
-/// exist.
+/// The names of the exports that a status calls active. Before a decision, the caller must know for
+/// certain which of them exist.
 pub fn active_names(status: &FhirExportScheduleStatus) -> impl Iterator<Item = &str> {
     status.active.iter().map(|run| run.name.as_str())
 }

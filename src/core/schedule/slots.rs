@@ -316,3 +316,7 @@ fn next(crontab: &Crontab, after: Timestamp) -> Option<Timestamp> {
 #[cfg(test)]
 #[path = "slots_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "slots_law.rs"]
+mod law;

@@ -25,8 +25,8 @@ pub struct NotGranted {
 }
 
 impl NotGranted {
-    /// Whether the server did not recognize the client, so that another way to authenticate may help. A server that reads
-    /// the credentials from the form only reports that parameters are missing.
+    /// Whether the server did not recognize the client, so that another way to authenticate may help. A server that
+    /// reads the credentials from the form only reports that parameters are missing.
     pub fn is_of_client(&self) -> bool {
         matches!(self.code.as_deref(), Some("invalid_client" | "invalid_request"))
     }

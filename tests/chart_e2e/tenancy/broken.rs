@@ -38,7 +38,8 @@ async fn create(client: &Client, object: &Value) {
 }
 
 fn broken(name: &str, kind: &str, spec: &Value) -> Value {
-    json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "lab"}, "spec": spec})
+    json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name, "namespace": "lab"},
+        "spec": spec})
 }
 
 /// A newer operator wrote a word that this one does not know, and somebody deletes the export: it stays, and nothing is

@@ -17,7 +17,8 @@ async fn unlabelled(release: &Release, namespace: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hush", "namespace": namespace},
         "stringData": {"token": "hush-token", "username": "hush-user", "password": "hush-password", "key": "aHVzaA==",
             "sas": "sv=1&sig=hush-sas", "tls.crt": "hush-certificate", "tls.key": "hush-key", "ca.crt": "hush-ca"}});
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": namespace,
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "robot", "namespace": namespace,
         "annotations": {"azure.workload.identity/client-id": CLIENT}}});
     release.apply(&secret).await;
     release.apply(&account).await;
@@ -36,7 +37,10 @@ fn entra(more: &Value) -> Value {
 /// Each with the reason that the owner of the Secret reads.
 fn attacks(host: &str) -> Vec<(&'static str, Value, &'static str)> {
     let none = json!({"type": "None"});
-    let storage = |auth: Value| json!({"type": "AzureBlob", "azureBlob": {"endpoint": format!("{host}/acc"), "auth": auth}});
+    let storage = |auth: Value| {
+        json!({"type": "AzureBlob",
+        "azureBlob": {"endpoint": format!("{host}/acc"), "auth": auth}})
+    };
     let smart =
         json!({"clientID": "c", "privateKeySecretRef": key("key"), "tokenURL": format!("{host}/token")});
     let oauth = json!({"clientID": "c", "secretRef": key("token"), "tokenURL": format!("{host}/token")});
@@ -44,7 +48,8 @@ fn attacks(host: &str) -> Vec<(&'static str, Value, &'static str)> {
         json!({"type": "WorkloadIdentity", "workloadIdentity": {"serviceAccountRef": {"name": "robot"}}});
     let by_secret = json!({"type": "ClientSecret", "clientSecretRef": key("token")});
     let own = json!({"type": "ManagedIdentity"});
-    let audience = json!({"type": "ClientSecret", "clientSecretRef": key("token"), "audience": "https://management.azure.com"});
+    let audience = json!({"type": "ClientSecret", "clientSecretRef": key("token"),
+        "audience": "https://management.azure.com"});
     let https = host.replace("http:", "https:");
     let unlabelled = "CredentialNotLabelled";
     vec![

@@ -17,7 +17,8 @@ pub fn values() -> Value {
         // The widest rights: what keeps a credential from a tenant here is no missing right.
         "readCredentialsInAllNamespaces": true,
         "rbac": {"editorRole": {"create": true}},
-        "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1, "cancelGraceSeconds": 8},
+        "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1,
+            "cancelGraceSeconds": 8},
     })
 }
 
@@ -38,7 +39,8 @@ impl Person {
     /// A namespace with these labels, and a person there with the chart's roles to read and to export.
     pub async fn new(release: &Release, name: &str, labels: &Value) -> Self {
         release.apply(&namespace(name, labels)).await;
-        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "person", "namespace": name}});
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "person", "namespace": name}});
         release.apply(&account).await;
         for role in ["fhir-export:fhir-export-operator:editor", "fhir-export:fhir-export-operator:viewer"] {
             bind(release, name, role, &json!({"kind": "ClusterRole", "name": role})).await;

@@ -36,6 +36,7 @@ impl Scraper {
         let answer = reqwest::get(format!("http://{}/metrics", self.address)).await.unwrap();
         let exposition = answer.text().await.unwrap();
         writeln!(self.text, "# at {:.2}\n{exposition}", self.began.elapsed().as_secs_f64()).unwrap();
+        // Nothing is waited for: a recording has a scrape at each interval.
         tokio::time::sleep(EVERY).await;
     }
 
@@ -137,6 +138,7 @@ async fn an_operator_that_is_gone_is_told() {
     site.export("gone-a", json!({"level": "System", "container": "gone-a"}), json!({})).await;
     scraper.until(3.0, async || true).await;
     site.kill_operator().await;
+    // The outage itself is recorded: nobody leads for a quarter of an hour of the alerts' time.
     tokio::time::sleep(Duration::from_secs_f64(15.0 * 60.0 / STRETCH)).await;
     site.start_operator().await;
     let (began, text) = (scraper.began, std::mem::take(&mut scraper.text));

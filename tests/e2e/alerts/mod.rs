@@ -62,7 +62,8 @@ async fn each_alert_has_what_a_woken_person_needs() {
 async fn alerts_use_only_what_is_exposed() {
     let metrics = Metrics::new();
     let nightly = json!({"metadata": {"name": "nightly", "namespace": "ns"},
-        "spec": {"schedule": "30 1 * * *", "template": {"spec": {"serverRef": {"name": "clinic"}, "request": {"level": "System"}}}},
+        "spec": {"schedule": "30 1 * * *", "template": {"spec": {"serverRef": {"name": "clinic"},
+            "request": {"level": "System"}}}},
         "status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z", "conditions": [
             {"type": "Ready", "status": "True", "reason": "X", "message": "",
              "lastTransitionTime": "2026-01-01T00:00:00Z"},

@@ -28,7 +28,8 @@ pub async fn assert_fire(what: &str, text: &str, stretch: f64, expected: &BTreeS
     let expr = format!("max by (alertname) (max_over_time(ALERTS{{alertstate=\"firing\"}}[{}m]))", end + 1);
     let check = json!({"expr": expr, "eval_time": format!("{end}m"), "exp_samples": samples});
     let tests = format!(
-        "rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    promql_expr_test: [{check}]\n    input_series:\n{}",
+        "rule_files: [rules.yaml]\nevaluation_interval: 1m\ntests:\n  - interval: 1m\n    \
+         promql_expr_test: [{check}]\n    input_series:\n{}",
         recording.input_series(stretch)
     );
     let output = promtool(&object, &tests, ["test", "rules", "tests.yaml"]).await;

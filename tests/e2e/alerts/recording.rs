@@ -129,7 +129,8 @@ fn notation(values: &[Option<&str>]) -> String {
 
 #[test]
 fn a_recording_becomes_series() {
-    let text = "# at 0\n# HELP a x\na 1\nb{x=\"y\"} 2\nc 9\n# EOF\n# at 30 two\na 5\n# at 60\na 1\nb{x=\"y\"} 3\n# at 120\na 4\n# at 600\na 6\n";
+    let text = "# at 0\n# HELP a x\na 1\nb{x=\"y\"} 2\nc 9\n# EOF\n# at 30 two\na 5\n# at 60\na 1\nb{x=\"y\"} 3\n\
+        # at 120\na 4\n# at 600\na 6\n";
     let names = ["a", "b"].map(str::to_owned).into();
     let recording = Recording::read(text, &names);
     assert_eq!(recording.intervals(1.0), 10);

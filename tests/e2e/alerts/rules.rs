@@ -31,7 +31,11 @@ pub async fn template(settings: Value) -> Output {
         .env("HELM_CACHE_HOME", folder.path())
         .env("HELM_CONFIG_HOME", folder.path())
         .env("HELM_DATA_HOME", folder.path())
-        .stdin(&json!({"image": {"repository": "registry.example/fhir-export-operator"}, "metrics": {"prometheusRule": settings}}).to_string())
+        .stdin(
+            &json!({"image": {"repository": "registry.example/fhir-export-operator"},
+            "metrics": {"prometheusRule": settings}})
+            .to_string(),
+        )
         .unwrap()
         .run()
         .await

@@ -176,7 +176,8 @@ async fn the_secret_and_the_server_may_go_first() {
     };
     let mut site = Site::without_server("first", options).await;
     site.secret("token", json!({"token": "first-token"}), true).await;
-    let auth = json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": "token", "key": "token"}}}});
+    let auth = json!({"auth": {"type": "BearerToken",
+        "bearerToken": {"secretRef": {"name": "token", "key": "token"}}}});
     site.apply_server(auth).await;
     site.start_operator().await;
     site.fhir.script(Script::stuck());

@@ -36,7 +36,8 @@ async fn every_parameter_goes_out_as_it_should() {
     assert_eq!(kick_off.headers.get("accept").map(String::as_str), Some("application/fhir+json"));
     assert_eq!(kick_off.headers.get("prefer").map(String::as_str), Some("respond-async,handling=lenient"));
 
-    let request = json!({"level": "System", "container": "parameters", "includeAssociatedData": ["_history", "_deleted"],
+    let request = json!({"level": "System", "container": "parameters",
+        "includeAssociatedData": ["_history", "_deleted"],
         "azure": {"anonymization": {"config": "c.json", "collectionReference": "registry.example/deid:1"}},
         "parameters": [{"name": "_format", "value": "a b+c"}]});
     site.export("further", request, json!({})).await;
@@ -56,7 +57,8 @@ async fn every_parameter_goes_out_as_it_should() {
 #[tokio::test]
 async fn a_rejected_request_fails_with_the_servers_words() {
     let site = Site::start("rejected").await;
-    let request = json!({"level": "System", "container": "rejected", "parameters": [{"name": "_elements2", "value": "x"}]});
+    let request = json!({"level": "System", "container": "rejected",
+        "parameters": [{"name": "_elements2", "value": "x"}]});
     site.export("rejected", request, json!({})).await;
     let object = site.failed("rejected", "KickOffRejected").await;
     let message = condition(&object, "Failed").unwrap().2;

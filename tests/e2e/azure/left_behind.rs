@@ -132,10 +132,14 @@ async fn set_up(tenant: &Tenant, site: &Site) -> Secrets {
         site.secret(name, data, true).await;
     }
     account(site, true, Some(tenant.client_id())).await;
-    let bearer = json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": "token", "key": "token"}}},
+    let bearer = json!({"auth": {"type": "BearerToken",
+        "bearerToken": {"secretRef": {"name": "token", "key": "token"}}},
         "headers": [{"name": "Ocp-Apim-Subscription-Key", "secretRef": {"name": "gateway", "key": "key"}}]});
     let basic = json!({"auth": {"type": "Basic", "basic": {"secretRef": {"name": "login"}}}});
-    let by_sas = |key: &str| json!({"storage": {"azureBlob": {"auth": {"type": "SASToken", "secretRef": {"name": "sas", "key": key}}}}});
+    let by_sas = |key: &str| {
+        json!({"storage": {"azureBlob": {"auth": {"type": "SASToken",
+        "secretRef": {"name": "sas", "key": key}}}}})
+    };
     server(site, "bearer", bearer).await;
     server(site, "strict", json!({"allow": {}})).await;
     let mut client = tenant.server(site, by_secret()).await;

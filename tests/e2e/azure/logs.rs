@@ -1,4 +1,5 @@
-//! The operator's log, as whoever is woken reads it: one line for each transition, with the words of its event or condition.
+//! The operator's log, as whoever is woken reads it: one line for each transition, with the words of its event or
+//! condition.
 
 use azure_fhir::{Access, Failure, KnownToken, Options, Script};
 use serde_json::{Value, json};

@@ -139,7 +139,8 @@ async fn every_failure_of_a_job_ends_in_the_next_step() {
     let rows = [
         (
             Failure::StorageAccessDenied,
-            "AuthorizationPermissionMismatch); give its managed identity the role Storage Blob Data Contributor on the account, or open the account's firewall to the service",
+            "AuthorizationPermissionMismatch); give its managed identity the role Storage Blob Data Contributor on the \
+             account, or open the account's firewall to the service",
         ),
         (
             Failure::NoManagedIdentity,
@@ -170,7 +171,8 @@ async fn every_failure_of_a_job_ends_in_the_next_step() {
     site.export("group", json!({"level": "Group", "groupID": "nobody", "container": "next"}), json!({}))
         .await;
     let object = site.failed("group", "GroupNotFound").await;
-    let wanted = "there is no such Group on the server (the server says: Group nobody was not found); correct groupID in a new FhirExport";
+    let wanted = "there is no such Group on the server (the server says: Group nobody was not found); correct groupID \
+        in a new FhirExport";
     assert_eq!(condition(&object, "Failed").unwrap().2, wanted);
 }
 

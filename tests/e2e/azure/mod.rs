@@ -2,6 +2,7 @@
 
 mod auth;
 mod cancels;
+mod containers;
 mod crowd;
 mod exports;
 mod identities;

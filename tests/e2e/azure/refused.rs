@@ -13,7 +13,8 @@ async fn apply(site: &Site, object: &Value) -> Output {
 
 /// The object is refused, and these are among the words.
 async fn refused(site: &Site, kind: &str, name: &str, spec: &Value, words: &[&str]) {
-    let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name},
+        "spec": spec});
     let output = apply(site, &object).await;
     assert!(!output.succeeded(), "{spec} was taken");
     for word in words {
@@ -40,7 +41,8 @@ async fn kubectl_apply_names_the_field_and_the_rule() {
         (
             json!({"level": "System", "container": "My_Data"}),
             &[
-                "spec.request.container: Invalid value: \"My_Data\": use 3 to 63 lower-case letters, digits and single hyphens",
+                "spec.request.container: Invalid value: \"My_Data\": use 3 to 63 lower-case letters, digits and single \
+                 hyphens",
             ],
         ),
         (
@@ -83,7 +85,8 @@ async fn kubectl_apply_names_the_field_and_the_rule() {
         (
             json!({"auth": {"type": "None", "bearerToken": token}}),
             &[
-                "spec.auth.bearerToken: Invalid value: bearerToken is required when type is BearerToken, and forbidden otherwise",
+                "spec.auth.bearerToken: Invalid value: bearerToken is required when type is BearerToken, and forbidden \
+                 otherwise",
             ],
         ),
         (
@@ -109,7 +112,10 @@ async fn kubectl_apply_names_the_field_and_the_rule() {
 #[tokio::test]
 async fn kubectl_apply_does_not_change_what_was_asked_for() {
     let site = Site::without_server("change", Options::default()).await;
-    let spec = |server: &str, group: &str, cancel: bool| json!({"serverRef": {"name": server}, "request": {"level": "Group", "groupID": group}, "cancel": cancel});
+    let spec = |server: &str, group: &str, cancel: bool| {
+        json!({"serverRef": {"name": server},
+        "request": {"level": "Group", "groupID": group}, "cancel": cancel})
+    };
     site.export("run", json!({"level": "Group", "groupID": "a"}), json!({"cancel": true})).await;
     for (spec, words) in [
         (

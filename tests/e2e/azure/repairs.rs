@@ -53,7 +53,9 @@ async fn secrets_that_are_missing_wrong_or_not_labelled_are_told_and_repaired() 
 #[tokio::test]
 async fn allow_names_what_is_allowed_and_a_change_of_it_lets_the_export_go_on() {
     let site = Site::start("allow").await;
-    site.apply_server(json!({"allow": {"levels": ["Group"], "groupIDs": ["cohort-*"], "types": ["Patient"], "containers": ["allow-*"]}})).await;
+    site.apply_server(json!({"allow": {"levels": ["Group"], "groupIDs": ["cohort-*"], "types": ["Patient"],
+        "containers": ["allow-*"]}}))
+        .await;
     let good =
         json!({"level": "Group", "groupID": "cohort-42", "types": ["Patient"], "container": "allow-lake"});
     for (name, change, part) in [

@@ -49,7 +49,8 @@ async fn an_identity_that_may_not_export_is_known_at_once() {
         [("right", "good-token-1835"), ("weak", "weak-token-4410"), ("bad", "bad-token-6622")]
     {
         site.secret(name, json!({"token": token}), true).await;
-        let auth = json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": name, "key": "token"}}}});
+        let auth = json!({"auth": {"type": "BearerToken",
+            "bearerToken": {"secretRef": {"name": name, "key": "token"}}}});
         let spec = site.server_spec(auth).await;
         site.apply_server_named(name, spec).await;
     }

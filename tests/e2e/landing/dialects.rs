@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bulk_fhir::{
-    Cancel, Life, On, Options, Quirks, RequestFault, Script, Shape, Software, Version, throttled,
+    Cancel, FileScript, Life, On, Options, Quirks, RequestFault, Script, Shape, Software, Version, throttled,
 };
 use fhir_export_operator::api::{CheckResult, FhirServer};
 use kube::{Api, ResourceExt};
@@ -188,4 +188,25 @@ async fn a_throttled_kick_off_and_page_wait() {
     let (object, job) =
         place.lands(Script::polls(0).manifest(Shape { page: Some(8), issues, ..Shape::default() })).await;
     assert_eq!((object.status.unwrap().attempts, job.polls), (Some(1), 1));
+}
+
+/// The specification asks for `application/fhir+ndjson`, and servers say many things.
+#[tokio::test]
+async fn files_land_whatever_content_type_they_have() {
+    let place = Place::start("media", Options::default(), json!({})).await;
+    for (nth, content_type) in [
+        "application/ndjson",
+        "application/x-ndjson; charset=utf-8",
+        "application/octet-stream",
+        "text/plain",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let files = FileScript { content_type: content_type.into(), ..FileScript::default() };
+        place.fhir.script(Script::polls(1).made("Condition", 2, 3000).files(files));
+        let object = place.landed(&format!("run-{nth}"), json!({})).await;
+        assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch", "{content_type}");
+        place.assert_same(&object, &place.last_job().id).await;
+    }
 }

@@ -24,7 +24,8 @@ async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
 async fn no_more_is_sent(place: &Place, job: &str) {
     let sent = || place.fhir.job(job).unwrap().files[0].bytes_sent;
     let mut before = sent();
-    // Two looks a third of a second apart, six times as long as a step of the trickle.
+    // That time passes and nothing is sent is the condition: two looks a third of a second apart, six times as long as
+    // a step of the trickle.
     let result = wait_for("the download to end", PATIENCE, || {
         let now = sent();
         let rests = std::mem::replace(&mut before, now) == now;

@@ -122,7 +122,10 @@ async fn a_client_secret_user_and_password_and_a_bearer_token() {
             "clientID": "exporter", "secretRef": {"name": "client", "key": "secret"}, "scopes": ["system/*.rs"]}}})
     };
     let basic = |_: &Place| json!({"auth": {"type": "Basic", "basic": {"secretRef": {"name": "basic"}}}});
-    let bearer = |_: &Place| json!({"auth": {"type": "BearerToken", "bearerToken": {"secretRef": {"name": "bearer", "key": "token"}}}});
+    let bearer = |_: &Place| {
+        json!({"auth": {"type": "BearerToken",
+        "bearerToken": {"secretRef": {"name": "bearer", "key": "token"}}}})
+    };
     let ways: [(&str, Access, Auth<'_>); 3] = [
         ("oauth", Access::Smart(Smart::client("exporter", Proof::Secret("p:w d 4471".into()))), &oauth),
         ("basic", Access::Basic("me".into(), "pass word-5820".into()), &basic),

@@ -1,5 +1,5 @@
-//! A schedule of Azure's service, whose data change all the time: it tells of what was deleted by lines among the others,
-//! and leaves out of a run what changed after the run began.
+//! A schedule of Azure's service, whose data change all the time: it tells of what was deleted by lines among the
+//! others, and leaves out of a run what changed after the run began.
 
 use std::cell::Cell;
 

@@ -14,7 +14,7 @@ use replay::{Journal, Mode, Run, State};
 use serde_json::{Value, json};
 use stage::{Folder, wait_for};
 
-use super::replayed::Example;
+use super::example::Example;
 use crate::place::Place;
 use crate::site::{PATIENCE, Site, condition, shared};
 
@@ -46,6 +46,7 @@ async fn change(fhir: &Server, people: &[String], stop: &Cell<bool>) -> Journal 
                 journal.deleted(&format!("Observation/{id}"));
             }
         }
+        // Nothing is waited for: the data change at this pace, also while exports run.
         tokio::time::sleep(PACE).await;
     }
     journal

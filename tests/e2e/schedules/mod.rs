@@ -2,6 +2,8 @@
 
 mod ahead;
 mod azure;
+mod example;
 mod joined;
+mod mishap;
 mod replayed;
 mod retained;

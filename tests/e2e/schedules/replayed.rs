@@ -3,25 +3,23 @@
 //! names, one run after the other, gives exactly what the server has in the end.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
 use std::sync::MutexGuard;
 use std::time::Duration;
 
 use azure_storage_blob::BlobContainerClient;
-use bulk_fhir::{Breaks, Count, FileScript, Options, Patients, Script, Server, Shape};
+use bulk_fhir::{Options, Patients, Script, Server};
 use fhir_export_operator::api::{ChainedRun, FhirExport, FhirExportSchedule, RunMode};
 use fhir_export_operator::core::schedule::name_of_token;
 use jiff::{Timestamp, ToSpan};
 use kube::ResourceExt;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use replay::{Change, Changes, Journal, Mode, Run, State};
-use serde_json::{Value, json};
+use serde_json::json;
 use stage::{Folder, wait_for};
 
 use super::ahead;
+use super::example::Example;
+use super::mishap::Mishap;
 use crate::place::Place;
 use crate::site::{PATIENCE, Site, condition, shared};
 
@@ -30,83 +28,6 @@ const RUNS: usize = 30;
 /// Changes come so often.
 const PACE: Duration = Duration::from_millis(5);
 const TWO_DAYS: i64 = 2 * 24 * 3600;
-
-/// What goes wrong with a run.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Mishap {
-    None,
-    /// The server's job fails.
-    JobFails,
-    /// The manifest promises more than there is.
-    WrongCount,
-    /// The server says that something could not be exported.
-    ServerErrors,
-    /// The answer to the kick-off is lost.
-    AnswerLost,
-    /// A download breaks off, twice.
-    BreaksOff,
-    /// Somebody cancels it.
-    Cancelled,
-    /// Somebody deletes it.
-    Deleted,
-    /// The operator is killed before the run is made.
-    KilledBefore,
-    /// The operator is killed while the job runs.
-    KilledInJob,
-    /// The operator is killed while files land.
-    KilledInLanding,
-    /// A full run is asked for.
-    Full,
-}
-
-impl Mishap {
-    /// One of each and more, and three failures in a row.
-    fn of(run: usize) -> Self {
-        match run {
-            2 | 12 | 13 | 14 => Self::JobFails,
-            4 => Self::WrongCount,
-            5 | 26 => Self::KilledInJob,
-            6 => Self::ServerErrors,
-            8 => Self::BreaksOff,
-            9 => Self::KilledBefore,
-            11 => Self::Cancelled,
-            15 | 24 => Self::KilledInLanding,
-            17 => Self::Deleted,
-            19 => Self::Full,
-            21 => Self::AnswerLost,
-            _ => Self::None,
-        }
-    }
-
-    /// Whether the chain goes on with the run.
-    fn counts(self) -> bool {
-        !matches!(
-            self,
-            Self::JobFails | Self::WrongCount | Self::ServerErrors | Self::Cancelled | Self::Deleted
-        )
-    }
-
-    fn script(self) -> Script {
-        let slow = FileScript { gzip: false, trickle: Some(60_000), ..FileScript::default() };
-        match self {
-            Self::JobFails => Script::fails(400, "invalid", "the job failed on purpose"),
-            Self::WrongCount => {
-                Script::polls(1).manifest(Shape { count: Count::Wrong(3), ..Shape::default() })
-            }
-            Self::ServerErrors => {
-                let issues = BTreeMap::from([("error".to_owned(), 1)]);
-                Script::polls(1).manifest(Shape { issues, ..Shape::default() })
-            }
-            Self::AnswerLost => Script::loses_answer(),
-            Self::BreaksOff => Script::polls(1)
-                .files(FileScript { cut: Some(Breaks::after(300, 2)), ..FileScript::default() }),
-            Self::Cancelled | Self::Deleted => Script::stuck(),
-            Self::KilledInJob => Script::polls(4),
-            Self::KilledInLanding => Script::polls(0).files(slow),
-            Self::None | Self::KilledBefore | Self::Full => Script::polls(1),
-        }
-    }
-}
 
 /// Changes a server's data until it is told to stop.
 pub async fn change<'a>(
@@ -131,6 +52,7 @@ pub async fn change<'a>(
                 journal.deleted(&format!("{kind}/{id}"));
             }
         }
+        // Nothing is waited for: the data change at this pace, also while exports run.
         tokio::time::sleep(PACE).await;
     }
     journal
@@ -285,9 +207,19 @@ impl Story<'_> {
         assert_eq!((run.since.clone(), run.name.clone()), (covered, name));
     }
 
+    async fn container(&self) -> BlobContainerClient {
+        blobs::container(&shared().await.azurite, &self.site.namespace).await.unwrap()
+    }
+
+    /// Has the example of the documentation load what is new.
+    async fn load(&self, example: &mut Example<'_>) {
+        let schedule = serde_json::to_value(self.schedule().await).unwrap();
+        example.load(&self.container().await, &self.chain, &schedule).await;
+    }
+
     /// What somebody knows who loads the runs of the chain, one after the other.
     async fn loaded(&self) -> State {
-        let container = blobs::container(&shared().await.azurite, &self.site.namespace).await.unwrap();
+        let container = self.container().await;
         let mut state = State::default();
         for run in &self.chain {
             let files = blobs::folder(&container, run.folder.as_deref().unwrap()).await.unwrap();
@@ -297,66 +229,6 @@ impl Story<'_> {
             state.load(mode, &landed);
         }
         state
-    }
-}
-
-/// The example of the documentation, which is called now and then.
-pub struct Example<'a> {
-    folder: &'a Path,
-    downloaded: usize,
-}
-
-impl<'a> Example<'a> {
-    pub fn new(folder: &'a Path) -> Self {
-        Self { folder, downloaded: 0 }
-    }
-
-    /// Downloads the files of a run.
-    pub async fn download(&self, container: &BlobContainerClient, folder: &str) {
-        for (name, bytes) in blobs::folder(container, folder).await.unwrap() {
-            let path = self.folder.join("lake").join(folder).join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, bytes).unwrap();
-        }
-    }
-
-    /// Downloads what is new and loads what the schedule names, into this database.
-    async fn load(&mut self, story: &Story<'_>) {
-        let container = blobs::container(&shared().await.azurite, &story.site.namespace).await.unwrap();
-        for run in &story.chain[self.downloaded..] {
-            self.download(&container, run.folder.as_deref().unwrap()).await;
-        }
-        self.downloaded = story.chain.len();
-        let schedule = serde_json::to_value(story.schedule().await).unwrap();
-        self.call(&schedule, "fhir.db").unwrap();
-    }
-
-    /// Calls it with what kubectl says; what it says, if it refuses.
-    pub fn call(&self, schedule: &Value, database: &str) -> Result<(), String> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load/load.py");
-        let arguments = [Path::new(script), &self.folder.join("lake"), &self.folder.join(database)];
-        let (output, mut input) = std::io::pipe().unwrap();
-        input.write_all(schedule.to_string().as_bytes()).unwrap();
-        drop(input);
-        let ended = Command::new("python3").args(arguments).stdin(output).output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
-        if ended.status.success() { Ok(()) } else { Err(said) }
-    }
-
-    /// What the database holds.
-    pub fn known(&self) -> State {
-        let select = "import sqlite3, sys\n\
-            for row in sqlite3.connect(sys.argv[1]).execute('SELECT resource FROM resources'): print(row[0])";
-        let database = self.folder.join("fhir.db");
-        let ended = Command::new("python3").args(["-c", select]).arg(database).output().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        State::of(
-            ended
-                .stdout
-                .split(|b| *b == b'\n')
-                .filter(|l| !l.is_empty())
-                .map(|l| serde_json::from_slice(l).unwrap()),
-        )
     }
 }
 
@@ -374,7 +246,7 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
         for number in 0..RUNS - 2 {
             story.run(number, Mishap::of(number)).await;
             if number % 5 == 0 {
-                example.load(&story).await;
+                story.load(&mut example).await;
             }
             // Three runs in a row have failed before it.
             if number == 14 {
@@ -392,7 +264,7 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     let told = journal.compare(&story.loaded().await, &server);
     println!("{} runs, {failed} failed: {} changes made, {} landed", RUNS, told.made, told.landed);
     assert!(told.none(), "{told:?}");
-    example.load(&story).await;
+    story.load(&mut example).await;
     let by_example = journal.compare(&example.known(), &server);
     assert!(by_example.none(), "{by_example:?}");
     // Nobody may take increments without what is before them for the whole.

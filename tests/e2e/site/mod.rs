@@ -14,13 +14,10 @@ use azure_fhir::{Options, Server, Storage};
 use fhir_export_operator::api::{FhirExport, FhirServer, crds};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use stage::{
-    Azurite, AzuriteOptions, Folder, Kubernetes, KubernetesOptions, Process, ProcessOptions, wait_for,
-};
+use stage::{Folder, Process, ProcessOptions, Shared, wait_for};
 use tokio::sync::OnceCell;
 
 pub use marks::Marks;
@@ -28,31 +25,12 @@ pub use marks::Marks;
 /// Long enough for a loaded machine; tests wait for conditions, not for this.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Parts that all tests of this program share.
-pub struct Shared {
-    pub kubernetes: Kubernetes,
-    pub azurite: Azurite,
-}
-
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The control plane, with the CRDs, and the storage emulator.
 pub async fn shared() -> &'static Shared {
-    SHARED
-        .get_or_init(|| async {
-            let (kubernetes, azurite) = tokio::join!(
-                Kubernetes::start(KubernetesOptions::default()),
-                Azurite::start(AzuriteOptions::default()),
-            );
-            let kubernetes = kubernetes.unwrap();
-            let api: Api<CustomResourceDefinition> = Api::all(kubernetes.client().await.unwrap());
-            for crd in crds().unwrap() {
-                api.create(&PostParams::default(), &crd).await.unwrap();
-            }
-            Shared { kubernetes, azurite: azurite.unwrap() }
-        })
-        .await
+    SHARED.get_or_init(|| async { Shared::start(&crds().unwrap()).await.unwrap() }).await
 }
 
 /// One test's world.
@@ -62,6 +40,8 @@ pub struct Site {
     pub fhir: Server,
     pub folder: Folder,
     pub operator: Option<Process>,
+    /// What runs as the operator.
+    pub program: PathBuf,
     pub kubeconfig: PathBuf,
     starts: u32,
     pub flags: Vec<String>,
@@ -99,6 +79,7 @@ impl Site {
             fhir,
             folder: Folder::new("e2e").unwrap(),
             operator: None,
+            program: env!("CARGO_BIN_EXE_fhir-export-operator").into(),
             kubeconfig: shared.kubernetes.admin_kubeconfig(),
             starts: 0,
             flags: Vec::new(),
@@ -135,7 +116,7 @@ impl Site {
     pub async fn start_operator(&mut self) {
         self.starts += 1;
         let log = self.folder.path().join(format!("operator-{}.log", self.starts));
-        let mut options = ProcessOptions::new(env!("CARGO_BIN_EXE_fhir-export-operator"), log)
+        let mut options = ProcessOptions::new(&self.program, log)
             .arg("run")
             .env("KUBECONFIG", &self.kubeconfig)
             .env("RUST_BACKTRACE", "1");

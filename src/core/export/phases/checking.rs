@@ -26,7 +26,8 @@ use crate::core::ledger::VerifyPlan;
 use crate::core::manifest::Manifest;
 use crate::core::retry::after;
 
-/// How soon a check is looked at that goes on beside; its end wakes the run anyway. One that takes longer is told.
+/// The time between two looks at a check that runs beside the reconciles. The end of the check wakes the run earlier.
+/// A check that takes longer is shown in the conditions.
 const LOOK: Duration = Duration::from_secs(30);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Checking, seen: Observation) -> Phase {

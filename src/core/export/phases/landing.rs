@@ -25,7 +25,8 @@ use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
 use crate::core::retry::after;
 
-/// How soon a landing is looked at that goes on beside; its end wakes the run anyway.
+/// The time between two looks at a landing that runs beside the reconciles. The end of the landing wakes the run
+/// earlier.
 const LOOK: Duration = Duration::from_secs(30);
 /// A landing that takes longer than this is told.
 const SOON: Duration = Duration::from_secs(5);
@@ -208,8 +209,8 @@ fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     }
 }
 
-/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try landed
-/// do not: each try counts them anew.
+/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try
+/// landed do not: each try counts them anew.
 fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
     let tries = &mut memory.tries;
     if progress.files > tries.progress.files || progress.kept > 0 {

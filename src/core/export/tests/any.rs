@@ -146,10 +146,12 @@ fn accounted(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4000, failure_persistence: None,
+        ..ProptestConfig::default() })]
 
     #[test]
-    fn the_laws_hold_and_every_run_ends(spec in specs(), dialect in dialects(), storage in 0..2_usize, jitter in 0.0..1.0_f64, script in vec(events(), 0..60)) {
+    fn the_laws_hold_and_every_run_ends(spec in specs(), dialect in dialects(), storage in 0..2_usize,
+        jitter in 0.0..1.0_f64, script in vec(events(), 0..60)) {
         let mut world = World::new(server(dialect, storage).unwrap(), spec);
         world.jitter = jitter;
         for event in script {
@@ -162,7 +164,8 @@ proptest! {
     }
 
     #[test]
-    fn deletion_ends_whatever_the_server_does(spec in specs(), dialect in dialects(), storage in 0..2_usize, script in vec(events(), 0..40)) {
+    fn deletion_ends_whatever_the_server_does(spec in specs(), dialect in dialects(), storage in 0..2_usize,
+        script in vec(events(), 0..40)) {
         let mut world = World::new(server(dialect, storage).unwrap(), spec);
         for event in script {
             happen(&mut world, dialect, event);

@@ -126,7 +126,8 @@ fn what_may_run_unseen_is_told_at_the_deletion_also_after_a_crash_before_the_eve
         let unsettled = json!([{ "intentTime": world.now, "reason": "nobody was told" }]);
         status.unsettled_jobs = serde_json::from_value(unsettled).unwrap();
         if job_is_known {
-            let given_up = json!({ "requestTime": world.now, "tries": 10, "outcome": "Unconfirmed", "reason": "Deleted" });
+            let given_up = json!({ "requestTime": world.now, "tries": 10, "outcome": "Unconfirmed",
+                "reason": "Deleted" });
             status.cancellation = serde_json::from_value(given_up).unwrap();
         } else {
             status.job = None;

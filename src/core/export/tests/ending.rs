@@ -226,7 +226,8 @@ fn error_files_by_policy() {
     let with_errors = |w: &mut World| {
         let url = |n: &str| format!("https://acct.blob.example/lake/f/{n}.ndjson");
         let text = json!({"transactionTime": "2026-11-23T01:59:59Z", "output": [file("Patient", &url("p"))],
-            "error": [file("OperationOutcome", &url("e1")), file("OperationOutcome", &url("e2"))], "deleted": [file("Bundle", &url("d"))]});
+            "error": [file("OperationOutcome", &url("e1")), file("OperationOutcome", &url("e2"))],
+            "deleted": [file("Bundle", &url("d"))]});
         w.fake.polls.push_back(Ok(body(&text.to_string())));
     };
     let tolerated = finished(stored_server(), with_errors);

@@ -40,7 +40,7 @@ observations! {
     FinalizerChanged in [], Observation::FinalizerChanged => vec![Observation::FinalizerChanged];
     DeletedSelf in [], Observation::DeletedSelf => vec![Observation::DeletedSelf];
     Authorized in [Waiting], Observation::Authorized(_) =>
-        failures().into_iter().map(|f| Observation::Authorized(Err(f))).chain([Observation::Authorized(Ok(()))]).collect();
+        failures().into_iter().map(Err).chain([Ok(())]).map(Observation::Authorized).collect();
     KickOff in [Starting], Observation::KickOff(_) => replies().into_iter().map(Observation::KickOff).collect();
     Poll in [Running, Cancelling], Observation::Poll(_) => replies().into_iter().map(Observation::Poll).collect();
     Cancel in [Cancelling], Observation::Cancel(_) => replies().into_iter().map(Observation::Cancel).collect();

@@ -6,6 +6,7 @@ mod cancelling;
 mod clock;
 mod ending;
 mod every;
+mod failing;
 mod fake;
 mod following;
 mod holding;
@@ -56,7 +57,8 @@ pub(crate) fn azure_server() -> FhirServer {
 pub(crate) fn stored_server() -> FhirServer {
     let mut server = azure_server();
     server.spec.storage = serde_json::from_value(json!({"type": "AzureBlob",
-        "azureBlob": {"endpoint": "https://acct.blob.example", "auth": {"type": "AccountKey", "secretRef": {"name": "a", "key": "b"}}}}))
+        "azureBlob": {"endpoint": "https://acct.blob.example",
+            "auth": {"type": "AccountKey", "secretRef": {"name": "a", "key": "b"}}}}))
     .unwrap();
     server
 }

@@ -1,4 +1,5 @@
-//! Where an attempt puts its files is decided with its intent: later edits of the FhirServer change later attempts only.
+//! Where an attempt puts its files is decided with its intent: later edits of the FhirServer change later attempts
+//! only.
 
 use serde_json::{Value, json};
 

@@ -60,6 +60,9 @@ pub(super) fn container(request: &str) -> Option<String> {
 pub(super) fn listed(job: &FakeJob, files: &[(&'static str, u64)]) -> Value {
     let place = container(&job.request)
         .map_or_else(|| format!("export-{}", job.id), |c| format!("{c}/{}", folder(job)));
-    let file = |(type_, count): &(&str, u64)| json!({"type": type_, "url": format!("https://acct.blob.example/{place}/{type_}-1.ndjson"), "count": count});
+    let file = |(type_, count): &(&str, u64)| {
+        json!({"type": type_,
+        "url": format!("https://acct.blob.example/{place}/{type_}-1.ndjson"), "count": count})
+    };
     files.iter().map(file).collect()
 }

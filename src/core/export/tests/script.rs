@@ -210,11 +210,14 @@ pub(super) fn specs() -> impl Strategy<Value = Value> {
     let request = select(vec![
         json!({"level": "System"}),
         json!({"level": "Patient", "since": "2026-01-01T00:00:00+01:00", "container": "lake"}),
-        json!({"level": "Group", "groupID": "g", "types": ["Patient"], "typeFilters": [format!("Patient?identifier={SECRET}")]}),
+        json!({"level": "Group", "groupID": "g", "types": ["Patient"],
+            "typeFilters": [format!("Patient?identifier={SECRET}")]}),
     ]);
-    (request, select(vec!["Retry", "Fail"]), select(vec!["Cancel", "Abandon"]), 0..3_i32, proptest::option::of(50_i64..100_000), any::<bool>())
+    (request, select(vec!["Retry", "Fail"]), select(vec!["Cancel", "Abandon"]), 0..3_i32,
+        proptest::option::of(50_i64..100_000), any::<bool>())
         .prop_map(|(request, uncertain, deletion, backoff, ttl, window)| {
-            let mut spec = json!({"request": request, "onUncertainKickOff": uncertain, "deletionPolicy": deletion, "backoffLimit": backoff});
+            let mut spec = json!({"request": request, "onUncertainKickOff": uncertain, "deletionPolicy": deletion,
+                "backoffLimit": backoff});
             if let Some(ttl) = ttl {
                 spec["ttlSecondsAfterFinished"] = ttl.into();
             }

@@ -1,6 +1,7 @@
 //! The ledger of folders: which folders the runs of this schedule made. A run's folders are recorded when its result is
 //! taken in. A folder that is not in the ledger is never deleted.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::ResourceExt;
@@ -68,23 +69,31 @@ fn record_run(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole)
 
 /// Rebuilds the ledger after the status was lost, from the runs that exist, in the order in which they ended. A run goes
 /// back into a chain only if the chain's full run exists and the labels agree.
+///
+/// Only a full run that surely began a chain is counted among the chains that are kept: the one that the rebuilt chain
+/// goes on from, and those that an incremental run followed. Whether any other one counted when it ended depended on the
+/// spec and the status of that time, which nobody knows any more. Its folder goes with those before the oldest chain that
+/// is kept, so no folder goes earlier than it would have gone with the status.
 pub(in super::super) fn from_children(turn: &mut Turn<'_>) {
     turn.status.retention = None;
     let own_exports = turn.children().filter(|run| stage_of(&run.name_any()).is_none());
     let mut runs: Vec<Arc<FhirExport>> = own_exports.filter(|run| has_ended(run)).cloned().collect();
     runs.sort_by_cached_key(|run| (ended_at(run), run.name_any()));
+    let label = |run: &FhirExport| run.labels().get(CHAIN_LABEL).cloned();
+    let followed = runs.iter().filter(|run| counts(run).is_ok() && !is_full(run));
+    let rebuilt = turn.status.chain.as_ref().and_then(|chain| chain.id.clone());
+    let begun: BTreeSet<String> = followed.filter_map(|run| label(run)).chain(rebuilt).collect();
     let mut current: Option<String> = None;
     for run in &runs {
         let own = chain_begun_by(&turn.name(), &run.name_any());
-        let chain = run.labels().get(CHAIN_LABEL);
-        // A run without the label was made before the schedule became incremental.
-        if counts(run).is_err() || chain.is_none() && turn.spec().incremental.is_some() {
+        let chain = label(run);
+        if counts(run).is_err() || is_full(run) && !(chain.as_ref() == Some(&own) && begun.contains(&own)) {
             record_run(turn, run, &own, RunRole::Aside);
-        } else if is_full(run) && chain.is_none_or(|chain| *chain == own) {
+        } else if is_full(run) {
             record_run(turn, run, &own, RunRole::Begins);
             current = Some(own);
-        } else if chain.is_some() && chain == current.as_ref() && !is_full(run) {
-            record_run(turn, run, &current.clone().unwrap_or_default(), RunRole::Continues);
+        } else if let Some(chain) = chain.filter(|chain| Some(chain) == current.as_ref()) {
+            record_run(turn, run, &chain, RunRole::Continues);
         } else {
             current = None;
         }

@@ -1,4 +1,5 @@
-//! What is kept of runs that keep track of a group's members: objects, the chain's history, and what a lost status is made of.
+//! What is kept of runs that keep track of a group's members: objects, the chain's history, and what a lost status is
+//! made of.
 
 use serde_json::json;
 

@@ -6,6 +6,7 @@ mod adopting;
 mod chains;
 mod law;
 mod members;
+mod members_held_up;
 mod members_kept;
 mod members_law;
 mod policies;

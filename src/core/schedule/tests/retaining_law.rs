@@ -36,7 +36,10 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let end = || prop_oneof![6 => Just(End::Exported), 1 => Just(End::WithErrors), 2 => Just(End::Failed), 1 => Just(End::Cancelled)];
+    let end = || {
+        prop_oneof![6 => Just(End::Exported), 1 => Just(End::WithErrors), 2 => Just(End::Failed),
+        1 => Just(End::Cancelled)]
+    };
     prop_oneof![
         20 => end().prop_map(Act::Run),
         2 => Just(Act::Begin),
@@ -76,11 +79,13 @@ impl Books {
         let status = world.status();
         if let Some(chain) = &status.chain {
             for run in &chain.history {
-                if !self.told.insert(run.uid.clone()) {
+                self.told.insert(run.uid.clone());
+                let (id, folder) = (chain.id.clone().unwrap(), run.folder.clone().unwrap());
+                if self.chains.iter().any(|(_, folders)| folders.contains(&folder)) {
                     continue;
                 }
-                let (id, folder) = (chain.id.clone().unwrap(), run.folder.clone().unwrap());
                 match run.mode {
+                    // A chain that is rebuilt after the status was lost may go on from a full run that did not count.
                     RunMode::Full => self.chains.push((id, vec![folder])),
                     RunMode::Incremental | RunMode::Newcomers => {
                         let own = self.chains.iter_mut().find(|(known, _)| *known == id);
@@ -101,7 +106,8 @@ impl Books {
             for run in ended {
                 if self.told.insert(run.uid().unwrap()) {
                     let folder = run.status.clone().unwrap().output.unwrap().folder.unwrap();
-                    self.chains.push((run.name_any(), vec![folder]));
+                    let id = run.name_any().strip_prefix("nightly-").unwrap().to_owned();
+                    self.chains.push((id, vec![folder]));
                 }
             }
         }
@@ -237,6 +243,38 @@ fn happen(world: &mut World, books: &Books, act: &Act) {
     }
 }
 
+/// A schedule that keeps so many chains and runs lives through these acts; after each, the law holds.
+fn live_through(acts: &[Act], keep: i32, limit: i32) {
+    let mut world = World::incremental(json!({}));
+    world.server = Some(server(storage()));
+    world.edit(json!({ "retention": { "fullChains": keep }, "successfulRunsHistoryLimit": limit }));
+    let mut books = Books::default();
+    world.look();
+    for act in acts {
+        happen(&mut world, &books, act);
+        let claimed = world.claimed.clone();
+        books.check(&mut world, &claimed);
+        world.look();
+        books.check(&mut world, &claimed);
+    }
+}
+
+#[test]
+fn a_full_run_that_began_no_chain_begins_none_after_the_status_was_lost() {
+    use Act::{Begin, Full, Incremental, LoseStatus, Run};
+    let acts = [
+        Incremental(false),
+        Begin,
+        Full,
+        Incremental(true),
+        Act::End(End::Exported),
+        Incremental(false),
+        LoseStatus,
+        Run(End::Exported),
+    ];
+    live_through(&acts, 1, 2);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -246,18 +284,7 @@ proptest! {
         keep in 1_i32..4,
         limit in 0_i32..6,
     ) {
-        let mut world = World::incremental(json!({}));
-        world.server = Some(server(storage()));
-        world.edit(json!({ "retention": { "fullChains": keep }, "successfulRunsHistoryLimit": limit }));
-        let mut books = Books::default();
-        world.look();
-        for act in &acts {
-            happen(&mut world, &books, act);
-            let claimed = world.claimed.clone();
-            books.check(&mut world, &claimed);
-            world.look();
-            books.check(&mut world, &claimed);
-        }
+        live_through(&acts, keep, limit);
     }
 
     /// It does what it is for: when all goes well, the newest chains are there, and nothing else.

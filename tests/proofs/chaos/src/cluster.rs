@@ -211,8 +211,9 @@ impl Cluster {
         .await
     }
 
-    /// Deletes a namespace, and waits until what is in it is being deleted: the API server must not be restarted meanwhile,
-    /// since while it starts it does not yet show the kinds of the definitions, and the namespace goes without their objects.
+    /// Deletes a namespace, and waits until what is in it is being deleted: the API server must not be restarted
+    /// meanwhile, since while it starts it does not yet show the kinds of the definitions, and the namespace
+    /// goes without their objects.
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let exports = self.exports(name);

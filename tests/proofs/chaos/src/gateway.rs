@@ -1,4 +1,5 @@
-//! Stands before HAPI, which keeps no record that could be asked for: passes requests on, and writes down those about jobs.
+//! Stands before HAPI, which keeps no record that could be asked for: passes requests on, and writes down those about
+//! jobs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

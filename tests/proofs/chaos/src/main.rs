@@ -1,6 +1,6 @@
-//! Many exports on a real API server with Azurite, test servers and HAPI FHIR, while everything around the operator breaks, and it
-//! too. When the faults have stopped and all is quiet, an audit compares what the servers, the API server and the containers
-//! recorded. It ends with success only if nothing was lost, doubled, leaked or left.
+//! Many exports on a real API server with Azurite, test servers and HAPI FHIR, while everything around the operator
+//! breaks, and it too. When the faults have stopped and all is quiet, an audit compares what the servers, the API
+//! server and the containers recorded. It ends with success only if nothing was lost, doubled, leaked or left.
 //!
 //! SEED and EXPORTS are read from the environment.
 

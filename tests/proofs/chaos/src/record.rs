@@ -1,5 +1,5 @@
-//! What was recorded: by the FHIR servers, the API server, the storage account and in the operators' logs. The audit reads
-//! nothing else.
+//! What was recorded: by the FHIR servers, the API server, the storage account and in the operators' logs. The
+//! audit reads nothing else.
 
 use fhir_export_operator::api::FhirExportStatus;
 
@@ -127,7 +127,8 @@ pub struct Job {
     pub cancelled: bool,
     /// The container that its server writes to; none where the operator lands the files.
     pub container: Option<String>,
-    /// What must lie in the container: where the operator lands, by the name in the run's folder, else by the whole name.
+    /// What must lie in the container: where the operator lands, by the name in the run's folder, else by the whole
+    /// name.
     pub files: Vec<File>,
 }
 

@@ -193,7 +193,8 @@ async fn owners(
     Ok(())
 }
 
-/// Waits until every export has ended and is let go, and what was deleted is gone; not for ever, since the audit tells what is not.
+/// Waits until every export has ended and is let go, and what was deleted is gone; not for ever, since the
+/// audit tells what is not.
 async fn settle(plan: &Plan, cluster: &Cluster, fleet: &Mutex<Fleet>, tally: &Tally) -> Result<()> {
     let deadline = Instant::now() + QUIET_WITHIN;
     let deleted: Vec<String> =

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
 use crate::plan::{
-    Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan, Location,
-    LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
+    Account, Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan,
+    Kind, Location, LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
 };
 
 /// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
@@ -21,14 +21,19 @@ const FAILS: &[(u16, &str)] = &[
 
 /// The plan of a seed.
 pub fn plan(seed: u64) -> Plan {
+    // Of each hundred seeds, so many are about one thing. They are spread, so that few seeds have some of each kind.
+    match seed % 100 {
+        25 | 75 => crowd(seed),
+        12 => outage(seed),
+        4 | 37 | 70 => lease(seed),
+        9 | 59 => place(seed),
+        _ => anything(seed),
+    }
+}
+
+/// A plan in which anything may go wrong.
+fn anything(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 0);
-    if chance.one_in(40) {
-        return crowd(seed);
-    }
-    // By another chance, so that all other seeds mean what they meant before.
-    if Chance::new(seed, 5).one_in(100) {
-        return outage(seed);
-    }
     let heal_at = chance.magnitude(200, 20_000);
     let replicas = chance.pick(&[1, 1, 1, 2, 3], 1);
     let servers: Vec<ServerPlan> = (0..chance.between(1, 3)).map(|_| server(chance)).collect();
@@ -61,8 +66,7 @@ pub fn plan(seed: u64) -> Plan {
         concurrency: chance.pick(&[1, 2, 10], 10),
         replicas,
         seats: (chance.pick(&[1, 2, 32], 32), chance.pick(&[2, 4, 96], 96)),
-        crowded: false,
-        outage: None,
+        kind: Kind::Anything,
     }
 }
 
@@ -106,41 +110,81 @@ fn server(chance: &mut Chance) -> ServerPlan {
         beside: chance.one_in(2),
         log: chance.one_in(4),
         pace: Pace::Prompt,
+        refuses: false,
+        container: chance.pick(&[None, Some("lake")], None),
+        account: Account { second: false, gzip: dialect == Dialect::BulkData && chance.one_in(4) },
     }
 }
 
-/// A plan in which nothing goes wrong but that one server does not answer, and one answers after many seconds; many
-/// exports are on them, and a few on a server that is prompt.
+/// A plan in which other tenants are in trouble: one server does not answer, one answers after many seconds, one sends
+/// its files piece by piece, the role on their storage account is lost for a time, and many exports name a server that
+/// does not admit them. A few exports are on a server that is prompt, with a storage account of its own.
 pub fn crowd(seed: u64) -> Plan {
+    let refused = Chance::new(seed, 8).pick(&[0, 50, 150], 50);
+    crowd_of(seed, refused, 60)
+}
+
+/// A crowd with so many exports that are refused, which are made in the first `within` seconds.
+pub fn crowd_of(seed: u64, refused: usize, within: i64) -> Plan {
     let chance = &mut Chance::new(seed, 3);
-    let paces = [Pace::Silent, Pace::Slow(chance.between(10, 50)), Pace::Prompt];
-    let servers: Vec<ServerPlan> =
+    let paces =
+        [Pace::Silent, Pace::Slow(chance.between(10, 50)), Pace::Trickles(59), Pace::Prompt, Pace::Prompt];
+    let mut servers: Vec<ServerPlan> =
         paces.iter().map(|pace| ServerPlan { pace: *pace, ..simple_server(chance) }).collect();
-    let exports = (0..30).map(|n| {
+    for (number, server) in servers.iter_mut().enumerate() {
+        match number {
+            2 => server.dialect = Dialect::BulkData,
+            REFUSING => (server.refuses, server.beside) = (true, false),
+            PROMPT => server.account.second = true,
+            _ => {}
+        }
+    }
+    let exports = (0..36 + refused).map(|n| {
         let server = match n {
             0..=13 => 0,
             14..=25 => 1,
-            _ => 2,
+            26..=29 => 2,
+            30..=35 => PROMPT,
+            _ => REFUSING,
         };
-        let at = if server == 2 { chance.between(1, 120) } else { chance.between(0, 5) };
+        let at = match server {
+            PROMPT => chance.between(1, 120),
+            REFUSING => chance.between(0, within),
+            _ => chance.between(0, 5),
+        };
+        let files = if server == 2 { 4 } else { 0 };
+        let file = FilePlan { type_: "Patient", lines: 3, big: false, flaw: Flaw::None };
         let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 3000, "onUncertainKickOff": "Fail"});
-        let job = JobPlan { lasts: chance.between(10, 200), ending: Ending::Files(Vec::new()) };
+        let job = JobPlan { lasts: chance.between(10, 200), ending: Ending::Files(vec![file; files]) };
         ExportPlan { server, at, spec, jobs: vec![job] }
     });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let lost = Event { at: chance.between(1, 120), kind: EventKind::StorageDenies(chance.between(60, 500)) };
     Plan {
         seed,
-        exports: exports.collect(),
+        exports,
         servers,
         faults: Vec::new(),
-        events: Vec::new(),
+        events: vec![lost],
         heal_at: 600,
         latency: 1,
         concurrency: chance.pick(&[1, 2], 2),
         replicas: 1,
         seats: (4, 32),
-        crowded: true,
-        outage: None,
+        kind: Kind::Crowd,
     }
+}
+
+/// The number of the server in a crowd that does not admit the exports.
+const REFUSING: usize = 3;
+/// The number of the server in a crowd that is prompt and admits the exports.
+const PROMPT: usize = 4;
+
+/// The same plan with nobody in it but the exports of the prompt server.
+pub fn alone(mut crowd: Plan) -> Plan {
+    crowd.exports.retain(|export| export.server == PROMPT);
+    crowd.events.clear();
+    crowd
 }
 
 /// How many files the landing has that an outage strikes.
@@ -178,9 +222,95 @@ pub fn outage(seed: u64) -> Plan {
         concurrency: 1,
         replicas: 1,
         seats: (32, 96),
-        crowded: false,
-        outage: Some(LongOutage { part, after_files, lasts: SIX_HOURS }),
+        kind: Kind::Outage(LongOutage { part, after_files, lasts: SIX_HOURS }),
     }
+}
+
+/// How often the way to the Lease hangs in a plan that is about the Lease.
+const LAPSES: i64 = 12;
+
+/// A plan in which the leader's way to the Lease becomes slow and then hangs, again and again: its last answer comes as
+/// late as it may, and it works on until its time is over, while the others wait for that moment.
+fn lease(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 6);
+    let server = ServerPlan { retry_after: Some(1), ..simple_server(chance) };
+    let exports = (0..3).map(|n| {
+        let spec =
+            json!({"request": {"level": "System", "container": "lake"}, "activeDeadlineSeconds": 8000});
+        let job = JobPlan { lasts: chance.between(300, 900), ending: Ending::Files(Vec::new()) };
+        ExportPlan { server: 0, at: n * chance.between(1, 200), spec, jobs: vec![job] }
+    });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let events = (1..=LAPSES).map(|n| {
+        let at = n * 60 + chance.between(0, 15);
+        Event { at, kind: EventKind::Hinder(Trouble::Falters, chance.between(15, 30)) }
+    });
+    Plan {
+        seed,
+        events: events.collect(),
+        servers: vec![server],
+        exports,
+        faults: Vec::new(),
+        heal_at: (LAPSES + 2) * 60,
+        latency: chance.pick(&[1, 20, 100], 20),
+        concurrency: 2,
+        replicas: chance.pick(&[2, 3], 2),
+        seats: (32, 96),
+        kind: Kind::Lease,
+    }
+}
+
+/// A plan in which nothing goes wrong but that somebody edits where the files of a server land, while they land, and that
+/// the operator is killed once or twice.
+pub fn place(seed: u64) -> Plan {
+    let chance = &mut Chance::new(seed, 7);
+    let server = ServerPlan {
+        dialect: Dialect::BulkData,
+        ranges: chance.one_in(2),
+        container: chance.pick(&[None, Some("lake")], None),
+        ..simple_server(chance)
+    };
+    let exports = (0..chance.between(1, 3)).map(|n| {
+        let files = (0..chance.between(5, 30)).map(|nth| FilePlan {
+            type_: if nth % 3 == 0 { "Patient" } else { "Observation" },
+            lines: chance.between(1, 30).unsigned_abs(),
+            big: false,
+            flaw: Flaw::None,
+        });
+        let job = JobPlan { lasts: 20, ending: Ending::Files(files.collect()) };
+        let spec = json!({"request": {"level": "System"}, "activeDeadlineSeconds": 4000});
+        ExportPlan { server: 0, at: n * 20, spec, jobs: vec![job] }
+    });
+    let exports: Vec<ExportPlan> = exports.collect();
+    let mut events: Vec<Event> = Vec::new();
+    for _ in 0..chance.between(1, 6) {
+        let kind = moved(chance, 0, Dialect::BulkData);
+        events.push(Event { at: chance.between(1, 120), kind });
+    }
+    for _ in 0..chance.below(3) {
+        events.push(Event { at: chance.between(10, 120), kind: EventKind::Crash(1) });
+    }
+    Plan {
+        seed,
+        servers: vec![server],
+        exports,
+        faults: Vec::new(),
+        events,
+        heal_at: 300,
+        latency: chance.pick(&[100, 800], 800),
+        concurrency: 2,
+        replicas: 1,
+        seats: (32, 96),
+        kind: Kind::Place,
+    }
+}
+
+/// Somebody edits where the files of a server land.
+fn moved(chance: &mut Chance, server: usize, dialect: Dialect) -> EventKind {
+    if dialect == Dialect::Azure || chance.one_in(2) {
+        return EventKind::MoveContainer(server, chance.pick(&["lake", "pond"], "pond"));
+    }
+    EventKind::MoveStorage(server, Account { second: chance.one_in(2), gzip: chance.one_in(2) })
 }
 
 /// A server without any peculiarity, on which any number of exports may run.
@@ -292,7 +422,8 @@ fn stopped(chance: &mut Chance) -> Fault {
 /// What happens where there are several replicas.
 fn of_replicas(chance: &mut Chance) -> EventKind {
     let while_ = chance.magnitude(1, 120);
-    let troubles = [Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost, Trouble::AnswersLate];
+    let troubles =
+        [Trouble::Hangs, Trouble::Refuses, Trouble::AnswersLost, Trouble::AnswersLate, Trouble::Falters];
     let trouble = chance.pick(&troubles, Trouble::Hangs);
     match chance.below(9) {
         0 | 1 => EventKind::Stop(while_),
@@ -370,6 +501,14 @@ fn fault(chance: &mut Chance, replicas: usize) -> Fault {
         Edge::Storage => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow, Denied],
         Edge::Lease => vec![CrashBefore, CrashAfter, NotDone, AnswerLost, slow],
     };
+    let of_tasks = match edge {
+        Edge::KickOff | Edge::Poll | Edge::Delete | Edge::File | Edge::Probe | Edge::Storage => true,
+        Edge::Status | Edge::Object | Edge::Note | Edge::Authorize | Edge::Lease => false,
+    };
+    if of_tasks && chance.one_in(12) {
+        let kind = if chance.one_in(2) { FaultKind::PanicsBefore } else { FaultKind::PanicsAfter };
+        return Fault { edge, nth, kind };
+    }
     if chance.one_in(8) {
         // Around the time that a replica may act.
         let seconds = chance.magnitude(1, 60);
@@ -388,7 +527,12 @@ fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64
     let export = usize::try_from(chance.below(exports)).unwrap_or(0);
     let server = usize::try_from(chance.below(servers.len() as u64)).unwrap_or(0);
     let a_while = chance.magnitude(1, (heal_at / 2).clamp(2, 3000));
-    match chance.below(28) {
+    match chance.below(31) {
+        30 => EventKind::AnotherVersion(export),
+        28 | 29 => {
+            let dialect = servers.get(server).map_or(Dialect::Azure, |server| server.dialect);
+            moved(chance, server, dialect)
+        }
         26 => EventKind::Terminate,
         27 => EventKind::Stop(chance.magnitude(1, 600)),
         0..=4 => EventKind::Crash(chance.magnitude(1, 2000)),
@@ -422,6 +566,7 @@ fn follow_up(chance: &mut Chance, at: i64, kind: EventKind) -> Option<Event> {
         EventKind::DeleteServer(server) => EventKind::CreateServer(server),
         EventKind::DeleteSecret(server) => EventKind::CreateSecret(server),
         EventKind::Delete(export) => EventKind::CreateAgain(export),
+        EventKind::AnotherVersion(export) => EventKind::ReadAgain(export),
         _ => return None,
     };
     chance.one_in(2).then(|| Event { at: at + chance.magnitude(1, 2000), kind: back })

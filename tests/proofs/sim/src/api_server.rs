@@ -263,6 +263,9 @@ impl State {
         on: bool,
     ) -> Result<FhirExport, ClusterFailure> {
         self.check_finalizer(read, on);
+        if let Ok(found) = self.api.current(read) {
+            self.check_read(&found, "its finalizer is set or taken off");
+        }
         let (object, gone) = self.api.set_finalizer(read, finalizer, on)?;
         if gone {
             self.gone(&object);
@@ -287,6 +290,7 @@ impl State {
     pub fn delete_export(&mut self, read: &FhirExport) -> Result<(), ClusterFailure> {
         match self.api.current(read) {
             Ok(found) => {
+                self.check_read(&found, "it is deleted");
                 let now = self.time.stamp();
                 if self.api.delete::<FhirExport>(&key(found.as_ref()), now) {
                     self.gone(&found);

@@ -15,6 +15,8 @@ type Parts = BTreeMap<(Content, u64), (Bytes, Checkpoint)>;
 
 /// Where the account is.
 pub const ENDPOINT: &str = "https://lake.blob.example";
+/// Where the second account is.
+pub const SECOND_ENDPOINT: &str = "https://second.blob.example";
 
 /// A blob.
 #[derive(Clone, Debug)]
@@ -55,6 +57,12 @@ pub fn failure(kind: StorageFailureKind) -> StorageFailure {
 
 fn not_found() -> StorageFailure {
     failure(StorageFailureKind::NotFound)
+}
+
+/// The name of a container among those of all accounts.
+pub fn at(endpoint: Option<&str>, container: &str) -> String {
+    let elsewhere = endpoint.filter(|endpoint| *endpoint != ENDPOINT);
+    elsewhere.map_or_else(|| container.to_owned(), |endpoint| format!("{endpoint}/{container}"))
 }
 
 /// Lines that hold something.

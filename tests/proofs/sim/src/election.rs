@@ -67,7 +67,10 @@ impl Election {
 
     /// Whether a replica has no way to the API server.
     pub fn cuts_off(&self, slot: usize, now: i64) -> bool {
-        self.trouble(slot, now).is_some_and(|trouble| trouble != Trouble::AnswersLate)
+        match self.trouble(slot, now) {
+            Some(Trouble::Hangs | Trouble::Refuses | Trouble::AnswersLost) => true,
+            Some(Trouble::AnswersLate | Trouble::Falters) | None => false,
+        }
     }
 
     /// Who holds the Lease.

@@ -25,9 +25,9 @@ pub enum Outage {
     Fhir(usize),
     /// Tokens are refused by a FHIR server.
     Tokens(usize),
-    /// The storage account.
+    /// The first storage account.
     Storage,
-    /// The role on the storage account.
+    /// The role on the first storage account.
     Role,
 }
 
@@ -84,5 +84,6 @@ pub fn name(kind: &FaultKind) -> &'static str {
             "stopped at a request"
         }
         FaultKind::Denied => "storage denied",
+        FaultKind::PanicsBefore | FaultKind::PanicsAfter => "task panicked",
     }
 }

@@ -4,13 +4,14 @@ mod data;
 mod end;
 mod law;
 mod patience;
+mod place;
 mod requests;
 mod tenure;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fhir_export_operator::api::{CancelOutcome, FhirExport, FhirExportStatus, Reason};
+use fhir_export_operator::api::{CancelOutcome, Destination, FhirExport, FhirExportStatus, Reason};
 use fhir_export_operator::core::effect::Note;
 use fhir_export_operator::core::export::is_terminal;
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ use kube::ResourceExt;
 use crate::fhir::{Job, SENTINEL};
 use crate::state::State;
 pub use law::{BrokenLaw, Law};
+pub use place::endpoint_of;
+pub use writes::is_unread;
 
 /// Who acts at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +84,8 @@ pub struct Record {
     heard_by: Option<usize>,
     /// DELETEs that were sent for its cancellation.
     deletes: i32,
+    /// Where each of its attempts lands, by folder, as it was written with the intent.
+    places: BTreeMap<String, Destination>,
 }
 
 /// The records.

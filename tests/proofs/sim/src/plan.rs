@@ -28,10 +28,36 @@ pub struct Plan {
     pub replicas: usize,
     /// How many requests may be out at once: to one server, and for one namespace.
     pub seats: (usize, usize),
+    /// What the plan is about.
+    pub kind: Kind,
+}
+
+/// What a plan is about: what may go wrong in it, and which laws hold beside the ones that always do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Anything goes wrong.
+    Anything,
     /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
-    pub crowded: bool,
+    Crowd,
     /// Nothing goes wrong but that one part is out for hours in the middle of a landing.
-    pub outage: Option<LongOutage>,
+    Outage(LongOutage),
+    /// The leader's way to the Lease becomes slow and then hangs, again and again.
+    Lease,
+    /// Nothing goes wrong but that somebody edits where the files of a server land.
+    Place,
+}
+
+impl Kind {
+    /// What plans of this kind are called in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anything => "of anything",
+            Self::Crowd => "of a crowd",
+            Self::Outage(_) => "of an outage of six hours",
+            Self::Lease => "of a Lease that runs out",
+            Self::Place => "of a place that moves",
+        }
+    }
 }
 
 /// An outage in the middle of a landing.
@@ -54,6 +80,8 @@ pub enum Pace {
     Silent,
     /// After so many seconds.
     Slow(i64),
+    /// At once, but each piece of a file takes so many seconds.
+    Trickles(i64),
 }
 
 /// A `FhirServer`, and the server behind it.
@@ -100,6 +128,21 @@ pub struct ServerPlan {
     pub log: bool,
     /// How fast it answers.
     pub pace: Pace,
+    /// It does not admit the namespace of the exports.
+    pub refuses: bool,
+    /// `defaultContainer`.
+    pub container: Option<&'static str>,
+    /// The storage account and the compression of files.
+    pub account: Account,
+}
+
+/// What `storage` of a `FhirServer` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// It is the second account, not the first.
+    pub second: bool,
+    /// Files are compressed.
+    pub gzip: bool,
 }
 
 /// How a server cancels.
@@ -259,6 +302,10 @@ pub enum FaultKind {
     Location(Location),
     /// The storage account refuses the identity.
     Denied,
+    /// The task panics before the request is sent.
+    PanicsBefore,
+    /// The request is carried out, and the task panics over its answer.
+    PanicsAfter,
     /// The process is stopped for so many seconds (SIGSTOP), right before it looks at the time that it has left.
     StopBefore(i64),
     /// Likewise, between that look and the sending.
@@ -302,6 +349,8 @@ pub enum Trouble {
     AnswersLost,
     /// Answers about the Lease take as long as they may, and longer; all other requests go well.
     AnswersLate,
+    /// One answer about the Lease takes nearly as long as it may, and from then on the way hangs.
+    Falters,
 }
 
 /// What happens.
@@ -327,12 +376,20 @@ pub enum EventKind {
     Deadline(usize, i64),
     /// Somebody writes an annotation.
     Touch(usize),
+    /// Another version of the operator writes words into the status of an export that this one does not know.
+    AnotherVersion(usize),
+    /// Its status can be read again.
+    ReadAgain(usize),
     /// An export is deleted.
     Delete(usize),
     /// An export of that name is created again.
     CreateAgain(usize),
     /// `spec.suspend` of a server.
     SuspendServer(usize, bool),
+    /// `defaultContainer` of a server.
+    MoveContainer(usize, &'static str),
+    /// `storage` of a server that does not write the files itself.
+    MoveStorage(usize, Account),
     /// A server is deleted.
     DeleteServer(usize),
     /// It is created again.

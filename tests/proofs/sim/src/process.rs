@@ -6,6 +6,7 @@ mod storage;
 mod wire;
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -70,6 +71,14 @@ pub struct Beside {
     pub acting: Acting,
 }
 
+/// What a task unwinds with that panics as planned. Whatever the operator does not catch breaks a law.
+struct Defect;
+
+/// The task panics.
+fn panics() -> ! {
+    resume_unwind(Box::new(Defect))
+}
+
 /// What becomes of one use of an edge.
 enum Course {
     /// It goes on, with this fault, if any.
@@ -130,6 +139,10 @@ impl Process {
             Some(FaultKind::CrashBefore) => {
                 state.kill = Some(self.number);
                 Course::Dies
+            }
+            Some(FaultKind::PanicsBefore) => {
+                drop(state);
+                panics()
             }
             fault => Course::Goes(fault),
         }

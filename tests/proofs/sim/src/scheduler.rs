@@ -10,6 +10,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use fhir_export_operator::cluster::lead::Leadership;
 use fhir_export_operator::cluster::stores::Key;
@@ -153,6 +154,7 @@ impl Simulation {
 
     /// To its end, or to the first law that is broken.
     pub fn run(mut self) -> Arc<Mutex<State>> {
+        let began = Instant::now();
         let replicas = locked(&self.state).plan.replicas;
         for slot in 0..replicas {
             self.start(slot);
@@ -200,6 +202,8 @@ impl Simulation {
         state.post = crate::post::Post::default();
         state.count_ends();
         state.tally.seeds = 1;
+        let kind = state.plan.kind.name();
+        state.tally.kinds.insert(kind, (1, began.elapsed()));
         state.tally.replicated = u64::from(replicas > 1);
         state.tally.broken = state.laws.broken.len() as u64;
         drop(state);

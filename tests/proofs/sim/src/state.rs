@@ -1,7 +1,9 @@
 //! All that the models know, behind one lock: whoever holds it is alone in the world.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fhir_export_operator::api::FhirExportStatus;
 
 use crate::api_server::ApiServer;
 use crate::chance::Chance;
@@ -50,6 +52,8 @@ pub struct State {
     pub election: Election,
     /// Messages on their way.
     pub post: Post,
+    /// The whole statuses of which this version reads a part, by uid.
+    pub unread: BTreeMap<String, FhirExportStatus>,
     /// How far the operator's clocks are ahead, in microseconds.
     pub skew: i64,
 }
@@ -74,6 +78,7 @@ impl State {
             alive: BTreeSet::new(),
             election: Election::default(),
             post: Post::default(),
+            unread: BTreeMap::new(),
             skew: 0,
             plan,
         }

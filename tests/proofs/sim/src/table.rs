@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::tally::Tally;
+use crate::tally::{Tally, p99};
 
 /// Lines of the table.
 pub fn table(tally: &Tally, seconds: f64) -> String {
@@ -11,6 +11,10 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
         let _ = writeln!(text, "  {name:<34}{value:>15}");
     };
     row("seeds", number(tally.seeds));
+    for (kind, (seeds, took)) in &tally.kinds {
+        row(&format!("  {kind}"), number(*seeds));
+        row("    seconds", format!("{:.1}", took.as_secs_f64()));
+    }
     row("steps", number(tally.steps));
     row("exports", number(tally.exports));
     row("with several replicas", number(tally.replicated));
@@ -30,6 +34,9 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
     for (end, count) in &tally.ends {
         row(&format!("  {end}"), number(*count));
     }
+    let ms = |times: &[i64]| format!("{} ms", p99(times) / 1000);
+    row("p99 of kick-offs in a crowd", ms(&tally.kicked_off_after));
+    row("p99 between polls in a crowd", ms(&tally.asked_after));
     row("jobs lost", number(tally.lost));
     row("jobs leaked", number(tally.leaked));
     row("kick-offs doubled without a word", number(tally.doubled));

@@ -1,12 +1,15 @@
 //! Figures of simulations.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What is counted.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Simulations.
     pub seeds: u64,
+    /// Simulations of each kind of plan, and how long they took.
+    pub kinds: BTreeMap<&'static str, (u64, Duration)>,
     /// Things that happened: polls of tasks, deliveries, events.
     pub steps: u64,
     /// The operator was killed.
@@ -39,8 +42,20 @@ pub struct Tally {
     pub leaked: u64,
     /// Second jobs beside a first one that nobody was told of.
     pub doubled: u64,
+    /// In crowds, how long after their creation exports on a prompt server were kicked off, in microseconds.
+    pub kicked_off_after: Vec<i64>,
+    /// In crowds, how long after the last time jobs on a prompt server were asked for, in microseconds.
+    pub asked_after: Vec<i64>,
     /// Laws that were broken.
     pub broken: u64,
+}
+
+/// What 99 of 100 are not above; 0 of none.
+pub fn p99(times: &[i64]) -> i64 {
+    let mut times = times.to_vec();
+    times.sort_unstable();
+    let nth = (times.len() * 99).div_ceil(100).saturating_sub(1);
+    times.get(nth).copied().unwrap_or(0)
 }
 
 impl Tally {
@@ -72,6 +87,13 @@ impl Tally {
         self.leaked += other.leaked;
         self.doubled += other.doubled;
         self.broken += other.broken;
+        self.kicked_off_after.extend(&other.kicked_off_after);
+        self.asked_after.extend(&other.asked_after);
+        for (kind, (seeds, took)) in &other.kinds {
+            let (all, time) = self.kinds.entry(kind).or_default();
+            *all += seeds;
+            *time += *took;
+        }
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_default() += count;
         }

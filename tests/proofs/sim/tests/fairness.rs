@@ -1,15 +1,48 @@
-//! One server that does not answer and one that is slow cost the exports of a third nothing.
+//! Tenants in trouble cost the exports of another one nothing.
 #![allow(missing_docs, clippy::panic)]
 
-use sim::any::crowd;
-use sim::run;
+use sim::any::{alone, crowd, crowd_of};
+use sim::plan::Plan;
+use sim::tally::{Tally, p99};
+use sim::{Outcome, run};
+
+/// In microseconds.
+const SECOND: i64 = 1_000_000;
+
+/// Runs a plan, in which no law may be broken.
+fn figures(plan: Plan) -> Tally {
+    let seed = plan.seed;
+    let Outcome { broken, tally, .. } = run(plan, false);
+    if let Some((law, text)) = broken {
+        panic!("seed {seed} breaks {law}: {text}");
+    }
+    tally
+}
+
+/// The p99 of kick-offs and of the times between two polls is at most a second above what it is alone.
+fn within_a_second(crowd: &Tally, alone: &Tally) {
+    assert_eq!(crowd.kicked_off_after.len(), alone.kicked_off_after.len());
+    let (late, usual) = (p99(&crowd.kicked_off_after), p99(&alone.kicked_off_after));
+    assert!(late <= usual + SECOND, "kick-offs: {late} us, alone {usual} us");
+    let (late, usual) = (p99(&crowd.asked_after), p99(&alone.asked_after));
+    assert!(usual > 9 * SECOND, "polls are ten seconds apart, give or take a tenth: {usual} us");
+    assert!(late <= usual + SECOND, "between polls: {late} us, alone {usual} us");
+}
 
 #[test]
 fn in_a_crowd_the_exports_of_a_prompt_server_are_as_prompt_as_alone() {
-    for seed in 0..40 {
-        let outcome = run(crowd(seed), false);
-        if let Some((law, text)) = outcome.broken {
-            panic!("seed {seed} breaks {law}: {text}");
-        }
+    let (mut crowded, mut single) = (Tally::default(), Tally::default());
+    for seed in 0..20 {
+        crowded.add(&figures(crowd(seed)));
+        single.add(&figures(alone(crowd(seed))));
     }
+    assert_eq!(crowded.kicked_off_after.len(), 120, "six in each");
+    within_a_second(&crowded, &single);
+}
+
+/// The operator reconciles 64 exports at once, as it does by default.
+#[test]
+fn a_thousand_refused_exports_delay_no_export_of_another_tenant() {
+    let plan = Plan { concurrency: 64, seats: (32, 96), ..crowd_of(1, 1000, 120) };
+    within_a_second(&figures(plan.clone()), &figures(alone(plan)));
 }

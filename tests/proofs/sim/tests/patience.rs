@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use sim::any::outage;
-use sim::plan::{Ending, Event, EventKind, Flaw, Outage, Plan};
+use sim::plan::{Ending, Event, EventKind, Flaw, Kind, LongOutage, Outage, Plan};
 use sim::{Outcome, run};
 
 #[test]
@@ -12,14 +12,14 @@ fn an_outage_of_six_hours_costs_time_and_neither_the_attempt_nor_a_stored_byte()
     let mut struck: BTreeMap<Outage, u32> = BTreeMap::new();
     for seed in 0..16 {
         let plan = outage(seed);
-        let part = plan.outage.map(|outage| outage.part);
+        let Kind::Outage(LongOutage { part, .. }) = plan.kind else { panic!("{:?}", plan.kind) };
         let outcome = run(plan, true);
         if let Some((law, text)) = outcome.broken {
             panic!("seed {seed}, {part:?} out, breaks {law}: {text}");
         }
         let out = outcome.trace.iter().filter(|line| line.contains("is out")).count();
         assert_eq!(out, 1, "the outage of seed {seed} strikes in the middle of the landing");
-        *struck.entry(part.unwrap_or(Outage::Watch)).or_default() += 1;
+        *struck.entry(part).or_default() += 1;
     }
     let parts: Vec<&Outage> = struck.keys().collect();
     assert_eq!(parts, [&Outage::Api, &Outage::Fhir(0), &Outage::Storage, &Outage::Role]);
@@ -28,7 +28,7 @@ fn an_outage_of_six_hours_costs_time_and_neither_the_attempt_nor_a_stored_byte()
 /// A landing of 200 files on which no outage strikes; the first of them has this flaw.
 fn undisturbed(flaw: Flaw, change: impl FnOnce(&mut Plan)) -> Outcome {
     let mut plan = outage(1);
-    plan.outage = None;
+    plan.kind = Kind::Anything;
     for export in &mut plan.exports {
         if let Some(spec) = export.spec.as_object_mut() {
             spec.insert("backoffLimit".to_owned(), 0.into());

@@ -160,7 +160,8 @@ impl Cluster {
         version.map(str::to_owned).ok_or_else(|| Error::Cluster("the API server has no version".into()))
     }
 
-    /// Writes a kubeconfig like `config`: in the namespace of the exports, and as the bearer of `token` if there is one.
+    /// Writes a kubeconfig like `config`: in the namespace of the exports, and as the bearer of `token` if there is
+    /// one.
     fn write_kubeconfig(&self, mut config: Value, token: Option<&str>, name: &str) -> Result<PathBuf> {
         if let Some(context) = config.pointer_mut("/contexts/0/context").and_then(Value::as_object_mut) {
             context.insert("namespace".into(), self.namespace.clone().into());

@@ -149,7 +149,8 @@ pub fn by_hand(cluster: &Cluster, error: &Error) -> Error {
         format!(" && kubectl --context {context} delete crd {definitions}")
     };
     Error::Cluster(format!(
-        "not all could be removed ({error}); do it by hand: kubectl --context {context} delete namespace {}{definitions}",
+        "not all could be removed ({error}); do it by hand: kubectl --context {context} delete namespace \
+         {}{definitions}",
         cluster.namespace
     ))
 }

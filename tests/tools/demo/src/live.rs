@@ -1,4 +1,5 @@
-//! The changes of the exports, one line each, as `kubectl get fexp -w` prints them: the API server itself makes the columns.
+//! The changes of the exports, one line each, as `kubectl get fexp -w` prints them: the API server itself makes the
+//! columns.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

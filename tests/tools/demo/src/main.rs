@@ -1,5 +1,5 @@
-//! The demonstration: the operator at work on real parts, live. All that it claims is checked while it is shown; it ends with
-//! success only if all of it happened, and leaves nothing running.
+//! The demonstration: the operator at work on real parts, live. All that it claims is checked while it is shown; it
+//! ends with success only if all of it happened, and leaves nothing running.
 
 mod cluster;
 mod demo;

@@ -86,8 +86,8 @@ fn one(export: &Export, job: &Job, containers: &Containers<'_>, findings: &mut F
     }
 }
 
-/// Every blob belongs to a job of a server that writes, or to an attempt of a run that is landed; and what was landed is what
-/// was served, whatever became of the run.
+/// Every blob belongs to a job of a server that writes, or to an attempt of a run that is landed; and what was landed
+/// is what was served, whatever became of the run.
 fn foreign(records: &Records, findings: &mut Findings) {
     let mut written: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut folders: BTreeSet<(&str, &str)> = BTreeSet::new();

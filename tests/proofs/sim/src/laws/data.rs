@@ -3,16 +3,24 @@
 use std::collections::BTreeMap;
 
 use fhir_export_operator::api::{
-    CheckResult, Checks, ConditionType, Dialect, FhirExport, FhirExportStatus, Reason,
+    CheckResult, Checks, Compression, ConditionType, Dialect, FhirExport, FhirExportStatus, Reason,
 };
 use fhir_export_operator::core::condition::{find, is_true};
 use kube::ResourceExt;
 
-use crate::container::lines;
+use crate::container::{at, lines};
 use crate::fhir::JobState;
 use crate::laws::Law;
 use crate::plan::{Ending, Flaw};
 use crate::state::State;
+
+/// How the names of files end that are stored so.
+pub(super) fn ending(compression: Option<Compression>) -> &'static str {
+    match compression {
+        Some(Compression::Gzip) => "ndjson.gz",
+        Some(Compression::None) | None => "ndjson",
+    }
+}
 
 impl State {
     /// `complete-means-checked`: what is Complete is the job's, and lies in the container.
@@ -98,7 +106,10 @@ impl State {
     /// Files that the operator landed: byte for byte.
     fn check_landed(&mut self, name: &str, number: usize, status: &FhirExportStatus) {
         let output = status.output.clone().unwrap_or_default();
+        let place = status.job.as_ref().and_then(|job| job.destination.clone()).unwrap_or_default();
         let (container, folder) = (output.container.unwrap_or_default(), output.folder.unwrap_or_default());
+        let container = at(place.endpoint.as_deref(), &container);
+        let ending = ending(place.compression);
         let Some(job) = self.fhir.jobs.get_mut(number) else { return };
         let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
         let mut wrong = None;
@@ -113,7 +124,7 @@ impl State {
                 "error" => "error/OperationOutcome",
                 type_ => type_,
             };
-            let blob = format!("{folder}/{below}-{nth}.ndjson");
+            let blob = format!("{folder}/{below}-{nth}.{ending}");
             let lying = self.lake.blob(&container, &blob).map(|blob| blob.body.clone());
             let right = lying.as_ref().is_some_and(|lying| job.bodies(index).contains(lying));
             if !right || matches!(flaw, Flaw::Miscounted | Flaw::Missing | Flaw::Elsewhere) {

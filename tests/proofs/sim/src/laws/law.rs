@@ -43,6 +43,8 @@ pub enum Law {
     CompleteMeansChecked,
     /// An outage costs a landing time, and neither the attempt nor a byte that is stored.
     PatientLanding,
+    /// An attempt lands where its intent said.
+    PlacePinned,
     /// What was landed consists of the parts of one fetch.
     PartsOfOneFetch,
     /// Files come from origins that the FhirServer names.
@@ -53,6 +55,8 @@ pub enum Law {
     LeaseBeforeAct,
     /// What does not answer keeps waiting only those that ask it.
     FairShare,
+    /// A status of which a part cannot be read is left alone.
+    UnreadWaits,
     /// Runs and deletions end, and somebody leads, once nothing hinders them.
     Liveness,
     /// Statuses and events stay within the sizes that Kubernetes takes.
@@ -65,7 +69,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 18] = [
+    pub const INVARIANTS: [Self; 20] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -77,11 +81,13 @@ impl Law {
         Self::TokenStays,
         Self::CompleteMeansChecked,
         Self::PatientLanding,
+        Self::PlacePinned,
         Self::PartsOfOneFetch,
         Self::FilesFromNamedOrigins,
         Self::ManifestLast,
         Self::LeaseBeforeAct,
         Self::FairShare,
+        Self::UnreadWaits,
         Self::Liveness,
         Self::StatusSmall,
     ];
@@ -100,11 +106,13 @@ impl Law {
             Self::TokenStays => "token-stays",
             Self::CompleteMeansChecked => "complete-means-checked",
             Self::PatientLanding => "patient-landing",
+            Self::PlacePinned => "place-pinned",
             Self::PartsOfOneFetch => "parts-of-one-fetch",
             Self::FilesFromNamedOrigins => "files-from-named-origins",
             Self::ManifestLast => "manifest-last",
             Self::LeaseBeforeAct => "lease-before-act",
             Self::FairShare => "fair-share",
+            Self::UnreadWaits => "unread-waits",
             Self::Liveness => "liveness",
             Self::StatusSmall => "status-small",
             Self::NoPanic => "no-panic",

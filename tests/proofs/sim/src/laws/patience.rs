@@ -5,8 +5,10 @@ use fhir_export_operator::api::ConditionType;
 use fhir_export_operator::core::condition::is_true;
 use fhir_export_operator::core::wire::Resume;
 
+use super::data::ending;
+use crate::container::at;
 use crate::laws::Law;
-use crate::plan::LongOutage;
+use crate::plan::{Kind, LongOutage};
 use crate::state::State;
 use crate::time::SECOND;
 
@@ -14,7 +16,7 @@ impl State {
     /// A file is opened, from its first byte or from where it broke off. In the middle of the landing, the outage of the
     /// plan begins.
     pub fn opens(&mut self, url: &str, resume: Option<&Resume>) {
-        let Some(LongOutage { part, after_files, lasts }) = self.plan.outage else { return };
+        let Kind::Outage(LongOutage { part, after_files, lasts }) = self.plan.kind else { return };
         self.laws.opened += 1;
         if self.laws.opened == after_files {
             let until = self.time.now + lasts * SECOND;
@@ -44,13 +46,16 @@ impl State {
         let job = self.fhir.jobs.get(id.checked_sub(7)?)?;
         let type_ = job.files().get(index)?.type_;
         let number = job.files().iter().take(index + 1).filter(|file| file.type_ == type_).count();
-        let output = self.laws.records.get(job.owner.as_ref()?)?.status.output.clone()?;
-        Some((output.container?, format!("{}/{type_}-{number}.ndjson", output.folder?)))
+        let status = &self.laws.records.get(job.owner.as_ref()?)?.status;
+        let (output, place) = (status.output.clone()?, status.job.as_ref()?.destination.clone()?);
+        let ending = ending(place.compression);
+        let container = at(place.endpoint.as_deref(), &output.container?);
+        Some((container, format!("{}/{type_}-{number}.{ending}", output.folder?)))
     }
 
     /// At the end: the outage took time, and nothing else.
     pub fn check_patience(&mut self) {
-        if self.plan.outage.is_none() {
+        if !matches!(self.plan.kind, Kind::Outage(_)) {
             return;
         }
         let ends = self.laws.records.values().map(|record| {

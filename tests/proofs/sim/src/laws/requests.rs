@@ -6,7 +6,7 @@ use fhir_export_operator::core::wire::{Answer, Method, Request};
 
 use crate::fhir::{FILES, Fhir};
 use crate::laws::Law;
-use crate::plan::{Ending, JobPlan, Pace};
+use crate::plan::{Ending, JobPlan, Kind, Pace};
 use crate::state::State;
 use crate::time::SECOND;
 
@@ -142,12 +142,10 @@ impl State {
             Some(_) => self.check_doubled(now.0),
         }
         let made = self.laws.records.get(&acting.uid).map_or(now.0, |record| record.made);
-        self.check_share(
-            server,
-            "an export is kicked off as if it were alone",
-            now.0 - made,
-            KICKED_OFF_WITHIN,
-        );
+        let rule = "an export is kicked off as if it were alone";
+        if self.check_share(server, rule, now.0 - made, KICKED_OFF_WITHIN) {
+            self.tally.kicked_off_after.push(now.0 - made);
+        }
         let plan = acting.export.and_then(|number| self.plan.exports.get(number));
         let nth = self.laws.records.get(&acting.uid).map_or(0, |record| record.kick_offs);
         let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
@@ -208,13 +206,17 @@ impl State {
         }
     }
 
-    /// `fair-share`: where nothing goes wrong but that some servers are not prompt, the exports on the others are not
-    /// late. `took` and `most` are in microseconds.
-    fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) {
+    /// `fair-share`: where other tenants are in trouble, the exports on a server that is prompt are not late. `took` and
+    /// `most` are in microseconds. True if this is such a server.
+    fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) -> bool {
         let prompt = self.fhir.server(server).is_some_and(|server| server.pace == Pace::Prompt);
-        if self.plan.crowded && prompt && took > most {
+        if self.plan.kind != Kind::Crowd || !prompt {
+            return false;
+        }
+        if took > most {
             self.broken(Law::FairShare, rule, format!("after {} ms", took * 1000 / SECOND));
         }
+        true
     }
 
     /// A server takes in anything else.
@@ -225,7 +227,10 @@ impl State {
             let now = self.time.now;
             let Some(job) = self.fhir.jobs.get_mut(number) else { return };
             let (server, last) = (job.server, std::mem::replace(&mut job.asked, now));
-            self.check_share(server, "a job is asked for as if it were alone", now - last, ASKED_WITHIN);
+            let rule = "a job is asked for as if it were alone";
+            if self.check_share(server, rule, now - last, ASKED_WITHIN) {
+                self.tally.asked_after.push(now - last);
+            }
         }
         if request.method != Method::Delete {
             return;

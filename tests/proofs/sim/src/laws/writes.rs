@@ -1,7 +1,7 @@
 //! Laws of what is written to the API server.
 
 use fhir_export_operator::api::{
-    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, Reason,
+    CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, Reason, UNREAD_ANNOTATION,
 };
 use fhir_export_operator::core::condition::{find, is_true};
 use fhir_export_operator::core::export::{is_terminal, says_the_same};
@@ -15,9 +15,23 @@ use crate::state::State;
 /// Largest status, in bytes.
 const MAX_STATUS: usize = 16 * 1024;
 
+/// Whether this version reads only a part of the status.
+pub fn is_unread(export: &FhirExport) -> bool {
+    export.annotations().contains_key(UNREAD_ANNOTATION)
+}
+
 impl State {
+    /// `unread-waits`: before the operator writes or deletes an export.
+    pub fn check_read(&mut self, before: &FhirExport, what: &str) {
+        if is_unread(before) {
+            let text = format!("{}: {what}", before.name_any());
+            self.broken(Law::UnreadWaits, "what cannot be read is left alone", text);
+        }
+    }
+
     /// Before the status of an export is replaced.
     pub fn check_write(&mut self, before: &FhirExport, status: &FhirExportStatus) {
+        self.check_read(before, "its status is written");
         let name = before.name_any();
         let old = before.status.clone().unwrap_or_default();
         if is_terminal(&old) && !says_the_same(&old, status) {
@@ -117,6 +131,7 @@ impl State {
                 status.unsettled_jobs.len()
             )
         });
+        self.learn_place(object, &status);
         let acting = self.laws.acting.clone();
         let url = status.job.as_ref().and_then(|job| job.status_url.as_deref());
         let follows = url.and_then(|url| self.fhir.job_of(url));

@@ -152,6 +152,7 @@ impl LeaseLock for Way {
             let answer = self.carry(ask.clone(), (0, 0), after, true).await;
             return answer.ok_or_else(|| "The API server did not answer.".to_owned());
         }
+        let most = micros(limit) * 1000 / self.board.rate;
         let request = async {
             match (fault, trouble) {
                 (_, Some(Trouble::Refuses)) => None,
@@ -160,6 +161,16 @@ impl LeaseLock for Way {
                 }
                 (_, Some(Trouble::AnswersLost)) | (Some(FaultKind::AnswerLost), _) => {
                     self.carry(ask.clone(), (late, 0), After::Goes, false).await
+                }
+                (_, Some(Trouble::Falters)) => {
+                    let late = {
+                        let mut state = locked(&self.process.state);
+                        if let Some((trouble, _)) = state.election.troubles.get_mut(&self.process.slot) {
+                            *trouble = Trouble::Hangs;
+                        }
+                        state.chance.between(most / 2, most)
+                    };
+                    self.carry(ask.clone(), (0, late), after, true).await
                 }
                 (_, Some(Trouble::AnswersLate)) => self.carry(ask.clone(), (0, late / 4), after, true).await,
                 (Some(FaultKind::Slow(seconds)), _) => {

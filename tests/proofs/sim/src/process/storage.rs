@@ -12,9 +12,10 @@ use fhir_export_operator::core::ledger::{
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 use jiff::Timestamp;
 
-use super::{Course, Process};
-use crate::container::failure;
+use super::{Course, Process, panics};
+use crate::container::{ENDPOINT, at, failure};
 use crate::faults::Outage;
+use crate::laws::endpoint_of;
 use crate::plan::{Edge, FaultKind};
 use crate::state::{State, locked};
 use crate::time::SECOND;
@@ -26,6 +27,11 @@ const FIRST_FILE: i64 = 20 * SECOND;
 const SMALL: usize = 64;
 const SMALL_UPTO: u64 = 4 * 64;
 const LARGE: usize = 1 << 20;
+
+/// The name of the target's container among those of all accounts.
+fn of(target: Target<'_>) -> String {
+    at(endpoint_of(target.server), target.container)
+}
 
 fn no_answer() -> StorageFailure {
     failure(StorageFailureKind::Transient { retry_after: None })
@@ -69,7 +75,9 @@ impl Process {
         }
         let (out, denied) = {
             let state = locked(&self.state);
-            let out = |what| state.faults.is_out(what, state.time.now);
+            // The second account is somebody else's.
+            let first = endpoint_of(server) == Some(ENDPOINT);
+            let out = |what| first && state.faults.is_out(what, state.time.now);
             (out(Outage::Storage), out(Outage::Role))
         };
         match fault {
@@ -99,7 +107,11 @@ impl Process {
                 act(state)
             })
             .await;
-        if fault == Some(FaultKind::AnswerLost) { Err(no_answer()) } else { done }
+        match fault {
+            Some(FaultKind::AnswerLost) => Err(no_answer()),
+            Some(FaultKind::PanicsAfter) => panics(),
+            _ => done,
+        }
     }
 }
 
@@ -147,7 +159,7 @@ impl ObjectStore for Process {
         job_id: Option<&str>,
         _: Timestamp,
     ) -> Result<Seen, StorageFailure> {
-        let (container, job_id) = (target.container.to_owned(), job_id.map(str::to_owned));
+        let (container, job_id) = (of(target), job_id.map(str::to_owned));
         self.look(target.server, move |state| {
             let blobs = state.lake.containers.get(&container).map(|c| &c.blobs);
             let ours = |name: &&String| job_id.as_ref().is_none_or(|id| name.contains(&format!("-{id}/")));
@@ -175,7 +187,8 @@ impl ObjectStore for Process {
     }
 
     async fn store(&self, target: Target<'_>, key: &str, body: &[u8]) -> Result<String, StorageFailure> {
-        let (container, path, body) = (target.container.to_owned(), key.to_owned(), body.to_owned());
+        locked(&self.state).check_place(target, Some(key), None);
+        let (container, path, body) = (of(target), key.to_owned(), body.to_owned());
         self.write(target.server, move |state| state.lake.store(&container, &path, &body)).await
     }
 
@@ -185,7 +198,7 @@ impl ObjectStore for Process {
         key: &str,
         max: usize,
     ) -> Result<Option<Vec<u8>>, StorageFailure> {
-        let (container, path) = (target.container.to_owned(), key.to_owned());
+        let (container, path) = (of(target), key.to_owned());
         self.look(target.server, move |state| state.lake.read(&container, &path, max)).await
     }
 
@@ -195,19 +208,20 @@ impl ObjectStore for Process {
         key: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        let (container, path) = (target.container.to_owned(), key.to_owned());
+        let (container, path) = (of(target), key.to_owned());
         let body: Option<Vec<u8>> =
             self.look(target.server, move |state| state.lake.read(&container, &path, usize::MAX)).await?;
         Ok(body.map(|body| take(&body)).is_some())
     }
 
     async fn ledger(&self, target: Target<'_>, folder: &str) -> Result<Ledger, StorageFailure> {
-        let (container, folder) = (target.container.to_owned(), folder.to_owned());
+        let (container, folder) = (of(target), folder.to_owned());
         self.look(target.server, move |state| state.lake.ledger(&container, &folder)).await
     }
 
     async fn make_container(&self, target: Target<'_>) -> Result<(), StorageFailure> {
-        let container = target.container.to_owned();
+        locked(&self.state).check_place(target, None, None);
+        let container = of(target);
         self.write(target.server, move |state| {
             state.lake.make(&container);
             Ok(())
@@ -215,11 +229,12 @@ impl ObjectStore for Process {
         .await
     }
 
-    fn begin(&self, target: Target<'_>, key: &str, content: Content, _: Compression) -> Laying {
+    fn begin(&self, target: Target<'_>, key: &str, content: Content, compression: Compression) -> Laying {
+        locked(&self.state).check_place(target, Some(key), Some(compression));
         Laying {
             process: self.this.clone(),
             server: Arc::clone(target.server),
-            place: (target.container.to_owned(), key.to_owned()),
+            place: (of(target), key.to_owned()),
             upto: (content, 0),
         }
     }
@@ -230,7 +245,7 @@ impl ObjectStore for Process {
         key: &str,
         compression: Compression,
     ) -> Result<Option<(Laying, Checkpoint)>, StorageFailure> {
-        let (container, blob) = (target.container.to_owned(), key.to_owned());
+        let (container, blob) = (of(target), key.to_owned());
         let found = self.look(target.server, move |state| state.lake.furthest(&container, &blob)).await?;
         Ok(found.map(|checkpoint| {
             let begun = self.begin(target, key, checkpoint.content(), compression);

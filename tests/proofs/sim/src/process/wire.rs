@@ -18,7 +18,7 @@ use futures::stream::unfold;
 use kube::ResourceExt;
 use secrecy::SecretString;
 
-use super::{Course, Process};
+use super::{Course, Process, panics};
 use crate::faults::Outage;
 use crate::fhir::files::Opened;
 use crate::fhir::{Fhir, SENTINEL, outcome, page};
@@ -146,7 +146,7 @@ impl Process {
         }
         let pace = locked(&self.state).pace(server);
         match pace {
-            Pace::Prompt => {}
+            Pace::Prompt | Pace::Trickles(_) => {}
             Pace::Silent => {
                 self.pause(TIMEOUT * SECOND).await;
                 return Err(unreachable(Sent::Maybe));
@@ -157,6 +157,7 @@ impl Process {
         let answer = self.carry(fault, move |state| state.serve(&sent, token, on_the_way.as_ref())).await;
         match fault {
             Some(FaultKind::AnswerLost) => Err(unreachable(Sent::Maybe)),
+            Some(FaultKind::PanicsAfter) => panics(),
             Some(FaultKind::Slow(seconds)) if *seconds >= TIMEOUT => Err(unreachable(Sent::Maybe)),
             Some(FaultKind::Truncated) => {
                 let mut answer = answer;
@@ -314,11 +315,16 @@ impl Wire for Process {
                 }
             })
             .await;
+        if fault == Some(FaultKind::PanicsAfter) {
+            panics();
+        }
         Ok(match opened {
             Opened::Refused(answer) => FileAnswer::Refused(answer),
             Opened::Given(head, body, breaks) => {
                 let cut = if fault == Some(FaultKind::Truncated) { Some(body.len() / 3) } else { breaks };
-                FileAnswer::Opened(head, self.pieces(&body, cut))
+                let pace = locked(&self.state).pace(number);
+                let least = if let Pace::Trickles(seconds) = pace { seconds * SECOND } else { 0 };
+                FileAnswer::Opened(head, self.pieces(&body, cut, least))
             }
         })
     }
@@ -331,8 +337,8 @@ impl Wire for Process {
 }
 
 impl Process {
-    /// A body, in a few pieces; it may break off.
-    fn pieces(&self, body: &Bytes, cut: Option<usize>) -> Pieces {
+    /// A body, in a few pieces, each of which takes `least` microseconds or longer; it may break off.
+    fn pieces(&self, body: &Bytes, cut: Option<usize>, least: i64) -> Pieces {
         let size = (body.len() / 3 + 1).max(256 << 10);
         let state = Arc::clone(&self.state);
         let begin = (state, body.clone(), cut.unwrap_or(body.len()), 0, cut.is_some());
@@ -343,7 +349,7 @@ impl Process {
             let wait = {
                 let mut state = locked(&state);
                 let most = state.plan.latency.max(1) * 1000;
-                state.chance.between(0, most)
+                least + state.chance.between(0, most)
             };
             Pause::new(&state, wait).await;
             if at >= upto {

@@ -273,7 +273,7 @@ impl Simulation {
         let mut state = locked(&self.state);
         let state = &mut *state;
         for (number, running) in self.processes.iter_mut().filter(|(_, running)| !running.delivering) {
-            if !running.is_behind(state) || state.out(Outage::Watch) {
+            if running.behind(state) == 0 || state.out(Outage::Watch) {
                 continue;
             }
             running.delivering = true;

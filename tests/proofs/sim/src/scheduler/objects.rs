@@ -1,6 +1,6 @@
 //! The objects of the world, and what people do to them.
 
-use fhir_export_operator::api::{AuthType, Dialect, FhirExport, FhirServer};
+use fhir_export_operator::api::{AuthType, Compression, Dialect, FhirExport, FhirServer, UNREAD_ANNOTATION};
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::core::export::is_terminal;
 use fhir_export_operator::core::kick_off;
@@ -8,17 +8,27 @@ use kube::ResourceExt;
 use serde_json::json;
 
 use super::export_key;
-use crate::container::ENDPOINT;
+use crate::container::{ENDPOINT, SECOND_ENDPOINT};
 use crate::faults::Outage;
 use crate::fhir::{FILES, Fhir, JobState};
-use crate::laws::Law;
-use crate::plan::{Ending, FilePlan, Flaw, JobPlan};
+use crate::laws::{Law, is_unread};
+use crate::plan::{Account, Ending, FilePlan, Flaw, JobPlan, Kind};
 use crate::state::State;
 
 /// Of the exports.
 pub const NAMESPACE: &str = "research";
 /// Of servers that are not beside them.
 const PLATFORM: &str = "platform";
+
+/// The endpoint of a storage account.
+fn endpoint(account: Account) -> &'static str {
+    if account.second { SECOND_ENDPOINT } else { ENDPOINT }
+}
+
+/// How files are stored.
+fn compression(account: Account) -> Compression {
+    if account.gzip { Compression::Gzip } else { Compression::None }
+}
 
 impl State {
     /// Whether something is out.
@@ -42,20 +52,21 @@ impl State {
         let auth = if plan.token { token } else { json!({"type": "None"}) };
         let bulk = plan.dialect == Dialect::BulkData;
         let storage = (plan.storage || bulk).then(|| {
-            json!({"type": "AzureBlob", "exportLog": plan.log,
-                "azureBlob": {"endpoint": ENDPOINT, "auth": {"type": "SameAsServer"}}})
+            json!({"type": "AzureBlob", "exportLog": plan.log, "compression": compression(plan.account),
+                "azureBlob": {"endpoint": endpoint(plan.account), "auth": {"type": "SameAsServer"}}})
         });
-        let limits = if self.plan.crowded {
+        let limits = if self.plan.kind == Kind::Crowd {
             // Whoever is late shows.
             json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
         } else {
             json!({"maxConcurrentExports": plan.places})
         };
+        let team = if plan.refuses { "another" } else { "research" };
         let spec = json!({
             "url": Fhir::base(number), "dialect": plan.dialect, "auth": auth, "fileOrigins": [FILES],
             "limits": limits,
-            "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "research"}}}},
-            "storage": storage,
+            "consumers": {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"team": team}}}},
+            "storage": storage, "defaultContainer": plan.container,
             "bulkData": bulk.then(|| json!({"finishedJobs": plan.finished})),
         });
         let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
@@ -70,6 +81,18 @@ impl State {
             self.tell(60, || format!("FhirServer s{number} is made"));
         }
         self.create_secret(number);
+    }
+
+    /// Somebody edits the storage of a server.
+    pub(super) fn move_storage(&mut self, number: usize, account: Account) {
+        let at = self.server_key(number);
+        self.api.edit::<FhirServer>(&at, true, |server| {
+            let Some(storage) = &mut server.spec.storage else { return };
+            storage.compression = Some(compression(account));
+            if let Some(blob) = &mut storage.azure_blob {
+                endpoint(account).clone_into(&mut blob.endpoint);
+            }
+        });
     }
 
     pub(super) fn create_secret(&mut self, number: usize) {
@@ -120,6 +143,41 @@ impl State {
 
     pub(super) fn edit_export(&mut self, number: usize, change: impl FnOnce(&mut FhirExport)) {
         self.api.edit::<FhirExport>(&export_key(number), true, change);
+    }
+
+    /// Another version writes words into a status that this one does not know. What the edge of this one makes of it is
+    /// what its watches bring: those words are left out, and a note says so.
+    pub(super) fn another_version(&mut self, number: usize) {
+        let at = export_key(number);
+        let Some(object) = self.api.exports.objects.get(&at).cloned() else { return };
+        let (Some(whole), false) = (object.status.clone(), is_unread(&object)) else { return };
+        let mut part = whole.clone();
+        // An end that is read in part is no end.
+        part.completion_time = None;
+        match self.chance.below(4) {
+            0 => part.cancellation = None,
+            1 => part.conditions.truncate(part.conditions.len() / 2),
+            2 => part.job.iter_mut().for_each(|job| job.destination = None),
+            _ => part.output = None,
+        }
+        self.unread.insert(object.uid().unwrap_or_default(), whole);
+        self.api.edit::<FhirExport>(&at, false, |export| {
+            export.status = Some(part);
+            export
+                .annotations_mut()
+                .insert(UNREAD_ANNOTATION.to_owned(), "status: of another version".to_owned());
+        });
+    }
+
+    /// A status can be read again: a newer version of the operator is back, or somebody put it right.
+    pub(super) fn read_again(&mut self, number: usize) {
+        let at = export_key(number);
+        let Some(object) = self.api.exports.objects.get(&at).cloned() else { return };
+        let Some(whole) = self.unread.remove(&object.uid().unwrap_or_default()) else { return };
+        self.api.edit::<FhirExport>(&at, false, |export| {
+            export.status = Some(whole);
+            export.annotations_mut().remove(UNREAD_ANNOTATION);
+        });
     }
 
     pub(super) fn delete_namespace(&mut self) {
@@ -177,8 +235,19 @@ impl State {
             self.create_server(number);
             let at = self.server_key(number);
             self.api.edit::<FhirServer>(&at, true, |server| server.spec.suspend = None);
+            // An attempt waits for the account that it began in.
+            if let Some(account) = self.plan.servers.get(number).map(|server| server.account) {
+                self.move_storage(number, account);
+            }
         }
         for number in 0..self.plan.exports.len() {
+            self.read_again(number);
+            // Whoever is refused gives up.
+            let server = self.plan.exports.get(number).and_then(|export| self.fhir.server(export.server));
+            if server.is_some_and(|server| server.refuses) {
+                self.delete_export_object(&export_key(number));
+                continue;
+            }
             let open = self
                 .api
                 .exports

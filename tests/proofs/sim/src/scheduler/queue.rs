@@ -149,10 +149,11 @@ impl Running {
         export.and_then(|export| export.uid()).is_some_and(|uid| self.process.runs().owes(&uid))
     }
 
-    /// Whether there is something that the caches have not heard of.
-    pub fn is_behind(&self, state: &State) -> bool {
-        locked(&self.process.cache.exports).upto < state.api.exports.log.len()
-            || locked(&self.process.cache.servers).upto < state.api.servers.log.len()
+    /// How many changes of the kind that has more of them the caches have not heard of.
+    pub fn behind(&self, state: &State) -> usize {
+        let exports = state.api.exports.log.len().saturating_sub(locked(&self.process.cache.exports).upto);
+        let servers = state.api.servers.log.len().saturating_sub(locked(&self.process.cache.servers).upto);
+        exports.max(servers)
     }
 
     /// One change of each kind is heard of.

@@ -41,7 +41,8 @@ impl Simulation {
         // It writes, and does not hear that it did: it holds the Lease, and must not act.
         let deaf = self.processes.iter().any(|(number, running)| {
             let trouble = state.election.trouble(running.slot, now);
-            let deaf = matches!(trouble, Some(Trouble::AnswersLate | Trouble::AnswersLost));
+            let deaf =
+                matches!(trouble, Some(Trouble::AnswersLate | Trouble::AnswersLost | Trouble::Falters));
             deaf && state.election.holder() == Some(identity(*number).as_str())
         });
         let time = state.election.now(now);

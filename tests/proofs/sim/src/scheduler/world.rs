@@ -36,7 +36,11 @@ impl Simulation {
                     state.out(Outage::Watch) || state.out(Outage::Api) || troubled
                 };
                 if !out {
-                    running.hear();
+                    // A watch brings what has piled up more at a time.
+                    let behind = running.behind(&locked(&self.state));
+                    for _ in 0..=behind / 32 {
+                        running.hear();
+                    }
                 }
             }
             Happening::WatchBack(process) => {
@@ -132,12 +136,20 @@ impl Simulation {
                         e.annotations_mut().insert("touched".into(), at);
                     });
                 }
+                EventKind::AnotherVersion(n) => state.another_version(n),
+                EventKind::ReadAgain(n) => state.read_again(n),
                 EventKind::Delete(n) => state.delete_export_object(&export_key(n)),
                 EventKind::CreateAgain(n) => state.create_export(n),
                 EventKind::SuspendServer(n, on) => {
                     let at = state.server_key(n);
                     state.api.edit::<FhirServer>(&at, true, |s| s.spec.suspend = Some(on));
                 }
+                EventKind::MoveContainer(n, container) => {
+                    let at = state.server_key(n);
+                    let container = Some(container.to_owned());
+                    state.api.edit::<FhirServer>(&at, true, |s| s.spec.default_container = container);
+                }
+                EventKind::MoveStorage(n, account) => state.move_storage(n, account),
                 EventKind::DeleteServer(n) => {
                     let at = state.server_key(n);
                     state.delete_server_object(&at);
@@ -243,8 +255,10 @@ fn name(kind: EventKind) -> &'static str {
         EventKind::Suspend(..) | EventKind::SuspendServer(..) => "suspended or resumed",
         EventKind::Cancel(_) => "cancelled",
         EventKind::Deadline(..) | EventKind::Touch(_) => "object edited",
+        EventKind::AnotherVersion(_) | EventKind::ReadAgain(_) => "status of another version",
         EventKind::Delete(_) => "export deleted",
         EventKind::CreateAgain(_) => "export made again",
+        EventKind::MoveContainer(..) | EventKind::MoveStorage(..) => "place edited",
         EventKind::DeleteServer(_) | EventKind::CreateServer(_) => "FhirServer deleted or made",
         EventKind::DeleteSecret(_) | EventKind::CreateSecret(_) => "Secret deleted or made",
         EventKind::DeleteNamespace => "namespace deleted",

@@ -1,0 +1,79 @@
+//! The charts as Helm renders them: what the operator may do, how its pod is shut in, which values are refused.
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod pod;
+mod rights;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use stage::{Output, Tool};
+
+const OPERATOR: &str = "charts/fhir-export-operator";
+
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn yaml(text: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(text).unwrap()
+}
+
+/// What Helm makes of a chart with these values, and an image where they name none.
+async fn template(chart: &str, values: &Value) -> Output {
+    let mut values = values.clone();
+    if chart == OPERATOR {
+        let image = || json!({ "repository": "registry.example/fhir-export-operator" });
+        values.as_object_mut().unwrap().entry("image").or_insert_with(image);
+    }
+    template_as_it_is(chart, &values).await
+}
+
+async fn template_as_it_is(chart: &str, values: &Value) -> Output {
+    let parts = stage::helm().await.unwrap();
+    let folder = stage::Folder::new("charts").unwrap();
+    let args =
+        ["template", "export", chart, "--namespace", "ops", "--kube-version", "1.33.0", "--values", "-"];
+    Tool::new(parts.program("HELM").unwrap(), args)
+        .unwrap()
+        .directory(&file(""))
+        .env("HELM_CACHE_HOME", folder.path())
+        .env("HELM_CONFIG_HOME", folder.path())
+        .env("HELM_DATA_HOME", folder.path())
+        .stdin(&values.to_string())
+        .unwrap()
+        .run()
+        .await
+        .unwrap()
+}
+
+async fn rendered(chart: &str, values: Value) -> Vec<Value> {
+    let output = template(chart, &values).await;
+    // Helm warns there of what it would rather not have found, symbolic links for one.
+    assert_eq!(output.stderr, "", "{values}");
+    yaml(&output.ok().unwrap())
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
+    objects.iter().filter(|o| o["kind"] == kind).collect()
+}
+
+/// Whether the rules of a role give `verb` on `resource`.
+fn gives(role: &Value, resource: &str, verb: &str) -> bool {
+    let has = |rule: &Value, list: &str, word: &str| {
+        rule[list].as_array().unwrap().iter().any(|w| w == word || w == "*")
+    };
+    role["rules"].as_array().unwrap().iter().any(|r| has(r, "resources", resource) && has(r, "verbs", verb))
+}
+
+fn namespaces(roles: &[&Value], resource: &str, verb: &str) -> Vec<String> {
+    let at = |r: &&&Value| gives(r, resource, verb);
+    roles.iter().filter(at).map(|r| r["metadata"]["namespace"].as_str().unwrap().into()).collect()
+}
+
+fn arguments(objects: &[Value]) -> Vec<String> {
+    let deployment = of_kind(objects, "Deployment")[0];
+    let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap();
+    args.iter().map(|a| a.as_str().unwrap().into()).collect()
+}

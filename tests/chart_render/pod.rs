@@ -1,0 +1,139 @@
+//! The pod: how it is shut in, how it is replaced, and with which flags it starts.
+
+use std::collections::BTreeSet;
+
+use clap::{CommandFactory, Parser};
+use fhir_export_operator::config::RunArgs;
+use fhir_export_operator::storage::StorageHosts;
+use serde_json::{Value, json};
+
+use super::{OPERATOR, arguments, file, namespaces, of_kind, rendered, template};
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    args: RunArgs,
+}
+
+#[tokio::test]
+async fn more_than_one_pod_needs_the_lease() {
+    let objects = rendered(OPERATOR, json!({ "replicas": 2 })).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
+    assert_eq!(deployment["replicas"], 2);
+    let spread = &deployment["template"]["spec"]["topologySpreadConstraints"][0];
+    let budget = &of_kind(&objects, "PodDisruptionBudget")[0]["spec"];
+    let ours = &deployment["selector"]["matchLabels"];
+    assert_eq!((&spread["labelSelector"]["matchLabels"], &budget["selector"]["matchLabels"]), (ours, ours));
+    // One pod that may not be evicted would hold up its node.
+    assert!(of_kind(&rendered(OPERATOR, json!({})).await, "PodDisruptionBudget").is_empty());
+
+    let without = json!({ "leaderElection": { "enabled": false } });
+    let objects = rendered(OPERATOR, without).await;
+    assert_eq!(of_kind(&objects, "Deployment")[0]["spec"]["strategy"], json!({ "type": "Recreate" }));
+    assert!(namespaces(&of_kind(&objects, "Role"), "leases", "create").is_empty());
+    let args = arguments(&objects);
+    assert!(args.contains(&"--no-leader-elect".into()) && !args.iter().any(|arg| arg.starts_with("--lease")));
+    assert!(!Line::try_parse_from(&args).unwrap().args.resolve().unwrap().leader_elect);
+    let both = json!({ "replicas": 2, "leaderElection": { "enabled": false } });
+    let refused = template(OPERATOR, &both).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("needs leaderElection.enabled"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_pod_keeps_to_the_restricted_standard() {
+    let objects = rendered(OPERATOR, json!({})).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
+    // The new pod stands by before the old one is told to go.
+    let rolls = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]), (&json!(1), &rolls));
+    let pod = &deployment["template"]["spec"];
+    let container = &pod["containers"][0];
+    let context = &container["securityContext"];
+    assert_eq!(context["allowPrivilegeEscalation"], false);
+    assert_eq!(context["readOnlyRootFilesystem"], true);
+    assert_eq!(context["runAsNonRoot"], true);
+    assert_eq!(context["capabilities"], json!({ "drop": ["ALL"] }));
+    assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
+    assert_ne!(pod["securityContext"]["runAsUser"], 0);
+    assert_eq!(container["livenessProbe"]["httpGet"]["path"], "/livez");
+    assert_eq!(container["readinessProbe"]["httpGet"]["path"], "/readyz");
+    assert!(container["resources"]["limits"].get("memory").is_some());
+    assert!(container.get("env").is_none(), "{container}");
+    let values = json!({ "extraEnv": [{ "name": "HTTPS_PROXY", "value": "http://proxy.example:3128" }] });
+    let objects = rendered(OPERATOR, values).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
+    let env = &deployment["template"]["spec"]["containers"][0]["env"];
+    assert_eq!(env[0]["name"], "HTTPS_PROXY");
+}
+
+/// OpenShift's restricted SCC refuses users and groups outside the range of the namespace.
+#[tokio::test]
+async fn the_platform_may_assign_the_user() {
+    let user = async |values: Value| {
+        let objects = rendered(OPERATOR, values).await;
+        of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"]["securityContext"].clone()
+    };
+    let fixed = user(json!({})).await;
+    assert_eq!((&fixed["runAsUser"], &fixed["fsGroup"]), (&json!(65532), &json!(65532)));
+    let assigned = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
+    assert_eq!(user(json!({ "fixedUser": false })).await, assigned);
+}
+
+/// No kick-off is cut off: a `FhirServer` may give one an hour, unless the operator is told to give less.
+#[tokio::test]
+async fn the_grace_outlasts_the_longest_request() {
+    let grace = async |values: Value| {
+        let objects = rendered(OPERATOR, values).await;
+        let config = Line::try_parse_from(arguments(&objects)).unwrap().args.resolve().unwrap();
+        let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+        (pod["terminationGracePeriodSeconds"].as_u64().unwrap(), config.max_request_timeout.as_secs())
+    };
+    let definition = std::fs::read_to_string(file("crds/fhirservers.yaml")).unwrap();
+    let definition: Value = serde_saphyr::from_str(&definition).unwrap();
+    let spec = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    let allowed = &spec["properties"]["limits"]["properties"]["requestTimeoutSeconds"]["maximum"];
+    assert_eq!(allowed.as_f64(), Some(3600.0));
+    assert_eq!(grace(json!({})).await, (3660, 3600));
+    assert_eq!(grace(json!({ "tuning": { "maxRequestTimeoutSeconds": 120 } })).await, (180, 120));
+    let longer =
+        json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 900 });
+    assert_eq!(grace(longer).await, (900, 120));
+    let shorter =
+        json!({ "tuning": { "maxRequestTimeoutSeconds": 120 }, "terminationGracePeriodSeconds": 100 });
+    let refused = template(OPERATOR, &shorter).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("100 is less than 180"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_program_takes_every_flag_that_the_chart_gives() {
+    let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "maxRequestTimeoutSeconds": 120,
+        "cancelGraceSeconds": 60, "cancelTries": 3, "pollFloorSeconds": 2,
+        "pollCeilingSeconds": 600, "orphanWaitSeconds": 90, "retryBaseSeconds": 10, "retryMaxSeconds": 100,
+        "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
+    let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
+        "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
+        "storageHosts": ["blobs.example.org", "[::1]:10000"], "refusedNetworks": ["10.96.0.0/12", "::1/128"],
+        "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
+    let args = arguments(&rendered(OPERATOR, values).await);
+    assert_eq!(args[0], "run");
+    let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
+    assert_eq!(config.concurrency, 8);
+    assert_eq!(config.max_downloads, 5);
+    let networks: Vec<String> = config.refused_networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.96.0.0/12", "::1/128"]);
+    assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
+    assert_eq!(config.watch_namespaces.len(), 2);
+    assert_eq!(config.entra_audiences.len(), 2);
+    assert_eq!(config.storage_hosts, StorageHosts::parse("[::1]:10000,blobs.example.org").unwrap());
+
+    let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
+    let program = Line::command();
+    let known = program.get_arguments().filter_map(|a| a.get_long()).map(|flag| format!("--{flag}"));
+    let left_out: Vec<_> = known
+        .filter(|f| !given.contains(f.as_str()) && !["--help", "--no-leader-elect"].contains(&f.as_str()))
+        .collect();
+    assert_eq!(left_out, Vec::<String>::new());
+
+    let by_default = arguments(&rendered(OPERATOR, json!({})).await);
+    assert!(Line::try_parse_from(&by_default).unwrap().args.resolve().unwrap().leader_elect);
+}

@@ -1,0 +1,115 @@
+//! Values: which are refused, and what the image, the metrics and the definitions become with them.
+
+use fhir_export_operator::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::{Value, json};
+use stage::Tool;
+
+use super::{OPERATOR, file, of_kind, rendered, template, template_as_it_is, yaml};
+
+const CRDS: &str = "charts/fhir-export-operator-crds";
+
+fn image(objects: &[Value]) -> &str {
+    let deployment = of_kind(objects, "Deployment")[0];
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn without_an_image_one_sentence_says_what_to_set() {
+    let said = template_as_it_is(OPERATOR, &json!({})).await;
+    assert!(!said.succeeded());
+    // `helm template` adds a hint about --debug, which `helm install` does not.
+    let lines = said.stderr.lines().filter(|line| !line.is_empty() && !line.starts_with("Use --debug"));
+    assert_eq!(lines.count(), 1, "{}", said.stderr);
+    for word in ["image.repository is not set", "make image", "--set image.repository=registry.example/"] {
+        assert!(said.stderr.contains(word), "{}", said.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_packaged_chart_names_its_image_by_digest() {
+    let parts = stage::helm().await.unwrap();
+    let folder = stage::Folder::new("package").unwrap();
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let package = async |digest: &str| {
+        let to = folder.path().to_str().unwrap();
+        let args = ["1.2.3", "registry.example/published", digest, to];
+        let tool =
+            Tool::new(&file("charts/package"), args).unwrap().env("HELM", parts.program("HELM").unwrap());
+        tool.run().await.unwrap()
+    };
+    let refused = package("latest").await.ok().unwrap_err().to_string();
+    assert!(refused.contains("latest is not a digest"), "{refused}");
+    package(&digest).await.ok().unwrap();
+    let chart = folder.path().join("fhir-export-operator-1.2.3.tgz");
+    let output = template_as_it_is(chart.to_str().unwrap(), &json!({})).await;
+    let objects = yaml(&output.ok().unwrap());
+    assert_eq!(image(&objects), format!("registry.example/published@{digest}"));
+    assert!(folder.path().join("fhir-export-operator-crds-1.2.3.tgz").exists());
+}
+
+#[tokio::test]
+async fn metrics_are_scraped_where_that_is_wanted() {
+    let by_default = rendered(OPERATOR, json!({})).await;
+    for kind in ["ServiceMonitor", "PrometheusRule"] {
+        assert!(of_kind(&by_default, kind).is_empty(), "its definition may not be there");
+    }
+    let on = json!({ "metrics": { "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" } },
+        "prometheusRule": { "enabled": true } } });
+    let objects = rendered(OPERATOR, on).await;
+    let monitor = of_kind(&objects, "ServiceMonitor")[0];
+    let service = of_kind(&objects, "Service")[0];
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    for (label, value) in monitor["spec"]["selector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(&service["metadata"]["labels"][label], value);
+    }
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
+    assert_eq!(endpoint["honorLabels"], true);
+    assert_eq!(of_kind(&objects, "PrometheusRule").len(), 1);
+
+    let blind =
+        json!({ "metrics": { "service": { "enabled": false }, "serviceMonitor": { "enabled": true } } });
+    let refused = template(OPERATOR, &blind).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("metrics.serviceMonitor needs metrics.service.enabled"), "{refused}");
+}
+
+#[tokio::test]
+async fn unknown_values_are_refused() {
+    for (chart, values, named) in [
+        (OPERATOR, json!({ "replicas": 0 }), "replicas"),
+        (OPERATOR, json!({ "leaderElection": false }), "leaderElection"),
+        (OPERATOR, json!({ "image": { "tga": "1" } }), "tga"),
+        (OPERATOR, json!({ "tuning": { "pollFloor": 1 } }), "pollFloor"),
+        (OPERATOR, json!({ "watchNamespaces": ["My_Namespace"] }), "My_Namespace"),
+        (OPERATOR, json!({ "storageHosts": ["https://blobs.example.org"] }), "https://blobs.example.org"),
+        (OPERATOR, json!({ "refusedNetworks": ["localhost"] }), "localhost"),
+        (OPERATOR, json!({ "terminationGracePeriodSeconds": 5 }), "terminationGracePeriodSeconds"),
+        (OPERATOR, json!({ "fhir-export-operator-crds": { "keep": false } }), "keep"),
+        (CRDS, json!({ "keep": false }), "keep"),
+    ] {
+        let refused = template(chart, &values).await.ok().unwrap_err().to_string();
+        assert!(refused.contains(named), "{values}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_definitions_are_those_of_the_program_and_stay() {
+    let values =
+        json!({ "annotations": { "example.org/owner": "platform", "helm.sh/resource-policy": "delete" } });
+    let alone = rendered(CRDS, values.clone()).await;
+    let within = rendered(OPERATOR, json!({ "fhir-export-operator-crds": values })).await;
+    for objects in [&alone, &within] {
+        let all = of_kind(objects, "CustomResourceDefinition");
+        assert_eq!(all.len(), 3);
+        for crd in all {
+            let typed: CustomResourceDefinition = serde_json::from_value(crd.clone()).unwrap();
+            let same = api::crds().unwrap().iter().any(|c| c.spec == typed.spec);
+            assert!(same, "{} is not what the program says", crd["metadata"]["name"]);
+            assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+            assert_eq!(crd["metadata"]["annotations"]["example.org/owner"], "platform");
+        }
+    }
+    let without = rendered(OPERATOR, json!({ "crds": { "install": false } })).await;
+    assert!(of_kind(&without, "CustomResourceDefinition").is_empty());
+}

@@ -1,0 +1,82 @@
+//! What goes wrong with each of thirty runs.
+
+use std::collections::BTreeMap;
+
+use bulk_fhir::{Breaks, Count, FileScript, Script, Shape};
+
+/// What goes wrong with a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mishap {
+    None,
+    /// The server's job fails.
+    JobFails,
+    /// The manifest promises more than there is.
+    WrongCount,
+    /// The server says that something could not be exported.
+    ServerErrors,
+    /// The answer to the kick-off is lost.
+    AnswerLost,
+    /// A download breaks off, twice.
+    BreaksOff,
+    /// Somebody cancels it.
+    Cancelled,
+    /// Somebody deletes it.
+    Deleted,
+    /// The operator is killed before the run is made.
+    KilledBefore,
+    /// The operator is killed while the job runs.
+    KilledInJob,
+    /// The operator is killed while files land.
+    KilledInLanding,
+    /// A full run is asked for.
+    Full,
+}
+
+impl Mishap {
+    /// One of each and more, and three failures in a row.
+    pub fn of(run: usize) -> Self {
+        match run {
+            2 | 12 | 13 | 14 => Self::JobFails,
+            4 => Self::WrongCount,
+            5 | 26 => Self::KilledInJob,
+            6 => Self::ServerErrors,
+            8 => Self::BreaksOff,
+            9 => Self::KilledBefore,
+            11 => Self::Cancelled,
+            15 | 24 => Self::KilledInLanding,
+            17 => Self::Deleted,
+            19 => Self::Full,
+            21 => Self::AnswerLost,
+            _ => Self::None,
+        }
+    }
+
+    /// Whether the chain goes on with the run.
+    pub fn counts(self) -> bool {
+        !matches!(
+            self,
+            Self::JobFails | Self::WrongCount | Self::ServerErrors | Self::Cancelled | Self::Deleted
+        )
+    }
+
+    pub fn script(self) -> Script {
+        let slow = FileScript { gzip: false, trickle: Some(60_000), ..FileScript::default() };
+        match self {
+            Self::JobFails => Script::fails(400, "invalid", "the job failed on purpose"),
+            Self::WrongCount => {
+                Script::polls(1).manifest(Shape { count: Count::Wrong(3), ..Shape::default() })
+            }
+            Self::ServerErrors => {
+                let issues = BTreeMap::from([("error".to_owned(), 1)]);
+                Script::polls(1).manifest(Shape { issues, ..Shape::default() })
+            }
+            Self::AnswerLost => Script::loses_answer(),
+            Self::BreaksOff => Script::polls(1)
+                .files(FileScript { cut: Some(Breaks::after(300, 2)), ..FileScript::default() }),
+            Self::Cancelled | Self::Deleted => Script::stuck(),
+            Self::KilledInJob => Script::polls(4),
+            Self::KilledInLanding => Script::polls(0).files(slow),
+            Self::None | Self::KilledBefore | Self::Full => Script::polls(1),
+        }
+    }
+}
