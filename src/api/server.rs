@@ -294,7 +294,7 @@ pub struct Limits {
     #[schemars(range(min = 1, max = 64))]
     pub max_parallel_downloads: Option<i32>,
     /// The shortest time, in seconds, between two polls of a job. Default: 10, or maxPollSeconds if that is
-    /// less.
+    /// less; the first polls then come after 1, 2, 4 and 8 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub min_poll_seconds: Option<i32>,

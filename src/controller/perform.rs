@@ -176,7 +176,7 @@ fn land<W: World>(
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
         let progress = |progress: LandProgress| tell(&told, Landing::Running(progress));
-        let landed = guarded(landing::land(beside.as_ref(), &server, &plan, &progress)).await;
+        let landed = guarded(landing::land(&beside, &server, &plan, &progress)).await.flatten();
         let result = landed.unwrap_or_else(|Panicked| {
             panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
             Landing::Failed(landing_panicked())

@@ -77,6 +77,19 @@ pub fn delay(bounds: &Bounds, tries: u32, asked: Option<Duration>, jitter: f64) 
     Duration::from_secs_f64(wait).mul_f64(0.9 + jitter * 0.2)
 }
 
+/// How long to wait before the next poll of a job of which the server says nothing. `polls` is the number of polls so
+/// far. The first waits are short, 1, 2, 4 s and so on up to the shortest wait of `bounds`, so that a short job is not
+/// waited for longer than it takes. `jitter` is between 0 and 1.
+pub fn early_delay(bounds: &Bounds, polls: u32, jitter: f64) -> Duration {
+    let early = |polls: u32| SHORTEST.saturating_mul(1 << polls.min(16));
+    if early(polls) < bounds.min {
+        return early(polls).mul_f64(0.9 + jitter * 0.2);
+    }
+    let early_ones =
+        (0..polls).take_while(|polls| early(*polls) < bounds.min).zip(1..).map(|(_, n)| n).last();
+    delay(bounds, polls - early_ones.unwrap_or(0), None, jitter)
+}
+
 /// How long to wait after failed attempt number `attempts` (from 1): the wait doubles each time, and varies
 /// by up to a tenth. `jitter` is between 0 and 1.
 pub fn retry_delay(base: Duration, max: Duration, attempts: i32, jitter: f64) -> Duration {
@@ -120,6 +133,21 @@ mod tests {
             let wait = retry_delay(Duration::from_secs(30), Duration::from_secs(600), attempts, jitter);
             prop_assert!(wait >= Duration::from_secs(27) && wait <= Duration::from_secs(660));
         }
+    }
+
+    #[test]
+    fn the_first_polls_come_soon() {
+        let waits = |bounds: &Bounds| -> Vec<u64> {
+            (0..9).map(|polls| early_delay(bounds, polls, 0.5).as_secs()).collect()
+        };
+        assert_eq!(waits(&BOUNDS), [1, 2, 4, 8, 10, 15, 22, 33, 50]);
+        let second = Duration::from_secs(1);
+        assert_eq!(waits(&Bounds { min: second, ..BOUNDS }), [1, 1, 2, 3, 5, 7, 11, 17, 25]);
+        let hour = Duration::from_secs(3600);
+        let rare = Bounds { min: hour, max: hour, ..BOUNDS };
+        assert_eq!(early_delay(&rare, 11, 0.5).as_secs(), 2048);
+        assert_eq!(early_delay(&rare, u32::MAX, 0.5), hour);
+        assert_eq!(early_delay(&BOUNDS, 0, 0.0), Duration::from_millis(900));
     }
 
     #[test]

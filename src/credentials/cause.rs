@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use rustls::{AlertDescription, CertificateError};
+use tokio::time::error::Elapsed;
 
 use super::transport::{AddressRefused, NameNotResolved};
 
@@ -28,7 +29,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Classifies an error of reqwest, or one that has such an error in its chain.
+    /// Classifies an error of reqwest or of tokio's time-out, or one that has such an error in its chain.
     pub fn of(error: &(dyn Error + 'static)) -> Self {
         let chain = chain(error);
         let http = chain.iter().find_map(|e| e.downcast_ref::<reqwest::Error>());
@@ -48,6 +49,7 @@ impl Cause {
             (true, true) => Self::ConnectTimeout,
             (true, false) => Self::Connect(refusal(&chain)),
             (false, true) => Self::Timeout,
+            (false, false) if chain.iter().any(|e| find::<Elapsed>(*e).is_some()) => Self::Timeout,
             (false, false) => Self::Broken,
         }
     }

@@ -35,6 +35,8 @@ pub struct Clients {
 
 /// A download is broken off after this long without data.
 const STALLED: Duration = Duration::from_secs(60);
+/// How many connections for files are kept open to one server: as many as files can be downloaded at once.
+const MAX_IDLE: usize = 64;
 
 /// The HTTP clients in use.
 pub struct ClientPool {
@@ -98,7 +100,10 @@ impl ClientPool {
         let named = &self.reach;
         let kept = self.builder(certificates, server, named)?;
         let fresh = self.builder(certificates, server, named)?.pool_max_idle_per_host(0);
-        let as_it_comes = |builder: ClientBuilder| builder.no_gzip().no_deflate().read_timeout(STALLED);
+        let as_it_comes = |builder: ClientBuilder| {
+            let builder = builder.no_gzip().no_deflate().read_timeout(STALLED);
+            builder.pool_max_idle_per_host(MAX_IDLE)
+        };
         let files = as_it_comes(self.builder(certificates, server, named)?);
         let strangers = Certificates { authorities: certificates.authorities.clone(), own: None };
         let bare = as_it_comes(self.builder(&strangers, server, named)?);

@@ -40,8 +40,13 @@ pub enum Committed {
 /// An upload of one object: parts in order, then one commit. An upload that returned a failure, or whose future was
 /// dropped, is over: begin or resume another one.
 pub trait Upload: Send {
+    /// The size in bytes, before compression, of the part that begins at `offset`, unless it is the last one. A
+    /// multiple of 64. `None` if the object can hold no part at that offset. An upload that another process began may
+    /// be cut into parts of other sizes than a new one.
+    fn part_size(&self, offset: u64) -> Option<usize>;
+
     /// Stores the next part, with the checkpoint from which another process can continue after it. The part holds
-    /// exactly [`ObjectStore::part_size`] bytes. It is compressed on its own if the object is compressed.
+    /// exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is compressed.
     fn part(
         &mut self,
         body: Bytes,
@@ -128,10 +133,6 @@ pub trait ObjectStore: Send + Sync {
 
     /// Creates a container, unless it exists.
     fn make_container(&self, target: Target<'_>) -> impl Future<Output = Result<(), StorageFailure>> + Send;
-
-    /// The size in bytes, before compression, of the part that begins at `offset`, unless it is the last one. A
-    /// multiple of 64. `None` if an object can hold no part at that offset.
-    fn part_size(&self, offset: u64) -> Option<usize>;
 
     /// Begins an upload of `content` from its first byte. Sends nothing yet.
     fn begin(

@@ -126,6 +126,10 @@ fn none() -> StorageFailure {
 }
 
 impl Upload for NoStorage {
+    fn part_size(&self, _: u64) -> Option<usize> {
+        None
+    }
+
     async fn part(&mut self, _: Bytes, _: &Checkpoint) -> Result<(), StorageFailure> {
         Err(none())
     }
@@ -192,10 +196,6 @@ impl ObjectStore for NoStorage {
 
     async fn make_container(&self, _: Target<'_>) -> Result<(), StorageFailure> {
         Err(none())
-    }
-
-    fn part_size(&self, _: u64) -> Option<usize> {
-        None
     }
 
     fn begin(&self, _: Target<'_>, _: &str, _: Content, _: Compression) -> NoStorage {

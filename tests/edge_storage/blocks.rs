@@ -12,6 +12,8 @@ use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
 use crate::lake;
 
 const MIB: usize = 1 << 20;
+/// The size of a part of a new upload, in bytes.
+const PART: usize = 4 * MIB;
 
 fn marks(source: &str) -> Marks {
     Marks {
@@ -22,10 +24,10 @@ fn marks(source: &str) -> Marks {
     }
 }
 
-/// Stores parts of one MiB, each of one byte over and over.
+/// Stores parts, each of one byte over and over.
 async fn parts(upload: &mut impl Upload, content: Content, tally: &mut Tally, filling: &[u8]) {
     for byte in filling {
-        let body = Bytes::from(vec![*byte; MIB]);
+        let body = Bytes::from(vec![*byte; upload.part_size(tally.bytes()).unwrap()]);
         tally.feed(&body);
         upload.part(body, &Checkpoint::after(content, tally).unwrap()).await.unwrap();
     }
@@ -48,18 +50,18 @@ async fn blocks_become_a_blob_once_and_the_ledger_knows_it() {
     parts(&mut upload, ours, &mut Tally::default(), b"a").await;
     parts(&mut other, theirs, &mut Tally::default(), b"x").await;
     let mut tally = Tally::default();
-    tally.feed(&vec![b'a'; MIB]);
+    tally.feed(&vec![b'a'; PART]);
     parts(&mut upload, ours, &mut tally, b"b").await;
     let ledger = storage.ledger(place, "f").await.unwrap();
     assert_eq!((ledger.landed.len(), ledger.begun.as_slice()), (0, &[key.to_owned()][..]));
     let (resumed, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
-    assert_eq!((checkpoint.content(), checkpoint.bytes()), (ours, 2 * MIB as u64));
+    assert_eq!((checkpoint.content(), checkpoint.bytes()), (ours, 2 * PART as u64));
 
     let committed = resumed.commit(Bytes::from_static(b"rest"), &marks("a")).await.unwrap();
     assert_eq!(committed, Committed::Now);
     let container = lake::container(azurite, "blocks").await;
     let content = container.blob_client(key).download(None).await.unwrap().body.collect().await.unwrap();
-    let whole = [vec![b'a'; MIB], vec![b'b'; MIB], b"rest".to_vec()].concat();
+    let whole = [vec![b'a'; PART], vec![b'b'; PART], b"rest".to_vec()].concat();
     assert!(content[..] == whole[..], "no block of another fetch is in it");
     let ledger = storage.ledger(place, "f").await.unwrap();
     assert_eq!((ledger.landed[0].marks.clone(), ledger.begun.len()), (Some(marks("a")), 0));
@@ -91,14 +93,45 @@ async fn a_landing_that_the_previous_release_began_is_continued_and_its_last_blo
         let id = [&content.to_bytes()[..], &index.to_be_bytes(), &state].concat();
         blob.stage_block(&id, body.len() as u64, RequestContent::from(body), None).await.unwrap();
     }
-    let (upload, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
+    let (mut upload, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
     assert_eq!((checkpoint.content(), checkpoint.bytes()), (content, 2 * MIB as u64));
     let mut tally = checkpoint.tally().unwrap();
+    // It is cut to its end as that release cut it.
+    assert_eq!(upload.part_size(2 * MIB as u64), Some(MIB));
+    parts(&mut upload, content, &mut tally, b"c").await;
+    drop(upload);
+    let (upload, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
+    assert_eq!((checkpoint.bytes(), upload.part_size(3 * MIB as u64)), (3 * MIB as u64, Some(MIB)));
     tally.feed(b"bbb");
     let marks = Marks { sum: tally.finish(), ..marks("a") };
     upload.commit(Bytes::from_static(b"bbb"), &marks).await.unwrap();
-    let stored = storage.read(place, key, 3 * MIB).await.unwrap().unwrap();
-    assert!(stored == [vec![b'a'; 2 * MIB], b"bbb".to_vec()].concat());
+    let stored = storage.read(place, key, 4 * MIB).await.unwrap().unwrap();
+    assert!(stored == [vec![b'a'; 2 * MIB], vec![b'c'; MIB], b"bbb".to_vec()].concat());
+}
+
+#[tokio::test]
+async fn an_upload_that_is_begun_anew_is_not_mixed_up_with_blocks_of_the_previous_release() {
+    let (azurite, storage, server) = lake::ready().await;
+    let container = lake::container(azurite, "anew").await;
+    let place = Target::new(&server, "anew");
+    let (key, content) = ("f/Patient-1.ndjson", Content::of_etag("s", "\"1\""));
+    // The same content under the same index, cut as that release did: it is not a block of the new upload.
+    let (mut old, body) = (Tally::default(), vec![b'a'; MIB]);
+    old.feed(&body);
+    let id = [&content.to_bytes()[..], &[0; 4], &old.stand().unwrap()].concat();
+    let blob = container.blob_client(key).block_blob_client();
+    blob.stage_block(&id, body.len() as u64, RequestContent::from(body), None).await.unwrap();
+    let mut tally = Tally::default();
+    let mut upload = storage.begin(place, key, content, Compression::None);
+    parts(&mut upload, content, &mut tally, b"a").await;
+    drop(upload);
+    let (upload, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
+    assert_eq!((checkpoint.bytes(), upload.part_size(PART as u64)), (PART as u64, Some(PART)));
+    tally.feed(b"{}\n");
+    let marks = Marks { sum: tally.finish(), ..marks("a") };
+    upload.commit(Bytes::from_static(b"{}\n"), &marks).await.unwrap();
+    let stored = storage.read(place, key, 2 * PART).await.unwrap().unwrap();
+    assert!(stored == [vec![b'a'; PART], b"{}\n".to_vec()].concat());
 }
 
 #[tokio::test]
@@ -117,7 +150,7 @@ async fn a_file_of_nothing_and_a_compressed_one() {
     let content = container.blob_client(key).download(None).await.unwrap().body.collect().await.unwrap();
     let mut plain = Vec::new();
     flate2::read::MultiGzDecoder::new(&content[..]).read_to_end(&mut plain).unwrap();
-    assert!(plain == [vec![b'\n'; MIB], b"{}\n".to_vec()].concat());
+    assert!(plain == [vec![b'\n'; PART], b"{}\n".to_vec()].concat());
     let ledger = storage.ledger(place, "f").await.unwrap();
     assert_eq!(ledger.landed.len(), 2);
     lake::put(&container, "g/Patient-1.ndjson", b"{}").await;

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::{Either, Fuse, select};
 use futures::stream::StreamExt;
+use tokio::sync::SemaphorePermit;
 
 use super::super::world::World;
 use crate::api::FhirServer;
@@ -44,6 +45,8 @@ pub(super) struct Fetch<W: World> {
     upload: Option<UploadOf<W>>,
     /// Bytes that were read and are not in a part yet.
     rest: BytesMut,
+    /// The size of the part that `rest` becomes, unless it is the last; `None` if the object can hold no other part.
+    part: Option<usize>,
     /// The sums over the bytes that are in parts.
     tally: Tally,
     /// The bytes in parts that are known to be stored.
@@ -99,6 +102,7 @@ impl<W: World> Fetch<W> {
             _ => Content::of_one_fetch(&file.source, chance.0, chance.1),
         };
         let target = Target::new(server, &plan.container);
+        let upload = world.objects().begin(target, &file.blob, content, plan.compression);
         Self {
             content,
             etag: head.etag.clone(),
@@ -107,7 +111,8 @@ impl<W: World> Fetch<W> {
             framed: head.framed,
             form: FormReader::new(plan.type_of(file)),
             compressed: head.resumable_as_it_is && !head.resumable,
-            upload: Some(world.objects().begin(target, &file.blob, content, plan.compression)),
+            part: upload.part_size(0),
+            upload: Some(upload),
             rest: BytesMut::new(),
             tally: Tally::default(),
             stored: 0,
@@ -143,6 +148,7 @@ impl<W: World> Fetch<W> {
             // Parts are stored only of a file that is of the right type, or cannot be resumed.
             form: FormReader::default(),
             compressed: false,
+            part: upload.part_size(tally.bytes()),
             upload: Some(upload),
             rest: BytesMut::new(),
             stored: tally.bytes(),
@@ -204,7 +210,7 @@ impl<W: World> Fetch<W> {
         json && (self.of_outcomes || !beginning.starts_with(REFUSAL))
     }
 
-    /// Reads a body to its end. A part is stored while the next one is read, so at most two of them are in memory.
+    /// Reads a body to its end. A part is stored while the next one is read, if there is memory for both.
     pub(super) async fn pour(&mut self, world: &W, mut pieces: Pieces) -> Result<Poured, StorageFailure> {
         let mut storing: Storing<'_, W> = Fuse::terminated();
         loop {
@@ -228,7 +234,7 @@ impl<W: World> Fetch<W> {
                     let other_type = self.form.is_of_another_type() && !self.any_type;
                     let mut full = false;
                     while !piece.is_empty() && !other_type && self.begins_well() {
-                        let Some(size) = world.objects().part_size(self.tally.bytes()) else {
+                        let Some(size) = self.part else {
                             full = true;
                             break;
                         };
@@ -239,7 +245,13 @@ impl<W: World> Fetch<W> {
                                 None => (&mut storing).await?,
                             };
                             let (body, after) = self.cut();
-                            storing = store::<W>(world, upload, body, after).fuse();
+                            self.part = upload.part_size(self.tally.bytes());
+                            let ahead = self.part.and_then(|next| world.runs().read_ahead().take(next));
+                            let waits = ahead.is_none();
+                            storing = store::<W>(world, upload, body, after, ahead).fuse();
+                            if waits {
+                                self.upload = Some((&mut storing).await?);
+                            }
                         }
                     }
                     match piece.is_empty() {
@@ -330,14 +342,17 @@ impl<W: World> Read<W> {
 
 type Storing<'a, W> = Fuse<Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + 'a>>>;
 
-/// Stores one part and returns the upload for the next one.
-fn store<W: World>(
-    world: &W,
+/// Stores one part and returns the upload for the next one. `ahead` is the memory into which the next part is read
+/// meanwhile, if there is any.
+fn store<'a, W: World>(
+    world: &'a W,
     mut upload: UploadOf<W>,
     body: Bytes,
     after: Option<Checkpoint>,
-) -> Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + '_>> {
+    ahead: Option<SemaphorePermit<'a>>,
+) -> Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + 'a>> {
     Box::pin(async move {
+        let _ahead = ahead;
         let length = body.len() as u64;
         let after = after.ok_or_else(not_resumable)?;
         upload.part(body, &after).await?;

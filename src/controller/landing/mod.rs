@@ -3,15 +3,13 @@
 
 mod fetch;
 mod file;
+mod task;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use futures::stream::{self, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
@@ -20,7 +18,7 @@ use crate::core::landing::{
     MAX_OBSTRUCTED, Marks, OutcomeReader,
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
-use crate::ports::{ObjectStore, Target};
+use crate::ports::{ObjectStore, Panicked, Target};
 
 /// The largest error file, in bytes, that is read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;
@@ -75,23 +73,31 @@ impl From<StorageFailure> for Obstacle {
     }
 }
 
-/// How the landing of one file ended.
-type Ended = Result<Landed, Obstacle>;
+/// Why no file is landed any more.
+enum Stopped {
+    /// The ledger cannot be had, or another file lies where one should land.
+    Obstacle(Obstacle),
+    /// The task of a file panicked.
+    Panicked,
+}
 
-/// A file by its place in the plan, and how its landing ended; `None` if it was not begun.
-type Fetched<'f> = Option<(usize, &'f LandFile, Ended)>;
+impl From<Obstacle> for Stopped {
+    fn from(obstacle: Obstacle) -> Self {
+        Self::Obstacle(obstacle)
+    }
+}
 
 /// A landing gives up after this many failed files in a row, times the number of files that are read at once.
 const HOPELESS: usize = 3;
 
-/// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told`
-/// is called with the progress after each file.
+/// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told` is
+/// called with the progress after each file. Each file is landed by a task of its own, which ends with this future.
 pub(super) async fn land<W: World>(
-    world: &W,
+    world: &Arc<W>,
     server: &Arc<FhirServer>,
-    plan: &LandPlan,
+    plan: &Arc<LandPlan>,
     told: &(dyn Fn(LandProgress) + Send + Sync),
-) -> Landing {
+) -> Result<Landing, Panicked> {
     let mut landing = Course {
         progress: LandProgress { of: plan.files.len() as u64, ..LandProgress::default() },
         landed: Vec::with_capacity(plan.files.len()),
@@ -99,19 +105,21 @@ pub(super) async fn land<W: World>(
         obstructed: Vec::new(),
         in_a_row: 0,
     };
-    if let Err(why) = land_all(world, server, plan, &mut landing, told).await {
-        landing.obstacle = Some(why);
+    match land_all(world, server, plan, &mut landing, told).await {
+        Ok(()) => {}
+        Err(Stopped::Obstacle(why)) => landing.obstacle = Some(why),
+        Err(Stopped::Panicked) => return Err(Panicked),
     }
     let Course { progress, landed, obstacle, obstructed, .. } = landing;
     let Some(Obstacle { kind, reason, message, .. }) = obstacle else {
-        return Landing::Done(Arc::new(landed.into_iter().flatten().collect()));
+        return Ok(Landing::Done(Arc::new(landed.into_iter().flatten().collect())));
     };
     let message = match obstructed.len().saturating_sub(1) {
         0 => message,
         1 => format!("{message}; another file did not land either"),
         others => format!("{message}; {others} other files did not land either"),
     };
-    Landing::Failed(LandFailure { kind, reason, message, progress, obstructed })
+    Ok(Landing::Failed(LandFailure { kind, reason, message, progress, obstructed }))
 }
 
 /// How far a landing has come, over all of its files.
@@ -152,20 +160,20 @@ impl Course {
 }
 
 async fn land_all<W: World>(
-    world: &W,
+    world: &Arc<W>,
     server: &Arc<FhirServer>,
-    plan: &LandPlan,
+    plan: &Arc<LandPlan>,
     course: &mut Course,
     told: &(dyn Fn(LandProgress) + Send + Sync),
-) -> Result<(), Obstacle> {
-    let ledger = open_ledger(world, server, plan).await?;
+) -> Result<(), Stopped> {
+    let ledger = open_ledger(world.as_ref(), server, plan).await?;
     let begun: HashSet<&str> = ledger.begun.iter().map(String::as_str).collect();
     let lying: HashMap<&str, Option<&Marks>> =
         ledger.landed.iter().map(|entry| (entry.blob.as_str(), entry.marks.as_ref())).collect();
     let mut missing = Vec::new();
     for (index, file) in plan.files.iter().enumerate() {
         let there = match lying.get(file.blob.as_str()) {
-            Some(marks) => known(world, server, plan, file, *marks).await?,
+            Some(marks) => known(world.as_ref(), server, plan, file, *marks).await?,
             None => None,
         };
         match &there {
@@ -177,41 +185,30 @@ async fn land_all<W: World>(
     told(course.progress);
     let last: HashSet<&str> = plan.last.iter().map(String::as_str).collect();
     missing.sort_by_key(|(_, file)| last.contains(file.blob.as_str()));
-    let stopped = AtomicBool::new(false);
-    let fetches: Vec<BoxFuture<'_, Fetched<'_>>> = missing
-        .into_iter()
-        .map(|(index, file)| {
-            let begun = begun.contains(file.blob.as_str());
-            unless_stopped(&stopped, index, file, file::land(world, server, plan, file, begun)).boxed()
-        })
-        .collect();
-    let mut fetches = stream::iter(fetches).buffer_unordered(plan.parallel);
-    while let Some(result) = fetches.next().await {
-        match result {
-            Some((index, _, Ok(landed))) => {
+    let mut waiting = missing.into_iter();
+    let mut running = FuturesUnordered::new();
+    loop {
+        // A future is made when its file's turn comes, so that memory does not grow with the number of files.
+        while running.len() < plan.parallel
+            && let Some((index, file)) = waiting.next()
+        {
+            running.push(task::land(world, server, plan, (index, file), begun.contains(file.blob.as_str())));
+        }
+        let Some(((index, file), ended)) = running.next().await else { return Ok(()) };
+        match ended.map_err(|Panicked| Stopped::Panicked)? {
+            Ok(landed) => {
                 course.landed(index, landed);
                 told(course.progress);
                 world.note_landed(1, 0);
             }
-            Some((_, file, Err(why))) => {
-                let hopeless = course.met(file, why, plan.parallel);
-                // Files under way may still come to their end.
-                stopped.fetch_or(hopeless, Ordering::Relaxed);
+            Err(why) => {
+                if course.met(file, why, plan.parallel) {
+                    // Files under way may still come to their end.
+                    waiting = Vec::new().into_iter();
+                }
             }
-            None => {}
         }
     }
-    Ok(())
-}
-
-/// Runs `land` unless no further file is to be begun.
-async fn unless_stopped<'f>(
-    stopped: &AtomicBool,
-    index: usize,
-    file: &'f LandFile,
-    land: impl Future<Output = Ended>,
-) -> Fetched<'f> {
-    if stopped.load(Ordering::Relaxed) { None } else { Some((index, file, land.await)) }
 }
 
 fn note(progress: &mut LandProgress, file: &Landed) {

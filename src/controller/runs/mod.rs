@@ -1,6 +1,7 @@
 //! In-memory state of runs between two reconciles: back-off, places, seats, claims, probes, and tasks beside the
 //! reconcile. A restart loses it; status holds everything that must not be lost.
 
+mod ahead;
 mod beside;
 mod claims;
 mod probes;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use kube::ResourceExt;
 use tokio::sync::Notify;
 
+use self::ahead::ReadAhead;
 pub(super) use self::beside::{Beside, tell};
 use self::claims::JobClaims;
 use self::probes::Probes;
@@ -32,6 +34,7 @@ pub struct Runs {
     listings: Listings,
     claims: JobClaims,
     probes: Probes,
+    ahead: ReadAhead,
     /// Notified when no answer to a request is outstanding any more.
     settled: Notify,
 }
@@ -130,6 +133,11 @@ impl Runs {
     /// The probes of the servers.
     pub(super) fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// The memory for reading files ahead of the store.
+    pub(super) fn read_ahead(&self) -> &ReadAhead {
+        &self.ahead
     }
 
     /// Whether a run holds a place of its server.

@@ -1,5 +1,7 @@
 //! The attempts of a run: one starts, it is not known whether one has started, one has failed and another follows.
 
+use std::time::Duration;
+
 use super::ask;
 use super::end;
 use super::memory::{Doubt, JobOwner, Running, Uncertain, Waiting};
@@ -18,12 +20,14 @@ use crate::core::words;
 /// Attempts beyond the first, where the spec says nothing.
 const BACKOFF_LIMIT: i32 = 2;
 
-/// Moves on to a job that runs and whose status URL is known. `message` goes into the conditions.
+/// Moves on to a job that runs and whose status URL is known. `asked` is how long the server asks to wait before the
+/// first poll. `message` goes into the conditions.
 pub(super) fn started(
     turn: &mut Turn<'_>,
     url: String,
     id: Option<String>,
     owner: JobOwner,
+    asked: Option<Duration>,
     message: &str,
 ) -> Phase {
     let now = whole_seconds(turn.now);
@@ -43,9 +47,10 @@ pub(super) fn started(
     }
     turn.server_answered();
     turn.set_false(ConditionType::Reconciling, Reason::KickedOff, message);
-    let next = if planted(Fault::StatusUrlLate) { turn.now } else { turn.later(turn.bounds().min) };
+    let next =
+        if planted(Fault::StatusUrlLate) { turn.now } else { turn.later(turn.poll_wait(0, true, asked)) };
     let poll = Retry { failures: 0, next_try: Some(next) };
-    Phase::Running(Running { owner, poll, ..Running::default() })
+    Phase::Running(Running { owner, poll, since_kick_off: true, ..Running::default() })
 }
 
 /// The server may have started a job, and did not say so in a way that is of use. `why` is one clause.

@@ -93,6 +93,8 @@ pub struct Running {
     pub poll: Retry,
     /// Polls in a row that found the job running.
     pub polls: u32,
+    /// This process has followed the job since its kick-off, so `polls` are all of them.
+    pub since_kick_off: bool,
     /// Answers in a row that were refusals or made no sense.
     pub nonsense: u32,
     /// When progress was last looked for or written.

@@ -14,7 +14,6 @@ use crate::api::Reason;
 use crate::core::answer::{Refusal, StatusAnswer};
 use crate::core::condition::whole_seconds;
 use crate::core::planted::{Fault, planted};
-use crate::core::poll::delay;
 use crate::core::retry::after;
 use crate::core::wire::{Answer, Reply};
 
@@ -44,8 +43,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
             reachable(turn, &mut memory);
             memory.nonsense = 0;
             progress::reported(turn, &mut memory, answer.progress.as_deref());
-            let wait = delay(&turn.bounds(), memory.polls, answer.retry_after, turn.jitter);
             memory.polls = memory.polls.saturating_add(1);
+            let wait = turn.poll_wait(memory.polls, memory.since_kick_off, answer.retry_after);
             memory.poll.next_try = Some(turn.later(wait));
         }
         StatusAnswer::Done => return done(turn, memory, &answer),

@@ -138,6 +138,13 @@ impl<'a> ServerView<'a> {
         Bounds { min, max, max_retry_after }
     }
 
+    /// Whether a job may be polled soon after its kick-off: nobody set the shortest time between two polls, and the
+    /// jobs of such servers are not known to take long.
+    pub fn polls_early(&self) -> bool {
+        let set = self.spec().limits.as_ref().and_then(|limits| limits.min_poll_seconds);
+        set.is_none() && !(self.spec().dialect == Dialect::BulkData && self.deviations().jobs_are_slow())
+    }
+
     /// How long a run may take that does not say so itself.
     pub fn deadline(&self, tuning: &Tuning) -> Duration {
         let set = self.spec().defaults.as_ref().and_then(|d| d.active_deadline_seconds);

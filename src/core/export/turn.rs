@@ -19,7 +19,7 @@ use crate::api::{
 use crate::core::condition;
 use crate::core::effect::{Note, NoteType, Requeue};
 use crate::core::planted::{Fault, planted};
-use crate::core::poll::{Bounds, delay};
+use crate::core::poll::{Bounds, delay, early_delay};
 use crate::core::retry::{Retry, after};
 use crate::core::tuning::Tuning;
 use crate::core::words;
@@ -244,6 +244,18 @@ impl<'a> Turn<'a> {
         let wait = delay(&self.bounds(), retry.failures, asked, self.jitter);
         retry.count();
         wait
+    }
+
+    /// How long to wait before the next poll of a job, which was polled `polls` times. `early` is whether that was since
+    /// its kick-off. A wait that the server asks for wins.
+    pub(super) fn poll_wait(&self, polls: u32, early: bool, asked: Option<Duration>) -> Duration {
+        let bounds = self.bounds();
+        let early = early && self.server().is_some_and(|server| server.polls_early());
+        match asked {
+            None if early => early_delay(&bounds, polls, self.jitter).max(self.tuning.poll_floor),
+            None if polls == 0 => bounds.min,
+            None | Some(_) => delay(&bounds, polls.saturating_sub(1), asked, self.jitter),
+        }
     }
 
     /// The time `wait` from now.

@@ -1,6 +1,7 @@
 //! A storage account, with the credentials to use it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
@@ -29,22 +30,43 @@ pub(super) enum Access {
     Key(AccountKey),
 }
 
-/// One account. Makes a client for each operation, so that signatures are young.
+/// How long an account and its clients are kept. A signature made from an account key is valid for much longer, so that
+/// an operation that begins with a kept client can take its time.
+pub(super) const KEPT: Duration = Duration::from_secs(600);
+/// How many clients of one account are kept.
+const CLIENTS: usize = 16;
+
+/// One account. It keeps the clients of its containers for a while, since making one costs more than a small request.
 pub(super) struct Account {
     endpoint: Url,
     name: String,
     access: Access,
     transport: Transport,
+    clients: Mutex<Vec<Kept>>,
+}
+
+/// A client that is kept.
+struct Kept {
+    container: String,
+    right: Right,
+    made: Instant,
+    client: Arc<BlobContainerClient>,
 }
 
 impl Account {
     pub(super) fn new(endpoint: Endpoint, access: Access, transport: Transport) -> Self {
-        Self { endpoint: endpoint.url, name: endpoint.account, access, transport }
+        let (endpoint, name) = (endpoint.url, endpoint.account);
+        Self { endpoint, name, access, transport, clients: Mutex::default() }
     }
 
     /// The account's name, for people.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether both are the same account with the same credentials.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint && self.has_credentials_of(other)
     }
 
     /// Whether both accounts use the same credentials.
@@ -61,8 +83,28 @@ impl Account {
         &self.access
     }
 
-    /// A client for one container; it never makes the container. `policies` see each request once.
+    /// A client for one container, which is kept for the next time; it never makes the container.
     pub(super) fn container(
+        &self,
+        name: &str,
+        right: Right,
+    ) -> Result<Arc<BlobContainerClient>, StorageFailure> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        clients.retain(|kept| now.duration_since(kept.made) < KEPT);
+        if let Some(kept) = clients.iter().find(|kept| kept.right == right && kept.container == name) {
+            return Ok(Arc::clone(&kept.client));
+        }
+        let client = Arc::new(self.container_with(name, right, Vec::new())?);
+        if clients.len() >= CLIENTS {
+            clients.remove(0);
+        }
+        clients.push(Kept { container: name.to_owned(), right, made: now, client: Arc::clone(&client) });
+        Ok(client)
+    }
+
+    /// A client for one container, whose requests `policies` see once each; it never makes the container.
+    pub(super) fn container_with(
         &self,
         name: &str,
         right: Right,
@@ -175,5 +217,33 @@ mod tests {
             assert_eq!(Endpoint::parse(endpoint).unwrap().account, account);
         }
         assert!(!Endpoint::parse("nothing?sig=secret").unwrap_err().message.contains("secret"));
+    }
+
+    #[test]
+    fn a_client_is_kept_for_its_container_and_right() {
+        let endpoint = Endpoint::parse("http://127.0.0.1:10000/acc").unwrap();
+        let key = AccountKey::parse("acc", "c2VjcmV0").unwrap();
+        let account = Account::new(endpoint, Access::Key(key), Transport::default());
+        let kept = |account: &Account| -> Vec<(String, Right)> {
+            let clients = account.clients.lock().unwrap();
+            clients.iter().map(|kept| (kept.container.clone(), kept.right)).collect()
+        };
+        let urls: Vec<String> =
+            [("a", Right::Read), ("a", Right::Create), ("b", Right::Read), ("a", Right::Read)]
+                .into_iter()
+                .map(|(name, right)| account.container(name, right).unwrap().url().to_string())
+                .collect();
+        let expected = [("a", Right::Read), ("a", Right::Create), ("b", Right::Read)];
+        assert_eq!(kept(&account), expected.map(|(name, right)| (name.to_owned(), right)));
+        assert!(urls[0] == urls[3] && urls[0].contains("sp=rl&") && urls[1].contains("sp=rwc&"), "{urls:?}");
+        assert!(urls[2].contains("/acc/b?"));
+        // One that is too old is made anew, and the oldest make room.
+        account.clients.lock().unwrap()[0].made -= KEPT;
+        account.container("a", Right::Create).unwrap();
+        assert_eq!(kept(&account).len(), 2);
+        for n in 0..2 * CLIENTS {
+            account.container(&n.to_string(), Right::Read).unwrap();
+        }
+        assert_eq!(kept(&account).len(), CLIENTS);
     }
 }

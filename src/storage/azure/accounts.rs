@@ -1,13 +1,14 @@
 //! The storage accounts of `FhirServer`s, each with the credentials that its Secrets hold.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use azure_core::http::Transport;
 use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::account::{Access, Account, Endpoint};
+use super::account::{Access, Account, Endpoint, KEPT};
 use super::failure;
 use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};
@@ -20,18 +21,24 @@ use crate::credentials::{CredentialProblem, CredentialSource, Identities};
 /// The audience of a token for storage alone.
 const AUDIENCE: &str = "https://storage.azure.com";
 
-/// Makes the accounts of `FhirServer`s. What their Secrets hold is remembered by
-/// [`CachedSource`](crate::credentials::CachedSource), so an account is made anew for each operation.
+/// How many accounts are kept.
+const ACCOUNTS: usize = 64;
+
+/// Makes the accounts of `FhirServer`s. Each operation reads the credentials, which
+/// [`CachedSource`](crate::credentials::CachedSource) remembers, and uses the account that was made of the same ones a
+/// short time ago, with its clients.
 pub(super) struct Accounts {
     identities: Arc<Identities>,
     transport: Transport,
     hosts: StorageHosts,
     reach: Reach,
+    /// The accounts that are kept, the oldest first, with the time when each was made.
+    kept: Mutex<Vec<(Instant, Arc<Account>)>>,
 }
 
 impl Accounts {
     pub(super) fn new(identities: Arc<Identities>, transport: Transport, hosts: StorageHosts) -> Self {
-        Self { identities, transport, hosts, reach: Reach::default() }
+        Self { identities, transport, hosts, reach: Reach::default(), kept: Mutex::default() }
     }
 
     pub(super) fn within(&self, reach: Reach) -> Self {
@@ -40,6 +47,7 @@ impl Accounts {
             transport: self.transport.clone(),
             hosts: self.hosts.clone(),
             reach,
+            kept: Mutex::default(),
         }
     }
 
@@ -51,7 +59,23 @@ impl Accounts {
                 message: format!("the FhirServer {} names no storage account", server.name_any()),
             });
         };
-        self.connect(server, blob).await.map(Arc::new).map_err(Problem::into_failure)
+        self.connect(server, blob).await.map(|account| self.keep(account)).map_err(Problem::into_failure)
+    }
+
+    /// The account that is kept with the same credentials, or else this one, which is kept from now on.
+    fn keep(&self, account: Account) -> Arc<Account> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        kept.retain(|(made, _)| now.duration_since(*made) < KEPT);
+        if let Some((_, same)) = kept.iter().find(|(_, same)| same.is(&account)) {
+            return Arc::clone(same);
+        }
+        if kept.len() >= ACCOUNTS {
+            kept.remove(0);
+        }
+        let account = Arc::new(account);
+        kept.push((now, Arc::clone(&account)));
+        account
     }
 
     /// The account with other credentials than those that it just refused, if the Secrets hold others by now.

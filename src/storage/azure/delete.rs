@@ -1,6 +1,7 @@
 //! Deletes the folder of a run: only what a run writes, only if it is the folder that is meant, the manifest last.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use azure_core::http::Etag;
 use azure_storage_blob::BlobContainerClient;
@@ -57,7 +58,7 @@ pub(super) async fn folder(
     let deleter = Deleter {
         account,
         container: &plan.container,
-        client: account.container(&plan.container, Right::Delete, Vec::new())?,
+        client: account.container(&plan.container, Right::Delete)?,
     };
     let mut files = 0;
     let deletions = content.files.iter().map(|name| deleter.delete(name, None)).collect::<Vec<_>>();
@@ -98,7 +99,7 @@ async fn manifest(
     path: &str,
 ) -> Result<Option<(String, Option<Etag>)>, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, Vec::new())?.blob_client(path);
+    let client = account.container(container, Right::Read)?.blob_client(path);
     let there = match client.get_properties(None).await {
         Ok(there) => there,
         Err(error) if is_not_there(&error) => return Ok(None),
@@ -120,7 +121,7 @@ async fn manifest(
 async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Content, StorageFailure> {
     let container = plan.container.as_str();
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, Vec::new())?;
+    let client = account.container(container, Right::Read)?;
     let prefix = format!("{}/", plan.folder);
     let options = BlobContainerClientListBlobsOptions {
         include: Some(vec![ListBlobsIncludeItem::Metadata]),
@@ -155,7 +156,7 @@ async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Cont
 struct Deleter<'a> {
     account: &'a Account,
     container: &'a str,
-    client: BlobContainerClient,
+    client: Arc<BlobContainerClient>,
 }
 
 impl Deleter<'_> {
@@ -187,7 +188,7 @@ impl Deleter<'_> {
         let prefix = name.to_owned();
         let failure =
             |error: azure_core::Error| self.account.failure(&error, Some(self.container), Right::Read);
-        let client = self.account.container(self.container, Right::Read, Vec::new())?;
+        let client = self.account.container(self.container, Right::Read)?;
         let options = BlobContainerClientListBlobsOptions {
             include: Some(vec![ListBlobsIncludeItem::Metadata]),
             ..options(&prefix, 1)

@@ -82,7 +82,7 @@ impl<'a> Download<'a> {
         account: &Account,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<Progress, StorageFailure> {
-        let client = account.container(self.container, Right::Read, Vec::new())?.blob_client(self.blob);
+        let client = account.container(self.container, Right::Read)?.blob_client(self.blob);
         let rest = self.size - self.offset;
         let options = BlobClientDownloadOptions {
             if_match: self.etag.clone(),

@@ -29,7 +29,7 @@ pub(super) async fn ledger(
     page: i32,
 ) -> Result<Ledger, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, Vec::new())?;
+    let client = account.container(container, Right::Read)?;
     let options = BlobContainerClientListBlobsOptions {
         include: Some(vec![ListBlobsIncludeItem::Metadata, ListBlobsIncludeItem::UncommittedBlobs]),
         ..options(prefix, page)
@@ -58,7 +58,7 @@ pub(super) async fn ledger(
 
 /// Creates a container; one that exists is as good.
 pub(super) async fn make_container(account: &Account, container: &str) -> Result<(), StorageFailure> {
-    let client = account.container(container, Right::CreateContainer, Vec::new())?;
+    let client = account.container(container, Right::CreateContainer)?;
     match client.create(None).await {
         Ok(_) => Ok(()),
         Err(error) if failure::code(&error) == Some("ContainerAlreadyExists") => Ok(()),

@@ -33,7 +33,7 @@ pub(super) async fn blobs(
     mut seen: impl FnMut(String, u64),
 ) -> Result<(), StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, Vec::new())?;
+    let client = account.container(container, Right::Read)?;
     let mut pages = client.list_blobs(Some(options(prefix, page))).map_err(failure)?.into_pages();
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for blob in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
@@ -49,7 +49,7 @@ pub(super) async fn blobs(
 /// Whether the container can be listed: asks for one name.
 pub(super) async fn one_blob(account: &Account, container: &str) -> Result<(), StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, Vec::new())?;
+    let client = account.container(container, Right::Read)?;
     let mut pages = client.list_blobs(Some(options("", 1))).map_err(failure)?.into_pages();
     match pages.try_next().await.map_err(failure)? {
         Some(page) => read::<ListBlobsResponse>(&page.into_body()).map_err(failure).map(|_| ()),
@@ -65,7 +65,7 @@ pub(super) async fn folders(
     page: i32,
 ) -> Result<Vec<String>, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, vec![Arc::new(Delimited)])?;
+    let client = account.container_with(container, Right::Read, vec![Arc::new(Delimited)])?;
     let mut pages = client.list_blobs(Some(options(prefix, page))).map_err(failure)?.into_pages();
     let mut folders = Vec::new();
     while let Some(page) = pages.try_next().await.map_err(failure)? {

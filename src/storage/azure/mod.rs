@@ -21,7 +21,6 @@ mod verify;
 mod whole;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use azure_core::http::Transport;
 
@@ -31,7 +30,7 @@ pub use upload::BlobUpload;
 use account::Account;
 use accounts::Accounts;
 use bounded::Bounded;
-use outgoing::Outgoing;
+use outgoing::{LONGEST_WAIT, Outgoing};
 
 use crate::api::FhirServer;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
@@ -40,14 +39,19 @@ use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 use crate::ports::Tenure;
 
-/// A read that brings no byte for this long is taken for broken.
-const STALLED: Duration = Duration::from_secs(15);
+/// How many connections are kept open to one account.
+const MAX_IDLE: usize = 64;
 
 /// The HTTP client for all requests to storage accounts. It follows no redirect (a signature would go along) and
 /// decompresses nothing (ranges are of what is stored). It trusts `extra_ca` (PEM) besides the system's authorities,
 /// and connects only to addresses within `reach`.
 pub fn http_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
-    client_builder(extra_ca, Some(reach.clone()))?.no_gzip().no_deflate().read_timeout(STALLED).build()
+    client_builder(extra_ca, Some(reach.clone()))?
+        .no_gzip()
+        .no_deflate()
+        .read_timeout(LONGEST_WAIT)
+        .pool_max_idle_per_host(MAX_IDLE)
+        .build()
 }
 
 /// Azure Blob Storage: the storage accounts of all `FhirServer`s.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{BlobStorage, BlobUpload, block, delete, failure, landed, listing, store};
+use super::{BlobStorage, BlobUpload, delete, failure, landed, listing, store};
 use crate::api::{Compression, FhirServer};
 use crate::core::landing::{Checkpoint, Content};
 use crate::core::ledger::{
@@ -109,10 +109,6 @@ impl ObjectStore for BlobStorage {
             landed::make_container(&account, target.container).await
         })
         .await
-    }
-
-    fn part_size(&self, offset: u64) -> Option<usize> {
-        block::part_size(offset)
     }
 
     fn begin(&self, target: Target<'_>, key: &str, content: Content, compression: Compression) -> BlobUpload {

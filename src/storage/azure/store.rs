@@ -28,8 +28,7 @@ pub(super) async fn store(
     body: &[u8],
 ) -> Result<String, StorageFailure> {
     let failure = |error: &azure_core::Error| account.failure(error, Some(container), Right::Create);
-    let client =
-        account.container(container, Right::Create, Vec::new())?.blob_client(path).block_blob_client();
+    let client = account.container(container, Right::Create)?.blob_client(path).block_blob_client();
     let options = BlockBlobClientUploadOptions {
         blob_content_type: Some(CONTENT_TYPE.to_owned()),
         parallel: NonZero::new(1),
@@ -75,7 +74,7 @@ pub(super) async fn read(
     max: usize,
 ) -> Result<Option<Vec<u8>>, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
-    let client = account.container(container, Right::Read, Vec::new())?.blob_client(path);
+    let client = account.container(container, Right::Read)?.blob_client(path);
     let size = match client.get_properties(None).await {
         Ok(there) => there.content_length().map_err(failure)?.unwrap_or_default(),
         Err(error) if failure::is_not_there(&error) => return Ok(None),
@@ -109,7 +108,7 @@ async fn same_content(
     body: &[u8],
 ) -> Result<bool, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
-    let client = account.container(container, Right::Create, Vec::new())?.blob_client(path);
+    let client = account.container(container, Right::Create)?.blob_client(path);
     let there = client.get_properties(None).await.map_err(failure)?;
     if there.content_length().map_err(failure)? != Some(body.len() as u64) {
         return Ok(false);

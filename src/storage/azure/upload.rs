@@ -11,7 +11,7 @@ use azure_storage_blob::models::{
 use bytes::Bytes;
 
 use super::account::Account;
-use super::block::{BlockId, chain};
+use super::block::{BlockId, Cut, Row, chain};
 use super::signature::Right;
 use super::store::is_there_already;
 use super::{BlobStorage, failure, landed};
@@ -22,7 +22,7 @@ use crate::ports::{Committed, Target, Upload};
 use crate::storage::at_rest;
 
 /// A body up to this many bytes is stored by one Put Blob. Larger than any block.
-const ONE_REQUEST: u64 = 8 << 20;
+pub(super) const ONE_REQUEST: u64 = 8 << 20;
 
 /// An upload of one blob.
 pub struct BlobUpload {
@@ -32,6 +32,7 @@ pub struct BlobUpload {
     blob: String,
     content: Content,
     compression: Compression,
+    cut: Cut,
     ids: Vec<BlockId>,
 }
 
@@ -51,6 +52,7 @@ impl BlobUpload {
             blob: blob.to_owned(),
             content,
             compression,
+            cut: Cut::Evenly,
             ids: Vec::new(),
         }
     }
@@ -67,9 +69,9 @@ impl BlobUpload {
                 uncommitted(&account, target.container, blob).await
             })
             .await?;
-        Ok(chain(ids).map(|(ids, checkpoint)| {
+        Ok(chain(ids).map(|Row { cut, ids, checkpoint }| {
             let begun = Self::begin(storage, target, blob, checkpoint.content(), compression);
-            (Self { ids, ..begun }, checkpoint)
+            (Self { cut, ids, ..begun }, checkpoint)
         }))
     }
 
@@ -98,15 +100,15 @@ impl BlobUpload {
 }
 
 impl Upload for BlobUpload {
+    fn part_size(&self, offset: u64) -> Option<usize> {
+        self.cut.part_size(offset)
+    }
+
     async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
-        let id = BlockId::new(self.index(), after).filter(|_| after.content() == self.content).ok_or_else(
-            || {
-                StorageFailure::permanent(format!(
-                    "a part of {} is not the next one of its upload",
-                    self.blob
-                ))
-            },
-        )?;
+        let next = BlockId::new(self.cut, self.index(), after).filter(|_| after.content() == self.content);
+        let id = next.ok_or_else(|| {
+            StorageFailure::permanent(format!("a part of {} is not the next one of its upload", self.blob))
+        })?;
         failure::check_key(&self.blob)?;
         let stored = at_rest::pack(body, self.compression).await?;
         self.lay_down(id, stored).await
@@ -139,8 +141,7 @@ impl Upload for BlobUpload {
 /// Lists the uncommitted blocks of a blob.
 async fn uncommitted(account: &Account, container: &str, blob: &str) -> Result<Vec<BlockId>, StorageFailure> {
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Create);
-    let client =
-        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client = account.container(container, Right::Create)?.blob_client(blob).block_blob_client();
     let list = match client.get_block_list(BlockListType::Uncommitted, None).await {
         Ok(list) => list.into_model().map_err(failure)?,
         Err(error) if failure::is_not_there(&error) => return Ok(Vec::new()),
@@ -158,8 +159,7 @@ async fn stage(
     id: &BlockId,
     body: Bytes,
 ) -> Result<(), StorageFailure> {
-    let client =
-        account.container(container, Right::Create, Vec::new())?.blob_client(blob).block_blob_client();
+    let client = account.container(container, Right::Create)?.blob_client(blob).block_blob_client();
     let length = body.len() as u64;
     let staged = client.stage_block(&id.0, length, Body::from(body).into(), None).await;
     staged.map(|_| ()).map_err(|error| account.failure(&error, Some(container), Right::Create))
@@ -172,7 +172,7 @@ async fn put(
     body: Bytes,
     marks: &Marks,
 ) -> Result<Committed, StorageFailure> {
-    let container = account.container(&upload.container, Right::Create, Vec::new())?;
+    let container = account.container(&upload.container, Right::Create)?;
     let client = container.blob_client(&upload.blob).block_blob_client();
     let options = BlockBlobClientUploadOptions {
         blob_content_type: Some(upload.content_type().to_owned()),
@@ -187,7 +187,7 @@ async fn put(
 
 /// Makes a blob of the blocks of an upload, unless one exists.
 async fn commit(account: &Account, upload: &BlobUpload, marks: &Marks) -> Result<Committed, StorageFailure> {
-    let container = account.container(&upload.container, Right::Create, Vec::new())?;
+    let container = account.container(&upload.container, Right::Create)?;
     let client = container.blob_client(&upload.blob).block_blob_client();
     let list = BlockLookupList {
         latest: Some(upload.ids.iter().map(|id| id.0.clone()).collect()),

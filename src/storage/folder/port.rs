@@ -106,10 +106,6 @@ impl ObjectStore for FolderStorage {
         .await
     }
 
-    fn part_size(&self, _: u64) -> Option<usize> {
-        Some(self.part_size)
-    }
-
     fn begin(
         &self,
         target: Target<'_>,

@@ -68,6 +68,10 @@ impl FolderUpload {
 }
 
 impl Upload for FolderUpload {
+    fn part_size(&self, _: u64) -> Option<usize> {
+        Some(self.object.storage.part_size)
+    }
+
     async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
         let open = self.take()?;
         let plain = open.as_ref().map_or(0, |open| open.plain) + body.len() as u64;

@@ -92,9 +92,9 @@ async fn a_held_landing_goes_on_where_it_stopped() {
     for by_server in [false, true] {
         let place = Place::start("suspend", Options::default(), json!({})).await;
         let slow = FileScript { gzip: false, trickle: Some(6_000_000), ..FileScript::default() };
-        place.fhir.script(Script::polls(0).made("Observation", 1, 20_000_000).files(slow));
+        place.fhir.script(Script::polls(0).made("Observation", 1, 30_000_000).files(slow));
         place.export("run", json!({}), json!({})).await;
-        place.until_sent(0, 5 * MIB).await;
+        place.until_sent(0, 9 * MIB).await;
         let suspend = async |on: bool| {
             if by_server {
                 place.change_server(json!({"suspend": on})).await;

@@ -92,13 +92,13 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
     let place =
         Place::start("expired", Options::default(), json!({"limits": {"maxParallelDownloads": 2}})).await;
     let cut = |expired_status| FileScript {
-        cut: Some(Breaks::after(3_000_000, 1)),
+        cut: Some(Breaks::after(9_000_000, 1)),
         expires_requests: Some(1),
         expired_status,
         ..plain()
     };
     let files = vec![plain(), cut(403), plain(), cut(404), plain(), cut(410)];
-    let (object, job) = place.lands(each(4_000_000, files)).await;
+    let (object, job) = place.lands(each(12_000_000, files)).await;
     // One fresh manifest has fresh links for all of them.
     assert!(job.polls >= 2, "the manifest is fetched again for fresh links: {}", job.polls);
     assert_eq!(object.status.as_ref().unwrap().attempts, Some(1));
@@ -106,7 +106,7 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
         let broken = file.index % 2 == 1;
         assert_eq!((file.completed, file.refused > 0), (1, broken), "{file:?}");
         assert!(broken || file.whole == 1, "{file:?}");
-        // A block is 2 MiB: no more than what came after the last of them is fetched again.
+        // A block is 4 MiB: no more than what came after the last of them is fetched again.
         assert!(file.bytes_sent < file.bytes + 3 * MIB / 2, "{file:?}");
     }
 }
@@ -226,7 +226,7 @@ async fn a_killed_operator_goes_on_inside_the_file() {
         .iter()
         .filter_map(|r| r.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok())
         .collect();
-    assert!(matches!(offsets.as_slice(), [from] if *from >= 2 * MIB && from % (2 * MIB) == 0), "{offsets:?}");
+    assert!(matches!(offsets.as_slice(), [from] if *from >= 4 * MIB && from % (4 * MIB) == 0), "{offsets:?}");
     let file = &place.last_job().files[0];
     assert_eq!((file.whole, file.ranges), (1, 1));
     assert_eq!(place.fhir.jobs().len(), 1);

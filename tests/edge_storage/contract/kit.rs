@@ -93,7 +93,9 @@ impl<S: ObjectStore> Kit<S> {
     }
 
     pub fn part_size(&self) -> usize {
-        self.store.part_size(0).unwrap()
+        let content = Content::of_etag("any", "\"1\"");
+        let upload = self.store.begin(self.target(), "any/Patient-1.ndjson", content, Compression::None);
+        upload.part_size(0).unwrap()
     }
 
     /// Puts objects there by hand, all with the same bytes.
@@ -200,10 +202,9 @@ impl File {
     }
 
     /// Stores the parts from an offset on, at most so many; answers where it ended.
-    pub async fn parts<S: ObjectStore>(
+    pub async fn parts<U: Upload>(
         &self,
-        kit: &Kit<S>,
-        upload: &mut S::Upload,
+        upload: &mut U,
         from: usize,
         at_most: usize,
     ) -> Result<usize, StorageFailure> {
@@ -211,7 +212,7 @@ impl File {
         tally.feed(&self.body[..from]);
         let mut offset = from;
         for _ in 0..at_most {
-            let size = kit.store.part_size(offset as u64).unwrap();
+            let size = upload.part_size(offset as u64).unwrap();
             if self.body.len() < offset + size {
                 break;
             }

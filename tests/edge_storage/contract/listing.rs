@@ -29,7 +29,7 @@ pub async fn committed_only<S: ObjectStore>(kit: &Kit<S>) {
     let begun = File::new(&format!("{FOLDER}/Patient-2.ndjson"), "1", part + 9);
     kit.land(&landed).await.unwrap();
     let mut upload = kit.store.begin(kit.target(), &begun.key, begun.content, begun.compression);
-    begun.parts(kit, &mut upload, 0, 1).await.unwrap();
+    begun.parts(&mut upload, 0, 1).await.unwrap();
     kit.put(&[format!("{FOLDER}x/Patient-1.ndjson")], b"{}\n").await;
 
     let ledger = kit.store.ledger(kit.target(), FOLDER).await.unwrap();

@@ -44,9 +44,9 @@ pub async fn a_part_twice<S: ObjectStore>(kit: &Kit<S>) {
     let (one, mut other) = (File::new(key, "1", 2 * part + 9), File::new(key, "2", 2 * part + 9));
     other.content = one.content;
     let mut first = kit.store.begin(kit.target(), key, one.content, one.compression);
-    one.parts(kit, &mut first, 0, 2).await.unwrap();
+    one.parts(&mut first, 0, 2).await.unwrap();
     let mut second = kit.store.begin(kit.target(), key, other.content, other.compression);
-    let upto = other.parts(kit, &mut second, 0, 2).await.unwrap();
+    let upto = other.parts(&mut second, 0, 2).await.unwrap();
     drop(first);
     assert_eq!(second.commit(other.body.slice(upto..), &other.marks()).await.unwrap(), Committed::Now);
     kit.assert_landed(&other, key).await;
@@ -57,8 +57,8 @@ pub async fn a_part_twice<S: ObjectStore>(kit: &Kit<S>) {
     other.body = [&one.body[..part], b"otherwise"].concat().into();
     let mut first = kit.store.begin(kit.target(), key, one.content, one.compression);
     let mut second = kit.store.begin(kit.target(), key, one.content, one.compression);
-    one.parts(kit, &mut first, 0, 1).await.unwrap();
-    other.parts(kit, &mut second, 0, 1).await.unwrap();
+    one.parts(&mut first, 0, 1).await.unwrap();
+    other.parts(&mut second, 0, 1).await.unwrap();
     let committed = [
         second.commit(other.body.slice(part..), &other.marks()).await.unwrap(),
         first.commit(one.body.slice(part..), &one.marks()).await.unwrap(),
@@ -70,7 +70,7 @@ pub async fn a_part_twice<S: ObjectStore>(kit: &Kit<S>) {
     let key = "fetches/Patient-1.ndjson";
     let (one, other) = (File::new(key, "1", 3 * part), File::new(key, "2", 2 * part + 1));
     let mut first = kit.store.begin(kit.target(), key, one.content, one.compression);
-    one.parts(kit, &mut first, 0, 3).await.unwrap();
+    one.parts(&mut first, 0, 3).await.unwrap();
     drop(first);
     let (_, from) = kit.begin_or_resume(&other).await.unwrap();
     assert_eq!(from, 0, "another content");

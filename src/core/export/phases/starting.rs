@@ -1,5 +1,7 @@
 //! The intent is written and the kick-off is on its way: its answer makes a job, a refusal, another try, or doubt.
 
+use std::time::Duration;
+
 use super::super::attempt;
 use super::super::end;
 use super::super::flow::{Flow, Next};
@@ -67,7 +69,7 @@ fn answered(turn: &mut Turn<'_>, retry: Retry, reply: Reply) -> Phase {
             if let Some(job) = turn.status.job.as_mut().filter(|_| answer.separate_status) {
                 job.separate_status = Some(true);
             }
-            accepted(turn, location.as_deref())
+            accepted(turn, location.as_deref(), answer.retry_after)
         }
         KickOffAnswer::Uncertain(why) => {
             let failed = answer.status >= 500;
@@ -94,7 +96,8 @@ fn answered(turn: &mut Turn<'_>, retry: Retry, reply: Reply) -> Phase {
     }
 }
 
-fn accepted(turn: &mut Turn<'_>, location: Option<&str>) -> Phase {
+/// The server accepted the kick-off, and asks to wait for `asked` before the first poll.
+fn accepted(turn: &mut Turn<'_>, location: Option<&str>, asked: Option<Duration>) -> Phase {
     let Some(location) = location else {
         let why = "the server accepted the export without a Content-Location header";
         return Phase::Uncertain(attempt::uncertain(turn, Doubt::NoStatusUrl, why));
@@ -116,7 +119,7 @@ fn accepted(turn: &mut Turn<'_>, location: Option<&str>) -> Phase {
     };
     turn.note(NoteType::Normal, Reason::KickedOff, "KickOff", &message);
     turn.count_attempt();
-    let running = attempt::started(turn, url, id, JobOwner::Own, &message);
+    let running = attempt::started(turn, url, id, JobOwner::Own, asked, &message);
     turn.remove(ConditionType::KickOffUncertain);
     running
 }

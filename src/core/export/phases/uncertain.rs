@@ -151,7 +151,8 @@ fn adopt(turn: &mut Turn<'_>, memory: &Uncertain, job: &JobFolder) -> Phase {
     );
     turn.note(NoteType::Normal, Reason::JobAdopted, "KickOff", &message);
     turn.count_attempt();
-    let running = attempt::started(turn, url, Some(job.job_id.clone()), JobOwner::Adopted, &message);
+    let id = Some(job.job_id.clone());
+    let running = attempt::started(turn, url, id, JobOwner::Adopted, None, &message);
     turn.set_true(ConditionType::KickOffUncertain, Reason::JobAdopted, &message);
     running
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::fake::KickOff;
 use super::said::{answer, html, outcome};
 use super::world::{World, failure};
 use super::{at, azure_server, stored_server};
@@ -102,6 +103,46 @@ fn what_the_server_asks_for_is_clamped() {
             assert!(waits.contains(&waited), "{asked} {status}: {waited}");
         }
     }
+}
+
+#[test]
+fn the_first_polls_come_soon_where_nobody_says_otherwise() {
+    for (limits, asked, expected) in [
+        (json!({}), None, [1, 2, 4, 8, 10, 15]),
+        (json!({}), Some(3), [10, 2, 4, 8, 10, 15]),
+        (json!({}), Some(30), [30, 2, 4, 8, 10, 15]),
+        (json!({"maxPollSeconds": 3}), None, [1, 2, 3, 3, 3, 3]),
+        (json!({"minPollSeconds": 5}), None, [5, 5, 7, 11, 16, 25]),
+    ] {
+        let mut server = azure_server();
+        server.spec.limits = serde_json::from_value(limits.clone()).unwrap();
+        let mut world = World::new(server, json!({}));
+        let location = Some("https://clinic.example/_operations/export/7".to_owned());
+        let retry_after = asked.map(Duration::from_secs);
+        let accepted = Answer { content_location: location, retry_after, ..answer(202) };
+        world.kick_off_meets(vec![KickOff::Reply(Ok(accepted))]);
+        world.fake.polls.extend(vec![Ok(answer(202)); 10]);
+        assert!(world.run_until(|w| w.fake.kick_offs_sent() == 1));
+        let waits = [(); 6].map(|()| {
+            let (before, sent) = (world.now, world.fake.sent.len());
+            world.run_until(|w| w.fake.sent.len() > sent);
+            world.now.duration_since(before).as_secs()
+        });
+        assert_eq!(waits, expected, "{limits} {asked:?}");
+    }
+}
+
+#[test]
+fn after_a_restart_jobs_are_polled_as_before_it() {
+    let mut world = running();
+    world.fake.polls.extend(vec![Ok(answer(202)); 20]);
+    world.run_until(|w| w.fake.polls.len() == 15);
+    world.kill();
+    world.run_until(|w| w.fake.polls.len() == 14);
+    let before = world.now;
+    world.run_until(|w| w.fake.polls.len() == 13);
+    let waited = world.now.duration_since(before).as_secs();
+    assert!(waited >= 10, "{waited}: no second burst of early polls");
 }
 
 #[test]

@@ -229,10 +229,6 @@ impl ObjectStore for Process {
         .await
     }
 
-    fn part_size(&self, offset: u64) -> Option<usize> {
-        Some(if offset < SMALL_UPTO { SMALL } else { LARGE })
-    }
-
     fn begin(&self, target: Target<'_>, key: &str, content: Content, compression: Compression) -> Laying {
         locked(&self.state).check_place(target, Some(key), Some(compression));
         Laying {
@@ -277,6 +273,10 @@ pub struct Laying {
 }
 
 impl Upload for Laying {
+    fn part_size(&self, offset: u64) -> Option<usize> {
+        Some(if offset < SMALL_UPTO { SMALL } else { LARGE })
+    }
+
     async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
         let Some(process) = self.process.upgrade() else { return Err(no_answer()) };
         assert_eq!(
