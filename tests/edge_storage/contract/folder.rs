@@ -66,7 +66,7 @@ async fn a_folder_that_is_deleted_leaves_nothing_behind() {
     );
     kit.land(&landed).await.unwrap();
     let mut upload = kit.store.begin(kit.target(), &begun.key, begun.content, begun.compression);
-    begun.parts(&kit, &mut upload, 0, 2).await.unwrap();
+    begun.parts(&mut upload, 0, 2).await.unwrap();
     drop(upload);
     let plan =
         FolderPlan { container: "lake".to_owned(), folder: folder.to_owned(), manifest: None, at_most: 100 };
@@ -88,7 +88,7 @@ async fn a_landed_file_leaves_nothing_but_its_marks() {
     // Of a fetch that broke off.
     let other = File::new(&file.key, "1", 3 * kit.part_size());
     let mut upload = kit.store.begin(kit.target(), &other.key, other.content, other.compression);
-    other.parts(&kit, &mut upload, 0, 2).await.unwrap();
+    other.parts(&mut upload, 0, 2).await.unwrap();
     drop(upload);
     assert_eq!(kit.land(&file).await.unwrap(), (Committed::Now, 0));
     let mut left = below(&kit.root().join("lake"));
@@ -101,7 +101,7 @@ async fn the_upload_of_a_process_that_lives_is_not_taken_over() {
     let kit = kit::folder("lake").await;
     let file = File::new("f/Patient-1.ndjson", "1", 2 * kit.part_size() + 9);
     let mut upload = kit.store.begin(kit.target(), &file.key, file.content, file.compression);
-    file.parts(&kit, &mut upload, 0, 1).await.unwrap();
+    file.parts(&mut upload, 0, 1).await.unwrap();
     assert_eq!(kit.begin_or_resume(&file).await.unwrap().1, 0);
     drop(upload);
     assert_eq!(kit.begin_or_resume(&file).await.unwrap().1, kit.part_size());

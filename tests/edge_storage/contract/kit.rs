@@ -141,7 +141,7 @@ impl<S: ObjectStore> Kit<S> {
     /// Lands a file as a process does; answers how much of it was there before.
     pub async fn land(&self, file: &File) -> Result<(Committed, usize), StorageFailure> {
         let (mut upload, from) = self.begin_or_resume(file).await?;
-        let upto = file.parts(self, &mut upload, from, usize::MAX).await?;
+        let upto = file.parts(&mut upload, from, usize::MAX).await?;
         let committed = upload.commit(file.body.slice(upto..), &file.marks()).await?;
         Ok((committed, from))
     }
