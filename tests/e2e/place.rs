@@ -25,7 +25,7 @@ impl Place {
         place
     }
 
-    /// Likewise, with the operator still to be started.
+    /// A world with a `FhirServer` named `clinic`, and with the operator still to be started.
     pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
         let site = Site::without_server(name, azure_fhir::Options::default()).await;
         let fhir = Server::start(options).await.unwrap();
@@ -123,7 +123,7 @@ impl Place {
         self.assert_same_in(&shared().await.azurite, object, job).await;
     }
 
-    /// Likewise, in another account.
+    /// Asserts the same of a container in this account.
     pub async fn assert_same_in(&self, azurite: &Azurite, object: &FhirExport, job: &str) {
         let mut blobs = Self::blobs_in(azurite, object).await;
         let manifest: Value = serde_json::from_slice(&blobs.remove("manifest.json").unwrap()).unwrap();

@@ -115,7 +115,7 @@ impl Place {
         self.export_with(name, &json!({})).await;
     }
 
-    /// The same with more in its spec.
+    /// Creates an export with more in its spec.
     pub async fn export_with(&self, name: &str, more: &Value) {
         let container = self.container(name);
         let request = json!({"level": "System", "types": ["Patient"], "container": container});

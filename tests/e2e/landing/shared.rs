@@ -1,6 +1,6 @@
 //! Servers that answer an identical kick-off with the job that already runs.
 
-use bulk_fhir::{Options, Quirks, Script, SharedJobs};
+use bulk_fhir::{Life, Options, Quirks, Script, SharedJobs};
 use kube::ResourceExt;
 use serde_json::json;
 
@@ -12,14 +12,20 @@ async fn sharing(name: &str, shared_jobs: SharedJobs) -> Place {
     Place::start(name, Options { quirks, ..Options::default() }, change).await
 }
 
+/// Lets the job complete that has run until now.
+fn finish(place: &Place) {
+    place.fhir.rescript(&place.last_job().id, |script| script.life = Life::Polls(0));
+}
+
 #[tokio::test]
 async fn two_exports_of_one_job_both_complete_and_the_last_one_lets_it_go() {
     let place = sharing("shared", SharedJobs::Always).await;
-    place.fhir.script(Script::polls(6));
+    place.fhir.script(Script::stuck());
     for name in ["one", "two"] {
         place.export(name, json!({}), json!({})).await;
         place.site.until_condition(name, "Reconciling", "False", "KickedOff").await;
     }
+    finish(&place);
     assert_eq!(place.fhir.jobs().len(), 1, "the server handed out the job that ran");
     for name in ["one", "two"] {
         place.site.complete(name).await;
@@ -32,13 +38,14 @@ async fn two_exports_of_one_job_both_complete_and_the_last_one_lets_it_go() {
 #[tokio::test]
 async fn whoever_ends_first_leaves_the_job_to_the_others() {
     let place = sharing("shared-end", SharedJobs::Always).await;
-    place.fhir.script(Script::polls(6));
+    place.fhir.script(Script::stuck());
     for name in ["first", "held"] {
         place.export(name, json!({}), json!({})).await;
         place.site.until_condition(name, "Reconciling", "False", "KickedOff").await;
     }
     place.site.change("held", json!({"suspend": true})).await;
     place.site.until_condition("held", "Suspended", "True", "Suspended").await;
+    finish(&place);
     place.site.complete("first").await;
     place.site.until("first", "let go", |o| o.finalizers().is_empty()).await;
     assert_eq!(

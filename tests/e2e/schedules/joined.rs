@@ -128,12 +128,13 @@ impl Cohort<'_> {
         run
     }
 
-    /// Likewise, with the operator killed in each stage.
+    /// Asks for a run and waits until it is taken in, with the operator killed in each stage.
     async fn run_with_kills(&mut self, token: &str) -> String {
         self.fhir.script(Script { uses: Some(3), ..Script::polls(3) });
         let run = self.ask(token).await;
         for ending in ["-members", "-newcomers", ""] {
-            self.site.until_condition(&format!("{run}{ending}"), "Reconciling", "False", "KickedOff").await;
+            let kicked_off = |o: &FhirExport| o.status.as_ref().is_some_and(|s| s.job.is_some());
+            self.site.until(&format!("{run}{ending}"), "kicked off", kicked_off).await;
             self.site.kill_operator().await;
             self.site.start_operator().await;
         }

@@ -256,7 +256,7 @@ impl Site {
         self.until(name, "ended", |o| o.status.as_ref().is_some_and(|s| s.completion_time.is_some())).await
     }
 
-    /// The same with the reason of `Failed`, which must be this.
+    /// Waits until an export has ended with `Failed`, for this reason.
     pub async fn failed(&self, name: &str, reason: &str) -> FhirExport {
         let object = self.ended(name).await;
         let failed = condition(&object, "Failed").map(|c| c.1);
@@ -264,7 +264,7 @@ impl Site {
         object
     }
 
-    /// The same with `Complete`.
+    /// Waits until an export has ended with `Complete`.
     pub async fn complete(&self, name: &str) -> FhirExport {
         let object = self.ended(name).await;
         assert!(condition(&object, "Complete").is_some_and(|c| c.0 == "True"), "{}", summary(&object));

@@ -19,7 +19,7 @@ pub(super) enum Cancels {
     Y2026,
     /// 202, then 202 for a while, then 200 with an empty manifest; 500 for finished jobs.
     Y2022,
-    /// The same, and 409 for finished jobs.
+    /// As the one before, and 409 for finished jobs.
     Y2025,
     /// 202, and the job goes on to its end as if nothing had been said.
     Slow,

@@ -156,7 +156,8 @@ impl World {
         self.look_until(usize::MAX).expect("it comes to rest")
     }
 
-    /// Likewise, but everything ends after so many writes, in the middle of whatever it was.
+    /// Looks at the schedule until nothing is left to do, or until `fuse` writes were made: there everything ends, in the
+    /// middle of whatever it was.
     pub(super) fn look_until(&mut self, mut fuse: usize) -> Option<Requeue> {
         let mut seen = None;
         for _ in 0..60 {

@@ -32,7 +32,7 @@ impl Chance {
         from + i64::try_from(self.below(span)).unwrap_or(0)
     }
 
-    /// Likewise; small numbers are as likely as large ones, in magnitude.
+    /// A number of this range, the end excluded. Each magnitude is as likely as the others, so small numbers are common.
     pub fn magnitude(&mut self, from: i64, to: i64) -> i64 {
         let (low, high) = (from.max(1), to.max(2));
         let bits = |n: i64| i64::from(64 - n.leading_zeros());

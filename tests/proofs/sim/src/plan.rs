@@ -308,9 +308,9 @@ pub enum FaultKind {
     PanicsAfter,
     /// The process is stopped for so many seconds (SIGSTOP), right before it looks at the time that it has left.
     StopBefore(i64),
-    /// Likewise, between that look and the sending.
+    /// The process is stopped for so many seconds between that look and the sending.
     StopWithin(i64),
-    /// Likewise, when the request was carried out.
+    /// The process is stopped for so many seconds when the request was carried out.
     StopAfter(i64),
 }
 
