@@ -45,7 +45,9 @@ fn followers<W: World>(world: &W, export: &FhirExport) -> Followers {
     let others = same.iter().filter(|other| other.uid() != uid).map(|other| world.runs().newest(other));
     let running = others.filter(|other| other.status.as_ref().is_some_and(|status| !is_terminal(status)));
     running.fold(Followers::None, |found, other| {
-        let lets_go = other.metadata.deletion_timestamp.is_some() || other.spec.cancel == Some(true);
+        let lets_go = other.metadata.deletion_timestamp.is_some()
+            || other.spec.cancel == Some(true)
+            || other.status.as_ref().is_some_and(|status| status.cancellation.is_some());
         if lets_go && found != Followers::Wanting { Followers::LettingGo } else { Followers::Wanting }
     })
 }

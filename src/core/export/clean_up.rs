@@ -57,6 +57,11 @@ pub(super) fn observe(turn: &mut Turn<'_>, clean_up: &mut CleanUp, reply: Reply)
     }
 }
 
+/// How long after its end, or after its cancel was asked for, a run leaves a shared job to others. They may end at the
+/// same moment: whoever looks again after its own write sees theirs, so that not each of them leaves the job to the
+/// other. Statuses have whole seconds, so it is at least one.
+pub(super) const OTHERS_WRITE: Duration = Duration::from_secs(2);
+
 /// What is known of a job whose run, or attempt, is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobEnd {

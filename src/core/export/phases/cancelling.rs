@@ -3,6 +3,7 @@
 
 use super::super::ask;
 use super::super::cancel_answer;
+use super::super::clean_up;
 use super::super::decision::Followers;
 use super::super::flow::{Flow, Next};
 use super::super::memory::{Cancelling, JobOwner, Leaving, NextTry};
@@ -61,6 +62,10 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
     if turn.lands() && turn.facts.followers == Followers::Wanting {
         if std::mem::take(&mut memory.landing_runs) {
             return Flow::Do(Phase::Cancelling(memory), Next::perform(Effect::StopLanding));
+        }
+        let others_wrote = after(cancellation.request_time, clean_up::OTHERS_WRITE);
+        if others_wrote > turn.now {
+            return Flow::Do(Phase::Cancelling(memory), Next::WaitUntil(others_wrote));
         }
         return Flow::Became(left_to_others(turn, &job));
     }

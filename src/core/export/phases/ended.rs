@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::clean_up::{self, JobEnd};
+use super::super::decision::Followers;
 use super::super::flow::{Flow, Next};
 use super::super::memory::Ended;
 use super::super::phase::Phase;
@@ -39,6 +40,12 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Ended) -> Flow {
 
 fn next(turn: &Turn<'_>, memory: &Ended) -> Next {
     if turn.has_finalizer() {
+        let others_wrote = turn.status.completion_time.map(|end| after(end, clean_up::OTHERS_WRITE));
+        if turn.facts.followers != Followers::None
+            && let Some(due) = others_wrote.filter(|due| *due > turn.now)
+        {
+            return Next::WaitUntil(due);
+        }
         let due = clean_up::due(turn, &memory.clean_up, JobEnd::of_ended(turn));
         return due.unwrap_or(Next::perform(Effect::RemoveFinalizer));
     }

@@ -298,6 +298,26 @@ fn a_shared_job_is_cleaned_up_by_the_last_that_ends() {
 }
 
 #[test]
+fn whoever_ends_together_with_others_looks_again_before_it_leaves_the_job_to_them() {
+    let mut world = World::new(bulk_server(json!({"finishedJobs": "Delete"})), json!({}));
+    world.followers = Followers::Wanting;
+    world.run_until(|w| w.state() == "Complete");
+    assert!(world.held(), "its end is written before it lets go");
+    world.followers = Followers::None;
+    world.run();
+    assert_eq!((world.held(), world.fake.cleaned.len()), (false, 1));
+    let mut world = World::new(bulk_server(json!({})), json!({}));
+    world.fake.lasts = 3600;
+    world.run_until(|w| w.state() == "Running");
+    world.followers = Followers::Wanting;
+    world.edit(|spec| spec.cancel = Some(true));
+    world.run_until(|w| w.state() == "Cancelling");
+    world.followers = Followers::LettingGo;
+    world.run();
+    assert_eq!((world.says(Failed).as_str(), world.fake.deletes_sent()), ("True/Cancelled", 1));
+}
+
+#[test]
 fn only_a_kick_off_after_a_lost_answer_may_be_given_a_job_that_runs() {
     let lost = KickOff::Reply(Err(failure(Sent::Maybe, FailureKind::Unreachable, Reason::ConnectionFailed)));
     let mut world = World::new(bulk_server(json!({})), json!({"onUncertainKickOff": "Retry"}));

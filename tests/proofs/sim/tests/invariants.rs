@@ -59,7 +59,8 @@ fn sources() -> Vec<PathBuf> {
 fn property_laws() -> Vec<PathBuf> {
     let states = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        ["law.rs", "world.rs"].contains(&name.as_str()) || name.ends_with("_law.rs")
+        let of_a_world = path.parent().is_some_and(|folder| folder.ends_with("tests/world"));
+        of_a_world || ["law.rs", "world.rs"].contains(&name.as_str()) || name.ends_with("_law.rs")
     };
     sources().into_iter().filter(states).collect()
 }
