@@ -164,7 +164,8 @@ fn one(
         fire.mul_f64(dice.random_range(0.0..0.85))
     };
     let stopped = fate == Fate::Stuck;
-    let mut deadline = false;
+    // A landing looks for a missing file in fresh manifests for ten minutes, which is longer than a run of this program.
+    let mut deadline = !doomed && fate == Fate::MissingFile && site.lands();
     let act = if doomed {
         Act::DeleteNamespace
     } else {
