@@ -3,14 +3,18 @@
 
 use azure_fhir::{Access, Failure, KnownToken, Options, Script};
 use serde_json::{Value, json};
+use stage::wait_for;
 
-use crate::site::{Site, condition};
+use crate::site::{PATIENCE, Site, condition};
 
 /// The lines about an object, in order.
 fn lines(site: &Site, kind: &str, name: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(site.operator.as_ref().unwrap().log()).unwrap();
-    let all =
-        log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{line}: {e}")));
+    // The last line may still be being written.
+    let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+    let all = whole
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|e| panic!("{line}: {e}")));
     all.filter(|line| line["kind"] == kind && line["name"] == name && line["level"] != "DEBUG").collect()
 }
 
@@ -60,7 +64,12 @@ async fn each_transition_is_one_line_in_the_words_of_its_event_or_condition() {
         assert!(notes.iter().any(|note| note == text(line, "message")), "{line} is not in {notes:?}");
     }
 
-    let of_server = lines(&site, "FhirServer", "clinic");
+    // The server is probed on its own account, so that its line may come later than the end of the run.
+    let of_server = wait_for("both lines about the server", PATIENCE, || async {
+        let of_server = lines(&site, "FhirServer", "clinic");
+        if of_server.len() < 2 { Err(format!("{of_server:?}")) } else { Ok(of_server) }
+    });
+    let of_server = of_server.await.unwrap();
     let told: Vec<(&str, &str)> =
         of_server.iter().map(|l| (text(l, "level"), text(l, "condition"))).collect();
     assert_eq!(told, [("WARN", "Ready=False"), ("INFO", "Ready=True")], "{of_server:?}");
