@@ -85,9 +85,8 @@ pub fn early_delay(bounds: &Bounds, polls: u32, jitter: f64) -> Duration {
     if early(polls) < bounds.min {
         return early(polls).mul_f64(0.9 + jitter * 0.2);
     }
-    let early_ones =
-        (0..polls).take_while(|polls| early(*polls) < bounds.min).zip(1..).map(|(_, n)| n).last();
-    delay(bounds, polls - early_ones.unwrap_or(0), None, jitter)
+    let early_ones = (0..polls).find(|polls| early(*polls) >= bounds.min).unwrap_or(polls);
+    delay(bounds, polls - early_ones, None, jitter)
 }
 
 /// How long to wait after failed attempt number `attempts` (from 1): the wait doubles each time, and varies

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::decision::Followers;
 use super::flow::Next;
 use super::memory::{CleanUp, Ended, JobOwner};
@@ -57,10 +59,17 @@ pub(super) fn observe(turn: &mut Turn<'_>, clean_up: &mut CleanUp, reply: Reply)
     }
 }
 
-/// How long after its end, or after its cancel was asked for, a run leaves a shared job to others. They may end at the
-/// same moment: whoever looks again after its own write sees theirs, so that not each of them leaves the job to the
-/// other. Statuses have whole seconds, so it is at least one.
-pub(super) const OTHERS_WRITE: Duration = Duration::from_secs(2);
+/// How long after its end, or after its cancel was asked for, a run leaves a shared job to others. Statuses have whole
+/// seconds, so it is at least one.
+const OTHERS_WRITE: Duration = Duration::from_secs(2);
+
+/// The wait before a run leaves a shared job to others, if it ended, or was asked to cancel, too short a time ago. Others
+/// may end at the same moment: whoever looks again after its own write sees theirs, so that not each of them leaves the
+/// job to the other.
+pub(super) fn before_leaving(turn: &Turn<'_>, since: Timestamp) -> Option<Next> {
+    let due = after(since, OTHERS_WRITE);
+    (due > turn.now).then_some(Next::WaitUntil(due))
+}
 
 /// What is known of a job whose run, or attempt, is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

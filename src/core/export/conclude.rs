@@ -11,6 +11,7 @@ use super::log;
 use super::memory::{Landing, LandingStage};
 use super::phase::Phase;
 use super::record;
+use super::store;
 use super::turn::Turn;
 use super::type_counts;
 use crate::api::{ConditionStatus, Reason};
@@ -42,25 +43,20 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     let storage = turn.server().and_then(|server| server.spec().storage.as_ref());
     let log_wanted = storage.is_some_and(|storage| storage.export_log == Some(true));
     if log_wanted && concluding.log.outcome.is_none() {
-        let next = if let Some(due) = concluding.log.retry.due_after(turn.now) {
-            Next::wait_until(&[Some(due), turn.deadline()])
-        } else {
-            let body = Arc::new(log::ndjson(turn, manifest, plan, landed));
-            let (container, path) = (plan.container.clone(), format!("{}/log.ndjson", plan.folder));
-            Next::perform(Effect::StoreLog { container, path, body })
-        };
+        let next = store::next(turn, &concluding.log, turn.deadline(), || Effect::StoreLog {
+            container: plan.container.clone(),
+            path: format!("{}/log.ndjson", plan.folder),
+            body: Arc::new(log::ndjson(turn, manifest, plan, landed)),
+        });
         return Flow::Do(Phase::Landing(Box::new(memory)), next);
     }
     let path = format!("{}/{MANIFEST}", plan.folder);
     if concluding.store.outcome.is_none() {
-        let next = if let Some(due) = concluding.store.retry.due_after(turn.now) {
-            Next::wait_until(&[Some(due), turn.deadline()])
-        } else {
+        let next = store::next(turn, &concluding.store, turn.deadline(), || {
             let endpoint = ask::endpoint(turn).unwrap_or_default();
             let body = Arc::new(landed_manifest::body(manifest, &endpoint, plan, landed));
-            let container = plan.container.clone();
-            Next::perform(Effect::StoreManifest { container, path, body })
-        };
+            Effect::StoreManifest { container: plan.container.clone(), path, body }
+        });
         return Flow::Do(Phase::Landing(Box::new(memory)), next);
     }
     let errors = landed::error_report(&plan.files, landed);

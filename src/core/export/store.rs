@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::flow::Next;
 use super::memory::Storing;
 use super::turn::Turn;
 use crate::api::{ConditionType, Reason};
+use crate::core::effect::Effect;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::poll::retry_delay;
 
@@ -14,6 +18,19 @@ const TRIES: u32 = 8;
 const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(120);
+
+/// Stores the log or the manifest, or waits until the next try is due, at most until `deadline`.
+pub(super) fn next(
+    turn: &Turn<'_>,
+    storing: &Storing,
+    deadline: Option<Timestamp>,
+    effect: impl FnOnce() -> Effect,
+) -> Next {
+    match storing.retry.due_after(turn.now) {
+        Some(due) => Next::wait_until(&[Some(due), deadline]),
+        None => Next::perform(effect()),
+    }
+}
 
 /// Takes in what came of storing the log, or the manifest beside files that an Azure server wrote. A failure never
 /// fails a run whose data is complete: the operator may have no right to write there. The message of the end tells it.

@@ -63,9 +63,8 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
         if std::mem::take(&mut memory.landing_runs) {
             return Flow::Do(Phase::Cancelling(memory), Next::perform(Effect::StopLanding));
         }
-        let others_wrote = after(cancellation.request_time, clean_up::OTHERS_WRITE);
-        if others_wrote > turn.now {
-            return Flow::Do(Phase::Cancelling(memory), Next::WaitUntil(others_wrote));
+        if let Some(wait) = clean_up::before_leaving(turn, cancellation.request_time) {
+            return Flow::Do(Phase::Cancelling(memory), wait);
         }
         return Flow::Became(left_to_others(turn, &job));
     }

@@ -203,12 +203,10 @@ fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
         && storage
         && let Some((container, path)) = place.clone()
     {
-        let next = if let Some(due) = memory.store.retry.due_after(turn.now) {
-            Next::WaitUntil(due)
-        } else {
+        let next = store::next(turn, &memory.store, None, || {
             let body = Arc::new(memory.manifest.to_store());
-            Next::perform(Effect::StoreManifest { container, path, body })
-        };
+            Effect::StoreManifest { container, path, body }
+        });
         return Flow::Do(Phase::Checking(Box::new(memory)), next);
     }
     let errors = memory.manifest.errors.len();

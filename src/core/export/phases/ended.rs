@@ -40,11 +40,11 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Ended) -> Flow {
 
 fn next(turn: &Turn<'_>, memory: &Ended) -> Next {
     if turn.has_finalizer() {
-        let others_wrote = turn.status.completion_time.map(|end| after(end, clean_up::OTHERS_WRITE));
         if turn.facts.followers != Followers::None
-            && let Some(due) = others_wrote.filter(|due| *due > turn.now)
+            && let Some(wait) =
+                turn.status.completion_time.and_then(|end| clean_up::before_leaving(turn, end))
         {
-            return Next::WaitUntil(due);
+            return wait;
         }
         let due = clean_up::due(turn, &memory.clean_up, JobEnd::of_ended(turn));
         return due.unwrap_or(Next::perform(Effect::RemoveFinalizer));
