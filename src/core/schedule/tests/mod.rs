@@ -12,6 +12,7 @@ mod members_law;
 mod policies;
 mod refusing;
 mod retaining;
+mod retaining_deletions;
 mod retaining_law;
 mod times;
 mod world;
