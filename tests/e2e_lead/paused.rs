@@ -27,7 +27,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     place.ended("e004").await;
 
     let stopped = Instant::now();
-    one.process.signal("STOP").unwrap();
+    one.process.pause().await.unwrap();
     let led = two.leads().await;
     assert!(led - stopped < TAKEOVER + LOADED, "{:?}", led - stopped);
     let outcome = stream.end(&place).await;
@@ -36,7 +36,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     let sent = || place.fhir.requests().iter().filter(|r| r.is_kick_off() || r.is_poll()).count();
     let before = sent();
     let went_on = Instant::now();
-    one.process.signal("CONT").unwrap();
+    one.process.go_on().unwrap();
     let (ended, code, log) = one.ends().await;
     assert_eq!(code, 1);
     assert_eq!(log.matches(LAPSED).count(), 1, "{log}");
@@ -66,10 +66,10 @@ async fn who_was_stopped_right_before_a_kick_off_does_not_send_it() {
         run.status.and_then(|s| s.job).filter(|job| job.status_url.is_none()).ok_or("none".to_owned())
     });
     intent.await.unwrap();
-    one.process.signal("STOP").unwrap();
+    one.process.pause().await.unwrap();
     relay.let_go();
     two.leads().await;
-    one.process.signal("CONT").unwrap();
+    one.process.go_on().unwrap();
     let (_, code, log) = one.ends().await;
     assert_eq!(code, 1);
     assert!(log.contains(LAPSED), "{log}");

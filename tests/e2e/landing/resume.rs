@@ -116,7 +116,7 @@ async fn links_that_live_shorter_than_the_landing_are_refreshed() {
     let place =
         Place::start("moments", Options::default(), json!({"limits": {"maxParallelDownloads": 1}})).await;
     let slow = FileScript { expires_millis: Some(700), trickle: Some(1_000_000), ..plain() };
-    let (_, job) = place.lands(Script::polls(0).made("Condition", 8, 250_000).files(slow)).await;
+    let (_, job) = place.lands(Script::polls(0).made("Condition", 8, 400_000).files(slow)).await;
     assert!(job.polls >= 3, "{}", job.polls);
     assert!(job.sent_twice().is_empty(), "{:?}", job.sent_twice());
 }

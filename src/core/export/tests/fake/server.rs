@@ -82,8 +82,12 @@ impl Fake {
     }
 
     pub(in super::super) fn delete(&mut self, request: &Request, now: Timestamp) -> Reply {
-        self.sent.push(request.clone());
-        if let Some(reply) = self.deletes.pop_front() {
+        let scripted = self.deletes.pop_front();
+        // What provably never left is no request that the server has seen.
+        if !matches!(&scripted, Some(Err(failure)) if failure.sent == Sent::No) {
+            self.sent.push(request.clone());
+        }
+        if let Some(reply) = scripted {
             use crate::core::answer::{CancelAnswer, cancel};
             let over = reply.as_ref().is_ok_and(|a| cancel(a) == CancelAnswer::Settled);
             self.deny(&request.url, over);
