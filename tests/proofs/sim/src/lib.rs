@@ -14,6 +14,7 @@ mod laws;
 pub mod plan;
 mod post;
 mod process;
+mod schedules;
 mod scheduler;
 pub mod search;
 pub mod shrink;

@@ -23,6 +23,7 @@ use crate::process::Process;
 use crate::state::{State, locked};
 use crate::time::{Due, SECOND};
 
+pub use objects::NAMESPACE;
 use queue::Queue;
 pub use queue::Subject;
 use tasks::Tasks;
@@ -45,6 +46,12 @@ pub enum Happening {
     World(usize),
     /// An export of the plan is created.
     Create(usize),
+    /// A schedule of the plan is created.
+    CreateSchedule(usize),
+    /// The garbage collector looks for exports whose schedule is gone.
+    Collect,
+    /// The schedules come to their end.
+    WindDown,
     /// A message arrives.
     Arrive(u64),
     /// A replica starts, unless it runs.
@@ -118,6 +125,8 @@ pub struct Simulation {
     started: usize,
     order: Chance,
     healed: bool,
+    /// The schedules were told to end.
+    wound_down: bool,
     done_at: Option<i64>,
 }
 
@@ -137,6 +146,9 @@ impl Simulation {
         for (number, export) in plan.exports.iter().enumerate() {
             at(export.at, Happening::Create(number));
         }
+        for (number, schedule) in plan.schedules.iter().enumerate() {
+            at(schedule.at, Happening::CreateSchedule(number));
+        }
         for (number, event) in plan.events.iter().enumerate() {
             at(event.at, Happening::World(number));
         }
@@ -148,6 +160,7 @@ impl Simulation {
             started: 0,
             order,
             healed: false,
+            wound_down: false,
             done_at: None,
         }
     }
@@ -247,7 +260,7 @@ impl Simulation {
         self.rest();
         if self.healed && self.done_at.is_none() {
             let state = locked(&self.state);
-            if state.all_ended() {
+            if (self.wound_down || state.plan.schedules.is_empty()) && state.all_ended() {
                 self.done_at = Some(state.time.now + AFTERMATH);
             }
         }

@@ -30,6 +30,10 @@ pub struct Tally {
     pub late: u64,
     /// Exports that were made.
     pub exports: u64,
+    /// Schedules that were made.
+    pub schedules: u64,
+    /// Exports that schedules made.
+    pub runs: u64,
     /// Exports that came to each end.
     pub ends: BTreeMap<&'static str, u64>,
     /// By kind.
@@ -82,6 +86,8 @@ impl Tally {
         self.lapsed += other.lapsed;
         self.late += other.late;
         self.exports += other.exports;
+        self.schedules += other.schedules;
+        self.runs += other.runs;
         self.kick_offs += other.kick_offs;
         self.lost += other.lost;
         self.leaked += other.leaked;

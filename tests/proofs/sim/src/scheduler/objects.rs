@@ -37,7 +37,7 @@ impl State {
     }
 
     /// Where a server's object is.
-    pub(super) fn server_key(&self, number: usize) -> Key {
+    pub fn server_key(&self, number: usize) -> Key {
         let beside = self.plan.servers.get(number).is_some_and(|server| server.beside);
         let namespace = if beside { NAMESPACE } else { PLATFORM };
         (namespace.to_owned(), format!("s{number}"))
@@ -124,11 +124,11 @@ impl State {
             self.tell(61, || {
                 format!("e{number} is made: {}", serde_json::to_string(&made.spec).unwrap_or_default())
             });
-            self.made(&made, number);
+            self.made(&made, None);
         }
     }
 
-    pub(super) fn delete_export_object(&mut self, at: &Key) {
+    pub fn delete_export_object(&mut self, at: &Key) {
         let now = self.time.stamp();
         let Some(object) = self.api.exports.objects.get(at).cloned() else { return };
         if self.api.delete::<FhirExport>(at, now) {
