@@ -68,6 +68,9 @@ impl State {
         status: &FhirExportScheduleStatus,
     ) -> Result<FhirExportSchedule, ClusterFailure> {
         let before = self.api.current(read)?;
+        if before.status.as_ref() == Some(status) {
+            return Ok(FhirExportSchedule::clone(&before));
+        }
         self.check_schedule_write(&before, status);
         let mut object = FhirExportSchedule::clone(&before);
         object.status = Some(status.clone());

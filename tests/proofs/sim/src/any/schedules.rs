@@ -16,9 +16,9 @@ const MINUTE: i64 = 60;
 /// A plan in which one or two schedules make their runs.
 pub fn schedules(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 9);
-    let replicas = chance.pick(&[1, 1, 1, 1, 2, 3], 1);
+    let replicas = chance.pick(&[1, 1, 1, 1, 1, 2], 1);
     let every = chance.pick(&[10, 10, 15, 30], 10);
-    let heal_at = chance.between(3, 13) * every * MINUTE;
+    let heal_at = chance.between(2, 8) * every * MINUTE;
     let servers: Vec<ServerPlan> = (0..chance.pick(&[1, 1, 2], 1)).map(|_| patient_server(chance)).collect();
     let count = chance.pick(&[1, 1, 1, 2], 1);
     let schedules: Vec<SchedulePlan> = (0..count).map(|_| schedule(chance, &servers, every)).collect();
@@ -32,7 +32,7 @@ pub fn schedules(seed: u64) -> Plan {
     for nth in 0..chance.below(eventful + 1) {
         let at = chance.between(1, heal_at);
         let token = u8::try_from(nth).unwrap_or_default();
-        let kind = event(chance, (servers.len(), schedules.len()), heal_at, token);
+        let kind = event(chance, (servers.len(), schedules.len()), heal_at - at, token);
         events.extend(follow_up(chance, at, kind));
         events.push(Event { at, kind });
     }
@@ -121,10 +121,10 @@ fn propagation(chance: &mut Chance) -> Propagation {
     chance.pick(&all, Propagation::Background)
 }
 
-fn event(chance: &mut Chance, (servers, schedules): (usize, usize), heal_at: i64, token: u8) -> EventKind {
+fn event(chance: &mut Chance, (servers, schedules): (usize, usize), left: i64, token: u8) -> EventKind {
     let server = usize::try_from(chance.below(servers as u64)).unwrap_or(0);
     let schedule = usize::try_from(chance.below(schedules as u64)).unwrap_or(0);
-    let a_while = chance.magnitude(1, heal_at / 2);
+    let a_while = chance.magnitude(1, (left / 2).max(2));
     let what = match chance.below(32) {
         0 => return EventKind::WatchBreaks(a_while),
         1 => return EventKind::ApiDown(a_while),
@@ -136,7 +136,7 @@ fn event(chance: &mut Chance, (servers, schedules): (usize, usize), heal_at: i64
         7 => return EventKind::Stop(chance.magnitude(1, 600)),
         8 => return EventKind::Terminate,
         9 => return EventKind::SuspendServer(server, true),
-        10..=14 => return EventKind::Crash(chance.magnitude(1, heal_at)),
+        10..=14 => return EventKind::Crash(chance.magnitude(1, left.max(2))),
         15 | 16 => ScheduleEvent::Suspend(true),
         17..=19 => ScheduleEvent::RunNow(token, chance.one_in(3)),
         20 | 21 => ScheduleEvent::DeleteRun(usize::try_from(chance.below(3)).unwrap_or(0)),

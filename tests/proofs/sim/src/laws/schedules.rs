@@ -186,9 +186,6 @@ impl State {
             let covered = status.chain.as_ref().and_then(|chain| chain.covered_until.as_deref());
             format!("status of {name}: active {active:?}, covered {covered:?}, handled {:?}", handled(status))
         });
-        if old == *status {
-            self.broken(Law::QuietWhenUnchanged, "a status that says the same is not written", name.clone());
-        }
         let text = serde_json::to_string(status).unwrap_or_default();
         if text.len() >= MAX_STATUS {
             self.broken(Law::StatusSmall, "a status is small", format!("{name}: {} bytes", text.len()));
@@ -298,10 +295,11 @@ impl State {
         }
     }
 
-    /// For how many seconds schedules go on after everything was repaired.
+    /// For how many seconds schedules go on after everything was repaired: for two times, and as long as it takes until
+    /// a process runs again.
     pub fn goes_on_for(&self) -> i64 {
         let longest = self.api.schedules.objects.values().map(|schedule| minutes(schedule)).max();
-        longest.unwrap_or(0) * 3 * 60 + 2 * PROMPT
+        longest.unwrap_or(0) * 2 * 60 + 900 + 2 * PROMPT
     }
 
     /// Nothing has hindered the schedules for some time: each has dealt with its last time.
@@ -326,8 +324,10 @@ impl State {
     /// Whether no schedule waits for anything: neither for a run nor for its own deletion.
     pub(super) fn schedules_ended(&self) -> bool {
         let rests = |schedule: &FhirExportSchedule| {
-            let status = status_of(schedule);
-            status.active.is_empty() && status.observed_generation == schedule.metadata.generation
+            let settled = |status: &FhirExportScheduleStatus| {
+                status.active.is_empty() && status.observed_generation == schedule.metadata.generation
+            };
+            schedule.status.as_ref().is_some_and(settled)
         };
         self.api.schedules.objects.values().all(|schedule| rests(schedule)) && self.is_collected()
     }
