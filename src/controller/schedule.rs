@@ -13,6 +13,7 @@ use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus, UNREAD_ANNOTATION};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::schedule::{
     ScheduleDecision, ScheduleEffect, ScheduleFacts, ScheduleInputs, ScheduleObservation, active_names,
     decide_schedule, owned_by,
@@ -62,9 +63,16 @@ impl Look {
                 now: world.clock().now(),
             });
             let creates = matches!(effect, Some(ScheduleEffect::Create(_)));
-            self.publish(world.as_ref(), &status, &notes, creates).await?;
+            let deletes = matches!(effect, Some(ScheduleEffect::Delete(_)));
+            let early = creates && planted(Fault::SlotAfterRun) || deletes && planted(Fault::AbsorbAfterDelete);
+            if !early {
+                self.publish(world.as_ref(), &status, &notes, creates).await?;
+            }
             let Some(effect) = effect else { return Ok(requeue) };
             self.seen = Some(self.perform(world, effect).await?);
+            if early {
+                self.publish(world.as_ref(), &status, &notes, creates).await?;
+            }
         }
         Ok(Requeue::After(BREATHER))
     }

@@ -17,7 +17,7 @@ const MINUTE: i64 = 60;
 pub fn schedules(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 9);
     let replicas = chance.pick(&[1, 1, 1, 1, 1, 2], 1);
-    let every = chance.pick(&[10, 10, 15, 30], 10);
+    let every = chance.pick(&[10, 10, 10, 15, 30], 10);
     let heal_at = chance.between(2, 8) * every * MINUTE;
     let servers: Vec<ServerPlan> = (0..chance.pick(&[1, 1, 2], 1)).map(|_| patient_server(chance)).collect();
     let count = chance.pick(&[1, 1, 1, 2], 1);

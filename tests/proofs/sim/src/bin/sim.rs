@@ -20,7 +20,7 @@ struct Arguments {
     /// The first of them.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Only each so many-th of them: from 3 on, each tenth seed is about schedules.
+    /// Only each so many-th of them: from 3 on, each twentieth seed is about schedules.
     #[arg(long, default_value_t = 1)]
     step: u64,
     /// Replay this seed alone, and say what happens.

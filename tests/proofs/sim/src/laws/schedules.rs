@@ -295,11 +295,10 @@ impl State {
         }
     }
 
-    /// For how many seconds schedules go on after everything was repaired: for two times, and as long as it takes until
-    /// a process runs again.
+    /// For how many seconds schedules go on after everything was repaired.
     pub fn goes_on_for(&self) -> i64 {
         let longest = self.api.schedules.objects.values().map(|schedule| minutes(schedule)).max();
-        longest.unwrap_or(0) * 2 * 60 + 900 + 2 * PROMPT
+        longest.unwrap_or(0) * 2 * 60 + PROMPT
     }
 
     /// Nothing has hindered the schedules for some time: each has dealt with its last time.

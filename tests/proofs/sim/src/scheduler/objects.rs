@@ -55,11 +55,16 @@ impl State {
             json!({"type": "AzureBlob", "exportLog": plan.log, "compression": compression(plan.account),
                 "azureBlob": {"endpoint": endpoint(plan.account), "auth": {"type": "SameAsServer"}}})
         });
-        let limits = if self.plan.kind == Kind::Crowd {
+        let limits = match self.plan.kind {
             // Whoever is late shows.
-            json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
-        } else {
-            json!({"maxConcurrentExports": plan.places})
+            Kind::Crowd => {
+                json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
+            }
+            // There are many jobs, and what becomes of one is not the point.
+            Kind::Schedules => json!({"maxConcurrentExports": plan.places, "minPollSeconds": 60}),
+            Kind::Anything | Kind::Outage(_) | Kind::Lease | Kind::Place => {
+                json!({"maxConcurrentExports": plan.places})
+            }
         };
         let team = if plan.refuses { "another" } else { "research" };
         let spec = json!({

@@ -84,9 +84,14 @@ impl Simulation {
                 self.happen(Happening::Repair);
             }
             Happening::Repair => {
-                locked(&self.state).repair();
+                let count = {
+                    let mut state = locked(&self.state);
+                    state.repair();
+                    state.plan.schedules.len()
+                };
                 if self.done_at.is_none() {
-                    self.later(60, Happening::Repair);
+                    let wait = if self.wound_down || count == 0 { 60 } else { 120 };
+                    self.later(wait, Happening::Repair);
                 }
             }
             Happening::World(number) => {
@@ -104,9 +109,12 @@ impl Simulation {
         state.time.after(seconds * SECOND, tie, Due::Happens(what));
     }
 
-    /// Schedules go on for some of their times after everything was repaired.
+    /// Schedules go on for some of their times after everything was repaired, and processes run again.
     fn resume_schedules(&mut self) {
-        let count = locked(&self.state).plan.schedules.len();
+        let (count, replicas) = {
+            let state = locked(&self.state);
+            (state.plan.schedules.len(), state.plan.replicas)
+        };
         if count == 0 {
             return;
         }
@@ -117,6 +125,9 @@ impl Simulation {
             }
             state.goes_on_for()
         };
+        for slot in 0..replicas {
+            self.later(1, Happening::Restart(slot));
+        }
         self.later(on, Happening::WindDown);
     }
 
