@@ -64,7 +64,8 @@ impl Look {
             });
             let creates = matches!(effect, Some(ScheduleEffect::Create(_)));
             let deletes = matches!(effect, Some(ScheduleEffect::Delete(_)));
-            let early = creates && planted(Fault::SlotAfterRun) || deletes && planted(Fault::AbsorbAfterDelete);
+            let early =
+                creates && planted(Fault::SlotAfterRun) || deletes && planted(Fault::AbsorbAfterDelete);
             if !early {
                 self.publish(world.as_ref(), &status, &notes, creates).await?;
             }

@@ -3,6 +3,7 @@
 mod chains;
 mod data;
 mod end;
+mod folders;
 mod law;
 mod patience;
 mod place;

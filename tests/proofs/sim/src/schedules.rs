@@ -47,7 +47,11 @@ impl State {
         let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
             "metadata": {"name": name, "namespace": namespace}, "spec": spec});
         let Ok(object) = serde_json::from_value::<FhirExportSchedule>(object) else {
-            self.broken(Law::Simulation, "the simulation goes on", "a FhirExportSchedule that cannot be read");
+            self.broken(
+                Law::Simulation,
+                "the simulation goes on",
+                "a FhirExportSchedule that cannot be read",
+            );
             return;
         };
         let now = self.time.stamp();

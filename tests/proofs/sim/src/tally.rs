@@ -34,6 +34,8 @@ pub struct Tally {
     pub schedules: u64,
     /// Exports that schedules made.
     pub runs: u64,
+    /// Times that a schedule deleted files of an old folder.
+    pub folders: u64,
     /// Exports that came to each end.
     pub ends: BTreeMap<&'static str, u64>,
     /// By kind.
@@ -88,6 +90,7 @@ impl Tally {
         self.exports += other.exports;
         self.schedules += other.schedules;
         self.runs += other.runs;
+        self.folders += other.folders;
         self.kick_offs += other.kick_offs;
         self.lost += other.lost;
         self.leaked += other.leaked;

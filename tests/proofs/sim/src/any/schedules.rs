@@ -1,13 +1,14 @@
 //! Plans that are about schedules: their runs come by the clock and by hand, while anything goes wrong and people edit,
 //! suspend, delete and make again.
 
-use fhir_export_operator::api::ConcurrencyPolicy;
+use fhir_export_operator::api::{ConcurrencyPolicy, Dialect};
 use serde_json::{Value, json};
 
 use super::{fault, follow_up, job, members, of_replicas, server, stopped};
 use crate::chance::Chance;
 use crate::plan::{
-    Event, EventKind, Fault, Kind, Plan, Propagation, ScheduleEdit, ScheduleEvent, SchedulePlan, ServerPlan,
+    Ending, Event, EventKind, Fault, FilePlan, Flaw, JobPlan, Kind, Plan, Propagation, ScheduleEdit,
+    ScheduleEvent, SchedulePlan, ServerPlan,
 };
 
 /// A minute, in seconds.
@@ -78,18 +79,19 @@ fn schedule(chance: &mut Chance, servers: &[ServerPlan], every: i64) -> Schedule
     if chance.one_in(4) {
         template.insert("onUncertainKickOff".into(), "Fail".into());
     }
+    if chance.one_in(6) {
+        template.insert("errorFilePolicy".into(), "Fail".into());
+    }
     let mut spec = members(json!({"template": {"spec": template}}));
     let mut set = |name: &str, value: Value| drop(spec.insert(name.to_owned(), value));
-    let policies: &[&str] = if incremental { &["Forbid", "Replace"] } else { &["Forbid", "Replace", "Allow"] };
+    let policies: &[&str] =
+        if incremental { &["Forbid", "Replace"] } else { &["Forbid", "Replace", "Allow"] };
     if !chance.one_in(3) {
         set("concurrencyPolicy", chance.pick(policies, "Forbid").into());
     }
     if incremental {
         let full = chance.one_in(3).then(|| format!("{} */1 * * *", every - 5));
-        set(
-            "incremental",
-            json!({"overlapSeconds": chance.pick(&[0, 0, 300], 0), "fullSchedule": full}),
-        );
+        set("incremental", json!({"overlapSeconds": chance.pick(&[0, 0, 300], 0), "fullSchedule": full}));
     }
     if chance.one_in(2) {
         set("successfulRunsHistoryLimit", chance.between(0, 3).into());
@@ -98,13 +100,19 @@ fn schedule(chance: &mut Chance, servers: &[ServerPlan], every: i64) -> Schedule
     if chance.one_in(4) {
         set("startingDeadlineSeconds", chance.magnitude(10, every * MINUTE).into());
     }
-    if chance.one_in(4) {
+    if chance.one_in(3) {
         set("retention", json!({"fullChains": chance.between(1, 3)}));
     }
-    let bulk = servers.get(number).filter(|server| server.dialect == fhir_export_operator::api::Dialect::BulkData);
+    let bulk = servers.get(number).filter(|server| server.dialect == Dialect::BulkData);
     let jobs = (0..4).map(|_| {
-        let lasts = chance.magnitude(5, every * 80);
-        crate::plan::JobPlan { lasts, ..job(chance, bulk) }
+        let mut job = JobPlan { lasts: chance.magnitude(5, every * 80), ..job(chance, bulk) };
+        if let Ending::Files(files) = &mut job.ending
+            && bulk.is_some()
+            && chance.one_in(4)
+        {
+            files.push(FilePlan { type_: "error", lines: 1, big: false, flaw: Flaw::None });
+        }
+        job
     });
     SchedulePlan {
         server: number,
@@ -117,7 +125,8 @@ fn schedule(chance: &mut Chance, servers: &[ServerPlan], every: i64) -> Schedule
 }
 
 fn propagation(chance: &mut Chance) -> Propagation {
-    let all = [Propagation::Background, Propagation::Background, Propagation::Foreground, Propagation::Orphan];
+    let all =
+        [Propagation::Background, Propagation::Background, Propagation::Foreground, Propagation::Orphan];
     chance.pick(&all, Propagation::Background)
 }
 

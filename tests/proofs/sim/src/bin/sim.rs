@@ -91,7 +91,8 @@ fn many(arguments: &Arguments) -> ExitCode {
     let began = Instant::now();
     let seeds = arguments.from..arguments.from.saturating_add(arguments.seeds);
     let threads = arguments.threads.unwrap_or_else(cores);
-    let Found { tally, broken } = search(seeds, arguments.step, threads, |broken| broken.len() >= arguments.failures);
+    let Found { tally, broken } =
+        search(seeds, arguments.step, threads, |broken| broken.len() >= arguments.failures);
     say(&table(&tally, began.elapsed().as_secs_f64()));
     for Broken { seed, law, text } in &broken {
         say(&format!("seed {seed} breaks: {law}: {text}"));

@@ -11,8 +11,8 @@ use fhir_export_operator::core::export::is_terminal;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::schedules::{Book, is_blank, status_of};
 use super::Record;
+use super::schedules::{Book, is_blank, status_of};
 use crate::laws::Law;
 use crate::plan::EventKind;
 use crate::state::State;
@@ -26,10 +26,11 @@ fn instant(text: &str) -> Option<Timestamp> {
 }
 
 /// The instant of which the data of a run is, if nothing about the run is in doubt.
-fn good(record: &Record) -> Option<Timestamp> {
+pub(super) fn good(record: &Record) -> Option<Timestamp> {
     let conditions = &record.status.conditions;
     let complete = find(conditions, ConditionType::Complete)?;
-    let doubted = find(conditions, ConditionType::Verified).is_some_and(|c| c.status == ConditionStatus::False);
+    let doubted =
+        find(conditions, ConditionType::Verified).is_some_and(|c| c.status == ConditionStatus::False);
     let sound = complete.is_true() && complete.because(Reason::Exported) && !doubted;
     record.status.transaction_time.as_deref().filter(|_| sound).and_then(instant)
 }
@@ -51,15 +52,20 @@ impl State {
         let Some(since) = &export.spec.request.since else { return };
         let continues = chain.id.is_some() && chain_of(export) == chain.id.as_ref();
         let covered = chain.covered_until.as_deref().and_then(instant).filter(|_| continues);
-        let overlaps = self.laws.books.schedules.get(uid).map(|book| book.overlaps.clone()).unwrap_or_default();
+        let overlaps =
+            self.laws.books.schedules.get(uid).map(|book| book.overlaps.clone()).unwrap_or_default();
         let right = instant(since).zip(covered).is_some_and(|(since, covered)| {
-            overlaps.iter().any(|seconds| {
-                since.as_microsecond() == covered.as_microsecond() - seconds * SECOND
-            })
+            overlaps
+                .iter()
+                .any(|seconds| since.as_microsecond() == covered.as_microsecond() - seconds * SECOND)
         });
         if !right {
             let text = format!("{} since {since}, covered {:?}", export.name_any(), chain.covered_until);
-            self.broken(Law::ChainMovesWithPending, "each run begins where the last complete one ended", text);
+            self.broken(
+                Law::ChainMovesWithPending,
+                "each run begins where the last complete one ended",
+                text,
+            );
         }
     }
 
@@ -106,9 +112,8 @@ impl State {
     /// How far the sound runs of a chain reach without a gap that ask for the same as the one of this instant.
     fn reach(&self, book: &Book, id: &String, until: Timestamp) -> Option<Timestamp> {
         let runs = book.runs.iter().filter(|(_, run)| chain_of(run) == Some(id));
-        let mut sound: Vec<(Timestamp, &FhirExport)> = runs
-            .filter_map(|(uid, run)| Some((good(self.laws.records.get(uid)?)?, run.as_ref())))
-            .collect();
+        let mut sound: Vec<(Timestamp, &FhirExport)> =
+            runs.filter_map(|(uid, run)| Some((good(self.laws.records.get(uid)?)?, run.as_ref()))).collect();
         sound.sort_by_key(|(time, _)| *time);
         let (_, last) = sound.iter().find(|(time, _)| *time == until)?;
         let wanted = whole(last);
@@ -169,7 +174,9 @@ impl State {
 
     /// Whether as many newer runs with the same outcome are, or were a little ago, as the spec keeps, or kept then.
     fn is_surplus(&self, schedule: &FhirExportSchedule, export: &FhirExport) -> bool {
-        let Some(book) = self.laws.books.schedules.get(&schedule.uid().unwrap_or_default()) else { return true };
+        let Some(book) = self.laws.books.schedules.get(&schedule.uid().unwrap_or_default()) else {
+            return true;
+        };
         let now = self.time.now;
         let ended = |record: &Record| record.status.completion_time.zip(Some(record.name.clone()));
         let succeeded = |record: &Record| is_true(&record.status.conditions, ConditionType::Complete);

@@ -57,6 +57,8 @@ pub enum Law {
     ChainMovesWithPending,
     /// A run is taken into account before its object is deleted.
     AbsorbBeforeDelete,
+    /// A folder is deleted only if it is of an old chain of the schedule that deletes it.
+    FolderInLedger,
     /// Whoever does not hold the Lease does nothing.
     LeaseBeforeAct,
     /// What does not answer keeps waiting only those that ask it.
@@ -75,7 +77,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 23] = [
+    pub const INVARIANTS: [Self; 24] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -94,6 +96,7 @@ impl Law {
         Self::SlotBeforeRun,
         Self::ChainMovesWithPending,
         Self::AbsorbBeforeDelete,
+        Self::FolderInLedger,
         Self::LeaseBeforeAct,
         Self::FairShare,
         Self::UnreadWaits,
@@ -122,6 +125,7 @@ impl Law {
             Self::SlotBeforeRun => "slot-before-run",
             Self::ChainMovesWithPending => "chain-moves-with-pending",
             Self::AbsorbBeforeDelete => "absorb-before-delete",
+            Self::FolderInLedger => "folder-in-ledger",
             Self::LeaseBeforeAct => "lease-before-act",
             Self::FairShare => "fair-share",
             Self::UnreadWaits => "unread-waits",

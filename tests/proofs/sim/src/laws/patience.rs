@@ -59,7 +59,11 @@ impl State {
             return;
         }
         let ends = self.laws.records.values().map(|record| {
-            (record.name.clone(), record.kick_offs, is_true(&record.status.conditions, ConditionType::Complete))
+            (
+                record.name.clone(),
+                record.kick_offs,
+                is_true(&record.status.conditions, ConditionType::Complete),
+            )
         });
         let wrong: Vec<_> = ends.filter(|(_, kick_offs, complete)| *kick_offs != 1 || !complete).collect();
         for (name, kick_offs, complete) in wrong {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fhir_export_operator::api::{
-    ActiveRun, ConcurrencyPolicy, ConditionType, FhirExport, FhirExportSchedule, FhirExportScheduleStatus, Reason,
-    SLOT_ANNOTATION,
+    ActiveRun, ConcurrencyPolicy, ConditionType, FhirExport, FhirExportSchedule, FhirExportScheduleStatus,
+    Reason, SLOT_ANNOTATION,
 };
 use fhir_export_operator::cluster::stores::{Key, owner_of};
 use fhir_export_operator::core::condition::find;
@@ -98,13 +98,13 @@ impl State {
 
     fn note_spec(&mut self, schedule: &FhirExportSchedule) {
         let now = self.time.now;
-        let Some(book) = self.laws.books.schedules.get_mut(&schedule.uid().unwrap_or_default()) else { return };
+        let Some(book) = self.laws.books.schedules.get_mut(&schedule.uid().unwrap_or_default()) else {
+            return;
+        };
         let spec = &schedule.spec;
         book.overlaps.extend(spec.incremental.as_ref().and_then(|incremental| incremental.overlap_seconds));
-        let limits = (
-            spec.successful_runs_history_limit.unwrap_or(3),
-            spec.failed_runs_history_limit.unwrap_or(1),
-        );
+        let limits =
+            (spec.successful_runs_history_limit.unwrap_or(3), spec.failed_runs_history_limit.unwrap_or(1));
         book.limits.push((now, limits));
         book.replaces |= policy(schedule) == ConcurrencyPolicy::Replace;
     }
@@ -147,7 +147,9 @@ impl State {
             return;
         }
         let late = self.is_late(acting.process);
-        let Some(stored) = self.schedule(&uid).filter(|stored| !late && !is_blank(&status_of(stored))) else { return };
+        let Some(stored) = self.schedule(&uid).filter(|stored| !late && !is_blank(&status_of(stored))) else {
+            return;
+        };
         let status = status_of(&stored);
         if !status.active.iter().any(|run| run.name == name) {
             self.broken(Law::SlotBeforeRun, RULE, format!("{name} is not active"));
@@ -215,7 +217,11 @@ impl State {
         let begun = |run: &ActiveRun| Some(run.slot_time) == is && !old.active.contains(run);
         if is > was && !told && !status.active.iter().any(begun) {
             let text = format!("{name}: {is:?} of {:?}", status.active);
-            self.broken(Law::SlotBeforeRun, "each time of a schedule has its run or is told as skipped", text);
+            self.broken(
+                Law::SlotBeforeRun,
+                "each time of a schedule has its run or is told as skipped",
+                text,
+            );
         }
     }
 
@@ -271,10 +277,12 @@ impl State {
     ) {
         let Some(book) = self.laws.books.schedules.get(&before.uid().unwrap_or_default()) else { return };
         let last = find(&status.conditions, ConditionType::LastRunSucceeded);
-        let given_up = last.is_some_and(|c| c.because(Reason::RequestChanged) || c.because(Reason::AdoptionRefused));
+        let given_up =
+            last.is_some_and(|c| c.because(Reason::RequestChanged) || c.because(Reason::AdoptionRefused));
         let mut dropped = Vec::new();
         for run in old.active.iter().filter(|run| !status.active.iter().any(|other| other.name == run.name)) {
-            let by_name = || book.runs.iter().rev().find(|(_, made)| made.name_any() == run.name).map(|(uid, _)| uid);
+            let by_name =
+                || book.runs.iter().rev().find(|(_, made)| made.name_any() == run.name).map(|(uid, _)| uid);
             let Some(uid) = run.uid.as_ref().or_else(by_name) else {
                 let told = status.last_skipped.as_ref().is_some_and(|skipped| skipped.time == run.slot_time);
                 if !told && !given_up {
@@ -284,7 +292,8 @@ impl State {
             };
             let record = self.laws.records.get(uid);
             let over = record.is_none_or(|record| record.gone || is_terminal(&record.status));
-            let deleting = self.stored(uid).is_some_and(|export| export.metadata.deletion_timestamp.is_some());
+            let deleting =
+                self.stored(uid).is_some_and(|export| export.metadata.deletion_timestamp.is_some());
             if !over && !deleting {
                 dropped.push((run.name.clone(), "going on"));
             }
@@ -337,8 +346,9 @@ impl State {
             return;
         }
         let all = self.api.schedules.objects.values();
-        let texts: Vec<String> =
-            all.map(|schedule| format!("{}: {:?}", schedule.name_any(), status_of(schedule).active)).collect();
+        let texts: Vec<String> = all
+            .map(|schedule| format!("{}: {:?}", schedule.name_any(), status_of(schedule).active))
+            .collect();
         self.broken(Law::Liveness, "schedules and their deletions come to rest", texts.join("; "));
     }
 
