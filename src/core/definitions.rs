@@ -123,15 +123,26 @@ fn both<'v>(own: &'v Value, installed: &'v Value, key: &str) -> Option<(&'v Valu
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use serde_json::json;
 
     use super::*;
     use crate::api::crds;
 
     fn schema(plural: &str) -> Value {
-        let all = crds().unwrap();
-        let crd = all.into_iter().find(|crd| crd.spec.names.plural == plural).unwrap();
-        serde_json::to_value(crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take()
+        // Made once: that takes longer than all comparisons together.
+        static ALL: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+            let schema = |crd: CustomResourceDefinition| {
+                let plural = crd.spec.names.plural.clone();
+                let mut crd = serde_json::to_value(crd).unwrap();
+                (plural, crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take())
+            };
+            crds().unwrap().into_iter().map(schema).collect()
+        });
+        ALL[plural].clone()
     }
 
     fn compared(change: impl Fn(&mut Value)) -> Differences {

@@ -283,7 +283,10 @@ impl<'a> Turn<'a> {
         // What has ended is not touched, whoever made it long.
         if self.export.status.as_ref().is_none_or(|status| !is_terminal(status)) {
             self.status.state = phase.word(&self.status);
-            fit(&mut self.status);
+            // What is stored was fitted before it was written.
+            if self.export.status.as_ref() != Some(&self.status) {
+                fit(&mut self.status);
+            }
         }
         let (effect, requeue) = match next {
             Next::Perform(effect) => (Some(*effect), Requeue::AwaitChange),

@@ -111,7 +111,8 @@ impl Reader {
     }
 
     fn sort(&mut self) {
-        self.ids.sort_unstable();
+        // Servers list in long sorted runs, which a stable sort merges.
+        self.ids.sort();
         self.ids.dedup();
         self.bytes = self.ids.iter().map(|id| id.len() + 1).sum();
     }
