@@ -20,7 +20,7 @@ pub use answer::{Step, read_answer};
 pub use checkpoint::{Checkpoint, Content};
 pub use form::{FileForm, FormReader};
 pub use outcomes::OutcomeReader;
-pub use plan::{Place, lists_a_file_twice, plan};
+pub use plan::{LandPlace, lists_a_file_twice, plan};
 pub use tally::{Sum, Tally};
 
 /// The files of one attempt that are to land, and how.

@@ -16,14 +16,14 @@ const PARALLEL: usize = 8;
 
 /// Where an attempt lands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LandPlace {
     /// The container.
     pub container: String,
     /// The folder in it.
     pub folder: String,
 }
 
-impl Place {
+impl LandPlace {
     /// The place of the attempt that began at `intent`: no two attempts share a folder. Without `container` the run
     /// gets a container of its own.
     pub fn of(container: Option<String>, uid: &str, intent: Timestamp) -> Self {
@@ -41,7 +41,7 @@ impl Place {
 pub fn plan(
     server: &FhirServerSpec,
     manifest: &Manifest,
-    place: &Place,
+    place: &LandPlace,
     compression: Compression,
     bounds: Bounds,
 ) -> LandPlan {
@@ -132,7 +132,7 @@ mod tests {
             "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"},
             "storage": {"type": "AzureBlob"}, "limits": {"maxParallelDownloads": 3}}))
         .unwrap();
-        let place = Place::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
+        let place = LandPlace::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
         assert_eq!(place.container, "export-0123abcd-ef");
         let second = Duration::from_secs(1);
         let bounds = Bounds { min: second, max: second, max_retry_after: second };
@@ -166,7 +166,7 @@ mod tests {
             let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
                 "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"}}))
             .unwrap();
-            let place = Place { container: "lake".to_owned(), folder: "f".to_owned() };
+            let place = LandPlace { container: "lake".to_owned(), folder: "f".to_owned() };
             let second = Duration::from_secs(1);
             let bounds = Bounds { min: second, max: second, max_retry_after: second };
             let plan = plan(&spec, &manifest, &place, Compression::None, bounds);

@@ -22,7 +22,7 @@ use super::super::turn::Turn;
 use super::super::type_counts;
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
-use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
+use crate::core::landing::{self as files, LandPlace, LandPlan, LandProgress, Landed};
 use crate::core::retry::after;
 
 /// The time between two looks at a landing that runs beside the reconciles. The end of the landing wakes the run
@@ -131,14 +131,14 @@ fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
 }
 
 /// What is to land there.
-fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
+fn plan(turn: &Turn<'_>, memory: &Landing, place: &LandPlace) -> Option<LandPlan> {
     let compression = ask::compression(turn);
     let plan = files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds());
     Some(LandPlan { last: memory.tries.obstructed.to_vec(), ..plan })
 }
 
 /// Starts the task that copies the files, or waits for it.
-fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &Place) -> Flow {
+fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &LandPlace) -> Flow {
     let deadline = turn.deadline();
     let generation = turn.server().and_then(|server| server.object().metadata.generation);
     if task_since.is_some() && memory.task_generation != generation {
