@@ -56,7 +56,7 @@ pub(super) fn failed(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.set(ConditionType::LastRunSucceeded, ConditionStatus::False, reason, message);
 }
 
-/// Records that a run cannot go on for now. It is tried again after [`Retry::Run`](super::retry::Retry::Run).
+/// Records that a run cannot go on for now. It is tried again after [`FailedStep::Run`](super::retry::FailedStep::Run).
 pub(super) fn held_up(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.held_up = true;
     turn.set(ConditionType::Ready, ConditionStatus::False, reason, message);

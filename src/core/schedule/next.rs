@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::decision::{Next, ScheduleEffect};
 use super::readiness::{Ready, State, state};
-use super::retry::Retry;
+use super::retry::FailedStep;
 use super::turn::Turn;
 use super::{chain, clock, history, make, retention, stages};
 use crate::api::{ConditionStatus, ConditionType, Reason};
@@ -21,7 +21,7 @@ pub(super) fn next(turn: &mut Turn<'_>) -> Next {
     clock::settle_suspension(turn);
     make::drop_the_late(turn);
     match state(turn) {
-        State::HeldUp => tidy(turn, Some(Retry::Run.next_try(turn.now))),
+        State::HeldUp => tidy(turn, Some(FailedStep::Run.next_try(turn.now))),
         State::NotReady => {
             turn.status.next_schedule_time = None;
             tidy(turn, None)

@@ -7,7 +7,7 @@ use crate::core::ledger::StorageFailureKind;
 
 /// What failed, which decides how long the schedule waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
+pub(super) enum FailedStep {
     /// A run could not go on: the API server refused its export, or the storage account did not answer.
     Run,
     /// A folder could not be deleted, since the storage account did not answer.
@@ -16,7 +16,7 @@ pub(super) enum Retry {
     DeletionRefused,
 }
 
-impl Retry {
+impl FailedStep {
     /// The retry after a failed deletion.
     pub(super) fn of_deletion(failure: StorageFailureKind) -> Self {
         match failure {
@@ -50,6 +50,6 @@ impl Retry {
 /// The time of the next deletion, if it has still to come. A time further ahead than the longest wait was written while
 /// the clock was wrong, and is ignored.
 pub(super) fn still_ahead(next_try: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    let longest = after(now, Retry::DeletionRefused.seconds());
+    let longest = after(now, FailedStep::DeletionRefused.seconds());
     next_try.filter(|next| *next > now && *next <= longest)
 }

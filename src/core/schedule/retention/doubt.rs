@@ -11,7 +11,7 @@ const MAX_WORDS: usize = 400;
 
 /// Why a folder is not deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Doubt {
+pub(super) enum FolderDoubt {
     #[error("its name is not that of a run's folder")]
     NotARunsName,
     #[error("its name is not that of the run's job")]
@@ -44,12 +44,12 @@ pub(super) enum Doubt {
 }
 
 /// Takes a folder out of the ledger without deleting it, and says why.
-pub(super) fn keep(turn: &mut Turn<'_>, container: &str, folder: &str, why: Doubt) {
+pub(super) fn keep(turn: &mut Turn<'_>, container: &str, folder: &str, why: FolderDoubt) {
     keep_with_words(turn, container, folder, &why.to_string());
 }
 
 /// Takes a whole chain out of the ledger without deleting its folders. One event tells of all of them.
-pub(super) fn keep_chain(turn: &mut Turn<'_>, index: usize, why: Doubt) {
+pub(super) fn keep_chain(turn: &mut Turn<'_>, index: usize, why: FolderDoubt) {
     let Some(ledger) = turn.status.retention.as_mut().filter(|ledger| index < ledger.chains.len()) else {
         return;
     };

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::super::names::{chain_begun_by, stage_of};
 use super::super::run::{counts, ended_at, has_ended, is_full};
 use super::super::turn::Turn;
-use super::doubt::{Doubt, keep, keep_chain};
+use super::doubt::{FolderDoubt, keep, keep_chain};
 use super::proof::{self, NamedFolder, RunRole, folder_of, storage_of};
 use crate::api::{
     CHAIN_LABEL, FhirExport, FhirServer, PendingRun, RetainedChain, RetentionStatus, RunFolder, RunMode,
@@ -105,11 +105,11 @@ fn record(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole) {
     let (Some(_), Some(status)) = (&turn.spec().retention, run.status.as_ref()) else { return };
     let own = folder_of(status);
     let Some(server) = turn.facts.server.clone() else {
-        return own.into_iter().for_each(|own| keep_named(turn, &own, Doubt::ServerGone));
+        return own.into_iter().for_each(|own| keep_named(turn, &own, FolderDoubt::ServerGone));
     };
     let view = ServerView::new(&server);
     if status.server.as_ref().is_some_and(|ran| ran.uid != view.uid()) {
-        return own.into_iter().for_each(|own| keep_named(turn, &own, Doubt::OtherServer));
+        return own.into_iter().for_each(|own| keep_named(turn, &own, FolderDoubt::OtherServer));
     }
     // Without storage `OldFilesDeleted` says so.
     let Some(storage) = storage_of(&view) else { return };
@@ -149,7 +149,7 @@ fn earlier_folders(run: &FhirExport, server: &FhirServer) -> Vec<NamedFolder> {
         .collect()
 }
 
-fn keep_named(turn: &mut Turn<'_>, named: &NamedFolder, why: Doubt) {
+fn keep_named(turn: &mut Turn<'_>, named: &NamedFolder, why: FolderDoubt) {
     keep(turn, &named.container, &named.folder.folder, why);
 }
 
@@ -160,7 +160,7 @@ fn add(turn: &mut Turn<'_>, chain: &str, storage: &str, named: NamedFolder, role
     });
     if let Some(known) = known.cloned() {
         // Two runs cannot share a folder, so nobody knows whose it is.
-        keep_named(turn, &named, Doubt::NamedTwice);
+        keep_named(turn, &named, FolderDoubt::NamedTwice);
         if known.full {
             drop_chain(turn, &known.id);
         }
@@ -201,7 +201,7 @@ fn fit(turn: &mut Turn<'_>) {
             })
         };
         let Some(oldest) = ledger.chains.iter().position(|chain| !going(chain)) else { return };
-        keep_chain(turn, oldest, Doubt::NoRoom);
+        keep_chain(turn, oldest, FolderDoubt::NoRoom);
     }
 }
 
@@ -209,6 +209,6 @@ fn fit(turn: &mut Turn<'_>) {
 fn drop_chain(turn: &mut Turn<'_>, id: &str) {
     let chains = turn.status.retention.as_ref().map(|ledger| ledger.chains.as_slice()).unwrap_or_default();
     if let Some(index) = chains.iter().rposition(|chain| chain.full && chain.id == id) {
-        keep_chain(turn, index, Doubt::ChainStays);
+        keep_chain(turn, index, FolderDoubt::ChainStays);
     }
 }

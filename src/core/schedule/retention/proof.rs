@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::super::names::digest;
-use super::doubt::Doubt;
+use super::doubt::FolderDoubt;
 use crate::api::{ConditionType, FhirExport, FhirExportStatus, Reason, RunFolder};
 use crate::core::condition;
 use crate::core::export::ServerView;
@@ -55,29 +55,29 @@ pub(super) fn doubt(
     status: &FhirExportStatus,
     named: &NamedFolder,
     role: RunRole,
-) -> Option<Doubt> {
+) -> Option<FolderDoubt> {
     let Some((began, id)) =
         folder::parse(&named.folder.folder).filter(|_| folder::is_container(&named.container))
     else {
-        return Some(Doubt::NotARunsName);
+        return Some(FolderDoubt::NotARunsName);
     };
     let uid = run.uid().unwrap_or_default();
     let landed = uid.len() >= 8 && uid.get(..8) == Some(id);
     let jobs = status.job.iter().filter_map(|job| job.id.as_deref());
     let earlier = status.previous_jobs.iter().filter_map(|job| job.id.as_deref());
     if !landed && !jobs.chain(earlier).any(|job| job == id) {
-        return Some(Doubt::NotTheJobsName);
+        return Some(FolderDoubt::NotTheJobsName);
     }
     let created = run.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
     if began < created.checked_sub(SKEW).unwrap_or(Timestamp::MIN) {
-        return Some(Doubt::OlderThanTheRun);
+        return Some(FolderDoubt::OlderThanTheRun);
     }
     if named.folder.manifest.is_some() {
         return None;
     }
     match role {
-        RunRole::Begins | RunRole::Continues => Some(Doubt::NoManifest),
-        RunRole::Aside => (adopted(status) && !landed).then_some(Doubt::JobNotProven),
+        RunRole::Begins | RunRole::Continues => Some(FolderDoubt::NoManifest),
+        RunRole::Aside => (adopted(status) && !landed).then_some(FolderDoubt::JobNotProven),
     }
 }
 
