@@ -38,22 +38,35 @@ pub enum Committed {
 }
 
 /// An upload of one object: parts in order, then one commit. An upload that returned a failure, or whose future was
-/// dropped, is over: begin or resume another one.
+/// dropped, is over: begin or resume another one. Dropping an upload stops the parts that are not stored yet.
 pub trait Upload: Send {
     /// The size in bytes, before compression, of the part that begins at `offset`, unless it is the last one. A
     /// multiple of 64. `None` if the object can hold no part at that offset. An upload that another process began may
     /// be cut into parts of other sizes than a new one.
     fn part_size(&self, offset: u64) -> Option<usize>;
 
-    /// Stores the next part, with the checkpoint from which another process can continue after it. The part holds
-    /// exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is compressed.
+    /// Takes the next part, with the checkpoint from which another process can continue after it. The part holds
+    /// exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is compressed. The store
+    /// may still be writing the part when this returns, and keeps `body` until it is written; a failure to write it is
+    /// returned by a later call.
     fn part(
         &mut self,
         body: Bytes,
         after: &Checkpoint,
     ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
 
-    /// Makes the object of the parts so far and `last`, which may be empty and is at most one part long. Never
+    /// Waits until all parts are stored.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of a part that could not be stored.
+    fn settle(&mut self) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+
+    /// How many bytes, before compression, are known to be stored: those of the parts from the first one on without a
+    /// gap. Another process can continue after them.
+    fn stored(&self) -> u64;
+
+    /// Waits until all parts are stored, and makes the object of them and `last`, which may be empty and is at most one part long. Never
     /// overwrites. An object that fits into `last` costs one request where the store allows that.
     fn commit(
         self,

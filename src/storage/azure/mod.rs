@@ -8,6 +8,7 @@ mod delete;
 mod download;
 mod failure;
 mod hosts;
+mod in_flight;
 mod jobs;
 mod landed;
 mod listing;

@@ -94,6 +94,18 @@ impl Upload for FolderUpload {
         Ok(())
     }
 
+    async fn settle(&mut self) -> Result<(), StorageFailure> {
+        // A part is written before `part` returns.
+        Ok(())
+    }
+
+    fn stored(&self) -> u64 {
+        match &self.state {
+            State::Open(open) => open.plain,
+            State::NotBegun | State::Over => 0,
+        }
+    }
+
     async fn commit(mut self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
         let open = self.take()?;
         let last = at_rest::pack(last, self.compression).await?;
