@@ -21,8 +21,7 @@ pub fn admits_namespace(
     let Some(selection) = server.consumers.as_ref().map(|c| &c.namespaces) else { return false };
     match (selection.from, &selection.selector, labels) {
         (NamespacesFrom::Selector, Some(selector), Some(labels)) => {
-            // An empty selector would admit every namespace. The schema rejects it, and so does this
-            // function.
+            // An empty selector would admit every namespace. The schema rejects it, and so does this function.
             !selector.match_labels.is_empty()
                 && selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
         }

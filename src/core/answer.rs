@@ -79,8 +79,7 @@ pub enum CancelAnswer {
     Settled,
     /// 409: the job had already ended.
     AlreadyFinished,
-    /// 500: some builds of Azure's service answer this for finished jobs. A status request shows which case
-    /// it is.
+    /// 500: some builds of Azure's service answer this for finished jobs. A status request shows which case it is.
     Look,
     /// The cancel had no effect yet and must be tried again.
     Again(Refusal),

@@ -105,8 +105,7 @@ impl Walk<'_> {
         let (own, installed) = (words(own), words(installed));
         let named = |word: &String| self.named(&format!("{path} {word}"));
         let unknown: Vec<String> = installed.difference(&own).map(named).collect();
-        // No spec can hold a value that the installed definitions do not allow, so nothing is lost by its
-        // absence.
+        // No spec can hold a value that the installed definitions do not allow, so nothing is lost by its absence.
         let lacking: Vec<String> = own.difference(&installed).filter(|_| self.writes).map(named).collect();
         self.found.unknown.extend(unknown);
         self.found.lacking.extend(lacking);

@@ -67,8 +67,7 @@ pub enum Effect {
         /// The content of the log.
         body: Arc<Vec<u8>>,
     },
-    /// Store the manifest beside the data. A manifest with the same content that is already there is a
-    /// success.
+    /// Store the manifest beside the data. A manifest with the same content that is already there is a success.
     StoreManifest {
         /// The container to store it in.
         container: String,
@@ -156,8 +155,8 @@ impl Effect {
         }
     }
 
-    /// Whether an operator that is told to stop waits for the answer. The next operator can repeat a request
-    /// that only reads.
+    /// Whether an operator that is told to stop waits for the answer. The next operator can repeat
+    /// a request that only reads.
     pub fn is_waited_for(&self) -> bool {
         match self {
             Self::KickOff(_)
@@ -246,7 +245,6 @@ pub struct Note {
     pub action: &'static str,
     /// One sentence, at most 1024 bytes.
     pub message: String,
-    /// The folder that the event is about, if any. Events about different folders are not repetitions of each
-    /// other.
+    /// The folder that the event is about, if any. Events about different folders are not repetitions of each other.
     pub folder: Option<String>,
 }

@@ -110,8 +110,8 @@ pub enum FolderDeletion {
         /// The number of files that no run writes; they stay.
         others: u64,
     },
-    /// The folder is not the one to delete: its manifest has changed, is missing, or should not exist. This
-    /// call deleted nothing.
+    /// The folder is not the one to delete: its manifest has changed, is missing, or should not exist.
+    /// This call deleted nothing.
     Changed,
 }
 

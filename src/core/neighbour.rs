@@ -11,9 +11,9 @@ const FRESH: Duration = Duration::from_mins(1);
 /// The Lease of a release of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Its namespace.
+    /// The namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// The name of the Lease.
     pub name: String,
     /// `creationTimestamp`.
     pub created: Option<Timestamp>,
@@ -38,9 +38,8 @@ impl Neighbour {
     }
 }
 
-/// The working release whose Lease is older than this release's own, which is at `own`. Of two releases
-/// exactly one gives way, even if they start at the same time, and a Lease that is created later stops no
-/// release.
+/// The working release whose Lease is older than this release's own, which is at `own`. Of two releases exactly one
+/// gives way, even if they start at the same time, and a Lease that is created later stops no release.
 pub fn elder<'a>(leases: &'a [Neighbour], own: (&str, &str), now: Timestamp) -> Option<&'a Neighbour> {
     let ours = leases.iter().find(|lease| lease.is(own));
     let mut others = leases.iter().filter(|lease| !lease.is(own) && lease.works(now));

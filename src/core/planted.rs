@@ -109,8 +109,7 @@ impl Fault {
     }
 }
 
-/// Whether faults can be planted in this build. True only in the program that shows that the simulation finds
-/// them.
+/// Whether faults can be planted in this build. True only in the program that shows that the simulation finds them.
 pub const CAN_PLANT: bool = cfg!(feature = "planted");
 
 /// Whether `fault` is planted: never, in a build without the feature `planted`.

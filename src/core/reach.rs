@@ -1,6 +1,5 @@
-//! Which addresses the operator connects to. Without this check, anybody who may write a `FhirServer`, and
-//! every server named by one, could make the operator send requests to machines that only the operator can
-//! reach.
+//! Which addresses the operator connects to. Without this check, anybody who may write a `FhirServer`, and every server
+//! named by one, could make the operator send requests to machines that only the operator can reach.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

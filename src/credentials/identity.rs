@@ -16,8 +16,7 @@ use super::CredentialProblem;
 use super::token_problem::{Issuer, token_problem, token_timed_out};
 use crate::api::Reason;
 
-/// How long before its expiry a token is renewed. A short-lived token is renewed when a fifth of its lifetime
-/// is left.
+/// How long before its expiry a token is renewed. A short-lived token is renewed when a fifth of its lifetime is left.
 const AHEAD: TimeDelta = TimeDelta::seconds(300);
 /// How long before its expiry a token is no longer used; for a short-lived token, a tenth of its lifetime.
 const LAST_USE: TimeDelta = TimeDelta::seconds(5);

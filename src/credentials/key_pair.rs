@@ -4,8 +4,8 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RsaKey
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 
-/// Why a text is not a key that can sign. Each message completes the sentence "what … holds is no private key
-/// to sign with: …".
+/// Why a text is not a key that can sign. Each message completes the sentence "what … holds is no
+/// private key to sign with: …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
     /// The text is neither PEM nor JSON.

@@ -11,8 +11,8 @@ use crate::core::wire::Answer;
 
 /// The length in bytes at which header values are cut off.
 const MAX_HEADER: usize = 8192;
-/// The length in bytes at which bodies of unsuccessful responses are cut off. The only useful ones are
-/// OperationOutcomes.
+/// The length in bytes at which bodies of unsuccessful responses are cut off. The only useful
+/// ones are OperationOutcomes.
 const MAX_FAILURE: usize = 1 << 20;
 
 /// Reads the response, with at most `max_body` bytes of its body after decompression.

@@ -9,13 +9,11 @@ use tokio::sync::oneshot;
 
 use crate::api::FhirServer;
 
-/// The most files of one server that are downloaded at once, unless its `limits.maxParallelDownloads` says
-/// otherwise.
+/// The most files of one server that are downloaded at once, unless its `limits.maxParallelDownloads` says otherwise.
 const PARALLEL: usize = 8;
 /// The rate below which a download is broken off while another server waits.
 const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
-/// The time over which the rate is measured. Only the time that the operator spends waiting for the server
-/// counts.
+/// The time over which the rate is measured. Only the time that the operator spends waiting for the server counts.
 const MEASURED_OVER: Duration = Duration::from_secs(30);
 
 /// Bounds on concurrent downloads: one for the whole operator, and one for each server.
@@ -82,8 +80,7 @@ impl DownloadLimits {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The most downloads that one server may have: a quarter of all, and at least one, is left to other
-    /// servers.
+    /// The most downloads that one server may have: a quarter of all, and at least one, is left to other servers.
     fn share(&self) -> usize {
         self.0.all.saturating_sub((self.0.all / 4).max(1)).max(1)
     }

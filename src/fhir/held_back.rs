@@ -1,5 +1,5 @@
-//! Throttling: when a server asks one export to wait, all exports that the server cannot tell from it wait,
-//! too, and no others.
+//! Throttling: when a server asks one export to wait, all exports that the server cannot tell from it
+//! wait, too, and no others.
 //!
 //! Hosted FHIR services put hundreds of tenants on one host. A wait therefore belongs to the base URL and the
 //! identity that were asked to wait, not to the host.

@@ -12,8 +12,7 @@ use reqwest::Response;
 use super::download_limits::DownloadPermit;
 use crate::ports::{BrokenOff, Pieces};
 
-/// The number of compressed bytes that are decompressed at once. gzip expands them at most about a thousand
-/// times.
+/// The number of compressed bytes that are decompressed at once. gzip expands them at most about a thousand times.
 const SIP: usize = 4 << 10;
 
 /// What the head of a response says about its body.
@@ -21,8 +20,7 @@ const SIP: usize = 4 << 10;
 pub struct BodyHead {
     /// The body is compressed with gzip.
     pub gzip: bool,
-    /// Whether the body may be empty even if it is marked as compressed, because it was requested without
-    /// compression.
+    /// Whether the body may be empty even if it is marked as compressed, because it was requested without compression.
     pub may_be_empty: bool,
     /// The length of the body in bytes, before decompression, if the response is a range.
     pub length: Option<u64>,

@@ -90,8 +90,8 @@ fn last_moved(export: &FhirExport, status: &FhirExportStatus) -> Option<Timestam
         .max()
 }
 
-/// The reason why an export cannot continue: its server's owner, the connection to the server, or something
-/// in the cluster.
+/// The reason why an export cannot continue: its server's owner, the connection to the server, or
+/// something in the cluster.
 fn blocked_by(status: &FhirExportStatus) -> Option<&'static str> {
     let of = |type_| condition::find(&status.conditions, type_);
     let refused = |c: &&Condition| c.status == ConditionStatus::False;

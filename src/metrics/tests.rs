@@ -145,8 +145,7 @@ fn exposed(text: &str) -> BTreeMap<String, Series> {
     all
 }
 
-/// The series in the tables of the document: a name, and labels, which may be followed by their values in
-/// brackets.
+/// The series in the tables of the document: a name, and labels, which may be followed by their values in brackets.
 fn documented(text: &str) -> BTreeMap<String, Series> {
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let rows = text.lines().filter(|l| l.starts_with("| `fhir_export_"));

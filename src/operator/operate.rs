@@ -186,8 +186,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         Ok(())
     }
 
-    /// Finds another release that already works in the cluster. A release with `--watch-namespaces` does not
-    /// look for one.
+    /// Finds another release that already works in the cluster. A release with
+    /// `--watch-namespaces` does not look for one.
     async fn elder(&self, own: Option<LeaseKey>) -> Option<Stop> {
         let own = own.filter(|_| self.config.watch_namespaces.is_empty())?;
         match elder_release(&self.client, &own).await {

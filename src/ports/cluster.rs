@@ -34,8 +34,7 @@ pub enum Creation {
 
 /// Writes to the API server.
 pub trait Cluster: Send + Sync {
-    /// Writes the status of an export, on the resource version that it was decided on; returns the new
-    /// object.
+    /// Writes the status of an export, on the resource version that it was decided on; returns the new object.
     fn write_export_status(
         &self,
         read: &FhirExport,
@@ -59,8 +58,7 @@ pub trait Cluster: Send + Sync {
         read: &FhirServer,
         on: bool,
     ) -> impl Future<Output = Result<FhirServer, ClusterFailure>> + Send;
-    /// Writes the status of a schedule, on the resource version that it was decided on; returns the new
-    /// object.
+    /// Writes the status of a schedule, on the resource version that it was decided on; returns the new object.
     fn write_schedule_status(
         &self,
         read: &FhirExportSchedule,

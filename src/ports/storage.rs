@@ -45,18 +45,16 @@ pub trait Upload: Send {
     /// began may have parts of other sizes than a new one.
     fn part_size(&self, offset: u64) -> Option<usize>;
 
-    /// Stores the next part, with the checkpoint from which another process can continue after it. The part
-    /// holds exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is
-    /// compressed.
+    /// Stores the next part, with the checkpoint from which another process can continue after it. The part holds
+    /// exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is compressed.
     fn part(
         &mut self,
         body: Bytes,
         after: &Checkpoint,
     ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
 
-    /// Creates the object from the parts so far and `last`, which may be empty and is at most one part long.
-    /// Never overwrites an object. An object that fits into `last` costs one request if the store allows
-    /// that.
+    /// Creates the object from the parts so far and `last`, which may be empty and is at most one part long. Never
+    /// overwrites an object. An object that fits into `last` costs one request if the store allows that.
     fn commit(
         self,
         last: Bytes,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 
-/// A job in the status of an export. Several exports may have the same job, if a server returns a running job
-/// for another kick-off.
+/// A job in the status of an export. Several exports may have the same job, if a server returns a running
+/// job for another kick-off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JobKey {
     server_url: String,

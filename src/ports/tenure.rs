@@ -36,8 +36,7 @@ fn steady() -> Moment {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// The machine that a process runs on: its steady clock, and a way to end the process. The simulation has its
-/// own.
+/// The machine that a process runs on: its steady clock, and a way to end the process. The simulation has its own.
 pub trait Machine: Debug + Send + Sync {
     /// The current time of a clock that keeps running while the process is stopped or the machine sleeps.
     fn steady(&self) -> Moment;
@@ -224,8 +223,8 @@ mod tests {
     /// The environment variable that is set for the process that a test starts, which runs the same test.
     const CHILD: &str = "FHIR_EXPORT_TEST_TENURE";
 
-    /// Runs one test in a process of its own, whose stderr is read only after it has ended. Returns exit code
-    /// and stderr.
+    /// Runs one test in a process of its own, whose stderr is read only after it has ended.
+    /// Returns exit code and stderr.
     fn in_its_own_process(test: &str, does: impl FnOnce(Tenure)) -> Option<(Option<i32>, String)> {
         if std::env::var_os(CHILD).is_some() {
             does(Tenure::none());

@@ -1,5 +1,4 @@
-//! The kick-off request for Azure's FHIR service, and the comparison of a manifest with the request that was
-//! sent.
+//! The kick-off request for Azure's FHIR service, and the comparison of a manifest with the request that was sent.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -37,8 +36,7 @@ pub fn request(base: &str, request: &ExportRequest, container: Option<&str>) -> 
     })
 }
 
-/// The parameters in a fixed order, not yet encoded. Azure takes one comma-separated list for each and no
-/// repetition.
+/// The parameters in a fixed order, not yet encoded. Azure takes one comma-separated list for each and no repetition.
 fn parameters(request: &ExportRequest, container: Option<&str>) -> Result<Vec<(String, String)>, String> {
     refuse_foreign(request)?;
     let list = |values: &Option<Vec<String>>| values.as_ref().filter(|v| !v.is_empty()).map(|v| v.join(","));
@@ -101,8 +99,8 @@ fn refuse_foreign(request: &ExportRequest) -> Result<(), String> {
     }
 }
 
-/// Rejects `includeAssociatedData` at Patient and Group level, where Azure silently ignores it and data would
-/// be missing.
+/// Rejects `includeAssociatedData` at Patient and Group level, where Azure silently ignores it
+/// and data would be missing.
 fn check_associated_data(request: &ExportRequest, filtered: bool) -> Result<(), String> {
     let values = request.include_associated_data.as_deref().unwrap_or_default();
     if values.is_empty() {

@@ -200,8 +200,8 @@ fn filters(ways: &Deviations, filters: &[String]) -> Vec<String> {
     let escaped: Vec<String> = filters
         .iter()
         .map(|filter| match ways.escape {
-            // FHIR's escape for a comma inside a value; doubling the backslash keeps commas that the filter
-            // itself escapes distinct.
+            // FHIR's escape for a comma inside a value; doubling the backslash keeps commas that the
+            // filter itself escapes distinct.
             TypeFilterEscape::Backslash => filter.replace('\\', "\\\\").replace(',', "\\,"),
             TypeFilterEscape::Percent | TypeFilterEscape::Auto => filter.replace(',', "%2C"),
         })

@@ -73,8 +73,8 @@ fn uid<'a>(turn: &Turn<'a>) -> &'a str {
     turn.export().metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// The destination that was written down when the job was started; `None` for a job of a version that did not
-/// write one.
+/// The destination that was written down when the job was started; `None` for a job of a
+/// version that did not write one.
 fn destination<'t>(turn: &'t Turn<'_>) -> Option<&'t Destination> {
     if planted(Fault::PinnedPlace) {
         return None;

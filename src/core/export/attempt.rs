@@ -1,5 +1,4 @@
-//! The attempts of a run: how one starts, how its start becomes uncertain, and how another follows a failed
-//! one.
+//! The attempts of a run: how one starts, how its start becomes uncertain, and how another follows a failed one.
 
 use std::time::Duration;
 
@@ -108,8 +107,8 @@ pub(super) fn unreachable_for_now(turn: &mut Turn<'_>, reason: Reason, message: 
     );
 }
 
-/// An attempt, counted in `status.attempts`, has failed for a reason that may pass: another attempt follows,
-/// or the run fails.
+/// An attempt, counted in `status.attempts`, has failed for a reason that may pass: another attempt
+/// follows, or the run fails.
 pub(super) fn try_again(turn: &mut Turn<'_>, reason: Reason, message: &str) -> Phase {
     let attempts = turn.status.attempts.unwrap_or(0);
     let limit = turn.spec().backoff_limit.unwrap_or(BACKOFF_LIMIT);

@@ -1,5 +1,4 @@
-//! What the server says while a job is being cancelled: its answers to status requests and to the cancel
-//! itself.
+//! What the server says while a job is being cancelled: its answers to status requests and to the cancel itself.
 
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crate::core::wire::{Answer, Failure, FailureKind, Reply};
 /// The first delay between two tries; it doubles.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// Takes in the job's status, requested before a cancel, or after a cancel whose answer left open whether the
-/// job has ended.
+/// Takes in the job's status, requested before a cancel, or after a cancel whose answer left open
+/// whether the job has ended.
 pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) -> Phase {
     let asked_before = turn.status.cancellation.as_ref().is_some_and(|c| c.tries > 0);
     memory.looked = true;

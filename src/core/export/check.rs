@@ -52,9 +52,8 @@ fn panicked(turn: &mut Turn<'_>, memory: &mut Checking) {
     }
 }
 
-/// When an unfinished check is given up: one cancel grace after `spec.cancel` was seen or the deadline
-/// passed. The server has finished the job, so there is nothing to cancel, and a short check can still
-/// finish.
+/// When an unfinished check is given up: one cancel grace after `spec.cancel` was seen or the deadline passed. The
+/// server has finished the job, so there is nothing to cancel, and a short check can still finish.
 pub(super) fn end(turn: &Turn<'_>, memory: &Checking) -> Option<Timestamp> {
     let deadline = turn.deadline().filter(|_| turn.status.cancellation.is_none());
     memory.end_asked.or(deadline).map(|asked| after(asked, turn.tuning.cancel_grace))

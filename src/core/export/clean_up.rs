@@ -96,10 +96,9 @@ impl JobEnd {
     }
 }
 
-/// The request, or the wait for it, that tells the server that the job is no longer needed; `None` if nothing
-/// is to be told. A finished job of an Azure server is never deleted, because its manifest would be lost. A
-/// job that is not proven to be ours, or that another export follows, is left alone. A job that was cancelled
-/// is already settled.
+/// The request, or the wait for it, that tells the server that the job is no longer needed; `None` if nothing is to be
+/// told. A finished job of an Azure server is never deleted, because its manifest would be lost. A job that is not
+/// proven to be ours, or that another export follows, is left alone. A job that was cancelled is already settled.
 pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, end: JobEnd) -> Option<Next> {
     // Only the last export that follows a job tells the server.
     let alone = turn.facts.followers == Followers::None;

@@ -22,8 +22,7 @@ pub(super) fn heed(turn: &mut Turn<'_>, phase: &mut Phase, last_look: Option<Tim
         set_back(&mut turn.status.next_attempt_time, by);
     }
 
-    // After a restart the size of the error is unknown: times that no correct clock can have written are
-    // removed.
+    // After a restart the size of the error is unknown: times that no correct clock can have written are removed.
     let bounds = turn.bounds();
     // Doubled below, since delays are randomized.
     let longest = bounds.max.max(bounds.max_retry_after).max(turn.tuning.retry_max);

@@ -14,8 +14,7 @@ use crate::core::manifest::Manifest;
 pub(super) struct Ending {
     /// Where the manifest was to be stored in the container; `None` if it had no place there.
     pub(super) manifest_path: Option<String>,
-    /// The SHA-256 of the stored manifest in hexadecimal, or why it was not stored; `None` if no store was
-    /// tried.
+    /// The SHA-256 of the stored manifest in hexadecimal, or why it was not stored; `None` if no store was tried.
     pub(super) stored: Option<Result<String, String>>,
     /// Why the log was not stored; `None` if it was stored, or not wanted.
     pub(super) unstored_log: Option<String>,

@@ -114,8 +114,8 @@ fn checksums(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     (if all { CheckResult::Passed } else { CheckResult::Unknown }, None)
 }
 
-/// The checksum or length that the server gives, and the one that was found. If the server gives both, the
-/// one that differs.
+/// The checksum or length that the server gives, and the one that was found. If the server gives
+/// both, the one that differs.
 fn summed(file: &LandFile, landed: &Landed) -> Option<(String, String)> {
     let sum = file.claims.sha256.clone().map(|said| (said, landed.sum.sha256.clone()));
     let length = file.claims.bytes.map(|said| (said.to_string(), landed.sum.bytes.to_string()));
@@ -125,8 +125,7 @@ fn summed(file: &LandFile, landed: &Landed) -> Option<(String, String)> {
     }
 }
 
-/// Whether the end of a file is known: its body was framed, or it has the checksum or length that the server
-/// gives.
+/// Whether the end of a file is known: its body was framed, or it has the checksum or length that the server gives.
 fn has_known_end(file: &LandFile, landed: &Landed) -> bool {
     landed.form != FileForm::Unframed || summed(file, landed).is_some()
 }

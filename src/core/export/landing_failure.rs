@@ -1,5 +1,4 @@
-//! A landing cannot continue: another try follows later, or a fresh manifest is requested, or the attempt
-//! ends.
+//! A landing cannot continue: another try follows later, or a fresh manifest is requested, or the attempt ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +14,12 @@ use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
 use crate::core::retry::{Retry, after};
 
-/// The smallest number of consecutive fresh manifests that must lack a file before it counts as missing on
-/// the server.
+/// The smallest number of consecutive fresh manifests that must lack a file before it counts as missing on the server.
 const REFRESHES: u32 = 5;
 /// How long a file must be missing in every fresh manifest before it counts as missing on the server. A
 /// gateway that is being deployed answers 404, too.
 const MISSING_FOR: Duration = Duration::from_mins(10);
-/// From this number of consecutive fruitless manifests on, the conditions tell the user. One is usual: links
-/// expire.
+/// From this number of consecutive fruitless manifests on, the conditions tell the user. One is usual: links expire.
 const TOLD_REFRESHES: u32 = 3;
 /// The first delay between two tries; it doubles up to [`DELAY_MAX`].
 const DELAY: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
-//! What the operator remembers of a run between two looks. Each phase has a type of its own, which holds only
-//! what means something in that phase. A restart forgets it all: delays and counts of failures begin anew,
-//! and no data is lost.
+//! What the operator remembers of a run between two looks. Each phase has a type of its own, which holds
+//! only what means something in that phase. A restart forgets it all: delays and counts of failures begin
+//! anew, and no data is lost.
 
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ pub struct Waiting {
     pub retry: Retry,
     /// When the credentials were last found to be available.
     pub authorized_at: Option<Timestamp>,
-    /// The last kick-off never left: before the next intent is written, a harmless request checks that the
-    /// server can be reached.
+    /// The last kick-off never left: before the next intent is written, a harmless request checks that
+    /// the server can be reached.
     pub unreached: bool,
     /// What the run was last found to wait for.
     pub waits_for: WaitsFor,
@@ -50,8 +50,7 @@ pub enum WaitsFor {
 pub struct Starting {
     /// The kick-off, until it is handed out to be sent.
     pub kick_off: Option<Request>,
-    /// The same as in [`Waiting`]: the count continues if the server answers that it cannot start the export
-    /// now.
+    /// The same as in [`Waiting`]: the count continues if the server answers that it cannot start the export now.
     pub retry: Retry,
 }
 
@@ -106,8 +105,7 @@ pub struct Running {
     pub pages: Option<Arc<Pages>>,
     /// How long the status URL has led to nothing; `None` if it leads to a job.
     pub absence: Option<Absence>,
-    /// The failure of a job that may pass, and the tries to tell the server to forget the job before the next
-    /// attempt.
+    /// The failure of a job that may pass, and the tries to tell the server to forget the job before the next attempt.
     pub failed: Option<(JobFailure, CleanUp)>,
     /// The failed tries of the landing, while a fresh manifest is awaited because the links of the last one have
     /// expired.
@@ -130,8 +128,7 @@ pub struct LandingTries {
     pub retry: Retry,
     /// The number of consecutive fresh manifests that landed nothing.
     pub refreshes: u32,
-    /// When the first try failed in the present series of tries that neither landed a file nor kept a further
-    /// byte.
+    /// When the first try failed in the present series of tries that neither landed a file nor kept a further byte.
     pub fruitless_since: Option<Timestamp>,
     /// How far the landing has come. Each new try counts the files that have landed before from the start.
     pub progress: LandProgress,
@@ -224,8 +221,7 @@ pub struct Checking {
 pub struct Storing {
     /// Tries that failed in a way that may pass, and when the next is due.
     pub retry: Retry,
-    /// The SHA-256 of the stored bytes in hexadecimal, or why storing was given up; `None` until it is
-    /// settled.
+    /// The SHA-256 of the stored bytes in hexadecimal, or why storing was given up; `None` until it is settled.
     pub outcome: Option<Result<String, String>>,
 }
 

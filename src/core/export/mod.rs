@@ -1,10 +1,9 @@
 //! One run of an export as a state machine: it takes spec, status and observation, and returns the new
 //! status, at most one effect, and when to look again.
 //!
-//! [`Phase`] names the phases and derives them. Each has a file in `phases`, which takes in observations and
-//! says what comes next; [`states`] declares how a run moves from phase to phase. Files beside `phases` hold
-//! what several phases share: how an attempt starts and fails (`attempt`), how a run is stopped (`stop`), how
-//! it ends (`end`).
+//! [`Phase`] names the phases and derives them. Each has a file in `phases`, which takes in observations and says what
+//! comes next; [`states`] declares how a run moves from phase to phase. Files beside `phases` hold what several phases
+//! share: how an attempt starts and fails (`attempt`), how a run is stopped (`stop`), how it ends (`end`).
 
 mod admittance;
 mod ask;

@@ -1,5 +1,4 @@
-//! The answer to a poll: what it says about the job, and how long a job may be absent before it counts as
-//! lost.
+//! The answer to a poll: what it says about the job, and how long a job may be absent before it counts as lost.
 
 use super::ask;
 use super::attempt;

@@ -6,8 +6,7 @@ use crate::api::ConditionType;
 use crate::core::answer::Refusal;
 use crate::core::wire::{Failure, FailureKind};
 
-/// Consecutive failed polls after which the conditions tell the user. A single lost answer is not worth
-/// reporting.
+/// Consecutive failed polls after which the conditions tell the user. A single lost answer is not worth reporting.
 pub(super) const TELL_AFTER: u32 = 3;
 /// Consecutive refusals or unreadable answers after which the run is given up.
 pub(super) const GIVE_UP_AFTER: u32 = 8;

@@ -1,5 +1,5 @@
-//! The progress of a job: while it runs, what the server reports, else what lies in the container; then what
-//! has landed.
+//! The progress of a job: while it runs, what the server reports, else what lies in the
+//! container; then what has landed.
 
 use jiff::Timestamp;
 
@@ -65,8 +65,8 @@ pub(super) fn look(turn: &Turn<'_>, memory: &Running) -> Option<Effect> {
     })
 }
 
-/// Takes in how many files were seen in the container. The status is written for the first one, and each time
-/// the number has doubled.
+/// Takes in how many files were seen in the container. The status is written for the first one, and each
+/// time the number has doubled.
 pub(super) fn counted(turn: &mut Turn<'_>, memory: &mut Running, result: Result<Seen, StorageFailure>) {
     memory.progress_at = Some(turn.now);
     // A container that cannot be listed is reported at the end, by the condition Verified.

@@ -61,8 +61,7 @@ impl<'a> ServerView<'a> {
         }
         let lands = self.spec().dialect == Dialect::BulkData;
         let storage = no(ConditionType::StorageAccessible).filter(|_| lands)?;
-        // An identity that may use one container need not be allowed to list all containers, or to use
-        // another one.
+        // An identity that may use one container need not be allowed to list all containers, or to use another one.
         let by_key = self.blob_auth() == Some(BlobAuthType::AccountKey);
         let asked = self.spec().default_container.as_ref();
         let same =
@@ -162,8 +161,8 @@ impl<'a> ServerView<'a> {
         status_url(&spec.url, spec.dialect, trusted, content_location)
     }
 
-    /// Whether `url` is the URL of a job on this server as Azure forms it. On Azure, only such a URL may
-    /// receive a `DELETE`.
+    /// Whether `url` is the URL of a job on this server as Azure forms it. On Azure, only such a
+    /// URL may receive a `DELETE`.
     pub fn is_job(&self, url: &str) -> bool {
         let known = status_url(&self.spec().url, Dialect::Azure, &[], url);
         known.is_some_and(|(known, id)| id.is_some() && known == url)

@@ -1,5 +1,5 @@
-//! Keeps a status small, whatever a server says: what can be read elsewhere is left out first, then texts are
-//! shortened.
+//! Keeps a status small, whatever a server says: what can be read elsewhere is left out first,
+//! then texts are shortened.
 
 use crate::api::FhirExportStatus;
 use crate::core::words;
@@ -13,9 +13,9 @@ const MAX_STATUS: usize = 16_000;
 /// No text of at most this many bytes is shortened to make room.
 const SHORT: usize = 128;
 
-/// Removes what can be read elsewhere until the status is small enough: the manifest lists all types, and the
-/// server and the container know earlier jobs. If that is not enough, cuts the longest messages and names
-/// that the server chose.
+/// Removes what can be read elsewhere until the status is small enough: the manifest lists all types, and
+/// the server and the container know earlier jobs. If that is not enough, cuts the longest messages and
+/// names that the server chose.
 pub(super) fn fit(status: &mut FhirExportStatus) {
     let surplus = status.previous_jobs.len().saturating_sub(MAX_PREVIOUS);
     status.previous_jobs.drain(..surplus);

@@ -26,8 +26,7 @@ pub struct Shown {
     pub status: ConditionStatus,
     /// The reasons that the condition may have with this status.
     pub reasons: &'static [Reason],
-    /// Whether the reason may also be that of a failed request, an answer of the server, or a storage
-    /// failure.
+    /// Whether the reason may also be that of a failed request, an answer of the server, or a storage failure.
     pub or_of_a_failure: bool,
 }
 
@@ -122,8 +121,7 @@ macro_rules! shown {
     (@failure $failure:ident) => { true };
 }
 
-// `or failure`: the reason may also be that of a failed request, an answer of the server, or a storage
-// failure.
+// `or failure`: the reason may also be that of a failed request, an answer of the server, or a storage failure.
 shown! {
     Waiting {
         Accepted True: [Allowed];

@@ -61,8 +61,8 @@ pub fn job_owner(status: &FhirExportStatus) -> JobOwner {
     if adopted { JobOwner::Adopted } else { JobOwner::Own }
 }
 
-/// Why it is not known whether the kick-off in the status started a job. A condition that an earlier attempt
-/// left does not count.
+/// Why it is not known whether the kick-off in the status started a job. A condition that an earlier
+/// attempt left does not count.
 pub(super) fn doubt(status: &FhirExportStatus) -> Doubt {
     match condition::find(&status.conditions, ConditionType::KickOffUncertain) {
         Some(c) if c.is_true() && c.because(Reason::NoStatusURL) => Doubt::NoStatusUrl,

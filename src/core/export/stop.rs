@@ -22,8 +22,7 @@ pub(super) fn asked_for(turn: &Turn<'_>) -> Option<CancelReason> {
     }
 }
 
-/// Starts to cancel the job, or leaves it alone if the object is being deleted and `deletionPolicy` is
-/// `Abandon`.
+/// Starts to cancel the job, or leaves it alone if the object is being deleted and `deletionPolicy` is `Abandon`.
 pub(super) fn stop(turn: &mut Turn<'_>, reason: CancelReason, cancelling: Cancelling) -> Phase {
     if reason == CancelReason::Deleted
         && let Some(leaving) = abandoned(turn)

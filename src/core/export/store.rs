@@ -32,9 +32,9 @@ pub(super) fn next(
     }
 }
 
-/// Takes in the result of storing the log, or the manifest beside files that an Azure server wrote. A failure
-/// never fails a run whose data is complete, since the operator may not be allowed to write there; the final
-/// message reports it.
+/// Takes in the result of storing the log, or the manifest beside files that an Azure server wrote. A
+/// failure never fails a run whose data is complete, since the operator may not be allowed to write there;
+/// the final message reports it.
 pub(super) fn observe(turn: &Turn<'_>, store: &mut Storing, result: Result<String, StorageFailure>) {
     if let Err(StorageFailure { kind: StorageFailureKind::Transient { retry_after }, .. }) = &result
         && store.retry.failures < TRIES - 1

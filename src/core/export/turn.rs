@@ -84,8 +84,7 @@ impl<'a> Turn<'a> {
         self.facts.server.as_deref().map(ServerView::new)
     }
 
-    /// Whether the operator lands the files itself: as decided when the job was started, else by the server's
-    /// dialect.
+    /// Whether the operator lands the files itself: as decided when the job was started, else by the server's dialect.
     pub(super) fn lands(&self) -> bool {
         match self.status.job.as_ref().and_then(|job| job.destination.as_ref()) {
             Some(destination) => destination.folder.is_some(),
@@ -217,8 +216,8 @@ impl<'a> Turn<'a> {
         self.leave(job.status_url.clone(), job.intent_time, reason);
     }
 
-    /// Adds to `unsettledJobs` that the kick-off may have started a job that was never seen, even if the run
-    /// follows another job now.
+    /// Adds to `unsettledJobs` that the kick-off may have started a job that was never seen, even if the
+    /// run follows another job now.
     pub(super) fn leave_unseen_job(&mut self) {
         let Some(job) = &self.status.job else { return };
         self.leave(None, job.intent_time, "the answer to its kick-off was lost");

@@ -1,5 +1,4 @@
-//! Finds out whether the server has resources of a requested type that has no file: it is asked to count
-//! them.
+//! Finds out whether the server has resources of a requested type that has no file: it is asked to count them.
 //!
 //! An export shows the server as of its `transactionTime`, but the server counts what it holds now. A type is
 //! missing only if the server counts resources of it whose last change is not later than that time. That
@@ -31,8 +30,8 @@ pub type TypeCounts = BTreeMap<String, TypeCount>;
 pub enum TypeCount {
     /// The server holds no resource of the type now.
     None,
-    /// The server holds resources of the type now. The next question is how many of them it held at the
-    /// transaction time.
+    /// The server holds resources of the type now. The next question is how many of them it
+    /// held at the transaction time.
     Now,
     /// The server counts this many, at least one, and does not say whether it searched by the time. The next
     /// question counts resources that changed in the far future.

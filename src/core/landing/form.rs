@@ -1,6 +1,6 @@
-//! The form of a file that is read: whether the end of its body was marked, whether its last line is closed,
-//! and whether its first line is of the type that the manifest names. All this is checked without relying on
-//! what the server claims.
+//! The form of a file that is read: whether the end of its body was marked, whether its last line is
+//! closed, and whether its first line is of the type that the manifest names. All this is checked without
+//! relying on what the server claims.
 
 use serde::Deserialize;
 
@@ -34,8 +34,7 @@ impl FileForm {
         }
     }
 
-    /// Parses the word that [`as_str`](Self::as_str) returned. An absent or unknown word means an unframed
-    /// file.
+    /// Parses the word that [`as_str`](Self::as_str) returned. An absent or unknown word means an unframed file.
     pub fn from_word(word: Option<&str>) -> Self {
         [Self::Framed, Self::Cut, Self::OtherType]
             .into_iter()

@@ -166,8 +166,7 @@ pub struct LandProgress {
     pub of: u64,
     /// The bytes of the files that have landed, before compression.
     pub bytes: u64,
-    /// The bytes that this try stored of files that have not landed yet, and that no later try has to fetch
-    /// again.
+    /// The bytes that this try stored of files that have not landed yet, and that no later try has to fetch again.
     pub kept: u64,
 }
 
@@ -214,7 +213,6 @@ pub enum LandFailureKind {
     Storage(StorageFailureKind),
     /// The task panicked, which is a defect of the operator.
     Panicked,
-    /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be
-    /// obtained.
+    /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be obtained.
     Permanent,
 }

@@ -1,5 +1,4 @@
-//! Reads error files while they are downloaded: counts their issues by severity and keeps the first few
-//! texts.
+//! Reads error files while they are downloaded: counts their issues by severity and keeps the first few texts.
 
 use super::Issues;
 use crate::core::outcome::{MAX_BODY as MAX_LINE, Outcome};

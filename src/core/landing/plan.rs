@@ -107,9 +107,8 @@ fn land_file(kind: FileKind, file: &File, blob: String) -> LandFile {
         url: file.url.clone(),
         blob,
         source,
-        // Entries of deleted and error files have the structure of output entries (specification, "Bulk Data
-        // Output Manifest"): their count is the number of resources, which are Bundles and OperationOutcomes
-        // there.
+        // Entries of deleted and error files have the structure of output entries (specification, "Bulk Data Output
+        // Manifest"): their count is the number of resources, which are Bundles and OperationOutcomes there.
         claims: Claims { count: file.count, bytes: file.bytes, sha256: file.sha256.clone() },
     }
 }

@@ -9,8 +9,8 @@ pub fn identity(url: &Url) -> String {
     sha256_hex(without(url, |name| matches!(name, "token" | "access_token")).as_str().as_bytes())
 }
 
-/// A hash of the file's URL without its signature, but with parameters called tokens, since some servers name
-/// the file by one.
+/// A hash of the file's URL without its signature, but with parameters called tokens, since some
+/// servers name the file by one.
 pub fn identity_by_token(url: &Url) -> String {
     sha256_hex(without(url, |_| false).as_str().as_bytes())
 }

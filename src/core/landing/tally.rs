@@ -67,8 +67,8 @@ impl Tally {
         Some(stand)
     }
 
-    /// Continues from a state that [`stand`](Self::stand) returned after `bytes` bytes. `None` if `bytes` is
-    /// not a multiple of 64.
+    /// Continues from a state that [`stand`](Self::stand) returned after `bytes` bytes. `None` if
+    /// `bytes` is not a multiple of 64.
     pub fn standing(stand: &[u8; STAND_LEN], bytes: u64) -> Option<Self> {
         let (state, rest) = stand.split_at_checked(STATE)?;
         let (lines, begun) = rest.split_at_checked(8)?;

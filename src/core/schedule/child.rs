@@ -79,8 +79,7 @@ pub(super) fn export(schedule: &FhirExportSchedule, plan: &RunPlan) -> FhirExpor
         name: schedule.name_any(),
         uid: schedule.uid().unwrap_or_default(),
         controller: Some(true),
-        // `true` would need a permission on the schedule's finalizers if the API server enforces owner
-        // references.
+        // `true` would need a permission on the schedule's finalizers if the API server enforces owner references.
         block_owner_deletion: None,
     }]);
     export

@@ -33,8 +33,7 @@ pub(super) fn settle_suspension(turn: &mut Turn<'_>) {
     }
     let handled = handled(turn);
     let Ok(calendar) = Calendar::of(turn.spec()) else {
-        // Until the cron line can be read, it is not known which times were missed; all of them are before
-        // now.
+        // Until the cron line can be read, it is not known which times were missed; all of them are before now.
         let (time, reason) = (whole_seconds(turn.now), Reason::Suspended.to_string());
         turn.status.last_skipped = Some(SkippedRun { time, reason });
         return;

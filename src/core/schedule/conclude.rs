@@ -69,8 +69,7 @@ pub(super) fn unreadable(turn: &mut Turn<'_>, run: &ActiveRun, why: &str) {
     tell_failed(turn, Reason::RunFailed, &message);
 }
 
-/// The server or the request changed during the run, so what the run has found does not belong to the new
-/// one.
+/// The server or the request changed during the run, so what the run has found does not belong to the new one.
 pub(super) fn outdated(turn: &mut Turn<'_>, run: &ActiveRun) {
     if let Some(last) = turn.ended_before(&run.name).pop() {
         retention::lost(turn, &last);

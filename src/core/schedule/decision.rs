@@ -16,8 +16,8 @@ use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 pub struct ScheduleFacts {
     /// The server that the template names, if it exists.
     pub server: Option<Arc<FhirServer>>,
-    /// The exports that this schedule owns. An export that the status lists as active and that is missing
-    /// here does not exist.
+    /// The exports that this schedule owns. An export that the status lists as active and that is
+    /// missing here does not exist.
     pub children: Vec<Arc<FhirExport>>,
     /// Container and folder of every other export and schedule, in any storage account. These folders are never
     /// deleted.
@@ -37,8 +37,7 @@ pub struct ScheduleInputs<'a> {
     pub now: Timestamp,
 }
 
-/// One action of a schedule. The caller writes the decision's status first, and drops the effect if that
-/// write fails.
+/// One action of a schedule. The caller writes the decision's status first, and drops the effect if that write fails.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScheduleEffect {
     /// Creates the `FhirExport` of a run.

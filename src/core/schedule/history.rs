@@ -21,8 +21,7 @@ const FAILED: usize = 1;
 
 /// A finished run with all its exports.
 struct Done<'a> {
-    /// The exports in the order in which they were made. The run's own export is the last one, and is deleted
-    /// last.
+    /// The exports in the order in which they were made. The run's own export is the last one, and is deleted last.
     exports: Vec<&'a Arc<FhirExport>>,
 }
 

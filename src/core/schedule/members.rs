@@ -29,8 +29,8 @@ pub enum Unusable {
     NoId,
 }
 
-/// The data files in the folder of an export, as its ledger names them, without error files and files that
-/// the operator wrote.
+/// The data files in the folder of an export, as its ledger names them, without error files and
+/// files that the operator wrote.
 pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
     let output = |name: &str| {
         let inside = name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));

@@ -62,8 +62,7 @@ fn tell_created(turn: &mut Turn<'_>, run: &FhirExport) {
     turn.note(NoteType::Normal, Reason::RunCreated, "Create", &format!("made FhirExport {name}{what}"));
 }
 
-/// An object that this schedule does not own has the name of a run. The run is skipped, and the object is not
-/// touched.
+/// An object that this schedule does not own has the name of a run. The run is skipped, and the object is not touched.
 fn not_ours(turn: &mut Turn<'_>, other: &Arc<FhirExport>) {
     let name = other.name_any();
     let Some(run) = turn.status.active.iter().find(|a| a.name == name && a.uid.is_none()).cloned() else {
@@ -78,8 +77,8 @@ fn not_ours(turn: &mut Turn<'_>, other: &Arc<FhirExport>) {
     failed(turn, Reason::AdoptionRefused, &message);
 }
 
-/// The members could not be listed. If the storage account did not answer, the run waits for it; otherwise
-/// the run is given up.
+/// The members could not be listed. If the storage account did not answer, the run waits for it;
+/// otherwise the run is given up.
 fn unlisted(turn: &mut Turn<'_>, failure: &StorageFailure) {
     let Some(run) = with_members_stage(turn).cloned() else { return };
     match failure.kind {

@@ -52,8 +52,7 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
     }
 }
 
-/// The chain as the last run that counts left it. Each run of a chain was made to begin where the one before
-/// it ended.
+/// The chain as the last run that counts left it. Each run of a chain was made to begin where the one before it ended.
 fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     let link = |run: &FhirExport| {
         let id = run.labels().get(CHAIN_LABEL)?.clone();
@@ -66,8 +65,8 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     let mut history: Vec<ChainedRun> = Vec::new();
     for (run, _, time) in counting.iter().filter(|(_, chain, _)| *chain == id) {
         let Ok(before) = newcomers_of(runs, run) else {
-            // An export of newcomers is gone. Nobody could load the part before it as a whole, so that part
-            // is not listed.
+            // An export of newcomers is gone. Nobody could load the part before it as a whole,
+            // so that part is not listed.
             history.clear();
             continue;
         };

@@ -8,8 +8,7 @@ use crate::core::allow;
 use crate::core::bulk::Deviations;
 use crate::core::export::ServerView;
 
-/// A hash of the server and the request. The order of types and filters does not matter, and `since` is left
-/// out.
+/// A hash of the server and the request. The order of types and filters does not matter, and `since` is left out.
 pub(super) fn fingerprint(server_uid: &str, url: &str, request: &ExportRequest) -> String {
     let sorted = |list: &Option<Vec<String>>| {
         list.clone().map(|mut list| {
@@ -35,8 +34,7 @@ pub(super) fn fingerprint_on_server_of(run: &FhirExport, request: &ExportRequest
     Some(fingerprint(&server.uid, &server.url, request))
 }
 
-/// The request that finds the members of the group. It asks for as few fields of each patient as the server
-/// supports.
+/// The request that finds the members of the group. It asks for as few fields of each patient as the server supports.
 pub(super) fn of_members(ways: &Deviations, template: &ExportRequest) -> ExportRequest {
     let little = ways.may_know(Version::Stu2);
     ExportRequest {

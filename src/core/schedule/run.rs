@@ -82,8 +82,7 @@ pub(super) fn instant(run: &FhirExport, annotation: &str) -> Option<Timestamp> {
     run.annotations().get(annotation)?.parse().ok()
 }
 
-/// The `transactionTime` of an export that a chain can build on. The error says why a chain cannot build on
-/// it.
+/// The `transactionTime` of an export that a chain can build on. The error says why a chain cannot build on it.
 pub(super) fn counts(run: &FhirExport) -> Result<&str, Uncounted> {
     let Some(status) = run.status.as_ref() else { return Err(Uncounted::NoStatus) };
     let complete = condition::find(&status.conditions, ConditionType::Complete).filter(|c| c.is_true());

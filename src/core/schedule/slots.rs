@@ -44,14 +44,14 @@ enum Clock {
 pub enum SlotProblem {
     /// The line does not have five fields.
     Fields {
-        /// The line.
+        /// The cron line.
         line: String,
         /// The number of fields.
         count: usize,
     },
     /// A field cannot be parsed.
     Field {
-        /// The line.
+        /// The cron line.
         line: String,
         /// The index of the field, from 0.
         index: usize,
@@ -60,12 +60,12 @@ pub enum SlotProblem {
     },
     /// The line is an @-word that CronJob does not know, or one without fixed slots.
     Word {
-        /// The line.
+        /// The cron line.
         line: String,
     },
     /// The line contains `TZ=` or `CRON_TZ=`.
     ZoneInside {
-        /// The line.
+        /// The cron line.
         line: String,
     },
     /// The time zone is not in the IANA database.
@@ -75,7 +75,7 @@ pub enum SlotProblem {
     },
     /// The line names a day that no year has.
     Never {
-        /// The line.
+        /// The cron line.
         line: String,
     },
 }
@@ -167,8 +167,7 @@ impl Slots {
         if self.next_after(newest).is_none_or(|slot| slot > now) {
             return Some(newest);
         }
-        // No slot lies between `none_after` and `now`. Halving the time between takes few steps for any
-        // length of it.
+        // No slot lies between `none_after` and `now`. Halving the time between takes few steps for any length of it.
         let mut none_after = now;
         while none_after.duration_since(newest) > SignedDuration::from_secs(1) {
             let middle = newest.checked_add(none_after.duration_since(newest) / 2).ok()?;
@@ -304,8 +303,7 @@ fn in_utc(wall: DateTime) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(wall).ok()
 }
 
-/// The next time after an instant. One search covers four years, too few where a century year is not a leap
-/// year.
+/// The next time after an instant. One search covers four years, too few where a century year is not a leap year.
 fn next(crontab: &Crontab, after: Timestamp) -> Option<Timestamp> {
     const FOUR_YEARS: SignedDuration = SignedDuration::from_hours(4 * 365 * 24);
     let later = after.checked_add(FOUR_YEARS).ok()?;

@@ -79,8 +79,7 @@ proptest! {
             .collect();
         let want: BTreeSet<Timestamp> = if let Some(hour) = hour {
             let days: BTreeSet<Date> = shown.iter().map(|(_, shown)| shown.date()).collect();
-            // The latest time that the clocks showed so far: it never decreases, so it can be searched by
-            // halves.
+            // The latest time that the clocks showed so far: it never decreases, so it can be searched by halves.
             let latest: Vec<DateTime> = shown
                 .iter()
                 .scan(DateTime::MIN, |latest, (_, shown)| {

@@ -18,8 +18,7 @@ use crate::core::bulk::Deviations;
 use crate::core::condition;
 use crate::core::effect::NoteType;
 
-/// After this many consecutive runs that do not count, one more failed export of newcomers makes the next run
-/// full.
+/// After this many consecutive runs that do not count, one more failed export of newcomers makes the next run full.
 const FAILURES: i32 = 2;
 
 /// The request of a run's next export.
@@ -116,9 +115,8 @@ pub(super) fn to_read(turn: &Turn<'_>, ready: &Ready) -> Option<ScheduleEffect> 
     }
 }
 
-/// Takes in the stored lists. The run continues with the newcomers, if there are any. An answer to another
-/// question than the present one is dropped: if the run has become incremental meanwhile, it would miss
-/// newcomers.
+/// Takes in the stored lists. The run continues with the newcomers, if there are any. An answer to another question
+/// than the present one is dropped: if the run has become incremental meanwhile, it would miss newcomers.
 pub(super) fn listed(turn: &mut Turn<'_>, ready: &Ready) {
     let (asked, listed) = match std::mem::take(&mut turn.reading) {
         Reading::Done(asked, listed) => (asked, listed),

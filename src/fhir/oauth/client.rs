@@ -101,8 +101,8 @@ impl OAuthClient {
         let (endpoint, found) = match &self.token_url {
             Some(url) => {
                 let endpoint = Endpoint::named(&self.way, url, "tokenURL")?;
-                // The discovery is only needed for the scopes here. For a server without one, the older form
-                // of scope is requested.
+                // The discovery is only needed for the scopes here. For a server without one, the older
+                // form of scope is requested.
                 let found = if by_default { self.discovery.get(&self.way).await.ok() } else { None };
                 (endpoint, found.unwrap_or_default())
             }
@@ -164,8 +164,7 @@ impl OAuthClient {
         scope: &str,
         outgoing: Outgoing,
     ) -> Result<AccessToken, NotGranted> {
-        // An assertion can be used only once, so it must not meet a connection that the server has just
-        // closed.
+        // An assertion can be used only once, so it must not meet a connection that the server has just closed.
         let clients = &self.way.clients;
         let client = if endpoint.is_strange { &clients.public_only } else { &clients.fresh };
         let mut request = client.post(endpoint.url.clone());

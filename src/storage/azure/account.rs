@@ -36,8 +36,8 @@ pub(super) const KEPT: Duration = Duration::from_secs(600);
 /// How many clients of one account are kept.
 const CLIENTS: usize = 16;
 
-/// One storage account. It keeps the clients of its containers for a while, since creating one costs more
-/// than a small request.
+/// One storage account. It keeps the clients of its containers for a while, since creating one costs
+/// more than a small request.
 pub(super) struct Account {
     endpoint: Url,
     name: String,
@@ -104,8 +104,7 @@ impl Account {
         Ok(client)
     }
 
-    /// A client for one container, whose requests pass through `policies` once each. It never creates the
-    /// container.
+    /// A client for one container, whose requests pass through `policies` once each. It never creates the container.
     pub(super) fn container_with(
         &self,
         name: &str,

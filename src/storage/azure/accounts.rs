@@ -78,8 +78,7 @@ impl Accounts {
         account
     }
 
-    /// The account with other credentials than those that were just refused, if the Secrets hold others by
-    /// now.
+    /// The account with other credentials than those that were just refused, if the Secrets hold others by now.
     pub(super) async fn instead_of(
         &self,
         server: &FhirServer,

@@ -31,8 +31,8 @@ const SMALL_BYTES: u64 = SMALL_BLOCKS as u64 * MIB;
 /// end as it was begun, and blocks that are cut differently are never joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cut {
-    /// Blocks of 1 MiB, and of 4 MiB after 8 GiB; 171 GiB altogether. Older releases cut like this, and their
-    /// ids have no mark for it.
+    /// Blocks of 1 MiB, and of 4 MiB after 8 GiB; 171 GiB altogether. Older releases cut like this, and
+    /// their ids have no mark for it.
     InSteps,
     /// Blocks of 4 MiB; 195 GiB altogether. New uploads are cut like this.
     Evenly,
@@ -139,9 +139,8 @@ pub(super) struct Row {
     pub(super) checkpoint: Checkpoint,
 }
 
-/// The row of uncommitted blocks that reaches farthest from the start of the file, is of one content, and can
-/// be continued. Blocks of different contents, or cut differently, are never mixed (invariant
-/// parts-of-one-fetch).
+/// The row of uncommitted blocks that reaches farthest from the start of the file, is of one content, and can be
+/// continued. Blocks of different contents, or cut differently, are never mixed (invariant parts-of-one-fetch).
 pub(super) fn chain(ids: Vec<BlockId>) -> Option<Row> {
     let mut blocks: Vec<Block> = ids.into_iter().filter_map(BlockId::read).collect();
     blocks.sort_by(|one, other| one.place().cmp(&other.place()));
@@ -222,8 +221,7 @@ mod tests {
     #[test]
     fn blocks_that_are_cut_differently_are_never_joined() {
         let content = Content::of_etag("s", "1");
-        // The same content was begun by an older release and again by this one: the row that reaches farther
-        // counts.
+        // The same content was begun by an older release and again by this one: the row that reaches farther counts.
         for (small, large, farther) in [(3, 1, Cut::Evenly), (5, 1, Cut::InSteps), (1, 2, Cut::Evenly)] {
             let rows = [row(Cut::InSteps, content, small, b'a'), row(Cut::Evenly, content, large, b'a')];
             let found = chain(rows.concat()).unwrap();

@@ -5,8 +5,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 use futures::StreamExt;
 
-/// The longest listing or message of an account, in bytes. Blobs may be longer, since they are read in
-/// pieces.
+/// The longest listing or message of an account, in bytes. Blobs may be longer, since they are read in pieces.
 const LONGEST: usize = 32 << 20;
 
 /// Bounds every answer except the bytes of a blob. The Azure libraries buffer such an answer before they

@@ -1,5 +1,5 @@
-//! Deletes the folder of a run: only files that a run writes, only if it is the folder that the plan means,
-//! and the manifest last.
+//! Deletes the folder of a run: only files that a run writes, only if it is the folder that the plan
+//! means, and the manifest last.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -175,8 +175,7 @@ impl Deleter<'_> {
         }
     }
 
-    /// Deletes a blob that represents a folder, unless the folder is no longer empty. Such a blob has no
-    /// snapshots.
+    /// Deletes a blob that represents a folder, unless the folder is no longer empty. Such a blob has no snapshots.
     async fn delete_marker(&self, name: &str) -> Result<(), StorageFailure> {
         match self.client.blob_client(name).delete(None).await {
             Ok(_) => Ok(()),
@@ -185,8 +184,7 @@ impl Deleter<'_> {
         }
     }
 
-    /// Deletes the blob with this name if it represents a folder: a blob with the name of the folder may be
-    /// anything.
+    /// Deletes the blob with this name if it represents a folder: a blob with the name of the folder may be anything.
     async fn delete_if_marker(&self, name: &str) -> Result<(), StorageFailure> {
         let prefix = name.to_owned();
         let failure =

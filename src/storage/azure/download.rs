@@ -120,8 +120,8 @@ impl<'a> Download<'a> {
             (Some(412 | 416), _) => Err(changed(account)),
             _ => {
                 let failure = account.failure(error, Some(self.container), Right::Read);
-                // After part of the blob has come, the account works: a passing failure is treated like a
-                // broken connection.
+                // After part of the blob has come, the account works: a passing failure is treated
+                // like a broken connection.
                 let goes_on = self.offset > 0
                     && matches!(failure.kind, StorageFailureKind::Transient { retry_after: None });
                 if goes_on { Ok(Progress::Broken) } else { Err(failure) }

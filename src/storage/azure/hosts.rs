@@ -7,8 +7,7 @@ use url::{Host, Url};
 
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
-/// The domains of blob endpoints in Azure's clouds; the last one is for accounts with a DNS zone of their
-/// own.
+/// The domains of blob endpoints in Azure's clouds; the last one is for accounts with a DNS zone of their own.
 const AZURE: [&str; 4] = [
     "blob.core.windows.net",
     "blob.core.usgovcloudapi.net",
@@ -21,8 +20,7 @@ const AZURE: [&str; 4] = [
 pub struct StorageHosts(BTreeSet<(String, u16)>);
 
 impl StorageHosts {
-    /// Parses hosts `host[:port]`, separated by commas; the default port is 443. The error completes a
-    /// sentence.
+    /// Parses hosts `host[:port]`, separated by commas; the default port is 443. The error completes a sentence.
     pub fn parse(list: &str) -> Result<Self, String> {
         let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
         words.map(|word| host(word).ok_or_else(|| format!("{word} is not host or host:port"))).collect()

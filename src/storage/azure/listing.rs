@@ -133,8 +133,8 @@ pub(super) fn options(prefix: &str, page: i32) -> BlobContainerClientListBlobsOp
     }
 }
 
-/// Adds the delimiter to a list request. The client itself can only list all blobs, so this module also
-/// parses the answer.
+/// Adds the delimiter to a list request. The client itself can only list all blobs, so this
+/// module also parses the answer.
 #[derive(Debug)]
 struct Delimited;
 

@@ -13,9 +13,8 @@ use tokio::time::Instant;
 const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 
-/// Repeats a request after a passing failure, within a bound. The client's own policies sleep as long as the
-/// account asks, which would hold up the reconcile; here a longer wait ends the tries, and the caller is told
-/// about it.
+/// Repeats a request after a passing failure, within a bound. The client's own policies sleep as long as the account
+/// asks, which would hold up the reconcile; here a longer wait ends the tries, and the caller is told about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// No try begins later than this after the first.

@@ -1,5 +1,4 @@
-//! Uploads: blocks that are staged one by one and committed once, or one request for a file that fits into
-//! one.
+//! Uploads: blocks that are staged one by one and committed once, or one request for a file that fits into one.
 
 use std::collections::HashMap;
 use std::num::NonZero;

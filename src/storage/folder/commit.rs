@@ -1,9 +1,8 @@
 //! The commit of an upload, which never overwrites an object and never stays half done.
 //!
-//! A commit links the marks first and the object second; a link fails if the name is taken. The upload that
-//! links its marks has won, and the marks name the part file that becomes the object. Another writer that
-//! finds marks without an object links that part file itself, which completes the winner's commit whether the
-//! winner is slow or dead.
+//! A commit links the marks first and the object second; a link fails if the name is taken. The upload that links its
+//! marks has won, and the marks name the part file that becomes the object. Another writer that finds marks without an
+//! object links that part file itself, which completes the winner's commit whether the winner is slow or dead.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -109,8 +108,7 @@ pub(super) fn is_recorded(place: &Place, name: &str) -> io::Result<bool> {
     Ok(place.stat(&marks_of(name))?.is_some())
 }
 
-/// Removes the files of an upload: the checkpoint first, so that no process continues from a part file that
-/// is gone.
+/// Removes the files of an upload: the checkpoint first, so that no process continues from a part file that is gone.
 pub(super) fn forget(uploads: &Place, names: &Names) -> io::Result<()> {
     for file in [&names.checkpoint, &names.draft, &names.part] {
         uploads.remove(file)?;

@@ -1,5 +1,5 @@
-//! Deletes the folder of a run: only files that a run writes, only if it is the folder that the plan means,
-//! and the manifest last.
+//! Deletes the folder of a run: only files that a run writes, only if it is the folder that the plan
+//! means, and the manifest last.
 
 use std::io::{self, Read};
 
@@ -130,8 +130,8 @@ fn remove(place: &Place, path: &str, name: &str) -> io::Result<bool> {
     Ok(was_there)
 }
 
-/// Removes uploads, marks without an object and, if `directory_too` is set, the directory itself, unless it
-/// is the folder.
+/// Removes uploads, marks without an object and, if `directory_too` is set, the directory
+/// itself, unless it is the folder.
 fn tidy(place: &Place, path: &str, directory_too: bool) -> io::Result<()> {
     let Some(directory) = open(place, path)? else { return Ok(()) };
     if let Ok(uploads) = directory.enter(UPLOADS) {

@@ -75,8 +75,7 @@ impl Object {
         let open = || {
             let uploads = place.enter_or_make(UPLOADS)?;
             let file = uploads.make(&names.part)?;
-            // If the file system does not support locks, no other process can resume the upload, and none
-            // tries to.
+            // If the file system does not support locks, no other process can resume the upload, and none tries to.
             let _ = file.try_lock();
             Ok((uploads, file))
         };

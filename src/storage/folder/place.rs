@@ -2,10 +2,9 @@
 //! with an empty component, `.`, `..`, a hidden name, a NUL or a backslash is refused. The directories on its
 //! path are opened one by one, each relative to the one before, without following links.
 //!
-//! `cap-std` would do this too, but it follows links that stay below the root, where a link can still lead a
-//! file of one run into the folder of another. `openat2` is not available on every kernel and in every
-//! sandbox. `openat` with `O_NOFOLLOW` is, and `rustix`, which the operator uses for its clock, provides it
-//! without unsafe code.
+//! `cap-std` would do this too, but it follows links that stay below the root, where a link can still lead a file of
+//! one run into the folder of another. `openat2` is not available on every kernel and in every sandbox. `openat` with
+//! `O_NOFOLLOW` is, and `rustix`, which the operator uses for its clock, provides it without unsafe code.
 
 use std::fs::File;
 use std::io;
@@ -21,8 +20,8 @@ use super::failure;
 use crate::core::ledger::StorageFailure;
 use crate::storage::key;
 
-/// The longest component of a key, in bytes. The names of side files are longer, and 255 is the most that
-/// file systems support.
+/// The longest component of a key, in bytes. The names of side files are longer, and 255 is the most
+/// that file systems support.
 const LONGEST: usize = 200;
 
 /// An open directory.

@@ -1,6 +1,5 @@
-//! The files beside objects: the marks of an object, and the parts and the checkpoint of an upload. Marks lie
-//! beside their object, uploads in a directory `.uploads` there. All their names begin with a dot, so no
-//! listing shows them.
+//! The files beside objects: the marks of an object, and the parts and the checkpoint of an upload. Marks lie beside
+//! their object, uploads in a directory `.uploads` there. All their names begin with a dot, so no listing shows them.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

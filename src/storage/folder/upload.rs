@@ -42,8 +42,8 @@ impl FolderUpload {
         Self { object, content, compression, state: State::NotBegun }
     }
 
-    /// Continues the upload of a process that has ended, if one can be continued. Removes what other ended
-    /// uploads left behind.
+    /// Continues the upload of a process that has ended, if one can be continued. Removes what other
+    /// ended uploads left behind.
     pub(super) fn resume(
         object: Object,
         compression: Compression,

@@ -103,8 +103,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Checking) -> Flow {
     tell(turn, memory, &files)
 }
 
-/// Without the server nothing can be proven or checked. The job's status is requested again once the server
-/// is back.
+/// Without the server nothing can be proven or checked. The job's status is requested again once the server is back.
 fn without_server(turn: &Turn<'_>, memory: &Checking) -> Phase {
     let owner = memory.owner;
     if turn.status.cancellation.is_some() {
@@ -114,8 +113,8 @@ fn without_server(turn: &Turn<'_>, memory: &Checking) -> Phase {
     }
 }
 
-/// Compares the manifest of an adopted job with the request. Returns the next phase if the job is not proven
-/// to be ours.
+/// Compares the manifest of an adopted job with the request. Returns the next phase if the job
+/// is not proven to be ours.
 fn prove(turn: &mut Turn<'_>, memory: &mut Checking) -> Option<Phase> {
     // Older builds answer like this for a job that was cancelled, no matter by whom, and keep what it wrote.
     if memory.manifest.output.is_empty() {
@@ -227,12 +226,12 @@ fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
     Flow::Became(end::complete(turn, &memory.manifest, &ending))
 }
 
-/// Container and path of the manifest beside the data; `None` if the run has no files, or if the container is
-/// not its own.
+/// Container and path of the manifest beside the data; `None` if the run has no files, or if the
+/// container is not its own.
 fn manifest_place(turn: &Turn<'_>, files: &[BlobAddress]) -> Option<(String, String)> {
     let first = files.first()?;
-    // The service creates a container of this name if the request names none; any other container belongs to
-    // somebody else.
+    // The service creates a container of this name if the request names none; any other container
+    // belongs to somebody else.
     if ask::container(turn).is_none() && !first.container.starts_with(OWN_CONTAINER) {
         return None;
     }

@@ -142,8 +142,7 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
     let deadline = turn.deadline();
     let generation = turn.server().and_then(|server| server.object().metadata.generation);
     if task_since.is_some() && memory.task_generation != generation {
-        // The new task no longer reads from origins that have lost trust, and uses the credentials that are
-        // named now.
+        // The new task no longer reads from origins that have lost trust, and uses the credentials that are named now.
         memory.stage = LandingStage::Copying { task_since: None };
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::StopLanding));
     }

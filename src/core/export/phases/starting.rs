@@ -1,5 +1,4 @@
-//! The intent is written and the kick-off is being sent: its answer leads to a job, a refusal, another try,
-//! or doubt.
+//! The intent is written and the kick-off is being sent: its answer leads to a job, a refusal, another try, or doubt.
 
 use std::time::Duration;
 
@@ -125,8 +124,8 @@ fn accepted(turn: &mut Turn<'_>, location: Option<&str>, asked: Option<Duration>
     running
 }
 
-/// The server denies access or asks for patience: the kick-off is tried again until the deadline, without
-/// counting an attempt.
+/// The server denies access or asks for patience: the kick-off is tried again until the deadline,
+/// without counting an attempt.
 fn not_now(turn: &mut Turn<'_>, mut retry: Retry, refusal: &Refusal) -> Waiting {
     attempt::unreachable_for_now(turn, refusal.reason, &refusal.message);
     let wait = turn.back_off(&mut retry, refusal.retry_after);

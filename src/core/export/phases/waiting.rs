@@ -127,8 +127,7 @@ fn too_late(turn: &mut Turn<'_>) -> Phase {
     end::fail(turn, Reason::DeadlineExceeded, &message)
 }
 
-/// Leaves the queue, then obtains credentials, adds the finalizer and writes the intent, each in a turn of
-/// its own.
+/// Leaves the queue, then obtains credentials, adds the finalizer and writes the intent, each in a turn of its own.
 fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request: Request) -> Flow {
     let now = condition::whole_seconds(turn.now);
     leave_queue(turn);

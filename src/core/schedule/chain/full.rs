@@ -53,8 +53,8 @@ impl FullDue {
         }
     }
 
-    /// The variant that a reason in the status stands for. `None` for a reason that another version of the
-    /// operator wrote.
+    /// The variant that a reason in the status stands for. `None` for a reason that another
+    /// version of the operator wrote.
     fn of(reason: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|due| due.reason().as_str() == reason)
     }

@@ -1,5 +1,4 @@
-//! The chain of incremental runs: the instant from which the next run exports changes, and the run that moves
-//! it on.
+//! The chain of incremental runs: the instant from which the next run exports changes, and the run that moves it on.
 //!
 //! `coveredUntil` moves only with the pending run, and only if that run is complete and nothing about it is
 //! in doubt. Otherwise the next run starts from the same instant: runs may overlap, but never leave a gap.

@@ -110,8 +110,8 @@ fn impossible(turn: &Turn<'_>, server: &ServerView<'_>) -> Option<Impossible> {
     own_containers.then_some(Impossible::NoContainer)
 }
 
-/// The next folder to delete: that of the newest run of the oldest chain, so that the rest of the chain can
-/// be loaded at any time.
+/// The next folder to delete: that of the newest run of the oldest chain, so that the rest of the chain
+/// can be loaded at any time.
 fn surplus(turn: &Turn<'_>, keep_chains: usize) -> Option<FolderPlan> {
     let chains = &turn.status.retention.as_ref()?.chains;
     let full = chains.iter().enumerate().filter(|(_, chain)| chain.full && !chain.folders.is_empty());

@@ -205,8 +205,7 @@ fn fit(turn: &mut Turn<'_>) {
     }
 }
 
-/// Takes a chain out of the ledger because one of its folders stays: a chain is deleted as a whole or not at
-/// all.
+/// Takes a chain out of the ledger because one of its folders stays: a chain is deleted as a whole or not at all.
 fn drop_chain(turn: &mut Turn<'_>, id: &str) {
     let chains = turn.status.retention.as_ref().map(|ledger| ledger.chains.as_slice()).unwrap_or_default();
     if let Some(index) = chains.iter().rposition(|chain| chain.full && chain.id == id) {

@@ -48,9 +48,8 @@ pub(super) fn folder_of(status: &FhirExportStatus) -> Option<NamedFolder> {
     Some(NamedFolder { container: output.container.clone()?, folder: RunFolder { folder, manifest } })
 }
 
-/// Why it is not certain that a folder belongs to a run; `None` if it is certain. The name of a run's folder
-/// ends with the id of one of the run's jobs or, if the operator landed the files, with the beginning of the
-/// run's uid.
+/// Why it is not certain that a folder belongs to a run; `None` if it is certain. The name of a run's folder ends with
+/// the id of one of the run's jobs or, if the operator landed the files, with the beginning of the run's uid.
 pub(super) fn doubt(
     run: &FhirExport,
     status: &FhirExportStatus,

@@ -1,5 +1,5 @@
-//! Runs that keep track of the members of a group: their stages, what the end of each one means, and what
-//! users are told.
+//! Runs that keep track of the members of a group: their stages, what the end of each one
+//! means, and what users are told.
 
 use serde_json::{Value, json};
 

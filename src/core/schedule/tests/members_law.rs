@@ -1,5 +1,4 @@
-//! Whoever joins or leaves, and whichever stage fails: the exports that the chain names hold all data of each
-//! member.
+//! Whoever joins or leaves, and whichever stage fails: the exports that the chain names hold all data of each member.
 
 use std::collections::BTreeMap;
 

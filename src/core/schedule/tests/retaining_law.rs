@@ -1,5 +1,4 @@
-//! Laws of deletions: no folder that is to be kept, and no folder that is not the schedule's own, is ever
-//! deleted.
+//! Laws of deletions: no folder that is to be kept, and no folder that is not the schedule's own, is ever deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,8 +85,7 @@ impl Books {
                     continue;
                 }
                 match run.mode {
-                    // A chain that is rebuilt after a lost status may continue from a full run that did not
-                    // count.
+                    // A chain that is rebuilt after a lost status may continue from a full run that did not count.
                     RunMode::Full => self.chains.push((id, vec![folder])),
                     RunMode::Incremental | RunMode::Newcomers => {
                         let own = self.chains.iter_mut().find(|(known, _)| *known == id);

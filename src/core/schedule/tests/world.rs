@@ -1,5 +1,5 @@
-//! A made-up cluster: one schedule, its runs, and a caller that performs each decision. A look can end at any
-//! effect, as in a crash.
+//! A made-up cluster: one schedule, its runs, and a caller that performs each decision. A look can end at
+//! any effect, as in a crash.
 
 mod cluster;
 
@@ -63,8 +63,7 @@ pub(super) struct World {
     pub(super) refuses: Option<String>,
     /// Folders that other objects name.
     pub(super) claimed: BTreeSet<(String, String)>,
-    /// Folders that the schedule wanted to delete, in order, with the beginning of the hash of their
-    /// manifest.
+    /// Folders that the schedule wanted to delete, in order, with the beginning of the hash of their manifest.
     pub(super) doomed: Vec<FolderPlan>,
     /// The results of deletions to come, in order; afterwards each deletes one file.
     pub(super) deletions: VecDeque<Result<FolderDeletion, StorageFailure>>,
@@ -157,8 +156,8 @@ impl World {
         self.look_until(usize::MAX).expect("it comes to rest")
     }
 
-    /// Looks at the schedule until nothing is left to do, or until `fuse` writes were made: there everything
-    /// ends, as in a crash.
+    /// Looks at the schedule until nothing is left to do, or until `fuse` writes were made: there
+    /// everything ends, as in a crash.
     pub(super) fn look_until(&mut self, mut fuse: usize) -> Option<Requeue> {
         let mut seen = None;
         for _ in 0..60 {

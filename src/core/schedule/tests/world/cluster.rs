@@ -1,5 +1,4 @@
-//! What the cluster, the server and the storage account do: they create, start, end and delete runs, and list
-//! members.
+//! What the cluster, the server and the storage account do: they create, start, end and delete runs, and list members.
 
 use std::sync::Arc;
 
@@ -37,8 +36,7 @@ impl World {
                 let name = run.name_any();
                 assert_eq!(self.runs.get(&name).and_then(FhirExport::uid), run.uid());
                 let ended = run.status.as_ref().is_some_and(|status| status.completion_time.is_some());
-                // Replace may give up a run whose members could not be listed yet: the run itself has not
-                // ended.
+                // Replace may give up a run whose members could not be listed yet: the run itself has not ended.
                 let active = &self.status().active;
                 let waits = active.iter().any(|active| active.name == name && active.stage.is_none());
                 assert!(!(ended && waits), "absorb-before-delete: {name} goes before its result is written");
