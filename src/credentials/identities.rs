@@ -212,8 +212,11 @@ impl Identities {
                 Some(workload) => {
                     let name = workload.service_account_ref.name.clone();
                     let source: Arc<dyn CredentialSource> = self.source.clone();
-                    let flow =
-                        TokenFlow::ServiceAccount { source, namespace: namespace.to_owned(), name: name.clone() };
+                    let flow = TokenFlow::ServiceAccount {
+                        source,
+                        namespace: namespace.to_owned(),
+                        name: name.clone(),
+                    };
                     Ok((CredentialKind::ServiceAccount(name), flow))
                 }
                 None => self.own(namespace).map(|()| (CredentialKind::OwnWorkload, TokenFlow::OwnWorkload)),
