@@ -226,8 +226,8 @@ fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
     Flow::Became(end::complete(turn, &memory.manifest, &ending))
 }
 
-/// Container and path of the manifest beside the data; `None` if the run has no files, or if the
-/// container is not its own.
+/// Container and path of the manifest beside the data; `None` if the run has no files, or if the container may
+/// belong to somebody else.
 fn manifest_place(turn: &Turn<'_>, files: &[BlobAddress]) -> Option<(String, String)> {
     let first = files.first()?;
     // The service creates a container of this name if the request names none; any other container
