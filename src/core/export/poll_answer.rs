@@ -62,7 +62,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
         StatusAnswer::Gone(_) | StatusAnswer::Absent(_)
             if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER =>
         {
-            // The link to the next page leads to nothing, not the status URL: fetching starts again with the first page.
+            // The link to the next page leads to nothing, not the status URL: fetching restarts with the first page.
             memory.nonsense += 1;
             memory.pages = None;
             let wait = turn.back_off(&mut memory.poll, answer.retry_after);
