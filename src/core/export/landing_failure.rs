@@ -83,7 +83,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
     Phase::Landing(Box::new(memory))
 }
 
-/// Requests a fresh manifest, which has fresh links; files that have landed are recognised by their source.
+/// Requests a fresh manifest, which has fresh links; files that have landed are recognized by their source.
 /// The deadline bounds the wait, unless the server keeps saying that it does not have a file.
 fn expired(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFailure, not_yet: &str) -> Phase {
     let LandingTries { retry, refreshes, fruitless_since, .. } = memory.tries.clone();
