@@ -75,13 +75,13 @@ impl CredentialKind {
 }
 
 impl Identities {
-    /// No identities yet. `http` sends the token requests: see [`EntraSettings::http_client`]. Credentials
-    /// from `source` are cached for a minute.
+    /// Creates an empty collection. `http` sends the token requests: see [`EntraSettings::http_client`].
+    /// Credentials from `source` are cached for a minute.
     pub fn new(source: Arc<dyn CredentialSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
         Self::with_source(Arc::new(CachedSource::new(source)), settings, http)
     }
 
-    /// No identities yet, over a cache of credentials that the caller shares.
+    /// Creates an empty collection over a cache of credentials that the caller shares.
     pub fn with_source(source: Arc<CachedSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
         Self { source, settings, http, entra: InUse::default(), clients: InUse::default() }
     }
@@ -92,8 +92,8 @@ impl Identities {
     }
 
     /// The credential for the Entra identity that a `FhirServer` in `namespace` names; it caches its tokens.
-    /// `default_audience` is the origin of the server's `url`, without a trailing slash: `entra.audience` may
-    /// differ from it only as far as the operator's list permits. (The storage client chooses the storage
+    /// `default_audience` is the origin of the server's `url`, without a trailing slash. `entra.audience` may
+    /// name another audience only if the operator's list permits it. (The storage client chooses the storage
     /// account's audience itself.)
     ///
     /// The credential's errors carry a [`CredentialProblem`]: see [`token_problem`](super::token_problem).

@@ -73,7 +73,8 @@ fn uid<'a>(turn: &Turn<'a>) -> &'a str {
     turn.export().metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// Where the job was to go when it was started; `None` for a job of a version that did not write that down.
+/// The destination that was written down when the job was started; `None` for a job of a
+/// version that did not write one.
 fn destination<'t>(turn: &'t Turn<'_>) -> Option<&'t Destination> {
     if planted(Fault::PinnedPlace) {
         return None;
@@ -113,8 +114,8 @@ pub(super) fn endpoint(turn: &Turn<'_>) -> Option<String> {
     pinned.or_else(|| Some(turn.server()?.blob_endpoint()?.to_owned()))
 }
 
-/// Whether the FhirServer names another storage account now than the one that the job's files land in: one sentence.
-/// No credential of today is ever sent to an endpoint that only a status names.
+/// A sentence if the FhirServer now names another storage account than the one that the job's files land in.
+/// Current credentials are never sent to an endpoint that only a status names.
 pub(super) fn storage_moved(turn: &Turn<'_>) -> Option<String> {
     let pinned = destination(turn)?.endpoint.as_deref()?;
     let server = turn.server()?;

@@ -30,8 +30,8 @@ pub(super) fn next(turn: &mut Turn<'_>) -> Next {
     }
 }
 
-/// Decides what comes next for a schedule that can make runs. Runs take precedence over the deletion of folders, and
-/// that over the deletion of objects.
+/// Decides what comes next for a schedule that can make runs. Making runs comes first, then the deletion of
+/// folders, then that of objects.
 fn work(turn: &mut Turn<'_>, ready: &Ready) -> Next {
     chain::tell(turn, ready);
     let handled = clock::handled(turn);

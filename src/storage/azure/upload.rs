@@ -1,5 +1,4 @@
-//! Uploads: blocks, several of which are on their way at a time, and one commit; or one request for a file that fits into
-//! one.
+//! Uploads: blocks, several of which are sent at a time, and one commit; or one request for a file that fits into one.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -23,7 +22,7 @@ use crate::core::ledger::StorageFailure;
 use crate::ports::{Committed, Target, Upload};
 use crate::storage::at_rest;
 
-/// A body up to this many bytes is stored by one Put Blob. Larger than any block.
+/// The longest body, in bytes, that one Put Blob stores. Larger than any block.
 pub(super) const ONE_REQUEST: u64 = 8 << 20;
 
 /// An upload of one blob.
@@ -62,7 +61,7 @@ impl BlobUpload {
         }
     }
 
-    /// Continues after the uncommitted blocks of a blob, if there are any that can be continued.
+    /// Continues after the uncommitted blocks of a blob, if an upload can be continued from them.
     pub(super) async fn resume(
         storage: &BlobStorage,
         target: Target<'_>,
@@ -207,7 +206,7 @@ async fn put(
     committed(account, upload, client.upload(Body::from(body).into(), Some(options)).await.map(|_| ()))
 }
 
-/// Makes a blob of the blocks of an upload, unless one exists.
+/// Creates a blob from the blocks of an upload, unless one exists.
 async fn commit(account: &Account, upload: &BlobUpload, marks: &Marks) -> Result<Committed, StorageFailure> {
     let container = account.container(&upload.container, Right::Create)?;
     let client = container.blob_client(&upload.blob).block_blob_client();

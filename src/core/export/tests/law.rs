@@ -9,7 +9,7 @@ use crate::core::export::{
     Decision, Facts, Followers, Inputs, JobOwner, Phase, decide, is_terminal, job_owner, says_the_same,
 };
 
-/// What hostile servers and URLs of tests hold, and nobody may ever read in a status or event.
+/// A text in the answers of hostile servers and in URLs of tests that must never appear in a status or event.
 pub(super) const SECRET: &str = "SENTINEL";
 
 pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: &Decision) {
@@ -20,7 +20,8 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
             "terminal-absorbs: a terminal status changed: {:#?}",
             decided.status
         );
-        // But for a server that could not be told that the job is done with: that comes after the end.
+        // The only exception is a server that could not be told that the job is no longer needed,
+        // which comes after the end.
         let known = |note: &crate::core::effect::Note| note.reason == crate::api::Reason::CleanUpFailed;
         assert!(
             decided.notes.iter().all(known),
@@ -63,7 +64,7 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
 fn small_and_clean(status: &FhirExportStatus) {
     let text = serde_json::to_string(status).unwrap();
     assert!(text.len() < 16 * 1024, "status-small: a status of {} bytes", text.len());
-    // The status URL is kept whole: it is needed to go on. Nothing else may hold the secret.
+    // The status URL is kept whole, since the run needs it to continue. Nothing else may hold the secret.
     if text.contains(SECRET) {
         let mut shown = status.clone();
         if let Some(job) = shown.job.as_mut() {
@@ -92,12 +93,12 @@ fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Decision)
         jitter: world.jitter,
     });
     assert_eq!(again.status, decided.status, "the same inputs write again");
-    // A check or a landing that goes on beside is looked at as often as one comes by.
+    // A check or a landing beside the reconcile is looked at again by every decision.
     let looks = matches!(again.effect, None | Some(Effect::Verify(_) | Effect::Land(_)));
     assert!(again.notes.is_empty() && looks, "{again:#?}");
 }
 
-/// At a write of the status.
+/// Checks the laws at a write of the status.
 pub(super) fn write(world: &World, status: &FhirExportStatus) {
     let before = world.status();
     assert!(
@@ -119,7 +120,7 @@ pub(super) fn write(world: &World, status: &FhirExportStatus) {
     assert_eq!(names.len(), status.conditions.len(), "a condition is there twice");
 }
 
-/// Before an effect goes out.
+/// Checks the laws before an effect is performed.
 pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) {
     let stored = world.status();
     if let Effect::KickOff(_) = effect {
@@ -133,7 +134,7 @@ pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) 
         assert_eq!(url(&stored), url(status), "url-next: {effect:?} before the status URL was written");
     }
     if let Effect::CleanUp(_) = effect {
-        // What is landed is told, or given up, before the server may forget it.
+        // The landing has been reported or given up before the server may forget the job.
         let giving_up = match &world.memory.phase {
             Phase::Landing(landing) => matches!(landing.stage, LandingStage::GivingUp { .. }),
             Phase::Running(running) => running.failed.is_some(),

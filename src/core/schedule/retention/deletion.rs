@@ -1,4 +1,4 @@
-//! The deletion of folders: which folder is next, and what became of it.
+//! The deletion of folders: which folder is next, and what became of the last one.
 
 use std::sync::Arc;
 
@@ -20,16 +20,16 @@ use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFai
 use crate::core::requests;
 use crate::core::words;
 
-/// How many files one effect deletes at most, so that a run that falls due meanwhile does not wait.
+/// The most files that one effect deletes, so that a run that falls due meanwhile is not delayed.
 const AT_ONCE: usize = 200;
 /// How much of the storage account's message is repeated, in bytes.
 const MAX_WORDS: usize = 400;
 
-/// What is to be done about old folders.
+/// What to do next about old folders.
 pub(in super::super) enum Due {
     /// Delete files of this folder.
     Delete(Arc<FhirServer>, FolderPlan),
-    /// Nothing, until this time, if there is one.
+    /// Nothing to do until this time, or until something changes.
     Wait(Option<Timestamp>),
 }
 
@@ -110,8 +110,8 @@ fn impossible(turn: &Turn<'_>, server: &ServerView<'_>) -> Option<Impossible> {
     own_containers.then_some(Impossible::NoContainer)
 }
 
-/// The next folder to delete: of the oldest chain, the newest run, so that what is left of the chain can be loaded at
-/// any time.
+/// The next folder to delete: that of the newest run of the oldest chain, so that the rest of the chain
+/// can be loaded at any time.
 fn surplus(turn: &Turn<'_>, keep_chains: usize) -> Option<FolderPlan> {
     let chains = &turn.status.retention.as_ref()?.chains;
     let full = chains.iter().enumerate().filter(|(_, chain)| chain.full && !chain.folders.is_empty());
@@ -127,7 +127,7 @@ fn surplus(turn: &Turn<'_>, keep_chains: usize) -> Option<FolderPlan> {
     })
 }
 
-/// Whether a run builds on a chain, or will.
+/// Whether a run builds on a chain, or is going to.
 fn in_use(turn: &Turn<'_>, chain: &RetainedChain) -> bool {
     let current = turn.status.chain.as_ref();
     current.is_some_and(|current| {
@@ -136,7 +136,7 @@ fn in_use(turn: &Turn<'_>, chain: &RetainedChain) -> bool {
     })
 }
 
-/// Why a folder must stay, if there is any doubt about it.
+/// Why a folder must stay; `None` if nothing is in doubt.
 fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<FolderDoubt> {
     let (container, name) = (&plan.container, &plan.folder);
     if !folder::is_container(container) || folder::parse(name).is_none() {
@@ -168,7 +168,7 @@ fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<Fold
     (built_on.any(is_it) || running.any(is_it)).then_some(FolderDoubt::InUse)
 }
 
-/// Takes in what became of the folder that was to be deleted.
+/// Takes in the result of deleting files of a folder.
 pub(in super::super) fn answered(turn: &mut Turn<'_>, result: Result<FolderDeletion, StorageFailure>) {
     let going = turn.status.retention.as_mut().and_then(|ledger| ledger.deleting.as_mut());
     let Some(going) = going else { return };

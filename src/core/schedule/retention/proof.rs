@@ -1,4 +1,4 @@
-//! Whether a folder certainly belongs to a run.
+//! Proves that a folder belongs to a run.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
@@ -12,10 +12,10 @@ use crate::core::folder;
 
 /// How much of a manifest's SHA-256 the ledger records, in hexadecimal digits.
 const DIGITS: usize = 16;
-/// How far the clocks of a FHIR server and of the API server may be apart.
+/// The greatest difference between the clocks of a FHIR server and of the API server.
 const SKEW: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a run means to its chain.
+/// The role of a run in its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunRole {
     /// A full run that counts: it begins the chain.
@@ -32,7 +32,7 @@ pub(super) struct NamedFolder {
     pub(super) folder: RunFolder,
 }
 
-/// A hash of the server and its storage account: folders of the same hash lie in the same place.
+/// A hash of the server and its storage account: folders with the same hash lie in the same account.
 pub(super) fn storage_of(server: &ServerView<'_>) -> Option<String> {
     let endpoint = server.blob_endpoint()?.trim_end_matches('/');
     Some(digest(format!("{}\n{endpoint}", server.uid()).as_bytes(), 8))
@@ -48,8 +48,8 @@ pub(super) fn folder_of(status: &FhirExportStatus) -> Option<NamedFolder> {
     Some(NamedFolder { container: output.container.clone()?, folder: RunFolder { folder, manifest } })
 }
 
-/// Why it is not certain that a folder belongs to a run. `None` if it is. The name of a run's folder ends with the id
-/// of one of the run's jobs, or, where the operator landed the files, with the beginning of the run's uid.
+/// Why it is not certain that a folder belongs to a run; `None` if it is certain. The name of a run's folder ends with
+/// the id of one of the run's jobs or, if the operator landed the files, with the beginning of the run's uid.
 pub(super) fn doubt(
     run: &FhirExport,
     status: &FhirExportStatus,
@@ -81,7 +81,7 @@ pub(super) fn doubt(
     }
 }
 
-/// Whether the run's job may be somebody else's: the answer to the kick-off was lost.
+/// Whether the run's job may be somebody else's, because the answer to the kick-off was lost.
 fn adopted(status: &FhirExportStatus) -> bool {
     let because = |type_, reason| {
         condition::find(&status.conditions, type_).is_some_and(|c| c.is_true() && c.because(reason))
