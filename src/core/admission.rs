@@ -1,5 +1,5 @@
 //! Which exports may run on a `FhirServer`. Namespaces take turns, and within a namespace exports start in
-//! order of creation. So whoever creates a thousand exports waits for them, and nobody else does.
+//! order of creation, so a namespace that creates a thousand exports delays only its own.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -14,7 +14,7 @@ pub struct Candidate {
     pub namespace: String,
     /// When the export was created.
     pub created: Timestamp,
-    /// The id of the Group that it exports; `None` at other levels.
+    /// The id of the Group that the export is for; `None` at other levels.
     pub group: Option<String>,
     /// Whether the export already holds a place: it has left the queue and has not ended.
     pub holds: bool,
@@ -70,7 +70,7 @@ pub fn admitted(
         let lines = lines.values_mut().filter(|line| !line.waiting.is_empty());
         let Some(line) = lines.min_by_key(turn) else { break };
         let Some(next) = line.waiting.pop_front() else { break };
-        // An export whose group is full lets others pass: their turn does not cost it anything.
+        // An export whose group is full is passed over, and its namespace keeps its turn.
         if let Some(group) = &next.group {
             let taken = groups.entry(group).or_default();
             if *taken >= per_group {
@@ -137,11 +137,11 @@ mod tests {
             holders,
             "who holds keeps"
         );
-        // Places become free one after the other.
+        // Places become free one at a time.
         for (ended, next) in [
             ("many-0000", "few-5000"),
             ("many-0001", "one-6000"),
-            // Each has one: the oldest is next.
+            // Both namespaces have one place: the oldest export is next.
             ("many-0002", "many-0004"),
             ("few-5000", "few-5001"),
             ("one-6000", "many-0005"),
@@ -187,7 +187,7 @@ mod tests {
                 for other in &all {
                     prop_assert!(has(&other.namespace) <= has(&waiting.namespace) + 1);
                 }
-                // Within its own it is first come first served.
+                // Within a namespace, exports start in order of creation.
                 let earlier = |c: &&Candidate| {
                     c.namespace == waiting.namespace && (c.created, &c.uid) < (waiting.created, &waiting.uid)
                 };
