@@ -32,8 +32,12 @@ impl State {
             .schedule(&acting.uid)
             .and_then(|schedule| Some(schedule.spec.retention.as_ref()?.full_chains));
         let sound = |uid: &String| self.laws.records.get(uid).and_then(good).is_some();
+        // Runs that go on at once may end in another order than they began.
+        let ended =
+            |uid: &String| self.laws.records.get(uid).and_then(|record| record.status.completion_time);
         let full = |(newer, made): &(&String, &Arc<FhirExport>)| {
-            *newer > uid && made.spec.request.since.is_none() && sound(newer)
+            let later = *newer > uid || ended(newer) > ended(uid);
+            later && made.spec.request.since.is_none() && sound(newer)
         };
         let newer = i32::try_from(book.runs.iter().filter(full).count()).unwrap_or(i32::MAX);
         let name = run.metadata.name.clone().unwrap_or_default();
