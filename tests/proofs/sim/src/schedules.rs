@@ -188,7 +188,8 @@ impl State {
         self.time.after(wait, tie, Due::Happens(Happening::Collect));
     }
 
-    /// The garbage collector deletes exports whose schedule is gone or waits for them, and releases those that are to stay.
+    /// The garbage collector deletes exports whose schedule is gone or waits for them, and releases those that are to
+    /// stay.
     pub(super) fn collect(&mut self) {
         let ends = |schedule: &FhirExportSchedule, finalizer: &str| {
             schedule.metadata.deletion_timestamp.is_some()

@@ -1,5 +1,5 @@
-//! `chain-moves-with-pending`: what incremental runs cover has no gap. `absorb-before-delete`: a schedule deletes what it
-//! has taken into account, and nothing that is to be kept.
+//! `chain-moves-with-pending`: what incremental runs cover has no gap. `absorb-before-delete`: a schedule deletes what
+//! it has taken into account, and nothing that is to be kept.
 
 use fhir_export_operator::api::{
     CHAIN_LABEL, ConditionStatus, ConditionType, ExportRequest, FhirExport, FhirExportSchedule,
@@ -110,8 +110,8 @@ impl State {
     }
 
     /// How far the sound runs of a chain reach without a gap that ask for the same as the one of this instant.
-    fn reach(&self, book: &Book, id: &String, until: Timestamp) -> Option<Timestamp> {
-        let runs = book.runs.iter().filter(|(_, run)| chain_of(run) == Some(id));
+    fn reach(&self, book: &Book, id: &str, until: Timestamp) -> Option<Timestamp> {
+        let runs = book.runs.iter().filter(|(_, run)| chain_of(run).is_some_and(|chain| chain == id));
         let mut sound: Vec<(Timestamp, &FhirExport)> =
             runs.filter_map(|(uid, run)| Some((good(self.laws.records.get(uid)?)?, run.as_ref()))).collect();
         sound.sort_by_key(|(time, _)| *time);
@@ -130,8 +130,8 @@ impl State {
         reach
     }
 
-    /// Before the operator deletes an export: if a look at a schedule does so, it is a run of it that is replaced, or one
-    /// whose result is in the status and that is not kept.
+    /// Before the operator deletes an export: if a look at a schedule does so, it is a run of it that is replaced, or
+    /// one whose result is in the status and that is not kept.
     pub fn check_run_deletion(&mut self, export: &FhirExport) {
         let acting = self.laws.acting.clone();
         let Some(book) = self.laws.books.schedules.get(&acting.uid) else { return };
@@ -188,7 +188,7 @@ impl State {
         let of = |limits: (i32, i32)| if succeeded(own) { limits.0 } else { limits.1 };
         // The limits as they are, and as they were shortly before.
         let last = book.limits.last().map(|(_, limits)| of(*limits));
-        let stale = book.limits.iter().rev().skip_while(|(time, _)| *time > now - STALE).next();
+        let stale = book.limits.iter().rev().find(|(time, _)| *time <= now - STALE);
         let recent = book.limits.iter().filter(|(time, _)| *time > now - STALE);
         let least = recent.chain(stale).map(|(_, limits)| of(*limits)).chain(last).min();
         i32::try_from(newer.count()).unwrap_or(i32::MAX) >= least.unwrap_or(0)

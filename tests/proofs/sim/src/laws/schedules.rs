@@ -1,5 +1,5 @@
-//! Laws of schedules: which runs they make, and that each of them is told of, followed and counted. `chains` has those of
-//! what incremental runs cover, and of what is deleted.
+//! Laws of schedules: which runs they make, and that each of them is told of, followed and counted. `chains` has those
+//! of what incremental runs cover, and of what is deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
