@@ -157,7 +157,9 @@ impl Simulation {
         if result.is_err() {
             running.failed.insert(subject.clone());
         }
-        let works = running.stage == Stage::Works;
+        // Whoever was woken during its look has other inputs by now: an answer has come.
+        running.take_wakes(&self.state);
+        let works = running.stage == Stage::Works && !running.queue.is_woken(&subject);
         let echo = again || task.acting.echo || task.since != locked(&self.state).time.now;
         if works && !echo && result.is_ok() && subject.is_quiet() && self.order.one_in(8) {
             self.echo(process, &subject);
