@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::facts::{resolve, server_of, wake_next};
+use super::facts::{resolve, server_of};
 use super::perform::perform;
+use super::places::wake_next;
 use super::request::{self, Asked};
 use super::runs::{Kept, Unwritten};
 use super::transitions;

@@ -28,6 +28,7 @@ use crate::cluster::{KubeCluster, definitions};
 use crate::config::Config;
 use crate::controller::export::reconcile_export;
 use crate::controller::guard::Guard;
+use crate::controller::places;
 use crate::controller::request;
 use crate::controller::runs::Runs;
 use crate::controller::schedule::reconcile_schedule;
@@ -233,9 +234,9 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         let exports_changed = move |change: Change<FhirExport>| {
             if let Some(gone) = change.gone() {
                 guard.forget(&key(gone));
-                request::forget(live.as_ref(), gone.metadata.uid.as_deref().unwrap_or_default());
             }
-            live.wakes.export_changed(&live.stores, &change);
+            places::shown(live.as_ref(), &change);
+            live.wakes.export_changed(&change);
         };
         let (live, guard) = (self.live.clone(), self.servers.clone());
         let servers_changed = move |change: Change<FhirServer>| {

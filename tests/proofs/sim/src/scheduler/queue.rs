@@ -8,6 +8,7 @@ use std::time::Duration;
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
 use fhir_export_operator::controller::guard::after_failure;
+use fhir_export_operator::controller::places;
 use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
@@ -167,8 +168,8 @@ impl Running {
             )
         };
         if let Some(change) = exports {
-            process.forget(&change);
-            process.wakes.export_changed(&process.cache, &change);
+            places::shown(process.as_ref(), &change);
+            process.wakes.export_changed(&change);
         }
         if let Some(change) = servers {
             process.wakes.server_changed(&process.cache, &change);
@@ -198,8 +199,8 @@ impl Running {
             process.wakes.server_changed(&process.cache, change);
         }
         for change in &exports {
-            process.forget(change);
-            process.wakes.export_changed(&process.cache, change);
+            places::shown(process.as_ref(), change);
+            process.wakes.export_changed(change);
         }
     }
 }
