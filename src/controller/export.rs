@@ -136,8 +136,13 @@ impl Look {
         let Kept { memory, seen, unwritten } = kept;
         let stored = || newest.status.clone().unwrap_or_default();
         let unwritten = unwritten.filter(|unwritten| unwritten.version == newest.resource_version());
-        let (status, notes, effects) = unwritten
-            .map_or_else(|| (stored(), Vec::new(), 0), |kept| (kept.status, kept.notes, kept.effects));
+        let (status, notes, effects) = unwritten.map_or_else(
+            || (stored(), Vec::new(), 0),
+            |kept| {
+                let Unwritten { status, notes, effects, .. } = *kept;
+                (status, notes, effects)
+            },
+        );
         Self {
             base: newest.clone(),
             competes: competes(&status),
@@ -154,7 +159,7 @@ impl Look {
     fn stopped(self) -> Kept {
         let version = self.base.resource_version();
         let unwritten = Unwritten { version, status: self.status, notes: self.notes, effects: self.effects };
-        Kept { memory: self.memory, seen: self.seen, unwritten: Some(unwritten) }
+        Kept { memory: self.memory, seen: self.seen, unwritten: Some(Box::new(unwritten)) }
     }
 
     /// What the next look begins with, if this one has come to its end or failed.

@@ -42,7 +42,7 @@ pub struct Runs {
 
 #[derive(Default)]
 struct Inner {
-    runs: HashMap<String, Run>,
+    runs: HashMap<String, Box<Run>>,
     places: Places,
     /// The seats for requests: who holds one, and who waits.
     seats: Seats,
@@ -58,7 +58,7 @@ pub(super) struct Kept {
     /// An observation that is not in the status yet. It is processed before anything else.
     pub(super) seen: Option<Observation>,
     /// What was decided and is not written yet, because the effect that came next only reads.
-    pub(super) unwritten: Option<Unwritten>,
+    pub(super) unwritten: Option<Box<Unwritten>>,
 }
 
 /// A status that was decided and not written yet.
@@ -252,7 +252,7 @@ impl Runs {
         let seated = self.forget_in(&mut inner, uid);
         if let Some((written, caught_up)) = known.filter(|(written, _)| written.is_some()) {
             let run = Run { written, caught_up, ended: true, ..Run::default() };
-            inner.runs.insert(uid.to_owned(), run);
+            inner.runs.insert(uid.to_owned(), Box::new(run));
             inner.restand(uid);
         }
         seated
@@ -298,6 +298,11 @@ impl Runs {
         seated
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "footprint_tests.rs"]
+mod footprint;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
