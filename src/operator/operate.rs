@@ -43,6 +43,8 @@ use crate::stop::Stop;
 
 /// How often the in-memory state of deleted objects is removed.
 const CLEAN_UP_INTERVAL: Duration = Duration::from_mins(10);
+/// How long events that are not posted yet hold up the end of the operator.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Completes when the operator should stop.
 type Stopping = Shared<BoxFuture<'static, ()>>;
@@ -182,6 +184,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         }
         // Nothing may be at work when the next replica leads.
         self.live.beside.end().await;
+        // Events bind nobody, and the log has them: they hold up the end for a moment only.
+        let _ = tokio::time::timeout(FAREWELL, self.live.cluster.events_posted()).await;
         leadership.release(&SystemClock).await;
         info!("the operator has stopped");
         Ok(())

@@ -77,9 +77,10 @@ pub trait Cluster: Send + Sync {
     ) -> impl Future<Output = Result<Option<FhirExport>, ClusterFailure>> + Send;
     /// Deletes an export, with its uid and resource version as preconditions.
     fn delete_export(&self, read: &FhirExport) -> impl Future<Output = Result<(), ClusterFailure>> + Send;
-    /// Publishes an event about an export. Never fails a run: what goes wrong is logged.
+    /// Publishes an event about an export, without waiting for its way to the API server. Never fails a run: what goes
+    /// wrong is logged.
     fn publish(&self, about: &FhirExport, note: &Note) -> impl Future<Output = ()> + Send;
-    /// Publishes an event about a schedule. Never fails a schedule: what goes wrong is logged.
+    /// Publishes an event about a schedule, as [`Self::publish`] does.
     fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note)
     -> impl Future<Output = ()> + Send;
     /// The labels of a namespace.
