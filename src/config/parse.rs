@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::core::reach::Network;
 
-/// A century, in seconds. More is a typing error, and would overflow when added to the current time.
+/// A century, in seconds. A larger number is a typing error, and would overflow when added to the current time.
 const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
 
 /// A number of seconds, possibly fractional, as a duration greater than zero.

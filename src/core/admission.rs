@@ -1,9 +1,9 @@
 //! Which exports may run on a `FhirServer`. Namespaces take turns, and within a namespace exports start in
-//! order of creation. So whoever creates a thousand exports waits for them, and nobody else does.
+//! order of creation, so a namespace that creates a thousand exports delays only its own.
 //!
-//! An [`Admission`] is kept with each change of an export, so that no decision looks at all exports of a server: a
-//! change costs O(log n), and to find out who is next costs O(log n) for each place that is free, and for each namespace
-//! and each group whose turn passes by because the group is full.
+//! An [`Admission`] is updated at each change of an export, so that no decision looks at all exports of a server. A
+//! change costs O(log n). To find out who is next costs O(log n) for each place that is free, and once more for each
+//! namespace and Group whose turn passes because the Group is full.
 
 use std::collections::btree_set::Iter;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -66,8 +66,8 @@ struct Line {
 /// The first export of a Group that waits: the time of its creation, its uid and the Group.
 type Front = (Timestamp, String, Option<String>);
 
-/// What decides when a namespace has its turn: the fewest places first; among equals, the one whose last turn is longest
-/// ago; then the one whose first export is the oldest.
+/// What decides when a namespace has its turn: the fewest places first; among equals, the one whose last turn is
+/// longest ago; then the one whose first export is the oldest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Turn {
     inside: usize,

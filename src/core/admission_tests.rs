@@ -112,11 +112,11 @@ fn a_thousand_exports_of_one_namespace_hold_up_nobody_else() {
         holders,
         "who holds keeps"
     );
-    // Places become free one after the other.
+    // Places become free one at a time.
     for (ended, next) in [
         ("many-0000", "few-5000"),
         ("many-0001", "one-6000"),
-        // Each has one: the oldest is next.
+        // Both namespaces have one place: the oldest export is next.
         ("many-0002", "many-0004"),
         ("few-5000", "few-5001"),
         ("one-6000", "many-0005"),
@@ -162,7 +162,7 @@ proptest! {
             for other in &all {
                 prop_assert!(has(&other.namespace) <= has(&waiting.namespace) + 1);
             }
-            // Within its own it is first come first served.
+            // Within a namespace, exports start in order of creation.
             let earlier = |c: &&Candidate| {
                 c.namespace == waiting.namespace && (c.created, &c.uid) < (waiting.created, &waiting.uid)
             };

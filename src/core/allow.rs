@@ -21,7 +21,7 @@ pub fn admits_namespace(
     let Some(selection) = server.consumers.as_ref().map(|c| &c.namespaces) else { return false };
     match (selection.from, &selection.selector, labels) {
         (NamespacesFrom::Selector, Some(selector), Some(labels)) => {
-            // An empty selector would admit everybody; the schema refuses it, and so does this.
+            // An empty selector would admit every namespace. The schema rejects it, and so does this function.
             !selector.match_labels.is_empty()
                 && selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
         }
@@ -69,7 +69,7 @@ fn types(allow: &Allow, request: &ExportRequest) -> Result<(), String> {
 }
 
 /// Checks that the request does not name another run's container. A run that names no container gets its own,
-/// named after its uid or, on Azure, after the job's id; nobody else may write there unless the server's
+/// named after its uid or, on Azure, after the job's id; no other run may write there unless the server's
 /// owner lists it.
 fn own_container(allow: Option<&Allow>, request: &ExportRequest) -> Result<(), String> {
     let Some(name) = &request.container else { return Ok(()) };

@@ -12,7 +12,7 @@ fn verdict(allow: Value, of: Value) -> Result<(), String> {
     admits_request(&server.spec, &request(of))
 }
 
-/// Each row: what is allowed, what is asked, and what the answer names if it is denied.
+/// Each row holds what is allowed, what is requested, and what the message names if the request is denied.
 fn table(rows: &[(Value, Value, Option<&str>)]) {
     for (allow, of, wanted) in rows {
         let mut of = of.clone();

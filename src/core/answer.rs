@@ -1,5 +1,5 @@
-//! What an answer from Azure's FHIR service means. The status code alone does not tell: Azure stores a failed
-//! job's code and returns it on the status URL for ever, so that a 403, 404 or 429 may be the job's own
+//! What an answer from Azure's FHIR service means. The status code alone is not enough: Azure stores the code
+//! of a failed job and returns it on the status URL for ever, so a 403, 404 or 429 may be the job's own
 //! failure (docs/azure-behaviour.md, "Failed jobs").
 
 use std::time::Duration;
@@ -48,10 +48,10 @@ pub enum StatusAnswer {
     Done,
     /// The job failed.
     JobFailed(JobFailure),
-    /// The server does not know the job, or no longer. Holds the server's message.
+    /// The server does not know the job (any more). Holds the server's message.
     Gone(String),
-    /// 404 or 410 without an OperationOutcome, as an ingress answers while the server behind it is being deployed. It
-    /// says nothing of the job.
+    /// 404 or 410 without an OperationOutcome, as an ingress answers while the server behind it is being
+    /// deployed. It says nothing about the job.
     Absent(Refusal),
     /// The server did not answer the question, for lack of access or because of throttling.
     NotNow(Refusal),
@@ -79,7 +79,7 @@ pub enum CancelAnswer {
     Settled,
     /// 409: the job had already ended.
     AlreadyFinished,
-    /// 500: some builds of Azure's service answer this for finished jobs. A status request will tell.
+    /// 500: some builds of Azure's service answer this for finished jobs. A status request shows which case it is.
     Look,
     /// The cancel had no effect yet and must be tried again.
     Again(Refusal),

@@ -141,7 +141,7 @@ fn cancels() {
     }
 }
 
-/// Cancels of both dialects get this message, and only Azure has that role.
+/// Cancels of both dialects get this message, and the role exists only on Azure.
 #[test]
 fn a_refused_cancel_names_no_role_of_azure() {
     let CancelAnswer::Again(refusal) = cancel(&answer(403, "forbidden", "no")) else { panic!("not again") };

@@ -9,9 +9,9 @@ use crate::api::GROUP;
 /// How the installed definitions differ from those of this version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// Fields of this version, and words that it writes into statuses, that the installed definitions lack.
+    /// Fields of this version, and values that it writes into statuses, that the installed definitions lack.
     pub lacking: BTreeSet<String>,
-    /// Fields and words of the installed definitions that this version does not know.
+    /// Fields and values of the installed definitions that this version does not know.
     pub unknown: BTreeSet<String>,
 }
 
@@ -26,8 +26,8 @@ impl Differences {
         }
     }
 
-    /// A sentence that says what to wait for, if the installed definitions are older than this version: the API server
-    /// would drop or refuse what they do not know, and with it what a run remembers.
+    /// A sentence that says what to wait for, if the installed definitions are older than this version: the
+    /// API server would drop or reject what they do not know, including what a run must remember.
     pub fn too_old(&self) -> Option<String> {
         let lacking = summary(&self.lacking)?;
         Some(format!(
@@ -48,7 +48,7 @@ impl Differences {
     }
 }
 
-/// The first of these and the number of the others.
+/// The first entry and the number of the others.
 fn summary(all: &BTreeSet<String>) -> Option<String> {
     let first = all.first()?;
     Some(match all.len() - 1 {
@@ -57,10 +57,10 @@ fn summary(all: &BTreeSet<String>) -> Option<String> {
     })
 }
 
-/// A comparison of two schemas from the top.
+/// A comparison of two schemas, beginning at their roots.
 struct Walk<'a> {
     plural: &'a str,
-    /// The operator writes this part, so that each of its words must be allowed.
+    /// Whether the operator writes this part of the schema, so that each of its values must be allowed.
     writes: bool,
     found: &'a mut Differences,
 }
@@ -96,7 +96,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A list of words that is absent allows all.
+    /// Compares the values of two enums. A schema without an enum allows every value.
     fn compare_words(&mut self, path: &str, own: &Value, installed: &Value) {
         let Some((own, installed)) = both(own, installed, "enum") else { return };
         let words = |list: &Value| -> BTreeSet<String> {
@@ -105,7 +105,7 @@ impl Walk<'_> {
         let (own, installed) = (words(own), words(installed));
         let named = |word: &String| self.named(&format!("{path} {word}"));
         let unknown: Vec<String> = installed.difference(&own).map(named).collect();
-        // Nobody can set a word of a spec that the installed definitions lack, so nothing is lost with it.
+        // No spec can hold a value that the installed definitions do not allow, so nothing is lost by its absence.
         let lacking: Vec<String> = own.difference(&installed).filter(|_| self.writes).map(named).collect();
         self.found.unknown.extend(unknown);
         self.found.lacking.extend(lacking);
@@ -123,15 +123,26 @@ fn both<'v>(own: &'v Value, installed: &'v Value, key: &str) -> Option<(&'v Valu
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::LazyLock;
+
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use serde_json::json;
 
     use super::*;
     use crate::api::crds;
 
     fn schema(plural: &str) -> Value {
-        let all = crds().unwrap();
-        let crd = all.into_iter().find(|crd| crd.spec.names.plural == plural).unwrap();
-        serde_json::to_value(crd).unwrap()["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take()
+        // The schemas are built only once: this takes longer than all comparisons together.
+        static ALL: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
+            let schema = |crd: CustomResourceDefinition| {
+                let plural = crd.spec.names.plural.clone();
+                let mut crd = serde_json::to_value(crd).unwrap();
+                (plural, crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take())
+            };
+            crds().unwrap().into_iter().map(schema).collect()
+        });
+        ALL[plural].clone()
     }
 
     fn compared(change: impl Fn(&mut Value)) -> Differences {

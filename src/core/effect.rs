@@ -11,7 +11,7 @@ use super::seats::Lane;
 use super::wire::{Failure, FailureKind, Patients, Reply, Request, Sent};
 use crate::api::{FhirServer, Reason};
 
-/// One thing that a run asks for. The status that was decided with it is written first where
+/// One thing that a run asks the edges to do. The status that was decided with it is written first if
 /// `export::must_write_first` says so; if that write fails, the effect is not performed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
@@ -38,18 +38,18 @@ pub enum Effect {
     },
     /// Count the files that a running job has written so far.
     CountFiles {
-        /// The container.
+        /// The container to count in.
         container: String,
-        /// The job's id, with which the folder's name ends; `None` when the container is the job's own.
+        /// The job's id, with which the folder's name ends; `None` if the container belongs to the job alone.
         job_id: Option<String>,
         /// When the job began. The folder's name begins with that time, or a little later.
         began: Timestamp,
     },
-    /// Start the check of the files beside the reconcile, or look how it stands.
+    /// Start the check of the files beside the reconcile, or report its state if it runs.
     Verify(Arc<VerifyPlan>),
-    /// Start the landing of the files beside the reconcile, or look how it stands.
+    /// Start the landing of the files beside the reconcile, or report its state if it runs.
     Land(Arc<LandPlan>),
-    /// Stop the landing, if one runs. A later one goes on where it stopped.
+    /// Stop the landing, if one runs. A later landing continues where it stopped.
     StopLanding,
     /// Ask the server how many resources of one type it holds.
     CountType {
@@ -60,37 +60,37 @@ pub enum Effect {
     },
     /// Store SMART's `log.ndjson` beside the data.
     StoreLog {
-        /// The container.
+        /// The container to store it in.
         container: String,
         /// The blob's name.
         path: String,
-        /// The content.
+        /// The content of the log.
         body: Arc<Vec<u8>>,
     },
-    /// Store the manifest beside the data. A manifest that is there already with the same content is a success.
+    /// Store the manifest beside the data. A manifest with the same content that is already there is a success.
     StoreManifest {
-        /// The container.
+        /// The container to store it in.
         container: String,
         /// The blob's name.
         path: String,
-        /// The content.
+        /// The content of the manifest.
         body: Arc<Vec<u8>>,
     },
     /// Tell the server that it may forget a finished job.
     CleanUp(Request),
 }
 
-/// What must be at hand before a kick-off is sent. The credentials and a token are always checked.
+/// What must be available before a kick-off is sent. The credentials and a token are always checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Check {
     /// The list of patients to read, if the export names one.
     pub patients: Option<Patients>,
-    /// A request without an effect that shows whether a connection to the server stands. It is sent after a kick-off
-    /// that never left, so that a server that is away costs no status write for each try.
+    /// A request without an effect that shows whether the server can be connected to. It is sent after a
+    /// kick-off that never left, so that an unreachable server does not cost a status write for each try.
     pub reach: Option<Request>,
 }
 
-/// What came of an effect.
+/// The result of an effect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Observation {
     /// The finalizer was added or removed.
@@ -109,9 +109,9 @@ pub enum Observation {
     Jobs(Result<Vec<JobFolder>, StorageFailure>),
     /// The files counted so far, or why the container could not be listed.
     Files(Result<Seen, StorageFailure>),
-    /// How the check of the files stands.
+    /// The state of the check of the files.
     Verification(Verification),
-    /// How the landing of the files stands.
+    /// The state of the landing of the files.
     Landing(Landing),
     /// No landing runs any more.
     LandingStopped,
@@ -131,8 +131,8 @@ pub enum Observation {
 }
 
 impl Effect {
-    /// The lane in which the request of this effect stands. `None` for an effect on the cluster or on a task of this
-    /// process, which sends no request of its own.
+    /// The lane that the request of this effect waits in. `None` for an effect on the cluster or on a task of
+    /// this process, which sends no request of its own.
     pub fn lane(&self, server: &FhirServer) -> Option<Lane> {
         let base = || server.spec.url.trim_end_matches('/').to_owned();
         match self {
@@ -155,8 +155,8 @@ impl Effect {
         }
     }
 
-    /// Whether an operator that is told to stop waits for the answer. A request that only reads is sent again by the
-    /// next operator.
+    /// Whether an operator that is told to stop waits for the answer. The next operator can repeat
+    /// a request that only reads.
     pub fn is_waited_for(&self) -> bool {
         match self {
             Self::KickOff(_)
@@ -178,8 +178,8 @@ impl Effect {
         }
     }
 
-    /// What the run sees when the FhirServer vanished between the decision and the effect. Effects on the cluster and
-    /// on tasks of this process need no FhirServer: they report what they always do.
+    /// What the run observes if the FhirServer vanished between the decision and the effect. Effects on the
+    /// cluster and on tasks of this process need no FhirServer and report their usual result.
     pub fn without_server(&self) -> Observation {
         let failure = Failure {
             sent: Sent::No,
@@ -225,10 +225,10 @@ pub enum Requeue {
     After(Duration),
 }
 
-/// Whether an event is good news.
+/// How serious an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteType {
-    /// All is as it should be.
+    /// Everything is as it should be.
     Normal,
     /// Somebody should read this.
     Warning,
@@ -237,7 +237,7 @@ pub enum NoteType {
 /// An event to publish about an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// Whether it is good news.
+    /// How serious the event is.
     pub type_: NoteType,
     /// The reason, one word.
     pub reason: Reason,
@@ -245,6 +245,6 @@ pub struct Note {
     pub action: &'static str,
     /// One sentence, at most 1024 bytes.
     pub message: String,
-    /// The folder that the event is about, if any: an event about another folder is no repetition of this one.
+    /// The folder that the event is about, if any. Events about different folders are not repetitions of each other.
     pub folder: Option<String>,
 }

@@ -37,7 +37,7 @@ pub(crate) fn is_job_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether a run may have written a file of this name in its folder. Other files belong to somebody else.
+/// Whether a run may have written a file of this name in its folder. Files of other names belong to somebody else.
 pub(crate) fn is_of_a_run(below: &str) -> bool {
     [MANIFEST, MEMBERS_FILE, NEWCOMERS_FILE].contains(&below)
         || below.ends_with(".ndjson")

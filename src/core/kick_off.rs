@@ -1,12 +1,12 @@
-//! From the spec of an export to its kick-off request, in the dialect of the server.
+//! Turns the spec of an export into its kick-off request, in the dialect of the server.
 
 use super::requests::container;
 use super::wire::Request;
 use super::{azure, bulk};
 use crate::api::{Dialect, ExportRequest, FhirServer};
 
-/// The request that starts the job. The error is one sentence: what the server cannot do, and what to change.
-/// `namespace` is that of the export, where a Secret with a list of patients lies.
+/// The request that starts the job. `namespace` is that of the export, which holds any Secret with a list of
+/// patients. The error is one sentence: what the server cannot do, and what to change.
 pub fn request(server: &FhirServer, export: &ExportRequest, namespace: &str) -> Result<Request, String> {
     match server.spec.dialect {
         Dialect::BulkData => bulk::kick_off::request(server, export, namespace),

@@ -1,4 +1,4 @@
-//! Which replica works: the decisions about a Lease of our own.
+//! Decides which replica works, by means of a Lease of the operator's own.
 //!
 //! A replica may act from the answer to a write that put its name on the Lease, until `hold` after the start of the
 //! last such write that succeeded. Another replica writes its name only on a version of the Lease that it has seen
@@ -143,7 +143,7 @@ impl Contender {
                     self.wait(self.renew_at)
                 }
             }
-            // The Lease was given back, or somebody took the name off by hand.
+            // The Lease was given back, or a person removed the name.
             Known::Lease(seen) if holder.is_none() => self.write(Some(seen), wall),
             Known::Absent if self.until.is_some() || now >= self.run_out => self.write(None, wall),
             Known::Lease(seen) if now >= self.run_out => self.write(Some(seen), wall),

@@ -1,4 +1,4 @@
-//! Rows for each decision.
+//! A table of inputs and expected steps for each decision about the Lease.
 
 #![allow(clippy::unwrap_used, clippy::unchecked_time_subtraction)]
 
@@ -42,7 +42,7 @@ impl Replica {
         self.contender.decide(self.now, wall())
     }
 
-    /// Carries out what is asked for, which takes a tenth of a second.
+    /// Performs the request, which takes 0.1 s, and takes in this answer.
     fn gets(&mut self, answer: LeaseAnswer) -> &mut Self {
         let (step, began) = (self.ask(), self.now);
         let LeaseStep::Ask(request) = step else { unreachable!("{step:?}") };
@@ -68,7 +68,7 @@ impl Replica {
         self
     }
 
-    /// One who leads, since 0.1 seconds.
+    /// A replica that has led for 0.1 s.
     fn leading() -> Self {
         let mut replica = Self::new();
         replica.reads(free("1")).writes("2");
@@ -92,7 +92,7 @@ fn without_a_lease_one_is_made() {
         transitions: 0,
     };
     assert_eq!(record, expected);
-    // Another one was faster.
+    // Another replica was faster.
     replica.gets(LeaseAnswer::Conflict).waits().reads(held("other", "1")).waits();
     assert_eq!(replica.contender.until(), None);
 }
@@ -207,7 +207,7 @@ fn an_answer_that_comes_too_late_gives_nothing_back() {
     replica.now += s(8.0);
     replica.contender.learn(&ask, LeaseAnswer::Lease(held("me", "3")), began, replica.now);
     assert_eq!(replica.ask(), LeaseStep::End(CampaignEnd::Lapsed));
-    // Who never led just writes again.
+    // A replica that never led writes again.
     let mut replica = Replica::new();
     replica.reads(free("1"));
     let (LeaseStep::Ask(ask), began) = (replica.ask(), replica.now) else { unreachable!() };
@@ -278,7 +278,7 @@ fn who_leaves_looks_what_became_of_it() {
         replica.ask(),
         LeaseStep::Ask(LeaseRequest::Write { record: LeaseRecord { holder: None, .. }, .. })
     ));
-    // Whoever never led has nothing to give.
+    // A replica that never led has no Lease to give back.
     let mut replica = Replica::new();
     replica.contender.leave();
     assert_eq!(replica.ask(), LeaseStep::Left);

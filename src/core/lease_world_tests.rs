@@ -15,7 +15,7 @@ fn wall() -> Timestamp {
     "2026-11-24T02:00:00Z".parse().unwrap()
 }
 
-/// Milliseconds of the world, which no process knows.
+/// The true time of the world in milliseconds, which no process knows.
 type Time = u64;
 
 /// How fast clocks run, in thousandths.
@@ -61,10 +61,10 @@ struct World {
     version: u64,
     processes: Vec<Process>,
     requests: Vec<Request>,
-    /// When, in which order, whose, what.
+    /// The events to come: time, order, process and event.
     events: BinaryHeap<Reverse<(Time, usize, usize, Event)>>,
     order: usize,
-    /// From then on nothing goes wrong.
+    /// The time from which nothing goes wrong any more.
     calm: Time,
     together: Vec<Time>,
     reigns: usize,
@@ -122,7 +122,7 @@ impl World {
         Duration::from_millis(process.offset + (self.now - process.started) * process.rate / 1000)
     }
 
-    /// When the world's time is such that the process's clock shows `moment`, rounded up.
+    /// The true time, rounded up, at which the clock of the process shows `moment`.
     fn real(&self, id: usize, moment: Moment) -> Time {
         let process = &self.processes[id];
         let local = u64::try_from(moment.as_millis()).unwrap().saturating_sub(process.offset);
@@ -147,7 +147,7 @@ impl World {
             if let Event::Arrive(request) = event {
                 self.arrive(id, request);
             } else if process.ended {
-                // Nobody is there.
+                // The process does not run.
             } else if at < process.paused_until {
                 let after = process.paused_until - at;
                 self.plan(after, id, event);
@@ -180,7 +180,7 @@ impl World {
             _ => return,
         }
         if self.once_in(100) {
-            // It has ceased to act before it says so.
+            // The process stops acting before it says so.
             self.processes[id].acts_until = self.now.min(self.processes[id].acts_until);
             self.processes[id].contender.leave();
         }
@@ -206,13 +206,13 @@ impl World {
         }
     }
 
-    /// Mostly short; some are as long as everything else here.
+    /// A delay in milliseconds: usually short, sometimes as long as the longest waits of the election.
     fn delay(&mut self) -> Time {
         let most = if self.once_in(8) { 25_000 } else { 100 };
         self.dice.random_range(1..most)
     }
 
-    /// The API server does what it is asked for, whether or not somebody still waits for the answer.
+    /// The API server performs the request, whether or not the replica still waits for the answer.
     fn arrive(&mut self, id: usize, request: usize) {
         let answer = match (&self.requests[request].ask, &self.lease) {
             (LeaseRequest::Read | LeaseRequest::Write { on: Some(_), .. }, None) => LeaseAnswer::Absent,
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// Whoever may act now may do so until its own clock says otherwise, whatever happens to it.
+    /// A replica that may act now may do so until its own clock says otherwise, whatever happens to it.
     fn may_act(&mut self, id: usize) {
         let process = &self.processes[id];
         let Some(until) = process.contender.until().filter(|until| self.local(id) < *until) else { return };

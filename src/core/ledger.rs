@@ -1,4 +1,4 @@
-//! What is asked of a store and what was seen in it, as values.
+//! What is requested of a store and what was seen in it, as values.
 
 use super::landing::LedgerEntry;
 pub use super::storage_failure::{StorageFailure, StorageFailureKind};
@@ -8,7 +8,7 @@ pub use super::storage_failure::{StorageFailure, StorageFailureKind};
 pub struct JobFolder {
     /// The container that holds the folder.
     pub container: String,
-    /// The folder, without a trailing slash; absent for a container of its own.
+    /// The folder, without a trailing slash; `None` if the container belongs to the job alone.
     pub folder: Option<String>,
     /// When the job began: the time in the folder's name, else the container's last change.
     pub began: jiff::Timestamp,
@@ -21,7 +21,7 @@ pub struct JobFolder {
 pub struct Ledger {
     /// The objects that are committed.
     pub landed: Vec<LedgerEntry>,
-    /// The keys of objects whose upload was begun and not committed.
+    /// The keys of objects whose upload was started but not committed.
     pub begun: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ pub struct Seen {
 pub struct Expected {
     /// The key of the file.
     pub blob: String,
-    /// The number of resources that the manifest claims, if it does.
+    /// The number of resources that the manifest claims, if it gives one.
     pub count: Option<u64>,
 }
 
@@ -75,16 +75,16 @@ pub struct FolderPlan {
     pub container: String,
     /// The folder, without a slash: `<yyyyMMddTHHmmss>-<job id>`.
     pub folder: String,
-    /// How the SHA-256 of its manifest.json begins; `None` where there must be no manifest.
+    /// The beginning of the SHA-256 of the folder's manifest.json; `None` if there must be no manifest.
     pub manifest: Option<String>,
-    /// How many files one call deletes at most.
+    /// The largest number of files that one call deletes.
     pub at_most: usize,
 }
 
 impl FolderPlan {
-    /// Whether the folder that was found is the one that is meant. `manifest` is the SHA-256 of its manifest, `files`
-    /// is whether other files of a run lie there. A folder that is empty but should have a manifest is one whose
-    /// deletion ended and whose answer was lost: the manifest goes last.
+    /// Whether the folder that was found is the one to delete. `manifest` is the SHA-256 of its manifest,
+    /// `files` is whether other files of a run lie there. An empty folder that should have a manifest
+    /// matches, too: its manifest was deleted last, and the answer was lost.
     pub fn is_meant(&self, manifest: Option<&str>, files: bool) -> bool {
         match (&self.manifest, manifest) {
             (Some(meant), Some(found)) => !meant.is_empty() && found.starts_with(meant.as_str()),
@@ -98,35 +98,35 @@ impl FolderPlan {
 /// What became of a folder that was to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FolderDeletion {
-    /// Files of the run are left.
+    /// Files of the run remain.
     Going {
         /// The number of files that this call deleted.
         files: u64,
     },
-    /// Nothing that a run writes is left.
+    /// No file that a run writes remains.
     Done {
         /// The number of files that this call deleted.
         files: u64,
-        /// The number of files that no run writes: they stay.
+        /// The number of files that no run writes; they stay.
         others: u64,
     },
-    /// The folder is not the one that was meant: its manifest is another one, or missing, or one that should not be
-    /// there. This call deleted nothing.
+    /// The folder is not the one to delete: its manifest has changed, is missing, or should not exist.
+    /// This call deleted nothing.
     Changed,
 }
 
-/// A check, as it stands.
+/// The state of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// The check goes on beside the reconcile.
+    /// The check continues beside the reconcile.
     Running {
         /// The number of files read so far.
         files: u64,
     },
     /// The check is done: one entry for each file of the plan, in its order.
     Done(Vec<Checked>),
-    /// The check could not be done.
+    /// The check failed.
     Failed(StorageFailure),
-    /// The task ended by a panic: a defect of the operator.
+    /// The task panicked, which is a defect of the operator.
     Panicked,
 }

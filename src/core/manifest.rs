@@ -34,7 +34,7 @@ pub struct Manifest {
     pub(super) raw: Vec<u8>,
 }
 
-/// The longest manifest that is read, in bytes. In memory it takes no more than a few times that.
+/// The longest manifest that is read, in bytes. Parsed, it takes no more than a few times as much memory.
 pub const MAX_MANIFEST: usize = 16 << 20;
 /// The largest number of files; more do not fit into memory and a listing.
 pub const MAX_FILES: usize = 100_000;
@@ -86,8 +86,8 @@ struct RawManifest {
     deleted: Option<Capped<File>>,
 }
 
-/// A list that keeps at most one entry more than can be used, which shows that it was longer. The server
-/// decides how long a list is, and an entry takes more memory than its text.
+/// A list that keeps at most one entry more than can be used; the extra entry shows that the list was longer.
+/// The server decides how long a list is, and an entry takes more memory than its text.
 pub(super) struct Capped<T>(pub(super) Vec<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Capped<T> {
@@ -138,7 +138,7 @@ impl Manifest {
         if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
         }
-        // Types are copied into the status, so nothing else may pass for one.
+        // Types are copied into the status, so nothing else may be accepted as one.
         if wire.output.0.iter().any(|file| !file.type_.is_empty() && !is_type(&file.type_)) {
             return Err("a manifest with an invalid type");
         }
@@ -183,7 +183,7 @@ impl Manifest {
     pub fn to_store(&self) -> Vec<u8> {
         let written: Written<'_> = match serde_json::from_slice(&self.raw) {
             Ok(written) => written,
-            // Cannot happen: the same bytes were parsed before.
+            // This cannot happen: the same bytes were parsed before.
             Err(_) => return Vec::new(),
         };
         let lists = [written.output, written.error, written.deleted];
@@ -279,7 +279,7 @@ mod tests {
             (again.output[0].url.as_str(), again.deleted[0].url.as_str()),
             ("https://a/1", "https://a/d")
         );
-        // Which of two was meant is not for us to say.
+        // With two values, it is not known which one was meant.
         let twice = body.replace("\"type\"", "\"url\":\"https://b\",\"type\"");
         assert_eq!(Manifest::parse(twice.as_bytes()).err(), Some("JSON that is not a manifest"));
     }

@@ -1,4 +1,4 @@
-//! Decisions: pure functions of values. Nothing here is async, reads a clock or the environment, or knows a client.
+//! Decisions: pure functions of values. Nothing here is async, reads a clock or the environment, or uses a client.
 //!
 //! Uses: api.
 

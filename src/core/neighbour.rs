@@ -1,23 +1,23 @@
-//! Whether another release of the operator works in the cluster already.
+//! Whether another release of the operator already works in the cluster.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-/// A Lease is held by somebody who works if its `renewTime` is no further from now than this, by the clocks of two
+/// The greatest age of `renewTime` at which the holder of a Lease counts as working, by the clocks of two
 /// nodes.
 const FRESH: Duration = Duration::from_mins(1);
 
-/// The Lease of a release.
+/// The Lease of a release of the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Neighbour {
-    /// Its namespace.
+    /// The namespace of the Lease.
     pub namespace: String,
-    /// Its name.
+    /// The name of the Lease.
     pub name: String,
     /// `creationTimestamp`.
     pub created: Option<Timestamp>,
-    /// `holderIdentity`; absent or empty: nobody.
+    /// `holderIdentity`; absent or empty if nobody holds the Lease.
     pub holder: Option<String>,
     /// `renewTime`, by the holder's clock.
     pub renewed: Option<Timestamp>,
@@ -38,8 +38,8 @@ impl Neighbour {
     }
 }
 
-/// The release that works and whose Lease is older than our own, which is at `own`. Of two releases one gives way, also
-/// if they start at the same time; and a Lease that somebody makes later stops nobody.
+/// The working release whose Lease is older than this release's own, which is at `own`. Of two releases exactly one
+/// gives way, even if they start at the same time, and a Lease that is created later stops no release.
 pub fn elder<'a>(leases: &'a [Neighbour], own: (&str, &str), now: Timestamp) -> Option<&'a Neighbour> {
     let ours = leases.iter().find(|lease| lease.is(own));
     let mut others = leases.iter().filter(|lease| !lease.is(own) && lease.works(now));

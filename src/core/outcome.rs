@@ -37,7 +37,7 @@ struct Resource {
 }
 
 impl Outcome {
-    /// Parses a body; `None` if it is anything else, such as a gateway's page.
+    /// Parses a body; `None` if it is anything else, such as the page of a gateway.
     pub fn parse(body: &[u8]) -> Option<Self> {
         if body.len() > MAX_BODY {
             return None;

@@ -1,13 +1,14 @@
-//! Faults that can be planted on purpose, to show that the simulation finds them: a check that never failed proves
-//! nothing. The compiler sees every switch, so a refactoring carries them along.
+//! Faults that can be planted on purpose, to show that the simulation finds them: a check that has never
+//! failed proves nothing. The compiler sees every switch, so refactorings keep them.
 //!
-//! Only the cargo feature `planted` makes them work. Without it [`planted`] is the constant `false`, and nothing of
+//! Only the cargo feature `planted` makes them work. Without it [`planted`] is the constant `false`, and the
+//! compiler removes every fault from the program; with it `src/main.rs` does not compile.
 //! them is left in the program; with it `src/main.rs` does not compile.
 
 #[cfg(feature = "planted")]
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A fault that stands in the sources behind a switch. Each breaks an invariant of ARCHITECTURE.md.
+/// A fault that the sources hold behind a switch. Each breaks an invariant of ARCHITECTURE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The job is polled before its status URL is written.
@@ -32,20 +33,20 @@ pub enum Fault {
     ConflictIgnored,
     /// The time in which a replica may act is counted from the end of the renewal instead of its start.
     DeadlineFromTheAnswer,
-    /// A replica goes on after its time is over, as if nobody else could lead by then.
+    /// A replica goes on after its time is over, as if no other replica could lead by then.
     ActsAfterItsTime,
     /// The wait for a Lease to expire does not start again when the Lease is renewed.
     TakenAlthoughRenewed,
-    /// Requests to all servers stand in one line.
+    /// Requests to all servers wait in one line.
     OneLine,
     /// A landing gives up its attempt after ten failures in a row.
     GivesUpEarly,
-    /// A landing goes where the `FhirServer` says now, not where the intent said.
+    /// A landing writes to the place that the `FhirServer` names now, not to the one in the intent.
     PinnedPlace,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Self; 16] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
@@ -65,7 +66,7 @@ impl Fault {
         Self::PinnedPlace,
     ];
 
-    /// The name by which it is planted and reported.
+    /// The name by which the fault is planted and reported.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StatusUrlLate => "status-url-late",
@@ -87,7 +88,7 @@ impl Fault {
         }
     }
 
-    /// The invariant of ARCHITECTURE.md that it breaks, by name.
+    /// The invariant of ARCHITECTURE.md that the fault breaks, by name.
     pub const fn breaks(self) -> &'static str {
         match self {
             Self::StatusUrlLate => "url-next",
@@ -108,7 +109,7 @@ impl Fault {
     }
 }
 
-/// Whether this build can have faults planted. True only in the program that shows that the simulation finds them.
+/// Whether faults can be planted in this build. True only in the program that shows that the simulation finds them.
 pub const CAN_PLANT: bool = cfg!(feature = "planted");
 
 /// Whether `fault` is planted: never, in a build without the feature `planted`.
@@ -129,7 +130,7 @@ pub fn planted(fault: Fault) -> bool {
     PLANTED.load(Ordering::Relaxed) == fault as usize + 1
 }
 
-/// Plants `fault` in the whole process, in place of the one before; with `None` nothing is planted any more.
+/// Plants `fault` in the whole process, in place of any earlier one; `None` plants nothing.
 #[cfg(feature = "planted")]
 pub fn plant(fault: Option<Fault>) {
     PLANTED.store(fault.map_or(0, |fault| fault as usize + 1), Ordering::SeqCst);

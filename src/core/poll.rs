@@ -68,7 +68,7 @@ pub struct Bounds {
 pub fn delay(bounds: &Bounds, tries: u32, asked: Option<Duration>, jitter: f64) -> Duration {
     if let Some(asked) = asked {
         let floor = bounds.min.min(bounds.max_retry_after);
-        // A little later than asked, so that those who were told the same do not come together.
+        // A little later than requested, so that callers who were told the same time do not all come at once.
         return asked.clamp(floor, bounds.max_retry_after).mul_f64(1.0 + jitter * 0.05);
     }
     let exponent = i32::try_from(tries.min(64)).unwrap_or(64);
@@ -77,9 +77,9 @@ pub fn delay(bounds: &Bounds, tries: u32, asked: Option<Duration>, jitter: f64) 
     Duration::from_secs_f64(wait).mul_f64(0.9 + jitter * 0.2)
 }
 
-/// How long to wait before the next poll of a job of which the server says nothing. `polls` is the number of polls so
-/// far. The first waits are short, 1, 2, 4 s and so on up to the shortest wait of `bounds`, so that a short job is not
-/// waited for longer than it takes. `jitter` is between 0 and 1.
+/// How long to wait before the next poll of a job whose server requests no wait. `polls` is the number of
+/// polls so far. The first waits are short, 1, 2, 4 s and so on up to the shortest wait of `bounds`, so that
+/// a short job is noticed soon after it ends. `jitter` is between 0 and 1.
 pub fn early_delay(bounds: &Bounds, polls: u32, jitter: f64) -> Duration {
     let early = |polls: u32| SHORTEST.saturating_mul(1 << polls.min(16));
     if early(polls) < bounds.min {

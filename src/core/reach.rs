@@ -1,4 +1,4 @@
-//! Which addresses the operator connects to. Otherwise anybody who may write a `FhirServer`, and every server
+//! Which addresses the operator connects to. Without this check, anybody who may write a `FhirServer`, and every server
 //! named by one, could make the operator send requests to machines that only the operator can reach.
 
 use std::fmt;
@@ -83,8 +83,8 @@ const NOT_PUBLIC: [Network; 17] = [
 
 /// The IPv4 address that an IPv6 address stands for: mapped, compatible, translated (NAT64), 6to4 or ISATAP.
 ///
-/// The prefix for local NAT64 (RFC 8215) leaves the place of the IPv4 address open. Of an address there that does not
-/// end in one, it is not known; such an address counts as 0.0.0.0, which nothing connects to.
+/// The prefix for local NAT64 (RFC 8215) does not fix the position of the IPv4 address. An address under it
+/// that does not end in an IPv4 address counts as 0.0.0.0, which nothing connects to.
 fn embedded(address: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = address else { return None };
     let segments = v6.segments();
@@ -144,7 +144,7 @@ impl Reach {
         Self { refused, public_only: false }
     }
 
-    /// For hosts that only a server named: public addresses.
+    /// For hosts that only a server named: public addresses only.
     #[must_use]
     pub fn public(&self) -> Self {
         Self { public_only: true, ..self.clone() }

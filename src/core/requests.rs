@@ -1,5 +1,5 @@
-//! The parts of a request that all dialects share: encoding, the path of the operation, and the requests for a job
-//! whose status URL is known.
+//! The parts of a request that all dialects share: encoding, the path of the operation, and the requests for
+//! a job whose status URL is known.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -13,7 +13,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The media type of FHIR resources. Azure's FHIR service accepts exactly this as `Accept`.
 pub const FHIR_JSON: &str = "application/fhir+json";
 
-/// Largest body, in bytes, that is read of an answer that should be an OperationOutcome.
+/// The longest body, in bytes, that is read of an answer that should be an OperationOutcome.
 pub(in crate::core) const MAX_OUTCOME: usize = 256 * 1024;
 
 /// The container that an export asks for: its own, else the server's default.

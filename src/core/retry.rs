@@ -1,11 +1,11 @@
-//! Failures in a row, and when the next try is due.
+//! Consecutive failures, and when the next try is due.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// How often something has failed in a row, and when it is tried next. A restart of the operator forgets it: then the
-/// next try is due at once.
+/// How often something has failed in a row, and when it is tried next. A restart of the operator forgets
+/// this: the next try is then due at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retry {
     /// Failures since the last success.

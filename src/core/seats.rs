@@ -1,19 +1,19 @@
-//! Seats: how many requests may be out at once, for each server and for each namespace. Whoever gets none waits in
-//! line, and within the line of a server namespaces take turns.
+//! Seats: how many requests may be in flight at once, for each server and for each namespace. A caller that
+//! gets none waits in line, and within the line of a server namespaces take turns.
 //!
-//! Pure bookkeeping. A server that does not answer takes the seats of its own lane and no others, so that the exports
-//! of other servers go on as if it were not there.
+//! Pure bookkeeping. A server that does not answer holds the seats of its own lane and no others, so it does
+//! not slow the exports of other servers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::planted::{Fault, planted};
 
-/// How many seats there are.
+/// The limits of seats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatLimits {
-    /// In each lane.
+    /// The number of seats in each lane.
     pub per_lane: usize,
-    /// For each namespace, over all lanes.
+    /// The number of seats for each namespace, over all lanes.
     pub per_namespace: usize,
 }
 
@@ -23,7 +23,7 @@ impl Default for SeatLimits {
     }
 }
 
-/// What requests have in common that may be slow together.
+/// A group of requests that may be slow together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// Requests to the FHIR server with this base URL.
@@ -37,7 +37,7 @@ pub enum Lane {
     Probe(String),
 }
 
-/// What a caller is.
+/// The kind of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallerKind {
     /// A `FhirExport`.
@@ -46,55 +46,56 @@ pub enum CallerKind {
     Server,
 }
 
-/// Who wants a seat.
+/// An object that wants a seat for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// What it is.
+    /// The kind of the caller.
     pub kind: CallerKind,
-    /// Its uid. A caller has one seat at most.
+    /// The uid of the caller, which has one seat at most.
     pub uid: String,
-    /// Its namespace.
+    /// The namespace of the caller.
     pub namespace: String,
-    /// Its name.
+    /// The name of the caller.
     pub name: String,
 }
 
-/// The seats that are taken, and who waits for one.
+/// The seats that are taken, and the callers that wait for one.
 #[derive(Debug, Default)]
 pub struct Seats {
     limits: SeatLimits,
     closed: bool,
-    /// By uid of the caller.
+    /// The lane and namespace of each caller that has a seat, by the caller's uid.
     taken: HashMap<String, (Lane, String)>,
     of_namespaces: HashMap<String, usize>,
     lanes: BTreeMap<Lane, Queues>,
-    /// Lane and ticket of each caller that waits, by uid.
+    /// Lane and ticket of each caller that waits, by the caller's uid.
     tickets: HashMap<String, (Lane, u64)>,
     /// The lanes in which callers of each namespace wait.
     waits_in: HashMap<String, BTreeSet<Lane>>,
     issued: u64,
 }
 
-/// The seats of one lane.
+/// The seats of one lane, and its line.
 #[derive(Debug, Default)]
 struct Queues {
     taken: usize,
-    /// Seats that each namespace has in this lane.
+    /// The number of seats that each namespace has in this lane.
     of_namespaces: HashMap<String, usize>,
-    /// Tickets and callers in order of arrival, by namespace. Tickets that are void are skipped.
+    /// Tickets and callers in order of arrival, by namespace. Void tickets are skipped.
     waiting: BTreeMap<String, VecDeque<(u64, Caller)>>,
 }
 
 impl Seats {
-    /// Seats within these limits.
+    /// Creates seats within these limits, all of them free.
     pub fn new(limits: SeatLimits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// Gives `caller` a seat in `lane`, unless it has one there. False if it has to wait: it is then in line, or stays
-    /// where it is in it, and [`Self::leave`] of another caller names it when it has got its seat.
+    /// Gives `caller` a seat in `lane`, unless it already has one there. Returns whether it has the seat, and
+    /// the callers that get the seat it had elsewhere. A caller without a seat waits in line, or keeps its
+    /// place in it, until [`Self::leave`] of another caller returns it.
     pub fn take(&mut self, caller: &Caller, lane: &Lane) -> (bool, Vec<Caller>) {
-        // The planted fault has one line for all servers.
+        // The planted fault has a single line for all servers.
         let lane = &if planted(Fault::OneLine) { Lane::Server(String::new()) } else { lane.clone() };
         if self.taken.get(&caller.uid).is_some_and(|(there, _)| there == lane) {
             return (true, Vec::new());
@@ -121,7 +122,7 @@ impl Seats {
         (false, next)
     }
 
-    /// Takes the seat of a caller back, or takes it out of the line. Returns who gets a seat instead.
+    /// Takes back the seat of a caller, or removes it from the line. Returns the callers that now get a seat.
     #[must_use = "whoever got a seat has to be woken"]
     pub fn leave(&mut self, uid: &str) -> Vec<Caller> {
         self.tickets.remove(uid);
@@ -136,7 +137,7 @@ impl Seats {
             return seated;
         }
         seated.extend(self.seat_next(&lane));
-        // The namespace has one more, which may be in another lane.
+        // The namespace has one more seat, which may be in another lane.
         let others: Vec<Lane> = self.waits_in.get(&namespace).into_iter().flatten().cloned().collect();
         for lane in others {
             if self.has_room(&lane, &namespace) {
@@ -154,7 +155,7 @@ impl Seats {
         }
     }
 
-    /// Gives out no seats any more.
+    /// Stops giving out seats.
     pub fn close(&mut self) {
         self.closed = true;
     }
@@ -177,8 +178,8 @@ impl Seats {
         *queues.of_namespaces.entry(namespace.to_owned()).or_default() += 1;
     }
 
-    /// Gives a seat of a lane to the next in its line: of the namespaces that have room, the one with the fewest seats
-    /// in the lane, and within it whoever came first.
+    /// Gives a seat of a lane to the next caller in its line: of the namespaces that have room, the one with
+    /// the fewest seats in the lane, and within it the caller that came first.
     fn seat_next(&mut self, lane: &Lane) -> Option<Caller> {
         let (tickets, waits_in) = (&self.tickets, &mut self.waits_in);
         let queues = self.lanes.get_mut(lane)?;

@@ -95,7 +95,7 @@ proptest! {
         steps in proptest::collection::vec((0_u8..12, 0_u8..3, proptest::bool::weighted(0.6)), 1..120),
     ) {
         let mut all = seats(per_lane, per_namespace);
-        // Who was seated by others must be able to take its seat without waiting.
+        // A caller that was seated by another's leaving must be able to take its seat without waiting.
         for (who, lane, takes) in steps {
             let caller = caller(&(who % 3).to_string(), who);
             let seated = if takes {

@@ -74,7 +74,7 @@ pub fn metadata_request(spec: &FhirServerSpec) -> Request {
     }
 }
 
-/// A request that shows whether a connection to the server stands. Its answer is not read.
+/// A request that shows whether the server can be connected to. Its answer is not read.
 pub fn reach_request(spec: &FhirServerSpec) -> Request {
     Request { max_body: 0, ..metadata_request(spec) }
 }
@@ -183,7 +183,7 @@ pub fn judge(
         .flatten()
         .any(|f| f.kind == FailureKind::Missing)
         || matches!(&probe.storage, Some(Err(f)) if f.kind == StorageFailureKind::Missing)
-        // Exports wait for the storage.
+        // Exports wait until the storage can be used.
         || lands && storage.status == ConditionStatus::False;
     let container_missing = storage.reason == Reason::ContainerNotFound;
     let mut set = |type_, finding: &Finding| {
@@ -204,7 +204,7 @@ pub fn judge(
     let lasted = lasted.and_then(|lasted| Duration::try_from(lasted).ok()).unwrap_or_default();
     let wait = match ready.is_some_and(Condition::is_true) {
         _ if missing => grown(lasted, tuning.missing_retry, LONGEST_WHEN_MISSING),
-        // Soon, to notice when the missing container is created.
+        // Repeat the probe soon, to notice when the missing container is created.
         true if container_missing => WHEN_NOT,
         true => WHEN_READY,
         false => grown(lasted, WHEN_NOT, LONGEST_WHEN_NOT),
@@ -212,7 +212,7 @@ pub fn judge(
     (status, wait)
 }
 
-/// A delay that is as long as a state has lasted already, within these bounds: it doubles with each look.
+/// A delay as long as a state has already lasted, within these bounds: it doubles with each look.
 fn grown(lasted: Duration, first: Duration, longest: Duration) -> Duration {
     lasted.clamp(first, longest.max(first))
 }
@@ -225,7 +225,7 @@ fn unreachable(failure: &Failure) -> Finding {
     Finding::new(status, failure.reason, failure.message.clone())
 }
 
-/// What the server is, according to its CapabilityStatement.
+/// The software behind the server, according to its CapabilityStatement.
 fn identity(spec: &FhirServerSpec, metadata: &Reply) -> Result<Capability, Finding> {
     let answer = metadata.as_ref().map_err(unreachable)?;
     let no = |reason, message: String| Finding::new(ConditionStatus::False, reason, message);

@@ -299,7 +299,7 @@ fn what_is_found_out_of_a_bulk_data_server() {
         let wanted = Resolved { kick_off_method: Some(method), list_style: Some(lists), version };
         assert_eq!(status.resolved, Some(wanted), "{software} {more}");
     }
-    // Metadata for those only whom the server knows.
+    // The server shows its metadata only to clients that it knows.
     let probe = Probe {
         metadata: Ok(outcome(401, "login", "who are you?")),
         access: Ok(bulk_capability("Epic", &json!({}))),

@@ -9,23 +9,23 @@ use crate::api::Reason;
 pub struct StorageFailure {
     /// The kind of failure, which decides what happens next.
     pub kind: StorageFailureKind,
-    /// One sentence for people: the cause and the next step; no secret, no signature.
+    /// One sentence for people: the cause and the next step, without secrets or signatures.
     pub message: String,
 }
 
 impl StorageFailure {
-    /// A failure that trying again does not mend. `message` is one sentence: the cause and the next step.
+    /// A failure that trying again does not fix. `message` is one sentence: the cause and the next step.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self { kind: StorageFailureKind::Permanent, message: message.into() }
     }
 
-    /// A failure that another try may mend. `message` is one sentence: the cause and the next step.
+    /// A failure that another try may fix. `message` is one sentence: the cause and the next step.
     pub fn transient(message: impl Into<String>) -> Self {
         Self { kind: StorageFailureKind::Transient { retry_after: None }, message: message.into() }
     }
 
-    /// The reason of a condition about something that the store could not give: StorageUnreachable if another try may
-    /// mend it, else NoStorageAccess.
+    /// The reason for a condition about something that the store could not provide: StorageUnreachable if
+    /// another try may succeed, otherwise NoStorageAccess.
     pub fn access_reason(&self) -> Reason {
         match self.kind {
             StorageFailureKind::Transient { .. } => Reason::StorageUnreachable,
@@ -48,17 +48,17 @@ pub enum StorageFailureKind {
     NotConfigured,
     /// A Secret or ServiceAccount for the storage is missing or wrong.
     Missing,
-    /// The operator sends no token to that host.
+    /// The operator may not send a token to that host.
     HostNotAllowed,
     /// The store refuses the identity, or the user of the process (401, 403, EACCES).
     Denied,
     /// There is no such container (404).
     NotFound,
-    /// The store has no room left: somebody makes room or raises the quota.
+    /// The store has no room left; space must be freed or the quota raised.
     Full,
-    /// The store cannot be written to: somebody mounts it writable.
+    /// The store is read-only; it must be mounted writable.
     ReadOnly,
-    /// The store did not answer, or asks for patience.
+    /// The store did not answer, or asked the operator to wait.
     Transient {
         /// The wait that the store asked for, if it did.
         retry_after: Option<Duration>,

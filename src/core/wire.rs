@@ -132,7 +132,7 @@ pub struct Answer {
 /// Whether a request that got no answer may have reached the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// The request provably never left: there was no name, connection, TLS session or token.
+    /// The request provably never left: a host name, connection, TLS session or token could not be obtained.
     No,
     /// The server may have acted on the request.
     Maybe,
@@ -141,7 +141,7 @@ pub enum Sent {
 /// The failure of a request that got no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// Whether the server may have acted on it.
+    /// Whether the server may have acted on the request.
     pub sent: Sent,
     /// The reason: one of those for `ServerReachable` or for missing credentials.
     pub reason: Reason,
@@ -169,8 +169,8 @@ pub enum FailureKind {
 /// The result of a request.
 pub type Reply = Result<Answer, Failure>;
 
-/// Whether a connection to the server stood while a request without an effect was sent: any answer shows it, and so
-/// does the lack of one after the request had left.
+/// Whether a connection to the server could be made for a request without an effect. Any answer shows that it
+/// could, and so does a failure after the request had left.
 ///
 /// # Errors
 ///

@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use super::{CredentialProblem, CredentialSource};
 use crate::api::KeyRef;
 
-/// How long [`CachedSource`] keeps what it read.
+/// How long [`CachedSource`] keeps what it has read.
 #[derive(Clone, Copy, Debug)]
 pub struct CacheTimes {
     /// How long a credential is used before it is read again.
     pub found: Duration,
     /// How long a failed read is remembered before the next one.
     pub missing: Duration,
-    /// [`CachedSource::forget`] keeps what was read less than this ago, so that many rejected requests at
-    /// once cause only one read.
+    /// How recently something must have been read for [`CachedSource::forget`] to keep it, so that many
+    /// rejected requests at once cause only one read.
     pub spared: Duration,
 }
 
@@ -47,12 +47,12 @@ pub struct CachedSource {
 }
 
 impl CachedSource {
-    /// An empty cache over `inner`, with the default times.
+    /// Creates an empty cache over `inner`, with the default times.
     pub fn new(inner: Arc<dyn CredentialSource>) -> Self {
         Self::with_times(inner, CacheTimes::default())
     }
 
-    /// An empty cache over `inner`, with the given times.
+    /// Creates an empty cache over `inner`, with the given times.
     pub fn with_times(inner: Arc<dyn CredentialSource>, times: CacheTimes) -> Self {
         Self {
             inner,
@@ -109,7 +109,7 @@ impl CredentialSource for CachedSource {
     }
 }
 
-/// Above this number of entries, expired ones are dropped.
+/// The number of entries above which expired ones are dropped.
 const MANY: usize = 1024;
 
 struct Read<V> {

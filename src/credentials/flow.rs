@@ -25,7 +25,7 @@ const FEDERATION_AUDIENCE: &str = "api://AzureADTokenExchange";
 
 /// One way to obtain an Entra token.
 #[derive(Clone)]
-pub enum Flow {
+pub enum TokenFlow {
     /// With a token of a federated ServiceAccount in the `FhirServer`'s namespace.
     ServiceAccount { source: Arc<dyn CredentialSource>, namespace: String, name: String },
     /// With the operator's own federated ServiceAccount.
@@ -63,11 +63,11 @@ impl TokenTarget {
     }
 
     /// Creates the credential object. This sends no request.
-    pub fn credential(&self, flow: &Flow) -> Result<Arc<dyn TokenCredential>, CredentialProblem> {
+    pub fn credential(&self, flow: &TokenFlow) -> Result<Arc<dyn TokenCredential>, CredentialProblem> {
         let client_id = self.client_id.clone().unwrap_or_default();
         let client_options = self.options();
         let made: azure_core::Result<Arc<dyn TokenCredential>> = match flow {
-            Flow::ServiceAccount { source, namespace, name } => {
+            TokenFlow::ServiceAccount { source, namespace, name } => {
                 let assertion = ServiceAccountToken {
                     source: source.clone(),
                     namespace: namespace.clone(),
@@ -78,7 +78,7 @@ impl TokenTarget {
                 ClientAssertionCredential::new(self.tenant_id.clone(), client_id, assertion, options)
                     .map(|made| made as Arc<dyn TokenCredential>)
             }
-            Flow::OwnWorkload => {
+            TokenFlow::OwnWorkload => {
                 let options = WorkloadIdentityCredentialOptions {
                     credential_options: ClientAssertionCredentialOptions { client_options },
                     client_id: self.client_id.clone(),
@@ -89,14 +89,14 @@ impl TokenTarget {
                     .map(|made| made as Arc<dyn TokenCredential>)
                     .map_err(|_| no_own_workload());
             }
-            Flow::Managed => {
+            TokenFlow::Managed => {
                 let options = ManagedIdentityCredentialOptions {
                     user_assigned_id: self.client_id.clone().map(UserAssignedId::ClientId),
                     client_options,
                 };
                 ManagedIdentityCredential::new(Some(options)).map(|made| made as Arc<dyn TokenCredential>)
             }
-            Flow::ClientSecret(secret) => {
+            TokenFlow::ClientSecret(secret) => {
                 let secret = Secret::new(secret.expose_secret().to_owned());
                 let options = Some(ClientSecretCredentialOptions { client_options });
                 ClientSecretCredential::new(&self.tenant_id, client_id, secret, options)

@@ -7,7 +7,7 @@ use azure_core::credentials::TokenCredential;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::flow::{Flow, TokenTarget};
+use super::flow::{TokenFlow, TokenTarget};
 use super::in_use::InUse;
 use super::{CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity, Issuer};
 use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
@@ -75,13 +75,13 @@ impl CredentialKind {
 }
 
 impl Identities {
-    /// No identities yet. `http` sends the token requests: see [`EntraSettings::http_client`]. Credentials
-    /// from `source` are cached for a minute.
+    /// Creates an empty collection. `http` sends the token requests: see [`EntraSettings::http_client`].
+    /// Credentials from `source` are cached for a minute.
     pub fn new(source: Arc<dyn CredentialSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
         Self::with_source(Arc::new(CachedSource::new(source)), settings, http)
     }
 
-    /// No identities yet, over a cache of credentials that the caller shares.
+    /// Creates an empty collection over a cache of credentials that the caller shares.
     pub fn with_source(source: Arc<CachedSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
         Self { source, settings, http, entra: InUse::default(), clients: InUse::default() }
     }
@@ -92,8 +92,8 @@ impl Identities {
     }
 
     /// The credential for the Entra identity that a `FhirServer` in `namespace` names; it caches its tokens.
-    /// `default_audience` is the origin of the server's `url`, without a trailing slash: `entra.audience` may
-    /// differ from it only as far as the operator's list permits. (The storage client chooses the storage
+    /// `default_audience` is the origin of the server's `url`, without a trailing slash. `entra.audience` may
+    /// name another audience only if the operator's list permits it. (The storage client chooses the storage
     /// account's audience itself.)
     ///
     /// The credential's errors carry a [`CredentialProblem`]: see [`token_problem`](super::token_problem).
@@ -121,8 +121,8 @@ impl Identities {
         }
         let (kind, flow) = self.flow(namespace, entra).await?;
         let made_with = match &flow {
-            Flow::ClientSecret(secret) => Some(Sha256::digest(secret.expose_secret().as_bytes()).into()),
-            Flow::ServiceAccount { .. } | Flow::OwnWorkload | Flow::Managed => None,
+            TokenFlow::ClientSecret(secret) => Some(Sha256::digest(secret.expose_secret().as_bytes()).into()),
+            TokenFlow::ServiceAccount { .. } | TokenFlow::OwnWorkload | TokenFlow::Managed => None,
         };
         let key = EntraKey::new(namespace, entra, kind);
         self.entra.get(key.clone(), made_with, || Ok(self.make(&key, flow)))
@@ -173,7 +173,7 @@ impl Identities {
         self.entra.is_refused(&key).then_some(secret.name.as_str())
     }
 
-    fn make(&self, key: &EntraKey, flow: Flow) -> Identity {
+    fn make(&self, key: &EntraKey, flow: TokenFlow) -> Identity {
         let authority = self.authority(key.cloud);
         let issuer = match key.kind {
             CredentialKind::Managed => Issuer::Node,
@@ -206,20 +206,23 @@ impl Identities {
         &self,
         namespace: &str,
         entra: &Entra,
-    ) -> Result<(CredentialKind, Flow), CredentialProblem> {
+    ) -> Result<(CredentialKind, TokenFlow), CredentialProblem> {
         match entra.type_ {
             EntraType::WorkloadIdentity => match &entra.workload_identity {
                 Some(workload) => {
                     let name = workload.service_account_ref.name.clone();
                     let source: Arc<dyn CredentialSource> = self.source.clone();
-                    let flow =
-                        Flow::ServiceAccount { source, namespace: namespace.to_owned(), name: name.clone() };
+                    let flow = TokenFlow::ServiceAccount {
+                        source,
+                        namespace: namespace.to_owned(),
+                        name: name.clone(),
+                    };
                     Ok((CredentialKind::ServiceAccount(name), flow))
                 }
-                None => self.own(namespace).map(|()| (CredentialKind::OwnWorkload, Flow::OwnWorkload)),
+                None => self.own(namespace).map(|()| (CredentialKind::OwnWorkload, TokenFlow::OwnWorkload)),
             },
             EntraType::ManagedIdentity => {
-                self.own(namespace).map(|()| (CredentialKind::Managed, Flow::Managed))
+                self.own(namespace).map(|()| (CredentialKind::Managed, TokenFlow::Managed))
             }
             EntraType::ClientSecret => {
                 let key = entra.client_secret_ref.as_ref().ok_or_else(|| {
@@ -229,7 +232,7 @@ impl Identities {
                     )
                 })?;
                 let secret = self.source.secret_key(namespace, key).await?;
-                Ok((CredentialKind::of_secret(key), Flow::ClientSecret(secret)))
+                Ok((CredentialKind::of_secret(key), TokenFlow::ClientSecret(secret)))
             }
         }
     }

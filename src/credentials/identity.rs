@@ -16,15 +16,14 @@ use super::CredentialProblem;
 use super::token_problem::{Issuer, token_problem, token_timed_out};
 use crate::api::Reason;
 
-/// How long before its expiry a token is renewed. A short-lived token is renewed when a fifth of its life is
-/// left.
+/// How long before its expiry a token is renewed. A short-lived token is renewed when a fifth of its lifetime is left.
 const AHEAD: TimeDelta = TimeDelta::seconds(300);
-/// How long before its expiry a token is no longer used. For a short-lived token it is a tenth of its life.
+/// How long before its expiry a token is no longer used; for a short-lived token, a tenth of its lifetime.
 const LAST_USE: TimeDelta = TimeDelta::seconds(5);
 /// How long a failed token request is remembered; callers in that time get the same error.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
 /// The shortest time between two forced renewals, so that a server that rejects every token does not cause a
-/// token request with each request. For a short-lived token it is half of its life.
+/// token request with each request. For a short-lived token it is half of its lifetime.
 const FORCED_APART: Duration = Duration::from_secs(30);
 
 /// Creates the credential object. A new object is also how its internal cache of tokens is emptied.
@@ -50,7 +49,7 @@ struct Held {
 }
 
 impl Held {
-    /// A token that was just received.
+    /// Keeps a token that was just received.
     fn new(token: AccessToken) -> Self {
         let end = token.expires_on;
         let life = (end - OffsetDateTime::now_utc()).max(TimeDelta::ZERO);

@@ -7,7 +7,7 @@ use crate::api::Reason;
 
 const SCOPE: &str = "https://a.example/.default";
 
-/// Gives `t1`, `t2`, ... or nothing.
+/// An authority that issues the tokens `t1`, `t2` and so on, or none.
 #[derive(Debug)]
 struct Entra {
     asked: AtomicUsize,
@@ -59,7 +59,7 @@ fn identity(entra: Entra) -> (Arc<Entra>, Identity) {
     )
 }
 
-/// A token in hand that is due for renewal.
+/// Gives the identity a token that is due for renewal.
 fn hold(identity: &Identity, seconds: i64) {
     let end = token("old", seconds);
     let last_use = end.expires_on - LAST_USE;

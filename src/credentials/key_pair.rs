@@ -4,8 +4,8 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, RsaKey
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 
-/// Why a text is no key that can sign. Each message completes the sentence "what … holds is no private key to sign
-/// with: …".
+/// Why a text is not a key that can sign. Each message completes the sentence "what … holds is no
+/// private key to sign with: …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyProblem {
     /// The text is neither PEM nor JSON.
@@ -26,7 +26,7 @@ pub enum KeyProblem {
     /// The private JWK lacks this member.
     #[error("its JWK has no {0}")]
     Lacks(&'static str),
-    /// The key is of another kind, or its numbers do not fit each other.
+    /// The key is of an unsupported kind, or its numbers do not fit each other.
     #[error("it is neither RSA of 2048 to 8192 bits nor elliptic curve P-384")]
     Unfit,
     /// The cryptographic library refused to sign.

@@ -16,7 +16,8 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }
 
-/// What begins at the last byte string of a PKCS#8 key: PKCS#1 or SEC1. `within` is what stands before it.
+/// The part of a PKCS#8 key that its last byte string holds: PKCS#1 or SEC1. `within` is the
+/// length of what precedes it.
 fn inner(pkcs8: &[u8], within: usize) -> &[u8] {
     &pkcs8[within..]
 }
@@ -43,7 +44,7 @@ fn rsa_jwk(pkcs1: &[u8]) -> Value {
     json!({ "kty": "RSA", "n": n[1], "e": n[2], "d": n[3], "p": n[4], "q": n[5], "dp": n[6], "dq": n[7], "qi": n[8] })
 }
 
-/// PKCS#8 of P-384, as rcgen writes it: the number is 48 bytes, the point the last 96.
+/// The JWK of a P-384 key in PKCS#8 as rcgen writes it: the private number has 48 bytes, the point is the last 96.
 fn ec_jwk(pkcs8: &[u8]) -> Value {
     let point = &pkcs8[pkcs8.len() - 96..];
     let sec1 = inner(pkcs8, 27);

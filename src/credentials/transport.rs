@@ -17,8 +17,8 @@ pub const USER_AGENT: &str = concat!("fhir-export-operator/", env!("CARGO_PKG_VE
 
 /// A builder for a client that follows no redirects, retries nothing, keeps no cookies and sends no referer.
 /// It trusts the system's certificate authorities and those in `extra_ca` (PEM bundles), and uses the proxies
-/// of the environment. With a `reach`, host names are connected to only at addresses within it. A client does
-/// not resolve addresses that stand in a URL: the caller must check those with [`check_address`].
+/// of the environment. With a `reach`, the client connects to host names only at addresses within it. An
+/// address in a URL is not resolved, so the caller must check it with [`check_address`].
 pub fn client_builder(extra_ca: &[String], reach: Option<Reach>) -> Result<ClientBuilder, reqwest::Error> {
     let mut authorities = Vec::new();
     for bundle in extra_ca {
@@ -91,7 +91,7 @@ impl Resolve for SystemNames {
     }
 }
 
-/// Those addresses that may be connected to; an error if there are only others.
+/// The addresses that may be connected to. Fails if there are only others.
 fn within(
     reach: Option<&Reach>,
     host: &str,

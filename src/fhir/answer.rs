@@ -9,9 +9,10 @@ use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFT
 use crate::core::poll::asked;
 use crate::core::wire::Answer;
 
-/// Header values are cut off after this many bytes.
+/// The length in bytes at which header values are cut off.
 const MAX_HEADER: usize = 8192;
-/// Bodies of unsuccessful responses are cut off after this many bytes; they are OperationOutcomes at best.
+/// The length in bytes at which bodies of unsuccessful responses are cut off. The only useful
+/// ones are OperationOutcomes.
 const MAX_FAILURE: usize = 1 << 20;
 
 /// Reads the response, with at most `max_body` bytes of its body after decompression.

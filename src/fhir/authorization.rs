@@ -21,14 +21,14 @@ pub struct Credentials {
     pub clients: Arc<Clients>,
     /// Headers from the `FhirServer`'s spec, marked sensitive so that nothing prints them.
     pub headers: HeaderMap,
-    /// The `Authorization`; absent if the request goes without a token.
+    /// The `Authorization` header; `None` if the request carries no token.
     pub authorization: Option<Authorization>,
 }
 
-/// How the `Authorization` header comes about.
+/// How the `Authorization` header is obtained.
 #[derive(Clone)]
 pub enum Authorization {
-    /// No header: the server is open.
+    /// No header, because the server is open.
     None,
     /// A fixed header.
     Fixed(HeaderValue),
@@ -36,7 +36,7 @@ pub enum Authorization {
     Token { identity: Arc<Identity>, scope: String },
 }
 
-/// Reads the credentials that `server` names. Without `with_token` it leaves out the `Authorization`.
+/// Reads the credentials that `server` names. Unless `with_token` is set, they have no `Authorization`.
 pub async fn read(
     identities: &Identities,
     pool: &ClientPool,
@@ -99,7 +99,7 @@ async fn authorization(
             let basic = auth.basic.as_ref().ok_or_else(|| missing(server, "auth.basic"))?;
             let name = &basic.secret_ref.name;
             let keys = source.secret(namespace, name).await?;
-            // Editors add a line end to files; it is never part of a password.
+            // Editors append a line break to files; it is never part of a password.
             let value = |key| member(&keys, namespace, name, key).map(|v| v.trim_end_matches(['\r', '\n']));
             let (user, password) = (value("username")?, value("password")?);
             if user.contains(':') {

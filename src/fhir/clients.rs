@@ -17,15 +17,15 @@ use crate::credentials::{CachedSource, CredentialProblem, CredentialSource, tran
 pub struct Clients {
     /// For requests that may safely be repeated; it keeps connections open.
     pub kept: Client,
-    /// For kick-offs: each request gets a new connection. On a kept connection that the server closes just
-    /// then, it would remain open whether the kick-off started a job.
+    /// For kick-offs: each request gets a new connection. If the server closed a kept connection at the
+    /// moment of the request, it would be uncertain whether the kick-off started a job.
     pub fresh: Client,
     /// For files, whose bodies are decompressed piece by piece.
     pub files: Client,
     /// For files at other origins: without the client certificate.
     pub bare: Client,
     /// For a token endpoint that only the server names: without the client certificate, to public addresses
-    /// only, and each request with a new connection.
+    /// only, and with a new connection for each request.
     pub public_only: Client,
     /// The addresses that hosts named by the `FhirServer` may resolve to.
     pub reach: Reach,
@@ -33,7 +33,7 @@ pub struct Clients {
     pub certificates: [u8; 32],
 }
 
-/// A download is broken off after this long without data.
+/// How long a download may bring no data before it is broken off.
 const STALLED: Duration = Duration::from_secs(60);
 /// How many connections for files are kept open to one server: as many as files can be downloaded at once.
 const MAX_IDLE: usize = 64;
@@ -48,8 +48,8 @@ pub struct ClientPool {
 #[derive(Default)]
 struct Known {
     clients: HashMap<PoolKey, Weak<Clients>>,
-    /// The clients that were created last, kept alive because creating clients is slow and other credentials
-    /// of the same thousand exports may be missing for a while.
+    /// The clients that were created last. They are kept alive because creating clients is slow, and the
+    /// credentials that keep them in use may be missing for a while.
     last: Option<Arc<Clients>>,
 }
 
@@ -142,7 +142,7 @@ impl ClientPool {
                 .map_err(|_| unusable("tls.clientCertificateSecretRef", server))?;
             builder = builder.identity(own);
         }
-        // Without keep-alive, a kept HTTP/2 connection that died silently would fail each request on it.
+        // Without keep-alive, every request on a kept HTTP/2 connection that died silently would fail.
         Ok(builder
             .connect_timeout(connect_timeout(server))
             .http2_keep_alive_interval(Duration::from_secs(20))
@@ -150,7 +150,7 @@ impl ClientPool {
     }
 }
 
-/// Time limit of one request, in seconds. Default: 60.
+/// The time limit of one request, in seconds; 60 by default.
 pub fn timeout_seconds(server: &FhirServer) -> u64 {
     let set = server.spec.limits.as_ref().and_then(|limits| limits.request_timeout_seconds);
     set.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(60)
@@ -205,7 +205,7 @@ impl Certificates {
     }
 }
 
-/// The value of `key` in a Secret's content; an error if it is missing.
+/// The value of `key` in a Secret's content, or an error if the key is missing.
 pub fn member<'s>(
     keys: &'s BTreeMap<String, SecretString>,
     namespace: &str,

@@ -60,7 +60,7 @@ impl FhirWire {
         Ok(FileAnswer::Refused(Answer { status: 310, ..Answer::default() }))
     }
 
-    /// Sends one request, and repeats it with another token if the first is rejected.
+    /// Sends one request, and repeats it with a new token if the first token is rejected.
     async fn ask(
         &self,
         server: &Arc<FhirServer>,

@@ -9,11 +9,11 @@ use tokio::sync::oneshot;
 
 use crate::api::FhirServer;
 
-/// How many files of one server are downloaded at once, unless its `limits.maxParallelDownloads` says otherwise.
+/// The most files of one server that are downloaded at once, unless its `limits.maxParallelDownloads` says otherwise.
 const PARALLEL: usize = 8;
-/// A download that brings fewer bytes in each second than this is broken off while another server waits.
+/// The rate below which a download is broken off while another server waits.
 const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
-/// Over this time the rate is measured. Only the time counts in which the operator waits for the server.
+/// The time over which the rate is measured. Only the time that the operator spends waiting for the server counts.
 const MEASURED_OVER: Duration = Duration::from_secs(30);
 
 /// Bounds on concurrent downloads: one for the whole operator, and one for each server.
@@ -27,7 +27,7 @@ struct Inner {
 
 #[derive(Default)]
 struct State {
-    /// How many downloads each server has, by its uid.
+    /// The number of downloads of each server, by its uid.
     running: HashMap<String, usize>,
     total: usize,
     waiting: VecDeque<Waiter>,
@@ -36,7 +36,7 @@ struct State {
 /// A download that waits for its turn.
 struct Waiter {
     server: String,
-    /// How many downloads its server may have.
+    /// The most downloads that its server may have.
     limit: usize,
     admit: oneshot::Sender<DownloadPermit>,
 }
@@ -45,7 +45,7 @@ struct Waiter {
 pub struct DownloadPermit {
     limits: DownloadLimits,
     server: String,
-    /// Bytes since the rate was last measured, and the time that they took the server.
+    /// The bytes since the rate was last measured, and the time that the server took for them.
     measured: (u64, Duration),
 }
 
@@ -54,8 +54,8 @@ impl State {
         self.running.get(server).copied().unwrap_or(0)
     }
 
-    /// The next that may start: of those whose server may have one more, that of the server with the fewest downloads,
-    /// and among them whoever came first.
+    /// The next download that may start: of the servers that may have one more, that of the server with the
+    /// fewest downloads, and among its downloads the one that came first.
     fn next(&mut self, all: usize) -> Option<Waiter> {
         if self.total >= all {
             return None;
@@ -80,13 +80,13 @@ impl DownloadLimits {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many downloads one server may have at most: a quarter of all, and at least one, is left to others.
+    /// The most downloads that one server may have: a quarter of all, and at least one, is left to other servers.
     fn share(&self) -> usize {
         self.0.all.saturating_sub((self.0.all / 4).max(1)).max(1)
     }
 
-    /// Waits until the server's bound and the operator's bound both admit another download. `None` only if the operator
-    /// is ending.
+    /// Waits until the server's bound and the operator's bound both admit another download. `None` if the
+    /// operator is ending, or the server was deleted meanwhile.
     pub async fn take(&self, server: &FhirServer) -> Option<DownloadPermit> {
         let set = server.spec.limits.as_ref().and_then(|limits| limits.max_parallel_downloads);
         let limit = set.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1);
@@ -98,25 +98,25 @@ impl DownloadLimits {
         admitted.await.ok()
     }
 
-    /// Starts as many of those that wait as may start.
+    /// Starts as many of the waiting downloads as may start.
     fn admit(&self) {
         loop {
             let Some(Waiter { server, admit, .. }) = self.state().next(self.0.all) else { return };
             let permit = DownloadPermit { limits: self.clone(), server, measured: Default::default() };
-            // Whoever does not wait any more gives it back here.
+            // If the download no longer waits, its permit comes back in the error and is released here.
             drop(admit.send(permit));
         }
     }
 
-    /// Drops the bound of a server that was deleted.
+    /// Ends the waits of downloads from a server that was deleted.
     pub fn forget(&self, uid: &str) {
         self.state().waiting.retain(|waiter| waiter.server != uid);
     }
 }
 
 impl DownloadPermit {
-    /// Records that the server took `waited` to send `bytes`. False if the download is too slow to keep others waiting:
-    /// it has to be broken off, and goes on later.
+    /// Records that the server took `waited` to send `bytes`. Returns false if the download is so slow that
+    /// it must not keep others waiting: it has to be broken off, and continues later.
     pub fn keeps_pace(&mut self, bytes: usize, waited: Duration) -> bool {
         let (sum, took) = &mut self.measured;
         *sum = sum.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -128,7 +128,7 @@ impl DownloadPermit {
         sum / took.as_secs().max(1) >= MIN_BYTES_PER_SECOND || !self.others_wait()
     }
 
-    /// Whether a download of another server waits that only lacks room.
+    /// Whether a download of another server waits only because the operator's bound is reached.
     fn others_wait(&self) -> bool {
         let state = self.limits.state();
         let lacks_room = |waiter: &Waiter| {
@@ -188,7 +188,7 @@ mod tests {
         assert!(at_once(&limits, &other).is_some());
         drop(first);
         assert!(at_once(&limits, &slow).is_some());
-        // Where there is only one, it goes to whoever asks.
+        // With a single place, the place goes to any server that wants it.
         assert!(at_once(&DownloadLimits::new(1), &slow).is_some());
     }
 

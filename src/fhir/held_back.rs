@@ -1,8 +1,8 @@
-//! Throttling: a wait that a server requested from one export is observed by all exports that the server cannot tell
-//! from it, and by nobody else.
+//! Throttling: when a server asks one export to wait, all exports that the server cannot tell from it
+//! wait, too, and no others.
 //!
-//! Hosted FHIR services put hundreds of tenants on one host. So a wait belongs to the base URL and the identity that
-//! were asked to wait, not to the host.
+//! Hosted FHIR services put hundreds of tenants on one host. A wait therefore belongs to the base URL and the
+//! identity that were asked to wait, not to the host.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -17,31 +17,31 @@ use crate::api::FhirServer;
 use crate::core::outcome::MAX_BODY;
 use crate::core::wire::{Answer, Method};
 
-/// The wait after a 429 without `Retry-After`; it doubles each time that this repeats.
+/// The wait after a 429 without `Retry-After`; it doubles each time that this happens again.
 const FIRST: Duration = Duration::from_secs(10);
 /// The longest wait after a 429 without `Retry-After`.
 const LONGEST: Duration = Duration::from_secs(300);
-/// The longest wait of a cancel, which lightens the server's load and has little time itself.
+/// The longest wait of a cancel, which reduces the server's load and has little time itself.
 const CANCEL_WAIT: Duration = Duration::from_secs(30);
 
 /// A wait that began further than this in the future shows that the clock was set back.
 const SET_BACK: Duration = Duration::from_secs(60);
 
-/// Whom a server can be throttling: one identity at one base URL. Requests to another origin than that of the base URL,
-/// such as a host of files, are throttled apart.
+/// The client as a server sees it: one identity at one base URL. Requests to another origin than that of the
+/// base URL, such as a host of files, are throttled separately.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
     origin: Origin,
     base: String,
-    /// The namespace, which the Secrets of an identity belong to, and the settings that name the identity.
+    /// The namespace that the Secrets of the identity belong to, and the settings that name the identity.
     identity: (String, String),
 }
 
 impl Client {
-    /// Whoever sends requests for `server` to `origin`.
+    /// The client that sends requests for `server` to `origin`.
     pub fn of(server: &FhirServer, origin: &Origin) -> Self {
         let spec = &server.spec;
-        // Names of Secrets, no secrets.
+        // The settings hold names of Secrets and no secret values.
         let settings = serde_json::to_string(&(&spec.auth, &spec.headers, &spec.tls)).unwrap_or_default();
         Self {
             origin: origin.clone(),
@@ -51,7 +51,7 @@ impl Client {
     }
 }
 
-/// Who is asked to wait, and until when.
+/// The clients that were asked to wait, and until when.
 #[derive(Default)]
 pub struct HeldBack(Mutex<HashMap<Client, Held>>);
 
@@ -65,7 +65,7 @@ impl HeldBack {
     /// When a request of `client` may go out; `None` if it may go out now.
     pub fn until(&self, client: &Client, method: Method, now: Timestamp) -> Option<Timestamp> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // After the clock was set back, an old wait would last longer by as much.
+        // After the clock was set back, an old wait would last longer by the same time.
         let held = all.get(client).filter(|held| held.since <= after(now, SET_BACK))?;
         let until = match method {
             Method::Get | Method::Post => held.until,
@@ -91,7 +91,7 @@ impl HeldBack {
             (429 | 503, Some(wait)) => Some((wait, 0)),
             (429, None) => {
                 let unnamed = before.map_or(0, |held| held.unnamed);
-                // Requests that were under way when the first of them was rejected count as one.
+                // Requests that were in flight when the first of them was rejected count as one.
                 let unnamed = if running { unnamed } else { unnamed.saturating_add(1) };
                 let doublings = unnamed.saturating_sub(1).min(16);
                 Some((FIRST.saturating_mul(1 << doublings).min(LONGEST), unnamed))
@@ -108,7 +108,7 @@ impl HeldBack {
             None if !running => drop(all.remove(client)),
             None => {}
         }
-        // An expired wait matters only for the doubling of the next one, and only for a while.
+        // An expired wait only affects the doubling of the next one, and only for a while.
         all.retain(|_, held| now < after(held.until, LONGEST));
     }
 }

@@ -12,16 +12,15 @@ use reqwest::Response;
 use super::download_limits::DownloadPermit;
 use crate::ports::{BrokenOff, Pieces};
 
-/// How many compressed bytes are decompressed at once. gzip expands them to at most about a thousand times as
-/// many.
+/// The number of compressed bytes that are decompressed at once. gzip expands them at most about a thousand times.
 const SIP: usize = 4 << 10;
 
-/// What the head of a response says of its body.
+/// What the head of a response says about its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyHead {
     /// The body is compressed with gzip.
     pub gzip: bool,
-    /// The body may be empty although it should be compressed: it was asked for without compression.
+    /// Whether the body may be empty even if it is marked as compressed, because it was requested without compression.
     pub may_be_empty: bool,
     /// The length of the body in bytes, before decompression, if the response is a range.
     pub length: Option<u64>,
@@ -36,7 +35,7 @@ struct Body {
     /// Compressed pieces that are still to be decompressed.
     sips: VecDeque<Bytes>,
     ended: bool,
-    /// Released when the body is dropped.
+    /// The download permit, released when the body is dropped.
     permit: Option<DownloadPermit>,
 }
 
@@ -97,7 +96,7 @@ impl Body {
         }
     }
 
-    /// Counts the bytes of the next chunk, and says whether the body is longer now than its range.
+    /// Counts the bytes of the next chunk. Returns whether the body is now longer than its range.
     fn is_too_long(&mut self, chunk: &Bytes) -> bool {
         self.taken += chunk.len() as u64;
         self.head.length.is_some_and(|length| self.taken > length)
@@ -113,8 +112,8 @@ impl Body {
         Ok(Bytes::from(std::mem::take(gzip.get_mut())))
     }
 
-    /// Ends the body. One that is shorter than its range has broken off. Compressed data mark their own end, so a body
-    /// without that mark cannot be decompressed.
+    /// Ends the body. A body that is shorter than its range was broken off. Compressed data mark their own
+    /// end, so a body without that mark cannot be decompressed.
     fn end(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         if self.head.length.is_some_and(|length| self.taken < length) {
             return Some(Err(BrokenOff::Transfer));

@@ -34,8 +34,8 @@ pub struct WireSettings {
     pub extra_ca: Vec<String>,
     /// How many files are downloaded at once, over all servers; 0 stands for the default of 16.
     pub max_downloads: usize,
-    /// The longest time that one request may take, whatever its `FhirServer` says; `None`: as long as the `FhirServer`
-    /// allows.
+    /// The longest time that one request may take, whatever its `FhirServer` says; `None` adds no bound to
+    /// that of the `FhirServer`.
     pub max_request_timeout: Option<Duration>,
     /// The addresses that hosts named by a `FhirServer` may resolve to.
     pub reach: Reach,
@@ -59,7 +59,7 @@ pub struct FhirWire {
     tenure: Tenure,
 }
 
-/// The most recent complete credentials of a server.
+/// The last complete credentials of a server.
 struct Last {
     generation: Option<i64>,
     credentials: Credentials,
@@ -69,14 +69,14 @@ struct Last {
 /// Where a request may get its token from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenSource {
-    /// From the credentials that are in the cluster now: a new token may be requested.
+    /// From the credentials that are in the cluster now; a new token may be requested.
     Current,
     /// From the cache only, because the Secret behind the credentials is gone.
     Held,
 }
 
 impl FhirWire {
-    /// A wire that has not sent anything yet.
+    /// Creates a wire that has not sent anything yet.
     pub fn new(identities: Arc<Identities>, settings: WireSettings) -> Self {
         Self {
             identities,
@@ -118,7 +118,7 @@ impl FhirWire {
         &self.held_back
     }
 
-    /// Records how long the origin wants to receive no requests.
+    /// Records how long the origin asks the client to send no requests.
     pub(super) fn learn(&self, server: &FhirServer, origin: &Origin, answer: &Answer) {
         let client = Client::of(server, origin);
         self.held_back.learn(&client, answer, longest_wait(server), Timestamp::now());
@@ -148,7 +148,7 @@ impl FhirWire {
     }
 
     /// The credentials that were read last, if they may outlive `problem`: their Secret is gone or cannot be
-    /// read. They may not outlive a problem that somebody caused on purpose, such as by removing the label.
+    /// read. They may not outlive a problem that was caused on purpose, for example by removing the label.
     fn outliving(&self, server: &FhirServer, problem: &CredentialProblem) -> Option<Credentials> {
         let gone = matches!(problem.reason, Reason::SecretNotFound | Reason::ConnectionNotAllowed);
         let all = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +191,7 @@ impl FhirWire {
         token: Option<&HeaderValue>,
     ) -> Reply {
         let seconds = self.timeout_seconds(server);
-        // Only kick-offs send `Prefer`, and they must not meet a connection that the server just closed.
+        // Only kick-offs send `Prefer`, and they must not meet a connection that the server has just closed.
         let client =
             if request.prefer.is_some() { &credentials.clients.fresh } else { &credentials.clients.kept };
         let method = match request.method {
@@ -301,8 +301,8 @@ impl Wire for FhirWire {
     }
 
     async fn secret(&self, namespace: &str, key: &KeyRef) -> Result<SecretString, Failure> {
-        // A server does not reject an outdated list of patients as it would a credential, so it is always
-        // read anew: whoever was removed from it must not be exported.
+        // Unlike an outdated credential, an outdated list of patients is not rejected by the server, so it is
+        // always read anew: a patient who was removed from it must not be exported.
         self.identities.source().forget(namespace, &key.name).await;
         let read = self.identities.source().secret_key(namespace, key).await;
         read.map_err(failure::without_credential)
@@ -318,8 +318,8 @@ impl Wire for FhirWire {
     }
 }
 
-/// The reply after the token was rejected and no other could be obtained: why there is no other says more
-/// than the rejection, unless that may pass.
+/// The reply after the token was rejected and no other one could be obtained. Why there is no other one says
+/// more than the rejection, unless the cause may pass.
 fn after_refusal(answer: Answer, problem: CredentialProblem) -> Reply {
     if problem.passing { Ok(answer) } else { Err(failure::without_credential(problem)) }
 }

@@ -1,4 +1,4 @@
-//! What the watch knows of exports, counted anew at each scrape; and what a new status says that ended or began.
+//! Counts the exports that the watch knows, anew at each scrape, and finds what a new status ended or began.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::core::condition;
 use crate::core::export::{deadline, is_terminal};
 use crate::core::tuning::Tuning;
 
-/// What an export counts as that the operator has not looked at, or whose word it does not know.
+/// The state of an export that the operator has not looked at, or whose `status.state` it does not know.
 const NEW: &str = "New";
 
 /// The labels of exports that have not ended: `New`, and the words of `status.state` before the end.
@@ -28,23 +28,23 @@ pub(super) fn ended() -> impl Iterator<Item = &'static str> {
 /// How much of its deadline an export may use before it counts as near it.
 const NEAR: f64 = 0.9;
 
-/// A look at all exports.
+/// A count of all exports.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Census {
-    /// Exports, by state.
+    /// The number of exports, by state.
     pub states: BTreeMap<&'static str, i64>,
-    /// Seconds since the last sign of movement of the one that shows none for longest, by state.
+    /// The longest time without a sign of progress, in seconds, by state.
     pub oldest: BTreeMap<&'static str, i64>,
-    /// Exports that something keeps from going on, by reason.
+    /// The number of exports that cannot continue, by reason.
     pub blocked: BTreeMap<&'static str, i64>,
-    /// Exports that have used most of their deadline.
+    /// The number of exports that have used most of their deadline.
     pub near_deadline: i64,
-    /// Jobs that may run unseen.
+    /// The number of jobs that may run unseen.
     pub unsettled: i64,
 }
 
 impl Census {
-    /// Counts one export, whose server is this, if it is there.
+    /// Counts one export. `server` is its server, if that exists.
     pub fn count(
         &mut self,
         export: &FhirExport,
@@ -90,7 +90,8 @@ fn last_moved(export: &FhirExport, status: &FhirExportStatus) -> Option<Timestam
         .max()
 }
 
-/// What keeps an export from going on: its server's owner, the way to the server, or something in the cluster.
+/// The reason why an export cannot continue: its server's owner, the connection to the server, or
+/// something in the cluster.
 fn blocked_by(status: &FhirExportStatus) -> Option<&'static str> {
     let of = |type_| condition::find(&status.conditions, type_);
     let refused = |c: &&Condition| c.status == ConditionStatus::False;
@@ -114,26 +115,26 @@ fn is_near_deadline(
     now.duration_since(start).as_secs_f64() >= limit.as_secs_f64() * NEAR
 }
 
-/// What a new status says that the one before it did not.
+/// What a new status says and the one before it did not.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Moved {
-    /// Outcome and reason of an end.
+    /// The outcome and the reason of an end.
     pub ended: Option<(&'static str, &'static str)>,
-    /// From start to end.
+    /// The time from start to end, in seconds.
     pub took: Option<f64>,
-    /// From creation to start.
+    /// The time from creation to start, in seconds.
     pub waited: Option<f64>,
-    /// A try failed, and another follows.
+    /// Whether a try failed and another one follows.
     pub retried: bool,
-    /// The answer to a kick-off was lost.
+    /// Whether the answer to a kick-off was lost.
     pub uncertain: bool,
-    /// What the check said.
+    /// The result of the check.
     pub verified: Option<&'static str>,
 }
 
-/// The results of a check.
+/// The possible results of a check, as label values.
 pub(super) const RESULTS: [&str; 3] = ["passed", "failed", "unknown"];
-/// How an export ends.
+/// The possible ends of an export, as label values.
 pub(super) const OUTCOMES: [&str; 2] = ["complete", "failed"];
 
 /// Compares the status of an export with the one that is written over it.
@@ -199,7 +200,7 @@ mod tests {
         .unwrap()
     }
 
-    /// Fills in what a condition must have.
+    /// Adds the fields that a condition must have.
     fn with_reason(mut status: Value) -> Value {
         for condition in status.get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
             let given = condition.as_object_mut().unwrap();

@@ -201,7 +201,7 @@ impl Exports {
     }
 }
 
-/// The reasons that call for action: those with advice.
+/// The reasons that call for action, which are those with advice.
 fn bad_news() -> impl Iterator<Item = Reason> {
     Reason::ALL.iter().copied().filter(|reason| !reason.advice().is_empty())
 }

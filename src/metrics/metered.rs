@@ -34,7 +34,7 @@ impl<W: Wire> Wire for Metered<W> {
         let reply = self.wire.send(server, request).await;
         let status = match &reply {
             Ok(answer) => Some(answer.status),
-            // The server was not asked.
+            // Nothing was sent to the server.
             Err(Failure { kind: FailureKind::Missing, .. }) => return reply,
             Err(Failure { kind: FailureKind::HeldBack { .. }, .. }) => {
                 self.metrics.held_back(operation(request));
@@ -83,7 +83,7 @@ fn operation(request: &Request) -> Operation {
         Request { url, .. } if url.ends_with("?_summary=count") => Operation::Count,
         Request { prefer: Some(_), .. } => Operation::KickOff,
         Request { with_token: false, .. } => Operation::Metadata,
-        // The probes of core::server: the job that cannot exist, or the metadata with a token.
+        // The probes of core::server: a job that cannot exist, or the metadata with a token.
         Request { url, .. } if url.ends_with("/_operations/export/0") || url.ends_with("/metadata") => {
             Operation::Access
         }

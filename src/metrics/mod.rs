@@ -141,7 +141,7 @@ impl Metrics {
         self.reconcile_seconds.get_or_create(&[("kind", kind.as_str())]).observe(took.as_secs_f64());
     }
 
-    /// Sets whether this process leads, or stands by for the one that does.
+    /// Sets whether this process leads; otherwise it stands by.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
     }
@@ -182,7 +182,7 @@ impl Metrics {
         self.status_writes.get_or_create(&[("kind", kind.as_str())]).inc();
     }
 
-    /// Records that a task of an export ended by a panic.
+    /// Records that a task beside the reconciles panicked.
     pub fn task_panicked(&self, task: ExportTask) {
         self.task_panics.get_or_create(&[("task", task_label(task))]).inc();
     }

@@ -121,10 +121,10 @@ fn a_schedule_is_told_of_as_long_as_it_is_there() {
     assert!(!metrics.text().contains("nightly"));
 }
 
-/// A series: its labels, each with its values.
+/// The labels of a series, each with its values.
 type Series = BTreeMap<String, BTreeSet<String>>;
 
-/// All series, by their names without what histograms add.
+/// All exposed series, by name without the suffixes of histograms.
 fn exposed(text: &str) -> BTreeMap<String, Series> {
     let histograms: BTreeSet<&str> =
         text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.strip_suffix(" histogram")).collect();
@@ -145,7 +145,7 @@ fn exposed(text: &str) -> BTreeMap<String, Series> {
     all
 }
 
-/// The rows of its tables: a name, and labels, which may be followed by their values in brackets.
+/// The series in the tables of the document: a name, and labels, which may be followed by their values in brackets.
 fn documented(text: &str) -> BTreeMap<String, Series> {
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
     let rows = text.lines().filter(|l| l.starts_with("| `fhir_export_"));
@@ -171,7 +171,7 @@ fn the_document_tells_of_each_series_and_of_no_other() {
     assert!(served.len() > 25, "{served:?}");
     for (name, labels) in &mut served {
         for (label, values) in labels.iter_mut() {
-            // Labels whose values are not listed here are listed elsewhere.
+            // Values that the document does not list with a label are listed elsewhere in it.
             if told.get(name).and_then(|t| t.get(label)).is_some_and(BTreeSet::is_empty) {
                 values.clear();
             }

@@ -1,4 +1,4 @@
-//! The real world: the API server, FHIR servers, storage accounts, the clock and randomness.
+//! The real edges: the API server, FHIR servers, storage accounts, the clock and randomness.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,11 +19,11 @@ use crate::ports::{EndTask, ExportTask, ObjectStore, Stores, SystemClock, System
 
 /// Everything that reconciles use.
 pub struct Live<W, C> {
-    /// Writes to the API server.
+    /// The API server.
     pub cluster: KubeCluster,
     /// Requests to FHIR servers.
     pub wire: Metered<W>,
-    /// Storage accounts.
+    /// The stores of `FhirServer`s.
     pub container: C,
     /// The stores that the watches fill.
     pub stores: KubeStores,
@@ -31,7 +31,7 @@ pub struct Live<W, C> {
     pub tuning: Tuning,
     /// In-memory state of the runs.
     pub runs: Runs,
-    /// Requests reconciles of objects.
+    /// Wakes, which trigger reconciles of objects.
     pub wakes: Wakes,
     /// The operator's metrics.
     pub metrics: Arc<Metrics>,

@@ -1,4 +1,4 @@
-//! The operator as a process: the edges put together, the queues, leader election, the start and the end.
+//! The operator as a process: wires the edges together, runs the queues and the leader election, starts and stops.
 //!
 //! Uses: api, cluster, config, controller, core, credentials, fhir, metrics, ports, serve, stop, storage.
 

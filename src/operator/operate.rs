@@ -135,7 +135,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
             () = self.stopping.clone() => return Ok(()),
         }
         info!(exports = self.live.stores.exports().len(), "the operator is ready");
-        // Seek the Lease only now: a leader that does not know all objects yet would hold up the others.
+        // The Lease is only sought now: a leader that does not know all objects yet would delay the others.
         let own = election.as_ref().map(|election| election.lease.clone());
         let mut leadership = match election {
             Some(election) => Leadership::seek(election)
@@ -182,7 +182,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         if self.stopping.peek().is_none() {
             return Err(Stop::ended_by_itself("a queue"));
         }
-        // Nothing may be at work when the next replica leads.
+        // No task may run any more when the next replica leads.
         self.live.beside.end().await;
         // Events bind nobody, and the log has them: they hold up the end for a moment only.
         let _ = tokio::time::timeout(FAREWELL, self.live.cluster.events_posted()).await;
@@ -191,7 +191,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         Ok(())
     }
 
-    /// Finds another release that works in the cluster already. A release with `--watch-namespaces` does not look.
+    /// Finds another release that already works in the cluster. A release with
+    /// `--watch-namespaces` does not look for one.
     async fn elder(&self, own: Option<LeaseKey>) -> Option<Stop> {
         let own = own.filter(|_| self.config.watch_namespaces.is_empty())?;
         match elder_release(&self.client, &own).await {
@@ -278,7 +279,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         let end = async move {
             stopping.await;
             live_at_end.runs.stop();
-            // The answer to a kick-off that is on its way is written first.
+            // The answer to a kick-off in flight is written first.
             live_at_end.runs.settled().await;
         };
         let owing = self.live.clone();
@@ -311,8 +312,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         self.queue(self.live.stores.schedule_store(), woken, end, |_| false, reconcile).await;
     }
 
-    /// Runs the queue of one kind. From the time on at which the operator should stop, only objects are looked at of
-    /// which `owes` is true. Ends after `end`, once all reconciles that began are finished.
+    /// Runs the queue of one kind. Once the operator should stop, it only looks at objects for which `owes`
+    /// is true. Ends after `end`, when all reconciles that have begun are finished.
     async fn queue<K, F>(
         &self,
         store: Store<K>,
@@ -336,7 +337,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
                     let begins = stopping.peek().is_none() || owes(&object);
                     let begin = begins.then(|| reconcile(object));
                     async move {
-                        // What was due but did not begin is due again at the next start.
+                        // Objects that were due but not looked at are due again at the next start.
                         Ok::<_, Infallible>(match begin {
                             Some(reconcile) => reconcile.await,
                             None => Action::await_change(),

@@ -1,4 +1,4 @@
-//! The outermost shell: how the program starts and ends.
+//! How the program starts and ends.
 
 use std::sync::Arc;
 use std::time::Duration;

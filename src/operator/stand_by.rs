@@ -5,7 +5,7 @@ use crate::controller::wake::Woken;
 use crate::stop::Stop;
 
 /// Waits until this replica leads. Calls `report` with each standing. Wakes are discarded until then, because
-/// the leader acts on them; so once this replica leads it must reconcile every object.
+/// the leader acts on them, so this replica must reconcile every object once it leads.
 pub async fn stand_by(
     leadership: &mut Leadership,
     woken: &mut Woken,

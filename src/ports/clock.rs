@@ -1,4 +1,4 @@
-//! The ports to time and chance, and the machine's own.
+//! The ports to time and randomness, and their implementation by the machine.
 
 use std::time::Duration;
 

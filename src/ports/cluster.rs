@@ -16,7 +16,7 @@ pub enum ClusterFailure {
     /// The object is gone.
     #[error("the object is gone")]
     NotFound,
-    /// The API server refuses (403, 422) or failed; the text says how.
+    /// The API server refused (403, 422) or failed; the text says how.
     #[error("{0}")]
     Other(String),
 }
@@ -34,31 +34,31 @@ pub enum Creation {
 
 /// Writes to the API server.
 pub trait Cluster: Send + Sync {
-    /// Writes the status of an export, on the resource version that it was decided on; answers the new object.
+    /// Writes the status of an export, on the resource version that it was decided on; returns the new object.
     fn write_export_status(
         &self,
         read: &FhirExport,
         status: &FhirExportStatus,
     ) -> impl Future<Output = Result<FhirExport, ClusterFailure>> + Send;
-    /// Writes the status of a server, on the resource version that it was decided on; answers the new object.
+    /// Writes the status of a server, on the resource version that it was decided on; returns the new object.
     fn write_server_status(
         &self,
         read: &FhirServer,
         status: &FhirServerStatus,
     ) -> impl Future<Output = Result<FhirServer, ClusterFailure>> + Send;
-    /// Puts the finalizer `fhirexport.dev/cancel` on, or takes it off, on the resource version that was read.
+    /// Adds or removes the finalizer `fhirexport.dev/cancel`, on the resource version that was read.
     fn set_export_finalizer(
         &self,
         read: &FhirExport,
         on: bool,
     ) -> impl Future<Output = Result<FhirExport, ClusterFailure>> + Send;
-    /// Puts the finalizer `fhirexport.dev/in-use` on a server, or takes it off.
+    /// Adds or removes the finalizer `fhirexport.dev/in-use` of a server.
     fn set_server_finalizer(
         &self,
         read: &FhirServer,
         on: bool,
     ) -> impl Future<Output = Result<FhirServer, ClusterFailure>> + Send;
-    /// Writes the status of a schedule, on the resource version that it was decided on; answers the new object.
+    /// Writes the status of a schedule, on the resource version that it was decided on; returns the new object.
     fn write_schedule_status(
         &self,
         read: &FhirExportSchedule,
@@ -69,7 +69,7 @@ pub trait Cluster: Send + Sync {
         &self,
         export: &FhirExport,
     ) -> impl Future<Output = Result<Creation, ClusterFailure>> + Send;
-    /// Reads an export from the API server itself, for what the watches may not know yet.
+    /// Reads an export from the API server itself, since the watches may not know it yet.
     fn read_export(
         &self,
         namespace: &str,
@@ -77,10 +77,11 @@ pub trait Cluster: Send + Sync {
     ) -> impl Future<Output = Result<Option<FhirExport>, ClusterFailure>> + Send;
     /// Deletes an export, with its uid and resource version as preconditions.
     fn delete_export(&self, read: &FhirExport) -> impl Future<Output = Result<(), ClusterFailure>> + Send;
-    /// Publishes an event about an export, without waiting for its way to the API server. Never fails a run: what goes
-    /// wrong is logged.
+    /// Publishes an event about an export, without waiting for its way to the API server. A failure is logged and never
+    /// fails a run.
     fn publish(&self, about: &FhirExport, note: &Note) -> impl Future<Output = ()> + Send;
-    /// Publishes an event about a schedule, as [`Self::publish`] does.
+    /// Publishes an event about a schedule, without waiting for its way to the API server. A failure is logged and
+    /// never fails a schedule.
     fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note)
     -> impl Future<Output = ()> + Send;
     /// The labels of a namespace.

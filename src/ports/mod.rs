@@ -1,5 +1,5 @@
-//! The ports: what the reconciles ask of the world outside, as traits. The edges implement them for a cluster, the
-//! simulation implements them as models.
+//! The ports: traits for what the reconciles need from outside. The edges implement them for a cluster, and
+//! the simulation implements them as models.
 //!
 //! Uses: api, core.
 

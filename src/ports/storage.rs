@@ -1,4 +1,4 @@
-//! The port to storage: what is asked of the store that a `FhirServer` names.
+//! The port to storage: the operations on the store that a `FhirServer` names.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// How a commit ended.
+/// The outcome of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {
     /// The object exists now, with the bytes and marks of this upload.
@@ -37,24 +37,39 @@ pub enum Committed {
     AlreadyThere,
 }
 
-/// An upload of one object: parts in order, then one commit. An upload that returned a failure, or whose future was
-/// dropped, is over: begin or resume another one.
+/// An upload of one object: parts in order, then one commit. After a failure, or if one of its futures was
+/// dropped, the upload is over: begin or resume another one. Dropping an upload stops the parts that are not
+/// stored yet.
 pub trait Upload: Send {
-    /// The size in bytes, before compression, of the part that begins at `offset`, unless it is the last one. A
-    /// multiple of 64. `None` if the object can hold no part at that offset. An upload that another process began may
-    /// be cut into parts of other sizes than a new one.
+    /// The size in bytes, before compression, of the part that begins at `offset`, unless it is the last one;
+    /// a multiple of 64. `None` if the object can hold no part at that offset. An upload that another process
+    /// began may have parts of other sizes than a new one.
     fn part_size(&self, offset: u64) -> Option<usize>;
 
-    /// Stores the next part, with the checkpoint from which another process can continue after it. The part holds
-    /// exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is compressed.
+    /// Takes the next part, with the checkpoint from which another process can continue after it. The part holds
+    /// exactly [`part_size`](Self::part_size) bytes. It is compressed on its own if the object is compressed. The store
+    /// may still be writing the part when this returns, and keeps `body` until it is written; a failure to write it is
+    /// returned by a later call.
     fn part(
         &mut self,
         body: Bytes,
         after: &Checkpoint,
     ) -> impl Future<Output = Result<(), StorageFailure>> + Send;
 
-    /// Makes the object of the parts so far and `last`, which may be empty and is at most one part long. Never
-    /// overwrites. An object that fits into `last` costs one request where the store allows that.
+    /// Waits until all parts are stored.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of a part that could not be stored.
+    fn settle(&mut self) -> impl Future<Output = Result<(), StorageFailure>> + Send;
+
+    /// How many bytes, before compression, are known to be stored: those of the parts from the first one on without a
+    /// gap. Another process can continue after them.
+    fn stored(&self) -> u64;
+
+    /// Waits until all parts are stored, and creates the object from them and `last`, which may be empty and is at most
+    /// one part long. Never overwrites an object. An object that fits into `last` costs one request if the store allows
+    /// that.
     fn commit(
         self,
         last: Bytes,
@@ -67,7 +82,7 @@ pub trait ObjectStore: Send + Sync {
     /// An upload into this store.
     type Upload: Upload + 'static;
 
-    /// Checks that the store can be listed: the container if one is named, else the store's containers.
+    /// Checks that the store can be listed: the container if one is named, otherwise the store's containers.
     fn probe(
         &self,
         server: &Arc<FhirServer>,
@@ -90,7 +105,7 @@ pub trait ObjectStore: Send + Sync {
         began: Timestamp,
     ) -> impl Future<Output = Result<Seen, StorageFailure>> + Send;
 
-    /// Checks the files of a plan; may take hours. `read` is told the number of files read so far.
+    /// Checks the files of a plan; this may take hours. `read` is given the number of files read so far.
     fn verify(
         &self,
         server: &Arc<FhirServer>,
@@ -98,8 +113,8 @@ pub trait ObjectStore: Send + Sync {
         read: &(dyn Fn(u64) + Send + Sync),
     ) -> impl Future<Output = Result<Vec<Checked>, StorageFailure>> + Send;
 
-    /// Stores a small object, unless one with the same content exists; returns its SHA-256 in hexadecimal. An object
-    /// with other content is left as it is and is a failure.
+    /// Stores a small object, unless one with the same content exists; returns its SHA-256 in hexadecimal. An
+    /// object with other content is left as it is, and the call fails.
     fn store(
         &self,
         target: Target<'_>,
@@ -107,7 +122,7 @@ pub trait ObjectStore: Send + Sync {
         body: &[u8],
     ) -> impl Future<Output = Result<String, StorageFailure>> + Send;
 
-    /// Reads a small object; `None` if it does not exist. One that is larger than `max` bytes is a failure.
+    /// Reads a small object; `None` if it does not exist. Fails if it is larger than `max` bytes.
     fn read(
         &self,
         target: Target<'_>,
@@ -115,8 +130,8 @@ pub trait ObjectStore: Send + Sync {
         max: usize,
     ) -> impl Future<Output = Result<Option<Vec<u8>>, StorageFailure>> + Send;
 
-    /// Reads a landed file from front to back, decompressed; `take` is given each piece once. False if the file does
-    /// not exist.
+    /// Reads a landed file from front to back, decompressed, and passes each piece to `take` once. Returns
+    /// false if the file does not exist.
     fn read_through(
         &self,
         target: Target<'_>,
@@ -124,7 +139,7 @@ pub trait ObjectStore: Send + Sync {
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> impl Future<Output = Result<bool, StorageFailure>> + Send;
 
-    /// Lists what lies in the folder of a landing: committed objects with their marks, and keys of begun uploads.
+    /// Lists the folder of a landing: committed objects with their marks, and keys of started uploads.
     fn ledger(
         &self,
         target: Target<'_>,
@@ -152,8 +167,8 @@ pub trait ObjectStore: Send + Sync {
         compression: Compression,
     ) -> impl Future<Output = Result<Option<(Self::Upload, Checkpoint)>, StorageFailure>> + Send;
 
-    /// Deletes files of a run's folder, at most as many as the plan allows, if it is the folder that is meant. The
-    /// manifest goes last.
+    /// Deletes files of a run's folder, at most as many as the plan allows, if it is the folder that the plan
+    /// means. The manifest is deleted last.
     fn delete_folder(
         &self,
         server: &Arc<FhirServer>,

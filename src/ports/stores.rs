@@ -1,10 +1,11 @@
-//! The port to what the watches of the API server know.
+//! The port to the caches that the watches of the API server fill.
 
 use std::sync::Arc;
 
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 
-/// A job in the status of an export. Several exports may have the same one, where a server hands a job out twice.
+/// A job in the status of an export. Several exports may have the same job, if a server returns a running
+/// job for another kick-off.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JobKey {
     server_url: String,
@@ -20,7 +21,7 @@ impl JobKey {
     }
 }
 
-/// What the watches of the API server know, as they last heard it. May lag behind.
+/// The objects that the watches of the API server last reported. They may lag behind.
 pub trait Stores: Send + Sync {
     /// A server, by namespace and name.
     fn server(&self, namespace: &str, name: &str) -> Option<Arc<FhirServer>>;

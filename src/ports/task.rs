@@ -20,12 +20,12 @@ pub enum ExportTask {
     Probe,
 }
 
-/// A task ended by a panic. What it said of it is in the process's error output, written by the panic hook.
+/// A task ended by a panic. The panic hook has written its message to the process's stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Panicked;
 
-/// Runs a task to its end, and reports a panic in it instead of passing it on. State that the task shares with others
-/// must be whole at each of its await points.
+/// Runs a task to its end, and returns a panic in it as an error. State that the task shares with others must
+/// be consistent at each of its await points.
 pub async fn guarded<T>(task: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(task).catch_unwind().await.map_err(|_| Panicked)
 }

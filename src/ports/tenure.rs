@@ -18,16 +18,16 @@ const STEADY: ClockId = ClockId::Boottime;
 #[cfg(not(target_os = "linux"))]
 const STEADY: ClockId = ClockId::Monotonic;
 
-/// Interval at which the guard reads the clock. A sleep of the machine is noticed this late, since `thread::sleep` does
-/// not count it.
+/// The interval at which the guard reads the clock. A sleep of the machine is noticed up to this much late,
+/// since `thread::sleep` does not count it.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Longest time to write the last sentence to stderr: its reader may hang, too.
+/// The longest time to write the last sentence to stderr, whose reader may hang, too.
 const LAST_WORDS: Duration = Duration::from_millis(100);
 
-/// The tenure has not begun, or was given back.
+/// The value of a tenure that has not begun, or was given back.
 const NONE: u64 = 0;
-/// The tenure never ends: no other replica runs.
+/// The value of a tenure that never ends, because no other replica runs.
 const ENDLESS: u64 = u64::MAX;
 
 /// The current time of the steady clock of this machine.
@@ -36,7 +36,7 @@ fn steady() -> Moment {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// The machine that a process runs on: its steady clock and the end of the process. The simulation has its own.
+/// The machine that a process runs on: its steady clock, and a way to end the process. The simulation has its own.
 pub trait Machine: Debug + Send + Sync {
     /// The current time of a clock that keeps running while the process is stopped or the machine sleeps.
     fn steady(&self) -> Moment;
@@ -58,8 +58,8 @@ impl Machine for ThisMachine {
     }
 }
 
-/// How long this process may act (`lease-before-act`). An edge calls [`look`](Self::look) right before each request
-/// that changes something outside.
+/// How long this process may act (`lease-before-act`). An edge calls [`look`](Self::look) right before each
+/// request that changes something outside.
 #[derive(Clone, Debug)]
 pub struct Tenure(Arc<Inner>);
 
@@ -68,7 +68,7 @@ struct Inner {
     machine: Box<dyn Machine>,
     /// The end of the tenure, in nanoseconds of the steady clock.
     until: AtomicU64,
-    /// The last failure to renew the Lease, for the sentence at the end.
+    /// The last failure to renew the Lease, for the final sentence.
     trouble: Mutex<String>,
 }
 
@@ -106,7 +106,7 @@ impl Tenure {
         self.0.until.store(nanos, Ordering::SeqCst);
     }
 
-    /// Ends the tenure before its time. Nothing may be in flight.
+    /// Ends the tenure before its time. No request may be in flight.
     pub fn resign(&self) {
         self.0.until.store(NONE, Ordering::SeqCst);
     }
@@ -171,7 +171,7 @@ impl Tenure {
 fn end(sentence: &str) -> ! {
     static ENDING: AtomicBool = AtomicBool::new(false);
     if ENDING.swap(true, Ordering::SeqCst) {
-        // Another thread was faster: this one does nothing more.
+        // Another thread is already ending the process, so this one does nothing more.
         loop {
             thread::park();
         }
@@ -180,11 +180,11 @@ fn end(sentence: &str) -> ! {
     let sentence = format!("error: {sentence}");
     let told = thread::Builder::new().spawn(move || {
         eprintln!("{sentence}");
-        // Nobody may wait any more.
+        // The receiver may no longer wait.
         let _ = said.send(());
     });
     if told.is_ok() {
-        // Said or not, it ends.
+        // The process ends whether or not the sentence was written.
         let _ = done.recv_timeout(LAST_WORDS);
     }
     exit(1)
@@ -220,11 +220,11 @@ mod tests {
         assert!(tenure.left() > Duration::from_secs(100 * 365 * 24 * 3600));
     }
 
-    /// Set for a process that a test starts, which is this test again.
+    /// The environment variable that is set for the process that a test starts, which runs the same test.
     const CHILD: &str = "FHIR_EXPORT_TEST_TENURE";
 
-    /// Runs one test in a process of its own, whose stderr is read only when it has ended; answers exit code and
-    /// stderr.
+    /// Runs one test in a process of its own, whose stderr is read only after it has ended.
+    /// Returns exit code and stderr.
     fn in_its_own_process(test: &str, does: impl FnOnce(Tenure)) -> Option<(Option<i32>, String)> {
         if std::env::var_os(CHILD).is_some() {
             does(Tenure::none());
@@ -275,7 +275,7 @@ mod tests {
         let ended = in_its_own_process("whoever_is_not_listened_to_ends_too", |tenure| {
             tenure.guard().unwrap();
             tenure.extend(steady() + Duration::from_millis(200));
-            // Hangs when the pipe is full, and holds what others would say something through.
+            // The write hangs when the pipe is full, and holds the lock that other writers need.
             let mut stderr = std::io::stderr().lock();
             loop {
                 stderr.write_all(&[b'.'; 4096]).unwrap();
@@ -292,7 +292,7 @@ mod tests {
             text.split_whitespace().next().unwrap().parse().unwrap()
         };
         let (before, now, after) = (uptime(), steady().as_secs_f64(), uptime());
-        // It is written with two digits.
+        // The time is written with two digits.
         assert!(before - 0.01 <= now && now <= after + 0.02, "{before} {now} {after}");
     }
 }

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use crate::api::{FhirServer, KeyRef};
 use crate::core::wire::{Answer, Failure, FileHead, FileRequest, Reply, Request};
 
-/// The decoded body as a stream of pieces. An error means that it broke off.
+/// The decoded body as a stream of pieces. An error means that the body broke off.
 pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
 
 /// Why a body ended prematurely.
@@ -17,11 +17,11 @@ pub type Pieces = BoxStream<'static, Result<Bytes, BrokenOff>>;
 pub enum BrokenOff {
     /// The connection ended, or the body is shorter or longer than its head says.
     Transfer,
-    /// The body is not what its `Content-Encoding` says. Without compression it may be.
+    /// The body is not encoded as its `Content-Encoding` says. Without compression it may be readable.
     Decoding,
 }
 
-/// What a server answered when asked for a file.
+/// A server's answer to the request for a file.
 pub enum FileAnswer {
     /// 200 or 206: the file, or the rest of it.
     Opened(FileHead, Pieces),
@@ -36,9 +36,9 @@ pub enum FileAnswer {
 /// Why the body of a file cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UnusableBody {
-    /// It has this `Content-Encoding`, cleaned for people, which the operator does not decode.
+    /// The body has this `Content-Encoding`, cleaned for people, which the operator does not decode.
     Coding(String),
-    /// It is another range of the file than the one that was asked for.
+    /// The body is another range of the file than the one that was requested.
     OtherRange,
 }
 
@@ -48,9 +48,9 @@ pub trait Wire: Send + Sync {
     fn authorize(&self, server: &Arc<FhirServer>) -> impl Future<Output = Result<(), Failure>> + Send;
     /// Sends a request, once.
     fn send(&self, server: &Arc<FhirServer>, request: &Request) -> impl Future<Output = Reply> + Send;
-    /// Opens a file for reading. Only origins that files may come from are asked, redirects included, and only those
-    /// that may receive the token get it. Waits until the bounds on concurrent downloads admit another one; dropping
-    /// the body lets the next one start.
+    /// Opens a file for reading. Requests, redirects included, go only to origins that files may come from,
+    /// and the token goes only to those that may receive it. Waits until the bounds on concurrent downloads
+    /// admit another one; dropping the body lets the next one start.
     fn open(
         &self,
         server: &Arc<FhirServer>,

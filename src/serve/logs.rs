@@ -16,8 +16,8 @@ pub enum LogFormat {
 }
 
 /// Log targets of other crates that are silenced because the operator logs the same in its own words, each
-/// with the word that enables it again when it occurs in the filter. The last one would log URLs of storage
-/// requests, with everything of a signed query except the signature.
+/// with the word in the filter that enables it again. The last one would log URLs of storage requests,
+/// including every part of a signed query except the signature.
 const REPEATED: [(&str, &str); 3] = [
     ("kube", "kube_client::client::builder=off"),
     ("kube", "kube_runtime::controller=off"),

@@ -1,4 +1,4 @@
-//! The form of landed files at rest: as they came, or compressed, each part a gzip member of its own.
+//! The form of landed files at rest: unchanged, or compressed with each part as a gzip member of its own.
 
 use std::io::{self, Write};
 
@@ -9,8 +9,8 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 use crate::api::Compression;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
-/// Compresses a part if asked to. Each part is a gzip member of its own, so an upload can be continued after any of
-/// them; readers of gzip take several members for one file. An empty part stays empty.
+/// Compresses a part if `compression` says so. Each part is a gzip member of its own, so an upload can be
+/// continued after any of them; gzip readers accept several members in one file. An empty part stays empty.
 pub(super) async fn pack(body: Bytes, compression: Compression) -> Result<Bytes, StorageFailure> {
     match compression {
         Compression::None => Ok(body),
@@ -29,17 +29,17 @@ pub(super) async fn pack(body: Bytes, compression: Compression) -> Result<Bytes,
     }
 }
 
-/// Passes a landed file on in pieces, decompressed if its name says that it is compressed.
+/// Passes on the pieces of a landed file, decompressed if its name says that it is compressed.
 pub(super) enum Unpack<'a> {
     Plain(Pieces<'a>),
     Gzip {
         decoder: Box<MultiGzDecoder<Pieces<'a>>>,
-        /// An empty file is no gzip member, and stays empty.
+        /// Whether no byte has come: an empty file is not a gzip member, and stays empty.
         empty: bool,
     },
 }
 
-/// Takes pieces of a file.
+/// The function that is given the pieces of a file.
 pub(super) struct Pieces<'a>(&'a mut (dyn FnMut(&[u8]) + Send));
 
 impl Write for Pieces<'_> {
@@ -54,7 +54,7 @@ impl Write for Pieces<'_> {
 }
 
 impl<'a> Unpack<'a> {
-    /// For the file of this key.
+    /// Creates the reader for the file with this key.
     pub(super) fn of(key: &str, take: &'a mut (dyn FnMut(&[u8]) + Send)) -> Self {
         let pieces = Pieces(take);
         let compressed = std::path::Path::new(key).extension().is_some_and(|ending| ending == "gz");
@@ -76,7 +76,7 @@ impl<'a> Unpack<'a> {
         }
     }
 
-    /// Ends the file; an error if it is compressed and not whole.
+    /// Ends the file. Fails if it is compressed and not complete.
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Plain(_) | Self::Gzip { empty: true, .. } => Ok(()),
@@ -85,7 +85,7 @@ impl<'a> Unpack<'a> {
     }
 }
 
-/// A file that cannot be decompressed.
+/// The failure for a file that cannot be decompressed.
 pub(super) fn not_what_landed(container: &str, key: &str) -> StorageFailure {
     StorageFailure {
         kind: StorageFailureKind::Permanent,

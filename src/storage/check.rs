@@ -1,4 +1,4 @@
-//! What a check of files reads, whatever the store.
+//! Which files a check reads, for every store.
 
 use std::collections::HashMap;
 
@@ -16,12 +16,12 @@ pub(super) fn sizes(plan: &VerifyPlan, found: impl IntoIterator<Item = (String, 
     plan.files.iter().map(|file| sizes.get(file.blob.as_str()).copied().flatten()).collect()
 }
 
-/// What the listing alone says of a file: an empty one has no lines.
+/// What the listing alone says about a file: an empty file has no lines.
 pub(super) fn looked_at(size: Option<u64>) -> Checked {
     Checked { bytes: size, lines: size.filter(|size| *size == 0) }
 }
 
-/// The files to read with their index in the plan, in its order: each whose bytes still fit.
+/// The files to read with their index in the plan, in its order: each file whose bytes still fit.
 pub(super) fn chosen(plan: &VerifyPlan, sizes: &[Option<u64>]) -> Vec<(usize, String, u64)> {
     let mut left = plan.max_bytes;
     let mut chosen = Vec::new();

@@ -1,7 +1,7 @@
-//! Keys of objects. A key may hold a name that a FHIR server chose.
+//! Keys of objects, which may hold a name that a FHIR server chose.
 
-/// The components of a key: folders, then the name of the object. `None` if the key could mean another place than it
-/// says: with an empty component, `.`, `..`, a control character or a backslash.
+/// The components of a key: folders, then the name of the object. `None` if the key could mean another place
+/// than it says: with an empty component, `.`, `..`, a control character or a backslash.
 pub(super) fn components(key: &str) -> Option<(Vec<&str>, &str)> {
     let mut components: Vec<&str> = key.split('/').collect();
     let plain = |part: &&str| {

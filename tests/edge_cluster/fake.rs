@@ -134,6 +134,14 @@ impl Upload for NoStorage {
         Err(none())
     }
 
+    async fn settle(&mut self) -> Result<(), StorageFailure> {
+        Err(none())
+    }
+
+    fn stored(&self) -> u64 {
+        0
+    }
+
     async fn commit(self, _: Bytes, _: &Marks) -> Result<Committed, StorageFailure> {
         Err(none())
     }

@@ -1,15 +1,23 @@
-//! Landing's side of Azure: uncommitted blocks, those of the previous release too, and the ledger.
+//! Landing's side of Azure: blocks, on their way and uncommitted, those of the previous release too, and the ledger.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
 
 use azure_core::http::RequestContent;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use fhir_export_operator::api::Compression;
 use fhir_export_operator::core::landing::{Checkpoint, Content, FileForm, Issues, Marks, Sum, Tally};
 use fhir_export_operator::core::ledger::StorageFailureKind;
+use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::sync::Barrier;
 
-use crate::lake;
+use crate::lake::{self, Secrets, by_key};
 
 const MIB: usize = 1 << 20;
 /// The size of a part of a new upload, in bytes.
@@ -31,6 +39,7 @@ async fn parts(upload: &mut impl Upload, content: Content, tally: &mut Tally, fi
         tally.feed(&body);
         upload.part(body, &Checkpoint::after(content, tally).unwrap()).await.unwrap();
     }
+    upload.settle().await.unwrap();
 }
 
 #[tokio::test]
@@ -169,4 +178,46 @@ async fn small_blobs_are_read_whole_or_not_at_all() {
     assert_eq!(read("nothing.txt", 100).await.unwrap(), None);
     let large = read("list.txt", 9).await.unwrap_err();
     assert_eq!(large.kind, StorageFailureKind::Permanent);
+}
+
+/// Answers requests with 201, each three of them together.
+async fn answers_three_at_a_time() -> url::Url {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/acc", listener.local_addr().unwrap()).parse().unwrap();
+    let three = Arc::new(Barrier::new(3));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let three = Arc::clone(&three);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+                stream.read_exact(&mut vec![0; length.parse().unwrap()]).await.unwrap();
+                three.wait().await;
+                let answer = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            });
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn blocks_of_one_file_are_on_their_way_together() {
+    let secrets = Arc::new(Secrets::default());
+    secrets.set("key", &BASE64_STANDARD.encode("key"));
+    let storage = lake::storage(&secrets, EntraSettings::default());
+    let server = lake::server(&answers_three_at_a_time().await, &by_key());
+    let content = Content::of_etag("s", "\"1\"");
+    let mut upload =
+        storage.begin(Target::new(&server, "lake"), "f/Patient-1.ndjson", content, Compression::None);
+    let mut tally = Tally::default();
+    let all = parts(&mut upload, content, &mut tally, b"abc");
+    tokio::time::timeout(Duration::from_secs(60), all)
+        .await
+        .expect("one block waits for the answer to another");
+    assert_eq!(upload.stored(), 3 * PART as u64);
 }

@@ -1,13 +1,9 @@
 //! One fetch of a file: its bytes are cut into the parts of an upload, and summed up on the way.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
-use futures::future::{Either, Fuse, select};
 use futures::stream::StreamExt;
-use tokio::sync::SemaphorePermit;
 
 use super::super::world::World;
 use crate::api::FhirServer;
@@ -78,6 +74,8 @@ pub(super) enum Poured {
 /// A file that was read to its end and is not committed yet.
 pub(super) struct Read<W: World> {
     upload: UploadOf<W>,
+    /// The bytes that were told as stored.
+    stored: u64,
     last: Bytes,
     sum: Sum,
     form: FileForm,
@@ -210,67 +208,75 @@ impl<W: World> Fetch<W> {
         json && (self.of_outcomes || !beginning.starts_with(REFUSAL))
     }
 
-    /// Reads a body to its end. A part is stored while the next one is read, if there is memory for both.
+    /// Reads a body to its end. Parts are stored while the next ones are read, as far as there is memory for both.
     pub(super) async fn pour(&mut self, world: &W, mut pieces: Pieces) -> Result<Poured, StorageFailure> {
-        let mut storing: Storing<'_, W> = Fuse::terminated();
-        loop {
-            let piece = if self.upload.is_some() {
-                pieces.next().await
-            } else {
-                match select(pieces.next(), &mut storing).await {
-                    Either::Left((piece, _)) => piece,
-                    Either::Right((stored, next)) => {
-                        self.upload = Some(stored?);
-                        next.await
-                    }
-                }
+        while let Some(piece) = pieces.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(BrokenOff::Transfer) => return Ok(Poured::Broken),
+                Err(BrokenOff::Decoding) => return Ok(Poured::Undecodable),
             };
-            let poured = match piece {
-                Some(Ok(mut piece)) => {
-                    let again = piece.split_to(piece.len().min(self.overlap));
-                    self.overlap -= again.len();
-                    self.form.feed_again(&again);
-                    self.see(&piece);
-                    let other_type = self.form.is_of_another_type() && !self.any_type;
-                    let mut full = false;
-                    while !piece.is_empty() && !other_type && self.begins_well() {
-                        let Some(size) = self.part else {
-                            full = true;
-                            break;
-                        };
-                        self.fill(&mut piece, size);
-                        if self.rest.len() == size {
-                            let upload = match self.upload.take() {
-                                Some(upload) => upload,
-                                None => (&mut storing).await?,
-                            };
-                            let (body, after) = self.cut();
-                            self.part = upload.part_size(self.tally.bytes());
-                            let ahead = self.part.and_then(|next| world.runs().read_ahead().take(next));
-                            let waits = ahead.is_none();
-                            storing = store::<W>(world, upload, body, after, ahead).fuse();
-                            if waits {
-                                self.upload = Some((&mut storing).await?);
-                            }
-                        }
-                    }
-                    match piece.is_empty() {
-                        true => continue,
-                        false if other_type => Poured::OtherType,
-                        false if full => Poured::TooLong,
-                        false => Poured::Broken,
-                    }
-                }
-                Some(Err(BrokenOff::Transfer)) => Poured::Broken,
-                Some(Err(BrokenOff::Decoding)) => Poured::Undecodable,
-                None if self.overlap > 0 => Poured::Broken,
-                None => Poured::Whole,
-            };
-            if self.upload.is_none() {
-                self.upload = Some(storing.await?);
+            if let Some(poured) = self.take_in(world, piece).await? {
+                return Ok(poured);
             }
-            return Ok(poured);
         }
+        Ok(if self.overlap > 0 { Poured::Broken } else { Poured::Whole })
+    }
+
+    /// Takes in the next bytes of the body. Returns why no further bytes should be read, if so.
+    async fn take_in(&mut self, world: &W, mut piece: Bytes) -> Result<Option<Poured>, StorageFailure> {
+        let again = piece.split_to(piece.len().min(self.overlap));
+        self.overlap -= again.len();
+        self.form.feed_again(&again);
+        self.see(&piece);
+        if self.form.is_of_another_type() && !self.any_type {
+            return Ok((!piece.is_empty()).then_some(Poured::OtherType));
+        }
+        if !self.begins_well() {
+            return Ok((!piece.is_empty()).then_some(Poured::Broken));
+        }
+        while !piece.is_empty() {
+            let Some(size) = self.part else { return Ok(Some(Poured::TooLong)) };
+            self.fill(&mut piece, size);
+            if self.rest.len() == size {
+                self.store(world).await?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Hands the part that is full to the store. Waits until it is stored if there is no memory to read on meanwhile.
+    async fn store(&mut self, world: &W) -> Result<(), StorageFailure> {
+        let body = self.rest.split().freeze();
+        self.tally.feed(&body);
+        let after = Checkpoint::after(self.content, &self.tally).ok_or_else(not_resumable)?;
+        let mut upload = self.upload.take().ok_or_else(over)?;
+        match world.runs().read_ahead().hold(body) {
+            Ok(held) => upload.part(held, &after).await?,
+            Err(body) => {
+                upload.part(body, &after).await?;
+                upload.settle().await?;
+            }
+        }
+        self.part = upload.part_size(self.tally.bytes());
+        self.note_stored(world, &upload);
+        self.upload = Some(upload);
+        Ok(())
+    }
+
+    /// Waits until the parts that were handed over are stored. If that fails, another fetch reads them again.
+    pub(super) async fn settle(&mut self, world: &W) {
+        if let Some(mut upload) = self.upload.take()
+            && upload.settle().await.is_ok()
+        {
+            self.note_stored(world, &upload);
+            self.upload = Some(upload);
+        }
+    }
+
+    fn note_stored(&mut self, world: &W, upload: &UploadOf<W>) {
+        world.note_landed(0, upload.stored().saturating_sub(self.stored));
+        self.stored = upload.stored();
     }
 
     /// Moves bytes of a piece into the next part, which holds `size` bytes. A part is one allocation of just its size.
@@ -294,22 +300,13 @@ impl<W: World> Fetch<W> {
         }
     }
 
-    /// Takes the bytes of the next part, with the checkpoint after it.
-    fn cut(&mut self) -> (Bytes, Option<Checkpoint>) {
-        let body = self.rest.split().freeze();
-        // The next part is cut only after the one before it was stored.
-        self.stored = self.tally.bytes();
-        self.tally.feed(&body);
-        (body, Checkpoint::after(self.content, &self.tally))
-    }
-
     /// Ends a fetch whose body came to its end. `None` if a part of it was not stored.
     pub(super) fn finish(self) -> Option<Read<W>> {
         let (mut tally, last) = (self.tally, self.rest.freeze());
         tally.feed(&last);
         let outcomes = self.outcomes.unwrap_or_default();
         let form = self.form.finish(self.framed);
-        Some(Read { upload: self.upload?, last, sum: tally.finish(), form, outcomes })
+        Some(Read { upload: self.upload?, stored: self.stored, last, sum: tally.finish(), form, outcomes })
     }
 }
 
@@ -332,33 +329,16 @@ impl<W: World> Read<W> {
     ) -> Result<(Committed, Marks, Landed), StorageFailure> {
         let (issues, words) = self.outcomes.finish();
         let marks = Marks { source: source.to_owned(), sum: self.sum, form: self.form, issues };
-        let length = self.last.len() as u64;
         let committed = self.upload.commit(self.last, &marks).await?;
-        world.note_landed(0, length);
+        world.note_landed(0, marks.sum.bytes.saturating_sub(self.stored));
         let landed = Landed { sum: marks.sum.clone(), form: marks.form, issues, words };
         Ok((committed, marks, landed))
     }
 }
 
-type Storing<'a, W> = Fuse<Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + 'a>>>;
-
-/// Stores one part and returns the upload for the next one. `ahead` is the memory into which the next part is read
-/// meanwhile, if there is any.
-fn store<'a, W: World>(
-    world: &'a W,
-    mut upload: UploadOf<W>,
-    body: Bytes,
-    after: Option<Checkpoint>,
-    ahead: Option<SemaphorePermit<'a>>,
-) -> Pin<Box<dyn Future<Output = Result<UploadOf<W>, StorageFailure>> + Send + 'a>> {
-    Box::pin(async move {
-        let _ahead = ahead;
-        let length = body.len() as u64;
-        let after = after.ok_or_else(not_resumable)?;
-        upload.part(body, &after).await?;
-        world.note_landed(0, length);
-        Ok(upload)
-    })
+/// An upload of which a part could not be stored.
+fn over() -> StorageFailure {
+    StorageFailure::transient("an upload ended before; it is begun again")
 }
 
 /// A store whose part size is no multiple of 64 bytes, which no store of the operator has.

@@ -72,6 +72,9 @@ pub(super) async fn land<W: World>(
     let kept = |fetch: &Option<Fetch<W>>| fetch.as_ref().map_or(0, Fetch::kept);
     let before = kept(&fetch);
     let landed = try_on(world, server, plan, file, &mut fetch).await;
+    if let Some(fetch) = &mut fetch {
+        fetch.settle(world).await;
+    }
     landed.map_err(|why| Obstacle { kept: kept(&fetch).saturating_sub(before), ..why })
 }
 

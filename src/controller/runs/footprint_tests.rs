@@ -43,7 +43,8 @@ fn export(number: u64, version: u64) -> Value {
             "observedGeneration": 1 })
     };
     let url = "https://fhir.hospital-north.example.org/fhir";
-    let fields = json!({ "f:status": { "f:conditions": { "f:a": {}, "f:b": {}, "f:c": {} }, "f:job": { "f:id": {} } } });
+    let conditions = json!({ "f:a": {}, "f:b": {}, "f:c": {} });
+    let fields = json!({ "f:status": { "f:conditions": conditions, "f:job": { "f:id": {} } } });
     json!({
         "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
         "metadata": {
@@ -69,7 +70,8 @@ fn export(number: u64, version: u64) -> Value {
             "acceptedTime": time, "startTime": time,
             "server": { "uid": "0b2c7f80-0d6a-41a4-8f3e-2f3c1f3b9a10", "url": url },
             "job": { "id": number.to_string(), "statusURL": format!("{url}/_operations/export/{number}"),
-                "intentTime": time, "container": "lake", "progress": { "summary": format!("{version}%"), "percent": version } },
+                "intentTime": time, "container": "lake",
+                "progress": { "summary": format!("{version}%"), "percent": version } },
             "conditions": [
                 condition("Accepted", "True", "Allowed", "FhirServer fhir/clinic allows this export (FHIR 4.0.1); a \
                     Group export may hold a resource more than once and does not hold the Group itself"),

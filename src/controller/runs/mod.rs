@@ -6,11 +6,11 @@ mod beside;
 mod claims;
 mod places;
 mod probes;
+mod versions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use kube::ResourceExt;
 use tokio::sync::Notify;
 
 use self::ahead::ReadAhead;
@@ -19,6 +19,7 @@ use self::claims::JobClaims;
 use self::places::Places;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
+use self::versions::{uid_of, version};
 use super::listings::Listings;
 use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
@@ -86,16 +87,6 @@ struct Run {
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
-}
-
-/// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
-/// 1.35 and later).
-fn version(object: &FhirExport) -> u64 {
-    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
-}
-
-fn uid_of(object: &FhirExport) -> String {
-    object.uid().unwrap_or_default()
 }
 
 impl Runs {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::super::lock::locked;
-use super::{Inner, Runs, uid_of, version};
+use super::versions::{uid_of, version};
+use super::{Inner, Runs};
 use crate::api::FhirExport;
 use crate::cluster::stores::{Key, key, server_key};
 use crate::cluster::watch::Change;
@@ -170,7 +171,8 @@ impl Runs {
         changed && !holds
     }
 
-    /// Whether a run that asks for a place of its server holds one or gets one now. `server_uid` is the uid of the server.
+    /// Whether a run that asks for a place of its server holds one or gets one now. `server_uid` is the uid of the
+    /// server.
     pub(in crate::controller) fn gets_place(
         &self,
         server: &Key,

@@ -145,7 +145,8 @@ struct Model {
 }
 
 impl Model {
-    /// A new version of an object, in one of seven states. Half of the exports are of another namespace, and some of a Group.
+    /// A new version of an object, in one of seven states. Half of the exports are of another namespace, and some of a
+    /// Group.
     fn write(&mut self, name: u8, state: u8) -> Arc<FhirExport> {
         self.version += 1;
         let start = i64::try_from(self.version).unwrap();
@@ -198,7 +199,8 @@ fn scan(model: &mut Model, runs: &Runs, limits: Limits) -> (Vec<String>, usize) 
 }
 
 proptest! {
-    /// Whatever is written, shown and remembered, in whatever order: what is kept says what a look at each export finds.
+    /// Whatever is written, shown and remembered, in whatever order: what is kept says what a look at each export
+    /// finds.
     #[test]
     fn the_places_say_what_a_scan_says(
         steps in proptest::collection::vec(step(), 1..80), places in 1_usize..5,

@@ -1,5 +1,4 @@
-//! The kick-off on Azure's FHIR service: the URL with its parameters, or one sentence why the service cannot do it.
-//! Afterwards, whether a manifest names that very request.
+//! The kick-off request for Azure's FHIR service, and the comparison of a manifest with the request that was sent.
 
 use percent_encoding::percent_decode_str;
 use url::Url;
@@ -8,8 +7,8 @@ use crate::api::{ExportRequest, Handling, Level};
 use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode, operation};
 use crate::core::wire::{Method, Request};
 
-/// The request that starts a job on the FHIR service at `base`. `container` is the one to ask for; without it the
-/// service makes one of its own. The error is one sentence: what Azure cannot do, and what to change.
+/// The request that starts a job on the FHIR service at `base`. `container` is the container to write to;
+/// without it the service creates one. The error is one sentence: what Azure cannot do, and what to change.
 pub fn request(base: &str, request: &ExportRequest, container: Option<&str>) -> Result<Request, String> {
     let parameters = parameters(request, container)?;
     let path = operation(request)?;
@@ -37,7 +36,7 @@ pub fn request(base: &str, request: &ExportRequest, container: Option<&str>) -> 
     })
 }
 
-/// The parameters in a fixed order, decoded. Azure takes one comma list for each, never a repetition.
+/// The parameters in a fixed order, not yet encoded. Azure takes one comma-separated list for each and no repetition.
 fn parameters(request: &ExportRequest, container: Option<&str>) -> Result<Vec<(String, String)>, String> {
     refuse_foreign(request)?;
     let list = |values: &Option<Vec<String>>| values.as_ref().filter(|v| !v.is_empty()).map(|v| v.join(","));
@@ -82,7 +81,7 @@ fn parameters(request: &ExportRequest, container: Option<&str>) -> Result<Vec<(S
     Ok(own.chain(further).collect())
 }
 
-/// Refuses what only a Bulk Data server understands.
+/// Rejects settings that only a Bulk Data server understands.
 fn refuse_foreign(request: &ExportRequest) -> Result<(), String> {
     let Some(bulk) = &request.bulk_data else { return Ok(()) };
     let field = [
@@ -100,7 +99,8 @@ fn refuse_foreign(request: &ExportRequest) -> Result<(), String> {
     }
 }
 
-/// Azure ignores `includeAssociatedData` silently at Patient and Group level: that would lose data unseen.
+/// Rejects `includeAssociatedData` at Patient and Group level, where Azure silently ignores it
+/// and data would be missing.
 fn check_associated_data(request: &ExportRequest, filtered: bool) -> Result<(), String> {
     let values = request.include_associated_data.as_deref().unwrap_or_default();
     if values.is_empty() {
@@ -123,8 +123,8 @@ fn check_associated_data(request: &ExportRequest, filtered: bool) -> Result<(), 
     Ok(())
 }
 
-/// Whether a manifest's `request` is the kick-off that we sent. Behind a proxy the host may differ, and so may the
-/// order and the encoding of parameters.
+/// Whether a manifest's `request` is the kick-off that was sent. Behind a proxy the host may differ, and so
+/// may the order and the encoding of parameters.
 pub fn same_request(ours: &str, theirs: &str) -> bool {
     match (Url::parse(ours), Url::parse(theirs)) {
         (Ok(ours), Ok(theirs)) => target(&ours) == target(&theirs) && query(&ours) == query(&theirs),
@@ -132,7 +132,7 @@ pub fn same_request(ours: &str, theirs: &str) -> bool {
     }
 }
 
-/// The level and the group that a kick-off URL is for; `None` if it is no kick-off.
+/// The level and the group of a kick-off URL; `None` for any other URL.
 fn target(url: &Url) -> Option<(Level, Option<String>)> {
     let decoded = |s: &str| percent_decode_str(s).decode_utf8_lossy().into_owned();
     let mut segments = url.path().rsplit('/').map(decoded);

@@ -19,7 +19,7 @@ fn url(of: Value) -> String {
     planned(of).unwrap().url
 }
 
-/// What a server reads from the URL's query: its own decoding, not ours.
+/// The parameters as a server reads them from the URL's query, decoded independently of the code under test.
 fn read(url: &str) -> Vec<(String, String)> {
     Url::parse(url).unwrap().query_pairs().into_owned().collect()
 }
@@ -31,7 +31,7 @@ fn levels() {
         (json!({"level": "Patient"}), "https://clinic.example/Patient/$export"),
         (json!({"level": "Group", "groupID": "cohort-42"}), "https://clinic.example/Group/cohort-42/$export"),
         (json!({"level": "Group", "groupID": "a.B-9"}), "https://clinic.example/Group/a.B-9/$export"),
-        // Objects can be older than a rule: nothing of an id leaves its segment.
+        // Objects can be older than a validation rule: no part of an id may leave its path segment.
         (
             json!({"level": "Group", "groupID": "a/b?c#d"}),
             "https://clinic.example/Group/a%2Fb%3Fc%23d/$export",
@@ -123,7 +123,7 @@ fn every_parameter_as_it_goes_out() {
              &_typeFilter=Observation%3Fcategory%3Dlaboratory%26status%3Dfinal\
              %2CPatient%3Fidentifier%3Durn%3Aa%7C1%202",
         ),
-        // What is encoded already in a filter is meant for the filter's own reader: it stays so.
+        // What is already encoded in a filter is meant for the filter's own parser, so it stays encoded.
         (
             json!({"types": ["Patient"], "typeFilters": ["Patient?name=M%C3%BCller"]}),
             "_type=Patient&_typeFilter=Patient%3Fname%3DM%25C3%25BCller",

@@ -1,3 +1,3 @@
-//! What is particular to Azure's FHIR service: the kick-off that it takes, and how a manifest proves whose job it is.
+//! What is specific to Azure's FHIR service: its kick-off, and how a manifest proves whose job it is.
 
 pub mod kick_off;

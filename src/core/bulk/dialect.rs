@@ -1,5 +1,5 @@
-//! How a server deviates from the specification: what its owner configured, else what is known about its
-//! software, else what the specification says.
+//! How a server deviates from the specification: as its owner configured it, otherwise as is known about its
+//! software, otherwise not at all.
 
 use crate::api::{
     BulkDataDialect, FhirServer, FinishedJobs, KickOffMethod, ListStyle, Preset, Resolved, TypeFilterEscape,
@@ -74,7 +74,7 @@ impl Deviations {
             && match set.supports_patient {
                 Some(YesNo::Yes) => true,
                 Some(YesNo::No) => false,
-                // Optional since STU2. If the server rejects it after all, schedules run in full.
+                // Optional since STU2. If the server rejects `_since` after all, schedules run in full.
                 Some(YesNo::Auto) | None => {
                     preset == Preset::Auto && version.is_some_and(|own| number(own) >= number(Version::Stu2))
                 }

@@ -10,7 +10,7 @@ use crate::api::{
 use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode, operation};
 use crate::core::wire::{Method, Patients, Request};
 
-/// A parameter, in the form that a body has it; in a query it is text.
+/// The value of a parameter as a request body holds it; in a query it becomes text.
 enum Parameter {
     Text(String),
     Instant(String),
@@ -89,7 +89,7 @@ fn patients(export: &ExportRequest, namespace: &str) -> Option<Patients> {
     })
 }
 
-/// What the server cannot do, as far as that is known before it is asked.
+/// Rejects what the server is known to be unable to do, before it is asked.
 fn refuse(ways: &Deviations, export: &ExportRequest) -> Result<(), String> {
     if let Some(azure) = &export.azure {
         let field = if azure.anonymization.is_some() { "azure.anonymization" } else { "azure" };
@@ -191,7 +191,8 @@ fn joined(style: ListStyle, values: &[String]) -> Vec<String> {
     }
 }
 
-/// Joined by commas, a comma inside a filter is escaped in the way of the server: the guide never said how.
+/// The type filters as parameter values. Where they are joined by commas, a comma inside a filter is escaped
+/// in the server's way, since the specification does not say how.
 fn filters(ways: &Deviations, filters: &[String]) -> Vec<String> {
     if ways.lists == ListStyle::Repeat {
         return filters.to_vec();
@@ -199,7 +200,8 @@ fn filters(ways: &Deviations, filters: &[String]) -> Vec<String> {
     let escaped: Vec<String> = filters
         .iter()
         .map(|filter| match ways.escape {
-            // As FHIR escapes a comma that is part of a value, so that one that the filter escapes itself stays apart.
+            // FHIR's escape for a comma inside a value; doubling the backslash keeps commas that the
+            // filter itself escapes distinct.
             TypeFilterEscape::Backslash => filter.replace('\\', "\\\\").replace(',', "\\,"),
             TypeFilterEscape::Percent | TypeFilterEscape::Auto => filter.replace(',', "%2C"),
         })

@@ -94,7 +94,7 @@ impl Pages {
             return Err("a FHIR resource instead of a manifest");
         }
         let time = &wire.transaction_time;
-        // Not all servers write a valid instant. It is kept as it is if it can be displayed.
+        // Not every server writes a valid instant. It is kept verbatim if it can be displayed.
         let shown = |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '.' | '+' | '-' | ' ');
         if time.is_empty() || time.len() > MAX_NAME || !time.chars().all(shown) {
             return Err("a manifest without a usable transactionTime");
@@ -199,7 +199,7 @@ fn text(of: &Value, ending: &str) -> Option<String> {
 
 fn number(of: &Value, ending: &str) -> Option<u64> {
     let value = extension(of, ending)?;
-    // A valueDecimal of 1234.0 is as good as 1234.
+    // A valueDecimal of 1234.0 counts as 1234.
     value.as_u64().or_else(|| value.as_str()?.parse().ok()).or_else(|| {
         let whole = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..9e15).contains(n))?;
         format!("{whole:.0}").parse().ok()

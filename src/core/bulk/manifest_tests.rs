@@ -36,7 +36,7 @@ fn all_versions() {
     .unwrap();
     assert_eq!(v4.manifest.errors[0].type_, "OperationOutcome");
     assert_eq!(v4.manifest.output[0].bytes, Some(77));
-    // Nothing matched (STU4 leaves the list out), and HAPI adds a word to it.
+    // Nothing matched: STU4 omits the list, and HAPI adds a message.
     let empty =
         json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true, "message": "none"});
     assert_eq!(read(&empty).unwrap().manifest.files(), 0);
@@ -72,7 +72,7 @@ fn what_servers_add() {
     assert_eq!(organized.organized_by.as_deref(), Some("Patient"));
     assert_eq!(organized.output[0].type_, MIXED);
     assert_eq!(organized.output[0].continues_in, Some(organized.output[1].url.clone()));
-    // Not an instant, but it can be shown.
+    // This is not an instant, but it can be displayed.
     let mut odd = with(json!({}));
     odd["transactionTime"] = "2026-01-01 00:00:00".into();
     assert!(read(&odd).is_ok());
@@ -123,7 +123,7 @@ fn what_does_not_fit_into_memory_is_refused() {
     let body = |list: &str| {
         format!(r#"{{"transactionTime":"2026-01-01T00:00:00Z","requiresAccessToken":true,"error":[{list}]}}"#)
     };
-    // An entry of two bytes is one of two thousand once its URL is whole.
+    // An entry of two bytes becomes one of two thousand once its URL is resolved.
     let at = format!("https://server.example/{}/", "d".repeat(2000));
     for (list, refused) in [
         (list(r#"{"url":"f"}"#, MAX_FILES + 1), Some(TOO_MANY)),

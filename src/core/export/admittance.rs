@@ -1,4 +1,4 @@
-//! Whether a run may start: its server is there, admits it, knows how to do what it asks for, and has a place for it.
+//! Whether a run may start: its server exists, admits it, supports what it asks for, and has a place for it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::core::retry::after;
 use crate::core::rules;
 use crate::core::wire::Request;
 
-/// A refused export is looked at again after this time at the latest.
+/// The longest time between two looks at a refused export.
 const LONGEST_REFUSAL: Duration = Duration::from_mins(5);
 
 /// Why a kick-off is not sent.
@@ -26,7 +26,7 @@ pub(super) enum NotNow {
     Refused,
 }
 
-/// Takes the run out of suspension. The clock stood still while it was held: its start moves on by that time.
+/// Takes the run out of suspension, and moves its start time on by the time that it was held.
 pub(super) fn resume(turn: &mut Turn<'_>) {
     let Some(held_since) = condition::find(&turn.status.conditions, ConditionType::Suspended)
         .filter(|c| c.is_true())
@@ -38,7 +38,7 @@ pub(super) fn resume(turn: &mut Turn<'_>) {
     turn.set_false(ConditionType::Suspended, Reason::Resumed, "no longer held");
 }
 
-/// Takes the run out of the queue. The clock stood still while it waited for a place.
+/// Takes the run out of the queue, and moves its start time on by the time that it waited for a place.
 pub(super) fn leave_queue(turn: &mut Turn<'_>) {
     if let Some(queued_since) = queued_since(&turn.status) {
         stood_still(turn, queued_since);
@@ -52,7 +52,7 @@ fn stood_still(turn: &mut Turn<'_>, since: Timestamp) {
     }
 }
 
-/// The server, if the run may use it; else when to look again.
+/// The server, if the run may use it; otherwise the time of the next look, if there is one.
 pub(super) fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, Option<Timestamp>> {
     let (namespace, name) = turn.server_name();
     let Some(server) = turn.server() else {
@@ -77,7 +77,7 @@ pub(super) fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, O
         return Err(Some(look_again_at_refusal(turn)));
     }
     if server.spec().dialect == Dialect::BulkData && !server.probed() {
-        // How the server wants to be asked is found out by the probe, which comes within moments.
+        // The first probe finds out which requests the server understands; it follows within moments.
         let message = format!("waits for the first look at FhirServer {namespace}/{name}");
         wait_for(turn, Reason::Probing, &message);
         return Err(Some(turn.later(turn.tuning.missing_retry)));
@@ -90,7 +90,7 @@ pub(super) fn usable_server<'a>(turn: &mut Turn<'a>) -> Result<ServerView<'a>, O
     Ok(server)
 }
 
-/// The kick-off, if it may be sent as it is.
+/// The kick-off, if it may be sent now. Otherwise the error says why not.
 pub(super) fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Request, NotNow> {
     let request = &turn.spec().request;
     if !turn.is_true(ConditionType::Accepted)
@@ -113,7 +113,7 @@ pub(super) fn accept(turn: &mut Turn<'_>, server: &ServerView<'_>) -> Result<Req
     Ok(planned)
 }
 
-/// What a user should know of the data before relying on it.
+/// What a user should know about the data before relying on it; empty for an export of level System.
 fn caveats(turn: &Turn<'_>) -> String {
     let request = &turn.spec().request;
     if request.level == Level::System {
@@ -147,9 +147,9 @@ fn refuse(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.set_false(ConditionType::Reconciling, reason, message);
 }
 
-/// When to look again whether the namespace of a refused export is admitted by now, since the labels of namespaces are
-/// not watched: after as long as it has been refused already. So a tenant with thousands of refused exports costs
-/// little.
+/// When to look again whether the server admits the namespace of a refused export by now. The labels of
+/// namespaces are not watched. Each wait is as long as the export has been refused so far, so that thousands
+/// of refused exports cost little.
 fn look_again_at_refusal(turn: &Turn<'_>) -> Timestamp {
     let refused = condition::find(&turn.status.conditions, ConditionType::Accepted);
     let since = refused.map_or(turn.now, |refused| refused.last_transition_time);
@@ -161,7 +161,7 @@ fn look_again_at_refusal(turn: &Turn<'_>) -> Timestamp {
 
 /// Says that the run waits for a place.
 pub(super) fn queue(turn: &mut Turn<'_>, server: &ServerView<'_>) {
-    // No position: it would have to be written anew for everybody whenever one run ends.
+    // The message gives no position: it would change for every queued run whenever one run ends.
     let message = format!(
         "waits for one of the {} places of FhirServer {}{}, {}first come first served",
         server.max_concurrent(),

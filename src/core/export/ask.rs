@@ -4,7 +4,7 @@ use super::turn::Turn;
 use crate::api::{Compression, Destination, Dialect, Reason};
 use crate::core::answer::{self, StatusAnswer};
 use crate::core::bulk;
-use crate::core::landing::Place;
+use crate::core::landing::LandPlace;
 use crate::core::planted::{Fault, planted};
 use crate::core::requests;
 use crate::core::wire::Answer;
@@ -58,7 +58,7 @@ pub(super) fn new_destination(turn: &Turn<'_>, intent: jiff::Timestamp) -> Optio
     Some(match server.spec().dialect {
         Dialect::Azure => Destination { container, ..Destination::default() },
         Dialect::BulkData => {
-            let place = Place::of(container, uid(turn), intent);
+            let place = LandPlace::of(container, uid(turn), intent);
             Destination {
                 container: Some(place.container),
                 folder: Some(place.folder),
@@ -73,7 +73,8 @@ fn uid<'a>(turn: &Turn<'a>) -> &'a str {
     turn.export().metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// Where the job was to go when it was started; `None` for a job of a version that did not write that down.
+/// The destination that was written down when the job was started; `None` for a job of a
+/// version that did not write one.
 fn destination<'t>(turn: &'t Turn<'_>) -> Option<&'t Destination> {
     if planted(Fault::PinnedPlace) {
         return None;
@@ -90,15 +91,15 @@ pub(super) fn container(turn: &Turn<'_>) -> Option<String> {
 }
 
 /// Container and folder that the job's files land in; `None` where the server writes the files itself.
-pub(super) fn place(turn: &Turn<'_>) -> Option<Place> {
+pub(super) fn place(turn: &Turn<'_>) -> Option<LandPlace> {
     if !turn.lands() {
         return None;
     }
     if let Some(Destination { container: Some(container), folder: Some(folder), .. }) = destination(turn) {
-        return Some(Place { container: container.clone(), folder: folder.clone() });
+        return Some(LandPlace { container: container.clone(), folder: folder.clone() });
     }
     let intent = turn.status.job.as_ref()?.intent_time;
-    Some(Place::of(container(turn), uid(turn), intent))
+    Some(LandPlace::of(container(turn), uid(turn), intent))
 }
 
 /// How the job's files are stored.
@@ -113,8 +114,8 @@ pub(super) fn endpoint(turn: &Turn<'_>) -> Option<String> {
     pinned.or_else(|| Some(turn.server()?.blob_endpoint()?.to_owned()))
 }
 
-/// Whether the FhirServer names another storage account now than the one that the job's files land in: one sentence.
-/// No credential of today is ever sent to an endpoint that only a status names.
+/// A sentence if the FhirServer now names another storage account than the one that the job's files land in.
+/// Current credentials are never sent to an endpoint that only a status names.
 pub(super) fn storage_moved(turn: &Turn<'_>) -> Option<String> {
     let pinned = destination(turn)?.endpoint.as_deref()?;
     let server = turn.server()?;

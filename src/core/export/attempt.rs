@@ -1,4 +1,4 @@
-//! The attempts of a run: one starts, it is not known whether one has started, one has failed and another follows.
+//! The attempts of a run: how one starts, how its start becomes uncertain, and how another follows a failed one.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::core::retry::{Retry, after};
 use crate::core::wire::{Failure, FailureKind};
 use crate::core::words;
 
-/// Attempts beyond the first, where the spec says nothing.
+/// The attempts beyond the first, if the spec sets no `backoffLimit`.
 const BACKOFF_LIMIT: i32 = 2;
 
 /// Moves on to a job that runs and whose status URL is known. `asked` is how long the server asks to wait before the
@@ -37,7 +37,7 @@ pub(super) fn started(
         job.kick_off_time = Some(now);
     }
     turn.status.accepted_time.get_or_insert(now);
-    // Where files are to land is known before the first of them does.
+    // The status names the place before the first file lands there.
     if let Some(place) = ask::place(turn) {
         turn.status.output = Some(Output {
             container: Some(place.container),
@@ -53,7 +53,7 @@ pub(super) fn started(
     Phase::Running(Running { owner, poll, since_kick_off: true, ..Running::default() })
 }
 
-/// The server may have started a job, and did not say so in a way that is of use. `why` is one clause.
+/// The server may have started a job, but no usable answer says so. `why` is one clause.
 pub(super) fn uncertain(turn: &mut Turn<'_>, doubt: Doubt, why: &str) -> Uncertain {
     let reason = match doubt {
         Doubt::Untold | Doubt::AnswerLost => Reason::AnswerLost,
@@ -71,8 +71,8 @@ pub(super) fn uncertain(turn: &mut Turn<'_>, doubt: Doubt, why: &str) -> Uncerta
     Uncertain { doubt, search: Retry::default() }
 }
 
-/// A request never left, or was refused before it did anything: it is tried again until the deadline, and does not
-/// count against `spec.backoffLimit`.
+/// The request never left, or was refused before it had any effect. It is tried again until the deadline and
+/// does not count against `spec.backoffLimit`.
 pub(super) fn not_sent(turn: &mut Turn<'_>, mut retry: Retry, failure: &Failure) -> Waiting {
     let due = match failure.kind {
         FailureKind::Missing => {
@@ -80,7 +80,7 @@ pub(super) fn not_sent(turn: &mut Turn<'_>, mut retry: Retry, failure: &Failure)
             turn.later(turn.tuning.missing_retry)
         }
         FailureKind::HeldBack { until } => {
-            // What is missing in the cluster is the better news.
+            // If the conditions already name what is missing in the cluster, that tells the user more.
             let starting = turn.because(ConditionType::Reconciling, Reason::Starting);
             if starting || turn.because(ConditionType::Reconciling, Reason::WaitingToRetry) {
                 unreachable_for_now(turn, failure.reason, &failure.message);
@@ -97,7 +97,7 @@ pub(super) fn not_sent(turn: &mut Turn<'_>, mut retry: Retry, failure: &Failure)
     Waiting { retry, ..Waiting::default() }
 }
 
-/// Says that the server cannot be reached, or does not want to be asked, for the moment.
+/// Says that the server cannot be reached, or accepts no requests, for the moment.
 pub(super) fn unreachable_for_now(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.set_false(ConditionType::ServerReachable, reason, message);
     turn.set_true(
@@ -107,7 +107,8 @@ pub(super) fn unreachable_for_now(turn: &mut Turn<'_>, reason: Reason, message: 
     );
 }
 
-/// An attempt has ended, `status.attempts` counts it, and its cause may pass: another attempt follows, or the end.
+/// An attempt, counted in `status.attempts`, has failed for a reason that may pass: another attempt
+/// follows, or the run fails.
 pub(super) fn try_again(turn: &mut Turn<'_>, reason: Reason, message: &str) -> Phase {
     let attempts = turn.status.attempts.unwrap_or(0);
     let limit = turn.spec().backoff_limit.unwrap_or(BACKOFF_LIMIT);
@@ -128,8 +129,8 @@ pub(super) fn try_again(turn: &mut Turn<'_>, reason: Reason, message: &str) -> P
     Phase::Waiting(Waiting::default())
 }
 
-/// The attempt of the job in the status has ended, and its cause may pass. If it was the last one, its job and output
-/// stay where users look for them.
+/// The attempt of the job in the status has failed for a reason that may pass. After the last attempt, the
+/// job and its output stay in the status, where users look for them.
 pub(super) fn retire_and_try_again(
     turn: &mut Turn<'_>,
     owner: JobOwner,
@@ -163,8 +164,8 @@ pub(super) fn job_failed(turn: &mut Turn<'_>, owner: JobOwner, failure: &JobFail
     }
 }
 
-/// What is to be said of an adopted job that came to its end without a manifest: nothing proves whose it was, so our
-/// own may still run and is written down. Nothing for a job that is known to be ours.
+/// What to say of an adopted job that ended without a manifest. Nothing proves whose job it was, so our own
+/// may still run and is added to `unsettledJobs`. Empty for a job that is known to be ours.
 pub(super) fn unproven(turn: &mut Turn<'_>, owner: JobOwner) -> &'static str {
     match owner {
         JobOwner::Own => "",
@@ -175,7 +176,7 @@ pub(super) fn unproven(turn: &mut Turn<'_>, owner: JobOwner) -> &'static str {
     }
 }
 
-/// The message with the next step for the user, unless that is to read what stands there already.
+/// The message, followed by the next step for the user unless that step is to read the message.
 fn advised(message: &str, reason: Reason) -> String {
     let advice = words::clause(reason.advice());
     let next = advice.split_once("in the message").map_or(advice.as_str(), |(_, next)| next);

@@ -1,4 +1,4 @@
-//! What the server says while a job is being cancelled: to the look at its status, and to the cancel itself.
+//! What the server says while a job is being cancelled: its answers to status requests and to the cancel itself.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::core::wire::{Answer, Failure, FailureKind, Reply};
 /// The first delay between two tries; it doubles.
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 
-/// Takes in the job's status, requested before a cancel, or after an answer to one that left open whether the job has
-/// ended.
+/// Takes in the job's status, requested before a cancel, or after a cancel whose answer left open
+/// whether the job has ended.
 pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) -> Phase {
     let asked_before = turn.status.cancellation.as_ref().is_some_and(|c| c.tries > 0);
     memory.looked = true;
@@ -56,8 +56,8 @@ pub(super) fn looked(turn: &mut Turn<'_>, mut memory: Cancelling, reply: Reply) 
     Phase::Cancelling(memory)
 }
 
-/// An Azure server says that the job is done: its files are checked, unless what it says is only how it answers for a
-/// job that was cancelled.
+/// An Azure server says that the job is done. Its files are checked, unless the answer is the one that the
+/// server gives for a cancelled job.
 fn done(turn: &mut Turn<'_>, mut memory: Cancelling, answer: &Answer, asked_before: bool) -> Phase {
     let manifest = if answer.truncated { None } else { Manifest::parse(&answer.body).ok() };
     let ours = !asked_before || memory.already_finished;
@@ -69,12 +69,12 @@ fn done(turn: &mut Turn<'_>, mut memory: Cancelling, answer: &Answer, asked_befo
             Phase::Checking(Box::new(Checking::new(manifest, memory.owner)))
         }
         Some(_) => settle(turn, memory, CancelOutcome::Confirmed),
-        // A finished job whose manifest cannot be read: there is nothing left to cancel.
+        // The job has finished and its manifest cannot be read: nothing is left to cancel.
         None if answer.truncated && begins_as_manifest(&answer.body) => {
             settle(turn, memory, CancelOutcome::AlreadyFinished)
         }
         None => {
-            // Perhaps a gateway's page: it says nothing of the job.
+            // This may be the page of a gateway, which says nothing about the job.
             if asked_before {
                 not_yet(turn, &mut memory, "the server answers 200 without a manifest");
             }
@@ -94,7 +94,7 @@ fn job_failed(turn: &mut Turn<'_>, memory: Cancelling, failure: JobFailure) -> P
     attempt::job_failed(turn, memory.owner, &JobFailure { transient: false, ..failure })
 }
 
-/// Whether a body that broke off, or is too long, begins as a manifest does; a gateway's page does not.
+/// Whether a truncated body begins like a manifest; the page of a gateway does not.
 fn begins_as_manifest(body: &[u8]) -> bool {
     body.trim_ascii_start().first() == Some(&b'{')
 }
@@ -137,7 +137,7 @@ fn not_answered(turn: &mut Turn<'_>, memory: &mut Cancelling, failure: Failure) 
         FailureKind::Missing => {
             not_yet(turn, memory, &failure.message);
             if turn.deleting() {
-                // The Secret is gone and no token is left: nothing can be tried.
+                // The Secret is gone and no token is left, so no further try is possible.
                 no_more_tries(turn);
             }
         }
@@ -151,7 +151,7 @@ fn no_more_tries(turn: &mut Turn<'_>) {
     }
 }
 
-/// One more try later.
+/// Schedules one more try.
 fn not_yet(turn: &Turn<'_>, memory: &mut Cancelling, why: &str) {
     let tries = turn.status.cancellation.as_ref().map_or(1, |c| c.tries.max(1));
     let wait = retry_delay(FIRST_DELAY, turn.tuning.cancel_grace / 5, tries, turn.jitter);
@@ -159,7 +159,7 @@ fn not_yet(turn: &Turn<'_>, memory: &mut Cancelling, why: &str) {
     memory.failure = Some(why.to_owned());
 }
 
-/// The server agreed, or the job had ended before: say so.
+/// The server agreed to the cancel, or the job had ended before: ends the run with a message that says so.
 fn settle(turn: &mut Turn<'_>, memory: Cancelling, outcome: CancelOutcome) -> Phase {
     let Some(cancellation) = turn.status.cancellation.as_mut() else { return Phase::Cancelling(memory) };
     cancellation.outcome = Some(outcome);

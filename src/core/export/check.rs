@@ -15,15 +15,15 @@ use crate::core::retry::after;
 
 /// How often a check that failed in a way that may pass is tried.
 const TRIES: u32 = 10;
-/// How often it is tried where something is missing in the cluster: these tries are cheap, and a repair should be seen
-/// at once.
+/// How often a check is tried while something is missing in the cluster. These tries are cheap, and a repair
+/// should be noticed at once.
 const TRIES_MISSING: u32 = 100;
 /// The first delay between two tries; it doubles up to [`DELAY_MAX`].
 const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(120);
 
-/// Takes in how the check stands.
+/// Takes in the state of the check.
 pub(super) fn observe(turn: &mut Turn<'_>, memory: &mut Checking, state: Verification) {
     match state {
         Verification::Running { .. } => {
@@ -36,7 +36,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, memory: &mut Checking, state: Verific
     }
 }
 
-/// The task that checks ended by a panic: it is started again, and given up after a while.
+/// The task that checks panicked: it is started again, and given up after too many tries.
 fn panicked(turn: &mut Turn<'_>, memory: &mut Checking) {
     let wait = retry_delay(DELAY, DELAY_MAX, memory.check.count(), turn.jitter);
     let why = "the task that checks the files ended by a defect of the operator, see its log";
@@ -52,8 +52,8 @@ fn panicked(turn: &mut Turn<'_>, memory: &mut Checking) {
     }
 }
 
-/// When a check that goes on is given up: the grace of a cancel after `spec.cancel` was seen to be set, or after the
-/// deadline. The server has finished the job, so there is nothing to cancel, and a short check still comes to its end.
+/// When an unfinished check is given up: one cancel grace after `spec.cancel` was seen or the deadline passed. The
+/// server has finished the job, so there is nothing to cancel, and a short check can still finish.
 pub(super) fn end(turn: &Turn<'_>, memory: &Checking) -> Option<Timestamp> {
     let deadline = turn.deadline().filter(|_| turn.status.cancellation.is_none());
     memory.end_asked.or(deadline).map(|asked| after(asked, turn.tuning.cancel_grace))
@@ -83,7 +83,7 @@ fn failed(turn: &mut Turn<'_>, memory: &mut Checking, failure: &StorageFailure) 
         }
         StorageFailureKind::Missing => Some((TRIES_MISSING, turn.tuning.missing_retry)),
         StorageFailureKind::NotFound => {
-            // Without the container none of its files is there.
+            // Without the container, none of its files exists.
             let none = Checked { bytes: None, lines: None };
             memory.outcome = Some(Ok(Arc::new(vec![none; memory.manifest.files()])));
             return;

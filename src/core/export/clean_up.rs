@@ -1,5 +1,5 @@
-//! Telling a server that its job is over for us: a Bulk Data server may forget a finished one (specification, "Bulk
-//! Data Delete Request"), and one that was given up and may still run is cancelled.
+//! Tells a server that a job is no longer needed: a Bulk Data server may forget a finished job
+//! (specification, "Bulk Data Delete Request"), and a job that was given up but may still run is cancelled.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::core::requests;
 use crate::core::retry::{Retry, after};
 use crate::core::wire::{Failure, FailureKind, Reply};
 
-/// How often the operator tries to tell the server that a job is over.
+/// How often the operator tries to tell the server that a job is no longer needed.
 const TRIES: u32 = 5;
 /// The first delay between two tries; it doubles up to [`LONGEST_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_secs(1);
@@ -29,8 +29,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(120);
 /// Takes in the server's answer.
 pub(super) fn observe(turn: &mut Turn<'_>, clean_up: &mut CleanUp, reply: Reply) {
     if let Err(Failure { kind: FailureKind::HeldBack { until }, .. }) = &reply {
-        // Another run was told to be patient. This request may be what it waits for: some servers run one export at a
-        // time until they hear that the last one is done with.
+        // The server asked another run to wait. That run may be waiting for this very request: some servers
+        // run one export at a time until they are told that the last one is no longer needed.
         clean_up.retry.next_try = Some((*until).max(turn.later(turn.tuning.poll_floor)));
         return;
     }
@@ -59,13 +59,13 @@ pub(super) fn observe(turn: &mut Turn<'_>, clean_up: &mut CleanUp, reply: Reply)
     }
 }
 
-/// How long after its end, or after its cancel was asked for, a run leaves a shared job to others. Statuses have whole
-/// seconds, so it is at least one.
+/// How long a run waits, after its end or after its cancel was requested, before it leaves a shared job to
+/// others. Times in the status have whole seconds, so this must be at least one second.
 const OTHERS_WRITE: Duration = Duration::from_secs(2);
 
-/// The wait before a run leaves a shared job to others, if it ended, or was asked to cancel, too short a time ago. Others
-/// may end at the same moment: whoever looks again after its own write sees theirs, so that not each of them leaves the
-/// job to the other.
+/// The wait before a run leaves a shared job to others, if it ended, or was asked to cancel, less than
+/// [`OTHERS_WRITE`] ago. Runs that end at the same moment see each other's status after this wait, so that
+/// they do not all leave the job to one another.
 pub(super) fn before_leaving(turn: &Turn<'_>, since: Timestamp) -> Option<Next> {
     let due = after(since, OTHERS_WRITE);
     (due > turn.now).then_some(Next::WaitUntil(due))
@@ -74,7 +74,7 @@ pub(super) fn before_leaving(turn: &Turn<'_>, since: Timestamp) -> Option<Next> 
 /// What is known of a job whose run, or attempt, is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JobEnd {
-    /// The server has finished it, and its files are complete.
+    /// The server has finished the job, and its files are complete.
     Complete,
     /// The server has finished the job, and its files are incomplete or cannot be fetched.
     Finished,
@@ -83,7 +83,7 @@ pub(super) enum JobEnd {
 }
 
 impl JobEnd {
-    /// What the status of a run that has ended says of its job.
+    /// What the status of an ended run says about its job.
     pub(super) fn of_ended(turn: &Turn<'_>) -> Self {
         let given_up = [Reason::JobLost, Reason::StatusRefused];
         if turn.is_true(ConditionType::Complete) {
@@ -96,11 +96,11 @@ impl JobEnd {
     }
 }
 
-/// What is to be done before the job can be forgotten, if the server is still to be told. A finished job of an Azure
-/// server is never deleted: its manifest would be lost. A job that is not proven to be ours, or that another export
-/// names, is left alone; one that was cancelled is settled already.
+/// The request, or the wait for it, that tells the server that the job is no longer needed; `None` if nothing is to be
+/// told. A finished job of an Azure server is never deleted, because its manifest would be lost. A job that is not
+/// proven to be ours, or that another export follows, is left alone. A job that was cancelled is already settled.
 pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, end: JobEnd) -> Option<Next> {
-    // The last one that follows a job tells the server.
+    // Only the last export that follows a job tells the server.
     let alone = turn.facts.followers == Followers::None;
     let server = turn.server().filter(|_| alone && !clean_up.done)?;
     let url = turn.status.job.as_ref()?.status_url.as_ref()?;
@@ -112,7 +112,7 @@ pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, end: JobEnd) -> Option<Ne
     let wanted = match end {
         JobEnd::Complete => turn.lands() && server.deviations().cleans_up(true),
         JobEnd::Finished => turn.lands() && server.deviations().cleans_up(false),
-        // Azure itself said what became of a job that is not written down as unsettled.
+        // If the job is not written down as unsettled, Azure itself has said how it ended.
         JobEnd::MayRun => turn.lands() || server.is_job(url) && turn.is_unsettled(url),
     };
     wanted.then(|| match clean_up.retry.due_after(turn.now) {
@@ -121,7 +121,7 @@ pub(super) fn due(turn: &Turn<'_>, clean_up: &CleanUp, end: JobEnd) -> Option<Ne
     })
 }
 
-/// Gives up telling the server when the object was deleted longer ago than a cancel would be tried for.
+/// Stops telling the server once the object has been deleted for longer than the cancel grace.
 pub(super) fn heed_deletion(turn: &mut Turn<'_>, clean_up: &mut CleanUp) {
     let Some(end) = turn.deletion_time().map(|time| after(time, turn.tuning.cancel_grace)) else { return };
     if clean_up.done || clean_up.retry == Retry::default() {
@@ -136,7 +136,7 @@ pub(super) fn heed_deletion(turn: &mut Turn<'_>, clean_up: &mut CleanUp) {
     }
 }
 
-/// The phase after an attempt, which does not tell the server again what it was told before.
+/// The phase after an attempt, with the record of what the server has already been told.
 pub(super) fn carried(phase: Phase, clean_up: CleanUp) -> Phase {
     match phase {
         Phase::Ended(_) => Phase::Ended(Ended { clean_up }),

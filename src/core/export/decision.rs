@@ -11,7 +11,7 @@ use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::planted::{Fault, planted};
 use crate::core::tuning::Tuning;
 
-/// What the decision is about, beside the object itself.
+/// What is known besides the object itself.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// The server that the run names, if it exists.
@@ -44,11 +44,11 @@ pub enum Followers {
 pub struct Inputs<'a> {
     /// The object, with its spec and metadata; its status is the one that counts.
     pub export: &'a FhirExport,
-    /// What is known beside the object.
+    /// What is known besides the object.
     pub facts: &'a Facts,
     /// What was remembered with the last decision.
     pub memory: &'a Memory,
-    /// What came of the last effect.
+    /// The result of the last effect.
     pub seen: Option<Observation>,
     /// The operator's settings.
     pub tuning: &'a Tuning,
@@ -58,10 +58,11 @@ pub struct Inputs<'a> {
     pub jitter: f64,
 }
 
-/// What the operator remembers of a run between two looks. A restart forgets it, and nothing is lost but patience.
+/// What the operator remembers of a run between two looks. After a restart it is empty: delays and counts of
+/// failures begin anew, and no data is lost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory {
-    /// When the run was last looked at, by the clock of then.
+    /// When the run was last looked at, by the clock that was valid then.
     pub last_look: Option<Timestamp>,
     /// The phase of the run, with what is remembered in it.
     pub phase: Phase,
@@ -74,7 +75,7 @@ pub struct Decision {
     pub status: FhirExportStatus,
     /// What to remember until the next decision.
     pub memory: Memory,
-    /// What to do, after the status was written where [`must_write_first`] says so.
+    /// What to do, after the status is written where [`must_write_first`] requires it.
     pub effect: Option<Effect>,
     /// When to look again, if there is nothing to do.
     pub requeue: Requeue,
@@ -84,9 +85,9 @@ pub struct Decision {
     pub changes: Vec<(PhaseName, PhaseName)>,
 }
 
-/// Whether the status must be written before the effect: whatever changes something outside waits for that, and
-/// everything waits until a new job's status URL is written. An effect that only reads loses nothing in a crash, so a
-/// write is saved.
+/// Whether the status must be written before the effect is performed. This holds for every effect that
+/// changes something outside, and for every effect until the status URL of a new job is written. An effect
+/// that only reads loses nothing in a crash, so the write is saved.
 pub fn must_write_first(stored: &FhirExportStatus, decision: &Decision) -> bool {
     let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
     let news = url(&decision.status).is_some() && url(&decision.status) != url(stored);
@@ -107,7 +108,7 @@ pub fn must_write_first(stored: &FhirExportStatus, decision: &Decision) -> bool 
             | Effect::FindJobs { .. }
             | Effect::CountFiles { .. }
             | Effect::Verify(_)
-            // What lands belongs to an attempt that is written down.
+            // Files land for an attempt that is already written down.
             | Effect::Land(_)
             | Effect::StopLanding
             | Effect::CountType { .. }

@@ -1,4 +1,4 @@
-//! Every run's end: complete or failed. After it the status never changes again.
+//! The end of every run: complete or failed. After it the status never changes again.
 
 use super::landed::ErrorReport;
 use super::memory::Ended;
@@ -12,18 +12,18 @@ use crate::core::manifest::Manifest;
 
 /// What is known at the end besides the manifest.
 pub(super) struct Ending {
-    /// Where the manifest was to be stored in the container; `None` where there is no place for it.
+    /// Where the manifest was to be stored in the container; `None` if it had no place there.
     pub(super) manifest_path: Option<String>,
-    /// The SHA-256 of the stored manifest in hexadecimal, or why it was not stored; `None` where it was not tried.
+    /// The SHA-256 of the stored manifest in hexadecimal, or why it was not stored; `None` if no store was tried.
     pub(super) stored: Option<Result<String, String>>,
-    /// Why the log was not stored; `None` where it was, or was not wanted.
+    /// Why the log was not stored; `None` if it was stored, or not wanted.
     pub(super) unstored_log: Option<String>,
-    /// What the server's error files say.
+    /// What the server's error files report.
     pub(super) errors: ErrorReport,
 }
 
-/// Ends the run: the data is complete. It fails nevertheless if the server reports errors and `errorFilePolicy` is
-/// `Fail`.
+/// Ends the run with complete data. The run fails nevertheless if the server reports errors and
+/// `errorFilePolicy` is `Fail`.
 pub(super) fn complete(turn: &mut Turn<'_>, manifest: &Manifest, ending: &Ending) -> Phase {
     if let Some(Ok(sha256)) = ending.stored.clone()
         && let Some(path) = ending.manifest_path.clone()
@@ -71,7 +71,7 @@ fn nothing_new(turn: &Turn<'_>, manifest: &Manifest) -> bool {
     manifest.output.is_empty() && turn.spec().request.since.is_some()
 }
 
-/// How much data came, in words.
+/// How much data the export produced, in words.
 fn what_came(turn: &Turn<'_>, manifest: &Manifest, ending: &Ending) -> String {
     let types = manifest.by_type().len() as u64;
     let resources = turn.status.output.as_ref().and_then(|o| u64::try_from(o.resources?).ok());
@@ -91,7 +91,7 @@ fn what_came(turn: &Turn<'_>, manifest: &Manifest, ending: &Ending) -> String {
 /// Ends the run without success.
 pub(super) fn fail(turn: &mut Turn<'_>, reason: Reason, message: &str) -> Phase {
     turn.set_true(ConditionType::Failed, reason, message);
-    // Whoever asked for a cancel got what they wanted: nothing is stalled, and no tool shows the object as degraded.
+    // The user who asked for the cancel got it: nothing is stalled, and no tool shows the object as degraded.
     if reason == Reason::Cancelled {
         turn.remove(ConditionType::Stalled);
     } else {

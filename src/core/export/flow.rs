@@ -9,7 +9,7 @@ use crate::core::effect::Effect;
 pub(super) enum Flow {
     /// The run is in this phase and does this.
     Do(Phase, Next),
-    /// The run has come into this phase, which is asked in its turn.
+    /// The run has entered this phase, which decides next.
     Became(Phase),
 }
 
@@ -17,7 +17,7 @@ pub(super) enum Flow {
 pub(super) enum Next {
     /// Perform an effect.
     Perform(Box<Effect>),
-    /// Nothing until this moment, or until something changes.
+    /// Wait until this time, or until something changes.
     WaitUntil(Timestamp),
     /// Do nothing until something changes.
     Rest,
@@ -29,7 +29,7 @@ impl Next {
         Self::Perform(Box::new(effect))
     }
 
-    /// Nothing until the earliest of these moments.
+    /// Waits until the earliest of these times.
     pub(super) fn wait_until(moments: &[Option<Timestamp>]) -> Self {
         moments.iter().flatten().min().map_or(Self::Rest, |moment| Self::WaitUntil(*moment))
     }

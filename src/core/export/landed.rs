@@ -1,4 +1,4 @@
-//! What landed, judged against what the server says of it and what was asked for.
+//! Compares what landed with what the server says about it and with what the request asked for.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::api::{CheckResult, Checks, ConditionStatus, ExportRequest, Reason};
 use crate::core::landing::{FileForm, FileKind, LandFile, LandPlan, Landed};
 use crate::core::manifest::Manifest;
 
-/// A file that was to land, and what landed.
+/// A file of the plan, and what landed of it.
 type Row<'a> = (&'a LandFile, &'a Landed);
 
 /// Something that is wrong: the reason and one sentence.
@@ -64,7 +64,7 @@ fn worse(one: CheckResult, other: CheckResult) -> CheckResult {
     }
 }
 
-/// Whether a file has landed for each one of the manifest.
+/// Whether a file has landed for each entry of the manifest.
 fn all_landed(manifest: &Manifest, rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     let files = manifest.files();
     match files.saturating_sub(rows.len()) {
@@ -76,8 +76,8 @@ fn all_landed(manifest: &Manifest, rows: &[Row<'_>]) -> (CheckResult, Option<Pro
     }
 }
 
-/// Whether the files hold as many lines as the server says. Deleted and error files are compared where the server
-/// counts them; it must count every data file, or every file where there are no data.
+/// Whether the files hold as many lines as the server says. Deleted and error files are compared if the
+/// server counts them. The server must count every data file, or every file if there are no data files.
 fn counts(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     let claims = rows.iter().filter_map(|(f, l)| Some((*f, f.claims.count?, l.sum.lines)));
     let mut claimed = 0;
@@ -94,7 +94,7 @@ fn counts(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     (if claimed > 0 && all_counted { CheckResult::Passed } else { CheckResult::Unknown }, None)
 }
 
-/// Whether the files have the checksums or lengths that the server says.
+/// Whether the files have the checksums or lengths that the server gives.
 fn checksums(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     let mut claimed = 0;
     for (file, landed) in rows {
@@ -114,7 +114,8 @@ fn checksums(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     (if all { CheckResult::Passed } else { CheckResult::Unknown }, None)
 }
 
-/// The checksum or length that the server says, and the one that was found; of two the one that differs.
+/// The checksum or length that the server gives, and the one that was found. If the server gives
+/// both, the one that differs.
 fn summed(file: &LandFile, landed: &Landed) -> Option<(String, String)> {
     let sum = file.claims.sha256.clone().map(|said| (said, landed.sum.sha256.clone()));
     let length = file.claims.bytes.map(|said| (said.to_string(), landed.sum.bytes.to_string()));
@@ -124,12 +125,12 @@ fn summed(file: &LandFile, landed: &Landed) -> Option<(String, String)> {
     }
 }
 
-/// Whether the end of a file is known: its body was framed, or it has the checksum or length that the server says.
+/// Whether the end of a file is known: its body was framed, or it has the checksum or length that the server gives.
 fn has_known_end(file: &LandFile, landed: &Landed) -> bool {
     landed.form != FileForm::Unframed || summed(file, landed).is_some()
 }
 
-/// Whether the form of the files shows that they are whole, and of the types that the manifest names.
+/// Whether the content of the files shows that they are whole and of the types that the manifest names.
 fn form(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     let wrong = rows.iter().find_map(|(file, landed)| match landed.form {
         FileForm::Framed | FileForm::Unframed => None,
@@ -152,7 +153,7 @@ fn form(rows: &[Row<'_>]) -> (CheckResult, Option<Problem>) {
     }
 }
 
-/// Nothing that was checked is wrong: what could not be checked is said.
+/// The verdict when no check failed. The message says what could not be checked.
 fn whole(checks: &Checks, manifest: &Manifest, rows: &[Row<'_>]) -> (ConditionStatus, Reason, String) {
     if manifest.files() == 0 {
         return (ConditionStatus::True, Reason::CountsMatch, "the manifest names no files".to_owned());
@@ -199,7 +200,7 @@ fn whole(checks: &Checks, manifest: &Manifest, rows: &[Row<'_>]) -> (ConditionSt
     (status, reason, format!("{all} whole{said}"))
 }
 
-/// A checksum as people compare it.
+/// The first 12 characters of a checksum, enough for people to compare.
 fn short(sum: &str) -> String {
     if sum.len() > 12 { format!("{}…", sum.get(..12).unwrap_or(sum)) } else { sum.to_owned() }
 }
@@ -207,9 +208,9 @@ fn short(sum: &str) -> String {
 /// What the server's error files say, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ErrorReport {
-    /// A clause, where the server reports errors.
+    /// One clause if the server reports errors.
     pub(super) errors: Option<String>,
-    /// The words of issues that are no errors, such as of parameters that were ignored.
+    /// The texts of issues that are not errors, for example about ignored parameters.
     pub(super) words: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The manifest that is stored beside what landed, as the mark of completeness.
+//! The manifest that is stored beside the landed files and marks them as complete.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::core::bulk::manifest::MIXED;
 use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
 use crate::core::manifest::{File, Manifest};
 
-/// The stored manifest: the specification's, with a checksum of each file.
+/// The stored manifest: in the form of the specification, with a checksum for each file.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored<'a> {
@@ -31,15 +31,15 @@ struct Entry {
     type_: Option<String>,
     url: String,
     count: u64,
-    /// In bytes, of the NDJSON before any compression, as is the checksum.
+    /// The size in bytes of the NDJSON before compression; the checksum is of the same bytes.
     file_size: u64,
     sha256: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     continues_in_file: Option<String>,
 }
 
-/// The manifest to store beside the data, whose files lie at `endpoint`: what landed where, and what it is. It never
-/// holds a URL of the server's files, which may be signed.
+/// The manifest to store beside the data, whose files lie at `endpoint`: the URL, size and checksum of each
+/// file that landed. It never contains a URL of the server's files, since such URLs may be signed.
 pub(super) fn body(manifest: &Manifest, endpoint: &str, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
     let endpoint = endpoint.trim_end_matches('/');
     let url = |blob: &str| format!("{endpoint}/{}/{blob}", plan.container);
@@ -76,7 +76,7 @@ pub(super) fn body(manifest: &Manifest, endpoint: &str, plan: &LandPlan, landed:
     body
 }
 
-/// The query of a kick-off may name people.
+/// The request without its query, which may name patients.
 fn without_query(request: &str) -> Option<String> {
     let mut url = Url::parse(request).ok()?;
     url.set_query(None);

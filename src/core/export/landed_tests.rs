@@ -7,7 +7,7 @@ use crate::api::CheckResult::{Failed, Passed, Unknown};
 use crate::api::FhirServerSpec;
 use crate::core::bulk::manifest::Pages;
 use crate::core::export::type_counts::TypeCount;
-use crate::core::landing::{FileForm, Issues, Place, Sum, plan};
+use crate::core::landing::{FileForm, Issues, LandPlace, Sum, plan};
 use crate::core::poll::Bounds;
 
 const AT: &str = "https://x.example/status/1";
@@ -28,7 +28,7 @@ fn read(members: Value) -> Manifest {
 fn land(manifest: &Manifest, lines: &[u64]) -> (LandPlan, Vec<Landed>) {
     let second = std::time::Duration::from_secs(1);
     let bounds = Bounds { min: second, max: second, max_retry_after: second };
-    let place = Place { container: "lake".into(), folder: "f".into() };
+    let place = LandPlace { container: "lake".into(), folder: "f".into() };
     let plan = plan(&spec(), manifest, &place, crate::api::Compression::None, bounds);
     let landed = lines.iter().map(|lines| Landed {
         sum: Sum { bytes: lines * 10, lines: *lines, sha256: "ab".repeat(32) },

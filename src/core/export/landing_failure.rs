@@ -1,4 +1,4 @@
-//! A landing cannot go on as it is: another try later, a fresh manifest, or another attempt.
+//! A landing cannot continue: another try follows later, or a fresh manifest is requested, or the attempt ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::core::planted::{Fault, planted};
 use crate::core::poll::retry_delay;
 use crate::core::retry::{Retry, after};
 
-/// How many fresh manifests in a row lack a file, at least, until it is believed that the server does not have it.
+/// The smallest number of consecutive fresh manifests that must lack a file before it counts as missing on the server.
 const REFRESHES: u32 = 5;
-/// How long a file is missing in every fresh manifest until it is believed that the server does not have it. A gateway
-/// that is being deployed answers 404, too.
+/// How long a file must be missing in every fresh manifest before it counts as missing on the server. A
+/// gateway that is being deployed answers 404, too.
 const MISSING_FOR: Duration = Duration::from_mins(10);
-/// Fresh manifests in a row that bring nothing are told from this one on. One is usual: links expire.
+/// From this number of consecutive fruitless manifests on, the conditions tell the user. One is usual: links expire.
 const TOLD_REFRESHES: u32 = 3;
 /// The first delay between two tries; it doubles up to [`DELAY_MAX`].
 const DELAY: Duration = Duration::from_secs(2);
 /// The longest delay between two tries.
 const DELAY_MAX: Duration = Duration::from_secs(120);
 
-/// Takes in why the landing cannot go on.
+/// Takes in why the landing cannot continue.
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFailure) -> Phase {
     let tries = memory.tries.retry.count();
     if planted(Fault::GivesUpEarly) && memory.tries.retry.failures > 10 {
@@ -62,7 +62,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
             turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageUnreachable, &not_yet);
             retry_after.unwrap_or(own).min(DELAY_MAX)
         }
-        // Somebody must give a role, a Secret or a container: the deadline bounds the wait.
+        // Only a person can provide a role, a Secret or a container: the deadline bounds the wait.
         LandFailureKind::Storage(
             StorageFailureKind::Missing
             | StorageFailureKind::Denied
@@ -83,8 +83,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
     Phase::Landing(Box::new(memory))
 }
 
-/// A fresh manifest has fresh links; what has landed is known by its source. The deadline bounds the wait, unless the
-/// server says again and again that it does not have a file.
+/// Requests a fresh manifest, which has fresh links; files that have landed are recognized by their source.
+/// The deadline bounds the wait, unless the server keeps saying that it does not have a file.
 fn expired(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFailure, not_yet: &str) -> Phase {
     let LandingTries { retry, refreshes, fruitless_since, .. } = memory.tries.clone();
     let long = fruitless_since.is_some_and(|since| after(since, MISSING_FOR) <= turn.now);

@@ -8,7 +8,7 @@ use crate::core::landing::{FileKind, LandPlan, Landed};
 use crate::core::manifest::Manifest;
 use crate::core::requests;
 
-/// The lines of the log of one export, as far as they are written.
+/// The lines of one export's log that are written so far.
 struct Log {
     export_id: String,
     lines: Vec<u8>,
@@ -24,8 +24,8 @@ impl Log {
     }
 }
 
-/// The log, one object a line: what happened, as far as status and container know it. It never names the patients that
-/// were asked for, nor a URL of the server's files.
+/// The log with one JSON object per line: what happened, as far as the status and the container show it. It
+/// never names the patients in the request, nor a URL of the server's files.
 pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
     let export_id = turn.export().metadata.uid.clone().unwrap_or_default();
     let mut log = Log { export_id, lines: Vec::new() };
@@ -47,7 +47,7 @@ pub(super) fn ndjson(turn: &Turn<'_>, manifest: &Manifest, plan: &LandPlan, land
     log.lines
 }
 
-/// What was asked for, and of which server.
+/// The entry for the kick-off: the request and its server.
 fn kick_off(turn: &Turn<'_>) -> Value {
     let server = turn.facts.server.as_ref();
     let base = server.map(|s| s.spec.url.trim_end_matches('/').to_owned()).unwrap_or_default();
@@ -66,7 +66,7 @@ fn kick_off(turn: &Turn<'_>) -> Value {
     })
 }
 
-/// The job is finished, and its manifest was read.
+/// The entries for the finished job and its manifest.
 fn manifest_read(log: &mut Log, now: Timestamp, manifest: &Manifest) {
     let time = &manifest.transaction_time;
     let (output, deleted, errors) = (manifest.output.len(), manifest.deleted.len(), manifest.errors.len());
@@ -79,7 +79,7 @@ fn manifest_read(log: &mut Log, now: Timestamp, manifest: &Manifest) {
     log.write(now, "manifest_complete", &whole);
 }
 
-/// Each file, by the name under which it landed.
+/// The entries for each file, under the name by which it landed.
 fn downloads(log: &mut Log, now: Timestamp, manifest: &Manifest, plan: &LandPlan, landed: &[Landed]) {
     let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
     for ((source, file), landed) in sources.zip(&plan.files).zip(landed) {
@@ -96,7 +96,7 @@ fn downloads(log: &mut Log, now: Timestamp, manifest: &Manifest, plan: &LandPlan
     }
 }
 
-/// The parameters of the request, without those that may name people.
+/// The parameters of the request, except those that may name patients.
 fn parameters(turn: &Turn<'_>) -> Value {
     let request = &turn.spec().request;
     let mut all = serde_json::Map::new();

@@ -1,4 +1,4 @@
-//! The answer to a poll that says that the job is done: its manifest, whole or in pages, and what comes instead of one.
+//! The answer to a poll of a finished job: its manifest, whole or in pages, or something else.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::core::landing::lists_a_file_twice;
 use crate::core::manifest::Manifest;
 use crate::core::wire::Answer;
 
-/// The job is done: its manifest says what it made, if it can be read.
+/// The job is done: takes in its manifest, if it can be read.
 pub(super) fn done(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer) -> Phase {
     match manifest(turn, &mut memory, answer) {
         Ok(Some(manifest)) => {
@@ -56,8 +56,8 @@ fn unreadable(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, what: &
     Phase::Running(memory)
 }
 
-/// The whole manifest, or `None` while further pages of it are to be fetched. The error says what came instead of
-/// one.
+/// The whole manifest, or `None` while further pages of it have to be fetched. The error says what the server
+/// sent instead of a manifest.
 fn manifest(
     turn: &Turn<'_>,
     memory: &mut Running,

@@ -1,5 +1,6 @@
-//! What the operator remembers of a run between two looks: one type for each phase, so that nothing is there that means
-//! nothing in that phase. A restart forgets it all, and nothing is lost but patience.
+//! What the operator remembers of a run between two looks. Each phase has a type of its own, which holds
+//! only what means something in that phase. A restart forgets it all: delays and counts of failures begin
+//! anew, and no data is lost.
 
 use std::sync::Arc;
 
@@ -21,11 +22,12 @@ pub type CheckOutcome = Result<Arc<Vec<Checked>>, (Reason, String)>;
 /// What is remembered before the kick-off.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Waiting {
-    /// Requests that did not go out, or were refused for now.
+    /// Requests that were not sent, or were refused for now, and when the next one is due.
     pub retry: Retry,
-    /// When the credentials were last found to be there.
+    /// When the credentials were last found to be available.
     pub authorized_at: Option<Timestamp>,
-    /// The last kick-off never left: whether the server can be reached is asked before the next intent is written.
+    /// The last kick-off never left: before the next intent is written, a harmless request checks that
+    /// the server can be reached.
     pub unreached: bool,
     /// What the run was last found to wait for.
     pub waits_for: WaitsFor,
@@ -43,42 +45,42 @@ pub enum WaitsFor {
     Place,
 }
 
-/// What is remembered while the kick-off is on its way.
+/// What is remembered while the kick-off is being sent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Starting {
-    /// The kick-off, until it was handed out to be sent.
+    /// The kick-off, until it is handed out to be sent.
     pub kick_off: Option<Request>,
-    /// As in [`Waiting`]: an answer that asks for patience is counted on.
+    /// The same as in [`Waiting`]: the count continues if the server answers that it cannot start the export now.
     pub retry: Retry,
 }
 
-/// Remembered while nobody knows whether the kick-off started a job.
+/// What is remembered while it is not known whether the kick-off started a job.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Uncertain {
-    /// Why nobody knows whether a job runs.
+    /// Why it is not known whether a job runs.
     pub doubt: Doubt,
     /// Searches of the container for the job.
     pub search: Retry,
 }
 
-/// Why nobody knows whether a job runs.
+/// Why it is not known whether a job runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// The operator was stopped before it wrote down an answer. The user was not told yet.
+    /// The operator was stopped before it wrote down an answer, and the user has not been told yet.
     Untold,
-    /// The kick-off was sent, and no definite answer to it came.
+    /// The kick-off was sent, and no definite answer came back.
     AnswerLost,
     /// The server accepted the kick-off and named no usable status URL.
     NoStatusUrl,
 }
 
-/// Whose a job is, as far as that is known.
+/// Whose job it is, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum JobOwner {
     /// The server named this job in answer to the kick-off, or its manifest proved whose it is.
     #[default]
     Own,
-    /// The job was found in the container. Its manifest has not proved yet whose it is.
+    /// The job was found in the container, and its manifest has not yet proved whose it is.
     Adopted,
 }
 
@@ -91,42 +93,42 @@ pub struct Running {
     pub held: bool,
     /// Polls that failed in a way that may pass, and when the next poll is due.
     pub poll: Retry,
-    /// Polls in a row that found the job running.
+    /// The number of consecutive polls that found the job running.
     pub polls: u32,
-    /// This process has followed the job since its kick-off, so `polls` are all of them.
+    /// Whether this process has followed the job since its kick-off, so that `polls` counts all of its polls.
     pub since_kick_off: bool,
-    /// Answers in a row that were refusals or made no sense.
+    /// The number of consecutive answers that were refusals or could not be read.
     pub nonsense: u32,
     /// When progress was last looked for or written.
     pub progress_at: Option<Timestamp>,
-    /// The manifest so far, while further pages of it are to come.
+    /// The pages of the manifest so far, while further pages have to be fetched.
     pub pages: Option<Arc<Pages>>,
-    /// Since when the status URL leads to nothing, as long as it does.
+    /// How long the status URL has led to nothing; `None` if it leads to a job.
     pub absence: Option<Absence>,
-    /// The server says that the job failed in a way that may pass, and is told to forget it before the next attempt.
+    /// The failure of a job that may pass, and the tries to tell the server to forget the job before the next attempt.
     pub failed: Option<(JobFailure, CleanUp)>,
     /// The failed tries of the landing, while a fresh manifest is awaited because the links of the last one have
     /// expired.
     pub refresh: Option<LandingTries>,
 }
 
-/// Since when a status URL leads to nothing.
+/// How long a status URL has led to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Absence {
-    /// Since when each answer, of the FHIR server or of something before it, has been 404 or 410.
+    /// Since when every answer, from the FHIR server or from a proxy in front of it, has been 404 or 410.
     pub since: Timestamp,
-    /// Since when each of these was the FHIR server's own answer; `None` if the last one was not.
+    /// Since when every such answer has been the FHIR server's own; `None` if the last one was not.
     pub by_server: Option<Timestamp>,
 }
 
 /// The failed tries of a landing, counted across fresh manifests.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LandingTries {
-    /// Tries in a row that brought nothing, and when the next is due.
+    /// Consecutive tries that landed nothing, and when the next is due.
     pub retry: Retry,
-    /// Fresh manifests in a row that brought nothing.
+    /// The number of consecutive fresh manifests that landed nothing.
     pub refreshes: u32,
-    /// When the first of the tries failed that have neither landed a file nor kept a further byte since.
+    /// When the first try failed in the present series of tries that neither landed a file nor kept a further byte.
     pub fruitless_since: Option<Timestamp>,
     /// How far the landing has come. Each new try counts the files that have landed before from the start.
     pub progress: LandProgress,
@@ -142,16 +144,16 @@ impl LandingTries {
     }
 }
 
-/// Remembered while the operator lands the files of a Bulk Data server.
+/// What is remembered while the operator lands the files of a Bulk Data server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Landing {
     /// The manifest whose files land.
     pub manifest: Arc<Manifest>,
     /// `spec.suspend` holds the landing.
     pub held: bool,
-    /// The landing takes so long that the status tells of it.
+    /// Whether the landing takes so long that the status shows it.
     pub told: bool,
-    /// How far the landing came, and how it failed so far.
+    /// How far the landing has come, and how it has failed so far.
     pub tries: LandingTries,
     /// When progress was last written.
     pub progress_at: Option<Timestamp>,
@@ -166,10 +168,10 @@ pub struct Landing {
 pub enum LandingStage {
     /// The files are being copied from the server to storage.
     Copying {
-        /// Since when a task copies them beside the reconcile, as far as is known.
+        /// Since when a task has copied the files beside the reconcile; `None` if no task is known to run.
         task_since: Option<Timestamp>,
     },
-    /// Every file has landed: they are judged, and the manifest is stored.
+    /// Every file has landed: the files are judged, and the manifest is stored.
     Landed(Concluding),
     /// This attempt cannot land. The server is told to forget the job before the next attempt begins.
     GivingUp {
@@ -180,12 +182,12 @@ pub enum LandingStage {
     },
 }
 
-/// Remembered between the last file and the end of a landing.
+/// What is remembered between the landing of the last file and the end of the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concluding {
     /// What landed: one entry for each file of the manifest.
     pub landed: Arc<Vec<Landed>>,
-    /// What the server counts of the types that no file came of.
+    /// What the server counts of each requested type without a file.
     pub counted_types: TypeCounts,
     /// The tries to store `log.ndjson`.
     pub log: Storing,
@@ -193,20 +195,20 @@ pub struct Concluding {
     pub store: Storing,
 }
 
-/// Remembered while the files that an Azure server wrote are checked.
+/// What is remembered while the files that an Azure server wrote are checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checking {
     /// The manifest whose files are checked.
     pub manifest: Arc<Manifest>,
     /// Whether the job was started by this run, as far as is known.
     pub owner: JobOwner,
-    /// The check takes so long that the status tells of it.
+    /// Whether the check takes so long that the status shows it.
     pub told: bool,
-    /// When the check was begun.
+    /// When the check was started.
     pub check_began: Option<Timestamp>,
     /// Checks that failed in a way that may pass, and when the next try is due.
     pub check: Retry,
-    /// Since when the run should end: the deadline has passed, or `spec.cancel` is set.
+    /// Since when the run is to end, because the deadline has passed or `spec.cancel` is set.
     pub end_asked: Option<Timestamp>,
     /// The outcome of the check, once it is over.
     pub outcome: Option<CheckOutcome>,
@@ -214,27 +216,27 @@ pub struct Checking {
     pub store: Storing,
 }
 
-/// Remembered of storing the manifest or the log beside the data.
+/// The tries to store the manifest or the log beside the data.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Storing {
     /// Tries that failed in a way that may pass, and when the next is due.
     pub retry: Retry,
-    /// The SHA-256 of what was stored in hexadecimal, or why it was given up; `None` while it is not settled.
+    /// The SHA-256 of the stored bytes in hexadecimal, or why storing was given up; `None` until it is settled.
     pub outcome: Option<Result<String, String>>,
 }
 
-/// Remembered while the server is asked to cancel the job.
+/// What is remembered while the server is asked to cancel the job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cancelling {
     /// Whether the job was started by this run, as far as is known.
     pub owner: JobOwner,
-    /// A landing may still run beside the reconcile and has to be stopped.
+    /// Whether a landing may still run beside the reconcile, so that it has to be stopped.
     pub landing_runs: bool,
     /// When the next try is due; `status.cancellation` counts the tries.
     pub retry: Retry,
-    /// The job's status was asked for before the cancel.
+    /// Whether the job's status was requested before the cancel.
     pub looked: bool,
-    /// The server answered the cancel with 409: a manifest that is found now is the job's own.
+    /// Whether the server answered the cancel with 409: a manifest that is found after that is the job's own.
     pub already_finished: bool,
     /// How the next try of the cancel is counted.
     pub next_try: NextTry,
@@ -248,35 +250,35 @@ pub enum NextTry {
     /// The next try counts as one more.
     #[default]
     Counts,
-    /// The next try was counted already: it was held back before it was sent.
+    /// The next try is already counted, because it was held back before it was sent.
     WasCounted,
 }
 
-/// What is remembered while nothing is left of a deleted object but its finalizer.
+/// What is remembered while a deleted object has nothing left but its finalizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaving {
-    /// An event has told already what became of the job.
+    /// Whether an event has already told what became of the job.
     pub told: bool,
 }
 
 /// What is remembered of a run that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// How the server takes it that its job is done with.
+    /// The tries to tell the server that its job is no longer needed.
     pub clean_up: CleanUp,
 }
 
-/// Remembered of telling the server that it may forget a job.
+/// The tries to tell the server that it may forget a job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CleanUp {
-    /// The server was told that it may forget the job, or cannot be told.
+    /// Whether the server was told that it may forget the job, or cannot be told.
     pub done: bool,
     /// Tries that failed, and when the next is due.
     pub retry: Retry,
 }
 
 impl Landing {
-    /// At the begin of a landing.
+    /// The memory at the start of a landing.
     pub fn new(manifest: Manifest, tries: LandingTries, progress_at: Option<Timestamp>) -> Self {
         Self {
             manifest: Arc::new(manifest),
@@ -307,7 +309,7 @@ impl Landing {
 }
 
 impl Checking {
-    /// At the begin of a check.
+    /// The memory at the start of a check.
     pub fn new(manifest: Manifest, owner: JobOwner) -> Self {
         Self {
             manifest: Arc::new(manifest),

@@ -1,9 +1,9 @@
-//! One run of an export, as a state machine: spec, status and what was seen go in; status, one effect and when to look
-//! again come out.
+//! One run of an export as a state machine: it takes spec, status and observation, and returns the new
+//! status, at most one effect, and when to look again.
 //!
-//! [`Phase`] names the phases and derives them; each has a file in `phases`, which takes in what was observed and says
-//! what comes next; [`states`] declares how a run moves from phase to phase. What several phases share lies beside
-//! them: how an attempt starts and fails (`attempt`), how a run is stopped (`stop`), how it ends (`end`).
+//! [`Phase`] names the phases and derives them. Each has a file in `phases`, which takes in observations and says what
+//! comes next; [`states`] declares how a run moves from phase to phase. Files beside `phases` hold what several phases
+//! share: how an attempt starts and fails (`attempt`), how a run is stopped (`stop`), how it ends (`end`).
 
 mod admittance;
 mod ask;
@@ -51,7 +51,7 @@ pub use server_view::{ServerView, deadline};
 pub use status::{competes, holds_place, is_terminal, job_owner, says_the_same};
 use turn::Turn;
 
-/// More phases than any run goes through in one decision, so that no mistake can make it go round in circles.
+/// More phases than a run enters in one decision, so that no mistake can send it round in circles.
 const MAX_CHANGES: usize = 16;
 
 /// Decides what comes next in a run. Pure: the same inputs give the same decision.

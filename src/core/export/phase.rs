@@ -19,7 +19,7 @@ pub enum Phase {
     Waiting(Waiting),
     /// The intent is written and the kick-off is on its way.
     Starting(Starting),
-    /// The intent is written, and nobody knows whether the server started a job.
+    /// The intent is written, and it is not known whether the server started a job.
     Uncertain(Uncertain),
     /// The server works on the job.
     Running(Running),
@@ -29,7 +29,7 @@ pub enum Phase {
     Checking(Box<Checking>),
     /// The server is asked to cancel the job.
     Cancelling(Cancelling),
-    /// The object is being deleted, and nothing is left to be done but to remove the finalizer.
+    /// The object is being deleted, and only its finalizer has to be removed.
     Leaving(Leaving),
     /// The run has ended. Its status never changes again.
     Ended(Ended),
@@ -64,7 +64,7 @@ pub enum PhaseName {
     Ended,
 }
 
-/// What a status says by itself of an object that was not deleted: the phase that a restart finds.
+/// The phase that a stored status alone shows, as a restart finds it, if the object is not being deleted.
 fn stored(status: &FhirExportStatus) -> Phase {
     if is_terminal(status) {
         return Phase::Ended(Ended::default());
@@ -81,8 +81,8 @@ fn stored(status: &FhirExportStatus) -> Phase {
 }
 
 impl Phase {
-    /// The phase of a run. What is remembered counts as far as the status allows it: a status that was written without
-    /// our hearing so, or by a process before us, wins.
+    /// The phase of a run. Memory counts only as far as the status allows it: a status that was written
+    /// without our knowledge, or by an earlier process, wins.
     pub fn of(status: &FhirExportStatus, deleting: bool, has_finalizer: bool, remembered: Self) -> Self {
         let stored = stored(status);
         if deleting && !has_finalizer && !matches!(stored, Self::Ended(_)) {
@@ -99,7 +99,7 @@ impl Phase {
                 Self::Waiting(_) | Self::Uncertain(_) | Self::Running(_) | Self::Cancelling(_),
                 remembered @ Self::Leaving(_),
             ) if deleting => remembered,
-            // Of these the status knows a part, and it is the status that counts.
+            // The status knows a part of these phases, and that part comes from the status.
             (Self::Uncertain(stored), Self::Uncertain(known)) => {
                 Self::Uncertain(Uncertain { doubt: stored.doubt, ..known })
             }
@@ -131,8 +131,8 @@ impl Phase {
         }
     }
 
-    /// The word that `status.state` shows. A check or a landing that is done within seconds is not worth a word, and so
-    /// not a write, of its own: until it takes longer the word stays that of the phase before.
+    /// The word that `status.state` shows. A check or a landing that finishes within seconds does not get a
+    /// word, and so a write, of its own: until it takes longer, the word is that of the phase before.
     pub(super) fn word(&self, status: &FhirExportStatus) -> Option<RunState> {
         let before = status.state;
         let copying = before.filter(|word| matches!(word, RunState::Landing | RunState::Verifying));
@@ -145,7 +145,7 @@ impl Phase {
             Self::Starting(_) => RunState::Starting,
             Self::Uncertain(_) => RunState::Uncertain,
             Self::Running(Running { held: true, .. }) => RunState::Suspended,
-            // The manifest is asked for anew, after a restart or because its links have expired.
+            // The manifest is requested again, after a restart or because its links have expired.
             Self::Running(_) => copying.unwrap_or(RunState::Running),
             Self::Landing(landing) if landing.held => RunState::Suspended,
             Self::Landing(landing) => match &landing.stage {
@@ -203,7 +203,7 @@ impl PhaseName {
         Self::Ended,
     ];
 
-    /// The name as it is written in `docs/states.md` and in logs.
+    /// The name of the phase in `docs/states.md` and in logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "Waiting",
@@ -218,7 +218,7 @@ impl PhaseName {
         }
     }
 
-    /// The phase that a restart of the operator finds instead, since memory is gone.
+    /// The phase in which the run continues after the operator restarts and has lost its memory.
     #[must_use]
     pub const fn after_restart(self) -> Self {
         match self {

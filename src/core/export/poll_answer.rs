@@ -1,4 +1,4 @@
-//! The answer to a poll: what it says of the job, and how often no job may be found before it counts as lost.
+//! The answer to a poll: what it says about the job, and how long a job may be absent before it counts as lost.
 
 use super::ask;
 use super::attempt;
@@ -51,8 +51,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
         StatusAnswer::JobFailed(failure) => {
             reachable(turn, &mut memory);
             let untold = CleanUp::default();
-            // Some servers run one export at a time until they hear that the last one is done with: they are told
-            // before the next attempt.
+            // Some servers run one export at a time until they are told that the last one is no longer
+            // needed. They are told before the next attempt.
             if failure.transient && clean_up::due(turn, &untold, JobEnd::Finished).is_some() {
                 memory.failed = Some((failure, untold));
             } else {
@@ -62,7 +62,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
         StatusAnswer::Gone(_) | StatusAnswer::Absent(_)
             if memory.pages.is_some() && memory.nonsense < GIVE_UP_AFTER =>
         {
-            // The link to the next page, not the job: it begins anew with the first.
+            // The link to the next page leads to nothing, not the status URL: fetching restarts with the first page.
             memory.nonsense += 1;
             memory.pages = None;
             let wait = turn.back_off(&mut memory.poll, answer.retry_after);
@@ -94,8 +94,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
     Phase::Running(memory)
 }
 
-/// The status URL leads to nothing. `words` is what the FHIR server says of that; `None` if the answer may be that of
-/// an ingress. That the job is lost is believed only after a while.
+/// The status URL leads to nothing. `words` is what the FHIR server says about that; `None` if the answer may
+/// come from an ingress. The job counts as lost only after a while.
 fn gone(turn: &mut Turn<'_>, mut memory: Running, answer: &Answer, words: Option<&str>) -> Phase {
     let absence = memory.absence.get_or_insert(Absence { since: turn.now, by_server: None });
     absence.by_server = words.map(|_| absence.by_server.unwrap_or(turn.now));

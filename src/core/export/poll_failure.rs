@@ -1,4 +1,4 @@
-//! What failures of polls lead to: when the next poll is due, and from when on the user is told.
+//! What failed polls lead to: when the next poll is due, and when the user is told.
 
 use super::memory::Running;
 use super::turn::Turn;
@@ -6,12 +6,12 @@ use crate::api::ConditionType;
 use crate::core::answer::Refusal;
 use crate::core::wire::{Failure, FailureKind};
 
-/// Failed polls in a row after which the conditions tell the user: one lost answer is no news.
+/// Consecutive failed polls after which the conditions tell the user. A single lost answer is not worth reporting.
 pub(super) const TELL_AFTER: u32 = 3;
-/// Refusals, or answers that cannot be read, in a row after which the run is given up.
+/// Consecutive refusals or unreadable answers after which the run is given up.
 pub(super) const GIVE_UP_AFTER: u32 = 8;
 
-/// No answer came to a poll: says when the next one is due.
+/// No answer came to a poll: schedules the next one.
 pub(super) fn not_polled(turn: &mut Turn<'_>, memory: &mut Running, failure: &Failure) {
     let wait = match failure.kind {
         FailureKind::HeldBack { until } => {
@@ -27,14 +27,14 @@ pub(super) fn not_polled(turn: &mut Turn<'_>, memory: &mut Running, failure: &Fa
     memory.poll.next_try = Some(turn.later(wait));
 }
 
-/// The server answered a poll: the failures before it count no more.
+/// The server answered a poll, so earlier failures no longer count.
 pub(super) fn reachable(turn: &mut Turn<'_>, memory: &mut Running) {
     memory.poll.failures = 0;
     turn.server_answered();
 }
 
-/// The server answered a poll, but not with the status of the job: says when the next poll is due. The user is told
-/// with `at_once`, or after `TELL_AFTER` such answers in a row.
+/// The server answered a poll, but not with the status of the job: schedules the next poll. The conditions
+/// tell the user at once if `at_once` is set, otherwise after [`TELL_AFTER`] such answers in a row.
 pub(super) fn refused(turn: &mut Turn<'_>, memory: &mut Running, refusal: &Refusal, at_once: bool) {
     let wait = turn.back_off(&mut memory.poll, refusal.retry_after);
     if at_once || memory.poll.failures >= TELL_AFTER {

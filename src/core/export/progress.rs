@@ -1,4 +1,5 @@
-//! How far a job is: while it runs, what the server says, else what lies in the container; then what has landed there.
+//! The progress of a job: while it runs, what the server reports, else what lies in the
+//! container; then what has landed.
 
 use jiff::Timestamp;
 
@@ -12,11 +13,11 @@ use crate::core::ledger::{Seen, StorageFailure};
 use crate::core::retry::after;
 use crate::core::words;
 
-/// A server's own words about progress are cut to this, in characters.
+/// The longest progress text of a server that the status keeps, in characters.
 const MAX_PROGRESS: usize = 32;
 
-/// Takes in what the server says about progress. The status is written rarely, and when progress has grown by ten
-/// points.
+/// Takes in the progress that the server reports. The status is written rarely, and when progress has grown
+/// by ten percentage points.
 pub(super) fn reported(turn: &mut Turn<'_>, memory: &mut Running, told: Option<&str>) {
     let Some(told) = told.map(words::clean).filter(|t| !t.is_empty()) else { return };
     let percent = told.split_once('%').and_then(|(before, _)| {
@@ -38,7 +39,7 @@ pub(super) fn reported(turn: &mut Turn<'_>, memory: &mut Running, told: Option<&
     }
 }
 
-/// The look into the container that tells what the server does not, when it is due.
+/// The count of files in the container, if it is due and the server reports no progress itself.
 pub(super) fn look(turn: &Turn<'_>, memory: &Running) -> Option<Effect> {
     let server = turn.server()?;
     server.blob_endpoint()?;
@@ -47,7 +48,7 @@ pub(super) fn look(turn: &Turn<'_>, memory: &Running) -> Option<Effect> {
     if told || turn.lands() || memory.polls == 0 {
         return None;
     }
-    // Sooner while there is nothing to show yet.
+    // The first look comes sooner, while there is nothing to show yet.
     let interval = if job.progress.is_none() {
         turn.tuning.progress_interval / 10
     } else {
@@ -64,11 +65,11 @@ pub(super) fn look(turn: &Turn<'_>, memory: &Running) -> Option<Effect> {
     })
 }
 
-/// Takes in how many files were seen in the container. The status is written when the first one is seen, and each
-/// time their number has doubled.
+/// Takes in how many files were seen in the container. The status is written for the first one, and each
+/// time the number has doubled.
 pub(super) fn counted(turn: &mut Turn<'_>, memory: &mut Running, result: Result<Seen, StorageFailure>) {
     memory.progress_at = Some(turn.now);
-    // A container that cannot be listed is told at the end, by Verified.
+    // A container that cannot be listed is reported at the end, by the condition Verified.
     let Ok(seen) = result else { return };
     let files = i64::try_from(seen.files).unwrap_or(i64::MAX);
     let container = ask::container(turn);
@@ -87,8 +88,8 @@ pub(super) fn counted(turn: &mut Turn<'_>, memory: &mut Running, result: Result<
     turn.status.output = Some(Output { container, folder: seen.folder, ..Output::default() });
 }
 
-/// Writes how much has landed: at first sight, then rarely and for ten points, and in any case if it is for the last
-/// time. `told_at` is when that was last written.
+/// Writes how much has landed: the first time at once, then rarely and only after ten more percentage points,
+/// and always if `last` is set. `told_at` is when progress was last written.
 pub(super) fn landed(
     turn: &mut Turn<'_>,
     told_at: &mut Option<Timestamp>,
@@ -117,7 +118,7 @@ pub(super) fn landed(
     *told_at = Some(turn.now);
 }
 
-/// Writes the last word on progress, which users read for ever: what the manifest says.
+/// Writes the final progress, which stays in the status: the number of files in the manifest.
 pub(super) fn finished(turn: &mut Turn<'_>, files: usize) {
     let Some(job) = turn.status.job.as_mut() else { return };
     let progress = job.progress.get_or_insert_default();

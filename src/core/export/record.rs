@@ -1,4 +1,4 @@
-//! What the status says of the files: from the manifest, from the landing, and from the check.
+//! What the status says about the files: from the manifest, from the landing, and from the check.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::core::manifest::Manifest;
 /// The largest number of types that the status lists, so that it stays under 16 KiB.
 const MAX_TYPES: usize = 60;
 
-/// Writes what the manifest of an Azure server says of its files.
+/// Writes what the manifest of an Azure server says about its files.
 pub(super) fn record(turn: &mut Turn<'_>, manifest: &Manifest, files: &[BlobAddress]) {
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
@@ -79,7 +79,7 @@ pub(super) fn landed(turn: &mut Turn<'_>, manifest: &Manifest, plan: &LandPlan, 
     progress::finished(turn, manifest.output.len());
 }
 
-/// Writes what the check says.
+/// Writes the result of the check.
 pub(super) fn apply(turn: &mut Turn<'_>, verdict: &Verdict) {
     turn.set(ConditionType::Verified, verdict.status, verdict.reason, &verdict.message);
     let Some(output) = turn.status.output.as_mut() else { return };

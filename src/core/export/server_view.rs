@@ -1,4 +1,4 @@
-//! What a run needs to know of its server, with the defaults filled in.
+//! What a run needs to know about its server, with the defaults filled in.
 
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use crate::core::condition;
 use crate::core::poll::Bounds;
 use crate::core::tuning::Tuning;
 
-/// Longest id of a job and longest status URL that a status can keep, in bytes.
+/// The longest id of a job that a status can keep, in bytes.
 const MAX_ID: usize = 128;
+/// The longest status URL that a status can keep, in bytes.
 const MAX_URL: usize = 2048;
 
 /// Exports of Epic take days to weeks.
@@ -43,14 +44,14 @@ impl<'a> ServerView<'a> {
         self.server
     }
 
-    /// Whether it was looked at since its spec was last changed.
+    /// Whether the server was probed since its spec last changed.
     pub fn probed(&self) -> bool {
         let seen = self.server.status.as_ref().and_then(|status| status.observed_generation);
         seen.is_some_and(|seen| seen >= self.server.metadata.generation.unwrap_or(0))
     }
 
-    /// What the last probe found that this export cannot get past: a server of the other dialect, or, where the
-    /// operator is to land the files, a storage account that it may not use.
+    /// A problem that the last probe found and that this export cannot avoid: the server speaks the other
+    /// dialect, or the operator would have to land the files in a storage account that it may not use.
     pub fn known_problem(&self, request: &ExportRequest) -> Option<(Reason, &'a str)> {
         let status = self.server.status.as_ref().filter(|_| self.probed())?;
         let no =
@@ -60,7 +61,7 @@ impl<'a> ServerView<'a> {
         }
         let lands = self.spec().dialect == Dialect::BulkData;
         let storage = no(ConditionType::StorageAccessible).filter(|_| lands)?;
-        // Whoever may use one container need not be allowed to list all of them, or another one.
+        // An identity that may use one container need not be allowed to list all containers, or to use another one.
         let by_key = self.blob_auth() == Some(BlobAuthType::AccountKey);
         let asked = self.spec().default_container.as_ref();
         let same =
@@ -69,7 +70,7 @@ impl<'a> ServerView<'a> {
         certain.then_some((Reason::NoStorageAccess, &storage.message))
     }
 
-    /// How it deviates, if it is a Bulk Data server.
+    /// How the server deviates from the specification, if it is a Bulk Data server.
     pub fn deviations(&self) -> Deviations {
         Deviations::of(self.server)
     }
@@ -89,7 +90,7 @@ impl<'a> ServerView<'a> {
         self.server.metadata.deletion_timestamp.is_some()
     }
 
-    /// The blob endpoint, if storage is set.
+    /// The blob endpoint, if the FhirServer has storage.
     pub fn blob_endpoint(&self) -> Option<&'a str> {
         let storage = self.spec().storage.as_ref()?;
         Some(storage.azure_blob.as_ref()?.endpoint.as_str())
@@ -104,33 +105,33 @@ impl<'a> ServerView<'a> {
         Some(self.spec().storage.as_ref()?.azure_blob.as_ref()?.auth.type_)
     }
 
-    /// How many bytes of one export may be read back.
+    /// How many bytes of one export may be read back to verify it; 1 GiB by default.
     pub fn verify_max_bytes(&self) -> u64 {
         const GIB: u64 = 1 << 30;
         let set = self.spec().storage.as_ref().and_then(|s| s.verify_max_bytes);
         set.map_or(GIB, |bytes| u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// How many exports may run at once.
+    /// How many exports may run at once; 4 by default.
     pub fn max_concurrent(&self) -> usize {
         let set = self.spec().limits.as_ref().and_then(|l| l.max_concurrent_exports);
         usize::try_from(set.unwrap_or(4)).unwrap_or(1).max(1)
     }
 
-    /// How many exports of one group may run at once.
+    /// How many exports of one group may run at once; 1 by default.
     pub fn max_concurrent_per_group(&self) -> usize {
         let set = self.spec().limits.as_ref().and_then(|l| l.max_concurrent_per_group);
         usize::try_from(set.unwrap_or(1)).unwrap_or(1).max(1)
     }
 
-    /// The bounds of waiting, within the operator's own.
+    /// The bounds of waits, within those of the operator.
     pub fn bounds(&self, tuning: &Tuning) -> Bounds {
         let limits = self.spec().limits.clone().unwrap_or_default();
         let seconds = |set: Option<i32>, default: u64| {
             Duration::from_secs(set.and_then(|s| u64::try_from(s).ok()).unwrap_or(default))
         };
         let ceiling = tuning.poll_ceiling.max(tuning.poll_floor);
-        // Whoever sets only the longest wait means the shortest one, too.
+        // A spec that sets only the longest wait, below 10 s, lowers the shortest one with it.
         let shortest = limits.min_poll_seconds.or_else(|| limits.max_poll_seconds.map(|max| max.min(10)));
         let min = seconds(shortest, 10).clamp(tuning.poll_floor, ceiling);
         let max = seconds(limits.max_poll_seconds, 300).clamp(min, ceiling.max(min));
@@ -138,14 +139,14 @@ impl<'a> ServerView<'a> {
         Bounds { min, max, max_retry_after }
     }
 
-    /// Whether a job may be polled soon after its kick-off: nobody set the shortest time between two polls, and the
-    /// jobs of such servers are not known to take long.
+    /// Whether a job may be polled soon after its kick-off: `minPollSeconds` is not set, and jobs of such
+    /// servers are not known to take long.
     pub fn polls_early(&self) -> bool {
         let set = self.spec().limits.as_ref().and_then(|limits| limits.min_poll_seconds);
         set.is_none() && !(self.spec().dialect == Dialect::BulkData && self.deviations().jobs_are_slow())
     }
 
-    /// How long a run may take that does not say so itself.
+    /// How long a run may take if its own spec does not say so.
     pub fn deadline(&self, tuning: &Tuning) -> Duration {
         let set = self.spec().defaults.as_ref().and_then(|d| d.active_deadline_seconds);
         let slow = self.spec().dialect == Dialect::BulkData && self.deviations().jobs_are_slow();
@@ -160,7 +161,8 @@ impl<'a> ServerView<'a> {
         status_url(&spec.url, spec.dialect, trusted, content_location)
     }
 
-    /// Whether this is the URL of a job on an Azure server, which alone may get a `DELETE`.
+    /// Whether `url` is the URL of a job on this server as Azure forms it. On Azure, only such a
+    /// URL may receive a `DELETE`.
     pub fn is_job(&self, url: &str) -> bool {
         let known = status_url(&self.spec().url, Dialect::Azure, &[], url);
         known.is_some_and(|(known, id)| id.is_some() && known == url)
@@ -179,10 +181,10 @@ pub fn deadline(spec: &FhirExportSpec, server: Option<&FhirServer>, tuning: &Tun
     own.map_or_else(of_server, Duration::from_secs)
 }
 
-/// The status URL to use for a `Content-Location`, and the job's id. Relative ones are joined; on Azure one
-/// with another scheme or host (a proxy's inside) keeps its id and is rebuilt on `base`, so that no token
-/// ever goes elsewhere. `None` if it names no job, carries a password, is too long to be kept, or lies on an origin
-/// that is not trusted.
+/// The status URL to use for a `Content-Location`, and the job's id. A relative one is joined to `base`. On
+/// Azure, one with another scheme or host (such as the internal name behind a proxy) keeps its id and is
+/// rebuilt on `base`, so that no token goes elsewhere. `None` if it names no job, carries a password, is too
+/// long for the status, or lies on an origin that is not trusted.
 pub(super) fn status_url(
     base: &str,
     dialect: Dialect,
@@ -211,7 +213,7 @@ pub(super) fn status_url(
     }
 }
 
-/// What a Bulk Data server calls a job, as far as its status URL shows: a parameter for it, or the end of the path.
+/// The name of a Bulk Data job, taken from its status URL: a query parameter, or the end of the path.
 fn bulk_id(url: &Url) -> Option<String> {
     let parameter = url
         .query_pairs()
@@ -221,7 +223,7 @@ fn bulk_id(url: &Url) -> Option<String> {
     (id.len() <= 64 && is_id(&id)).then_some(id)
 }
 
-/// It becomes part of paths and of the names of containers.
+/// Whether `id` is safe to become part of paths and names of containers.
 fn is_id(id: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     !id.is_empty() && id.chars().all(plain) && id.contains(|c: char| c.is_ascii_alphanumeric())

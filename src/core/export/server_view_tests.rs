@@ -31,7 +31,7 @@ fn where_a_job_is_asked_for() {
             "https://clinic.example/fhir/_operations/export/7?sig=a",
             Some(("https://clinic.example/fhir/_operations/export/7?sig=a", Some("7"))),
         ),
-        // A proxy's inside: the id is kept, and the token goes to url only.
+        // The internal name behind a proxy: the id is kept, and the token goes to url only.
         ("http://clinic.example/fhir/_operations/export/7", Some((OWN, Some("7")))),
         ("http://inside:8080/_operations/export/7?x=y", Some((OWN, Some("7")))),
         ("https://evil.example/_operations/export/7/", Some((OWN, Some("7")))),

@@ -1,4 +1,5 @@
-//! A status stays small, whatever a server says: what can be read elsewhere is left out, then words are shortened.
+//! Keeps a status small, whatever a server says: what can be read elsewhere is left out first,
+//! then texts are shortened.
 
 use crate::api::FhirExportStatus;
 use crate::core::words;
@@ -12,8 +13,9 @@ const MAX_STATUS: usize = 16_000;
 /// No text of at most this many bytes is shortened to make room.
 const SHORT: usize = 128;
 
-/// Removes what can be read elsewhere until the status is small enough: the manifest has all types, the server and the
-/// container know earlier jobs. What is left then are words, and names of the server's choice: the longest are cut.
+/// Removes what can be read elsewhere until the status is small enough: the manifest lists all types, and
+/// the server and the container know earlier jobs. If that is not enough, cuts the longest messages and
+/// names that the server chose.
 pub(super) fn fit(status: &mut FhirExportStatus) {
     let surplus = status.previous_jobs.len().saturating_sub(MAX_PREVIOUS);
     status.previous_jobs.drain(..surplus);
@@ -33,7 +35,7 @@ pub(super) fn fit(status: &mut FhirExportStatus) {
     }
 }
 
-/// Shortens the longest of the texts that nothing but people read; false if none of them is long.
+/// Shortens the longest of the texts that only people read. Returns false if none is longer than [`SHORT`].
 fn shorten(status: &mut FhirExportStatus) -> bool {
     let messages = status.conditions.iter_mut().map(|condition| &mut condition.message);
     let output = status.output.as_mut();
@@ -71,7 +73,7 @@ mod tests {
         .unwrap();
         fit(&mut status);
         assert!(serde_json::to_vec(&status).unwrap().len() <= MAX_STATUS);
-        // What is needed to go on is there.
+        // What the run needs in order to continue is kept.
         assert_eq!(status.job.as_ref().unwrap().status_url.as_deref(), job["statusURL"].as_str());
         assert_eq!((status.conditions.len(), status.unsettled_jobs.len()), (12, 1));
         assert!(status.conditions.iter().all(|c| !c.message.is_empty()));

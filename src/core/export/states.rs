@@ -1,5 +1,5 @@
-//! How a run moves from phase to phase, and what its status shows in each: the tables from which `docs/states.md` is
-//! written. Tests hold them against what runs do, in both directions.
+//! How a run moves from phase to phase, and what its status shows in each: the tables that generate
+//! `docs/states.md`. Tests compare them with what runs do, in both directions.
 
 use super::phase::PhaseName;
 use crate::api::{ConditionStatus, ConditionType, Reason, RunState};
@@ -15,7 +15,7 @@ pub struct Transition {
     pub when: &'static str,
 }
 
-/// A condition that a run sets when it comes into a phase, or while it is in it.
+/// A condition that a run sets when it enters a phase, or while it is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// The phase that the row is about.
@@ -26,11 +26,11 @@ pub struct Shown {
     pub status: ConditionStatus,
     /// The reasons that the condition may have with this status.
     pub reasons: &'static [Reason],
-    /// Whether the reason may also be that of a failed request, an answer of the server, or a failure of storage.
+    /// Whether the reason may also be that of a failed request, an answer of the server, or a storage failure.
     pub or_of_a_failure: bool,
 }
 
-/// What runs of this thread have set, for the tests that hold [`SHOWN`] against it.
+/// Records what runs of this thread show, for the tests that compare it with [`SHOWN`].
 #[cfg(test)]
 pub(super) mod witness {
     use std::cell::RefCell;
@@ -44,12 +44,12 @@ pub(super) mod witness {
         static SEEN: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// Notes the conditions that a phase showed.
+    /// Records the conditions that a phase showed.
     pub(in crate::core::export) fn see(phase: PhaseName, set: Vec<(ConditionType, ConditionStatus, Reason)>) {
         SEEN.with_borrow_mut(|seen| seen.extend(set.into_iter().map(|(c, s, r)| (phase, c, s, r))));
     }
 
-    /// Takes what was noted since this was last asked.
+    /// Takes what was recorded since the last call.
     pub(in crate::core::export) fn take() -> Vec<Seen> {
         SEEN.take()
     }
@@ -57,7 +57,7 @@ pub(super) mod witness {
 
 macro_rules! transitions {
     ($($from:ident => $to:ident: $when:literal;)*) => {
-        /// Every move that there is.
+        /// Every move from one phase to another.
         pub const TRANSITIONS: &[Transition] = &[
             $(Transition { from: PhaseName::$from, to: PhaseName::$to, when: $when },)*
         ];
@@ -108,7 +108,7 @@ transitions! {
 
 macro_rules! shown {
     ($($phase:ident { $($condition:ident $status:ident: [$($reason:ident),*] $(or $failure:ident)?;)* })*) => {
-        /// Every condition that a run sets when it comes into a phase, or while it is in it.
+        /// Every condition that a run sets when it enters a phase, or while it is in it.
         pub const SHOWN: &[Shown] = &[$($(Shown {
             phase: PhaseName::$phase,
             condition: ConditionType::$condition,
@@ -121,7 +121,7 @@ macro_rules! shown {
     (@failure $failure:ident) => { true };
 }
 
-// `or failure`: also the reason of a failed request, of an answer of the server, or of a failure of storage.
+// `or failure`: the reason may also be that of a failed request, an answer of the server, or a storage failure.
 shown! {
     Waiting {
         Accepted True: [Allowed];
@@ -196,7 +196,7 @@ shown! {
 }
 
 impl PhaseName {
-    /// What goes on in the phase, in one sentence for users.
+    /// What happens in the phase, in one sentence for users.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Waiting => {

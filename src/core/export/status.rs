@@ -1,4 +1,4 @@
-//! What a stored status says of a run.
+//! What a stored status says about a run.
 
 use jiff::Timestamp;
 
@@ -6,13 +6,13 @@ use super::memory::{Doubt, JobOwner};
 use crate::api::{ConditionStatus, ConditionType, FhirExportStatus, Reason};
 use crate::core::condition;
 
-/// Whether a run has ended. A status that says so never changes again, but for the generation that it was written for.
+/// Whether a run has ended. The status of an ended run never changes again, except for `observedGeneration`.
 pub fn is_terminal(status: &FhirExportStatus) -> bool {
     status.completion_time.is_some()
 }
 
-/// Says that the status holds for this generation of the object. Of the spec, only what does not change the request can
-/// be edited, so each condition still holds as it was found.
+/// Records that the status holds for this generation of the object. Only fields of the spec that do not
+/// change the request can be edited, so the conditions still hold.
 pub(super) fn observe(status: &mut FhirExportStatus, generation: Option<i64>) {
     if status.observed_generation != generation {
         status.observed_generation = generation;
@@ -22,8 +22,8 @@ pub(super) fn observe(status: &mut FhirExportStatus, generation: Option<i64>) {
     }
 }
 
-/// Whether two statuses say the same of a run. The generation that they were written for may differ: it follows the
-/// spec for as long as the object lives.
+/// Whether two statuses say the same about a run. `observedGeneration` may differ: it follows the spec as
+/// long as the object lives.
 pub fn says_the_same(one: &FhirExportStatus, other: &FhirExportStatus) -> bool {
     let mut other = other.clone();
     other.observed_generation = one.observed_generation;
@@ -34,14 +34,14 @@ pub fn says_the_same(one: &FhirExportStatus, other: &FhirExportStatus) -> bool {
     *one == other
 }
 
-/// Whether a run has left the queue and not ended, so that it holds a place of its server.
+/// Whether a run occupies a place of its server: it has left the queue and not ended.
 pub fn holds_place(status: &FhirExportStatus) -> bool {
     let suspended = condition::is_true(&status.conditions, ConditionType::Suspended);
     let outside = status.job.is_none() && (suspended || queued_since(status).is_some());
     status.start_time.is_some() && !is_terminal(status) && !outside
 }
 
-/// Whether a run that holds no place may want one: it has not ended, nobody holds it, and its server admits it.
+/// Whether a run without a place may want one: it has not ended, is not suspended, and its server admits it.
 pub fn competes(status: &FhirExportStatus) -> bool {
     let refused = condition::find(&status.conditions, ConditionType::Accepted)
         .is_some_and(|c| c.status == ConditionStatus::False);
@@ -54,15 +54,15 @@ pub(super) fn queued_since(status: &FhirExportStatus) -> Option<Timestamp> {
     (queued.is_true() && queued.because(Reason::Queued)).then_some(queued.last_transition_time)
 }
 
-/// Whose the job in the status is.
+/// Whether the job in the status is known to be the run's own.
 pub fn job_owner(status: &FhirExportStatus) -> JobOwner {
     let adopted = condition::find(&status.conditions, ConditionType::KickOffUncertain)
         .is_some_and(|c| c.is_true() && c.because(Reason::JobAdopted));
     if adopted { JobOwner::Adopted } else { JobOwner::Own }
 }
 
-/// Why it is not known whether the kick-off in the status started a job. What an earlier attempt left in the condition
-/// does not count.
+/// Why it is not known whether the kick-off in the status started a job. A condition that an earlier
+/// attempt left does not count.
 pub(super) fn doubt(status: &FhirExportStatus) -> Doubt {
     match condition::find(&status.conditions, ConditionType::KickOffUncertain) {
         Some(c) if c.is_true() && c.because(Reason::NoStatusURL) => Doubt::NoStatusUrl,

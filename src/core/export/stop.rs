@@ -22,7 +22,7 @@ pub(super) fn asked_for(turn: &Turn<'_>) -> Option<CancelReason> {
     }
 }
 
-/// Begins to cancel the job, or leaves it alone where the object is being deleted and `deletionPolicy` says so.
+/// Starts to cancel the job, or leaves it alone if the object is being deleted and `deletionPolicy` is `Abandon`.
 pub(super) fn stop(turn: &mut Turn<'_>, reason: CancelReason, cancelling: Cancelling) -> Phase {
     if reason == CancelReason::Deleted
         && let Some(leaving) = abandoned(turn)
@@ -46,7 +46,7 @@ pub(super) fn request(turn: &mut Turn<'_>, reason: CancelReason) {
     cancellation.reason = reason;
 }
 
-/// Lets a deleted object go with its job running on, if `deletionPolicy` is `Abandon`.
+/// Releases a deleted object while its job continues, if `deletionPolicy` is `Abandon`; otherwise `None`.
 pub(super) fn abandoned(turn: &mut Turn<'_>) -> Option<Phase> {
     if turn.spec().deletion_policy != Some(DeletionPolicy::Abandon) {
         return None;
@@ -57,9 +57,9 @@ pub(super) fn abandoned(turn: &mut Turn<'_>) -> Option<Phase> {
     Some(Phase::Leaving(Leaving { told: turn.status.unsettled_jobs.is_empty() }))
 }
 
-/// Ends a run whose cancel is settled or given up, with a sentence of what became of the job. `told` is the reason for
-/// whoever asked for the cancel. A run that was cancelled for its deadline fails with that, and a deleted object
-/// leaves.
+/// Ends a run whose cancel is settled or given up. `message` says what became of the job. `told` is the
+/// reason that a requested cancel shows. A run that was cancelled at its deadline fails with
+/// `DeadlineExceeded`; a deleted object leaves.
 pub(super) fn over(turn: &mut Turn<'_>, told: Reason, message: &str) -> Phase {
     let left = remaining(turn.status.job.as_ref(), turn.status.output.as_ref(), turn.lands());
     let message = format!("{message}{left}");
@@ -70,7 +70,7 @@ pub(super) fn over(turn: &mut Turn<'_>, told: Reason, message: &str) -> Phase {
             end::fail(turn, Reason::DeadlineExceeded, &message)
         }
         Some(CancelReason::Deleted) | None => {
-            // The jobs of earlier attempts that may still run are told when the object leaves.
+            // When the object leaves, an event tells about the jobs of earlier attempts that may still run.
             let (type_, this) =
                 if told == Reason::Cancelled { (NoteType::Normal, 0) } else { (NoteType::Warning, 1) };
             turn.note(type_, told, "Cancel", &message);
@@ -79,7 +79,7 @@ pub(super) fn over(turn: &mut Turn<'_>, told: Reason, message: &str) -> Phase {
     }
 }
 
-/// What a job is called in messages.
+/// The name of a job in messages.
 pub(super) fn job_name(job: &Job) -> String {
     job.id.as_ref().map_or_else(|| "the job".to_owned(), |id| format!("job {id}"))
 }

@@ -1,4 +1,4 @@
-//! Storing the manifest beside the data, as the mark of completeness, and the log.
+//! Stores the manifest beside the data, as the mark of completeness, and the log.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::effect::Effect;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::poll::retry_delay;
 
-/// How often storing is tried where it fails in a way that may pass: an outage of minutes is outlived.
+/// How often storing is tried if it fails for a reason that may pass: enough to survive an outage of minutes.
 const TRIES: u32 = 8;
 /// The first delay between two tries; it doubles up to [`DELAY_MAX`].
 const DELAY: Duration = Duration::from_secs(2);
@@ -32,8 +32,9 @@ pub(super) fn next(
     }
 }
 
-/// Takes in what came of storing the log, or the manifest beside files that an Azure server wrote. A failure never
-/// fails a run whose data is complete: the operator may have no right to write there. The message of the end tells it.
+/// Takes in the result of storing the log, or the manifest beside files that an Azure server wrote. A
+/// failure never fails a run whose data is complete, since the operator may not be allowed to write there;
+/// the final message reports it.
 pub(super) fn observe(turn: &Turn<'_>, store: &mut Storing, result: Result<String, StorageFailure>) {
     if let Err(StorageFailure { kind: StorageFailureKind::Transient { retry_after }, .. }) = &result
         && store.retry.failures < TRIES - 1
@@ -45,9 +46,9 @@ pub(super) fn observe(turn: &Turn<'_>, store: &mut Storing, result: Result<Strin
     store.outcome = Some(result.map_err(|failure| failure.message));
 }
 
-/// Takes in what came of storing the manifest of files that the operator landed. Where it lies, everything lies, so it
-/// is waited for as the files are: until the deadline, if that may help. Returns why the attempt must be given up if it
-/// does not.
+/// Takes in the result of storing the manifest of files that the operator landed. A stored manifest marks the
+/// files as complete, so it is tried like the files until the deadline. Returns why the attempt must be given
+/// up if trying again cannot help.
 pub(super) fn mark(
     turn: &mut Turn<'_>,
     store: &mut Storing,
@@ -69,7 +70,7 @@ pub(super) fn mark(
         StorageFailureKind::Transient { retry_after } => {
             (Reason::StorageUnreachable, retry_after.unwrap_or(own).min(DELAY_MAX))
         }
-        // Somebody must give a role, a Secret or a container.
+        // Only a person can provide a role, a Secret or a container.
         StorageFailureKind::Missing
         | StorageFailureKind::Denied
         | StorageFailureKind::HostNotAllowed

@@ -1,8 +1,8 @@
-//! The words in which the end of a run is told.
+//! The texts that report the end of a run.
 
 use crate::api::{Job, Output};
 
-/// A number of things, such as `1,234 resources`.
+/// A number with its noun, such as `1,234 resources`.
 pub(super) fn counted(number: u64, noun: &str) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -30,14 +30,14 @@ pub(super) fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
     }
 }
 
-/// `container/folder`, as far as it is known.
+/// `container/folder`, or what is known of it.
 pub(super) fn place(output: &Output) -> Option<String> {
     let container = output.container.as_ref()?;
     Some(output.folder.as_ref().map_or_else(|| container.clone(), |folder| format!("{container}/{folder}")))
 }
 
-/// What lies in the container after a job that was not finished, as far as it was seen: a clause, or nothing. `lands`
-/// is whether the operator put it there.
+/// One clause about what an unfinished job left in the container, as far as it was seen; empty if nothing was
+/// seen. `lands` is whether the operator put it there.
 pub(super) fn remaining(job: Option<&Job>, output: Option<&Output>, lands: bool) -> String {
     let files = job.and_then(|job| job.progress.as_ref()?.files).filter(|files| *files > 0);
     let Some((files, place)) = files.zip(output.and_then(place)) else { return String::new() };

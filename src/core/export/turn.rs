@@ -1,4 +1,4 @@
-//! One decision in the making: the status and the events as they will be, and the facts that it is made from.
+//! One decision in the making: the facts it is based on, and the status and events it has produced so far.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ use crate::core::retry::{Retry, after};
 use crate::core::tuning::Tuning;
 use crate::core::words;
 
-/// Longest reason of an entry in a list of the status, in characters.
+/// The longest reason of an entry in a list of the status, in characters.
 const MAX_ENTRY: usize = 128;
-/// Longest message of an event, in bytes: the API server refuses longer ones.
+/// The longest message of an event, in bytes; the API server refuses longer ones.
 const MAX_NOTE: usize = 1024;
-/// No requeue is shorter than this, so that nothing spins.
+/// The shortest requeue, so that no run is looked at in a tight loop.
 const MIN_WAIT: Duration = Duration::from_millis(50);
 
 /// The state of one decision while the phases work it out: the inputs, and the status and events so far.
@@ -43,7 +43,7 @@ pub(super) struct Turn<'a> {
     export: &'a FhirExport,
     notes: Vec<Note>,
     changes: Vec<(PhaseName, PhaseName)>,
-    /// The conditions that were set since the run came into another phase.
+    /// The conditions that were set since the run entered its present phase.
     #[cfg(test)]
     set: Vec<(ConditionType, ConditionStatus, Reason)>,
 }
@@ -84,7 +84,7 @@ impl<'a> Turn<'a> {
         self.facts.server.as_deref().map(ServerView::new)
     }
 
-    /// Whether the operator lands the files itself: as it was when the job was started, else by the server's dialect.
+    /// Whether the operator lands the files itself: as decided when the job was started, else by the server's dialect.
     pub(super) fn lands(&self) -> bool {
         match self.status.job.as_ref().and_then(|job| job.destination.as_ref()) {
             Some(destination) => destination.folder.is_some(),
@@ -194,10 +194,10 @@ impl<'a> Turn<'a> {
         self.notes.push(Note { type_, reason, action, message: words::cut(message, MAX_NOTE), folder: None });
     }
 
-    /// Moves the job, whose end is known, to the earlier ones.
+    /// Moves the job, whose end is known, to `previousJobs`.
     pub(super) fn retire_job(&mut self, reason: Reason, owner: JobOwner) {
         let Some(job) = self.status.job.take() else { return };
-        // Whoever reads of a folder here may delete it: it must be ours.
+        // Readers may delete a folder that is named here, so only the run's own is named.
         let folder = self.status.output.take().and_then(|o| o.folder);
         self.status.previous_jobs.push(PreviousJob {
             id: job.id,
@@ -210,14 +210,14 @@ impl<'a> Turn<'a> {
         self.status.previous_jobs.drain(..surplus);
     }
 
-    /// Writes the job down for people: it may still run, and the operator will not look after it.
+    /// Adds the job to `unsettledJobs`: it may still run, and the operator will no longer follow it.
     pub(super) fn leave_job(&mut self, reason: &str) {
         let Some(job) = &self.status.job else { return };
         self.leave(job.status_url.clone(), job.intent_time, reason);
     }
 
-    /// Adds to `unsettledJobs` that the kick-off may have started a job that nobody saw, whichever job the run
-    /// follows now.
+    /// Adds to `unsettledJobs` that the kick-off may have started a job that was never seen, even if the
+    /// run follows another job now.
     pub(super) fn leave_unseen_job(&mut self) {
         let Some(job) = &self.status.job else { return };
         self.leave(None, job.intent_time, "the answer to its kick-off was lost");
@@ -234,7 +234,7 @@ impl<'a> Turn<'a> {
         self.status.unsettled_jobs.drain(..surplus);
     }
 
-    /// Whether the job of this status URL is written down as one whose end is not known.
+    /// Whether the job of this status URL is in `unsettledJobs`.
     pub(super) fn is_unsettled(&self, status_url: &str) -> bool {
         self.status.unsettled_jobs.iter().any(|job| job.status_url.as_deref() == Some(status_url))
     }
@@ -246,8 +246,8 @@ impl<'a> Turn<'a> {
         wait
     }
 
-    /// How long to wait before the next poll of a job, which was polled `polls` times. `early` is whether that was since
-    /// its kick-off. A wait that the server asks for wins.
+    /// How long to wait before the next poll of a job that was polled `polls` times. `early` says that these
+    /// polls are all since its kick-off. A wait that the server asks for wins.
     pub(super) fn poll_wait(&self, polls: u32, early: bool, asked: Option<Duration>) -> Duration {
         let bounds = self.bounds();
         let early = early && self.server().is_some_and(|server| server.polls_early());
@@ -263,7 +263,7 @@ impl<'a> Turn<'a> {
         after(self.now, wait)
     }
 
-    /// Notes that the run came from one phase into another, if they differ.
+    /// Records that the run moved from one phase into another, if they differ.
     pub(super) fn pass(&mut self, from: PhaseName, to: PhaseName) {
         if from != to {
             self.changes.push((from, to));
@@ -272,18 +272,21 @@ impl<'a> Turn<'a> {
         self.shown_in(to);
     }
 
-    /// The conditions that were set since the last phase are those of this one.
+    /// Attributes the conditions that were set since the last phase to this one.
     #[cfg(test)]
     fn shown_in(&mut self, phase: PhaseName) {
         super::states::witness::see(phase, std::mem::take(&mut self.set));
     }
 
-    /// The decision, as it is handed out.
+    /// The finished decision: status, memory, effect, requeue and events.
     pub(super) fn finish(mut self, phase: Phase, next: Next) -> Decision {
-        // What has ended is not touched, whoever made it long.
+        // The status of an ended run is not touched, even if it is too long.
         if self.export.status.as_ref().is_none_or(|status| !is_terminal(status)) {
             self.status.state = phase.word(&self.status);
-            fit(&mut self.status);
+            // A stored status was fitted before it was written.
+            if self.export.status.as_ref() != Some(&self.status) {
+                fit(&mut self.status);
+            }
         }
         let (effect, requeue) = match next {
             Next::Perform(effect) => (Some(*effect), Requeue::AwaitChange),

@@ -1,8 +1,8 @@
-//! Whether a requested type that no file came of is one that the server has: it is asked to count.
+//! Finds out whether the server has resources of a requested type that has no file: it is asked to count them.
 //!
-//! An export shows the server as of its `transactionTime`, and the server counts what it holds now. A type is missing
-//! only if the server counts resources of it whose last change is not later than that time. Resources that were changed
-//! since then are left out of that count, so a count of zero proves nothing if the type is there now.
+//! An export shows the server as of its `transactionTime`, but the server counts what it holds now. A type is
+//! missing only if the server counts resources of it whose last change is not later than that time. That
+//! count leaves out resources that have changed since, so zero proves nothing if the server has the type now.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use crate::core::manifest::Manifest;
 use crate::core::requests::{FHIR_JSON, MAX_OUTCOME, encode};
 use crate::core::wire::{Method, Reply, Request};
 
-/// Types that the server is asked about; more are left Unknown.
+/// The most types that the server is asked about; further types stay Unknown.
 const MAX_ASKED: usize = 20;
 /// The search parameter for the time of the last change.
 const LAST_UPDATED: &str = "_lastUpdated";
-/// A time after which no resource has changed: a server that counts some ignores the time.
+/// A time after which no resource has changed: a server that still counts some ignores the time.
 const FAR_FUTURE: &str = "gt2999-12-31";
 
-/// What the server counts of each type that no file came of.
+/// What the server counts of each requested type that has no file.
 pub type TypeCounts = BTreeMap<String, TypeCount>;
 
 /// What the server counts of one type.
@@ -30,23 +30,24 @@ pub type TypeCounts = BTreeMap<String, TypeCount>;
 pub enum TypeCount {
     /// The server holds no resource of the type now.
     None,
-    /// The server holds some now. How many of them it held at the transaction time is asked next.
+    /// The server holds resources of the type now. The next question is how many of them it
+    /// held at the transaction time.
     Now,
-    /// The server counts so many, at least one, and does not say whether it searched by the time. It is asked next for
-    /// those that changed in the far future.
+    /// The server counts this many, at least one, and does not say whether it searched by the time. The next
+    /// question counts resources that changed in the far future.
     Unproven(u64),
-    /// So many, at least one, have not changed since the transaction time.
+    /// This many resources, at least one, have not changed since the transaction time.
     AtTransaction(u64),
-    /// The server holds some now, and none that has not changed since the transaction time.
+    /// The server holds resources of the type now, and all of them have changed since the transaction time.
     ChangedSince,
-    /// The server holds some now, and does not count them as of a time.
+    /// The server holds resources of the type now, and cannot count them as of a time.
     NotAsOf,
     /// The server does not say how many resources of the type it holds.
     Untold,
 }
 
-/// The next question about a requested type that no file came of. Only where nothing but types narrows the export does
-/// the server's count tell anything.
+/// The next question about a requested type that has no file. The server's count is only meaningful if
+/// nothing but types narrows the export.
 pub(super) fn question(
     server: &FhirServerSpec,
     manifest: &Manifest,
@@ -90,7 +91,7 @@ fn missing<'a>(manifest: &'a Manifest, request: &'a ExportRequest) -> impl Itera
     types.iter().filter(|t| !manifest.output.iter().any(|file| &&file.type_ == t))
 }
 
-/// The transaction time, if it can be a value in a search.
+/// The transaction time, if it is valid as a value in a search.
 fn instant(manifest: &Manifest) -> Option<&str> {
     let time = manifest.transaction_time.as_str();
     time.parse::<Timestamp>().is_ok().then_some(time)
@@ -112,7 +113,7 @@ fn count(server: &FhirServerSpec, type_: &str, changed: Option<&str>) -> Request
     }
 }
 
-/// Takes in the answer to a question.
+/// Takes in the answer to a counting search.
 pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: String, reply: Reply) {
     let answer = reply.ok().filter(|answer| answer.status == 200);
     let counted = answer.and_then(|answer| Counted::read(&answer.body));
@@ -138,7 +139,7 @@ pub(super) fn answered(asked: &mut TypeCounts, manifest: &Manifest, type_: Strin
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counted {
     total: u64,
-    /// The server says in the link `self` that it searched by the time of the last change.
+    /// Whether the server confirms in the link `self` that it searched by the time of the last change.
     as_of_a_time: bool,
 }
 
@@ -156,16 +157,16 @@ impl Counted {
     }
 }
 
-/// Whether each requested type was answered.
+/// Whether the server delivered each requested type.
 pub(super) struct RequestedTypes {
     pub(super) result: CheckResult,
-    /// A type that is missing.
+    /// The reason and one sentence about a type that is missing.
     pub(super) missing: Option<(Reason, String)>,
-    /// Why it could not be told of a type: one clause.
+    /// One clause about a type that could not be decided.
     pub(super) not_told: Option<String>,
 }
 
-/// Whether each requested type has a file, or there was none of it on the server.
+/// Whether each requested type has a file, or the server has no resource of it.
 pub(super) fn requested_types(
     manifest: &Manifest,
     request: &ExportRequest,
@@ -178,7 +179,7 @@ pub(super) fn requested_types(
     types.result = CheckResult::Passed;
     for type_ in missing(manifest, request) {
         match asked.get(type_) {
-            // It has none: that no file came is right.
+            // The server has no resource of the type, so a missing file is correct.
             Some(TypeCount::None) => continue,
             Some(TypeCount::AtTransaction(number)) => {
                 let message = format!(

@@ -74,7 +74,7 @@ fn what_was_made_or_changed_since_is_not_missing() {
         (None, Ok(Answer { status: 403, ..Answer::default() }), TypeCount::Untold),
         (now, Ok(searchset(7, timed)), TypeCount::AtTransaction(7)),
         (now, Ok(searchset(0, timed)), TypeCount::ChangedSince),
-        // It ignored the time, or does not say.
+        // The server ignored the time, or does not say whether it did.
         (now, Ok(searchset(7, Some("https://x/T?_summary=count"))), TypeCount::Unproven(7)),
         (now, Ok(searchset(7, None)), TypeCount::Unproven(7)),
         (unproven, Ok(searchset(0, None)), TypeCount::AtTransaction(7)),

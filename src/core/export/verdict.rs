@@ -23,7 +23,7 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    /// Nothing was checked.
+    /// The verdict if nothing was checked.
     pub(super) fn unknown(reason: Reason, message: &str) -> Self {
         Self {
             status: ConditionStatus::Unknown,
@@ -35,7 +35,7 @@ impl Verdict {
         }
     }
 
-    /// The manifest names no files.
+    /// The verdict if the manifest names no files.
     pub(super) fn nothing_to_check() -> Self {
         let mut verdict = Self::unknown(Reason::CountsMatch, "the manifest names no files");
         verdict.status = ConditionStatus::True;
@@ -51,7 +51,7 @@ fn all_files(manifest: &Manifest) -> impl Iterator<Item = &File> {
     manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors)
 }
 
-/// Where the files are; the error is the origin of one that is not under the endpoint.
+/// The addresses of the files. The error is the origin of a file that does not lie under the endpoint.
 pub(super) fn addresses(manifest: &Manifest, endpoint: Option<&str>) -> Result<Vec<BlobAddress>, String> {
     all_files(manifest)
         .map(|file| {
@@ -85,7 +85,7 @@ pub(super) fn plan(manifest: &Manifest, files: &[BlobAddress], max_bytes: u64) -
 /// A file of the manifest, where it lies, and what was seen of it.
 type Row<'a> = (&'a File, &'a BlobAddress, &'a Checked);
 
-/// Compares what was seen with what the manifest says. A missing file weighs more than a wrong count.
+/// Compares what was seen with what the manifest says. A missing file outweighs a wrong count.
 pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Checked]) -> Verdict {
     let rows: Vec<Row<'_>> =
         all_files(manifest).zip(files).zip(checked).map(|((f, a), c)| (f, a, c)).collect();
@@ -114,18 +114,18 @@ pub(super) fn judge(manifest: &Manifest, files: &[BlobAddress], checked: &[Check
     Verdict { status, reason, message, checks, bytes, bytes_by_type }
 }
 
-/// Which files are not in the container, if there are any.
+/// Which files are not in the container; `None` if all are.
 fn missing(manifest: &Manifest, rows: &[Row<'_>]) -> Option<String> {
     let missing: Vec<&str> =
         rows.iter().filter(|(_, _, c)| c.bytes.is_none()).map(|(_, a, _)| a.blob.as_str()).collect();
-    // What was not looked at is not there either.
+    // A file that was not looked at counts as missing, too.
     let all = manifest.files();
     let gone = missing.len() + all.saturating_sub(rows.len());
     let found_out = gone > usize::from(planted(Fault::CompleteDespiteMissing));
     found_out.then(|| format!("{gone} of {all} files are not in the container: {}", names(&missing)))
 }
 
-/// Which file has another number of lines than the manifest says, if there is one.
+/// Which files have another number of lines than the manifest says; `None` if there are none.
 fn miscounted(rows: &[Row<'_>]) -> Option<String> {
     let wrong: Vec<String> = rows
         .iter()
@@ -139,7 +139,7 @@ fn miscounted(rows: &[Row<'_>]) -> Option<String> {
     Some(format!("{first}{more}"))
 }
 
-/// How many files had their lines compared and why not all; `None` if all had.
+/// How many files had their lines compared, and why not all of them; `None` if all had.
 fn partly_compared(rows: &[Row<'_>]) -> Option<String> {
     let all = rows.len();
     let compared = rows.iter().filter(|(f, _, c)| f.count.is_some() && c.lines.is_some()).count();
@@ -165,7 +165,7 @@ fn all_compared(files: usize) -> String {
     }
 }
 
-/// Whether each requested type was answered by a file. That none came may be right: there may be none.
+/// Whether each requested type has a file. Unknown if one has none: the server may have no resource of it.
 pub(super) fn requested_types(manifest: &Manifest, requested: Option<&[String]>) -> CheckResult {
     let requested = requested.unwrap_or_default();
     let answered = |t: &String| manifest.output.iter().any(|f| &f.type_ == t);

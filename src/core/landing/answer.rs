@@ -1,4 +1,4 @@
-//! What it means that a server did not give a file.
+//! What it means that a server did not deliver a file.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub enum Step {
         /// One sentence: the cause and the next step.
         message: String,
     },
-    /// This landing cannot have the file: the kind of failure, the reason and a sentence.
+    /// This landing cannot obtain the file. Holds the kind of failure, the reason and one sentence.
     Fail(LandFailureKind, Reason, String),
 }
 
@@ -36,7 +36,7 @@ pub fn read_answer(answer: &Answer, blob: &str) -> Step {
         },
         // S3 answers 400 with the code ExpiredToken for a link whose token has expired (HADOOP-18353).
         400 if !mentions_expiry(&answer.body) => refused(blob, &said),
-        // The token was renewed already: what is refused now is the link.
+        // The token was renewed already, so it is the link that is refused now.
         400 | 401 | 403 => Step::Fail(
             LandFailureKind::Expired,
             Reason::LinkExpired,

@@ -1,5 +1,5 @@
-//! A checkpoint of an upload: what another process needs in order to continue after the parts that are stored, without
-//! reading them back.
+//! A checkpoint of an upload: what another process needs in order to continue after the parts that are
+//! stored, without reading them back.
 
 use super::tally::{STAND_LEN, Tally};
 use sha2::{Digest, Sha256};
@@ -28,7 +28,7 @@ impl Content {
         Self::hashed(&[b"once", source.as_bytes(), &chance.to_be_bytes(), &other.to_be_bytes()])
     }
 
-    /// The bytes that a store keeps of it.
+    /// The bytes that a store keeps of this content.
     pub fn to_bytes(self) -> [u8; CONTENT_LEN] {
         self.0
     }
@@ -92,7 +92,7 @@ impl Checkpoint {
         &self.stand
     }
 
-    /// Puts a checkpoint together again from its three fields. `None` if nobody can continue from it.
+    /// Reassembles a checkpoint from its three fields. `None` if no upload can continue from it.
     pub fn from_fields(content: Content, bytes: u64, stand: [u8; STAND_LEN]) -> Option<Self> {
         let checkpoint = Self { content, bytes, stand };
         let written = stand.iter().any(|byte| *byte != 0);

@@ -1,5 +1,6 @@
-//! The form of a file that is read: whether its body was framed, its last line is closed, and its first line is of the
-//! type that the manifest names. None of this needs a word of the server.
+//! The form of a file that is read: whether the end of its body was marked, whether its last line is
+//! closed, and whether its first line is of the type that the manifest names. All this is checked without
+//! relying on what the server claims.
 
 use serde::Deserialize;
 
@@ -12,8 +13,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 pub enum FileForm {
     /// The server marked the end of the body, the last line is closed, and the first line is of the right type.
     Framed,
-    /// The body ended with the connection, or was a range of a file of unknown length. Whether more belongs to the file
-    /// is not known. This also stands for a file that landed before the operator noted the form.
+    /// The body ended with the connection, or was a range of a file of unknown length, so more may belong to
+    /// the file. Files that landed before the operator recorded the form are read as this, too.
     #[default]
     Unframed,
     /// The last line is not closed by `}`.
@@ -33,7 +34,7 @@ impl FileForm {
         }
     }
 
-    /// Reads the word back; a word that is absent or unknown is that of an unframed file.
+    /// Parses the word that [`as_str`](Self::as_str) returned. An absent or unknown word means an unframed file.
     pub fn from_word(word: Option<&str>) -> Self {
         [Self::Framed, Self::Cut, Self::OtherType]
             .into_iter()
@@ -41,7 +42,7 @@ impl FileForm {
             .unwrap_or_default()
     }
 
-    /// Whether the form shows that the file is not what it should be. Whether an unframed file is, is not known.
+    /// Whether the form shows that the file is wrong. An unframed file is not known to be wrong.
     pub fn is_wrong(self) -> bool {
         match self {
             Self::Framed | Self::Unframed => false,
@@ -50,7 +51,7 @@ impl FileForm {
     }
 }
 
-/// Looks at the form of a file in pieces of any size.
+/// Reads the form of a file from pieces of any size.
 #[derive(Clone, Debug, Default)]
 pub struct FormReader {
     first: FirstLine,
@@ -70,7 +71,7 @@ enum FirstLine {
 }
 
 impl FormReader {
-    /// Reads a file whose first line must be a resource of `type_`, if that is known.
+    /// Creates a reader for a file whose first line must be a resource of `type_`, if that is known.
     pub fn new(type_: Option<&str>) -> Self {
         let first = type_.map_or(FirstLine::Settled, |type_| FirstLine::Open {
             so_far: Vec::new(),
@@ -79,13 +80,13 @@ impl FormReader {
         Self { first, last: None }
     }
 
-    /// Takes the next piece.
+    /// Reads the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
         self.feed_again(piece);
         let FirstLine::Open { so_far, .. } = &mut self.first else { return };
         let mut rest = piece;
         if so_far.is_empty() {
-            // Blank lines in front of the first one are no lines.
+            // Blank lines before the first one do not count.
             rest = rest.trim_ascii_start();
         }
         let end = memchr::memchr(b'\n', rest);
@@ -99,7 +100,7 @@ impl FormReader {
         }
     }
 
-    /// Takes the last bytes that were read once more.
+    /// Takes bytes from the end of the stored part, which were read again: they only tell the last byte so far.
     pub fn feed_again(&mut self, piece: &[u8]) {
         self.last = piece.iter().rev().find(|byte| !byte.is_ascii_whitespace()).copied().or(self.last);
     }
@@ -109,7 +110,7 @@ impl FormReader {
         matches!(self.first, FirstLine::Wrong)
     }
 
-    /// The form, when nothing more follows. `framed` is whether the end of the body was marked.
+    /// The form, once the file has ended. `framed` is whether the end of the body was marked.
     pub fn finish(mut self, framed: bool) -> FileForm {
         self.settle();
         if self.is_of_another_type() {
@@ -132,7 +133,7 @@ impl FormReader {
         if let FirstLine::Open { so_far, type_ } = &self.first {
             let line = so_far.strip_prefix(BYTE_ORDER_MARK).unwrap_or(so_far);
             let found: Option<Resource> = serde_json::from_slice(line).ok();
-            // What cannot be parsed has no type that could be wrong; the last line is looked at anyway.
+            // A line that cannot be parsed has no type that could be wrong; the last line is checked anyway.
             let wrong = found.is_some_and(|found| &found.type_ != type_);
             self.first = if wrong { FirstLine::Wrong } else { FirstLine::Settled };
         }
@@ -173,7 +174,7 @@ mod tests {
             (format!("{patient}\n\"x\"\n"), FileForm::Cut),
             (r#"{"resourceType":"Observation"}"#.to_owned(), FileForm::OtherType),
             (format!("{{\"resourceType\":\"Observation\"}}\n{patient}\n"), FileForm::OtherType),
-            // It names no type.
+            // The resource names no type.
             (r#"{"id":"1"}"#.to_owned(), FileForm::Framed),
         ] {
             assert_eq!(form(&text, Some("Patient"), true), wanted, "{text}");

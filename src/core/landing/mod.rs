@@ -1,7 +1,7 @@
-//! Landing: the files of a FHIR Bulk Data server become objects of the container. This module decides, as values, what
-//! is to land and under which key, how far a file is, and what it means that a file could not be had.
+//! Landing: the files of a FHIR Bulk Data server become objects of the container. This module decides, as
+//! values, what is to land and under which key, how far a file is, and what a failure to obtain a file means.
 //!
-//! The container is the ledger (invariant container-is-ledger): an object that is committed has landed, and its marks
+//! The container is the ledger (invariant container-is-ledger): a committed object has landed, and its marks
 //! say what it is.
 
 mod answer;
@@ -20,7 +20,7 @@ pub use answer::{Step, read_answer};
 pub use checkpoint::{Checkpoint, Content};
 pub use form::{FileForm, FormReader};
 pub use outcomes::OutcomeReader;
-pub use plan::{Place, lists_a_file_twice, plan};
+pub use plan::{LandPlace, lists_a_file_twice, plan};
 pub use tally::{Sum, Tally};
 
 /// The files of one attempt that are to land, and how.
@@ -34,7 +34,7 @@ pub struct LandPlan {
     pub compression: Compression,
     /// The files, in the order of the manifest: data, deletions, errors.
     pub files: Vec<LandFile>,
-    /// The objects of files that could not be had before: they are tried after all others.
+    /// The keys of files that could not be obtained before: they are tried after all others.
     pub last: Vec<String>,
     /// How many files are read at once.
     pub parallel: usize,
@@ -47,7 +47,7 @@ pub struct LandPlan {
 }
 
 impl LandPlan {
-    /// The type that the first line of a file must have, if that is known. Only data files are sure to have one.
+    /// The type that the first line of a file must have, if that is known. Only data files have a known type.
     pub fn type_of<'f>(&self, file: &'f LandFile) -> Option<&'f str> {
         (self.typed && file.kind == FileKind::Output).then(|| file.type_name())
     }
@@ -73,26 +73,26 @@ pub struct LandFile {
     pub url: String,
     /// The key of the object: a function of the file's type and its place in the manifest.
     pub blob: String,
-    /// Identifies the file, whatever signature its URL carries: a SHA-256 in hexadecimal.
+    /// The identity of the file, independent of any signature in its URL: a SHA-256 in hexadecimal.
     pub source: String,
-    /// What the server claims of the file.
+    /// What the server claims about the file.
     pub claims: Claims,
 }
 
 impl LandFile {
-    /// Whether the name of the object says that the file is of this type.
+    /// Whether the key of the object says that the file is of this type.
     pub fn is_of(&self, type_: &str) -> bool {
         self.type_name() == type_
     }
 
-    /// The type that the name of the object begins with.
+    /// The type that the key of the object begins with.
     pub fn type_name(&self) -> &str {
         let name = self.blob.rsplit('/').next().unwrap_or_default();
         name.split('-').next().unwrap_or_default()
     }
 }
 
-/// What a server claims of a file.
+/// What a server claims about a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// The number of resources in the file.
@@ -117,7 +117,7 @@ pub struct Issues {
 /// A file that has landed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Landed {
-    /// Size, line count and hash, computed on the way.
+    /// Size, line count and hash, computed during the download.
     pub sum: Sum,
     /// What the form of the file shows.
     pub form: FileForm,
@@ -127,12 +127,12 @@ pub struct Landed {
     pub words: Vec<String>,
 }
 
-/// What the ledger says of a committed object.
+/// What the ledger says about a committed object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LedgerEntry {
     /// The key of the object.
     pub blob: String,
-    /// What the object is; absent for one that no landing wrote.
+    /// The marks of the object; `None` if no landing wrote it.
     pub marks: Option<Marks>,
 }
 
@@ -141,7 +141,7 @@ pub struct LedgerEntry {
 pub struct Marks {
     /// The source of the file, see [`LandFile::source`].
     pub source: String,
-    /// Size, line count and hash, computed on the way.
+    /// Size, line count and hash, computed during the download.
     pub sum: Sum,
     /// What the form of the file shows.
     pub form: FileForm,
@@ -150,14 +150,14 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Whether two fetches brought the same bytes. Their sources may differ, since some servers make up other links for
-    /// each manifest; whether the end of the file was marked may differ, too.
+    /// Whether two fetches brought the same bytes. Their sources may differ, since some servers make new
+    /// links for each manifest; whether the end of the file was marked may differ, too.
     pub fn are_of_the_same_bytes(&self, other: &Self) -> bool {
         self.sum == other.sum && self.issues == other.issues
     }
 }
 
-/// How far a landing is.
+/// The progress of a landing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LandProgress {
     /// Files that have landed.
@@ -166,53 +166,53 @@ pub struct LandProgress {
     pub of: u64,
     /// The bytes of the files that have landed, before compression.
     pub bytes: u64,
-    /// The bytes that this try stored of files that have not landed, and that no later one has to fetch again.
+    /// The bytes that this try stored of files that have not landed yet, and that no later try has to fetch again.
     pub kept: u64,
 }
 
-/// A landing, as it stands.
+/// The state of a landing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Landing {
-    /// The landing goes on beside the reconcile.
+    /// The landing continues beside the reconcile.
     Running(LandProgress),
     /// All files have landed: one entry for each file of the plan, in its order.
     Done(std::sync::Arc<Vec<Landed>>),
-    /// The landing cannot go on as it is.
+    /// The landing cannot continue.
     Failed(LandFailure),
 }
 
-/// Why a landing cannot go on.
+/// Why a landing cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LandFailure {
-    /// What kind of failure this is to the run.
+    /// The kind of failure, which decides how the run continues.
     pub kind: LandFailureKind,
     /// The reason for a condition.
     pub reason: Reason,
     /// One sentence: the cause and the next step.
     pub message: String,
-    /// How far the landing came.
+    /// How far the landing has come.
     pub progress: LandProgress,
-    /// The objects of the files that could not be had: the next try begins with the others. At most
+    /// The keys of the files that could not be obtained: the next try begins with the others. At most
     /// [`MAX_OBSTRUCTED`].
     pub obstructed: Vec<String>,
 }
 
-/// How many files that could not be had are remembered for the next try.
+/// The largest number of files that could not be obtained and are remembered for the next try.
 pub const MAX_OBSTRUCTED: usize = 1000;
 
-/// What a failure is about.
+/// The kinds of failure of a landing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LandFailureKind {
-    /// A link does not work any more, or not yet: a fresh manifest has fresh links.
+    /// A link no longer works, or does not work yet: a fresh manifest has fresh links.
     Expired,
-    /// The server, or the way to it, is out of order for the moment.
+    /// The server cannot deliver files at the moment, or cannot be reached.
     Source,
-    /// Something in the cluster is missing or wrong: somebody repairs it.
+    /// Something in the cluster is missing or wrong and must be repaired.
     Missing,
-    /// The store failed, in this way.
+    /// The store failed in this way.
     Storage(StorageFailureKind),
-    /// The task ended by a panic: a defect of the operator.
+    /// The task panicked, which is a defect of the operator.
     Panicked,
-    /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be had.
+    /// Trying again does not help: what landed is not what the manifest says now, or a file cannot be obtained.
     Permanent,
 }

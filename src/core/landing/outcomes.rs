@@ -1,4 +1,4 @@
-//! Reads error files on their way: counts their issues by severity and keeps the first few texts.
+//! Reads error files while they are downloaded: counts their issues by severity and keeps the first few texts.
 
 use super::Issues;
 use crate::core::outcome::{MAX_BODY as MAX_LINE, Outcome};
@@ -16,7 +16,7 @@ pub struct OutcomeReader {
 }
 
 impl OutcomeReader {
-    /// Takes the next piece.
+    /// Reads the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             if self.line.len() + part.len() > MAX_LINE {
@@ -31,7 +31,7 @@ impl OutcomeReader {
         }
     }
 
-    /// The issues and the texts, when nothing more follows.
+    /// The issues and the texts, once the file has ended.
     pub fn finish(mut self) -> (Issues, Vec<String>) {
         self.end_line();
         (self.issues, self.words)
@@ -48,7 +48,7 @@ impl OutcomeReader {
             return;
         }
         let Some(outcome) = Outcome::parse(text) else {
-            // What cannot be read may be bad news.
+            // A line that cannot be read may hold an error, so it counts as one.
             self.issues.errors += 1;
             return;
         };

@@ -1,4 +1,4 @@
-//! From a manifest to the files that are to land, and their keys.
+//! Turns a manifest into the files that are to land, and their keys.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,16 +16,16 @@ const PARALLEL: usize = 8;
 
 /// Where an attempt lands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LandPlace {
     /// The container.
     pub container: String,
-    /// The folder in it.
+    /// The folder in the container.
     pub folder: String,
 }
 
-impl Place {
-    /// The place of the attempt that began at `intent`: no two attempts share a folder. Without `container` the run
-    /// gets a container of its own.
+impl LandPlace {
+    /// The place of the attempt that began at `intent`: no two attempts share a folder. Without `container`
+    /// the run gets a container of its own.
     pub fn of(container: Option<String>, uid: &str, intent: Timestamp) -> Self {
         let plain: String = uid.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let stamp = intent.strftime("%Y%m%dT%H%M%S");
@@ -41,7 +41,7 @@ impl Place {
 pub fn plan(
     server: &FhirServerSpec,
     manifest: &Manifest,
-    place: &Place,
+    place: &LandPlace,
     compression: Compression,
     bounds: Bounds,
 ) -> LandPlan {
@@ -73,15 +73,15 @@ pub fn plan(
         files,
         last: Vec::new(),
         parallel: limit.and_then(|n| usize::try_from(n).ok()).unwrap_or(PARALLEL).max(1),
-        // A file that is organized by patient or group may begin with a resource of any type.
+        // A file of output that is organized by patient or group may begin with a resource of any type.
         typed: manifest.organized_by.is_none(),
-        // A server that does not say is asked as it wants to be asked for all else.
+        // If the server does not say, its files are requested with a token like everything else.
         with_token: manifest.requires_access_token.unwrap_or(true),
         bounds,
     }
 }
 
-/// Gives files that differ by nothing but a token sources that differ, too.
+/// Gives files whose URLs differ only in a token different sources.
 fn tell_apart(files: &mut [LandFile]) {
     let mut times: HashMap<String, u32> = HashMap::with_capacity(files.len());
     for file in &*files {
@@ -92,8 +92,8 @@ fn tell_apart(files: &mut [LandFile]) {
     }
 }
 
-/// Whether a manifest lists a file with data more than once, whatever signatures the links carry. A server that repeats
-/// a file, as on pages that overlap, may have left out another one.
+/// Whether a manifest lists a data file more than once, regardless of signatures in the links. A server that
+/// repeats a file, for example on overlapping pages, may have left out another one.
 pub fn lists_a_file_twice(manifest: &Manifest) -> bool {
     let mut seen = HashSet::with_capacity(manifest.files());
     let data = manifest.output.iter().chain(&manifest.deleted);
@@ -107,8 +107,8 @@ fn land_file(kind: FileKind, file: &File, blob: String) -> LandFile {
         url: file.url.clone(),
         blob,
         source,
-        // Entries of deleted and error files have the structure of those of output (specification, "Bulk Data Output
-        // Manifest"): their count is of resources, which are Bundles and OperationOutcomes there.
+        // Entries of deleted and error files have the structure of output entries (specification, "Bulk Data Output
+        // Manifest"): their count is the number of resources, which are Bundles and OperationOutcomes there.
         claims: Claims { count: file.count, bytes: file.bytes, sha256: file.sha256.clone() },
     }
 }
@@ -132,7 +132,7 @@ mod tests {
             "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"},
             "storage": {"type": "AzureBlob"}, "limits": {"maxParallelDownloads": 3}}))
         .unwrap();
-        let place = Place::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
+        let place = LandPlace::of(None, "0123abcd-ef", "2026-11-24T02:03:04.5Z".parse().unwrap());
         assert_eq!(place.container, "export-0123abcd-ef");
         let second = Duration::from_secs(1);
         let bounds = Bounds { min: second, max: second, max_retry_after: second };
@@ -166,7 +166,7 @@ mod tests {
             let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
                 "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"}}))
             .unwrap();
-            let place = Place { container: "lake".to_owned(), folder: "f".to_owned() };
+            let place = LandPlace { container: "lake".to_owned(), folder: "f".to_owned() };
             let second = Duration::from_secs(1);
             let bounds = Bounds { min: second, max: second, max_retry_after: second };
             let plan = plan(&spec, &manifest, &place, Compression::None, bounds);

@@ -1,4 +1,4 @@
-//! The identity of a file, whatever signature its URL carries.
+//! The identity of a file, independent of any signature in its URL.
 
 use url::Url;
 
@@ -9,13 +9,13 @@ pub fn identity(url: &Url) -> String {
     sha256_hex(without(url, |name| matches!(name, "token" | "access_token")).as_str().as_bytes())
 }
 
-/// A hash of the file's URL without its signature. What is called a token is part of it: some servers name the file by
-/// it.
+/// A hash of the file's URL without its signature, but with parameters called tokens, since some
+/// servers name the file by one.
 pub fn identity_by_token(url: &Url) -> String {
     sha256_hex(without(url, |_| false).as_str().as_bytes())
 }
 
-/// The URL without its signature, and without the parameters whose name in small letters is one of `tokens`.
+/// The URL without its signature, and without the parameters whose name in lower case satisfies `tokens`.
 fn without(url: &Url, tokens: impl Fn(&str) -> bool) -> Url {
     let mut bare = url.clone();
     bare.set_fragment(None);

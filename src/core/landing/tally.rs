@@ -1,5 +1,5 @@
-//! What is computed of a file on its way: SHA-256, lines, bytes. Between two parts the state can be written down in 41
-//! bytes, and another process can continue from it.
+//! What is computed of a file during its download: SHA-256, lines, bytes. Between two parts the state can be
+//! stored in 41 bytes, and another process can continue from it.
 
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
@@ -9,9 +9,9 @@ use crate::core::manifest::hex;
 
 /// The block size of SHA-256 in bytes: at a multiple of it the hash's buffer is empty.
 const WORD: u64 = 64;
-/// The length of the hash state, without what follows from the number of bytes.
+/// The length in bytes of the hash state, without the part that follows from the number of bytes.
 const STATE: usize = 32;
-/// The length in bytes of a state that is written down.
+/// The length in bytes of a stored state.
 pub const STAND_LEN: usize = STATE + 8 + 1;
 
 /// Size, line count and hash of a whole file, uncompressed.
@@ -25,7 +25,7 @@ pub struct Sum {
     pub sha256: String,
 }
 
-/// The running sums of a file, as far as it was read.
+/// The running sums of the part of a file that was read.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     hash: Sha256,
@@ -34,7 +34,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
         self.hash.update(piece);
         self.lines.feed(piece);
@@ -46,13 +46,13 @@ impl Tally {
         self.bytes
     }
 
-    /// The sums of the whole file, when nothing more follows.
+    /// The sums of the whole file, once it has ended.
     pub fn finish(self) -> Sum {
         let sha256 = hex(&self.hash.finalize());
         Sum { bytes: self.bytes, lines: self.lines.finish(), sha256 }
     }
 
-    /// Writes the state down. `None` unless the number of bytes so far is a positive multiple of 64.
+    /// The state to store. `None` unless the number of bytes so far is a positive multiple of 64.
     pub fn stand(&self) -> Option<[u8; STAND_LEN]> {
         let (lines, begun) = self.lines.stand()?;
         if self.bytes == 0 || !self.bytes.is_multiple_of(WORD) {
@@ -67,8 +67,8 @@ impl Tally {
         Some(stand)
     }
 
-    /// Continues from a state that [`stand`](Self::stand) wrote down after `bytes` bytes. `None` if `bytes` is no
-    /// multiple of 64.
+    /// Continues from a state that [`stand`](Self::stand) returned after `bytes` bytes. `None` if
+    /// `bytes` is not a multiple of 64.
     pub fn standing(stand: &[u8; STAND_LEN], bytes: u64) -> Option<Self> {
         let (state, rest) = stand.split_at_checked(STATE)?;
         let (lines, begun) = rest.split_at_checked(8)?;

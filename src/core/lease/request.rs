@@ -28,7 +28,7 @@ impl LeaseRecord {
 /// A Lease as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenLease {
-    /// The contents.
+    /// The contents of the Lease.
     pub record: LeaseRecord,
     /// The `resourceVersion`.
     pub version: String,
@@ -41,7 +41,7 @@ pub enum LeaseRequest {
     Read,
     /// Replaces the Lease, or creates it.
     Write {
-        /// The new contents.
+        /// The new contents of the Lease.
         record: LeaseRecord,
         /// The version that the Lease must still have. Absent to create it.
         on: Option<String>,

@@ -1,4 +1,4 @@
-//! The runs that the status calls active, and what their ends mean for the schedule as a whole.
+//! The runs that the status lists as active, and what their ends mean for the schedule as a whole.
 
 use kube::ResourceExt;
 
@@ -6,12 +6,12 @@ use super::names::{name_of, run_of};
 use super::turn::Turn;
 use crate::api::{ActiveRun, ConditionStatus, ConditionType, FhirExport, Reason, RunStage};
 
-/// The run whose members are being found out, if there is one.
+/// The run whose members are still to be listed, if there is one.
 pub(super) fn with_members_stage<'t>(turn: &'t Turn<'_>) -> Option<&'t ActiveRun> {
     turn.status.active.iter().find(|run| run.stage == Some(RunStage::Members))
 }
 
-/// Records the uid of an export that exists. False if the status does not wait for an export of that name.
+/// Records the uid of an export that exists. Returns false if the status awaits no export of that name.
 pub(super) fn created(turn: &mut Turn<'_>, run: &FhirExport) -> bool {
     let (name, uid) = (run.name_any(), run.uid());
     let Some(active) = turn.status.active.iter_mut().find(|a| a.name == name && a.uid.is_none()) else {
@@ -24,7 +24,7 @@ pub(super) fn created(turn: &mut Turn<'_>, run: &FhirExport) -> bool {
     true
 }
 
-/// Goes on with another stage of the run, whose export is still to be created.
+/// Advances the run to another stage, whose export is still to be created.
 pub(super) fn advance(turn: &mut Turn<'_>, run: &str, stage: Option<RunStage>) {
     if let Some(active) = turn.status.active.iter_mut().find(|active| run_of(&active.name) == run) {
         active.name = name_of(run, stage);
@@ -39,7 +39,7 @@ pub(super) fn under_way(turn: &Turn<'_>, run: &ActiveRun) -> bool {
     run.stage == Some(RunStage::Newcomers) || members_known
 }
 
-/// Takes a run out of the active ones. The chain does not wait for it any more, and it does not count.
+/// Removes a run from the active ones. The chain no longer waits for it, and it does not count.
 pub(super) fn forget(turn: &mut Turn<'_>, run: &ActiveRun) {
     turn.status.active.retain(|active| active.name != run.name);
     if let Some(chain) = turn.status.chain.as_mut()
@@ -56,11 +56,12 @@ pub(super) fn failed(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.set(ConditionType::LastRunSucceeded, ConditionStatus::False, reason, message);
 }
 
-/// Records that a run cannot go on for now. It is tried again after [`Retry::Run`](super::retry::Retry::Run).
+/// Records that a run cannot continue for now. It is tried again after the wait of
+/// [`FailedStep::Run`](super::retry::FailedStep::Run).
 pub(super) fn held_up(turn: &mut Turn<'_>, reason: Reason, message: &str) {
     turn.held_up = true;
     turn.set(ConditionType::Ready, ConditionStatus::False, reason, message);
-    // A storage account that does not answer comes back without anybody's help.
+    // A storage account that does not answer usually recovers without anybody's help.
     let comes = reason == Reason::StorageUnreachable;
     let stalled = if comes { ConditionStatus::False } else { ConditionStatus::True };
     turn.set(ConditionType::Stalled, stalled, reason, message);

@@ -12,7 +12,7 @@ pub(super) struct Calendar {
 }
 
 impl Calendar {
-    /// Reads the cron lines of a spec. The error names the field and what is wrong with it, in a sentence.
+    /// Parses the cron lines of a spec. The error is one sentence that names the field and what is wrong with it.
     pub(super) fn of(spec: &FhirExportScheduleSpec) -> Result<Self, String> {
         let zone = spec.time_zone.as_deref();
         let regular = Slots::parse(&spec.schedule, zone).map_err(|problem| problem.to_string())?;

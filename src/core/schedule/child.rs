@@ -13,16 +13,16 @@ use crate::api::{
     SLOT_ANNOTATION,
 };
 
-/// What the template leaves open in the `FhirExport` of a run.
+/// What the template leaves open for the `FhirExport` of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RunPlan {
     pub(super) name: String,
     pub(super) slot_time: Timestamp,
     pub(super) kick_off_before: Timestamp,
-    /// The stage that the export is. `None` stands for the export that the run is about.
+    /// The stage of the export; `None` for the export that the run is about.
     pub(super) stage: Option<RunStage>,
     pub(super) request: ExportRequest,
-    /// Where the run stands in a chain, if runs are incremental.
+    /// The place of the run in a chain, if runs are incremental.
     pub(super) link: Option<Link>,
 }
 
@@ -37,7 +37,7 @@ pub(super) fn export(schedule: &FhirExportSchedule, plan: &RunPlan) -> FhirExpor
         cancel: None,
         active_deadline_seconds: template.spec.active_deadline_seconds,
         backoff_limit: template.spec.backoff_limit,
-        // The schedule deletes the export, after the result is in the status.
+        // The schedule deletes the export itself, after the result is in the status.
         ttl_seconds_after_finished: None,
         deletion_policy: template.spec.deletion_policy,
         on_uncertain_kick_off: template.spec.on_uncertain_kick_off,
@@ -79,7 +79,7 @@ pub(super) fn export(schedule: &FhirExportSchedule, plan: &RunPlan) -> FhirExpor
         name: schedule.name_any(),
         uid: schedule.uid().unwrap_or_default(),
         controller: Some(true),
-        // True would need a right on the schedule's finalizers where the API server enforces owner references.
+        // `true` would need a permission on the schedule's finalizers if the API server enforces owner references.
         block_owner_deletion: None,
     }]);
     export

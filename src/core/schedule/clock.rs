@@ -1,4 +1,4 @@
-//! The runs that are due by the clock, and what keeps them from being made.
+//! The runs that are due by the clock, and what prevents them from being made.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use super::turn::Turn;
 use crate::api::{ConcurrencyPolicy, ConditionStatus, ConditionType, FhirExport, Reason, SkippedRun};
 use crate::core::condition::whole_seconds;
 
-/// A time further ahead than this was written while the clock was wrong. In seconds.
+/// A time more than this many seconds ahead was written while the clock was wrong.
 const CLOCK_WAS_WRONG: i64 = 24 * 3600;
 
-/// Sets `Suspended`. When the suspension has just ended, the time that was missed during it is skipped, whether or not
-/// the schedule is ready: otherwise that time would be made up for as soon as it is.
+/// Sets `Suspended`. When a suspension has just ended, the time that was missed during it is skipped at once,
+/// even if the schedule is not ready: otherwise a run would make up for it later.
 pub(super) fn settle_suspension(turn: &mut Turn<'_>) {
     let was = turn.is_true(ConditionType::Suspended);
     if turn.suspended() {
@@ -33,7 +33,7 @@ pub(super) fn settle_suspension(turn: &mut Turn<'_>) {
     }
     let handled = handled(turn);
     let Ok(calendar) = Calendar::of(turn.spec()) else {
-        // Nobody knows which times were missed until the cron line can be read. All of them are before now.
+        // Until the cron line can be read, it is not known which times were missed; all of them are before now.
         let (time, reason) = (whole_seconds(turn.now), Reason::Suspended.to_string());
         turn.status.last_skipped = Some(SkippedRun { time, reason });
         return;
@@ -43,7 +43,7 @@ pub(super) fn settle_suspension(turn: &mut Turn<'_>) {
     }
 }
 
-/// The instant up to which the times of the schedule are dealt with.
+/// The instant up to which the times of the schedule have been dealt with.
 pub(super) fn handled(turn: &mut Turn<'_>) -> Timestamp {
     let skipped = turn.status.last_skipped.as_ref().map(|skipped| skipped.time);
     let last = turn.status.last_schedule_time.max(skipped);
@@ -91,13 +91,13 @@ pub(super) fn due(turn: &mut Turn<'_>, ready: &Ready, handled: Timestamp) -> Opt
     }
 }
 
-/// What keeps a run from being made at its time.
+/// What prevents a run from being made at its time.
 enum Obstacle {
-    /// This run is deleted first.
+    /// This run has to be deleted first.
     Replace(Arc<FhirExport>),
     /// `startingDeadlineSeconds` have passed.
     TooLate { deadline: i64 },
-    /// A run is not done, and the policy is Forbid.
+    /// Another run is not done, and the policy is Forbid.
     StillRunning { name: String },
     /// The policy is Allow, and the status has no room for another run.
     TooMany { runs: usize },

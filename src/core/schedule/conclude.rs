@@ -15,7 +15,7 @@ use crate::core::words;
 /// How much of an export's message is repeated, in bytes.
 const MAX_WORDS: usize = 400;
 
-/// An export of a run has ended: takes its result in.
+/// Takes in the result of an export of a run that has ended.
 pub(super) fn ended(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
     let pending = turn.pending(&run.name).cloned();
     let taken = match run.stage {
@@ -50,7 +50,7 @@ pub(super) fn ended(turn: &mut Turn<'_>, run: &ActiveRun, child: &FhirExport) {
     }
 }
 
-/// An active export was deleted before its end. `left` is what is left of it, while its finalizer holds it.
+/// An active export was deleted before its end. `left` is the object while its finalizer keeps it.
 pub(super) fn deleted(turn: &mut Turn<'_>, run: &ActiveRun, left: Option<&Arc<FhirExport>>) {
     if let Some(left) = left {
         retention::lost(turn, left);
@@ -59,7 +59,7 @@ pub(super) fn deleted(turn: &mut Turn<'_>, run: &ActiveRun, left: Option<&Arc<Fh
     tell_failed(turn, Reason::RunLost, &format!("FhirExport {} was deleted before its end", run.name));
 }
 
-/// The members that a stage found cannot be read: the next run repeats all of it.
+/// The members that a stage found cannot be read, so the next run repeats the whole run.
 pub(super) fn unreadable(turn: &mut Turn<'_>, run: &ActiveRun, why: &str) {
     if let Some(export) = turn.child(&run.name).cloned() {
         retention::lost(turn, &export);
@@ -69,7 +69,7 @@ pub(super) fn unreadable(turn: &mut Turn<'_>, run: &ActiveRun, why: &str) {
     tell_failed(turn, Reason::RunFailed, &message);
 }
 
-/// The server or the request changed while the run was under way: what it found so far does not belong to the new one.
+/// The server or the request changed during the run, so what the run has found does not belong to the new one.
 pub(super) fn outdated(turn: &mut Turn<'_>, run: &ActiveRun) {
     if let Some(last) = turn.ended_before(&run.name).pop() {
         retention::lost(turn, &last);

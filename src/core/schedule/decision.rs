@@ -11,13 +11,13 @@ use crate::api::{
 use crate::core::effect::{Note, Requeue};
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 
-/// What a decision depends on beside the schedule itself.
+/// What a decision depends on besides the schedule itself.
 #[derive(Clone, Debug, Default)]
 pub struct ScheduleFacts {
     /// The server that the template names, if it exists.
     pub server: Option<Arc<FhirServer>>,
-    /// The exports that this schedule owns. An export that the status calls active and that is missing here does not
-    /// exist.
+    /// The exports that this schedule owns. An export that the status lists as active and that is
+    /// missing here does not exist.
     pub children: Vec<Arc<FhirExport>>,
     /// Container and folder of every other export and schedule, in any storage account. These folders are never
     /// deleted.
@@ -29,7 +29,7 @@ pub struct ScheduleFacts {
 pub struct ScheduleInputs<'a> {
     /// The schedule. The decision starts from the status that it carries.
     pub schedule: &'a FhirExportSchedule,
-    /// What is known beside the schedule.
+    /// What is known besides the schedule.
     pub facts: &'a ScheduleFacts,
     /// The result of the previous decision's effect, if there was one.
     pub seen: Option<ScheduleObservation>,
@@ -44,7 +44,7 @@ pub enum ScheduleEffect {
     Create(Box<FhirExport>),
     /// Deletes a `FhirExport`: either a newer run replaces it, or it has ended and its result is in the status.
     Delete(Arc<FhirExport>),
-    /// Starts to list the members of the group, or asks how that stands.
+    /// Starts to list the members of the group, or asks for the state of the listing.
     ListMembers(ListMembers),
     /// Deletes files of a folder that `spec.retention` does not keep.
     DeleteFolder(Arc<FhirServer>, FolderPlan),
@@ -80,14 +80,14 @@ pub enum Newcomers {
     Listed(PatientsBlob),
     /// More patients joined than one kick-off can name.
     TooMany,
-    /// Nobody can tell who joined. The text says why, as half a sentence.
+    /// It is not known who joined. The text says why, as half a sentence.
     Unknown(String),
 }
 
 /// The state of a listing of members.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listing {
-    /// The files are being read. The schedule is looked at again when that is done.
+    /// The files are being read. Their end triggers the next decision.
     Running,
     /// The lists are stored.
     Done(Listed),
@@ -106,11 +106,11 @@ pub enum ScheduleObservation {
     Refused(String),
     /// The `FhirExport` is gone, or is being deleted.
     Deleted,
-    /// The state of the listing that was asked for.
+    /// The state of a listing of members.
     Members {
-        /// What was asked for.
+        /// The listing that was requested.
         asked: ListMembers,
-        /// How it stands.
+        /// The state of the listing.
         listing: Listing,
     },
     /// The result of deleting files of a folder.
@@ -135,6 +135,6 @@ pub struct ScheduleDecision {
 pub(super) enum Next {
     /// Performs an effect, and decides again with its result.
     Perform(ScheduleEffect),
-    /// Waits for the earliest of these times. `None` stands for a time that does not come.
+    /// Waits for the earliest of these times; a `None` among them counts as never.
     Wait(Vec<Option<Timestamp>>),
 }

@@ -1,4 +1,5 @@
-//! Which runs that are done keep their `FhirExport`s. Their files are the business of [`retention`](super::retention).
+//! Which finished runs keep their `FhirExport`s. Their files are the concern of
+//! [`retention`](super::retention).
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -18,9 +19,9 @@ const SUCCEEDED: usize = 3;
 /// Default of `failedRunsHistoryLimit`.
 const FAILED: usize = 1;
 
-/// A run that is done, with the exports that precede its own.
+/// A finished run with all its exports.
 struct Done<'a> {
-    /// In the order in which they were made. The run's own export is the last one, and is deleted last.
+    /// The exports in the order in which they were made. The run's own export is the last one, and is deleted last.
     exports: Vec<&'a Arc<FhirExport>>,
 }
 
@@ -39,8 +40,8 @@ impl Done<'_> {
     }
 }
 
-/// The export to delete next, and when the time to live of another one is over. An export whose result is not in the
-/// status yet is never deleted.
+/// The export to delete next, and when the time to live of another one ends. An export whose result is not
+/// yet in the status is never deleted.
 pub(super) fn expired(turn: &Turn<'_>) -> (Option<Arc<FhirExport>>, Option<Timestamp>) {
     let mut runs: BTreeMap<String, Vec<&Arc<FhirExport>>> = BTreeMap::new();
     for export in turn.children() {

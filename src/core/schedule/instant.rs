@@ -1,8 +1,8 @@
-//! Instants. Those of a FHIR server are kept verbatim, and compared by what they mean.
+//! Instants. Those of a FHIR server are kept verbatim and compared by their meaning.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// The time that a server's text means. `None` if the text is no instant.
+/// The time that a server's text stands for. `None` if the text is not an instant.
 pub(super) fn meaning(instant: &str) -> Option<Timestamp> {
     instant.parse().ok()
 }
@@ -12,8 +12,8 @@ pub(super) fn after(start: Timestamp, seconds: i64) -> Timestamp {
     start.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
-/// The `since` of the next run: the covered instant, verbatim if `seconds` is 0, else that many seconds earlier. `None`
-/// if the text is no instant.
+/// The `since` of the next run: the covered instant, verbatim if `seconds` is 0, otherwise that many seconds
+/// earlier. `None` if the text is not an instant.
 pub(super) fn reach_back(covered: &str, seconds: i64) -> Option<String> {
     let at = meaning(covered)?;
     if seconds == 0 {
@@ -22,8 +22,8 @@ pub(super) fn reach_back(covered: &str, seconds: i64) -> Option<String> {
     Some(at.checked_sub(SignedDuration::from_secs(seconds)).ok()?.to_string())
 }
 
-/// Whether the schema of a request's `since` admits the text as it is: a date, `T`, a time, at most nine digits of a
-/// fraction, and a zone.
+/// Whether the schema of a request's `since` admits the text verbatim: a date, `T`, a time, at most nine
+/// digits of a fraction, and a zone.
 fn is_plain(instant: &str) -> bool {
     let Some((date, rest)) = instant.split_once('T') else { return false };
     let zone = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
@@ -60,7 +60,7 @@ mod tests {
             ("2026-11-23T01:58:30-05:00", 0, Some("2026-11-23T01:58:30-05:00")),
             (azure, 300, Some("2026-11-23T01:53:30.1141234Z")),
             ("2026-11-23T01:58:30+01:00", 1, Some("2026-11-23T00:58:29Z")),
-            // Written in a way that a request does not take.
+            // The form is not one that a request accepts.
             ("2026-11-23t01:58:30z", 0, Some("2026-11-23T01:58:30Z")),
             ("2026-11-23T01:58+00:00", 0, Some("2026-11-23T01:58:00Z")),
             ("2026-11-23", 0, None),

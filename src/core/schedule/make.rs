@@ -1,5 +1,5 @@
-//! How a run is made. The status says that a run is to be made before its export is created, under a name that follows
-//! from its time. So nothing is made twice, and a crash in between only delays it.
+//! How a run is made. The status records the run before its export is created, under a name that follows from
+//! its time. So no run is made twice, and a crash in between only delays it.
 
 use std::sync::Arc;
 
@@ -21,16 +21,16 @@ use crate::core::effect::NoteType;
 
 /// How many runs may be active at once with `concurrencyPolicy: Allow`, so that the status keeps a bounded size.
 pub(super) const MAX_BESIDE: usize = 32;
-/// How long a run may wait for its start unless the spec says otherwise, in seconds. An export that is restored from a
-/// backup later than this exports nothing.
+/// How long a run may wait for its start unless the spec says otherwise, in seconds. An export that is
+/// restored from a backup later than this exports nothing.
 const WINDOW: i64 = 24 * 3600;
-/// A value of the annotation `run-now` that begins so asks for a full run.
+/// The prefix of an annotation `run-now` that asks for a full run.
 const FULL: &str = "full-";
 
 /// The policy for a run that is due while another one is not done.
 pub(super) fn policy(turn: &Turn<'_>) -> ConcurrencyPolicy {
     let set = turn.spec().concurrency_policy.unwrap_or_default();
-    // The schema refuses it, too: runs of a chain build on each other.
+    // The schema refuses this combination, too: runs of a chain build on each other.
     let chained = turn.spec().incremental.is_some() && set == ConcurrencyPolicy::Allow;
     if chained { ConcurrencyPolicy::Forbid } else { set }
 }
@@ -40,14 +40,14 @@ pub(super) fn running(turn: &Turn<'_>) -> Option<Arc<FhirExport>> {
     turn.status.active.iter().find_map(|run| turn.child(&run.name)).cloned()
 }
 
-/// Deletes a run's export, since a newer run takes its place.
+/// Deletes a run's export, because a newer run takes its place.
 pub(super) fn replace(turn: &mut Turn<'_>, run: Arc<FhirExport>) -> ScheduleEffect {
     let message = format!("deletes FhirExport {}, since the next run is due", run.name_any());
     turn.note(NoteType::Warning, Reason::Replaced, "Replace", &message);
     ScheduleEffect::Delete(run)
 }
 
-/// Makes the run that the annotation `run-now` asks for, unless it was made before or must wait.
+/// Makes the run that the annotation `run-now` asks for, unless it was already made or must wait.
 pub(super) fn asked_for(turn: &mut Turn<'_>, ready: &Ready) -> Option<ScheduleEffect> {
     let token = turn.schedule.annotations().get(RUN_NOW_ANNOTATION).filter(|token| !token.is_empty())?;
     let name = name_of_token(&turn.name(), token);
@@ -77,8 +77,8 @@ pub(super) fn begin(turn: &mut Turn<'_>, ready: &Ready, name: &str, slot: Timest
     make(turn, ready, &run)
 }
 
-/// Makes the run that is recorded in the status and has no export yet. A run that was begun for another server or
-/// request is given up.
+/// Makes the run that is recorded in the status and has no export yet. A run that was begun for another
+/// server or request is given up.
 pub(super) fn unmade(turn: &mut Turn<'_>, ready: &Ready) -> Option<ScheduleEffect> {
     let run = turn.status.active.iter().find(|run| run.uid.is_none()).cloned()?;
     if outdated(turn, ready, &run) {
@@ -113,7 +113,7 @@ fn make(turn: &mut Turn<'_>, ready: &Ready, run: &ActiveRun) -> ScheduleEffect {
     ScheduleEffect::Create(Box::new(child::export(turn.schedule, &plan)))
 }
 
-/// Until when a run may start, if the spec says so and the run has not started.
+/// Until when a run may start; `None` if the spec sets no deadline, or the run has begun.
 fn window(turn: &Turn<'_>, run: &ActiveRun) -> Option<Timestamp> {
     let deadline = turn.spec().starting_deadline_seconds.filter(|_| !under_way(turn, run));
     deadline.map(|deadline| after(run.slot_time, deadline))

@@ -1,5 +1,5 @@
-//! The members of a group, and those who joined it: sets of patient ids. They are stored in blobs, and are in memory
-//! only while they are compared.
+//! The members of a group, and those who joined it: sets of patient ids. They are stored in blobs, and held
+//! in memory only while they are compared.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -8,14 +8,14 @@ use serde::Deserialize;
 
 use crate::core::ledger::Ledger;
 
-/// Largest list, in bytes. A kick-off reads no more of a list.
+/// The largest list, in bytes; a kick-off reads no more of a list.
 pub const MAX_LIST: usize = 16 << 20;
-/// How many newcomers one kick-off names at most. With more, its body would exceed the megabyte that many servers and
-/// proxies accept.
+/// The most newcomers that one kick-off names. With more, its body would exceed the megabyte that many
+/// servers and proxies accept.
 pub const MAX_NEWCOMERS: usize = 10_000;
-/// Largest line of NDJSON, in bytes.
+/// The longest line of NDJSON, in bytes.
 const MAX_LINE: usize = 16 << 20;
-/// Why the members could not be read from files. The messages repeat nothing of what the files hold.
+/// Why the members could not be read from files. The messages repeat nothing from the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// The list would be larger than [`MAX_LIST`].
@@ -29,8 +29,8 @@ pub enum Unusable {
     NoId,
 }
 
-/// The data files in the folder of an export, as its ledger names them: not the error files, nor what the operator
-/// wrote.
+/// The data files in the folder of an export, as its ledger names them, without error files and
+/// files that the operator wrote.
 pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
     let output = |name: &str| {
         let inside = name.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
@@ -40,7 +40,7 @@ pub fn files(ledger: &Ledger, folder: &str) -> Vec<String> {
     landed.map(|entry| entry.blob.clone()).collect()
 }
 
-/// Reads the ids of patients from NDJSON, in pieces of any size.
+/// Reads the ids of patients from NDJSON in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Reader {
     line: Vec<u8>,
@@ -86,14 +86,14 @@ impl Reader {
         if self.unusable.is_none() && !text.is_empty() {
             self.unusable = self.take(text).err();
         }
-        // The buffer is used again.
+        // The buffer is reused for the next line.
         self.line = line;
         self.line.clear();
     }
 
     fn take(&mut self, text: &[u8]) -> Result<(), Unusable> {
         let line: Line<'_> = serde_json::from_slice(text).map_err(|_| Unusable::NoResource)?;
-        // Servers that pass over `_type` send more than was asked for.
+        // Servers that ignore `_type` send more than was requested.
         if line.resource_type != "Patient" {
             return Ok(());
         }
@@ -101,7 +101,7 @@ impl Reader {
         self.bytes += id.len() + 1;
         self.ids.push(id.into());
         if self.bytes > MAX_LIST {
-            // Exports of groups may have a patient more than once.
+            // The export of a group may hold a patient more than once.
             self.sort();
             if self.bytes > MAX_LIST {
                 return Err(Unusable::TooMany);
@@ -111,12 +111,13 @@ impl Reader {
     }
 
     fn sort(&mut self) {
-        self.ids.sort_unstable();
+        // Servers list in long sorted runs, which a stable sort merges.
+        self.ids.sort();
         self.ids.dedup();
         self.bytes = self.ids.iter().map(|id| id.len() + 1).sum();
     }
 
-    /// The members that all files together name.
+    /// The members named by all files together.
     pub fn finish(mut self) -> Result<Members, Unusable> {
         self.end_file();
         self.sort();
@@ -149,7 +150,7 @@ impl Members {
         self.0.iter().flat_map(|id| [id.as_ref(), "\n"]).collect()
     }
 
-    /// The members that an earlier list does not name. `None` if they are more than [`MAX_NEWCOMERS`].
+    /// The members that an earlier list does not name. `None` if there are more than [`MAX_NEWCOMERS`].
     pub fn since(&self, before: &str) -> Option<Self> {
         let before: HashSet<&str> = before.lines().collect();
         let mut new = self.0.iter().filter(|id| !before.contains(id.as_ref())).cloned();
@@ -184,7 +185,7 @@ mod tests {
             assert_eq!(read(text, piece).unwrap().text(), "a\nb\n", "{piece}");
         }
         assert!(read("", 1).unwrap().is_empty());
-        // A file's last line does not run on into the next file.
+        // The last line of a file does not continue in the next file.
         let mut reader = Reader::default();
         for id in ["x", "y"] {
             reader.feed(json!({"resourceType": "Patient", "id": id}).to_string().as_bytes());
@@ -211,7 +212,7 @@ mod tests {
     fn a_list_has_a_largest_size_and_repetition_does_not_count() {
         let line = |number: usize| format!("{{\"resourceType\":\"Patient\",\"id\":\"{number:064}\"}}\n");
         let most = MAX_LIST / 65;
-        // As after so many lines, but for the last ones.
+        // The state after this many lines, without having to feed all of them.
         let read_so_far = most - 100;
         let ids = (0..read_so_far).map(|number| format!("{number:064}").into()).collect();
         let mut reader = Reader { ids, bytes: read_so_far * 65, ..Reader::default() };
@@ -256,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        /// As sets are compared, whatever the order and however often.
+        /// The result equals that of comparing sets, in any order and with any repetition.
         #[test]
         fn newcomers_are_who_was_not_there(
             before in proptest::collection::vec("[a-c.A-]{1,3}", 0..20),

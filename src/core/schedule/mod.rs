@@ -1,11 +1,11 @@
-//! A schedule as a state machine: spec, status and existing runs go in; status, one effect and the time of the next
-//! decision come out.
+//! A schedule as a state machine: it takes spec, status and existing runs, and returns the new status, at
+//! most one effect, and the time of the next decision.
 //!
 //! A decision has three parts, each a pure function on one [`Turn`]:
 //!
 //! 1. [`observe`] takes in the result of the last effect, and the runs that have ended ([`conclude`]).
 //! 2. [`readiness`] finds the state: whether runs can be made, and with what.
-//! 3. [`next`] asks, in order of precedence, who has something to do: a recorded run that has no export yet ([`make`]),
+//! 3. [`next`] finds the first of these that has something to do: a recorded run that has no export yet ([`make`]),
 //!    the [`clock`], the annotation `run-now`, the [`stages`] of a group, [`retention`], and [`history`].
 
 mod active;
@@ -44,7 +44,7 @@ pub use decision::{
 pub use names::{name_of_token, owned_by};
 use turn::Turn;
 
-/// The names of the exports that a status calls active. Before a decision, the caller must know for
+/// The names of the exports that a status lists as active. Before a decision, the caller must know for
 /// certain which of them exist.
 pub fn active_names(status: &FhirExportScheduleStatus) -> impl Iterator<Item = &str> {
     status.active.iter().map(|run| run.name.as_str())

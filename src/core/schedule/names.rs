@@ -26,7 +26,7 @@ pub(super) fn chain_begun_by(schedule: &str, run: &str) -> String {
     run.strip_prefix(&format!("{schedule}-")).unwrap_or(run).to_owned()
 }
 
-/// The name of one `FhirExport` of a run. `None` stands for the export that the run is about.
+/// The name of the `FhirExport` at a stage of a run; without a stage, of the export that the run is about.
 pub(super) fn name_of(run: &str, stage: Option<RunStage>) -> String {
     format!("{run}{}", stage.map_or("", RunStage::suffix))
 }
@@ -36,7 +36,7 @@ pub(super) fn run_of(export: &str) -> &str {
     STAGES.iter().find_map(|stage| export.strip_suffix(stage.suffix())).unwrap_or(export)
 }
 
-/// The stage that a `FhirExport` is, judged by its name. `None` stands for the export that the run is about.
+/// The stage of a `FhirExport`, judged by its name. `None` for the export that the run is about.
 pub(super) fn stage_of(export: &str) -> Option<RunStage> {
     STAGES.into_iter().find(|stage| export.ends_with(stage.suffix()))
 }

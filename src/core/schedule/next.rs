@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::decision::{Next, ScheduleEffect};
 use super::readiness::{Ready, State, state};
-use super::retry::Retry;
+use super::retry::FailedStep;
 use super::turn::Turn;
 use super::{chain, clock, history, make, retention, stages};
 use crate::api::{ConditionStatus, ConditionType, Reason};
@@ -21,7 +21,7 @@ pub(super) fn next(turn: &mut Turn<'_>) -> Next {
     clock::settle_suspension(turn);
     make::drop_the_late(turn);
     match state(turn) {
-        State::HeldUp => tidy(turn, Some(Retry::Run.next_try(turn.now))),
+        State::HeldUp => tidy(turn, Some(FailedStep::Run.next_try(turn.now))),
         State::NotReady => {
             turn.status.next_schedule_time = None;
             tidy(turn, None)
@@ -30,8 +30,8 @@ pub(super) fn next(turn: &mut Turn<'_>) -> Next {
     }
 }
 
-/// Decides what comes next for a schedule that can make runs. Runs take precedence over the deletion of folders, and
-/// that over the deletion of objects.
+/// Decides what comes next for a schedule that can make runs. Making runs comes first, then the deletion of
+/// folders, then that of objects.
 fn work(turn: &mut Turn<'_>, ready: &Ready) -> Next {
     chain::tell(turn, ready);
     let handled = clock::handled(turn);

@@ -1,4 +1,4 @@
-//! What is observed: the result of the last effect, and the exports that have ended or are gone.
+//! Takes in what was observed: the result of the last effect, and exports that have ended or vanished.
 
 use std::sync::Arc;
 
@@ -77,7 +77,8 @@ fn not_ours(turn: &mut Turn<'_>, other: &Arc<FhirExport>) {
     failed(turn, Reason::AdoptionRefused, &message);
 }
 
-/// The members could not be listed. If the storage account did not answer, the run waits for it; else it is given up.
+/// The members could not be listed. If the storage account did not answer, the run waits for it;
+/// otherwise the run is given up.
 fn unlisted(turn: &mut Turn<'_>, failure: &StorageFailure) {
     let Some(run) = with_members_stage(turn).cloned() else { return };
     match failure.kind {
@@ -101,9 +102,9 @@ fn unlisted(turn: &mut Turn<'_>, failure: &StorageFailure) {
 
 /// The state of an active run's export.
 enum Fate {
-    /// It is still to be created.
+    /// The export is still to be created.
     ToCreate,
-    /// It runs, or waits for its start.
+    /// The export runs, or waits for its start.
     Running,
     Ended(Arc<FhirExport>),
     /// Somebody deletes it, and its finalizer still holds it.
@@ -111,7 +112,7 @@ enum Fate {
     Gone,
 }
 
-/// Takes in the exports of active runs that have ended or are gone.
+/// Takes in the exports of active runs that have ended or vanished.
 pub(super) fn runs(turn: &mut Turn<'_>) {
     for run in turn.status.active.clone() {
         let child = turn.child(&run.name);
@@ -124,7 +125,7 @@ pub(super) fn runs(turn: &mut Turn<'_>) {
             (_, Some(_)) => Fate::Running,
         };
         if let (None, Some(child)) = (&run.uid, child) {
-            // The answer to the creation was lost, and the export exists all the same.
+            // The export exists, although the answer to its creation was lost.
             created(turn, child);
         }
         match fate {

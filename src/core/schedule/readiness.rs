@@ -1,4 +1,4 @@
-//! Whether the schedule can make runs, and whether runs lose data that nobody agreed to lose.
+//! Whether the schedule can make runs, and whether runs lose data without the user's consent.
 
 use super::active::with_members_stage;
 use super::calendar::Calendar;
@@ -9,15 +9,15 @@ use crate::core::export::ServerView;
 
 /// The state of a schedule that is not being deleted.
 pub(super) enum State {
-    /// A run has just failed to go on. The schedule makes no run until it tries that one again.
+    /// A run could not continue just now. The schedule makes no run until it tries that one again.
     HeldUp,
-    /// The spec or the server does not permit runs. `Ready` says why.
+    /// The spec or the server does not permit runs; `Ready` says why.
     NotReady,
-    /// Runs are made.
+    /// Runs can be made.
     Ready(Box<Ready>),
 }
 
-/// What runs are made with.
+/// What is needed to make runs.
 pub(super) struct Ready {
     pub(super) calendar: Calendar,
     /// The hash of the server and the request.
@@ -35,7 +35,7 @@ pub(super) enum LeftOut {
     Nothing,
     /// New resources of patients whose own record did not change.
     OfUnchanged,
-    /// What patients had before they joined the group.
+    /// What new members of the group had before they joined.
     OfNewMembers,
 }
 
@@ -46,11 +46,11 @@ enum NotReady {
     InvalidSchedule(String),
     /// The server that the template names does not exist.
     ServerNotFound { server: String },
-    /// That server is being deleted.
+    /// The server that the template names is being deleted.
     ServerDeleting { server: String },
-    /// The capabilities of that server are not known yet.
+    /// The capabilities of the server are not known yet.
     Probing { server: String },
-    /// That server does not support `since`.
+    /// The server does not support `since`.
     NoSince { server: String },
     /// Runs would leave out data, and `acceptLoss` is not set.
     LosesData { server: String, level: Level },
@@ -90,7 +90,7 @@ impl NotReady {
         }
     }
 
-    /// Whether the schedule stays so until somebody corrects it. What is missing may come by itself.
+    /// Whether the problem stays until somebody corrects it. Something that is missing may appear by itself.
     fn stalled(&self) -> ConditionStatus {
         match self {
             Self::ServerNotFound { .. } | Self::ServerDeleting { .. } | Self::Probing { .. } => {
@@ -124,7 +124,7 @@ pub(super) fn state(turn: &mut Turn<'_>) -> State {
     }
 }
 
-/// Whether the conditions still tell of what holds a run up: they do until that run has gone on.
+/// Whether the conditions still say what holds a run up, as they do until that run has continued.
 fn still_told(turn: &Turn<'_>) -> bool {
     let to_create = turn.status.active.iter().any(|run| run.uid.is_none());
     let to_read = with_members_stage(turn).is_some();

@@ -1,4 +1,4 @@
-//! Rebuilds a status that was lost from the runs that exist: from their labels, annotations and outcomes.
+//! Rebuilds a lost status from the labels, annotations and outcomes of the runs that exist.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(super) fn from_children(turn: &mut Turn<'_>) {
     }
 }
 
-/// The chain as the last run that counts left it. Each of its runs was made to begin where the one before ended.
+/// The chain as the last run that counts left it. Each run of a chain was made to begin where the one before it ended.
 fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     let link = |run: &FhirExport| {
         let id = run.labels().get(CHAIN_LABEL)?.clone();
@@ -65,7 +65,8 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     let mut history: Vec<ChainedRun> = Vec::new();
     for (run, _, time) in counting.iter().filter(|(_, chain, _)| *chain == id) {
         let Ok(before) = newcomers_of(runs, run) else {
-            // An export of newcomers is gone. A loader could not load what is before it whole, so it is not listed.
+            // An export of newcomers is gone. Nobody could load the part before it as a whole,
+            // so that part is not listed.
             history.clear();
             continue;
         };
@@ -84,7 +85,7 @@ fn chain_of(runs: &[&Arc<FhirExport>]) -> Option<Chain> {
     })
 }
 
-/// The export of newcomers is gone, or does not count.
+/// The export of newcomers no longer exists, or does not count.
 struct Gone;
 
 /// The export of newcomers that precedes a run, if the run has one.
@@ -113,7 +114,7 @@ fn pending_of(turn: &Turn<'_>, runs: &[&Arc<FhirExport>], run: &FhirExport) -> O
     })
 }
 
-/// The exports that runs are about, without those of stages before them.
+/// The exports that the runs are about, without the exports of their earlier stages.
 fn own<'a>(runs: &[&'a Arc<FhirExport>]) -> impl Iterator<Item = &'a Arc<FhirExport>> {
     runs.iter().copied().filter(|run| stage_of(&run.name_any()).is_none())
 }

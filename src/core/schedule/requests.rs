@@ -1,4 +1,4 @@
-//! What a run asks of the server: the template's request, and the requests of the stages before it.
+//! The requests of a run: that of the template, and those of the stages before it.
 
 use serde_json::json;
 
@@ -8,8 +8,7 @@ use crate::core::allow;
 use crate::core::bulk::Deviations;
 use crate::core::export::ServerView;
 
-/// A hash of the server and of what is asked of it. The order of types and filters does not matter, and neither does
-/// `since`.
+/// A hash of the server and the request. The order of types and filters does not matter, and `since` is left out.
 pub(super) fn fingerprint(server_uid: &str, url: &str, request: &ExportRequest) -> String {
     let sorted = |list: &Option<Vec<String>>| {
         list.clone().map(|mut list| {
@@ -35,7 +34,7 @@ pub(super) fn fingerprint_on_server_of(run: &FhirExport, request: &ExportRequest
     Some(fingerprint(&server.uid, &server.url, request))
 }
 
-/// The request that finds the members of the group. It asks for as little of each patient as the server can leave out.
+/// The request that finds the members of the group. It asks for as few fields of each patient as the server supports.
 pub(super) fn of_members(ways: &Deviations, template: &ExportRequest) -> ExportRequest {
     let little = ways.may_know(Version::Stu2);
     ExportRequest {
@@ -43,7 +42,7 @@ pub(super) fn of_members(ways: &Deviations, template: &ExportRequest) -> ExportR
         type_filters: None,
         since: None,
         include_associated_data: None,
-        // Whichever parameter a server ignores, the list of members is the same.
+        // If a server ignores a parameter, the list of members is the same.
         handling: if little { Some(Handling::Lenient) } else { template.handling },
         bulk_data: little
             .then(|| BulkDataRequest { elements: Some(vec!["id".to_owned()]), ..BulkDataRequest::default() }),
@@ -51,7 +50,7 @@ pub(super) fn of_members(ways: &Deviations, template: &ExportRequest) -> ExportR
     }
 }
 
-/// The request for everything about the patients that joined the group.
+/// The request for all data of the patients that joined the group.
 pub(super) fn of_newcomers(template: &ExportRequest, list: PatientsBlob) -> ExportRequest {
     let bulk = template.bulk_data.clone().unwrap_or_default();
     ExportRequest {

@@ -5,19 +5,19 @@ use jiff::Timestamp;
 use super::instant::after;
 use crate::core::ledger::StorageFailureKind;
 
-/// What failed, which decides how long the schedule waits.
+/// The step that failed, which decides how long the schedule waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retry {
-    /// A run could not go on: the API server refused its export, or the storage account did not answer.
+pub(super) enum FailedStep {
+    /// A run could not continue: the API server refused its export, or the storage account did not answer.
     Run,
-    /// A folder could not be deleted, since the storage account did not answer.
+    /// A folder could not be deleted because the storage account did not answer.
     DeletionUnanswered,
-    /// A folder could not be deleted, since the storage account refused.
+    /// A folder could not be deleted because the storage account refused.
     DeletionRefused,
 }
 
-impl Retry {
-    /// The retry after a failed deletion.
+impl FailedStep {
+    /// The failed step for a deletion that ended with this kind of failure.
     pub(super) fn of_deletion(failure: StorageFailureKind) -> Self {
         match failure {
             StorageFailureKind::Transient { .. } => Self::DeletionUnanswered,
@@ -47,9 +47,9 @@ impl Retry {
     }
 }
 
-/// The time of the next deletion, if it has still to come. A time further ahead than the longest wait was written while
-/// the clock was wrong, and is ignored.
+/// The time of the next deletion, if it is still to come. A time further ahead than the longest wait was
+/// written while the clock was wrong, and is ignored.
 pub(super) fn still_ahead(next_try: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
-    let longest = after(now, Retry::DeletionRefused.seconds());
+    let longest = after(now, FailedStep::DeletionRefused.seconds());
     next_try.filter(|next| *next > now && *next <= longest)
 }

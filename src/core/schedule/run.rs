@@ -1,4 +1,4 @@
-//! What one `FhirExport` of a schedule says of itself.
+//! What one `FhirExport` of a schedule says about itself.
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -19,7 +19,7 @@ pub(super) enum Uncounted {
     /// The export is not `Complete`.
     #[error("it did not succeed")]
     NotComplete,
-    /// The export is `Complete`, and the server reports errors beside the data.
+    /// The export is `Complete`, but the server reports errors beside the data.
     #[error("the server reports errors")]
     WithErrors,
     /// `Verified` is False.
@@ -62,7 +62,7 @@ pub(super) fn is_complete(run: &FhirExport) -> bool {
     has_ended(run) && condition::is_true(conditions(run), ConditionType::Complete)
 }
 
-/// Whether an export was asked for everything, not only for changes.
+/// Whether an export requests everything and not only changes.
 pub(super) fn is_full(run: &FhirExport) -> bool {
     run.spec.request.since.is_none()
 }
@@ -82,7 +82,7 @@ pub(super) fn instant(run: &FhirExport, annotation: &str) -> Option<Timestamp> {
     run.annotations().get(annotation)?.parse().ok()
 }
 
-/// The `transactionTime` of an export that a chain can build on; else why it cannot.
+/// The `transactionTime` of an export that a chain can build on. The error says why a chain cannot build on it.
 pub(super) fn counts(run: &FhirExport) -> Result<&str, Uncounted> {
     let Some(status) = run.status.as_ref() else { return Err(Uncounted::NoStatus) };
     let complete = condition::find(&status.conditions, ConditionType::Complete).filter(|c| c.is_true());

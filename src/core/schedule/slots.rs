@@ -1,9 +1,9 @@
 //! The slots of a schedule: the instants that a cron line names in a time zone.
 //!
-//! The line is read as CronJob reads it. Where the clocks change, a schedule that names hours keeps each of its times
-//! once: one that the clocks skip comes at the moment after the gap, one that they repeat comes the first time. A
-//! schedule of every hour goes as time passes: nothing comes in the gap, and the hour that repeats has its slots twice.
-//! A day that a zone left out has no slots.
+//! The line is read as CronJob reads it. When the clocks change, a schedule that names hours has each of its
+//! times once: a time that the clocks skip comes at the end of the gap, and a time that they repeat comes the
+//! first time only. A schedule of every hour follows elapsed time: nothing comes in the gap, and the repeated
+//! hour has its slots twice. A day that a zone left out has no slots.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use jiff::civil::{self, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-/// What each field of a line is called, and what may stand in it.
+/// The name of each field of a line, and the values that it may have.
 const FIELDS: [(&str, &str); 5] = [
     ("minute", "0 to 59"),
     ("hour", "0 to 23"),
@@ -30,52 +30,52 @@ pub struct Slots {
     zone: TimeZone,
 }
 
-/// How the line is followed where the clocks change.
+/// How the line is followed when the clocks change.
 #[derive(Clone, Debug)]
 enum Clock {
-    /// As time passes: the line with its zone.
+    /// By elapsed time: the line with its zone.
     Elapsed(Crontab),
-    /// By the clock on the wall: the line in UTC, whose days have all their hours.
+    /// By the wall clock: the line in UTC, whose days have all their hours.
     Wall(Crontab),
 }
 
-/// Why a schedule has no slots: a sentence for users, with the next step.
+/// Why a schedule has no slots; shown to users as a sentence with the next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotProblem {
-    /// Not five fields.
+    /// The line does not have five fields.
     Fields {
-        /// The line.
+        /// The cron line.
         line: String,
-        /// How many there are.
+        /// The number of fields.
         count: usize,
     },
-    /// A field that cannot be read.
+    /// A field cannot be parsed.
     Field {
-        /// The line.
+        /// The cron line.
         line: String,
-        /// Which field, from 0.
+        /// The index of the field, from 0.
         index: usize,
-        /// What stands there.
+        /// The text of the field.
         text: String,
     },
-    /// An @-word that is none of CronJob's, or one that names no fixed slots.
+    /// The line is an @-word that CronJob does not know, or one without fixed slots.
     Word {
-        /// The line.
+        /// The cron line.
         line: String,
     },
-    /// `TZ=` or `CRON_TZ=` within the line.
+    /// The line contains `TZ=` or `CRON_TZ=`.
     ZoneInside {
-        /// The line.
+        /// The cron line.
         line: String,
     },
-    /// A time zone that is not in the IANA database.
+    /// The time zone is not in the IANA database.
     UnknownZone {
-        /// The name.
+        /// The name of the time zone.
         name: String,
     },
-    /// A day that no year has.
+    /// The line names a day that no year has.
     Never {
-        /// The line.
+        /// The cron line.
         line: String,
     },
 }
@@ -122,8 +122,8 @@ impl fmt::Display for SlotProblem {
 impl std::error::Error for SlotProblem {}
 
 impl Slots {
-    /// Reads a line of CronJob's five fields, or one of its @-words, in a time zone of the IANA database (UTC where
-    /// none is named). Refuses what cannot be read and what never occurs.
+    /// Parses a line of CronJob's five fields, or one of its @-words, in a time zone of the IANA database
+    /// (UTC by default). Refuses lines that cannot be parsed and those that never occur.
     pub fn parse(schedule: &str, time_zone: Option<&str>) -> Result<Self, SlotProblem> {
         let line = schedule.trim();
         if line.starts_with("TZ=") || line.starts_with("CRON_TZ=") {
@@ -132,7 +132,7 @@ impl Slots {
         let zone = zone(time_zone.unwrap_or("UTC"))?;
         let fields = fields(line)?;
         let wall = crontab(&fields, &TimeZone::UTC).map_err(|_| unreadable(line, &fields))?;
-        // From a day that is long past, so that the answer depends on nothing but the line.
+        // The search starts from a fixed day in the past, so that the answer depends only on the line.
         if next_on_wall(&wall, civil::date(2000, 1, 1).at(0, 0, 0, 0)).is_none() {
             return Err(SlotProblem::Never { line: line.into() });
         }
@@ -151,7 +151,7 @@ impl Slots {
                 let mut wall = self.zone.to_datetime(after);
                 loop {
                     wall = next_on_wall(crontab, wall)?;
-                    // Not later than `after`: the clocks were put back, and it came the first time.
+                    // A slot that is not later than `after` came before the clocks were put back.
                     if let Some(slot) = self.instant(wall).filter(|slot| *slot > after) {
                         return Some(slot);
                     }
@@ -163,11 +163,11 @@ impl Slots {
     /// The newest slot after `not_before` and not after `now`.
     pub fn last_at_or_before(&self, now: Timestamp, not_before: Timestamp) -> Option<Timestamp> {
         let mut newest = self.next_after(not_before).filter(|slot| *slot <= now)?;
-        // Mostly there is only this one.
+        // Usually this is the only one.
         if self.next_after(newest).is_none_or(|slot| slot > now) {
             return Some(newest);
         }
-        // No slot lies after this and up to now. Halving the time between costs the same for any length of it.
+        // No slot lies between `none_after` and `now`. Halving the time between takes few steps for any length of it.
         let mut none_after = now;
         while none_after.duration_since(newest) > SignedDuration::from_secs(1) {
             let middle = newest.checked_add(none_after.duration_since(newest) / 2).ok()?;
@@ -179,13 +179,13 @@ impl Slots {
         Some(newest)
     }
 
-    /// When a clock on the wall first shows this time, or has passed it; `None` if the zone left out the whole day.
+    /// When a wall clock first shows this time, or has passed it; `None` if the zone left out the whole day.
     fn instant(&self, wall: DateTime) -> Option<Timestamp> {
         let ambiguous = self.zone.to_ambiguous_timestamp(wall);
         let AmbiguousOffset::Gap { .. } = ambiguous.offset() else {
             return ambiguous.earlier().ok();
         };
-        // Read with the offset of before the gap, a time within it lies after its end.
+        // With the offset that applies before the gap, a time within the gap lies after the end of it.
         let gap = self
             .zone
             .preceding(ambiguous.later().ok()?.checked_add(1.nanosecond()).ok()?)
@@ -200,13 +200,13 @@ impl Slots {
 }
 
 fn zone(name: &str) -> Result<TimeZone, SlotProblem> {
-    // A machine's own database has further names, such as localtime; and jiff calls a zone that is not known a zone.
+    // A machine's own database has further names, such as localtime, and jiff has a zone named unknown.
     let known = TimeZoneDatabase::bundled().get(name).is_ok_and(|zone| !zone.is_unknown());
     let zone = TimeZone::get(name).ok().filter(|_| known);
     zone.ok_or_else(|| SlotProblem::UnknownZone { name: name.into() })
 }
 
-/// The five fields, in words that mean to cronexpr what CronJob means.
+/// The five fields, translated so that cronexpr reads in them what CronJob would.
 fn fields(line: &str) -> Result<[String; 5], SlotProblem> {
     let line_of = |word: &str| match word {
         "@yearly" | "@annually" => Some("0 0 1 1 *"),
@@ -226,7 +226,7 @@ fn fields(line: &str) -> Result<[String; 5], SlotProblem> {
         return Err(SlotProblem::Fields { line: line.into(), count: parts.len() });
     };
     for (index, text) in fields.iter().enumerate() {
-        // Extensions of cronexpr: the last day, the nearest weekday, the nth one.
+        // Extensions of cronexpr that CronJob lacks: the last day, the nearest weekday, the nth weekday.
         let extended = match index {
             DAY_OF_MONTH => text.contains(|c: char| c.is_alphabetic()),
             DAY_OF_WEEK => text.contains('#') || text.contains(['l', 'L']),
@@ -246,8 +246,8 @@ fn fields(line: &str) -> Result<[String; 5], SlotProblem> {
     ])
 }
 
-/// A field of days. If one of the two is `*`, the other alone counts, else a day need only match one of them; and a
-/// step of `*` is no `*`.
+/// Translates a field of days. If one of the two fields is `*`, only the other one counts; otherwise a day
+/// needs to match only one of them. A step of `*` does not count as `*`.
 fn days(field: &str, first: &str, last: &str) -> String {
     let items = field.split(',').map(|item| item.replace('?', "*"));
     let (all, some): (Vec<String>, Vec<String>) = items.partition(|item| item == "*" || item == "*/1");
@@ -256,7 +256,7 @@ fn days(field: &str, first: &str, last: &str) -> String {
         Some((from, step)) if !from.contains('-') => format!("{from}-{last}/{step}"),
         _ => item,
     });
-    // To cronexpr a field is `*` if it begins so.
+    // cronexpr treats a field as `*` if it begins with one.
     all.into_iter().chain(spelt_out).collect::<Vec<_>>().join(",")
 }
 
@@ -267,7 +267,7 @@ fn crontab(fields: &[String; 5], zone: &TimeZone) -> Result<Crontab, cronexpr::E
     cronexpr::parse_crontab_with(&format!("{} {name}", fields.join(" ")), options)
 }
 
-/// Which field it is that cannot be read.
+/// Names the field that cannot be parsed.
 fn unreadable(line: &str, fields: &[String; 5]) -> SlotProblem {
     let alone = |index: usize| {
         let mut others: [String; 5] = std::array::from_fn(|_| "*".into());
@@ -281,7 +281,7 @@ fn unreadable(line: &str, fields: &[String; 5]) -> SlotProblem {
     SlotProblem::Field { line: line.into(), index, text: text.into() }
 }
 
-/// Whether the line has all hours of a day.
+/// Whether the line names every hour of a day.
 fn every_hour(fields: &[String; 5]) -> bool {
     let [_, hour, ..] = fields;
     let hourly: [String; 5] = ["0".into(), hour.clone(), "*".into(), "*".into(), "*".into()];
@@ -294,7 +294,7 @@ fn every_hour(fields: &[String; 5]) -> bool {
     })
 }
 
-/// The next time of a line that was read in UTC, as a clock on the wall shows it.
+/// The next time of a line that was parsed in UTC, as a wall clock shows it.
 fn next_on_wall(crontab: &Crontab, after: DateTime) -> Option<DateTime> {
     next(crontab, in_utc(after)?).map(|slot| TimeZone::UTC.to_datetime(slot))
 }
@@ -303,11 +303,11 @@ fn in_utc(wall: DateTime) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(wall).ok()
 }
 
-/// One search goes over four years, which is too short where a century year is no leap year.
+/// The next time after an instant. One search covers four years, too few where a century year is not a leap year.
 fn next(crontab: &Crontab, after: Timestamp) -> Option<Timestamp> {
     const FOUR_YEARS: SignedDuration = SignedDuration::from_hours(4 * 365 * 24);
     let later = after.checked_add(FOUR_YEARS).ok()?;
-    // Near the end of time cronexpr would panic.
+    // cronexpr would panic near the end of time.
     later.checked_add(FOUR_YEARS * 2).ok()?;
     let found = crontab.find_next(MakeTimestamp(after)).or_else(|_| crontab.find_next(MakeTimestamp(later)));
     found.ok().map(|slot| slot.timestamp())

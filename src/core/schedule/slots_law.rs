@@ -1,4 +1,4 @@
-//! Laws of the times of a schedule, for lines, zones and instants of all sorts.
+//! Properties of the times of a schedule, for random lines, zones and instants.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,7 +15,7 @@ fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    /// Lines of all sorts that have slots.
+    /// Random lines that have slots.
     fn any_line()(
         minute in prop_oneof!["[0-9]", "[0-5][0-9]", words(&["*", "*/15", "0-40/20"])],
         hour in prop_oneof!["[0-9]", "1[0-9]", words(&["*", "*/2", "1-3", "0-23"])],
@@ -30,7 +30,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Later instants have later slots, and looking back finds what looking on found.
+    /// Later instants have later slots, and searching backwards finds what searching forwards found.
     #[test]
     fn looking_on_and_looking_back_agree(
         line in any_line(),
@@ -57,8 +57,8 @@ proptest! {
         }
     }
 
-    /// Around a change of the clocks, found minute by minute: a time of the day when a clock first shows or passes it,
-    /// a time of the hour whenever a clock shows it.
+    /// Compares the slots around a change of the clocks with a search minute by minute: a time of the day
+    /// comes when a clock first shows or passes it, a time of the hour whenever a clock shows it.
     #[test]
     fn minute_by_minute_there_is_no_other(
         zone in proptest::sample::select(&ZONES[..]),
@@ -68,7 +68,7 @@ proptest! {
     ) {
         let line = format!("{minute} {} * * *", hour.map_or("*".into(), |hour| hour.to_string()));
         let slots = slots(&line, zone);
-        // Files of zones end in 2038, with a change that is none.
+        // Zone files end in 2038 with an entry that is not a change.
         let (start, end) = (at("2009-01-01T00:00:00Z"), at("2037-01-01T00:00:00Z"));
         let changes: Vec<Timestamp> =
             slots.zone.following(start).map(|c| c.timestamp()).take_while(|change| *change < end).take(40).collect();
@@ -79,7 +79,7 @@ proptest! {
             .collect();
         let want: BTreeSet<Timestamp> = if let Some(hour) = hour {
             let days: BTreeSet<Date> = shown.iter().map(|(_, shown)| shown.date()).collect();
-            // The latest time that the clocks showed so far: it never goes back, and is searched by halves.
+            // The latest time that the clocks showed so far: it never decreases, so it can be searched by halves.
             let latest: Vec<DateTime> = shown
                 .iter()
                 .scan(DateTime::MIN, |latest, (_, shown)| {
@@ -92,7 +92,7 @@ proptest! {
         } else {
             shown.iter().filter(|(_, shown)| shown.minute() == minute).map(|(now, _)| *now).collect()
         };
-        // Away from the ends, where a day is seen in part.
+        // The ends are left out, because a day there is seen only in part.
         let (from, to) = (change.checked_sub(48.hours()).unwrap(), change.checked_add(48.hours()).unwrap());
         let next = |last: &Timestamp| slots.next_after(*last).filter(|slot| *slot <= to);
         let found: Vec<Timestamp> = std::iter::successors(next(&from), next).collect();
@@ -101,7 +101,7 @@ proptest! {
         prop_assert_eq!(found, want, "{} in {}", line, zone);
     }
 
-    /// Whatever people write, it is read or refused.
+    /// Whatever people write, it is accepted or refused without a panic.
     #[test]
     fn nothing_that_is_written_breaks_it(line in "[-@*/?,#LWH0-9A-Z \
         ]{0,24}|\\PC{0,40}", zone in "[A-Za-z/+0-9-]{0,12}") {

@@ -45,18 +45,18 @@ fn a_time_that_the_clocks_skip_comes_after_the_gap() {
     let berlin = ("2026-03-28T00:00:00Z", "2026-03-30T12:00:00Z");
     let want = ["03-28 02:30+01:00", "03-29 03:00+02:00", "03-30 02:30+02:00"];
     shows("30 2 * * *", "Europe/Berlin", berlin.0, berlin.1, &want);
-    // Several of them come as one, and together with a slot at the end of the gap.
+    // Several slots in the gap become one, also together with a slot at its end.
     let want = ["03-29 03:00+02:00", "03-29 03:15+02:00", "03-29 03:30+02:00", "03-29 03:45+02:00"];
     shows("*/15 2-3 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-29T12:00:00Z", &want);
-    // Only those of days that the schedule names.
+    // Only the days that the schedule names have slots.
     shows("30 2 29 3 *", "Europe/Berlin", berlin.0, berlin.1, &["03-29 03:00+02:00"]);
     shows("30 2 30 3 *", "Europe/Berlin", berlin.0, berlin.1, &["03-30 02:30+02:00"]);
     let want = ["03-08 03:00-04:00", "03-09 02:00-04:00"];
     shows("0 2 * * *", "America/New_York", "2026-03-07T12:00:00Z", "2026-03-09T12:00:00Z", &want);
-    // Half an hour, on Lord Howe.
+    // Lord Howe changes its clocks by half an hour.
     let want = ["10-04 02:30+11:00", "10-05 02:10+11:00"];
     shows("10 2 * * *", "Australia/Lord_Howe", "2026-10-03T00:00:00Z", "2026-10-05T00:00:00Z", &want);
-    // At midnight, and over midnight.
+    // Gaps at midnight and across midnight.
     let want = ["04-24 01:00+03:00", "04-25 00:00+03:00"];
     shows("0 0 * * *", "Africa/Cairo", "2026-04-23T12:00:00Z", "2026-04-25T12:00:00Z", &want);
     let want = ["03-27 23:30-02:00", "03-29 00:00-01:00", "03-29 23:30-01:00"];
@@ -69,7 +69,7 @@ fn a_time_that_the_clocks_repeat_comes_once() {
     shows("30 2 * * *", "Europe/Berlin", "2026-10-23T12:00:00Z", "2026-10-26T12:00:00Z", &want);
     let want = ["10-25 02:00+02:00", "10-25 02:30+02:00", "10-25 03:00+01:00", "10-25 03:30+01:00"];
     shows("0,30 2,3 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z", &want);
-    // Asked for within the hour that repeats, too.
+    // The search may also start within the repeated hour.
     shows("30 2 * * *", "Europe/Berlin", "2026-10-25T00:45:00Z", "2026-10-25T12:00:00Z", &[]);
     let want = ["11-01 01:30-04:00", "11-02 01:30-05:00"];
     shows("30 1 * * *", "America/New_York", "2026-10-31T12:00:00Z", "2026-11-02T12:00:00Z", &want);
@@ -94,7 +94,7 @@ fn every_hour_goes_as_time_passes() {
         "04-05 02:00+10:30",
     ];
     shows("*/15 * * * *", "Australia/Lord_Howe", "2026-04-04T14:15:00Z", "2026-04-04T15:30:00Z", &want);
-    // All hours in other words; and every second hour, which names hours.
+    // All hours in another notation, and every second hour, which names hours.
     let want = ["10-25 02:00+02:00", "10-25 02:00+01:00", "10-25 03:00+01:00"];
     shows("0 0-23 * * *", "Europe/Berlin", overlap.0, overlap.1, &want);
     shows("0 */2 * * *", "Europe/Berlin", overlap.0, overlap.1, &["10-25 02:00+02:00"]);
@@ -139,7 +139,7 @@ fn zones_of_their_own() {
     assert_eq!(around, want);
     let want = ["04-22 02:30+00:00", "04-23 03:00+01:00", "04-24 02:30+01:00"];
     shows("30 2 * * *", "Africa/Casablanca", "2023-04-21T12:00:00Z", "2023-04-24T12:00:00Z", &want);
-    // None is UTC.
+    // No zone means UTC.
     let slots = Slots::parse("0 2 * * *", None).unwrap();
     assert_eq!(slots.next_after(at("2026-10-25T00:00:00Z")), Some(at("2026-10-25T02:00:00Z")));
 }
@@ -167,7 +167,7 @@ fn each_day_of_a_year_has_one_slot() {
                     let slot = slots.next_after(last.unwrap()).unwrap();
                     let left_out = (zone, day) == ("Pacific/Apia", civil::date(2011, 12, 30));
                     if !left_out {
-                        // It is when a clock first shows the time or has passed it.
+                        // A slot is the time at which a clock first shows the time or has passed it.
                         assert!(
                             tz.to_datetime(slot) >= day.at(hour, minute, 0, 0),
                             "{line} {zone} {day} {slot}"
@@ -312,7 +312,7 @@ fn far_away_slots_cost_little() {
         let now = at("2104-02-28T00:00:00Z");
         assert!(slots.next_after(at("2096-03-01T05:00:00Z")).is_some());
         assert!(slots.last_at_or_before(now, Timestamp::UNIX_EPOCH).is_some_and(|last| last <= now));
-        // The end of time.
+        // There is no slot after the end of time.
         assert_eq!(slots.next_after(Timestamp::MAX), None);
         assert_eq!(slots.last_at_or_before(Timestamp::MIN, Timestamp::MAX), None);
     }

@@ -1,5 +1,5 @@
-//! The exports that precede a run's own one where the schedule keeps track of a group: first the members, then
-//! everything about those who joined. All exports of a run count together or not at all.
+//! The exports that precede a run's own export if the schedule keeps track of a group: first the members,
+//! then all data of those who joined. All exports of a run count together or not at all.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::core::bulk::Deviations;
 use crate::core::condition;
 use crate::core::effect::NoteType;
 
-/// After this many runs in a row that do not count, one more failure over a list of newcomers makes the next run full.
+/// After this many consecutive runs that do not count, one more failed export of newcomers makes the next run full.
 const FAILURES: i32 = 2;
 
 /// The request of a run's next export.
@@ -34,7 +34,7 @@ pub(super) fn request(turn: &Turn<'_>, run: &ActiveRun, link: Option<&Link>) -> 
     }
 }
 
-/// Takes in a stage's export, which has ended. The run goes on, or does not count.
+/// Takes in the ended export of a stage. The run continues, or the error says why it does not count.
 pub(super) fn take_in(
     turn: &mut Turn<'_>,
     run: &ActiveRun,
@@ -63,7 +63,7 @@ pub(super) fn take_in(
         return Err(Uncounted::OtherRequest);
     }
     match stage {
-        // The run stays at this stage until the files are read.
+        // The run stays at this stage until the members are read from the files.
         RunStage::Members => {}
         RunStage::Newcomers => {
             let row = row(export, RunMode::Newcomers, None, time);
@@ -76,7 +76,7 @@ pub(super) fn take_in(
     Ok(())
 }
 
-/// Whether newcomers must come with a full run: the server refuses the request, or fails over it again and again.
+/// Whether newcomers must come with a full run, because the server refuses the request or fails repeatedly.
 fn refuses(turn: &Turn<'_>, export: &FhirExport) -> bool {
     let failed = condition::find(conditions(export), ConditionType::Failed);
     failed.filter(|c| c.is_true()).is_some_and(|failed| {
@@ -87,14 +87,14 @@ fn refuses(turn: &Turn<'_>, export: &FhirExport) -> bool {
     })
 }
 
-/// Makes this run full, since nobody can tell who joined the group.
+/// Makes this run full, because it is not known who joined the group.
 fn full_for_unknown_members(turn: &mut Turn<'_>, run: &str, why: &str) {
     require_full(turn, FullDue::MembersUnknown);
     let message = format!("{run} is full, since it is not known who joined the group: {why}");
     turn.note(NoteType::Warning, Reason::MembersUnknown, "Chain", &message);
 }
 
-/// What to ask about the members of the group, if a run has found them and has not gone on.
+/// The listing that is needed now, if a run has exported the members and has not continued.
 fn question(turn: &Turn<'_>, ready: &Ready) -> Option<ListMembers> {
     let run = with_members_stage(turn)?;
     let export = turn.child(&run.name).filter(|child| child.uid() == run.uid && has_ended(child))?;
@@ -107,7 +107,7 @@ fn question(turn: &Turn<'_>, ready: &Ready) -> Option<ListMembers> {
     })
 }
 
-/// The members are to be listed, unless that is under way.
+/// The effect that lists the members, unless a listing is under way.
 pub(super) fn to_read(turn: &Turn<'_>, ready: &Ready) -> Option<ScheduleEffect> {
     match turn.reading {
         Reading::Running => None,
@@ -115,8 +115,8 @@ pub(super) fn to_read(turn: &Turn<'_>, ready: &Ready) -> Option<ScheduleEffect> 
     }
 }
 
-/// Takes in the lists that are stored. The run goes on with the newcomers, if there are any. An answer to another
-/// question than the one of now is dropped: the run would miss newcomers if it has become incremental meanwhile.
+/// Takes in the stored lists. The run continues with the newcomers, if there are any. An answer to another question
+/// than the present one is dropped: if the run has become incremental meanwhile, it would miss newcomers.
 pub(super) fn listed(turn: &mut Turn<'_>, ready: &Ready) {
     let (asked, listed) = match std::mem::take(&mut turn.reading) {
         Reading::Done(asked, listed) => (asked, listed),

@@ -1,4 +1,4 @@
-//! One decision in the making: the status and the events as they will be written.
+//! One decision in the making: the status and the events that will be written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use crate::core::condition;
 use crate::core::effect::{Note, NoteType, Requeue};
 use crate::core::words;
 
-/// Longest message of an event, in bytes. The API server refuses longer ones.
+/// The longest message of an event, in bytes; the API server refuses longer ones.
 const MAX_NOTE: usize = 1024;
-/// Shortest wait between two decisions, so that no error makes the operator spin.
+/// The shortest wait between two decisions, so that no error makes the operator loop without pause.
 const MIN_WAIT: Duration = Duration::from_millis(50);
-/// Longest wait between two decisions. A clock that is set cannot make a run later than this.
+/// The longest wait between two decisions. No run is later than this after the clock is set.
 const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// Default of `incremental.overlapSeconds`.
@@ -35,27 +35,27 @@ pub(super) struct Turn<'a> {
     pub(super) status: FhirExportScheduleStatus,
     pub(super) facts: &'a ScheduleFacts,
     pub(super) now: Timestamp,
-    /// Whether a run has just failed to go on, so that the schedule waits before it tries again.
+    /// Whether a run could not continue just now, so that the schedule waits before it tries again.
     pub(super) held_up: bool,
-    /// What has just been observed of a listing of members.
+    /// What was just observed of a listing of members.
     pub(super) reading: Reading,
     notes: Vec<Note>,
 }
 
-/// What the last observation says of a listing of members.
+/// What the last observation says about a listing of members.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Reading {
-    /// Nothing.
+    /// The observation was not about a listing.
     #[default]
     NotAsked,
     /// The files are still being read.
     Running,
-    /// The lists are stored, and are still to be taken in.
+    /// The lists are stored, and have still to be taken in.
     Done(ListMembers, Listed),
 }
 
 impl<'a> Turn<'a> {
-    /// Starts from the status that the schedule carries. Answers what was seen beside it.
+    /// Starts from the schedule's present status. Also returns the result of the last effect.
     pub(super) fn new(inputs: ScheduleInputs<'a>) -> (Self, Option<ScheduleObservation>) {
         let ScheduleInputs { schedule, facts, seen, now } = inputs;
         let status = schedule.status.clone().unwrap_or_default();
@@ -88,7 +88,7 @@ impl<'a> Turn<'a> {
         self.spec().incremental.as_ref().and_then(|i| i.overlap_seconds).unwrap_or(OVERLAP)
     }
 
-    /// Whether no decision is in the status: the schedule is new, or its status was lost.
+    /// Whether the status records no decision: the schedule is new, or its status was lost.
     pub(super) fn never_seen(&self) -> bool {
         self.status.observed_generation.is_none_or(|generation| generation < 0)
     }
@@ -111,12 +111,12 @@ impl<'a> Turn<'a> {
             .collect()
     }
 
-    /// What the chain waits for, if that is this run.
+    /// What the chain waits for, if it waits for this run.
     pub(super) fn pending(&self, run: &str) -> Option<&PendingRun> {
         self.status.chain.as_ref()?.pending.as_ref().filter(|pending| pending.name == run)
     }
 
-    /// What the chain waits for, to be changed, if that is this run.
+    /// What the chain waits for, to be changed, if it waits for this run.
     pub(super) fn pending_mut(&mut self, run: &str) -> Option<&mut PendingRun> {
         self.status.chain.as_mut()?.pending.as_mut().filter(|pending| pending.name == run)
     }

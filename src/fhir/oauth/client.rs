@@ -28,8 +28,8 @@ use crate::credentials::{CredentialProblem, SigningKey};
 
 /// Time limit of a token request.
 const LONGEST: Duration = Duration::from_secs(10);
-/// How long an assertion is valid. Servers accept at most five minutes by their own clock; this leaves one
-/// minute for clocks that differ.
+/// How long an assertion is valid, in seconds. Servers accept at most five minutes by their own clock; this
+/// leaves one minute for clocks that differ.
 const ASSERTION_SECONDS: i64 = 240;
 /// The longest wait that a token endpoint may request with `Retry-After`.
 const LONGEST_PATIENCE: Duration = Duration::from_secs(300);
@@ -56,7 +56,7 @@ pub struct OAuthClient {
     id: String,
     token_url: Option<String>,
     discovery: Discovery,
-    /// Until when the token endpoint wants no requests, and its host.
+    /// Until when the token endpoint accepts no requests, and its host.
     patience: Mutex<Option<(Instant, String)>>,
 }
 
@@ -101,8 +101,8 @@ impl OAuthClient {
         let (endpoint, found) = match &self.token_url {
             Some(url) => {
                 let endpoint = Endpoint::named(&self.way, url, "tokenURL")?;
-                // The discovery is only for the scopes here. For a server without one, the older form of
-                // scope is requested.
+                // The discovery is only needed for the scopes here. For a server without one, the older
+                // form of scope is requested.
                 let found = if by_default { self.discovery.get(&self.way).await.ok() } else { None };
                 (endpoint, found.unwrap_or_default())
             }
@@ -130,7 +130,8 @@ impl OAuthClient {
         Ok((Endpoint::discovered(&self.way, url, place)?, found))
     }
 
-    /// RFC 6749 requires servers to accept the header, but some accept only the form.
+    /// Authenticates with the secret: in the header, which RFC 6749 requires servers to accept, and then in
+    /// the form, since some servers accept nothing else.
     async fn with_secret(
         &self,
         endpoint: &Endpoint,
@@ -163,7 +164,7 @@ impl OAuthClient {
         scope: &str,
         outgoing: Outgoing,
     ) -> Result<AccessToken, NotGranted> {
-        // An assertion can be used once, so it must not meet a connection that the server just closed.
+        // An assertion can be used only once, so it must not meet a connection that the server has just closed.
         let clients = &self.way.clients;
         let client = if endpoint.is_strange { &clients.public_only } else { &clients.fresh };
         let mut request = client.post(endpoint.url.clone());
@@ -209,7 +210,8 @@ impl OAuthClient {
         Ok(Outgoing { form, header: None, hush: assertion })
     }
 
-    /// RFC 6749, section 2.3.1: both parts are encoded as in a form before they are joined.
+    /// The request with the secret in the `Authorization` header. RFC 6749, section 2.3.1: both parts are
+    /// form-encoded before they are joined.
     fn secret_in_header(&self, secret: &str) -> Result<Outgoing, CredentialProblem> {
         let part = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         let pair = STANDARD.encode(format!("{}:{}", part(&self.id), part(secret)));

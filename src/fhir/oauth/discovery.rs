@@ -62,7 +62,7 @@ impl Discovery {
         Ok(found)
     }
 
-    /// Drops the cached configuration, because it led to no token.
+    /// Drops the cached configuration, because it did not lead to a token.
     pub async fn forget(&self) {
         *self.0.lock().await = None;
     }

@@ -19,8 +19,7 @@ use crate::fhir::origin::{Origin, is_trusted};
 /// Answers are cut off after this many bytes. They hold a token or a SMART configuration.
 const MAX_BODY: usize = 256 * 1024;
 
-/// What requests to a token endpoint need of a `FhirServer`: its HTTP clients, and the headers for its own
-/// origins.
+/// What a request to a token endpoint needs from a `FhirServer`: its HTTP clients, and the headers for its own origins.
 pub struct Way {
     pub server: FhirServer,
     pub clients: Arc<Clients>,
@@ -72,7 +71,7 @@ impl Endpoint {
 }
 
 impl Way {
-    /// Sends one request to `origin` without repeating it. `longest` is its time limit.
+    /// Sends one request to `origin`, without repeating it. `longest` is its time limit.
     pub async fn send(
         &self,
         request: RequestBuilder,

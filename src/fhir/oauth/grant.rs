@@ -11,9 +11,9 @@ use crate::core::wire::Answer;
 use crate::core::words;
 use crate::credentials::CredentialProblem;
 
-/// The life of a token if the answer names none, in seconds.
+/// The lifetime of a token in seconds, if the answer names none.
 const ASSUMED_SECONDS: f64 = 60.0;
-/// Longest life of a token, in seconds.
+/// The longest lifetime of a token, in seconds.
 const MOST_SECONDS: f64 = 86_400.0;
 
 /// Why the token endpoint gave no token.
@@ -25,8 +25,8 @@ pub struct NotGranted {
 }
 
 impl NotGranted {
-    /// Whether the server did not recognize the client, so that another way to authenticate may help. A server that
-    /// reads the credentials from the form only reports that parameters are missing.
+    /// Whether the server did not recognize the client, so that another way to authenticate may help. A
+    /// server that reads credentials only from the form reports that parameters are missing.
     pub fn is_of_client(&self) -> bool {
         matches!(self.code.as_deref(), Some("invalid_client" | "invalid_request"))
     }
@@ -38,7 +38,7 @@ impl From<CredentialProblem> for NotGranted {
     }
 }
 
-/// Reads the answer to a request that was sent at `begun`. The life of the token counts from there.
+/// Reads the answer to a request that was sent at `begun`, from when the lifetime of the token counts.
 pub fn read(
     answer: &Answer,
     asked: &TokenRequest<'_>,
@@ -79,13 +79,13 @@ pub fn read(
     }
 }
 
-/// Whether the answer is an HTML page. Those come from proxies and other servers, not from token endpoints.
+/// Whether the answer is an HTML page, which comes from a proxy or another server, not from a token endpoint.
 fn is_page(answer: &Answer) -> bool {
     answer.body.trim_ascii_start().starts_with(b"<")
         || answer.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/html"))
 }
 
-/// The life of a token from `expires_in`, which is a number, or a number in a string.
+/// The lifetime of a token from `expires_in`, which is a number or a string that holds one.
 fn life(value: Option<&Value>) -> Duration {
     let seconds = match value {
         Some(Value::Number(number)) => number.as_f64(),

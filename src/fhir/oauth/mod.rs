@@ -102,7 +102,7 @@ fn proof(wanted: &Wanted, namespace: &str, secret: SecretString) -> Result<Proof
     Ok(Proof::Assertion { key_id: key.key_id(key_id), key })
 }
 
-/// The key of the client: all parts of the spec that decide which token endpoint is asked for what.
+/// The key of the client: all parts of the spec that decide which endpoint is asked for which token.
 fn key(namespace: &str, server: &FhirServer) -> ClientKey {
     let spec = &server.spec;
     let parts =
@@ -110,7 +110,7 @@ fn key(namespace: &str, server: &FhirServer) -> ClientKey {
     ClientKey { namespace: namespace.to_owned(), spec: parts.to_string() }
 }
 
-/// A digest of the certificates and headers: with others, the client must be created again.
+/// A digest of the certificates and headers. If it changes, the client must be created anew.
 fn digest(clients: &Clients, headers: &HeaderMap) -> [u8; 32] {
     let mut hash = Sha256::new_with_prefix(clients.certificates);
     for (name, value) in headers {

@@ -53,7 +53,7 @@ pub fn problem(code: &str, description: Option<&str>, asked: &TokenRequest<'_>) 
     CredentialProblem::lasting(Reason::TokenRefused, format!("{host} {refused} ({said}); {next}"))
 }
 
-/// The server's own text, as far as it may be shown.
+/// The server's own text, without what may not be shown.
 fn said(code: &str, description: Option<&str>, hush: &str) -> String {
     let plain = code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
     let code =

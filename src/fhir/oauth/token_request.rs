@@ -1,14 +1,14 @@
-//! What messages need to know of a token request.
+//! What messages need to know about a token request.
 
-/// A token request, as messages about its answer tell of it.
+/// The parts of a token request that messages about its answer mention.
 pub struct TokenRequest<'a> {
     /// The host of the token endpoint.
     pub host: &'a str,
-    /// The client that asks.
+    /// The id of the client that sends the request.
     pub client_id: &'a str,
-    /// The scopes that are asked for, separated by spaces.
+    /// The requested scopes, separated by spaces.
     pub scope: &'a str,
-    /// Whether the client authenticates with a signed assertion, not with a secret.
+    /// Whether the client authenticates with a signed assertion rather than a secret.
     pub by_assertion: bool,
     /// The secret or the assertion that was sent. Servers may repeat it, and messages must not.
     pub hush: &'a str,

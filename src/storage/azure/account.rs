@@ -17,26 +17,27 @@ use super::patience::Patience;
 use super::signature::{AccountKey, Right, SasToken};
 use crate::core::ledger::StorageFailure;
 
-/// The version of the REST API. Every feature used here is older, so older accounts and emulators know it.
+/// The version of the REST API. Every feature used here is older, so older accounts and emulators support it.
 const API_VERSION: &str = "2023-11-03";
 
 /// How the operator proves who it is to an account.
 pub(super) enum Access {
     /// A token of Microsoft Entra ID.
     Identity(Arc<dyn TokenCredential>),
-    /// A SAS token that somebody made.
+    /// A SAS token that a user created.
     Sas(SasToken),
     /// Signatures made from the account's key.
     Key(AccountKey),
 }
 
-/// How long an account and its clients are kept. A signature made from an account key is valid for much longer, so that
-/// an operation that begins with a kept client can take its time.
+/// How long an account and its clients are kept. A signature made from an account key is valid for much
+/// longer, so an operation that starts with a kept client has enough time.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
 /// How many clients of one account are kept.
 const CLIENTS: usize = 16;
 
-/// One account. It keeps the clients of its containers for a while, since making one costs more than a small request.
+/// One storage account. It keeps the clients of its containers for a while, since creating one costs
+/// more than a small request.
 pub(super) struct Account {
     endpoint: Url,
     name: String,
@@ -45,7 +46,7 @@ pub(super) struct Account {
     clients: Mutex<Vec<Kept>>,
 }
 
-/// A client that is kept.
+/// A client that is kept for reuse.
 struct Kept {
     container: String,
     right: Right,
@@ -59,7 +60,7 @@ impl Account {
         Self { endpoint, name, access, transport, clients: Mutex::default() }
     }
 
-    /// The account's name, for people.
+    /// The account's name, for messages.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -83,7 +84,7 @@ impl Account {
         &self.access
     }
 
-    /// A client for one container, which is kept for the next time; it never makes the container.
+    /// A client for one container, which is kept for reuse. It never creates the container.
     pub(super) fn container(
         &self,
         name: &str,
@@ -103,7 +104,7 @@ impl Account {
         Ok(client)
     }
 
-    /// A client for one container, whose requests `policies` see once each; it never makes the container.
+    /// A client for one container, whose requests pass through `policies` once each. It never creates the container.
     pub(super) fn container_with(
         &self,
         name: &str,
@@ -111,7 +112,7 @@ impl Account {
         policies: Vec<Arc<dyn Policy>>,
     ) -> Result<BlobContainerClient, StorageFailure> {
         let mut url = self.signed(right)?;
-        // Never fails: an http URL has a path.
+        // This never fails: an http URL has a path.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push(name);
         }
@@ -170,7 +171,7 @@ impl Account {
 /// The endpoint of an account.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
-    /// The first label of the host, or the first segment of the path where there is one.
+    /// The first label of the host, or the first segment of the path if there is one.
     pub(super) account: String,
     url: Url,
 }
@@ -237,7 +238,7 @@ mod tests {
         assert_eq!(kept(&account), expected.map(|(name, right)| (name.to_owned(), right)));
         assert!(urls[0] == urls[3] && urls[0].contains("sp=rl&") && urls[1].contains("sp=rwc&"), "{urls:?}");
         assert!(urls[2].contains("/acc/b?"));
-        // One that is too old is made anew, and the oldest make room.
+        // A client that is too old is created anew, and the oldest clients make room.
         account.clients.lock().unwrap()[0].made -= KEPT;
         account.container("a", Right::Create).unwrap();
         assert_eq!(kept(&account).len(), 2);

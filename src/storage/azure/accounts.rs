@@ -21,18 +21,18 @@ use crate::credentials::{CredentialProblem, CredentialSource, Identities};
 /// The audience of a token for storage alone.
 const AUDIENCE: &str = "https://storage.azure.com";
 
-/// How many accounts are kept.
+/// The largest number of accounts that are kept.
 const ACCOUNTS: usize = 64;
 
-/// Makes the accounts of `FhirServer`s. Each operation reads the credentials, which
-/// [`CachedSource`](crate::credentials::CachedSource) remembers, and uses the account that was made of the same ones a
-/// short time ago, with its clients.
+/// Creates the accounts of `FhirServer`s. Each operation reads the credentials, which
+/// [`CachedSource`](crate::credentials::CachedSource) caches, and reuses the account that was recently
+/// created from the same credentials, with its clients.
 pub(super) struct Accounts {
     identities: Arc<Identities>,
     transport: Transport,
     hosts: StorageHosts,
     reach: Reach,
-    /// The accounts that are kept, the oldest first, with the time when each was made.
+    /// The accounts that are kept, the oldest first, each with the time when it was created.
     kept: Mutex<Vec<(Instant, Arc<Account>)>>,
 }
 
@@ -62,7 +62,7 @@ impl Accounts {
         self.connect(server, blob).await.map(|account| self.keep(account)).map_err(Problem::into_failure)
     }
 
-    /// The account that is kept with the same credentials, or else this one, which is kept from now on.
+    /// The kept account with the same credentials; otherwise keeps `account` and returns it.
     fn keep(&self, account: Account) -> Arc<Account> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -78,7 +78,7 @@ impl Accounts {
         account
     }
 
-    /// The account with other credentials than those that it just refused, if the Secrets hold others by now.
+    /// The account with other credentials than those that were just refused, if the Secrets hold others by now.
     pub(super) async fn instead_of(
         &self,
         server: &FhirServer,
@@ -152,7 +152,8 @@ impl Accounts {
         Ok((key, self.identities.source().secret_key(namespace, key).await?))
     }
 
-    /// A key whose value cannot be used. It is not remembered, so its repair is seen at the next look.
+    /// The problem of a key whose value cannot be used. The value is dropped from the cache, so a repair
+    /// takes effect at the next look.
     async fn invalid(&self, namespace: &str, key: &KeyRef, what: &str) -> Problem {
         self.identities.source().forget(namespace, &key.name).await;
         let message = format!("key {} of Secret {namespace}/{} holds {what}; correct it", key.key, key.name);
@@ -164,7 +165,7 @@ fn azure_blob(server: &FhirServer) -> Option<&AzureBlob> {
     server.spec.storage.as_ref()?.azure_blob.as_ref()
 }
 
-/// The Secret that the storage account's credentials come from.
+/// The Secret that holds the storage account's credentials.
 fn secret_name(server: &FhirServer) -> Option<&str> {
     let auth = &azure_blob(server)?.auth;
     let key = match auth.type_ {

@@ -1,40 +1,40 @@
-//! Ids of blocks. A block's id is its checkpoint: it says which content the block is of, its index, how its upload is
-//! cut, and the hash state and line count after it, so another process can continue from the list of uncommitted blocks
-//! alone.
+//! Ids of blocks. A block's id is its checkpoint: it holds the content that the block is cut from, its index,
+//! how its upload is cut, and the hash state and line count after it. So another process can continue from
+//! the list of uncommitted blocks alone.
 //!
-//! The ids of one blob all have one length, at most 64 bytes before base64. They are: 8 bytes content, 4 bytes index
-//! (big endian), 41 bytes state. The highest bit of the index marks the last block, which has a hash of its bytes as its
-//! state, so that equal ids mean equal bytes. The next bit says how the upload is cut. Older releases wrote zeros as the
-//! state of a last block; such a block is skipped, and laid down again.
+//! All ids of one blob have the same length, at most 64 bytes before base64: 8 bytes content, 4 bytes index
+//! (big endian), 41 bytes state. The highest bit of the index marks the last block, whose state is a hash of
+//! its bytes, so that equal ids mean equal bytes. The next bit says how the upload is cut. Older releases
+//! wrote zeros as the state of a last block; such a block is skipped and uploaded again.
 
 use sha2::{Digest, Sha256};
 
 use crate::core::landing::{Checkpoint, Content};
 
-/// How many blocks a blob can have (public documentation of Put Block List).
+/// The largest number of blocks in a blob (public documentation of Put Block List).
 const MAX_BLOCKS: u32 = 50_000;
 const STAND: usize = Checkpoint::STAND_LEN;
 const ID_LEN: usize = Content::LEN + 4 + STAND;
-/// Marks the index of a last block.
+/// The bit that marks the index of a last block.
 const LAST: u32 = 1 << 31;
-/// Marks the index of a block of an upload that is cut evenly. No index reaches it: see [`MAX_BLOCKS`].
+/// The bit that marks the index of a block of an evenly cut upload. No index reaches it: see [`MAX_BLOCKS`].
 const EVEN: u32 = 1 << 30;
 
 const MIB: u64 = 1 << 20;
 /// The size of a block in bytes.
 const BLOCK: u64 = 4 * MIB;
-/// How many blocks of an upload that is cut in steps have 1 MiB.
+/// The number of 1 MiB blocks in an upload that is cut in steps.
 const SMALL_BLOCKS: u32 = 8192;
 const SMALL_BYTES: u64 = SMALL_BLOCKS as u64 * MIB;
 
-/// How an upload is cut into blocks. The offset of a block follows from its index, so an upload is cut to its end as it
-/// was begun, and blocks that are cut differently are never joined.
+/// How an upload is cut into blocks. The offset of a block follows from its index, so an upload is cut to its
+/// end as it was begun, and blocks that are cut differently are never joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cut {
-    /// Blocks of 1 MiB, and of 4 MiB after 8 GiB; 171 GiB altogether. Older releases cut so, and their ids carry no mark
-    /// of it.
+    /// Blocks of 1 MiB, and of 4 MiB after 8 GiB; 171 GiB altogether. Older releases cut like this, and
+    /// their ids have no mark for it.
     InSteps,
-    /// Blocks of 4 MiB; 195 GiB altogether. New uploads are cut so.
+    /// Blocks of 4 MiB; 195 GiB altogether. New uploads are cut like this.
     Evenly,
 }
 
@@ -47,8 +47,8 @@ impl Cut {
         }
     }
 
-    /// Where a block begins, in bytes before compression.
-    fn offset_of(self, index: u32) -> u64 {
+    /// The offset of a block, in bytes before compression.
+    pub(super) fn offset_of(self, index: u32) -> u64 {
         match self {
             Self::InSteps => {
                 let small = index.min(SMALL_BLOCKS);
@@ -58,8 +58,8 @@ impl Cut {
         }
     }
 
-    /// The size of the block that begins at `offset`, unless it is the last; `None` past the last block that a blob can
-    /// have, or if no block begins there.
+    /// The size of the block that begins at `offset`, unless it is the last one. `None` if a blob has no room
+    /// for a block there, or if no block begins there.
     pub(super) fn part_size(self, offset: u64) -> Option<usize> {
         let (before, offset, size) = match self {
             Self::InSteps if offset < SMALL_BYTES => (0, offset, MIB),
@@ -99,7 +99,7 @@ impl BlockId {
         Self(id)
     }
 
-    /// Reads the place and the checkpoint of a block; `None` if nobody can continue after it.
+    /// Parses the position and the checkpoint of a block; `None` if no upload can continue after it.
     fn read(self) -> Option<Block> {
         let (content, rest) = self.0.split_at_checked(Content::LEN)?;
         let (index, stand) = rest.split_at_checked(4)?;
@@ -113,7 +113,7 @@ impl BlockId {
     }
 }
 
-/// A block that an upload can be continued after.
+/// A block after which an upload can be continued.
 struct Block {
     content: Content,
     cut: Cut,
@@ -139,7 +139,7 @@ pub(super) struct Row {
     pub(super) checkpoint: Checkpoint,
 }
 
-/// Of uncommitted blocks, the row from the start of a file that reaches farthest, is of one content and can be
+/// The row of uncommitted blocks that reaches farthest from the start of the file, is of one content, and can be
 /// continued. Blocks of different contents, or cut differently, are never mixed (invariant parts-of-one-fetch).
 pub(super) fn chain(ids: Vec<BlockId>) -> Option<Row> {
     let mut blocks: Vec<Block> = ids.into_iter().filter_map(BlockId::read).collect();
@@ -147,8 +147,11 @@ pub(super) fn chain(ids: Vec<BlockId>) -> Option<Row> {
     blocks.dedup_by(|one, other| one.id == other.id);
     let rows = blocks.chunk_by(|one, other| (one.content, one.cut) == (other.content, other.cut));
     let whole = rows.filter_map(|row| {
-        let long = row.iter().zip(0..).take_while(|(block, index)| block.index == *index).count();
-        row.get(..long).filter(|row| !row.is_empty())
+        let places = row.iter().zip(row.iter().skip(1).map(Some).chain([None])).zip(0..);
+        // Of two blocks of one index, nobody can tell which one goes on what is before them.
+        let one = |block: &Block, next: Option<&Block>| next.is_none_or(|next| next.index != block.index);
+        let long = places.take_while(|((block, next), index)| block.index == *index && one(block, *next));
+        row.get(..long.count()).filter(|row| !row.is_empty())
     });
     let mut best: &[Block] = &[];
     for row in whole {
@@ -204,7 +207,7 @@ mod tests {
         assert!(id.0.len() == 53 && ID_LEN == 53);
         let expected = [&content.to_bytes()[..], &[0; 4], &tally.stand().unwrap()].concat();
         assert_eq!(id.0, expected);
-        // A last block of an older release has no state: nobody continues after it.
+        // A last block of an older release has no state, so no upload continues after it.
         let old_last = BlockId::of(content, 1, &[0; STAND]);
         let row = chain(vec![old_last, id.clone()]).unwrap();
         assert_eq!(row, Row { cut: Cut::InSteps, ids: vec![id], checkpoint });
@@ -221,7 +224,7 @@ mod tests {
     #[test]
     fn blocks_that_are_cut_differently_are_never_joined() {
         let content = Content::of_etag("s", "1");
-        // The same content, begun by an older release and anew by this one: the row that reaches farther counts.
+        // The same content was begun by an older release and again by this one: the row that reaches farther counts.
         for (small, large, farther) in [(3, 1, Cut::Evenly), (5, 1, Cut::InSteps), (1, 2, Cut::Evenly)] {
             let rows = [row(Cut::InSteps, content, small, b'a'), row(Cut::Evenly, content, large, b'a')];
             let found = chain(rows.concat()).unwrap();
@@ -258,6 +261,16 @@ mod tests {
         assert_eq!((found.ids, found.checkpoint.bytes()), (long.clone(), 12 << 20));
         assert_eq!(ids_of(chain(vec![BlockId::last(one, 0, b"{}")])), []);
         assert_eq!(chain(Vec::new()), None);
+    }
+
+    #[test]
+    fn what_follows_is_not_guessed_where_two_blocks_claim_one_index() {
+        let content = Content::of_etag("s", "1");
+        // The same file was read twice, and came otherwise the second time.
+        let (one, other) = (row(Cut::Evenly, content, 3, b'a'), row(Cut::Evenly, content, 2, b'b'));
+        let second = [one.clone(), other[1..].to_vec()].concat();
+        assert_eq!(ids_of(chain(second)), one[..1]);
+        assert_eq!(chain([one, other].concat()), None, "the first one already");
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The HTTP client for storage accounts, which bounds the answers that the Azure libraries read whole.
+//! The HTTP client for storage accounts, which bounds the answers that the Azure libraries buffer as a whole.
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind;
 use azure_core::http::{AsyncRawResponse, HttpClient, Method, Request};
 use futures::StreamExt;
 
-/// The longest list or message of an account, in bytes. Blobs are longer and are read in pieces.
+/// The longest listing or message of an account, in bytes. Blobs may be longer, since they are read in pieces.
 const LONGEST: usize = 32 << 20;
 
-/// Bounds each answer except the bytes of a blob. The Azure libraries read such an answer whole before they look at it,
-/// and whoever chose the endpoint decides how long it is.
+/// Bounds every answer except the bytes of a blob. The Azure libraries buffer such an answer before they
+/// parse it, and its length is decided by whoever chose the endpoint.
 #[derive(Debug)]
 pub(super) struct Bounded(pub(super) reqwest::Client);
 

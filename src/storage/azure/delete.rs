@@ -1,4 +1,5 @@
-//! Deletes the folder of a run: only what a run writes, only if it is the folder that is meant, the manifest last.
+//! Deletes the folder of a run: only files that a run writes, only if it is the folder that the plan
+//! means, and the manifest last.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -22,17 +23,17 @@ use crate::core::manifest::hex;
 
 /// How many files are deleted at the same time.
 const PARALLEL: usize = 8;
-/// The metadata key of a blob that stands for a folder, in accounts with hierarchical names.
+/// The metadata key of a blob that represents a folder, in accounts with a hierarchical namespace.
 const IS_FOLDER: &str = "hdi_isfolder";
 
 /// What lies in a folder.
 #[derive(Default)]
 struct Content {
-    /// Files of a run but for its manifest, no more than the plan allows.
+    /// Files of a run except its manifest, no more than the plan allows.
     files: Vec<String>,
     /// Whether there are more files than the plan allows.
     more: bool,
-    /// Blobs that stand for folders below.
+    /// Blobs that represent folders below.
     markers: Vec<String>,
     /// Files that no run writes.
     others: u64,
@@ -44,7 +45,7 @@ pub(super) async fn folder(
     plan: &FolderPlan,
     page: i32,
 ) -> Result<FolderDeletion, StorageFailure> {
-    // Whatever somebody wrote into a status: nothing but the folder of a run.
+    // Whatever a status may say, only the folder of a run is deleted.
     if folder::parse(&plan.folder).is_none() || !folder::is_container(&plan.container) {
         return Err(StorageFailure::permanent(format!("{} is not the folder of a run", plan.folder)));
     }
@@ -72,7 +73,7 @@ pub(super) async fn folder(
     }
     drop(going);
     match failed {
-        // What was deleted counts; the next try meets the failure again.
+        // The deleted files count; the next try will meet the failure again.
         Some(_) if files > 0 => return Ok(FolderDeletion::Going { files }),
         Some(failure) => return Err(failure),
         None if content.more => return Ok(FolderDeletion::Going { files }),
@@ -105,7 +106,7 @@ async fn manifest(
         Err(error) if is_not_there(&error) => return Ok(None),
         Err(error) => return Err(failure(error)),
     };
-    // Of before it is read: if it changes meanwhile, it is not deleted.
+    // The ETag from before the content is read: if the manifest changes meanwhile, it is not deleted.
     let etag = there.etag().map_err(failure)?;
     let mut hash = Sha256::new();
     if there.content_length().map_err(failure)?.unwrap_or_default() > 0 {
@@ -117,7 +118,7 @@ async fn manifest(
     Ok(Some((hex(&hash.finalize()), etag)))
 }
 
-/// Lists what lies below a folder. The prefix ends with a slash, so no other folder's name begins with it.
+/// Lists the content of a folder. The prefix ends with a slash, so that it matches no other folder.
 async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Content, StorageFailure> {
     let container = plan.container.as_str();
     let failure = |error: azure_core::Error| account.failure(&error, Some(container), Right::Read);
@@ -132,12 +133,12 @@ async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Cont
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let Some(name) = item.name else { continue };
-            // What the account lists without being asked for it is nothing to delete.
+            // A name outside the prefix was not asked for, and is not deleted.
             let Some(below) = name.strip_prefix(&prefix) else { continue };
             if is_marker(item.metadata) {
                 content.markers.push(name);
             } else if below == folder::MANIFEST {
-                // It goes last, by itself.
+                // The manifest goes last, by itself.
             } else if !folder::is_of_a_run(below) {
                 content.others += 1;
             } else if content.files.len() < plan.at_most {
@@ -147,7 +148,7 @@ async fn content(account: &Account, plan: &FolderPlan, page: i32) -> Result<Cont
             }
         }
     }
-    // The deepest first: one that holds something cannot be deleted.
+    // The deepest come first: a folder that is not empty cannot be deleted.
     content.markers.sort_by_key(|name| Reverse(name.matches('/').count()));
     Ok(content)
 }
@@ -160,7 +161,7 @@ struct Deleter<'a> {
 }
 
 impl Deleter<'_> {
-    /// Deletes a blob with its snapshots, if it is still this version; false if it was gone already.
+    /// Deletes a blob with its snapshots, if it still has this version. Returns false if it was already gone.
     async fn delete(&self, name: &str, etag: Option<Etag>) -> Result<bool, StorageFailure> {
         let options = BlobClientDeleteOptions {
             delete_snapshots: Some(DeleteSnapshotsOptionType::Include),
@@ -174,7 +175,7 @@ impl Deleter<'_> {
         }
     }
 
-    /// Deletes a blob that stands for a folder, unless something lies in that by now. Such a blob has no snapshots.
+    /// Deletes a blob that represents a folder, unless the folder is no longer empty. Such a blob has no snapshots.
     async fn delete_marker(&self, name: &str) -> Result<(), StorageFailure> {
         match self.client.blob_client(name).delete(None).await {
             Ok(_) => Ok(()),
@@ -183,7 +184,7 @@ impl Deleter<'_> {
         }
     }
 
-    /// Deletes the blob with this name if it stands for a folder: a blob with the name of the folder may be anything.
+    /// Deletes the blob with this name if it represents a folder: a blob with the name of the folder may be anything.
     async fn delete_if_marker(&self, name: &str) -> Result<(), StorageFailure> {
         let prefix = name.to_owned();
         let failure =
@@ -193,7 +194,7 @@ impl Deleter<'_> {
             include: Some(vec![ListBlobsIncludeItem::Metadata]),
             ..options(&prefix, 1)
         };
-        // Names come in their order, so one that is the prefix itself is the first.
+        // Names are listed in order, so a name that equals the prefix comes first.
         let mut pages = client.list_blobs(Some(options)).map_err(failure)?.into_pages();
         let Some(page) = pages.try_next().await.map_err(failure)? else { return Ok(()) };
         let first =

@@ -1,4 +1,4 @@
-//! Reads a blob as a stream, and continues where the connection broke.
+//! Reads a blob as a stream, and continues where the connection broke off.
 
 use std::num::NonZero;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use super::signature::Right;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
 const CONTENT_RANGE: HeaderName = HeaderName::from_static("content-range");
-/// How many tries in a row may bring no byte.
+/// The largest number of consecutive tries that bring no byte.
 const FRUITLESS_TRIES: u32 = 4;
-/// How many tries there are altogether.
+/// The largest number of tries altogether.
 const TRIES: u32 = 64;
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -31,27 +31,27 @@ pub(super) struct Download<'a> {
     fruitless: u32,
 }
 
-/// How far a download came.
+/// How far a download has come.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     /// The blob was read whole.
     Whole,
-    /// The connection broke; the next step goes on from there.
+    /// The connection broke off; the next step continues from there.
     Broken,
-    /// The blob is not there any more.
+    /// The blob no longer exists.
     Gone,
     /// The blob is in the archive tier: only its size is known.
     Archived,
 }
 
 impl<'a> Download<'a> {
-    /// A blob of which nothing was read yet. `size` is what the listing said, in bytes.
+    /// A blob of which nothing was read yet. `size` is its length in bytes according to the listing.
     pub(super) fn new(container: &'a str, blob: &'a str, size: u64) -> Self {
         Self { container, blob, size, offset: 0, etag: None, tries: 0, fruitless: 0 }
     }
 
-    /// Reads on until the end or until the connection breaks; `take` is given each piece once. Holds no more
-    /// than a piece in memory.
+    /// Reads on until the end or until the connection breaks off, and passes each piece to `take` once. Holds
+    /// no more than one piece in memory.
     pub(super) async fn read_on(
         &mut self,
         account: &Account,
@@ -87,7 +87,7 @@ impl<'a> Download<'a> {
         let options = BlobClientDownloadOptions {
             if_match: self.etag.clone(),
             range: Some(HttpRange::new(self.offset, rest)),
-            // One request for all that is left: its body is streamed, where several would be buffered.
+            // One request for all that is left: its body is streamed, whereas several would be buffered.
             partition_size: NonZero::new(usize::try_from(rest).unwrap_or(usize::MAX)),
             parallel: NonZero::new(1),
             ..BlobClientDownloadOptions::default()
@@ -120,7 +120,8 @@ impl<'a> Download<'a> {
             (Some(412 | 416), _) => Err(changed(account)),
             _ => {
                 let failure = account.failure(error, Some(self.container), Right::Read);
-                // Once some of it came, the account works: what is passing is a break like any other.
+                // After part of the blob has come, the account works: a passing failure is treated
+                // like a broken connection.
                 let goes_on = self.offset > 0
                     && matches!(failure.kind, StorageFailureKind::Transient { retry_after: None });
                 if goes_on { Ok(Progress::Broken) } else { Err(failure) }

@@ -1,4 +1,4 @@
-//! What went wrong at a storage account, in one sentence that says what to do.
+//! Explains failures of a storage account, each in one sentence that says what to do.
 
 use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
@@ -12,7 +12,7 @@ use crate::credentials::CredentialProblem;
 use crate::credentials::cause::{Cause, chain};
 use crate::storage::key;
 
-/// What was tried when an error occurred.
+/// What was attempted when an error occurred.
 struct Attempt<'a> {
     account: &'a Account,
     container: Option<&'a str>,
@@ -20,7 +20,7 @@ struct Attempt<'a> {
     now: Timestamp,
 }
 
-/// Refuses to write under a key that could mean another place than it says.
+/// Rejects a key that could mean another place than it says.
 pub(super) fn check_key(key: &str) -> Result<(), StorageFailure> {
     let plain = key::components(key).map(|_| ());
     plain.ok_or_else(|| {
@@ -28,7 +28,7 @@ pub(super) fn check_key(key: &str) -> Result<(), StorageFailure> {
     })
 }
 
-/// A credential that cannot be used.
+/// The failure for a credential that cannot be used.
 pub(super) fn of_credential(problem: &CredentialProblem) -> StorageFailure {
     let kind = if problem.passing {
         StorageFailureKind::Transient { retry_after: None }
@@ -50,10 +50,10 @@ impl Account {
     }
 }
 
-/// The service's own word for an error, such as `BlobAlreadyExists`.
+/// The service's own code for an error, such as `BlobAlreadyExists`.
 pub(super) fn code(error: &azure_core::Error) -> Option<&str> {
     match error.kind() {
-        // Longer or stranger than a code is not one.
+        // A text that is longer, or has other characters, is not an error code.
         ErrorKind::HttpResponse { error_code: Some(code), .. } => {
             Some(code.as_str()).filter(|c| c.len() <= 64 && c.bytes().all(|b| b.is_ascii_alphanumeric()))
         }
@@ -66,8 +66,8 @@ pub(super) fn is_not_there(error: &azure_core::Error) -> bool {
     code(error) == Some("BlobNotFound")
 }
 
-/// Sorts an error of the client and explains it to people. Of what the service or the network wrote, only the error
-/// code is repeated: bodies and URLs may hold names and signatures.
+/// Classifies an error of the client and explains it to people. Only the error code of the service is
+/// repeated, since bodies and URLs may hold names and signatures.
 fn explain(error: &azure_core::Error, attempt: &Attempt<'_>) -> StorageFailure {
     let problem = chain(error).into_iter().find_map(|cause| cause.downcast_ref::<CredentialProblem>());
     if let Some(problem) = problem {
@@ -140,7 +140,7 @@ fn answered(
     }
 }
 
-/// What keeps a blob from being deleted, by the error code.
+/// Explains by the error code what prevents a blob from being deleted.
 fn holds(code: &str) -> Option<&'static str> {
     match code {
         "BlobImmutableDueToPolicy" | "BlobImmutableDueToLegalHold" => {

@@ -1,5 +1,5 @@
-//! Where a token of Entra may go. A token opens every account that the identity may use, so a host that somebody wrote
-//! into a `FhirServer` gets one only if it is Azure's, or if the operator's owner named it.
+//! Where a token of Entra may go. A token opens every account that the identity may use, so a host named by a
+//! `FhirServer` gets one only if it belongs to Azure, or if the operator's owner named it.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 
-/// The domains of blob endpoints in Azure's clouds; the last one is of accounts with a DNS zone of their own.
+/// The domains of blob endpoints in Azure's clouds; the last one is for accounts with a DNS zone of their own.
 const AZURE: [&str; 4] = [
     "blob.core.windows.net",
     "blob.core.usgovcloudapi.net",
@@ -20,13 +20,13 @@ const AZURE: [&str; 4] = [
 pub struct StorageHosts(BTreeSet<(String, u16)>);
 
 impl StorageHosts {
-    /// Reads `host[:port]`, separated by commas; without a port it is 443. The error completes a sentence.
+    /// Parses hosts `host[:port]`, separated by commas; the default port is 443. The error completes a sentence.
     pub fn parse(list: &str) -> Result<Self, String> {
         let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
         words.map(|word| host(word).ok_or_else(|| format!("{word} is not host or host:port"))).collect()
     }
 
-    /// Whether a token may go to this blob endpoint: only over TLS, and only to hosts that are known.
+    /// Whether a token may go to this blob endpoint: only over TLS, and only to known hosts.
     pub(super) fn admit(&self, endpoint: &Url) -> Result<(), StorageFailure> {
         if endpoint.scheme() != "https" {
             return Err(StorageFailure::permanent(format!(
@@ -57,7 +57,7 @@ impl FromIterator<(String, u16)> for StorageHosts {
 }
 
 fn host(word: &str) -> Option<(String, u16)> {
-    // A user name, a path or a pattern would be lost, or never match.
+    // A user name or a path would be ignored, and a pattern would never match.
     if word.contains(['/', '\\', '?', '#', '@', '*']) || word.contains(char::is_whitespace) {
         return None;
     }

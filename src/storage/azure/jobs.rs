@@ -7,11 +7,11 @@ use super::{BlobStorage, listing};
 use crate::core::folder;
 use crate::core::ledger::{JobFolder, Seen, StorageFailure};
 
-/// How many days a search for a job looks at, at most: a job began near its kick-off.
+/// The most days that a search for a job covers; a job begins near its kick-off.
 const DAYS: usize = 31;
 
 impl BlobStorage {
-    /// Folders of jobs in a container that began at or after `after`, which is a whole second as in the names.
+    /// Folders of jobs in a container that began at or after `after`. Like the names, `after` has whole seconds.
     pub(super) async fn folders_since(
         &self,
         account: &Account,

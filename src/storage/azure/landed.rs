@@ -21,7 +21,7 @@ const BYTES: &str = "fhirexport_bytes";
 const ISSUES: &str = "fhirexport_issues";
 const FORM: &str = "fhirexport_form";
 
-/// Lists the blobs below a prefix, committed or begun.
+/// Lists the blobs below a prefix, committed or only started.
 pub(super) async fn ledger(
     account: &Account,
     container: &str,
@@ -39,8 +39,8 @@ pub(super) async fn ledger(
     while let Some(page) = pages.try_next().await.map_err(failure)? {
         for item in read::<ListBlobsResponse>(&page.into_body()).map_err(failure)?.blob_items {
             let Some(blob) = item.name else { continue };
-            // A blob that was only begun has no ETag on Azure, but has one on Azurite; on both it has no length. If an
-            // empty blob of somebody else is taken for it, the commit finds that out.
+            // A blob that was only started has no ETag on Azure, but has one on Azurite; on both its length
+            // is zero. If an empty blob of somebody else is taken for one, the commit finds that out.
             let committed = item
                 .properties
                 .as_ref()
@@ -56,7 +56,7 @@ pub(super) async fn ledger(
     Ok(ledger)
 }
 
-/// Creates a container; one that exists is as good.
+/// Creates a container. One that exists is a success.
 pub(super) async fn make_container(account: &Account, container: &str) -> Result<(), StorageFailure> {
     let client = account.container(container, Right::CreateContainer)?;
     match client.create(None).await {
@@ -82,9 +82,9 @@ pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
     .collect()
 }
 
-/// Reads the marks back from metadata; `None` for a blob that no landing wrote.
+/// Parses the marks from metadata; `None` for a blob that no landing wrote.
 fn marks(values: &HashMap<String, String>) -> Option<Marks> {
-    // The service keeps the case of names, but not all that stand in for it do.
+    // The service keeps the case of names, but not every emulator or proxy does.
     let value =
         |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
     let mut issues = value(ISSUES)?.split(',').map(str::parse);
@@ -96,7 +96,7 @@ fn marks(values: &HashMap<String, String>) -> Option<Marks> {
             lines: value(LINES)?.parse().ok()?,
             bytes: value(BYTES)?.parse().ok()?,
         },
-        // Older releases did not note it.
+        // Older releases did not record the form.
         form: FileForm::from_word(value(FORM).map(String::as_str)),
         issues: Issues { errors: next()?, warnings: next()?, information: next()? },
     })

@@ -21,7 +21,7 @@ use super::account::Account;
 use super::signature::Right;
 use crate::core::ledger::StorageFailure;
 
-/// How many names one request asks for; the most that the service gives.
+/// The number of names that one request asks for, which is the most that the service returns.
 pub(super) const PAGE: i32 = 5000;
 
 /// Calls `seen` with name and size of each blob whose name begins with `prefix`.
@@ -115,8 +115,8 @@ pub(super) async fn one_container(account: &Account) -> Result<(), StorageFailur
     }
 }
 
-/// Reads a page of a listing. The client takes any markup for an empty list, so the error page of a gateway would say
-/// that every file is missing: here that is an error.
+/// Parses a page of a listing. The client takes any markup for an empty list, so the error page of a gateway
+/// would mean that every file is missing: here it is an error.
 pub(super) fn read<T: DeserializeOwned>(body: &ResponseBody) -> azure_core::Result<T> {
     let start = body.get(..body.len().min(512)).unwrap_or_default();
     if !String::from_utf8_lossy(start).contains("<EnumerationResults") {
@@ -133,7 +133,8 @@ pub(super) fn options(prefix: &str, page: i32) -> BlobContainerClientListBlobsOp
     }
 }
 
-/// Adds the delimiter to a list request. The client can list only all blobs, so the answer is read here too.
+/// Adds the delimiter to a list request. The client itself can only list all blobs, so this
+/// module also parses the answer.
 #[derive(Debug)]
 struct Delimited;
 
@@ -156,7 +157,7 @@ struct FolderPage {
 
 #[derive(Default, Deserialize)]
 struct Entries {
-    // Blobs and prefixes come mixed, in the order of their names.
+    // Blobs and prefixes come interleaved, in the order of their names.
     #[serde(rename = "$value", default)]
     entries: Vec<Entry>,
 }

@@ -8,6 +8,7 @@ mod delete;
 mod download;
 mod failure;
 mod hosts;
+mod in_flight;
 mod jobs;
 mod landed;
 mod listing;
@@ -42,9 +43,9 @@ use crate::ports::Tenure;
 /// How many connections are kept open to one account.
 const MAX_IDLE: usize = 64;
 
-/// The HTTP client for all requests to storage accounts. It follows no redirect (a signature would go along) and
-/// decompresses nothing (ranges are of what is stored). It trusts `extra_ca` (PEM) besides the system's authorities,
-/// and connects only to addresses within `reach`.
+/// The HTTP client for all requests to storage accounts. It follows no redirects (a signature would go along)
+/// and decompresses nothing (ranges refer to the stored bytes). It trusts `extra_ca` (PEM) besides the
+/// system's authorities, and connects only to addresses within `reach`.
 pub fn http_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
     client_builder(extra_ca, Some(reach.clone()))?
         .no_gzip()
@@ -62,13 +63,13 @@ pub struct BlobStorage {
 }
 
 impl BlobStorage {
-    /// Uses `http` (see [`http_client`]) for every account, and reads Secrets through the memory of `identities`.
-    /// Tokens of Entra go to Azure's own blob endpoints and to `hosts`.
+    /// Uses `http` (see [`http_client`]) for every account, and reads Secrets through the cache of
+    /// `identities`. Tokens of Entra go to Azure's own blob endpoints and to `hosts`.
     pub fn new(identities: Arc<Identities>, http: reqwest::Client, hosts: StorageHosts) -> Self {
         Self::within(Tenure::default(), identities, http, hosts)
     }
 
-    /// As [`new`](Self::new), for a process that may write only during `tenure`.
+    /// Like [`new`](Self::new), for a process that may write only during `tenure`.
     pub fn within(
         tenure: Tenure,
         identities: Arc<Identities>,
@@ -79,7 +80,7 @@ impl BlobStorage {
         Self { accounts: Arc::new(Accounts::new(identities, transport, hosts)), page: listing::PAGE }
     }
 
-    /// Refuses endpoints whose address is outside `reach`.
+    /// Rejects endpoints whose address is outside `reach`.
     #[must_use]
     pub fn reaching(mut self, reach: Reach) -> Self {
         self.accounts = Arc::new(self.accounts.within(reach));
@@ -93,8 +94,8 @@ impl BlobStorage {
         self
     }
 
-    /// Runs an operation with the account of a server. If the account refuses the credentials and the Secret holds
-    /// others by now, the operation runs once more with those.
+    /// Runs an operation with the account of a server. If the account refuses the credentials and the Secret
+    /// holds others by now, the operation runs once more with those.
     async fn with_account<T, F, Fut>(
         &self,
         server: &Arc<FhirServer>,

@@ -1,4 +1,4 @@
-//! The last step before a request leaves.
+//! The last step before a request is sent.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ use super::bounded::Bounded;
 use super::upload::ONE_REQUEST;
 use crate::ports::Tenure;
 
-/// An answer that does not begin, or brings no byte, for this long is taken for broken.
+/// How long an answer may not begin, or bring no byte, before it counts as broken.
 const STALLED: Duration = Duration::from_secs(15);
-/// The rate, in bytes a second, at which a body is sent at least: an answer to it may take that much longer.
+/// The lowest rate, in bytes per second, at which a body is sent: the answer to it may take that much longer.
 const SLOWEST: u64 = 64 << 10;
 /// The longest time that any request waits for its answer.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(STALLED.as_secs() + ONE_REQUEST / SLOWEST);
 
-/// Sends requests, each of which is answered in time or fails; those that write only while this process may act
-/// (invariant lease-before-act).
+/// Sends requests, each of which is answered in time or fails. Requests that write are sent only while this
+/// process may act (invariant lease-before-act).
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) http: Bounded,
@@ -41,7 +41,7 @@ impl HttpClient for Outgoing {
     }
 }
 
-/// How long to wait for the answer to a request with a body of so many bytes.
+/// How long to wait for the answer to a request with a body of `length` bytes.
 fn wait_for(length: u64) -> Duration {
     (STALLED + Duration::from_secs(length / SLOWEST)).min(LONGEST_WAIT)
 }

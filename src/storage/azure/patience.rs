@@ -14,7 +14,7 @@ const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 
 /// Repeats a request after a passing failure, within a bound. The client's own policies sleep as long as the account
-/// asks, which would hold up the reconcile; here a longer wish ends the tries, and the caller learns of it.
+/// asks, which would hold up the reconcile; here a longer wait ends the tries, and the caller is told about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
     /// No try begins later than this after the first.
@@ -56,7 +56,7 @@ impl Policy for Patience {
     }
 }
 
-/// Whether a repeated request may be answered better.
+/// Whether repeating a request may lead to a better answer.
 pub(super) fn is_passing(status: StatusCode) -> bool {
     matches!(u16::from(status), 408 | 429 | 500..=599)
 }

@@ -1,4 +1,4 @@
-//! The storage port, as Azure Blob Storage keeps it.
+//! The storage port, implemented with Azure Blob Storage.
 
 use std::sync::Arc;
 

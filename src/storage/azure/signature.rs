@@ -1,4 +1,4 @@
-//! Shared access signatures: made from an account key, or given.
+//! Shared access signatures: made from an account key, or given by a user.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,11 +27,11 @@ pub(super) enum Right {
 }
 
 impl Right {
-    /// The resource types and permissions of the signature, in the order that Azure wants.
+    /// The resource types and permissions of the signature, in the order that Azure requires.
     fn fields(self) -> (&'static str, &'static str) {
         match self {
             Self::Read => ("sco", "rl"),
-            // Without `w` Azure answers 403 instead of 409 where the blob is there already.
+            // Without `w`, Azure answers 403 instead of 409 if the blob already exists.
             Self::Create => ("o", "rwc"),
             Self::CreateContainer => ("c", "c"),
             Self::Delete => ("o", "d"),
@@ -53,13 +53,13 @@ impl PartialEq for AccountKey {
 }
 
 impl AccountKey {
-    /// Reads the key as the portal shows it; `None` when it is not base64.
+    /// Parses the key as the portal shows it; `None` if it is not base64.
     pub(super) fn parse(account: &str, text: &str) -> Option<Self> {
         let key = STANDARD.decode(text.trim()).ok().filter(|key| !key.is_empty())?;
         Some(Self { account: account.to_owned(), key: SecretBox::new(Box::new(key)) })
     }
 
-    /// Makes a query string that permits `right` for an hour. It has no start time, since clocks differ.
+    /// A query string that permits `right` for an hour. It has no start time, since clocks differ.
     pub(super) fn sign(&self, right: Right, https: bool, now: Timestamp) -> Option<SecretString> {
         let (resources, permissions) = right.fields();
         let expiry = now.checked_add(VALIDITY).ok()?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -81,9 +81,9 @@ impl AccountKey {
 #[derive(Debug)]
 pub(super) struct SasToken {
     query: SecretString,
-    /// When the token expires, if it says so; a stored access policy may say it instead.
+    /// When the token expires, if it says so; otherwise a stored access policy may define it.
     pub(super) expiry: Option<Timestamp>,
-    /// The token is for one container or blob only, so it cannot list the account's containers.
+    /// Whether the token is for one container or blob only, so that it cannot list the account's containers.
     pub(super) is_partial: bool,
 }
 
@@ -94,7 +94,7 @@ impl PartialEq for SasToken {
 }
 
 impl SasToken {
-    /// Reads a token, with or without a leading `?`; `None` when it holds no signature.
+    /// Parses a token, with or without a leading `?`; `None` if it holds no signature.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let query = text.trim().trim_start_matches('?');
         let field = |name: &str| {
@@ -102,7 +102,7 @@ impl SasToken {
             pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
         field("sig").filter(|signature| !signature.is_empty())?;
-        // The signature of a pasted URL would be read, and its first field lost.
+        // Of a pasted URL, the signature would be read and the first field lost.
         if query.contains("://") {
             return None;
         }
@@ -134,7 +134,7 @@ mod tests {
         let other = key.sign(Right::Create, false, now).unwrap();
         assert!(other.expose_secret().contains("&srt=o&sp=rwc&"));
         assert!(other.expose_secret().contains("&spr=https%2Chttp&"));
-        // Nothing else may delete, and what deletes may do nothing else.
+        // No other signature may delete, and the one that deletes may do nothing else.
         let delete = key.sign(Right::Delete, true, now).unwrap();
         assert!(delete.expose_secret().contains("&srt=o&sp=d&"));
         assert!(!format!("{key:?}").contains("secret"));

@@ -16,11 +16,11 @@ use crate::core::ledger::StorageFailure;
 use crate::core::manifest::sha256_hex;
 
 const CONTENT_TYPE: &str = "application/json";
-/// Larger bodies are sent in blocks of this many bytes.
+/// The size in bytes of the blocks in which larger bodies are sent.
 const BLOCK: u64 = 8 << 20;
 
-/// Stores `body` at `path` unless a blob exists; one with the same content is as good. Returns the SHA-256 in
-/// hexadecimal.
+/// Stores `body` at `path` unless a blob exists there. A blob with the same content is a success. Returns
+/// the SHA-256 in hexadecimal.
 pub(super) async fn store(
     account: &Account,
     container: &str,
@@ -53,7 +53,7 @@ pub(super) async fn store(
     }
 }
 
-/// Whether an error says that a blob exists already. Azure says it in several ways, by request and permissions.
+/// Whether an error says that a blob already exists. Azure's answer depends on the request and the permissions.
 pub(super) fn is_there_already(error: &azure_core::Error) -> bool {
     matches!(
         failure::code(error),

@@ -1,4 +1,4 @@
-//! Uploads: blocks that are laid down one by one and committed once, or one request for a file that fits into one.
+//! Uploads: blocks, several of which are sent at a time, and one commit; or one request for a file that fits into one.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use super::account::Account;
 use super::block::{BlockId, Cut, Row, chain};
+use super::in_flight::InFlight;
 use super::signature::Right;
 use super::store::is_there_already;
 use super::{BlobStorage, failure, landed};
@@ -21,7 +22,7 @@ use crate::core::ledger::StorageFailure;
 use crate::ports::{Committed, Target, Upload};
 use crate::storage::at_rest;
 
-/// A body up to this many bytes is stored by one Put Blob. Larger than any block.
+/// The longest body, in bytes, that one Put Blob stores. Larger than any block.
 pub(super) const ONE_REQUEST: u64 = 8 << 20;
 
 /// An upload of one blob.
@@ -33,7 +34,9 @@ pub struct BlobUpload {
     content: Content,
     compression: Compression,
     cut: Cut,
+    /// The ids of all blocks, those on their way included.
     ids: Vec<BlockId>,
+    in_flight: InFlight,
 }
 
 impl BlobUpload {
@@ -54,10 +57,11 @@ impl BlobUpload {
             compression,
             cut: Cut::Evenly,
             ids: Vec::new(),
+            in_flight: InFlight::after(0),
         }
     }
 
-    /// Continues after the uncommitted blocks of a blob, if there are any that can be continued.
+    /// Continues after the uncommitted blocks of a blob, if an upload can be continued from them.
     pub(super) async fn resume(
         storage: &BlobStorage,
         target: Target<'_>,
@@ -71,24 +75,26 @@ impl BlobUpload {
             .await?;
         Ok(chain(ids).map(|Row { cut, ids, checkpoint }| {
             let begun = Self::begin(storage, target, blob, checkpoint.content(), compression);
-            (Self { cut, ids, ..begun }, checkpoint)
+            let in_flight = InFlight::after(count(&ids));
+            (Self { cut, ids, in_flight, ..begun }, checkpoint)
         }))
     }
 
-    fn index(&self) -> u32 {
-        u32::try_from(self.ids.len()).unwrap_or(u32::MAX)
-    }
-
-    async fn lay_down(&mut self, id: BlockId, stored: Bytes) -> Result<(), StorageFailure> {
-        let (container, blob, id_) = (&self.container, &self.blob, &id);
-        self.storage
-            .with_account(&self.server, |account| {
-                let stored = stored.clone();
-                async move { stage(&account, container, blob, id_, stored).await }
-            })
-            .await?;
+    /// Sends a block, whose bytes are compressed on the way if the blob is compressed.
+    fn send(&mut self, id: BlockId, body: Bytes, compression: Compression) {
+        let (storage, server) = (self.storage.clone(), Arc::clone(&self.server));
+        let (container, blob, block) = (self.container.clone(), self.blob.clone(), id.clone());
+        self.in_flight.send(count(&self.ids), async move {
+            let stored = at_rest::pack(body, compression).await?;
+            let (container, blob, block) = (&container, &blob, &block);
+            storage
+                .with_account(&server, |account| {
+                    let stored = stored.clone();
+                    async move { stage(&account, container, blob, block, stored).await }
+                })
+                .await
+        });
         self.ids.push(id);
-        Ok(())
     }
 
     fn content_type(&self) -> &'static str {
@@ -105,13 +111,22 @@ impl Upload for BlobUpload {
     }
 
     async fn part(&mut self, body: Bytes, after: &Checkpoint) -> Result<(), StorageFailure> {
-        let next = BlockId::new(self.cut, self.index(), after).filter(|_| after.content() == self.content);
-        let id = next.ok_or_else(|| {
+        let next = BlockId::new(self.cut, count(&self.ids), after);
+        let id = next.filter(|_| after.content() == self.content).ok_or_else(|| {
             StorageFailure::permanent(format!("a part of {} is not the next one of its upload", self.blob))
         })?;
         failure::check_key(&self.blob)?;
-        let stored = at_rest::pack(body, self.compression).await?;
-        self.lay_down(id, stored).await
+        self.in_flight.take_in()?;
+        self.send(id, body, self.compression);
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), StorageFailure> {
+        self.in_flight.settle().await
+    }
+
+    fn stored(&self) -> u64 {
+        self.cut.offset_of(self.in_flight.stored())
     }
 
     async fn commit(mut self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
@@ -128,14 +143,20 @@ impl Upload for BlobUpload {
                 .await;
         }
         if !stored.is_empty() {
-            let id = BlockId::last(self.content, self.index(), &stored);
-            self.lay_down(id, stored).await?;
+            let id = BlockId::last(self.content, count(&self.ids), &stored);
+            self.send(id, stored, Compression::None);
         }
+        self.settle().await?;
         let upload = &self;
         self.storage
             .with_account(&self.server, |account| async move { commit(&account, upload, marks).await })
             .await
     }
+}
+
+/// The number of blocks, which is the index of the next one.
+fn count(ids: &[BlockId]) -> u32 {
+    u32::try_from(ids.len()).unwrap_or(u32::MAX)
 }
 
 /// Lists the uncommitted blocks of a blob.
@@ -185,7 +206,7 @@ async fn put(
     committed(account, upload, client.upload(Body::from(body).into(), Some(options)).await.map(|_| ()))
 }
 
-/// Makes a blob of the blocks of an upload, unless one exists.
+/// Creates a blob from the blocks of an upload, unless one exists.
 async fn commit(account: &Account, upload: &BlobUpload, marks: &Marks) -> Result<Committed, StorageFailure> {
     let container = account.container(&upload.container, Right::Create)?;
     let client = container.blob_client(&upload.blob).block_blob_client();

@@ -43,7 +43,7 @@ impl BlobStorage {
         Ok(checked)
     }
 
-    /// The size of each file of the plan that is there.
+    /// The size of each file of the plan; `None` for a file that does not exist.
     async fn sizes(
         &self,
         server: &Arc<FhirServer>,

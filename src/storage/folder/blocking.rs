@@ -1,8 +1,8 @@
-//! File operations, off the threads that must not block.
+//! Runs file operations off the threads that must not block.
 
 use crate::core::ledger::StorageFailure;
 
-/// Runs file operations on a thread where they may block.
+/// Runs a file operation on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     operation: impl FnOnce() -> Result<T, StorageFailure> + Send + 'static,
 ) -> Result<T, StorageFailure> {

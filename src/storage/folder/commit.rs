@@ -1,8 +1,8 @@
-//! The commit of an upload, so that it never overwrites and never stands half done.
+//! The commit of an upload, which never overwrites an object and never stays half done.
 //!
-//! A commit links the marks first and the object second; a link fails if the name is taken. Whoever links the marks
-//! has won, and the marks name the part file that becomes the object. Another writer that finds marks without an
-//! object links that part file itself: it brings the winner's commit to its end, whether the winner is slow or dead.
+//! A commit links the marks first and the object second; a link fails if the name is taken. The upload that links its
+//! marks has won, and the marks name the part file that becomes the object. Another writer that finds marks without an
+//! object links that part file itself, which completes the winner's commit whether the winner is slow or dead.
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -27,7 +27,7 @@ impl Sealed {
         Ok(Self(open))
     }
 
-    /// Makes the object of this upload, unless one exists.
+    /// Creates the object of this upload, unless one exists.
     pub(super) fn publish(&self, object: &Object) -> Result<Committed, StorageFailure> {
         let Open { place, uploads, file, names, .. } = &self.0;
         let name = object.name()?;
@@ -49,7 +49,7 @@ impl Sealed {
                 let there = place.stat(name).map_err(failure)?;
                 let ours = file.metadata().map_err(failure)?;
                 if there.is_none_or(|there| (there.st_dev, there.st_ino) != (ours.dev(), ours.ino())) {
-                    // Somebody else put a file there that is none of a landing: the marks are not its own.
+                    // The file there does not come from a landing, so these marks do not belong to it.
                     place.remove(&marks).map_err(failure)?;
                     return Ok(Committed::AlreadyThere);
                 }
@@ -60,7 +60,7 @@ impl Sealed {
         Ok(Committed::Now)
     }
 
-    /// Removes what the upload does not need any more, and what dead uploads of the same object left.
+    /// Removes what the upload no longer needs, and what dead uploads of the same object left behind.
     pub(super) fn tidy(self, name: &str) -> io::Result<()> {
         forget(&self.0.uploads, &self.0.names)?;
         for entry in self.0.uploads.list()? {
@@ -73,7 +73,7 @@ impl Sealed {
     }
 }
 
-/// Brings the commit of another upload to its end, which linked its marks before.
+/// Completes the commit of another upload, which linked its marks first.
 fn finish_other(
     object: &Object,
     place: &Place,
@@ -87,7 +87,7 @@ fn finish_other(
     match linked {
         Ok(()) => place.sync().map_err(failure)?,
         Err(error) if failure::is_there(&error) => {}
-        // The winner removes its part file after it linked the object.
+        // The winner removes its part file after it has linked the object.
         Err(error) if failure::is_missing(&error) => {
             if place.stat(name).map_err(failure)?.is_none() {
                 return Err(StorageFailure::permanent(format!(
@@ -108,7 +108,7 @@ pub(super) fn is_recorded(place: &Place, name: &str) -> io::Result<bool> {
     Ok(place.stat(&marks_of(name))?.is_some())
 }
 
-/// Removes the files of an upload: the checkpoint first, so that nobody continues from a part file that is gone.
+/// Removes the files of an upload: the checkpoint first, so that no process continues from a part file that is gone.
 pub(super) fn forget(uploads: &Place, names: &Names) -> io::Result<()> {
     for file in [&names.checkpoint, &names.draft, &names.part] {
         uploads.remove(file)?;

@@ -1,4 +1,5 @@
-//! Deleting the folder of a run: only what a run writes, only if it is the folder that is meant, the manifest last.
+//! Deletes the folder of a run: only files that a run writes, only if it is the folder that the plan
+//! means, and the manifest last.
 
 use std::io::{self, Read};
 
@@ -15,11 +16,11 @@ use crate::core::manifest::hex;
 /// What lies in a folder.
 #[derive(Default)]
 struct Content {
-    /// Files of a run but for its manifest, by directory below the folder and name: no more than are wanted.
+    /// Files of a run except its manifest, by directory below the folder and name; no more than requested.
     files: Vec<(String, String)>,
-    /// There are more of them.
+    /// Whether there are more such files.
     more: bool,
-    /// Directories below the folder, the deepest first; the last is the folder itself, which is empty.
+    /// Directories below the folder, the deepest first. The last is the folder itself, with an empty path.
     directories: Vec<String>,
     /// Files that no run writes.
     others: u64,
@@ -28,7 +29,7 @@ struct Content {
 impl FolderStorage {
     /// See [`ObjectStore::delete_folder`](crate::ports::ObjectStore::delete_folder).
     pub(super) fn delete(&self, plan: &FolderPlan) -> Result<FolderDeletion, StorageFailure> {
-        // Whatever somebody wrote into a status: nothing but the folder of a run.
+        // Whatever a status may say, only the folder of a run is deleted.
         if folder::parse(&plan.folder).is_none() || !folder::is_container(&plan.container) {
             return Err(StorageFailure::permanent(format!("{} is not the folder of a run", plan.folder)));
         }
@@ -49,7 +50,7 @@ impl FolderStorage {
         for (directory, name) in &content.files {
             match remove(&place, directory, name) {
                 Ok(was_there) => files += u64::from(was_there),
-                // What was deleted counts; the next try meets the failure again.
+                // The deleted files count; the next try will meet the failure again.
                 Err(_) if files > 0 => return Ok(FolderDeletion::Going { files }),
                 Err(error) => return Err(failure(error)),
             }
@@ -93,7 +94,7 @@ fn content(place: &Place, plan: &FolderPlan) -> io::Result<Content> {
         objects(directory, |name, _| {
             let below = format!("{path}{name}");
             if below == folder::MANIFEST {
-                // It goes last, by itself.
+                // The manifest goes last, by itself.
             } else if !folder::is_of_a_run(&below) {
                 content.others += 1;
             } else if content.files.len() < plan.at_most {
@@ -108,7 +109,7 @@ fn content(place: &Place, plan: &FolderPlan) -> io::Result<Content> {
     Ok(content)
 }
 
-/// Opens a directory below the folder, by the path of a walk; `None` if it is gone.
+/// Opens a directory below the folder by its path; `None` if it is gone.
 fn open(place: &Place, path: &str) -> io::Result<Option<Place>> {
     let mut below = place.again()?;
     for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -121,7 +122,7 @@ fn open(place: &Place, path: &str) -> io::Result<Option<Place>> {
     Ok(Some(below))
 }
 
-/// Removes an object with its marks; false if it was gone already.
+/// Removes an object with its marks. Returns false if it was already gone.
 fn remove(place: &Place, path: &str, name: &str) -> io::Result<bool> {
     let Some(directory) = open(place, path)? else { return Ok(false) };
     let was_there = directory.remove(name)?;
@@ -129,7 +130,8 @@ fn remove(place: &Place, path: &str, name: &str) -> io::Result<bool> {
     Ok(was_there)
 }
 
-/// Removes uploads, marks without an object and, if wanted, the directory itself, unless it is the folder.
+/// Removes uploads, marks without an object and, if `directory_too` is set, the directory
+/// itself, unless it is the folder.
 fn tidy(place: &Place, path: &str, directory_too: bool) -> io::Result<()> {
     let Some(directory) = open(place, path)? else { return Ok(()) };
     if let Ok(uploads) = directory.enter(UPLOADS) {

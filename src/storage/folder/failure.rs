@@ -1,4 +1,4 @@
-//! What went wrong in the file system, in one sentence that says what to do.
+//! Explains failures of the file system, each in one sentence that says what to do.
 
 use std::io;
 
@@ -48,12 +48,12 @@ pub(super) fn no_container(container: &str) -> StorageFailure {
     }
 }
 
-/// Whether an error says that there is no such file.
+/// Whether an error says that the file does not exist.
 pub(super) fn is_missing(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
 }
 
-/// Whether an error says that there is such a file already.
+/// Whether an error says that the file already exists.
 pub(super) fn is_there(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AlreadyExists
 }

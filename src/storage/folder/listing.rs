@@ -1,4 +1,4 @@
-//! Lists of what lies in a folder, committed objects only.
+//! Lists the committed objects of a folder.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::core::folder;
 use crate::core::landing::LedgerEntry;
 use crate::core::ledger::{JobFolder, Ledger, Seen, StorageFailure};
 
-/// The size of what a name stands for, if it is a file.
+/// The size of an entry, if it is a file.
 pub(super) fn size_of(stat: &Stat) -> Option<u64> {
     let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
     u64::try_from(stat.st_size).ok().filter(|_| is_file)
@@ -29,7 +29,7 @@ pub(super) fn walk(
         if entry.is_directory && !entry.name.starts_with('.') {
             match place.enter(&entry.name) {
                 Ok(below) => walk(&below, &format!("{path}{}/", entry.name), visit)?,
-                // It was removed since it was listed.
+                // The directory was removed after it had been listed.
                 Err(error) if failure::is_missing(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -163,13 +163,13 @@ impl FolderStorage {
     }
 }
 
-/// Adds what lies directly in a directory.
+/// Adds the objects and uploads directly in a directory to the ledger.
 fn note(place: &Place, path: &str, ledger: &mut Ledger) -> io::Result<()> {
     let mut found = Vec::new();
     objects(place, |name, size| found.push((name, size)))?;
     for (name, size) in &found {
         let record: Option<Record> = side::read(place, &marks_of(name))?;
-        // Marks of another size are of a commit that lost against a file of somebody else.
+        // Marks with another size come from a commit that lost against a file of somebody else.
         let marks = record.filter(|record| record.stored == *size).map(Record::marks);
         ledger.landed.push(LedgerEntry { blob: format!("{path}{name}"), marks });
     }

@@ -1,9 +1,9 @@
 //! A folder of the file system as a store: `<root>/<container>/<key>`.
 //!
-//! Besides the objects there are hidden files, which no listing shows: `.<name>.marks` beside an object, and in
-//! `.uploads` beside the objects the parts and checkpoints of uploads that are not committed. Nothing is promised
-//! before it is durable: a checkpoint covers bytes that are synced, and a commit syncs the object, its marks and their
-//! directory.
+//! Besides the objects there are hidden files, which no listing shows: `.<name>.marks` beside an object, and
+//! in `.uploads` beside the objects the parts and checkpoints of uncommitted uploads. Nothing is reported as
+//! stored before it is durable: a checkpoint covers bytes that are synced, and a commit syncs the object, its
+//! marks and their directory.
 
 mod blocking;
 mod commit;
@@ -30,7 +30,7 @@ use crate::ports::Tenure;
 /// The size of a part in bytes, before compression.
 const PART_SIZE: usize = 4 << 20;
 
-/// A folder of the file system, for all `FhirServer`s. Containers are the directories in it.
+/// A folder of the file system, shared by all `FhirServer`s. Its directories are the containers.
 #[derive(Clone, Debug)]
 pub struct FolderStorage {
     root: Arc<PathBuf>,
@@ -44,7 +44,7 @@ impl FolderStorage {
         Self::within(Tenure::default(), root)
     }
 
-    /// As [`new`](Self::new), for a process that may write only during `tenure`.
+    /// Like [`new`](Self::new), for a process that may write only during `tenure`.
     pub fn within(tenure: Tenure, root: &Path) -> Self {
         Self { root: Arc::new(root.to_owned()), part_size: PART_SIZE, tenure }
     }

@@ -10,7 +10,7 @@ use super::{FolderStorage, failure};
 use crate::core::landing::Checkpoint;
 use crate::core::ledger::StorageFailure;
 
-/// An object of a folder, by container and key.
+/// An object of a store, by container and key.
 #[derive(Clone)]
 pub(super) struct Object {
     pub(super) storage: FolderStorage,
@@ -20,16 +20,16 @@ pub(super) struct Object {
 
 /// The open files of an upload.
 pub(super) struct Open {
-    /// Where the object will be.
+    /// The directory of the object.
     pub(super) place: Place,
-    /// Where the files of uploads are.
+    /// The directory of the files of uploads.
     pub(super) uploads: Place,
     /// The part file, locked until it is closed.
     pub(super) file: File,
     pub(super) names: Names,
-    /// Bytes so far, before compression.
+    /// The number of bytes so far, before compression.
     pub(super) plain: u64,
-    /// Bytes so far, in the part file.
+    /// The number of bytes so far in the part file.
     pub(super) stored: u64,
 }
 
@@ -58,7 +58,7 @@ impl Object {
         Ok(Some(place))
     }
 
-    /// The directory of the object, made if it does not exist. The container must exist.
+    /// The directory of the object, created if it does not exist. The container must exist.
     pub(super) fn place_made(&self) -> Result<Place, StorageFailure> {
         let (directories, _) = components(&self.key)?;
         let mut place = self.storage.container(&self.container)?;
@@ -75,7 +75,7 @@ impl Object {
         let open = || {
             let uploads = place.enter_or_make(UPLOADS)?;
             let file = uploads.make(&names.part)?;
-            // Where locks are not supported, nobody can resume, and nobody does.
+            // If the file system does not support locks, no other process can resume the upload, and none tries to.
             let _ = file.try_lock();
             Ok((uploads, file))
         };
@@ -85,7 +85,7 @@ impl Object {
 }
 
 impl Open {
-    /// Writes bytes after those so far and makes them durable.
+    /// Appends bytes to the part file and makes them durable.
     pub(super) fn append(&mut self, body: &[u8]) -> io::Result<()> {
         self.file.write_all_at(body, self.stored)?;
         self.stored += body.len() as u64;
@@ -93,7 +93,7 @@ impl Open {
         self.file.sync_data()
     }
 
-    /// Publishes the state after the bytes so far, in one step.
+    /// Publishes the checkpoint after the bytes so far, atomically.
     pub(super) fn note(&self, after: &Checkpoint) -> io::Result<()> {
         let progress = serde_json::to_vec(&Progress::new(self.stored, after))?;
         side::draft(&self.uploads, &self.names.draft, &progress)?;
@@ -101,7 +101,7 @@ impl Open {
     }
 }
 
-/// Opens and locks a part file; `None` if its process is alive, it is gone, or locks are not supported.
+/// Opens and locks a part file; `None` if its process is alive, the file is gone, or locks are not supported.
 pub(super) fn claim(uploads: &Place, part: &str) -> io::Result<Option<File>> {
     match uploads.write(part) {
         Ok(file) => Ok(file.try_lock().is_ok().then_some(file)),

@@ -1,10 +1,10 @@
-//! Directories and names below the root. A key may come from a FHIR server, so no key leads outside: a key with an
-//! empty component, `.`, `..`, a hidden name, a NUL or a backslash is refused, and the directories on its way are
-//! opened one by one, each relative to the one before, without following links.
+//! Directories and names below the root. A key may come from a FHIR server, so no key leads outside: a key
+//! with an empty component, `.`, `..`, a hidden name, a NUL or a backslash is refused. The directories on its
+//! path are opened one by one, each relative to the one before, without following links.
 //!
 //! `cap-std` would do this too, but it follows links that stay below the root, where a link can still lead a file of
-//! one run into the folder of another. `openat2` is not there on every kernel and sandbox. `openat` with `O_NOFOLLOW`
-//! is, and `rustix`, which the operator uses for its clock, gives it without unsafe code.
+//! one run into the folder of another. `openat2` is not available on every kernel and in every sandbox. `openat` with
+//! `O_NOFOLLOW` is, and `rustix`, which the operator uses for its clock, provides it without unsafe code.
 
 use std::fs::File;
 use std::io;
@@ -20,8 +20,8 @@ use super::failure;
 use crate::core::ledger::StorageFailure;
 use crate::storage::key;
 
-/// The longest component of a key in bytes: the names of side files are longer, and 255 is the most that file systems
-/// take.
+/// The longest component of a key, in bytes. The names of side files are longer, and 255 is the most
+/// that file systems support.
 const LONGEST: usize = 200;
 
 /// An open directory.
@@ -36,23 +36,23 @@ pub(super) struct Entry {
 }
 
 impl Place {
-    /// Opens the root of a store. The root itself may be a link: its owner chose it.
+    /// Opens the root of a store. The root itself may be a link, since the operator's owner chose it.
     pub(super) fn root(path: &Path) -> io::Result<Self> {
         Ok(Self(open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
-    /// Opens this directory once more.
+    /// Opens this directory again.
     pub(super) fn again(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))
     }
 
-    /// Opens a directory in this one, if it is one and no link.
+    /// Opens a directory in this one. Fails if it is a link or not a directory.
     pub(super) fn enter(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
         Ok(Self(openat(&self.0, name, flags, Mode::empty())?))
     }
 
-    /// Opens a directory in this one; makes it, durably, if it does not exist.
+    /// Opens a directory in this one, and creates it durably if it does not exist.
     pub(super) fn enter_or_make(&self, name: &str) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::from_raw_mode(0o750)) {
             Ok(()) => self.sync()?,
@@ -67,40 +67,40 @@ impl Place {
         Ok(fsync(&self.0)?)
     }
 
-    /// Opens a file for reading, if it is no link.
+    /// Opens a file for reading. Fails if it is a link.
     pub(super) fn read(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(openat(&self.0, name, flags, Mode::empty())?.into())
     }
 
-    /// Opens a file for reading and writing, if it is no link.
+    /// Opens a file for reading and writing. Fails if it is a link.
     pub(super) fn write(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         Ok(openat(&self.0, name, flags, Mode::empty())?.into())
     }
 
-    /// Makes a file; an error if something has that name.
+    /// Creates a file. Fails if the name is taken.
     pub(super) fn make(&self, name: &str) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(openat(&self.0, name, flags, Mode::from_raw_mode(0o640))?.into())
     }
 
-    /// Gives a file a name in another directory besides its own; an error if something has that name.
+    /// Links a file under a name in another directory. Fails if that name is taken.
     pub(super) fn link(&self, from: &str, other: &Self, to: &str) -> io::Result<()> {
         Ok(linkat(&self.0, from, &other.0, to, AtFlags::empty())?)
     }
 
-    /// Renames a file in this directory, over whatever has the name.
+    /// Renames a file in this directory, replacing any entry with the new name.
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(renameat(&self.0, from, &self.0, to)?)
     }
 
-    /// Removes a name; false if it does not exist.
+    /// Removes a name. Returns false if it does not exist.
     pub(super) fn remove(&self, name: &str) -> io::Result<bool> {
         missing_is_false(unlinkat(&self.0, name, AtFlags::empty()).map_err(Into::into))
     }
 
-    /// Removes a directory if it is empty; false if it does not exist or is not empty.
+    /// Removes a directory if it is empty. Returns false if it does not exist or is not empty.
     pub(super) fn remove_directory(&self, name: &str) -> io::Result<bool> {
         match unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
             Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(false),
@@ -108,7 +108,7 @@ impl Place {
         }
     }
 
-    /// What a name stands for, links not followed; `None` if it does not exist.
+    /// The metadata of an entry, without following links; `None` if it does not exist.
     pub(super) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
         match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -117,8 +117,8 @@ impl Place {
         }
     }
 
-    /// The entries of this directory, without `.` and `..`, sorted by name. Names that are not UTF-8 are none of the
-    /// operator's and are left out.
+    /// The entries of this directory, without `.` and `..`, sorted by name. Names that are not UTF-8 do not
+    /// come from the operator and are left out.
     pub(super) fn list(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in Dir::read_from(&self.0)? {
@@ -153,8 +153,8 @@ fn missing_is_false(result: io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// The components of a key: directories, then the name of the object. A failure if the key could lead elsewhere, or to
-/// a hidden file.
+/// The components of a key: its directories, then the name of the object. Fails if the key could lead
+/// elsewhere, or to a hidden file.
 pub(super) fn components(key: &str) -> Result<(Vec<&str>, &str), StorageFailure> {
     let good = |part: &str| part.len() <= LONGEST && !part.starts_with('.');
     key::components(key).filter(|_| key.split('/').all(good)).ok_or_else(|| {
@@ -162,7 +162,7 @@ pub(super) fn components(key: &str) -> Result<(Vec<&str>, &str), StorageFailure>
     })
 }
 
-/// Refuses a container name that could lead elsewhere.
+/// Rejects a container name that could lead elsewhere.
 pub(super) fn container_name(name: &str) -> Result<(), StorageFailure> {
     match components(name) {
         Ok((directories, _)) if directories.is_empty() => Ok(()),

@@ -1,5 +1,5 @@
-//! The storage port, as a folder of the file system keeps it. The `FhirServer` of a target does not matter: all share
-//! the root.
+//! The storage port, implemented with a folder of the file system. The `FhirServer` of a target does not
+//! matter: all share the root.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading objects and storing small ones.
+//! Reads objects, and stores small ones.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -46,12 +46,12 @@ impl Object {
             return Err(too_large());
         }
         let mut content = Vec::new();
-        // It may grow while it is read.
+        // The file may grow while it is read.
         file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(|error| self.failure(&error))?;
         if content.len() > max { Err(too_large()) } else { Ok(Some(content)) }
     }
 
-    /// Stores a small object unless one exists; the same content is as good.
+    /// Stores a small object unless one exists. An object with the same content is a success.
     pub(super) fn store(&self, body: &[u8]) -> Result<String, StorageFailure> {
         self.storage.tenure.look();
         let place = self.place_made()?;
@@ -71,7 +71,7 @@ impl Object {
     }
 }
 
-/// Makes a durable file in one step; an error if something has that name.
+/// Creates a durable file atomically. Fails if the name is taken.
 fn put(place: &Place, name: &str, body: &[u8]) -> io::Result<()> {
     let uploads = place.enter_or_make(UPLOADS)?;
     let names = Names::fresh(name);

@@ -1,5 +1,5 @@
 //! The files beside objects: the marks of an object, and the parts and the checkpoint of an upload. Marks lie beside
-//! their object, uploads in a directory `.uploads` there. All names begin with a dot, so no listing shows them.
+//! their object, uploads in a directory `.uploads` there. All their names begin with a dot, so no listing shows them.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::place::Place;
 use crate::core::landing::{Checkpoint, FileForm, Issues, Marks, Sum};
 
-/// A side file is never longer than this, in bytes.
+/// The largest size of a side file, in bytes.
 const LONGEST: u64 = 64 << 10;
 /// The directory of uploads, beside the objects that they are to become.
 pub(super) const UPLOADS: &str = ".uploads";
@@ -20,13 +20,13 @@ const CHECKPOINT: &str = ".checkpoint";
 /// The names of the files of one upload of the object `name`.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    /// Which upload of the object: random, in hexadecimal.
+    /// The id that tells this upload of the object from others: random, in hexadecimal.
     pub(super) id: String,
-    /// The parts so far.
+    /// The name of the file with the parts so far.
     pub(super) part: String,
-    /// The state after the last of them.
+    /// The name of the file with the checkpoint after the last part.
     pub(super) checkpoint: String,
-    /// A file that is being written and gets its name when it is whole.
+    /// The name of a file that is being written and is renamed when it is complete.
     pub(super) draft: String,
 }
 
@@ -61,7 +61,7 @@ pub(super) fn object_of_marks(file: &str) -> Option<&str> {
     file.strip_prefix('.')?.strip_suffix(".marks").filter(|object| !object.is_empty())
 }
 
-/// The id of an upload of the object `name` that `file` holds the parts of.
+/// The id of an upload of the object `name`, if `file` holds its parts.
 pub(super) fn id_of_part<'f>(name: &str, file: &'f str) -> Option<&'f str> {
     object_and_id(file, PART).filter(|(object, _)| *object == name).map(|(_, id)| id)
 }
@@ -71,10 +71,10 @@ fn object_and_id<'f>(file: &'f str, ending: &str) -> Option<(&'f str, &'f str)> 
     (id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some((object, id))
 }
 
-/// What lies in the checkpoint file of an upload.
+/// The content of the checkpoint file of an upload.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Progress {
-    /// How many bytes of the part file the checkpoint covers: bytes after compression.
+    /// How many bytes of the part file, after compression, the checkpoint covers.
     pub(super) stored: u64,
     /// See [`Checkpoint::encode`].
     checkpoint: Vec<u8>,
@@ -90,8 +90,8 @@ impl Progress {
     }
 }
 
-/// What lies in the marks file of an object. It names the upload that is or becomes the object, so that whoever finds
-/// it can bring a commit to its end that was broken off.
+/// The content of the marks file of an object. It names the upload that is or becomes the object, so that any
+/// process that finds it can complete a commit that was broken off.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Record {
     /// The id of the upload.
@@ -102,7 +102,7 @@ pub(super) struct Record {
     sha256: String,
     lines: u64,
     bytes: u64,
-    /// Errors, warnings, information.
+    /// The numbers of errors, warnings and informational issues.
     issues: [u64; 3],
     /// See [`FileForm::as_str`]; absent in what older releases wrote.
     #[serde(default)]
@@ -147,7 +147,7 @@ pub(super) fn read<T: DeserializeOwned>(place: &Place, name: &str) -> io::Result
     Ok(serde_json::from_slice(&text).ok())
 }
 
-/// Writes a draft and makes its content durable. Whatever a write that broke off left there is removed first.
+/// Writes a draft and makes its content durable. Removes first what an interrupted write left there.
 pub(super) fn draft(place: &Place, name: &str, body: &[u8]) -> io::Result<()> {
     place.remove(name)?;
     let mut file: File = place.make(name)?;

@@ -37,13 +37,13 @@ enum State {
 }
 
 impl FolderUpload {
-    /// An upload from the first byte. Touches nothing yet.
+    /// An upload from the first byte. Writes nothing yet.
     pub(super) fn begin(object: Object, content: Content, compression: Compression) -> Self {
         Self { object, content, compression, state: State::NotBegun }
     }
 
-    /// Continues the upload of a process that ended, if there is one that can be continued. What others left behind
-    /// is removed.
+    /// Continues the upload of a process that has ended, if one can be continued. Removes what other
+    /// ended uploads left behind.
     pub(super) fn resume(
         object: Object,
         compression: Compression,
@@ -94,6 +94,18 @@ impl Upload for FolderUpload {
         Ok(())
     }
 
+    async fn settle(&mut self) -> Result<(), StorageFailure> {
+        // A part is written before `part` returns.
+        Ok(())
+    }
+
+    fn stored(&self) -> u64 {
+        match &self.state {
+            State::Open(open) => open.plain,
+            State::NotBegun | State::Over => 0,
+        }
+    }
+
     async fn commit(mut self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
         let open = self.take()?;
         let last = at_rest::pack(last, self.compression).await?;
@@ -118,12 +130,12 @@ impl Upload for FolderUpload {
     }
 }
 
-/// Finds the upload of an object that got furthest, of those whose process ended.
+/// Finds the upload of an object that got farthest, among those whose process has ended.
 fn resumable(object: &Object) -> Result<Option<(Open, Checkpoint)>, StorageFailure> {
     let Some(place) = object.place()? else { return Ok(None) };
     let name = object.name()?;
     let failure = |error: io::Error| object.failure(&error);
-    // Once an upload is named by marks it may be the object, and is not touched any more.
+    // An upload that marks name may become the object, and must not be touched any more.
     if place.stat(name).map_err(failure)?.is_some() || commit::is_recorded(&place, name).map_err(failure)? {
         return Ok(None);
     }
@@ -160,8 +172,8 @@ fn resumable(object: &Object) -> Result<Option<(Open, Checkpoint)>, StorageFailu
     Ok(Some((Open { place, uploads, file, names, plain, stored }, checkpoint)))
 }
 
-/// The state of a claimed upload; `None` if it cannot be continued. Reads it after the lock is held, since until then
-/// its process may have gone on.
+/// The state of a claimed upload; `None` if it cannot be continued. The state is read after the lock is held,
+/// since the process of the upload may have continued until then.
 fn progress(uploads: &Place, names: &Names, file: &File) -> io::Result<Option<(u64, Checkpoint)>> {
     let metadata = file.metadata()?;
     let Some(progress) = side::read::<Progress>(uploads, &names.checkpoint)? else { return Ok(None) };

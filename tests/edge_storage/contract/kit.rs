@@ -221,6 +221,8 @@ impl File {
             upload.part(part, &Checkpoint::after(self.content, &tally).unwrap()).await?;
             offset += size;
         }
+        upload.settle().await?;
+        assert_eq!(upload.stored(), offset as u64);
         Ok(offset)
     }
 }

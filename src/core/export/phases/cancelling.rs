@@ -1,5 +1,5 @@
-//! The server is asked to cancel the job. That it is cancelled is never said before the server agreed, and never waited
-//! for longer than the grace.
+//! The server is asked to cancel the job. A job counts as cancelled only after the server has agreed, and the
+//! operator waits no longer than the grace.
 
 use super::super::ask;
 use super::super::cancel_answer;
@@ -36,7 +36,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, memory: Cancelling, seen: Observation
     }
 }
 
-/// Looks once whether the job has ended, then asks the server until it agrees.
+/// Requests the job's status once, then asks the server to cancel until it agrees.
 pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
     if turn.deleting() {
         let outcome = turn.status.cancellation.as_ref().and_then(|c| c.outcome);
@@ -73,21 +73,21 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
     }
     let grace_ends = after(cancellation.request_time, turn.tuning.cancel_grace);
     let out_of_time = grace_ends <= turn.now;
-    // After a restart beyond the grace there is still one try.
+    // After a restart beyond the grace, one more try is made.
     if cancellation.tries >= turn.tuning.cancel_tries || (out_of_time && memory.failure.is_some()) {
         let why = memory.failure.as_deref().unwrap_or("the server did not confirm it");
         return Flow::Became(unconfirmed(turn, why));
     }
     if let Some(due) = memory.retry.due_after(turn.now) {
-        // Whatever the server asks for, the grace is not exceeded.
+        // No wait that the server asks for extends the grace.
         let give_up = memory.failure.is_some().then_some(grace_ends);
         return Flow::Do(Phase::Cancelling(memory), Next::wait_until(&[Some(due), give_up]));
     }
     let effect = if std::mem::take(&mut memory.landing_runs) {
         Effect::StopLanding
     } else if !memory.looked && (!turn.lands() || memory.already_finished) {
-        // What a Bulk Data server has finished is not wanted any more; only its word that there is nothing to cancel is
-        // looked into.
+        // The result of a Bulk Data job is not wanted any more. Its status is only requested after the server
+        // said that there is nothing to cancel.
         Effect::Poll(requests::status(&url))
     } else {
         count_try(turn, &mut memory);
@@ -96,9 +96,9 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Cancelling) -> Flow {
     Flow::Do(Phase::Cancelling(memory), Next::perform(effect))
 }
 
-/// Counts the try that goes out now. It is written before the request, so that after a restart a 200 is not taken for
-/// success: older builds answer a cancelled job with an empty manifest. A try that was held back before it was sent is
-/// the same try still.
+/// Counts the try that is about to be sent. The count is written before the request, so that a 200 after a
+/// restart is not taken for success: older builds answer for a cancelled job with an empty manifest. A try
+/// that was held back before it was sent is not counted again.
 fn count_try(turn: &mut Turn<'_>, memory: &mut Cancelling) {
     let counts = std::mem::take(&mut memory.next_try) == NextTry::Counts && !planted(Fault::CancelUncounted);
     if let Some(cancellation) = turn.status.cancellation.as_mut().filter(|c| counts || c.tries == 0) {
@@ -106,7 +106,7 @@ fn count_try(turn: &mut Turn<'_>, memory: &mut Cancelling) {
     }
 }
 
-/// Says that the job is being cancelled, and why that takes so long.
+/// Says that the job is being cancelled, and why the last try failed.
 fn tell(turn: &mut Turn<'_>, memory: &Cancelling, cancellation: &Cancellation, job: &Job) {
     let why = memory.failure.as_ref().filter(|_| cancellation.tries > 0);
     let why = why.map(|why| format!(" (try {}: {why})", cancellation.tries)).unwrap_or_default();
@@ -114,8 +114,8 @@ fn tell(turn: &mut Turn<'_>, memory: &Cancelling, cancellation: &Cancellation, j
     turn.set_true(ConditionType::Reconciling, Reason::Cancelling, &message);
 }
 
-/// Why the job may not be cancelled, if it may not: anybody may cancel anybody's job on Azure, so that one that is not
-/// proven ours is left alone.
+/// Why the job must not be cancelled; `None` if it may be. On Azure any caller may cancel any job, so a job
+/// that is not proven to be ours is left alone.
 fn forbidden(turn: &Turn<'_>, memory: &Cancelling, url: &str) -> Option<String> {
     if memory.owner == JobOwner::Adopted {
         return Some("it is not proven that the job is this export's own".to_owned());
@@ -133,13 +133,13 @@ fn forbidden(turn: &Turn<'_>, memory: &Cancelling, url: &str) -> Option<String> 
     None
 }
 
-/// Lets go of a job that another export follows: the last one that lets go cancels it.
+/// Leaves a job to the other exports that follow it: the last one that lets go cancels it.
 fn left_to_others(turn: &mut Turn<'_>, job: &Job) -> Phase {
     let message = format!("{} goes on, because another FhirExport follows it", job_name(job));
     stop::over(turn, Reason::Cancelled, &message)
 }
 
-/// Gives up the cancel: the job is written down for people.
+/// Gives up the cancel, and adds the job to `unsettledJobs` for people to look at.
 fn unconfirmed(turn: &mut Turn<'_>, why: &str) -> Phase {
     turn.leave_job("its cancel was not confirmed");
     if let Some(cancellation) = turn.status.cancellation.as_mut() {

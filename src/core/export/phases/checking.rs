@@ -1,4 +1,4 @@
-//! The files that an Azure server wrote are checked, the manifest is stored beside them, and the outcome is told.
+//! Checks the files that an Azure server wrote, stores the manifest beside them, and reports the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,8 +26,8 @@ use crate::core::ledger::VerifyPlan;
 use crate::core::manifest::Manifest;
 use crate::core::retry::after;
 
-/// The time between two looks at a check that runs beside the reconciles. The end of the check wakes the run earlier.
-/// A check that takes longer is shown in the conditions.
+/// The time between two looks at a check that runs beside the reconciles. The end of the check wakes the run
+/// earlier. The conditions show a check that takes longer than this.
 const LOOK: Duration = Duration::from_secs(30);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Checking, seen: Observation) -> Phase {
@@ -73,7 +73,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Checking) -> Flow {
         check::heed_end(turn, &mut memory);
     }
     let to_check = endpoint.is_some() && memory.outcome.is_none() && !files.is_empty();
-    // A check that is done within seconds is not worth a write of its own.
+    // A check that finishes within seconds is not worth a write of its own.
     let takes_long =
         memory.check.failures > 0 || memory.check_began.is_some_and(|began| after(began, LOOK) <= turn.now);
     if !to_check || takes_long {
@@ -103,7 +103,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Checking) -> Flow {
     tell(turn, memory, &files)
 }
 
-/// Nothing can be proven or checked without the server; the job is asked again when it is back.
+/// Without the server nothing can be proven or checked. The job's status is requested again once the server is back.
 fn without_server(turn: &Turn<'_>, memory: &Checking) -> Phase {
     let owner = memory.owner;
     if turn.status.cancellation.is_some() {
@@ -113,9 +113,10 @@ fn without_server(turn: &Turn<'_>, memory: &Checking) -> Phase {
     }
 }
 
-/// The manifest of an adopted job shows whose it is. Returns the phase that follows if it is not proven to be ours.
+/// Compares the manifest of an adopted job with the request. Returns the next phase if the job
+/// is not proven to be ours.
 fn prove(turn: &mut Turn<'_>, memory: &mut Checking) -> Option<Phase> {
-    // So older builds answer for a job that was cancelled, by whomever, and keep what it wrote.
+    // Older builds answer like this for a job that was cancelled, no matter by whom, and keep what it wrote.
     if memory.manifest.output.is_empty() {
         return Some(proves_nothing(turn));
     }
@@ -129,7 +130,7 @@ fn prove(turn: &mut Turn<'_>, memory: &mut Checking) -> Option<Phase> {
         memory.owner = JobOwner::Own;
         return None;
     }
-    // The job is left to its owner; ours was never found, and may still run.
+    // The job is left to its owner. Our own was never found, and may still run.
     turn.status.output = None;
     turn.leave_unseen_job();
     turn.status.job = None;
@@ -138,20 +139,20 @@ fn prove(turn: &mut Turn<'_>, memory: &mut Checking) -> Option<Phase> {
     Some(end::fail(turn, Reason::JobNotOurs, message))
 }
 
-/// The manifest of an adopted job names no file: the job is as good as not found.
+/// The manifest of an adopted job names no file, so the job counts as not found.
 fn proves_nothing(turn: &mut Turn<'_>) -> Phase {
     turn.status.output = None;
     if let Some(job) = turn.status.job.as_mut() {
         (job.id, job.status_url, job.kick_off_time) = (None, None, None);
     }
-    // The attempt was counted when it was found.
+    // The attempt was counted when the job was found.
     turn.status.attempts = turn.status.attempts.map(|attempts| attempts.saturating_sub(1));
     let why =
         "the job that was found in the container has no files, so that it may be one that was cancelled";
     give_up(turn, Doubt::AnswerLost, why)
 }
 
-/// Where the files are; the error says what is wrong with that.
+/// The addresses of the files. The error says why they are not where they should be.
 fn files(turn: &Turn<'_>, manifest: &Manifest, endpoint: Option<&str>) -> Result<Vec<BlobAddress>, String> {
     let files = verdict::addresses(manifest, endpoint).map_err(|elsewhere| {
         format!(
@@ -159,7 +160,7 @@ fn files(turn: &Turn<'_>, manifest: &Manifest, endpoint: Option<&str>) -> Result
              account that the FHIR service exports to"
         )
     })?;
-    // Nothing is read or written in a container that is not this run's.
+    // The operator reads and writes only in the container of this run.
     let asked = ask::container(turn).filter(|_| endpoint.is_some());
     if let Some(asked) = asked
         && let Some(file) = files.iter().find(|file| file.container != asked)
@@ -195,7 +196,7 @@ fn plan(turn: &Turn<'_>, memory: &Checking, files: &[BlobAddress]) -> Option<Ver
     verdict::plan(&memory.manifest, files, max_bytes)
 }
 
-/// The files are as they should be, as far as that can be told: the manifest is stored, then the run ends.
+/// No check failed: stores the manifest, then ends the run.
 fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
     let storage = turn.server().is_some_and(|server| server.blob_endpoint().is_some());
     let place = manifest_place(turn, files);
@@ -225,10 +226,12 @@ fn tell(turn: &mut Turn<'_>, memory: Checking, files: &[BlobAddress]) -> Flow {
     Flow::Became(end::complete(turn, &memory.manifest, &ending))
 }
 
-/// Container and path of the manifest, which is stored beside the data; a run without files has no place for it.
+/// Container and path of the manifest beside the data; `None` if the run has no files, or if the container may
+/// belong to somebody else.
 fn manifest_place(turn: &Turn<'_>, files: &[BlobAddress]) -> Option<(String, String)> {
     let first = files.first()?;
-    // The service makes a container of this name where none was asked for; another one is somebody else's.
+    // The service creates a container of this name if the request names none; any other container
+    // belongs to somebody else.
     if ask::container(turn).is_none() && !first.container.starts_with(OWN_CONTAINER) {
         return None;
     }

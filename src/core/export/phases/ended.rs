@@ -1,4 +1,5 @@
-//! The run has ended: the server may forget the job, the object is let go, and deleted when its time to live is over.
+//! The run has ended: the server may forget the job, the finalizer is removed, and the object is deleted when
+//! its time to live is over.
 
 use std::time::Duration;
 

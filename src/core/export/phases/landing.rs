@@ -1,4 +1,4 @@
-//! The files of a Bulk Data server are copied into the container; then what landed is judged and told.
+//! Copies the files of a Bulk Data server into the container, then judges what landed and reports it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,13 +22,13 @@ use super::super::turn::Turn;
 use super::super::type_counts;
 use crate::api::{CancelReason, ConditionStatus, ConditionType, Reason};
 use crate::core::effect::{Effect, Observation};
-use crate::core::landing::{self as files, LandPlan, LandProgress, Landed, Place};
+use crate::core::landing::{self as files, LandPlace, LandPlan, LandProgress, Landed};
 use crate::core::retry::after;
 
 /// The time between two looks at a landing that runs beside the reconciles. The end of the landing wakes the run
 /// earlier.
 const LOOK: Duration = Duration::from_secs(30);
-/// A landing that takes longer than this is told.
+/// The status shows a landing that takes longer than this.
 const SOON: Duration = Duration::from_secs(5);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observation) -> Phase {
@@ -73,7 +73,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observatio
 pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
     let stopped = stop::asked_for(turn);
     if stopped != Some(CancelReason::Deleted) && ask::server_lost(turn).is_some() {
-        // Nothing can be landed without the server; the job is asked again when it is back.
+        // Without the server nothing can land. The job's status is requested again once the server is back.
         return Flow::Became(Phase::Running(Running::default()));
     }
     if let Some(reason) = stopped {
@@ -130,28 +130,28 @@ fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
     Flow::Do(Phase::Landing(Box::new(memory)), next)
 }
 
-/// What is to land there.
-fn plan(turn: &Turn<'_>, memory: &Landing, place: &Place) -> Option<LandPlan> {
+/// The plan of what lands in `place`; `None` without a server.
+fn plan(turn: &Turn<'_>, memory: &Landing, place: &LandPlace) -> Option<LandPlan> {
     let compression = ask::compression(turn);
     let plan = files::plan(turn.server()?.spec(), &memory.manifest, place, compression, turn.bounds());
     Some(LandPlan { last: memory.tries.obstructed.to_vec(), ..plan })
 }
 
 /// Starts the task that copies the files, or waits for it.
-fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &Place) -> Flow {
+fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>, place: &LandPlace) -> Flow {
     let deadline = turn.deadline();
     let generation = turn.server().and_then(|server| server.object().metadata.generation);
     if task_since.is_some() && memory.task_generation != generation {
-        // Origins that are trusted no more get nothing more, and a credential that was named since is used.
+        // The new task no longer reads from origins that have lost trust, and uses the credentials that are named now.
         memory.stage = LandingStage::Copying { task_since: None };
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::StopLanding));
     }
     let failed = memory.tries.retry.failures > 0;
-    // A landing that is done within seconds is not worth a write of its own.
+    // A landing that finishes within seconds is not worth a write of its own.
     let long = failed
         || memory.tries.refreshes > 0
         || task_since.is_some_and(|since| after(since, SOON) <= turn.now);
-    // What is told was just looked at.
+    // Only a look that just took place, or a failure, has news to write.
     if long && (turn.task_runs || failed) {
         turn.status.transaction_time = Some(memory.manifest.transaction_time.clone());
         memory.told = true;
@@ -174,7 +174,7 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
     Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::Land(Arc::new(plan))))
 }
 
-/// Takes in how the landing stands.
+/// Takes in the state of the landing.
 fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Phase {
     let LandingStage::Copying { task_since } = &mut memory.stage else {
         return Phase::Landing(Box::new(memory));
@@ -209,8 +209,8 @@ fn concluding(landed: Arc<Vec<Landed>>) -> Concluding {
     }
 }
 
-/// Files that landed, and bytes that are kept, show that what was in the way has passed. Files that an earlier try
-/// landed do not: each try counts them anew.
+/// Files that landed, and bytes that are kept, show that the obstacle has passed. Files that an earlier try
+/// landed do not show this: each try counts them anew.
 fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
     let tries = &mut memory.tries;
     if progress.files > tries.progress.files || progress.kept > 0 {
@@ -225,7 +225,7 @@ fn came_on(turn: &mut Turn<'_>, memory: &mut Landing, progress: LandProgress) {
     }
 }
 
-/// Nothing holds up the landing any more.
+/// Says that nothing holds up the landing any more.
 fn goes_on(turn: &mut Turn<'_>) {
     if turn.is_true(ConditionType::Reconciling) {
         turn.set_false(ConditionType::Reconciling, Reason::KickedOff, "the files land");

@@ -1,4 +1,4 @@
-//! The object is being deleted, and nothing is left to be done for it but to remove its finalizer.
+//! The object is being deleted, and only its finalizer has to be removed.
 
 use super::super::flow::{Flow, Next};
 use super::super::memory::Leaving;
@@ -7,8 +7,9 @@ use super::super::turn::Turn;
 use crate::api::Reason;
 use crate::core::effect::{Effect, NoteType};
 
-/// Lets the object go. Its status goes with it, and the process that wrote down which jobs may run unseen may have been
-/// stopped before it published the event: told twice is better than never.
+/// Removes the finalizer, after an event about the jobs that may still run unseen. The status that names them
+/// goes with the object. The process that wrote them down may have been stopped before it published the
+/// event, so the event may come twice.
 pub(super) fn decide(turn: &mut Turn<'_>, memory: Leaving) -> Flow {
     if !turn.has_finalizer() {
         return Flow::Do(Phase::Leaving(memory), Next::Rest);

@@ -15,8 +15,8 @@ use super::phase::Phase;
 use super::turn::Turn;
 use crate::core::effect::Observation;
 
-/// Takes an observation into status and phase. One that does not belong to the phase changes nothing: the run has moved
-/// on since its effect went out.
+/// Takes an observation into status and phase. An observation that does not belong to the phase changes
+/// nothing: the run has moved on since its effect was sent.
 pub(super) fn observe(turn: &mut Turn<'_>, phase: Phase, seen: Observation) -> Phase {
     match phase {
         Phase::Waiting(memory) => waiting::observe(turn, memory, seen),

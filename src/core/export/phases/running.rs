@@ -1,4 +1,4 @@
-//! The server works on the job: ask for its status, show how far it is, and take in how it ended.
+//! The server works on the job: polls its status, shows its progress, and takes in how it ended.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::core::effect::{Effect, Observation};
 use crate::core::planted::{Fault, planted};
 use crate::core::requests;
 
-/// After a restart polls are spread over at most this.
+/// After a restart the first polls are spread over at most this time.
 const SPREAD: Duration = Duration::from_secs(30);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, seen: Observation) -> Phase {
@@ -45,7 +45,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, seen: Observatio
     Phase::Running(memory)
 }
 
-/// Polls when it is due.
+/// Polls the job when the next poll is due.
 pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Running) -> Flow {
     if let Some(reason) = stop::asked_for(turn) {
         let cancelling = Cancelling { owner: memory.owner, ..Cancelling::default() };

@@ -1,4 +1,4 @@
-//! The intent is written and the kick-off is on its way: its answer makes a job, a refusal, another try, or doubt.
+//! The intent is written and the kick-off is being sent: its answer leads to a job, a refusal, another try, or doubt.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) fn decide(memory: Starting) -> Flow {
             let memory = Starting { kick_off: None, ..memory };
             Flow::Do(Phase::Starting(memory), Next::perform(Effect::KickOff(request)))
         }
-        // It was handed out, and no answer to it was heard of.
+        // The kick-off was handed out, and no answer to it was observed.
         None => Flow::Became(Phase::Uncertain(Uncertain { doubt: Doubt::Untold, search: Retry::default() })),
     }
 }
@@ -102,7 +102,7 @@ fn accepted(turn: &mut Turn<'_>, location: Option<&str>, asked: Option<Duration>
         let why = "the server accepted the export without a Content-Location header";
         return Phase::Uncertain(attempt::uncertain(turn, Doubt::NoStatusUrl, why));
     };
-    // The kick-off went to the URL in the status, whatever became of the FhirServer meanwhile.
+    // The kick-off was sent to the URL in the status, even if the FhirServer has changed since.
     let sent_to = turn.status.server.as_ref().map(|server| server.url.clone()).unwrap_or_default();
     let status_url = match turn.server().filter(|server| server.spec().url == sent_to) {
         Some(server) => server.status_url(location),
@@ -124,7 +124,8 @@ fn accepted(turn: &mut Turn<'_>, location: Option<&str>, asked: Option<Duration>
     running
 }
 
-/// A matter of access or patience: tried again slowly until the deadline, without counting.
+/// The server denies access or asks for patience: the kick-off is tried again until the deadline,
+/// without counting an attempt.
 fn not_now(turn: &mut Turn<'_>, mut retry: Retry, refusal: &Refusal) -> Waiting {
     attempt::unreachable_for_now(turn, refusal.reason, &refusal.message);
     let wait = turn.back_off(&mut retry, refusal.retry_after);

@@ -1,5 +1,5 @@
-//! Nobody knows whether the kick-off started a job. It is looked for in the container, told to the user, and never
-//! assumed.
+//! It is not known whether the kick-off started a job. The container is searched for it, the user is told,
+//! and a job is never assumed.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use crate::core::effect::{Effect, NoteType, Observation};
 use crate::core::ledger::{JobFolder, StorageFailure, StorageFailureKind};
 use crate::core::retry::after;
 
-/// How far the server's clock may be behind ours.
+/// How far the server's clock may be behind the operator's.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
-/// A job that was started by this kick-off began at most so long after it.
+/// A job that this kick-off started has begun to write within this time after it.
 const BEGINS_WITHIN: Duration = Duration::from_secs(600);
 
 pub(super) fn observe(turn: &mut Turn<'_>, memory: Uncertain, seen: Observation) -> Phase {
@@ -69,7 +69,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Uncertain) -> Flow {
         return Flow::Do(Phase::Uncertain(memory), Next::wait_until(&[deadline]));
     }
     if turn.lands() {
-        // Nothing lies anywhere before the operator lands it.
+        // Before the operator lands the files, no storage holds a trace of the job.
         let why = "a FHIR Bulk Data server cannot be asked for its jobs";
         return Flow::Became(give_up(turn, memory.doubt, why));
     }
@@ -110,7 +110,7 @@ fn searched(turn: &mut Turn<'_>, memory: Uncertain, result: Result<Vec<JobFolder
         memory.search.next_try = Some(after(turn.now, wait / 4));
         Phase::Uncertain(memory)
     };
-    // Without the container there is no job in it.
+    // A container that does not exist holds no job.
     let found = match result {
         Err(failure) if failure.kind == StorageFailureKind::NotFound => Vec::new(),
         Ok(found) => found,
@@ -134,13 +134,13 @@ fn searched(turn: &mut Turn<'_>, memory: Uncertain, result: Result<Vec<JobFolder
     match (candidates.next(), candidates.next()) {
         (Some(job), None) => adopt(turn, &memory, &job),
         (Some(_), Some(_)) => give_up(turn, memory.doubt, "several jobs in the container could be it"),
-        // The server may not have begun to write.
+        // The server may not have begun to write yet.
         (None, _) if turn.now < after(intent, wait * 2) => search_again(turn, memory),
         (None, _) => give_up(turn, memory.doubt, "no job was found in the container"),
     }
 }
 
-/// Exactly one job could be it: it is followed, and its manifest must prove it.
+/// Follows the only job that could be ours; its manifest must prove that it is.
 fn adopt(turn: &mut Turn<'_>, memory: &Uncertain, job: &JobFolder) -> Phase {
     let Some(url) = turn.server().and_then(|server| server.job_url(&job.job_id)) else {
         return give_up(turn, memory.doubt, "the job that was found has no usable id");

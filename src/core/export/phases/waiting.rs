@@ -1,4 +1,4 @@
-//! Before the kick-off: everything that can hold a run back, in the order in which a user would want to hear of it.
+//! Before the kick-off: everything that can hold a run back, in the order that matters most to users.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::core::retry::after;
 use crate::core::server::reach_request;
 use crate::core::wire::Request;
 
-/// For so long a token in hand is taken for granted, between the check and the kick-off.
+/// How long a token counts as available after it was obtained, between the check and the kick-off.
 const AUTHORIZED_FOR: Duration = Duration::from_secs(30);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Waiting, seen: Observation) -> Phase {
@@ -72,7 +72,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, memory: Waiting) -> Flow {
         return wait(memory, WaitsFor::Resume, &[window]);
     }
     admittance::resume(turn);
-    // In the queue the clock stands still, also for one that lost its place while it was held.
+    // The clock stands still in the queue, also for a run that lost its place while it was held.
     let deadline = turn.deadline().filter(|_| queued_since(&turn.status).is_none());
     if deadline.is_some_and(|end| end <= turn.now) {
         return Flow::Became(too_late(turn));
@@ -88,7 +88,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, memory: Waiting) -> Flow {
     };
     if !turn.facts.place {
         admittance::queue(turn, &server);
-        // Whoever leaves a place wakes the next; this is for what nobody thought of.
+        // A run that gives up its place wakes the next one; this look covers a wake-up that was missed.
         let look = turn.later(turn.tuning.poll_ceiling);
         return wait(memory, WaitsFor::Place, &[window, Some(look)]);
     }
@@ -110,7 +110,8 @@ fn wait(memory: Waiting, waits_for: WaitsFor, moments: &[Option<Timestamp>]) -> 
     Flow::Do(Phase::Waiting(Waiting { waits_for, ..memory }), Next::wait_until(moments))
 }
 
-/// `kickOffBefore` counts until the server accepted a first job: what comes later is a new attempt.
+/// The end of the start window. `kickOffBefore` applies until the server has accepted a first job; later
+/// kick-offs are new attempts.
 fn start_window(turn: &Turn<'_>) -> Option<Timestamp> {
     turn.spec().kick_off_before.filter(|_| turn.status.accepted_time.is_none())
 }
@@ -126,7 +127,7 @@ fn too_late(turn: &mut Turn<'_>) -> Phase {
     end::fail(turn, Reason::DeadlineExceeded, &message)
 }
 
-/// Out of the queue: credentials, finalizer, intent, each in a turn of its own.
+/// Leaves the queue, then obtains credentials, adds the finalizer and writes the intent, each in a turn of its own.
 fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request: Request) -> Flow {
     let now = condition::whole_seconds(turn.now);
     leave_queue(turn);
@@ -154,7 +155,7 @@ fn start(turn: &mut Turn<'_>, memory: Waiting, server: &ServerView<'_>, request:
     });
     let mut retry = memory.retry;
     retry.next_try = None;
-    // After an answer that was lost, a server that hands out the job that already runs hands out the right one.
+    // After a lost answer, a server that returns a job that already runs returns the right one.
     let no_cache = turn.lands() && !turn.is_true(ConditionType::KickOffUncertain);
     let kick_off = Some(Request { no_cache, ..request });
     Flow::Became(Phase::Starting(Starting { kick_off, retry }))

@@ -1,5 +1,5 @@
-//! Any script of answers, crashes, edits and waits: the laws hold at each step, deletion ends, and with a server
-//! that behaves again every run ends.
+//! Random scripts of answers, crashes, edits and waits: the laws hold at each step, a deletion ends, and
+//! every run ends once its server behaves again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::api::FhirServer;
 use crate::core::effect::Requeue;
 use crate::core::ledger::{JobFolder, StorageFailureKind};
 
-/// Which servers a world has.
+/// The servers that a world may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
     Azure,
@@ -101,7 +101,7 @@ pub(super) fn happen(world: &mut World, dialect: Dialect, event: Event) {
     }
 }
 
-/// All obstacles go away, but for what is the run's own.
+/// Removes all obstacles except those in the run's own spec.
 pub(super) fn heal(world: &mut World, dialect: Dialect) {
     world.fake.heal();
     world.server = server(dialect, 1).map(Arc::new);
@@ -112,7 +112,7 @@ pub(super) fn heal(world: &mut World, dialect: Dialect) {
     }
 }
 
-/// Looks as often as asked to, and at the latest now and then, as a resync would.
+/// Looks at the run as often as it asks for, and occasionally in between, as a resync would.
 pub(super) fn settle(world: &mut World, looks: usize, done: impl Fn(&World) -> bool) -> bool {
     for _ in 0..looks {
         let requeue = world.look();
@@ -128,7 +128,7 @@ pub(super) fn settle(world: &mut World, looks: usize, done: impl Fn(&World) -> b
     false
 }
 
-/// 3: every job that the server still works on is accounted for.
+/// Checks that every job that the server still works on is accounted for.
 fn accounted(world: &World) {
     let status = world.status();
     let told = world.noted();

@@ -1,4 +1,4 @@
-//! Cancel by the spec and by deletion, over all generations of servers, and at every point.
+//! Cancels by the spec and by deletion, with all generations of servers, and at every point of a run.
 
 use std::time::Duration;
 
@@ -79,14 +79,14 @@ fn a_finished_job_is_told_as_what_it_is() {
 
 #[test]
 fn finished_between_the_look_and_the_cancel() {
-    // 409: the manifest is the job's own.
+    // 409: the manifest is that of the finished job.
     let mut world = running(json!({}));
     world.pass(3600);
     world.fake.polls.push_back(Ok(answer(202)));
     world.fake.cancels = Cancels::Y2025;
     cancel(&mut world);
     assert_eq!(world.says(Complete), "True/Exported");
-    // 500: after our own DELETE a 200 is no success.
+    // 500: a 200 after our own DELETE is not success.
     let mut world = running(json!({}));
     world.pass(3600);
     world.fake.polls.push_back(Ok(answer(202)));
@@ -97,12 +97,12 @@ fn finished_between_the_look_and_the_cancel() {
 
 #[test]
 fn what_no_server_meant_is_no_agreement() {
-    // A gateway's page instead of a manifest, before and after the DELETE.
+    // A gateway's page arrives instead of a manifest, before and after the DELETE.
     let mut world = running(json!({}));
     world.fake.polls.push_back(Ok(html(200)));
     cancel(&mut world);
     assert_eq!((world.says(Failed).as_str(), world.fake.deletes_sent()), ("True/Cancelled", 1));
-    // Nor is one that broke off, whereas a manifest may be too long to be read.
+    // Neither is a truncated page, whereas a truncated manifest may only have been too long.
     for (body, deletes) in [("<html>", 1), ("{\"transactionTime\":", 0)] {
         let mut world = running(json!({}));
         let cut = Answer { body: body.as_bytes().to_vec(), truncated: true, ..html(200) };

@@ -1,4 +1,4 @@
-//! A clock that is set back, or was ahead for a while: nothing waits for as much longer.
+//! A clock that is set back, or was ahead for a while, makes nothing wait longer by the same time.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::api::{FhirServer, Reason};
 use crate::core::wire::{FailureKind, Sent};
 
 const HOUR: i64 = 3600;
-/// What a run may take that lost nothing but patience.
+/// How long a run may take that has only lost its delays.
 const SOON: Duration = Duration::from_secs(600);
 
-/// A world whose clock is an hour ahead until something holds; then it is right.
+/// A world whose clock is an hour ahead until a condition holds, and correct afterwards.
 fn ahead(
     server: FhirServer,
     spec: Value,
@@ -28,7 +28,7 @@ fn ahead(
     world.pass(HOUR);
     assert!(world.run_until(until), "{:?}", world.status());
     world.pass(-HOUR);
-    // The server's clock was right all the while.
+    // The server's clock was correct all the time.
     for job in &mut world.fake.jobs {
         job.began -= SignedDuration::from_secs(HOUR);
         job.ends -= SignedDuration::from_secs(HOUR);
@@ -55,7 +55,7 @@ fn so_do_a_retry_and_a_kick_off_that_did_not_go_out() {
     let busy = || KickOff::Reply(Ok(outcome(429, "throttled", "busy")));
     let away = || KickOff::Reply(Err(failure(Sent::No, FailureKind::Unreachable, Reason::ConnectionFailed)));
     let broken = || KickOff::Reply(Ok(outcome(500, "exception", "broken")));
-    // A restart cannot tell a time that was written by a wrong clock from what a server may ask for.
+    // After a restart, a time from a wrong clock cannot be told from one that a server asked for.
     let mut server = azure_server();
     server.spec.limits = serde_json::from_value(json!({"maxRetryAfterSeconds": 120})).unwrap();
     for meets in [busy as fn() -> KickOff, away, broken] {

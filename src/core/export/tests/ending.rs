@@ -169,7 +169,7 @@ fn the_deadline_and_a_cancel_end_a_check_that_does_not() {
             super::at(7200)
         };
         world.run();
-        // The server had finished the job, and its data is there.
+        // The server had finished the job, and its data exists.
         assert_eq!(
             (world.state().as_str(), world.says(Verified)),
             ("Complete", "Unknown/PartlyChecked".into())
@@ -178,7 +178,7 @@ fn the_deadline_and_a_cancel_end_a_check_that_does_not() {
         let took = world.now.duration_since(asked).as_secs();
         assert!((300..400).contains(&took) && world.fake.deletes_sent() == 0, "{cancel}: {took}");
     }
-    // What is checked within the grace is checked.
+    // A check that ends within the grace counts.
     let mut world = World::new(stored_server(), json!({}));
     world.fake.storage_down = Some(storage_failure(Kind::Transient { retry_after: None }));
     assert!(world.run_until(|w| w.fake.verifications == 2));
@@ -209,7 +209,7 @@ fn zero_files_is_success_with_a_note() {
         assert_eq!(world.notes.last().unwrap().type_, crate::core::effect::NoteType::Warning);
         assert_eq!((world.status().output.unwrap().files, world.fake.verifications), (Some(0), 0));
     }
-    // An increment without changes is as it should be.
+    // An increment without changes is normal.
     let since = json!({"request": {"level": "System", "container": "lake", "since": "2026-11-22T00:00:00Z"}});
     let mut quiet = World::new(stored_server(), since);
     quiet.fake.endings.push_back(Ending::Files(vec![]));
@@ -289,7 +289,7 @@ fn a_manifest_leads_into_no_container_but_the_run_s_own() {
         foreign.message(Failed)
     );
     assert_eq!(finished(stored_server(), asking("pond")).state(), "Complete");
-    // Where none was asked for nothing is written into one that is not the service's own making.
+    // Without a requested container, nothing is written into one that the service did not create.
     for (container, stored) in [("pond", false), ("export-7", true)] {
         let world = finished(stored_server(), |w| {
             w.export.spec.request.container = None;

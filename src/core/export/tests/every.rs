@@ -1,5 +1,5 @@
-//! Every phase meets every observation: what belongs to the phase is taken in, what does not changes nothing, and no
-//! law is broken by either.
+//! Every phase meets every observation: one that belongs to the phase is taken in, any other changes nothing,
+//! and neither breaks a law.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +22,8 @@ use crate::core::landing::{LandFailure, LandFailureKind, LandProgress};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailureKind, Verification};
 use crate::core::wire::{Failure, FailureKind, Reply, Sent};
 
-/// The observations: a name, the phases that they belong to, the pattern, and samples. The match over the patterns is
-/// exhaustive, so a new variant does not compile before it has a row.
+/// The observations: a name, the phases that it belongs to, the pattern, and samples. The match over the
+/// patterns is exhaustive, so a new variant does not compile before it has a row.
 macro_rules! observations {
     ($($name:ident in $phases:expr, $pattern:pat => $samples:expr;)*) => {
         fn observations() -> Vec<(&'static [PhaseName], Vec<Observation>)> {
@@ -159,7 +159,7 @@ fn landings() -> Vec<Observation> {
         .collect()
 }
 
-/// A world in that phase. The match is exhaustive, so a new phase does not compile before it can be reached here.
+/// A world in this phase. The match is exhaustive, so a new phase does not compile before a world can reach it.
 fn world_in(phase: PhaseName) -> World {
     let spec = json!({"request": {"level": "System", "container": "lake"}});
     let with = |server: FhirServer| World::new(server, spec.clone());
@@ -196,7 +196,7 @@ fn world_in(phase: PhaseName) -> World {
     world
 }
 
-/// Decides and performs until the run is remembered to be in a phase, just after the decision.
+/// Decides and performs until memory shows this phase, just after the decision.
 fn reach(world: &mut World, phase: PhaseName) -> bool {
     let mut seen = None;
     for _ in 0..200 {
@@ -251,7 +251,7 @@ fn each_phase_takes_in_what_belongs_to_it_and_ignores_the_rest() {
     }
 }
 
-/// With a server that behaves, every run ends, whatever was just observed.
+/// Whether the run still ends with a server that behaves, after this observation.
 fn still_ends(world: &mut World) -> bool {
     for _ in 0..400 {
         let requeue = world.look();

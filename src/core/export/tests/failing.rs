@@ -1,4 +1,4 @@
-//! A job fails, is lost, or answers with nonsense: how the run ends, and what its server is told then.
+//! A job fails, is lost, or gets unreadable answers: how the run ends, and what its server is told.
 
 use serde_json::json;
 
@@ -104,7 +104,7 @@ fn a_job_that_the_server_forgot() {
         );
         let took = world.now.duration_since(before).as_secs();
         assert!((600..700).contains(&took), "twice maxPollSeconds: {took}");
-        // A DELETE discards the manifest of an Azure job that is finished after all.
+        // A DELETE would discard the manifest of an Azure job that is finished after all.
         assert_eq!(world.fake.cleaned.len(), *cleaned, "{code}");
     }
 }
@@ -146,7 +146,7 @@ fn an_ingress_that_is_deployed_is_not_the_end_of_a_job() {
         assert!(!Fake::works_on(&world.fake.jobs[0], world.now));
         assert_eq!(world.status().unsettled_jobs.len(), 1, "its end is not known");
     }
-    // No answer in a row is no answer at all.
+    // With an answer in between, failures do not add up.
     let mut world = running();
     let turns = (0..60).map(|n| Ok(if n % 3 == 2 { html(503) } else { html(404) }));
     world.fake.polls.extend(turns);
@@ -154,7 +154,7 @@ fn an_ingress_that_is_deployed_is_not_the_end_of_a_job() {
     assert_eq!(world.state(), "Complete");
 }
 
-/// The reason of an end, the spec, and what leads to it.
+/// The reason of an end, the spec, and the events that lead to it.
 type Case<'a> = (&'static str, serde_json::Value, Box<dyn Fn(&mut World) + 'a>);
 
 #[test]
@@ -194,18 +194,18 @@ fn whatever_ends_a_run_the_server_is_told_and_what_may_run_is_cancelled() {
         let told = ran(epic(), spec.clone(), change);
         assert_eq!(told.says(Failed), format!("True/{reason}"));
         assert_eq!((told.fake.cleaned.len(), told.held()), (1, false), "{reason}: {:?}", told.fake.cleaned);
-        // Who does not want to be told is told only of what may still run.
+        // A server that wants to keep finished jobs is only told about jobs that may still run.
         let kept = ran(bulk_server(json!({"finishedJobs": "Keep"})), spec.clone(), change);
         let may_run = matches!(*reason, "StatusRefused" | "JobLost");
         assert_eq!(kept.fake.cleaned.len(), usize::from(may_run), "{reason}");
-        // The last one that follows a job tells the server.
+        // Only the last export that follows a job tells the server.
         let contested = ran(epic(), spec.clone(), &|w: &mut World| {
             change(w);
             w.followers = Followers::Wanting;
         });
         assert!(contested.fake.cleaned.is_empty(), "{reason}");
     }
-    // Before each further attempt, too: the server may run one job at a time.
+    // The server is told before each further attempt, too: it may run one job at a time.
     let again = ran(epic(), json!({"backoffLimit": 2}), &|w: &mut World| {
         w.fake.endings.extend(vec![Ending::Answer(outcome(500, "processing", "no")); 2]);
     });

@@ -1,5 +1,4 @@
-//! A FHIR server and its storage account, as values: they do what docs/azure-behaviour.md says, or what a script
-//! says.
+//! A FHIR server and its storage account as values: they behave as docs/azure-behaviour.md says, or as a script says.
 
 mod server;
 mod storage;
@@ -12,38 +11,38 @@ use crate::core::landing::{LandPlan, Landed, Landing};
 use crate::core::ledger::{JobFolder, StorageFailure};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request};
 
-/// How a server generation cancels (docs/azure-behaviour.md, "Cancelling").
+/// How a generation of servers cancels (docs/azure-behaviour.md, "Cancelling").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cancels {
-    /// 202 for any job, 404 ever after.
+    /// 202 for any job, then 404 for ever.
     Y2026,
     /// 202, then 202 for a while, then 200 with an empty manifest; 500 for finished jobs.
     Y2022,
-    /// As the one before, and 409 for finished jobs.
+    /// Like `Y2022`, and 409 for finished jobs.
     Y2025,
-    /// 202, and the job goes on to its end as if nothing had been said.
+    /// 202, but the job continues to its end.
     Slow,
-    /// It answers this, whatever one does.
+    /// This status for every cancel.
     Never(u16),
 }
 
-/// What a kick-off meets.
+/// How a kick-off is answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum KickOff {
     /// 202 with a status URL.
     Accept,
-    /// 202, and `Content-Location` as given, with the job's id for `{id}`.
+    /// 202 with this `Content-Location`, in which `{id}` stands for the job's id.
     AcceptAt(Option<String>),
-    /// The job is made, and the answer is lost.
+    /// The job is created, and the answer is lost.
     MadeAndLost(Failure),
-    /// No job is made; this comes back.
+    /// No job is created, and this is the reply.
     Reply(Reply),
 }
 
 /// How a job ends by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ending {
-    /// With so many resources for each type.
+    /// With this many resources of each type.
     Files(Vec<(&'static str, u64)>),
     /// With this answer for ever.
     Answer(Answer),
@@ -52,12 +51,12 @@ pub(super) enum Ending {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum State {
     Alive,
-    /// Cancelled at that time (older builds).
+    /// The job was cancelled at this time (older builds).
     Cancelled(Timestamp),
     Gone,
 }
 
-/// One job.
+/// A job on the fake server.
 #[derive(Clone, Debug)]
 pub(super) struct FakeJob {
     pub(super) id: String,
@@ -68,58 +67,58 @@ pub(super) struct FakeJob {
     pub(super) request: String,
 }
 
-/// Server and storage account.
+/// The fake server and its storage account.
 #[derive(Clone, Debug)]
-// Each is a switch of its own.
+// Each flag is a switch of its own.
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct Fake {
-    /// It answers as a Bulk Data server.
+    /// Whether the server answers as a Bulk Data server.
     pub(super) bulk: bool,
     pub(super) cancels: Cancels,
     pub(super) jobs: Vec<FakeJob>,
-    /// The answers to come; when empty, all is well.
+    /// The results of authorizations to come; when empty, all succeed.
     pub(super) authorizations: VecDeque<Failure>,
     pub(super) kick_offs: VecDeque<KickOff>,
-    /// How often a request without an effect was to show whether the server can be reached, and it could not.
+    /// How often a request without an effect was sent and failed, because the server could not be reached.
     pub(super) out_of_reach: usize,
     pub(super) polls: VecDeque<Reply>,
     pub(super) deletes: VecDeque<Reply>,
-    /// For jobs to come.
+    /// How long the jobs to come run, in seconds.
     pub(super) lasts: i64,
     pub(super) endings: VecDeque<Ending>,
     pub(super) sent: Vec<Request>,
-    /// Storage: what each use meets until it is taken back.
+    /// The failure of each use of the storage, until it is removed.
     pub(super) storage_down: Option<StorageFailure>,
     pub(super) store_fails: Option<StorageFailure>,
-    /// Why the log cannot be stored, try after try; then it can be.
+    /// The failures of the next tries to store the log; afterwards it can be stored.
     pub(super) log_fails: VecDeque<StorageFailure>,
     pub(super) missing: BTreeSet<usize>,
     pub(super) wrong_count: BTreeSet<usize>,
     pub(super) uncounted: BTreeSet<usize>,
     pub(super) strangers: Vec<JobFolder>,
-    /// Files are seen in the container of a running job.
+    /// Whether files are visible in the container while a job runs.
     pub(super) shows_files: bool,
     pub(super) shows_folders: bool,
     pub(super) verifications: u32,
-    /// So many checks end by a panic.
+    /// The number of checks to come that panic.
     pub(super) panics: u32,
-    /// A check that is begun goes on for ever.
+    /// Whether a check that was started never ends.
     pub(super) checks_for_ever: bool,
-    /// Jobs that the server said to be over, by a script: that it lied is not our doing.
+    /// Jobs that the server reported as over by a script: a run cannot know that this is wrong.
     pub(super) denied: BTreeSet<String>,
-    /// Jobs whose cancel it agreed to, though it goes on with them (Slow).
+    /// Jobs whose cancel the server agreed to, although it continues them (Slow).
     pub(super) agreed: BTreeSet<String>,
-    /// What the landing meets; when empty, all lands.
+    /// The states of landings to come; when empty, everything lands.
     pub(super) landings: VecDeque<Landing>,
-    /// What landed is changed so before it is told.
+    /// Changes what landed before it is reported.
     pub(super) spoil: fn(&mut Vec<Landed>),
     pub(super) landing_stopped: usize,
     pub(super) planned: Vec<LandPlan>,
-    /// How many resources of a type the server has, where its searches tell.
+    /// How many resources of a type the server counts in searches.
     pub(super) has: BTreeMap<&'static str, u64>,
-    /// How many of these have not changed since the transaction time, where it is not all of them.
+    /// How many of these have not changed since the transaction time, if not all of them.
     pub(super) unchanged: BTreeMap<&'static str, u64>,
-    /// It ignores `_lastUpdated`.
+    /// Whether the server ignores `_lastUpdated`.
     pub(super) timeless: bool,
     /// The searches that counted resources.
     pub(super) counted: Vec<String>,
@@ -170,7 +169,7 @@ impl Fake {
         }
     }
 
-    /// All goes well from now on.
+    /// Removes all scripted failures.
     pub(super) fn heal(&mut self) {
         self.authorizations.clear();
         self.kick_offs.clear();

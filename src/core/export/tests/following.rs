@@ -1,4 +1,4 @@
-//! A job runs: polls, progress, and answers that say nothing of the job.
+//! A job runs: polls, progress, and answers that say nothing about the job.
 
 use std::time::Duration;
 

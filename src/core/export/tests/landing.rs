@@ -1,4 +1,4 @@
-//! The files of a Bulk Data server: landed, judged, told, and the server's job forgotten.
+//! The files of a Bulk Data server land, are judged and reported, and the server forgets its job.
 
 #![allow(clippy::needless_pass_by_value)] // they are given a json! each time
 
@@ -49,7 +49,7 @@ fn a_run_that_goes_well_lands_and_tells_and_cleans_up() {
         "https://acct.blob.example/lake/20261123T020000-0123abcd/Observation-1.ndjson"
     );
     assert_eq!(output.manifest.unwrap().path, "20261123T020000-0123abcd/manifest.json");
-    // Told that it is done with, after the end was written down.
+    // The server is told that the job is no longer needed after the end was written.
     assert_eq!(world.fake.cleaned, ["https://clinic.example/_operations/export/7"]);
     assert_eq!((world.fake.deletes_sent(), world.held()), (0, false));
     assert!(
@@ -86,7 +86,8 @@ fn progress_is_written_rarely() {
     world.fake.landings.extend((0..100).map(|n| running(n, 100)));
     world.run();
     assert_eq!(world.state(), "Complete");
-    // A look each 30 seconds for 50 minutes: once per five minutes and ten points.
+    // There is a look every 30 seconds for 50 minutes, but a write only once per five minutes
+    // and ten percentage points.
     assert!(world.status_writes <= 4 + 11, "{}", world.status_writes);
     let progress = world.status().job.unwrap().progress.unwrap();
     assert_eq!(progress.summary.as_deref(), Some("2 files"));
@@ -97,7 +98,7 @@ fn killed_anywhere_it_goes_on_and_ends_the_same() {
     for n in 0..8 {
         for how in [Broken::BeforeWrite, Broken::AfterWrite, Broken::AfterEffect] {
             let mut world = world(json!({}), json!({}));
-            // With a job known, nothing that happens later loses it.
+            // Once the job is known, nothing that happens later loses it.
             assert!(world.run_until(|w| w.status().job.is_some_and(|job| job.status_url.is_some())));
             world.pass(200);
             world.look_broken(Some((n, how)));
@@ -116,7 +117,7 @@ fn where_files_will_land_is_known_with_the_job() {
     let output = world.status().output.unwrap();
     let place = (output.container.as_deref(), output.folder.as_deref());
     assert_eq!(place, (Some("lake"), Some("20261123T020000-0123abcd")));
-    // It takes longer than a moment: told after a look, with what that look saw.
+    // The landing takes longer than a moment, so the status shows it after a look, as that look saw it.
     assert!(world.run_until(|w| w.state() == "Landing"));
     assert_eq!(world.status().job.unwrap().progress.unwrap().summary.as_deref(), Some("18 of 50 files"));
     world.edit(|spec| spec.cancel = Some(true));

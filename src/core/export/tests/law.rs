@@ -9,7 +9,7 @@ use crate::core::export::{
     Decision, Facts, Followers, Inputs, JobOwner, Phase, decide, is_terminal, job_owner, says_the_same,
 };
 
-/// What hostile servers and URLs of tests hold, and nobody may ever read in a status or event.
+/// A text in the answers of hostile servers and in URLs of tests that must never appear in a status or event.
 pub(super) const SECRET: &str = "SENTINEL";
 
 pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: &Decision) {
@@ -20,7 +20,8 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
             "terminal-absorbs: a terminal status changed: {:#?}",
             decided.status
         );
-        // But for a server that could not be told that the job is done with: that comes after the end.
+        // The only exception is a server that could not be told that the job is no longer needed,
+        // which comes after the end.
         let known = |note: &crate::core::effect::Note| note.reason == crate::api::Reason::CleanUpFailed;
         assert!(
             decided.notes.iter().all(known),
@@ -39,7 +40,13 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
     if let Requeue::After(wait) = decided.requeue {
         assert!(!wait.is_zero(), "a requeue of zero");
     }
-    small_and_clean(decided);
+    if decided.status != before {
+        small_and_clean(&decided.status);
+    }
+    for note in &decided.notes {
+        assert!(!note.message.contains(SECRET), "token-stays: {note:?}");
+        assert!(!note.message.is_empty() && note.message.len() <= 1024, "{note:?}");
+    }
     if decided.effect.is_none() {
         quiet(world, current, facts, decided);
     }
@@ -53,13 +60,13 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
     }
 }
 
-/// `token-stays` and `status-small`: no secret and no patient is shown, and the status is below 16 KiB.
-fn small_and_clean(decided: &Decision) {
-    let text = serde_json::to_string(&decided.status).unwrap();
+/// `token-stays` and `status-small`: no secret and no patient is shown, and a new status is below 16 KiB.
+fn small_and_clean(status: &FhirExportStatus) {
+    let text = serde_json::to_string(status).unwrap();
     assert!(text.len() < 16 * 1024, "status-small: a status of {} bytes", text.len());
-    // The status URL is kept whole: it is needed to go on. Nothing else may hold the secret.
+    // The status URL is kept whole, since the run needs it to continue. Nothing else may hold the secret.
     if text.contains(SECRET) {
-        let mut shown = decided.status.clone();
+        let mut shown = status.clone();
         if let Some(job) = shown.job.as_mut() {
             job.status_url = None;
         }
@@ -67,12 +74,8 @@ fn small_and_clean(decided: &Decision) {
         let shown = serde_json::to_string(&shown).unwrap();
         assert!(!shown.contains(SECRET), "token-stays: {shown}");
     }
-    for c in &decided.status.conditions {
+    for c in &status.conditions {
         assert!(!c.message.is_empty() && c.message.len() <= 1024, "{c:?}");
-    }
-    for note in &decided.notes {
-        assert!(!note.message.contains(SECRET), "token-stays: {note:?}");
-        assert!(!note.message.is_empty() && note.message.len() <= 1024, "{note:?}");
     }
 }
 
@@ -90,12 +93,12 @@ fn quiet(world: &World, current: &FhirExport, facts: &Facts, decided: &Decision)
         jitter: world.jitter,
     });
     assert_eq!(again.status, decided.status, "the same inputs write again");
-    // A check or a landing that goes on beside is looked at as often as one comes by.
+    // A check or a landing beside the reconcile is looked at again by every decision.
     let looks = matches!(again.effect, None | Some(Effect::Verify(_) | Effect::Land(_)));
     assert!(again.notes.is_empty() && looks, "{again:#?}");
 }
 
-/// At a write of the status.
+/// Checks the laws at a write of the status.
 pub(super) fn write(world: &World, status: &FhirExportStatus) {
     let before = world.status();
     assert!(
@@ -117,7 +120,7 @@ pub(super) fn write(world: &World, status: &FhirExportStatus) {
     assert_eq!(names.len(), status.conditions.len(), "a condition is there twice");
 }
 
-/// Before an effect goes out.
+/// Checks the laws before an effect is performed.
 pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) {
     let stored = world.status();
     if let Effect::KickOff(_) = effect {
@@ -131,7 +134,7 @@ pub(super) fn effect(world: &World, status: &FhirExportStatus, effect: &Effect) 
         assert_eq!(url(&stored), url(status), "url-next: {effect:?} before the status URL was written");
     }
     if let Effect::CleanUp(_) = effect {
-        // What is landed is told, or given up, before the server may forget it.
+        // The landing has been reported or given up before the server may forget the job.
         let giving_up = match &world.memory.phase {
             Phase::Landing(landing) => matches!(landing.stage, LandingStage::GivingUp { .. }),
             Phase::Running(running) => running.failed.is_some(),

@@ -1,4 +1,4 @@
-//! The reconcile in small: facts, step, write, perform, as the controller does them.
+//! A reconcile in miniature: facts, decision, write and effect, in the order of the controller.
 
 use super::law;
 use super::world::{Broken, World};
@@ -7,18 +7,18 @@ use crate::core::effect::{Effect, Observation, Requeue};
 use crate::core::export::{Decision, Facts, Inputs, decide, holds_place, is_terminal, must_write_first};
 use crate::core::ledger::Verification;
 
-/// What a decision says, once it was taken in.
+/// The next step after a decision was applied.
 pub(super) enum Applied {
     /// An effect is to be performed.
     Effect(Box<Effect>),
-    /// There is nothing to do before that.
+    /// There is nothing to do before this time.
     Wait(std::time::Duration),
     /// There is nothing to do.
     Rest,
 }
 
 impl World {
-    /// Takes one decision in, without performing its effect.
+    /// Makes and applies one decision, without performing its effect.
     pub(super) fn apply(&mut self, seen: Option<Observation>) -> Applied {
         let current = self.export.clone();
         let facts = self.facts(&self.status());
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// One look, as the controller does it; broken off after so many steps if asked.
+    /// Looks at the run like the controller; broken off after this many steps if asked.
     pub(super) fn look_broken(&mut self, broken: Option<(usize, Broken)>) -> Option<Requeue> {
         if self.gone {
             return Some(Requeue::AwaitChange);

@@ -1,4 +1,4 @@
-//! Kick-offs whose answer was lost: searched for, told, adopted only when proven, and never assumed.
+//! Kick-offs whose answer was lost: the job is searched for, reported, adopted only when proven, and never assumed.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn killed_between_intent_and_answer_is_uncertain() {
         );
         world.run();
         assert_eq!(world.state(), "Complete");
-        // Made by the first, or never sent: then a second attempt.
+        // Either the first kick-off created the job, or it was never sent and a second attempt follows.
         assert_eq!(world.fake.kick_offs_sent(), 1, "{how:?}");
         assert_eq!(world.status().unsettled_jobs.len(), usize::from(how == Broken::AfterWrite));
     }
@@ -155,7 +155,7 @@ fn a_job_that_turns_out_to_be_anothers() {
 
 #[test]
 fn where_a_found_job_ends_without_proof_ours_may_still_run() {
-    // Somebody else's job is found instead of ours, which is slow to begin its folder.
+    // Another export's job is found instead of ours, whose folder appears later.
     for end in
         [unknown(), job_failure(500, "Processing job had no results"), job_failure(413, "Out of memory")]
     {
@@ -189,7 +189,7 @@ fn a_job_that_may_run_unseen_is_told_whatever_becomes_of_the_last_one() {
 
 #[test]
 fn a_manifest_without_files_proves_nothing() {
-    // Somebody's job that was cancelled answers so on older builds, and has our request.
+    // Another export's cancelled job answers like this on older builds, and it has our request.
     for policy in ["Retry", "Fail"] {
         let mut world = world(json!({"onUncertainKickOff": policy}), lost());
         world.fake.jobs[0].ending = Ending::Files(vec![]);
@@ -248,7 +248,7 @@ fn lost_answers_are_bounded_by_the_backoff_limit() {
 
 #[test]
 fn a_container_that_cannot_be_searched() {
-    // The service makes the container when it begins to write: until then there is no job in it.
+    // The service creates the container when it begins to write; until then it holds no job.
     for (kind, waits, recovers) in [
         (StorageFailureKind::Transient { retry_after: None }, true, true),
         (StorageFailureKind::Missing, true, true),

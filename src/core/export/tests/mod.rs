@@ -1,4 +1,4 @@
-//! The core, driven like the controller drives it, against a server and a container of plain values.
+//! Drives the core like the controller does, against a server and a container made of plain values.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod any;
@@ -28,12 +28,12 @@ use serde_json::{Value, json};
 
 use crate::api::{ExportRequest, FhirExport, FhirServer};
 
-/// When each test begins.
+/// The time at which each test begins.
 pub(crate) fn start() -> Timestamp {
     "2026-11-23T02:00:00Z".parse().unwrap()
 }
 
-/// So many seconds after the beginning.
+/// The time this many seconds after the beginning.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     start() + SignedDuration::from_secs(seconds)
 }
@@ -53,7 +53,7 @@ pub(crate) fn azure_server() -> FhirServer {
     .unwrap()
 }
 
-/// The same with a storage account.
+/// An open Azure server with a storage account.
 pub(crate) fn stored_server() -> FhirServer {
     let mut server = azure_server();
     server.spec.storage = serde_json::from_value(json!({"type": "AzureBlob",

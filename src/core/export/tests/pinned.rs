@@ -1,5 +1,4 @@
-//! Where an attempt puts its files is decided with its intent: later edits of the FhirServer change later attempts
-//! only.
+//! The intent of an attempt decides where its files go: later edits of the FhirServer only change later attempts.
 
 use serde_json::{Value, json};
 
@@ -135,7 +134,7 @@ fn the_intent_says_where_the_files_go() {
     assert_eq!(destination.folder.as_deref(), Some("20261123T020000-0123abcd"));
     assert_eq!(destination.endpoint.as_deref(), Some("https://acct.blob.example"));
     assert_eq!(destination.compression, Some(Compression::None));
-    // The operator goes on landing what it began to land, whatever the server calls itself meanwhile.
+    // The operator continues to land what it has begun, even if the server's dialect is edited meanwhile.
     world.edit_server(|server| server.spec.dialect = Dialect::Azure);
     world.run();
     assert_eq!(world.says(Complete), "True/Exported");
@@ -151,7 +150,7 @@ fn an_azure_server_is_held_to_the_container_that_was_asked_for() {
     world.run();
     assert_eq!(world.says(Complete), "True/Exported");
     assert_eq!(world.status().output.unwrap().container.as_deref(), Some("lake"));
-    // One that writes elsewhere is found out still.
+    // An attempt that writes elsewhere is still found out.
     let mut world = World::new(stored_server(), json!({"request": {"level": "System", "container": "lake"}}));
     let elsewhere = json!([{"type": "Patient", "url": "https://acct.blob.example/pond/f/Patient-1.ndjson"}]);
     world.fake.polls.push_back(Ok(manifest("https://clinic.example/$export?_container=lake", &elsewhere)));

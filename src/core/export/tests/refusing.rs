@@ -1,4 +1,4 @@
-//! Servers that will not cancel, and cancels that cannot be sent: an end all the same.
+//! Servers that refuse to cancel, and cancels that cannot be sent: the run ends nevertheless.
 
 use serde_json::json;
 
@@ -94,7 +94,7 @@ fn without_a_secret_nothing_can_be_tried_at_deletion() {
     world.run();
     assert!(world.gone && world.noted().contains(&"CancelUnconfirmed"));
     assert_eq!(world.now, asked, "at once");
-    // By the spec there is time to repair it.
+    // A cancel by the spec leaves time to repair the credentials.
     let mut world = running(json!({}));
     world.fake.polls.push_back(missing());
     world.fake.deletes.push_back(missing());

@@ -1,4 +1,4 @@
-//! What servers and storage accounts say.
+//! Answers of servers and storage accounts.
 
 use serde_json::{Value, json};
 

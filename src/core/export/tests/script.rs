@@ -1,4 +1,4 @@
-//! Any script: what may happen to a run, and what servers may say.
+//! Random scripts: what may happen to a run, and what servers may answer.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ pub(super) enum Event {
     CleanUp(Reply),
 }
 
-/// How a landing may stand: on its way, or in each kind of trouble.
+/// The possible states of a landing: running, or with each kind of failure.
 fn landings() -> impl Strategy<Value = Landing> {
     let kinds = prop_oneof![
         select(vec![
@@ -89,7 +89,7 @@ fn failures() -> impl Strategy<Value = Failure> {
         (0_i64..20_000).prop_map(|s| (FailureKind::HeldBack { until: at(s) }, Reason::Throttled)),
     ];
     (sent, kind).prop_map(|(sent, (kind, reason))| {
-        // What is missing or held back was never sent.
+        // A request that was held back, or lacked something in the cluster, was never sent.
         let sent = if kind == FailureKind::Unreachable { sent } else { Sent::No };
         failure(sent, kind, reason)
     })
@@ -143,7 +143,7 @@ fn kick_offs() -> impl Strategy<Value = KickOff> {
         .prop_map(|l| KickOff::AcceptAt(Some(l))),
         Just(KickOff::MadeAndLost(failure(Sent::Maybe, FailureKind::Unreachable, Reason::TimedOut))),
         replies().prop_map(|reply| {
-            // An acceptance by the script would be a job that this server does not have.
+            // A scripted 202 would accept a job that this server does not have.
             KickOff::Reply(reply.map(|a| if a.status == 202 { answer(503) } else { a }))
         }),
     ]

@@ -77,7 +77,7 @@ fn caveats_are_told_where_they_apply() {
     }
 }
 
-/// A repair of the cluster makes the run go on, and nothing is written while nothing changes.
+/// Checks that a repair of the cluster makes the run continue, and that nothing is written while nothing changes.
 fn waits_until(
     world: &mut World,
     type_: crate::api::ConditionType,

@@ -1,4 +1,4 @@
-//! The tables of `states` against what runs do: whatever is declared is seen, and whatever is seen is declared.
+//! Compares the tables of `states` with what runs do: everything declared is seen, and everything seen is declared.
 
 #![allow(clippy::needless_pass_by_value)] // they are given a json! each time
 
@@ -22,10 +22,10 @@ use crate::core::landing::{FileForm, LandFailure, LandFailureKind, LandProgress,
 use crate::core::ledger::StorageFailureKind;
 use crate::core::wire::{Answer, FailureKind, Sent};
 
-/// So many random runs, always the same ones.
+/// The number of random runs, which are always the same.
 const RUNS: usize = 400;
 
-/// What random runs go through and show.
+/// The moves and conditions of random runs.
 fn random() -> Witness {
     let mut seen = Witness::default();
     let mut runner = TestRunner::deterministic();
@@ -52,12 +52,12 @@ fn lake(server: FhirServer, spec: Value, change: impl FnOnce(&mut World)) -> Wor
     world
 }
 
-/// Looks until the run is over, or for so long that what holds it up is seen.
+/// Looks until the run is over, or long enough for what holds it up to be seen.
 fn live(world: &mut World) {
     settle(world, 200, |w| w.gone || (w.ended() && !w.held()));
 }
 
-/// A run that nobody disturbs.
+/// A run without disturbance.
 fn ran(server: FhirServer, spec: Value, change: impl FnOnce(&mut World)) -> World {
     let mut world = lake(server, spec, change);
     live(&mut world);
@@ -103,7 +103,7 @@ fn fails(kind: LandFailureKind) -> impl Fn(&mut World) {
     }
 }
 
-/// A FhirServer whose last probe says this.
+/// A FhirServer with this condition from its last probe.
 fn probed(mut server: FhirServer, condition: &str, reason: &str) -> FhirServer {
     server.status =
         serde_json::from_value(json!({"observedGeneration": 1, "conditions": [{"type": condition,
@@ -265,7 +265,7 @@ fn what_is_declared_is_seen_and_what_is_seen_is_declared() {
             if declared.contains(&(*from, *to)) { "never seen" } else { "not declared" }
         )
     }));
-    // Whatever the word was when the object was deleted, it stays.
+    // The word stays as it was when the object was deleted.
     let words = PhaseName::ALL.into_iter().filter(|phase| *phase != PhaseName::Leaving);
     let words: BTreeSet<(PhaseName, RunState)> =
         words.flat_map(|phase| phase.words().iter().map(move |word| (phase, *word))).collect();

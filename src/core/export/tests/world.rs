@@ -1,4 +1,4 @@
-//! A cluster, a clock and an operator that can be killed at any point.
+//! A made-up cluster, a clock, and an operator that can be killed at any point.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use crate::core::export::{Decision, Followers, Memory, Phase, PhaseName, is_term
 use crate::core::tuning::Tuning;
 use crate::core::wire::{Failure, FailureKind, Sent};
 
-/// Where a look ends before its time.
+/// The point at which a look is broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
-    /// Killed before the status was written.
+    /// The operator is killed before the status is written.
     BeforeWrite,
-    /// Killed after it was written, before the effect.
+    /// The operator is killed after the write and before the effect.
     AfterWrite,
-    /// Killed after the effect, before anything was made of it.
+    /// The operator is killed after the effect, before its result is taken in.
     AfterEffect,
     /// The API server refuses the write: somebody else changed the object.
     Conflict,
 }
 
-/// The world.
+/// The state of a test: cluster, clock and operator.
 #[allow(clippy::struct_excessive_bools)] // each is a switch of its own
 #[derive(Clone)]
 pub(super) struct World {
-    /// As the API server has it.
+    /// The object in the API server.
     pub(super) export: FhirExport,
     pub(super) server: Option<Arc<FhirServer>>,
     pub(super) fake: Fake,
@@ -44,10 +44,10 @@ pub(super) struct World {
     pub(super) jitter: f64,
     pub(super) tuning: Tuning,
     pub(super) admitted: bool,
-    /// The places of the server are all taken by others.
+    /// Whether other exports have taken all places of the server.
     pub(super) full: bool,
     pub(super) claimed: BTreeSet<String>,
-    /// Another export names the same job.
+    /// Other exports that name the same job.
     pub(super) followers: Followers,
     pub(super) gone: bool,
     pub(super) status_writes: usize,
@@ -56,13 +56,13 @@ pub(super) struct World {
     pub(super) memory: Memory,
     pub(super) unsaved: Option<Observation>,
     pub(super) checking: bool,
-    /// A place that this process gave, though the status may not show it yet.
+    /// Whether this process gave the run a place, although the status may not show it yet.
     pub(super) placed: bool,
-    /// The phases that the run went through, and what it showed in them.
+    /// The phases that the run went through, and the conditions that it showed in them.
     pub(super) witness: Witness,
 }
 
-/// What was seen of the machine's tables.
+/// The moves and conditions that were seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Witness {
     pub(super) changes: BTreeSet<(PhaseName, PhaseName)>,
@@ -122,7 +122,7 @@ impl World {
         condition::find(&self.status().conditions, type_).cloned()
     }
 
-    /// `True/Reason`, or nothing.
+    /// `True/Reason`, or an empty text if the condition is not set.
     pub(super) fn says(&self, type_: ConditionType) -> String {
         self.condition(type_).map(|c| format!("{:?}/{}", c.status, c.reason)).unwrap_or_default()
     }
@@ -135,7 +135,7 @@ impl World {
         self.status().state_word().unwrap_or_default().to_owned()
     }
 
-    /// How often the manifest could not be stored so far.
+    /// How often storing the manifest has failed so far.
     pub(super) fn store_failures(&self) -> u32 {
         match &self.memory.phase {
             Phase::Checking(checking) => checking.store.retry.failures,
@@ -163,7 +163,7 @@ impl World {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    /// Somebody edits the spec.
+    /// Edits the spec.
     pub(super) fn edit(&mut self, change: impl FnOnce(&mut crate::api::FhirExportSpec)) {
         change(&mut self.export.spec);
         *self.export.metadata.generation.as_mut().unwrap() += 1;
@@ -175,7 +175,7 @@ impl World {
         self.server = Some(Arc::new(server));
     }
 
-    /// Somebody deletes the object.
+    /// Deletes the object.
     pub(super) fn delete(&mut self) {
         if self.held() {
             let time = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now);
@@ -185,7 +185,7 @@ impl World {
         }
     }
 
-    /// The operator is killed: what it remembered is lost.
+    /// Kills the operator, which loses its memory.
     pub(super) fn kill(&mut self) {
         self.memory = Memory::default();
         self.unsaved = None;
@@ -197,8 +197,8 @@ impl World {
         self.look_broken(None).unwrap()
     }
 
-    /// Looks and lets the time pass that the operator wants to wait, until it has nothing to wait for or
-    /// `until` holds. Answers whether it held.
+    /// Looks, and lets the time pass that the operator wants to wait, until it has nothing to wait for or
+    /// `until` holds. Returns whether it held.
     pub(super) fn run_until(&mut self, until: impl Fn(&Self) -> bool) -> bool {
         self.go(Timestamp::MAX, until)
     }
@@ -223,7 +223,7 @@ impl World {
         panic!("no end in sight: {:#?}", self.status());
     }
 
-    /// Until there is nothing left to do.
+    /// Looks until there is nothing left to do.
     pub(super) fn run(&mut self) {
         self.run_until(|_| false);
     }

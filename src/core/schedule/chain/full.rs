@@ -11,7 +11,7 @@ use crate::api::Reason;
 pub(in super::super) enum FullDue {
     /// No full run has succeeded yet, and the spec names no `initialSince`.
     NoFullRunYet,
-    /// The server or the request is another one than the chain was begun with.
+    /// The server or the request has changed since the chain began.
     RequestChanged,
     /// Somebody asked for a full run.
     Requested,
@@ -21,7 +21,7 @@ pub(in super::super) enum FullDue {
     NewcomersRefused,
     /// More patients joined the group than one kick-off can name.
     TooManyNewcomers,
-    /// Nobody can tell who joined the group.
+    /// It is not known who joined the group.
     MembersUnknown,
     /// `incremental.fullSchedule` has a time since the chain began.
     Scheduled,
@@ -39,7 +39,7 @@ impl FullDue {
         Self::Scheduled,
     ];
 
-    /// The reason that stands for it in the status and in conditions.
+    /// The reason in the status and in conditions that stands for this variant.
     pub(in super::super) fn reason(self) -> Reason {
         match self {
             Self::NoFullRunYet => Reason::NoFullRunYet,
@@ -53,12 +53,13 @@ impl FullDue {
         }
     }
 
-    /// What a reason in the status stands for. `None` for a reason that another version of the operator wrote.
+    /// The variant that a reason in the status stands for. `None` for a reason that another
+    /// version of the operator wrote.
     fn of(reason: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|due| due.reason().as_str() == reason)
     }
 
-    /// Whether a full run stays due until one succeeds. The others are found again in each decision.
+    /// Whether a full run stays due until one succeeds. Each decision finds the other reasons anew.
     fn stays(self, tracks_members: bool) -> bool {
         match self {
             Self::Requested | Self::TransactionTimeWentBack => true,
@@ -68,7 +69,7 @@ impl FullDue {
     }
 }
 
-/// Why a run for this time must be full. `None` if changes are enough.
+/// Why a run for this time must be full. `None` if exporting the changes is enough.
 pub(in super::super) fn full_due(turn: &Turn<'_>, ready: &Ready, slot: Timestamp) -> Option<FullDue> {
     let chain = turn.status.chain.as_ref();
     let initial = turn.spec().incremental.as_ref().is_some_and(|i| i.initial_since.is_some());
@@ -87,7 +88,7 @@ pub(in super::super) fn full_due(turn: &Turn<'_>, ready: &Ready, slot: Timestamp
     kept.or(scheduled.then_some(FullDue::Scheduled)).or(unknown.then_some(FullDue::MembersUnknown))
 }
 
-/// Makes the next run full. That stays so until a full run succeeds.
+/// Requires a full run next, and until one succeeds.
 pub(in super::super) fn require_full(turn: &mut Turn<'_>, due: FullDue) {
     turn.status.chain.get_or_insert_default().full_due_reason = Some(due.reason().to_string());
 }

@@ -1,4 +1,4 @@
-//! The condition `ChainIntact`: whether the chain holds every change, and what may be missing.
+//! The condition `ChainIntact`: whether the chain holds every change, and what may be missing from it.
 
 use super::super::readiness::{LeftOut, Ready};
 use super::super::turn::Turn;
@@ -10,23 +10,23 @@ use crate::api::{ConditionStatus, ConditionType, Reason};
 enum Holds {
     /// Nothing yet. The first run is full, or begins at `initialSince`.
     Nothing { full_first: bool },
-    /// Data of another server or request than the one of the spec.
+    /// Data of another server or request than the spec names now.
     OtherRequest,
-    /// Changes up to an instant before which the server's clock went back.
+    /// Changes up to an instant, but the server's clock has since gone back behind it.
     UpToWentBack,
-    /// Changes, of members that are not known.
+    /// Changes, but it is not known who was in the group.
     OfUnknownMembers,
-    /// Changes, with the loss that `acceptLoss` permits.
+    /// Every change except new resources of patients who did not change themselves, as `acceptLoss` permits.
     AllButUnchanged,
-    /// Changes, without what new members of the group had before.
+    /// Every change except what new members of the group had before they joined.
     AllButNewMembers,
-    /// Every change. The next run repeats one that does not count.
+    /// Every change. The next run repeats the last one, which does not count.
     AllAndRepeats,
     /// Every change.
     All,
 }
 
-/// What the condition needs to know.
+/// The facts that the condition follows from.
 struct View<'a> {
     covered: Option<&'a str>,
     due: Option<FullDue>,
@@ -34,11 +34,11 @@ struct View<'a> {
     unknown: bool,
     /// Whether the last run failed, or did not count.
     repeats: bool,
-    /// In seconds.
+    /// How many seconds each run reaches back.
     overlap: i64,
 }
 
-/// Sets `ChainIntact`, and records why the next run is full, if it is.
+/// Sets `ChainIntact`, and records why the next run is full, if it has to be.
 pub(in super::super) fn tell(turn: &mut Turn<'_>, ready: &Ready) {
     if turn.spec().incremental.is_none() {
         return;

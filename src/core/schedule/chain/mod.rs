@@ -1,7 +1,7 @@
 //! The chain of incremental runs: the instant from which the next run exports changes, and the run that moves it on.
 //!
-//! `coveredUntil` moves only with the pending run, and only if that run is complete and nothing about it is in doubt.
-//! Whatever else happens to a run, the next one starts from the same instant: runs may overlap, and never leave a gap.
+//! `coveredUntil` moves only with the pending run, and only if that run is complete and nothing about it is
+//! in doubt. Otherwise the next run starts from the same instant: runs may overlap, but never leave a gap.
 
 mod full;
 mod intact;
@@ -25,7 +25,7 @@ pub(super) use intact::tell;
 /// How many runs of the chain the status keeps.
 const MAX_HISTORY: usize = 10;
 
-/// Where a run stands in a chain.
+/// The place of a run in a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) pending: PendingRun,
@@ -43,14 +43,14 @@ pub(super) fn only_if_incremental(turn: &mut Turn<'_>) {
     }
 }
 
-/// Where a run for this time stands in the chain. `None` if runs are not incremental.
+/// The place in the chain of a run for this time. `None` if runs are not incremental.
 pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) -> Option<Link> {
     let incremental = turn.spec().incremental.as_ref()?;
     let chain = turn.status.chain.clone().unwrap_or_default();
-    // What earlier stages of this run have found stays with it.
+    // What earlier stages of this run found is kept.
     let known = turn.pending(name);
     let pending = |mode, since, chain| PendingRun {
-        // A run that does not look for newcomers exports nobody in full.
+        // A run that does not look for newcomers exports no patient in full.
         members: known.and_then(|known| known.members.clone()).filter(|_| ready.tracks),
         newcomers: known.and_then(|known| known.newcomers.clone()),
         newcomers_run: known.and_then(|known| known.newcomers_run.clone()),
@@ -83,7 +83,7 @@ pub(super) fn link(turn: &Turn<'_>, ready: &Ready, name: &str, slot: Timestamp) 
     })
 }
 
-/// Moves the chain on with the pending run, which has ended; else says why the run does not count.
+/// Moves the chain on with the pending run, which has ended. The error says why the run does not count.
 pub(super) fn take_in(turn: &mut Turn<'_>, run: &FhirExport) -> Result<(), Uncounted> {
     let chain = turn.status.chain.get_or_insert_default();
     let Some(pending) = chain.pending.take() else { return Err(Uncounted::NotAwaited) };

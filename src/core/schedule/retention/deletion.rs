@@ -1,13 +1,13 @@
-//! The deletion of folders: which folder is next, and what became of it.
+//! The deletion of folders: which folder is next, and what became of the last one.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::super::retry::{Retry, still_ahead};
+use super::super::retry::{FailedStep, still_ahead};
 use super::super::run::has_ended;
 use super::super::turn::Turn;
-use super::doubt::{Doubt, keep, take_out};
+use super::doubt::{FolderDoubt, keep, take_out};
 use super::proof::storage_of;
 use crate::api::{
     ConditionStatus, ConditionType, DeletedFolder, DeletingFolder, Dialect, FhirServer, Reason, RetainedChain,
@@ -20,16 +20,16 @@ use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFai
 use crate::core::requests;
 use crate::core::words;
 
-/// How many files one effect deletes at most, so that a run that falls due meanwhile does not wait.
+/// The most files that one effect deletes, so that a run that falls due meanwhile is not delayed.
 const AT_ONCE: usize = 200;
 /// How much of the storage account's message is repeated, in bytes.
 const MAX_WORDS: usize = 400;
 
-/// What is to be done about old folders.
+/// What to do next about old folders.
 pub(in super::super) enum Due {
     /// Delete files of this folder.
     Delete(Arc<FhirServer>, FolderPlan),
-    /// Nothing, until this time, if there is one.
+    /// Nothing to do until this time, or until something changes.
     Wait(Option<Timestamp>),
 }
 
@@ -110,8 +110,8 @@ fn impossible(turn: &Turn<'_>, server: &ServerView<'_>) -> Option<Impossible> {
     own_containers.then_some(Impossible::NoContainer)
 }
 
-/// The next folder to delete: of the oldest chain, the newest run, so that what is left of the chain can be loaded at
-/// any time.
+/// The next folder to delete: that of the newest run of the oldest chain, so that the rest of the chain
+/// can be loaded at any time.
 fn surplus(turn: &Turn<'_>, keep_chains: usize) -> Option<FolderPlan> {
     let chains = &turn.status.retention.as_ref()?.chains;
     let full = chains.iter().enumerate().filter(|(_, chain)| chain.full && !chain.folders.is_empty());
@@ -127,7 +127,7 @@ fn surplus(turn: &Turn<'_>, keep_chains: usize) -> Option<FolderPlan> {
     })
 }
 
-/// Whether a run builds on a chain, or will.
+/// Whether a run builds on a chain, or is going to.
 fn in_use(turn: &Turn<'_>, chain: &RetainedChain) -> bool {
     let current = turn.status.chain.as_ref();
     current.is_some_and(|current| {
@@ -136,11 +136,11 @@ fn in_use(turn: &Turn<'_>, chain: &RetainedChain) -> bool {
     })
 }
 
-/// Why a folder must stay, if there is any doubt about it.
-fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<Doubt> {
+/// Why a folder must stay; `None` if nothing is in doubt.
+fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<FolderDoubt> {
     let (container, name) = (&plan.container, &plan.folder);
     if !folder::is_container(container) || folder::parse(name).is_none() {
-        return Some(Doubt::NotARunsName);
+        return Some(FolderDoubt::NotARunsName);
     }
     let chains = &turn.status.retention.as_ref()?.chains;
     let mut records = chains
@@ -150,11 +150,11 @@ fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<Doub
     let storage = storage_of(&ServerView::new(server));
     match (records.next(), records.next()) {
         (Some(chain), None) if Some(&chain.storage) == storage.as_ref() => {}
-        (Some(_), None) => return Some(Doubt::OtherStorage),
-        (None, _) | (Some(_), Some(_)) => return Some(Doubt::NamedTwice),
+        (Some(_), None) => return Some(FolderDoubt::OtherStorage),
+        (None, _) | (Some(_), Some(_)) => return Some(FolderDoubt::NamedTwice),
     }
     if turn.facts.claimed.contains(&(container.clone(), name.clone())) {
-        return Some(Doubt::NamedByOthers);
+        return Some(FolderDoubt::NamedByOthers);
     }
     let history = turn.status.chain.iter().flat_map(|chain| &chain.history);
     let mut built_on = history.map(|run| (&run.container, &run.folder));
@@ -165,10 +165,10 @@ fn doubt(turn: &Turn<'_>, server: &FhirServer, plan: &FolderPlan) -> Option<Doub
     let is_it = |(of, folder): (&Option<String>, &Option<String>)| {
         of.as_ref() == Some(container) && folder.as_ref() == Some(name)
     };
-    (built_on.any(is_it) || running.any(is_it)).then_some(Doubt::InUse)
+    (built_on.any(is_it) || running.any(is_it)).then_some(FolderDoubt::InUse)
 }
 
-/// Takes in what became of the folder that was to be deleted.
+/// Takes in the result of deleting files of a folder.
 pub(in super::super) fn answered(turn: &mut Turn<'_>, result: Result<FolderDeletion, StorageFailure>) {
     let going = turn.status.retention.as_mut().and_then(|ledger| ledger.deleting.as_mut());
     let Some(going) = going else { return };
@@ -184,7 +184,7 @@ pub(in super::super) fn answered(turn: &mut Turn<'_>, result: Result<FolderDelet
             let files = going.files;
             deleted(turn, container, folder, files, 0);
         }
-        Ok(FolderDeletion::Changed) => keep(turn, &container, &folder, Doubt::ManifestChanged),
+        Ok(FolderDeletion::Changed) => keep(turn, &container, &folder, FolderDoubt::ManifestChanged),
         Err(failure) => failed(turn, &format!("{container}/{folder}"), &failure),
     }
 }
@@ -210,7 +210,7 @@ fn deleted(turn: &mut Turn<'_>, container: String, folder: String, files: i64, o
 }
 
 fn failed(turn: &mut Turn<'_>, place: &str, failure: &StorageFailure) {
-    let retry = Retry::of_deletion(failure.kind);
+    let retry = FailedStep::of_deletion(failure.kind);
     let next_try = whole_seconds(retry.next_try(turn.now));
     turn.status.retention.get_or_insert_default().next_try_time = Some(next_try);
     let minutes = retry.seconds() / 60;

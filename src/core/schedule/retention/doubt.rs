@@ -6,12 +6,12 @@ use crate::core::condition::whole_seconds;
 use crate::core::effect::NoteType;
 use crate::core::words;
 
-/// Longest reason that the status keeps, in bytes.
+/// The longest reason that the status keeps, in bytes.
 const MAX_WORDS: usize = 400;
 
 /// Why a folder is not deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Doubt {
+pub(super) enum FolderDoubt {
     #[error("its name is not that of a run's folder")]
     NotARunsName,
     #[error("its name is not that of the run's job")]
@@ -44,12 +44,12 @@ pub(super) enum Doubt {
 }
 
 /// Takes a folder out of the ledger without deleting it, and says why.
-pub(super) fn keep(turn: &mut Turn<'_>, container: &str, folder: &str, why: Doubt) {
+pub(super) fn keep(turn: &mut Turn<'_>, container: &str, folder: &str, why: FolderDoubt) {
     keep_with_words(turn, container, folder, &why.to_string());
 }
 
-/// Takes a whole chain out of the ledger without deleting its folders. One event tells of all of them.
-pub(super) fn keep_chain(turn: &mut Turn<'_>, index: usize, why: Doubt) {
+/// Takes a whole chain out of the ledger without deleting its folders. One event covers all of them.
+pub(super) fn keep_chain(turn: &mut Turn<'_>, index: usize, why: FolderDoubt) {
     let Some(ledger) = turn.status.retention.as_mut().filter(|ledger| index < ledger.chains.len()) else {
         return;
     };
@@ -76,7 +76,7 @@ fn keep_with_words(turn: &mut Turn<'_>, container: &str, folder: &str, why: &str
     turn.note_folder(NoteType::Warning, Reason::FolderKept, format!("{container}/{folder}"), &message);
 }
 
-/// Takes a folder out of the ledger. Answers the chain that it belonged to.
+/// Takes a folder out of the ledger. Returns the id of the chain that it belonged to, or an empty string.
 pub(super) fn take_out(turn: &mut Turn<'_>, container: &str, folder: &str) -> String {
     let ledger = turn.status.retention.get_or_insert_default();
     let mut of = String::new();

@@ -1,5 +1,5 @@
-//! The ledger of folders: which folders the runs of this schedule made. A run's folders are recorded when its result is
-//! taken in. A folder that is not in the ledger is never deleted.
+//! The ledger of folders: which folders the runs of this schedule made. The folders of a run are recorded
+//! when its result is taken in. A folder that is not in the ledger is never deleted.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use super::super::names::{chain_begun_by, stage_of};
 use super::super::run::{counts, ended_at, has_ended, is_full};
 use super::super::turn::Turn;
-use super::doubt::{Doubt, keep, keep_chain};
+use super::doubt::{FolderDoubt, keep, keep_chain};
 use super::proof::{self, NamedFolder, RunRole, folder_of, storage_of};
 use crate::api::{
     CHAIN_LABEL, FhirExport, FhirServer, PendingRun, RetainedChain, RetentionStatus, RunFolder, RunMode,
@@ -17,7 +17,7 @@ use crate::api::{
 use crate::core::export::ServerView;
 use crate::core::requests;
 
-/// Largest ledger, in bytes of JSON: about 120 folders. A status stays below 16 KiB.
+/// The largest ledger, in bytes of JSON: about 120 folders. A status stays below 16 KiB.
 const MAX_LEDGER: usize = 8 << 10;
 
 /// Records the folders of a run that has ended. `pending` is the run's place in the chain, and `taken` says whether the
@@ -48,8 +48,8 @@ pub(in super::super) fn lost(turn: &mut Turn<'_>, run: &FhirExport) {
     record_run(turn, run, &own, RunRole::Aside);
 }
 
-/// Records a run with its earlier exports, each of which has a folder. The lists of members in those folders belong to
-/// the chain as the run does. The folder of a full run comes first, since the chain begins with it.
+/// Records a run with its earlier exports, each of which has a folder. The lists of members in those folders
+/// belong to the same chain as the run. The folder of a full run comes first, since the chain begins with it.
 fn record_run(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole) {
     let before = turn.ended_before(&run.name_any());
     let theirs = match role {
@@ -67,13 +67,13 @@ fn record_run(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole)
     }
 }
 
-/// Rebuilds the ledger after the status was lost, from the runs that exist, in the order in which they ended. A run goes
-/// back into a chain only if the chain's full run exists and the labels agree.
+/// Rebuilds the ledger after the status was lost, from the runs that exist, in the order in which they ended.
+/// A run goes back into a chain only if the chain's full run exists and the labels agree.
 ///
-/// Only a full run that surely began a chain is counted among the chains that are kept: the one that the rebuilt chain
-/// goes on from, and those that an incremental run followed. Whether any other one counted when it ended depended on the
-/// spec and the status of that time, which nobody knows any more. Its folder goes with those before the oldest chain that
-/// is kept, so no folder goes earlier than it would have gone with the status.
+/// A full run counts among the chains to keep only if it certainly began a chain: the rebuilt chain continues
+/// from it, or an incremental run followed it. Whether any other full run counted when it ended depended on
+/// the spec and the status of that time, which are lost. Its folder goes with those before the oldest chain
+/// that is kept, so no folder goes earlier than it would have gone without the loss.
 pub(in super::super) fn from_children(turn: &mut Turn<'_>) {
     turn.status.retention = None;
     let own_exports = turn.children().filter(|run| stage_of(&run.name_any()).is_none());
@@ -105,13 +105,13 @@ fn record(turn: &mut Turn<'_>, run: &FhirExport, chain: &str, role: RunRole) {
     let (Some(_), Some(status)) = (&turn.spec().retention, run.status.as_ref()) else { return };
     let own = folder_of(status);
     let Some(server) = turn.facts.server.clone() else {
-        return own.into_iter().for_each(|own| keep_named(turn, &own, Doubt::ServerGone));
+        return own.into_iter().for_each(|own| keep_named(turn, &own, FolderDoubt::ServerGone));
     };
     let view = ServerView::new(&server);
     if status.server.as_ref().is_some_and(|ran| ran.uid != view.uid()) {
-        return own.into_iter().for_each(|own| keep_named(turn, &own, Doubt::OtherServer));
+        return own.into_iter().for_each(|own| keep_named(turn, &own, FolderDoubt::OtherServer));
     }
-    // Without storage `OldFilesDeleted` says so.
+    // If there is no storage, `OldFilesDeleted` says so.
     let Some(storage) = storage_of(&view) else { return };
     if let Some(named) = own {
         match proof::doubt(run, status, &named, role) {
@@ -149,7 +149,7 @@ fn earlier_folders(run: &FhirExport, server: &FhirServer) -> Vec<NamedFolder> {
         .collect()
 }
 
-fn keep_named(turn: &mut Turn<'_>, named: &NamedFolder, why: Doubt) {
+fn keep_named(turn: &mut Turn<'_>, named: &NamedFolder, why: FolderDoubt) {
     keep(turn, &named.container, &named.folder.folder, why);
 }
 
@@ -159,8 +159,8 @@ fn add(turn: &mut Turn<'_>, chain: &str, storage: &str, named: NamedFolder, role
         other.container == named.container && other.folders.iter().any(|f| f.folder == named.folder.folder)
     });
     if let Some(known) = known.cloned() {
-        // Two runs cannot share a folder, so nobody knows whose it is.
-        keep_named(turn, &named, Doubt::NamedTwice);
+        // Two runs cannot share a folder, so it is not known whose it is.
+        keep_named(turn, &named, FolderDoubt::NamedTwice);
         if known.full {
             drop_chain(turn, &known.id);
         }
@@ -201,14 +201,14 @@ fn fit(turn: &mut Turn<'_>) {
             })
         };
         let Some(oldest) = ledger.chains.iter().position(|chain| !going(chain)) else { return };
-        keep_chain(turn, oldest, Doubt::NoRoom);
+        keep_chain(turn, oldest, FolderDoubt::NoRoom);
     }
 }
 
-/// Takes a chain out of the ledger, since one of its folders stays: a chain is deleted as a whole, or not at all.
+/// Takes a chain out of the ledger because one of its folders stays: a chain is deleted as a whole or not at all.
 fn drop_chain(turn: &mut Turn<'_>, id: &str) {
     let chains = turn.status.retention.as_ref().map(|ledger| ledger.chains.as_slice()).unwrap_or_default();
     if let Some(index) = chains.iter().rposition(|chain| chain.full && chain.id == id) {
-        keep_chain(turn, index, Doubt::ChainStays);
+        keep_chain(turn, index, FolderDoubt::ChainStays);
     }
 }

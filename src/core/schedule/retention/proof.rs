@@ -1,10 +1,10 @@
-//! Whether a folder certainly belongs to a run.
+//! Proves that a folder belongs to a run.
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use super::super::names::digest;
-use super::doubt::Doubt;
+use super::doubt::FolderDoubt;
 use crate::api::{ConditionType, FhirExport, FhirExportStatus, Reason, RunFolder};
 use crate::core::condition;
 use crate::core::export::ServerView;
@@ -12,10 +12,10 @@ use crate::core::folder;
 
 /// How much of a manifest's SHA-256 the ledger records, in hexadecimal digits.
 const DIGITS: usize = 16;
-/// How far the clocks of a FHIR server and of the API server may be apart.
+/// The greatest difference between the clocks of a FHIR server and of the API server.
 const SKEW: SignedDuration = SignedDuration::from_hours(24);
 
-/// What a run means to its chain.
+/// The role of a run in its chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunRole {
     /// A full run that counts: it begins the chain.
@@ -32,7 +32,7 @@ pub(super) struct NamedFolder {
     pub(super) folder: RunFolder,
 }
 
-/// A hash of the server and its storage account: folders of the same hash lie in the same place.
+/// A hash of the server and its storage account: folders with the same hash lie in the same account.
 pub(super) fn storage_of(server: &ServerView<'_>) -> Option<String> {
     let endpoint = server.blob_endpoint()?.trim_end_matches('/');
     Some(digest(format!("{}\n{endpoint}", server.uid()).as_bytes(), 8))
@@ -48,40 +48,40 @@ pub(super) fn folder_of(status: &FhirExportStatus) -> Option<NamedFolder> {
     Some(NamedFolder { container: output.container.clone()?, folder: RunFolder { folder, manifest } })
 }
 
-/// Why it is not certain that a folder belongs to a run. `None` if it is. The name of a run's folder ends with the id
-/// of one of the run's jobs, or, where the operator landed the files, with the beginning of the run's uid.
+/// Why it is not certain that a folder belongs to a run; `None` if it is certain. The name of a run's folder ends with
+/// the id of one of the run's jobs or, if the operator landed the files, with the beginning of the run's uid.
 pub(super) fn doubt(
     run: &FhirExport,
     status: &FhirExportStatus,
     named: &NamedFolder,
     role: RunRole,
-) -> Option<Doubt> {
+) -> Option<FolderDoubt> {
     let Some((began, id)) =
         folder::parse(&named.folder.folder).filter(|_| folder::is_container(&named.container))
     else {
-        return Some(Doubt::NotARunsName);
+        return Some(FolderDoubt::NotARunsName);
     };
     let uid = run.uid().unwrap_or_default();
     let landed = uid.len() >= 8 && uid.get(..8) == Some(id);
     let jobs = status.job.iter().filter_map(|job| job.id.as_deref());
     let earlier = status.previous_jobs.iter().filter_map(|job| job.id.as_deref());
     if !landed && !jobs.chain(earlier).any(|job| job == id) {
-        return Some(Doubt::NotTheJobsName);
+        return Some(FolderDoubt::NotTheJobsName);
     }
     let created = run.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
     if began < created.checked_sub(SKEW).unwrap_or(Timestamp::MIN) {
-        return Some(Doubt::OlderThanTheRun);
+        return Some(FolderDoubt::OlderThanTheRun);
     }
     if named.folder.manifest.is_some() {
         return None;
     }
     match role {
-        RunRole::Begins | RunRole::Continues => Some(Doubt::NoManifest),
-        RunRole::Aside => (adopted(status) && !landed).then_some(Doubt::JobNotProven),
+        RunRole::Begins | RunRole::Continues => Some(FolderDoubt::NoManifest),
+        RunRole::Aside => (adopted(status) && !landed).then_some(FolderDoubt::JobNotProven),
     }
 }
 
-/// Whether the run's job may be somebody else's: the answer to the kick-off was lost.
+/// Whether the run's job may be somebody else's, because the answer to the kick-off was lost.
 fn adopted(status: &FhirExportStatus) -> bool {
     let because = |type_, reason| {
         condition::find(&status.conditions, type_).is_some_and(|c| c.is_true() && c.because(reason))

@@ -1,4 +1,4 @@
-//! Whose a run is, what a crash leaves behind, and a status that was lost.
+//! Whose a run is, what a crash leaves behind, and how a lost status is rebuilt.
 
 use serde_json::json;
 
@@ -27,7 +27,7 @@ fn what_is_not_ours_is_never_taken() {
         assert_eq!(world.noted(Reason::AdoptionRefused), 1);
         world.at("2026-11-24T05:00:00Z");
         assert_eq!(world.runs, before);
-        // It hinders one time only.
+        // The foreign object blocks only one time.
         world.at("2026-11-25T02:00:00Z");
         assert_eq!(world.made, ["nightly-20261125-0200"]);
     }

@@ -1,4 +1,4 @@
-//! Incremental runs: from which instant each exports, and what moves that on.
+//! Incremental runs: the instant from which each one exports, and what moves that instant on.
 
 use serde_json::json;
 
@@ -98,14 +98,14 @@ fn full_runs_come_by_their_own_clock_and_begin_a_new_chain() {
     let mut world = World::incremental(json!({ "fullSchedule": "0 4 * * 0" }));
     world.at("2026-11-24T02:00:00Z").ends(End::Exported);
     world.at("2026-11-28T02:00:00Z").ends(End::Exported);
-    // A Sunday: at two the usual run, at four the full one.
+    // On a Sunday, the usual run comes at two and the full one at four.
     world.at("2026-11-29T02:00:00Z").ends(End::Exported);
     assert!(world.since("nightly-20261129-0200").is_some());
     assert_eq!(world.status().next_schedule_time, Some(super::world::at("2026-11-29T04:00:00Z")));
     world.at("2026-11-29T04:00:00Z");
     assert_eq!(world.since("nightly-20261129-0400"), None);
     assert_eq!(chain(&world).full_due_reason.as_deref(), Some("FullScheduled"));
-    // Until it has succeeded, the old chain is what there is.
+    // The old chain stays until the full run has succeeded.
     assert_eq!(chain(&world).id.as_deref(), Some("20261124-0200"));
     world.ends(End::Failed).at("2026-11-30T02:00:00Z");
     assert_eq!(world.since("nightly-20261130-0200"), None);
@@ -164,7 +164,7 @@ fn a_change_that_is_taken_back_costs_nothing() {
 
 #[test]
 fn a_run_for_another_request_or_server_than_it_was_made_for_does_not_count() {
-    // The request changes while it runs: what it brings is of the old one.
+    // The request changes during a run, whose result belongs to the old request.
     let mut world = World::incremental(json!({}));
     world.at("2026-11-24T02:00:00Z");
     world.edit(json!({ "template": { "spec": { "request": { "types": ["Encounter"] } } } }));
@@ -172,7 +172,7 @@ fn a_run_for_another_request_or_server_than_it_was_made_for_does_not_count() {
     world.says(ConditionType::ChainIntact, ConditionStatus::False, Reason::RequestChanged);
     world.at("2026-11-25T02:00:00Z");
     assert_eq!(world.since("nightly-20261125-0200"), None);
-    // The server is made anew, with another database, before it starts.
+    // The server is created anew with another database before the run starts.
     let mut world = World::incremental(json!({}));
     world.at("2026-11-24T02:00:00Z");
     world.server = Some(server(json!({ "metadata": { "uid": "f-2" } })));

@@ -1,4 +1,4 @@
-//! What holds whatever happens: times, ends, crashes, edits, deletions, a status that is lost.
+//! Laws that hold for any sequence of times, ends, crashes, edits, deletions and lost statuses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use super::world::{End, World, server};
 use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport};
 use crate::core::schedule::{ScheduleInputs, decide_schedule, owned_by};
 
-/// Something that happens.
+/// An event in the life of a schedule.
 #[derive(Clone, Debug)]
 enum Act {
     Wait(i64),
@@ -51,16 +51,16 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What is known of the runs beside the schedule's own books.
+/// What the test knows about the runs, independently of the status.
 #[derive(Default)]
 struct Books {
-    /// Every run ever seen, as it was last, by uid.
+    /// Every run ever seen, in its last state, by uid.
     seen: BTreeMap<String, FhirExport>,
-    /// By chain: up to when its runs that the schedule counted reach.
+    /// By chain: the instant up to which its counted runs reach.
     reach: BTreeMap<String, Timestamp>,
     /// By chain: the latest `since`.
     since: BTreeMap<String, Timestamp>,
-    /// Runs that were looked at by these laws.
+    /// The runs that these laws have checked.
     told: BTreeSet<String>,
     forgets: bool,
 }
@@ -70,7 +70,7 @@ fn instant(text: &str) -> Timestamp {
 }
 
 impl Books {
-    /// Runs as they are, before a look may delete them.
+    /// Records the runs as they are, before a look may delete them.
     fn note(&mut self, world: &World) {
         for run in world.runs.values() {
             self.seen.insert(run.uid().unwrap(), run.clone());
@@ -161,7 +161,7 @@ fn happen(world: &mut World, books: &mut Books, act: &Act) {
         }
         Act::Delete => {
             if let Some(name) = run_of(world, |_| true) {
-                // With the object the proof goes, if the status is lost, too.
+                // If the status is lost, too, the proof is lost with the object.
                 books.forgets = true;
                 world.delete(&name);
             }
@@ -239,7 +239,7 @@ proptest! {
                 prop_assert!(!world.status().active.iter().any(|active| active.name == run.name_any()));
             }
         }
-        // When all is well again, so is the chain.
+        // Once all is well again, the chain recovers.
         world.server = Some(server(json!({})));
         world.edit(json!({ "suspend": false }));
         world.look();
@@ -262,7 +262,7 @@ proptest! {
         prop_assert_eq!(status, ConditionStatus::True, "{} {}", reason, message);
     }
 
-    /// Of all times one each, whenever it is looked, and none twice.
+    /// A look makes a run exactly when a time is due, and no time gets two runs.
     #[test]
     fn each_time_has_one_run_if_somebody_looks(looks in proptest::collection::vec(1_i64..30_000, 1..30)) {
         let mut world = World::new(json!({ "schedule": "0 */3 * * *", "timeZone": "America/New_York" }));

@@ -1,11 +1,12 @@
-//! Runs that keep track of the members of a group: their stages, what each end of one means, and what is told.
+//! Runs that keep track of the members of a group: their stages, what the end of each one
+//! means, and what users are told.
 
 use serde_json::{Value, json};
 
 use super::world::{End, World, bulk, server};
 use crate::api::{ConditionStatus, ConditionType, FhirServer, Reason, RunMode};
 
-/// A Bulk Data server that takes lists of patients.
+/// A Bulk Data server that accepts lists of patients.
 pub(super) fn takes_patients(change: Value) -> FhirServer {
     let mut whole =
         json!({ "spec": { "dialect": "BulkData" }, "status": { "resolved": { "version": "STU2" } } });
@@ -24,7 +25,7 @@ pub(super) fn cohort(incremental: Value) -> World {
     world
 }
 
-/// A whole run, each of whose exports ends well.
+/// Goes through a whole run, each of whose exports succeeds.
 pub(super) fn whole(world: &mut World, time: &str) {
     world.at(time);
     while !world.status().active.is_empty() {
@@ -32,7 +33,7 @@ pub(super) fn whole(world: &mut World, time: &str) {
     }
 }
 
-/// So many of a run's exports end well.
+/// Lets this many of a run's exports succeed.
 pub(super) fn go_through(world: &mut World, stages: usize) {
     for _ in 0..stages {
         world.ends(End::Exported);
@@ -95,7 +96,7 @@ fn newcomers_are_exported_in_full_before_the_changes() {
             (RunMode::Incremental, run)
         ]
     );
-    // Who left and comes back is new.
+    // A member who left and comes back is new.
     join(&mut world, "a");
     whole(&mut world, "2026-11-27T02:00:00Z");
     let list = world.runs["nightly-20261127-0200-newcomers"].spec.request.bulk_data.clone().unwrap();
@@ -149,7 +150,7 @@ fn a_server_that_refuses_the_list_gets_a_full_run() {
     join(&mut world, "c");
     world.at("2026-11-25T02:00:00Z").ends(End::Exported).ends(End::Rejected);
     assert_eq!(world.status().chain.unwrap().full_due_reason.as_deref(), Some("NewcomersRefused"));
-    // What fails again and again is no better.
+    // A server that fails repeatedly is treated the same.
     let mut failing = cohort(json!({}));
     whole(&mut failing, "2026-11-24T02:00:00Z");
     join(&mut failing, "c");
@@ -196,7 +197,7 @@ fn who_is_not_known_to_be_new_comes_with_a_full_run() {
         whole(&mut world, "2026-11-26T02:00:00Z");
         assert!(world.since("nightly-20261126-0200").is_some());
     }
-    // A chain from before the members were kept track of.
+    // This chain began before the members were kept track of.
     let mut world = cohort(json!({}));
     world.server = Some(bulk("Some Server"));
     whole(&mut world, "2026-11-24T02:00:00Z");
@@ -210,7 +211,7 @@ fn who_is_not_known_to_be_new_comes_with_a_full_run() {
     whole(&mut world, "2026-11-25T02:00:00Z");
     assert_eq!(world.since(NEXT), None);
     world.says(ConditionType::ChainIntact, ConditionStatus::True, Reason::Chained);
-    // Where they are not kept track of any more, no run waits for it.
+    // Once members are no longer kept track of, no run waits for them.
     world.server = Some(takes_patients(json!({ "spec": { "bulkData": { "supportsPatient": "No" } } })));
     whole(&mut world, "2026-11-26T02:00:00Z");
     assert!(world.since("nightly-20261126-0200").is_some());
@@ -229,7 +230,7 @@ fn a_run_that_stops_to_look_for_newcomers_knows_no_members() {
     world.server = Some(bulk("Some Server"));
     go_through(&mut world, 2);
     assert!(world.since(NEXT).is_some());
-    // So whoever joined meanwhile is not taken for known.
+    // So a patient who joined meanwhile does not count as known.
     world.server = Some(takes_patients(json!({})));
     whole(&mut world, "2026-11-26T02:00:00Z");
     assert_eq!(world.since("nightly-20261126-0200"), None);

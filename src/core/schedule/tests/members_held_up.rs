@@ -1,4 +1,4 @@
-//! What holds up, changes or ends a run that keeps track of a group's members while it is under way.
+//! What holds up, changes or ends a run that keeps track of a group's members.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn a_storage_account_that_is_away_holds_the_run_up() {
     world.wait(60);
     world.look();
     assert_eq!((world.writes, world.made.len()), (writes, 1), "told once");
-    // Others are skipped meanwhile, as while any run is not done.
+    // Other runs are skipped meanwhile, as while any run is not done.
     world.at("2026-11-25T02:00:00Z");
     assert_eq!(world.noted(Reason::StillRunning), 1);
     world.storage = None;
@@ -30,7 +30,7 @@ fn a_storage_account_that_is_away_holds_the_run_up() {
     world.look();
     world.says(ConditionType::Ready, ConditionStatus::True, Reason::Scheduled);
     assert_eq!(world.last(), FULL);
-    // What does not pass ends the run.
+    // A failure that does not pass ends the run.
     let mut world = cohort(json!({}));
     world.at("2026-11-24T02:00:00Z");
     world.storage = Some(StorageFailureKind::Denied);
@@ -46,7 +46,7 @@ fn what_is_deleted_suspended_or_replaced_is_one_run() {
         world.edit(json!({ "concurrencyPolicy": policy, "startingDeadlineSeconds": 600 }));
         whole(&mut world, "2026-11-24T02:00:00Z");
         join(&mut world, "c");
-        // What was begun goes on while the schedule is suspended, also after its window.
+        // A run that has begun continues while the schedule is suspended, even after its window.
         world.at("2026-11-25T02:00:00Z");
         world.edit(json!({ "suspend": true }));
         world.hours(3);
@@ -102,7 +102,7 @@ fn a_change_of_the_request_in_the_middle_gives_the_run_up() {
     whole(&mut world, "2026-11-26T02:00:00Z");
     assert_eq!(world.since("nightly-20261126-0200"), None);
     world.says(ConditionType::ChainIntact, ConditionStatus::True, Reason::Chained);
-    // Likewise when runs are to be incremental no more.
+    // The same holds if runs are to be incremental no longer.
     world.at("2026-11-27T02:00:00Z");
     world.edit(json!({ "incremental": null }));
     world.ends(End::Exported);
@@ -144,8 +144,8 @@ fn while_the_members_are_read_the_schedule_waits_and_goes_on_when_they_are() {
     assert_eq!(world.last(), named(NEXT, "-newcomers"));
 }
 
-/// What was compared with no list names no newcomers: it must not be taken for the answer when the run has become
-/// incremental meanwhile.
+/// A listing that was not compared with an earlier list names no newcomers. It must not be taken for the
+/// answer when the run has become incremental meanwhile.
 #[test]
 fn lists_that_answer_another_question_are_not_taken() {
     let mut world = cohort(json!({}));
@@ -154,7 +154,7 @@ fn lists_that_answer_another_question_are_not_taken() {
     world.at("2026-11-25T02:00:00Z");
     world.reads_slowly = true;
     world.ends(End::Exported);
-    // It is asked while a full run is due.
+    // The listing is requested while a full run is due.
     world.edit(json!({ "incremental": { "fullSchedule": "0 1 * * *" } }));
     let facts = world.facts();
     let inputs = ScheduleInputs { schedule: &world.schedule, facts: &facts, seen: None, now: world.now };
@@ -162,7 +162,7 @@ fn lists_that_answer_another_question_are_not_taken() {
     let Some(ScheduleEffect::ListMembers(asked)) = decision.effect else { panic!("{:?}", decision.effect) };
     assert_eq!(asked.before, None);
     world.schedule.status = Some(decision.status);
-    // When it is answered, none is due any more.
+    // When its answer comes, no full run is due any more.
     world.edit(json!({ "incremental": { "fullSchedule": null } }));
     let listed = Listed { members: None, newcomers: Newcomers::None };
     let seen = Some(ScheduleObservation::Members { asked, listing: Listing::Done(listed) });

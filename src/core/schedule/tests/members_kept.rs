@@ -1,5 +1,5 @@
-//! What is kept of runs that keep track of a group's members: objects, the chain's history, and what a lost status is
-//! made of.
+//! What is kept of runs that keep track of a group's members: their objects, the chain's history, and what a
+//! lost status is rebuilt from.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn history_limits_count_runs_and_not_their_exports() {
         kept,
         both("nightly-20261126-0200").iter().chain(&both("nightly-20261127-0200")).collect::<Vec<_>>()
     );
-    // Not one of a run that goes on.
+    // The exports of a run that is under way are kept.
     world.edit(json!({ "successfulRunsHistoryLimit": 0, "failedRunsHistoryLimit": 0,
         "template": { "spec": { "ttlSecondsAfterFinished": 0 } } }));
     join(&mut world, "f");
@@ -63,7 +63,7 @@ fn a_status_that_is_lost_is_made_anew_with_the_members() {
     let chain = world.status().chain.unwrap();
     assert_eq!(chain, before.chain.unwrap());
     assert_eq!(world.status().last_schedule_time, before.last_schedule_time);
-    // In the middle of a run, what was found of it does not count.
+    // In the middle of a run, what it has found so far does not count.
     for (ends, active) in [(0, "-members"), (1, "-newcomers"), (2, "")] {
         let day = 26 + ends;
         join(&mut world, &format!("d{ends}"));
@@ -86,7 +86,7 @@ fn a_status_that_is_lost_is_made_anew_with_the_members() {
     }
     whole(&mut world, "2026-11-29T02:00:00Z");
     world.says(ConditionType::ChainIntact, ConditionStatus::True, Reason::Chained);
-    // What cannot be named any more is not passed over: nobody could load the rest without it.
+    // A part that can no longer be named is not left out silently: nobody could load the rest without it.
     join(&mut world, "e");
     whole(&mut world, "2026-11-30T02:00:00Z");
     world.runs.remove("nightly-20261130-0200-newcomers").unwrap();
@@ -120,7 +120,7 @@ fn lists_are_kept_as_long_as_the_run_that_they_are_of() {
     };
     assert_eq!(folders(&world), [(true, 5)], "two lists, newcomers, a full run and changes");
     assert_eq!(world.doomed.len(), 0);
-    // What a failed run found is not the chain's.
+    // What a failed run found does not belong to the chain.
     world.at("2026-11-26T02:00:00Z").ends(End::Exported).ends(End::Failed);
     assert_eq!(folders(&world)[0], (true, 5));
     whole(&mut world, "2026-11-27T02:00:00Z");

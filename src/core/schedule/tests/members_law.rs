@@ -1,4 +1,4 @@
-//! Whoever joins and leaves, whatever fails at whatever stage: what the chain names holds all data of each member.
+//! Whoever joins or leaves, and whichever stage fails: the exports that the chain names hold all data of each member.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::members::{cohort, takes_patients};
 use super::world::{End, World, bulk};
 use crate::api::{ChainedRun, ConditionStatus, ConditionType, FhirExport, MemberList, RunMode};
 
-/// Something that happens.
+/// An event in the life of a schedule.
 #[derive(Clone, Debug)]
 enum Act {
     Wait(i64),
@@ -56,7 +56,7 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// Up to when all of a patient's data is in what was loaded.
+/// For each patient, the time up to which all data is in what was loaded.
 #[derive(Default)]
 struct Loaded(BTreeMap<String, Timestamp>);
 
@@ -84,10 +84,10 @@ impl Loaded {
         }
     }
 
-    /// Members of whom something is missing.
+    /// The members whose data is incomplete.
     fn missing(&self, world: &World, run: &ChainedRun) -> Vec<String> {
         let time: Timestamp = run.transaction_time.parse().unwrap();
-        // Who joined after the members were listed is new to the next run.
+        // A patient who joined after the members were listed is new to the next run.
         let listed = world.began_with.get(&format!("{}-members", run.name));
         let members = world.began_with[&run.name].iter().filter(|id| listed.is_some_and(|l| l.contains(*id)));
         members.filter(|id| self.0.get(*id) != Some(&time)).cloned().collect()
@@ -133,7 +133,7 @@ fn unfinished(world: &World) -> Option<String> {
     open.next().map(ResourceExt::name_any)
 }
 
-/// Who leaves and comes back between two lists is not seen to have been away; that is said in the documentation.
+/// A member who leaves and comes back between two lists goes unnoticed; the documentation says so.
 fn may_come_back(world: &World, id: &str) -> bool {
     let chain = world.status().chain.unwrap_or_default();
     let lists = [chain.members, chain.pending.and_then(|pending| pending.members)];
@@ -156,7 +156,7 @@ fn ends(world: &mut World, name: &str, end: End) {
     if !world.began_with.contains_key(name) {
         world.start(name);
     }
-    // A server refuses who is not in the group.
+    // A server refuses patients who are not in the group.
     let list = world.runs[name].spec.request.bulk_data.clone().and_then(|bulk| bulk.patients_blob);
     let members = &world.began_with[name];
     let refused = list.is_some_and(|list| world.lists[&list.path].lines().any(|id| !members.contains(id)));
@@ -236,7 +236,7 @@ proptest! {
                 books.check(&world);
             }
         }
-        // When all is well again, somebody who joins is whole after the next runs.
+        // Once all is well again, a newcomer is complete after the next runs.
         world.storage = None;
         world.server = Some(takes_patients(json!({})));
         world.group.insert("last".to_owned());
@@ -258,7 +258,7 @@ proptest! {
     }
 }
 
-/// The check sees what it is for.
+/// The check itself notices missing newcomers.
 #[test]
 fn a_chain_without_its_newcomers_is_found_out() {
     let mut world = cohort(json!({}));
@@ -283,7 +283,7 @@ fn a_chain_without_its_newcomers_is_found_out() {
     let without: Vec<&ChainedRun> =
         all.iter().copied().filter(|row| row.mode != RunMode::Newcomers).collect();
     assert_eq!(missing(&without), ["c"]);
-    // And a run of the chain that is left out.
+    // A run of the chain that is left out is noticed, too.
     let leaps: Vec<&ChainedRun> = all.iter().copied().filter(|row| row.name != all[2].name).collect();
     assert_eq!(missing(&leaps).len(), 3);
 }

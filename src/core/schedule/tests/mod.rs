@@ -1,4 +1,4 @@
-//! Schedules with a clock, runs and a cluster that are made up.
+//! Tests of schedules with a made-up clock, runs and cluster.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -1,4 +1,4 @@
-//! What a run means for the one before, and which objects are kept.
+//! What a run means for the one before it, and which objects are kept.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ fn forbid_skips_while_one_runs() {
     let skipped = world.status().last_skipped.unwrap();
     assert_eq!((skipped.time, skipped.reason.as_str()), (at("2026-11-25T02:00:00Z"), "StillRunning"));
     assert_eq!(world.noted(Reason::StillRunning), 1);
-    // What was skipped is not made up for when the other one is done.
+    // A skipped time is not made up for when the other run is done.
     world.ends(End::Exported).at("2026-11-26T02:00:00Z");
     assert_eq!(world.made, ["nightly-20261124-0200", "nightly-20261126-0200"]);
 }
@@ -64,7 +64,7 @@ fn runs_beside_each_other_are_bounded() {
     assert!(serde_json::to_vec(&world.status()).unwrap().len() < 8 << 10);
     assert_eq!(world.status().last_skipped.unwrap().reason, "StillRunning");
     assert_eq!(world.noted(Reason::StillRunning), 8);
-    // So are those that somebody asks for: the next one waits for its turn.
+    // The same holds for requested runs: the next one waits for its turn.
     world.annotate("now");
     world.look();
     assert_eq!(world.made.len(), 32);
@@ -78,7 +78,7 @@ fn runs_beside_each_other_are_bounded() {
 #[test]
 fn runs_of_a_chain_never_run_beside_each_other() {
     let mut world = World::incremental(json!({}));
-    // The schema refuses it; an older definition may not have.
+    // The schema refuses this, but an older definition may have accepted it.
     world.edit(json!({ "concurrencyPolicy": "Allow" }));
     world.at("2026-11-24T02:00:00Z").at("2026-11-25T02:00:00Z");
     assert_eq!(world.made.len(), 1);

@@ -1,4 +1,4 @@
-//! What keeps a schedule from making runs, and how it is told.
+//! What keeps a schedule from making runs, and how the conditions say so.
 
 use serde_json::json;
 

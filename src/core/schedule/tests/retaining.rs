@@ -1,4 +1,4 @@
-//! Which folders are deleted, in which order, what stays, and what is told.
+//! Which folders are deleted and in which order, what stays, and what users are told.
 
 use serde_json::{Value, json};
 
@@ -17,14 +17,14 @@ pub(super) fn with_storage(mut world: World) -> World {
     world
 }
 
-/// Runs at 02:00 each day, on Sundays in full; so many full chains are kept. 2026-11-23 is a Monday.
+/// Runs at 02:00 each day, on Sundays in full, that keep this many full chains. 2026-11-23 is a Monday.
 fn weekly(keep: i32) -> World {
     let mut world = with_storage(World::incremental(json!({ "fullSchedule": "0 2 * * 0" })));
     world.edit(json!({ "retention": { "fullChains": keep } }));
     world
 }
 
-/// The folder of a run that ended at that time and was made as the so-manieth.
+/// The folder of the `made`-th run, which ended on this day.
 pub(super) fn folder(day: u32, made: u32) -> String {
     format!("202611{day:02}T030000-u-{made}")
 }
@@ -34,7 +34,7 @@ pub(super) fn doomed(world: &mut World) -> Vec<String> {
     world.doomed.drain(..).map(|plan| plan.folder).collect()
 }
 
-/// A day with a run that ends so.
+/// A day with a run that ends like this.
 pub(super) fn day(world: &mut World, day: u32, end: End) {
     world.at(&format!("2026-11-{day:02}T02:00:00Z")).ends(end);
 }
@@ -51,7 +51,7 @@ fn a_chain_goes_as_a_whole_newest_run_first_when_a_newer_full_run_counts() {
     {
         day(&mut world, 24 + u32::try_from(n).unwrap(), *end);
     }
-    // The full run of Sunday fails, and so the one of Monday is full.
+    // The full run of Sunday fails, so the one of Monday is full.
     day(&mut world, 29, End::Failed);
     assert_eq!(doomed(&mut world), [""; 0]);
     let message = world.says(ConditionType::OldFilesDeleted, ConditionStatus::True, Reason::Retained);
@@ -60,7 +60,7 @@ fn a_chain_goes_as_a_whole_newest_run_first_when_a_newer_full_run_counts() {
     assert_eq!(doomed(&mut world), [""; 0], "a full run under way is no reason");
     world.ends(End::Exported);
     let chain = [folder(28, 5), folder(27, 4), folder(25, 2), folder(24, 1)];
-    // Then what did not count meanwhile.
+    // Then the folders of runs that did not count follow.
     let aside = [folder(29, 6), folder(26, 3)];
     assert_eq!(doomed(&mut world), [&chain[..], &aside].concat());
     assert_eq!(world.noted(Reason::FolderDeleted), 6);
@@ -80,13 +80,13 @@ fn so_many_chains_are_kept() {
     for keep in 1..=4_usize {
         let mut world = with_storage(World::new(json!({ "retention": { "fullChains": keep } })));
         for n in 0..6_u32 {
-            // In between, some that do not count.
+            // In between, some runs do not count.
             day(&mut world, 24 + n, if n == 1 { End::WithErrors } else { End::Exported });
         }
         let full = [24, 26, 27, 28, 29_u32];
         let gone = &full[..5 - keep];
         let mut expected: Vec<String> = gone.iter().map(|day| folder(*day, day - 23)).collect();
-        // It goes with the chain that was the newest when it was made.
+        // The folder goes with the chain that was the newest when it was made.
         if keep <= 4 {
             expected.insert(1, folder(25, 2));
         }
@@ -102,13 +102,13 @@ fn what_ended_before_it_was_asked_for_stays_and_so_does_what_is_not_known_any_mo
     day(&mut world, 24, End::Exported);
     assert_eq!(world.status().retention, None);
     world.edit(json!({ "retention": { "fullChains": 1 } }));
-    // Of this chain the full run is not known, so all of it stays.
+    // The full run of this chain is not known, so all of it stays.
     day(&mut world, 25, End::Exported);
     assert_eq!(ledger(&world).chains, []);
     day(&mut world, 29, End::Exported);
     world.at("2026-12-06T02:00:00Z").ends(End::Exported);
     assert_eq!(doomed(&mut world), [folder(29, 3)]);
-    // Taken back, it forgets.
+    // When `retention` is removed, the ledger is forgotten.
     world.edit(json!({ "retention": null }));
     world.look();
     assert_eq!(world.status().retention, None);
@@ -156,7 +156,7 @@ fn what_is_in_doubt_stays_and_is_told() {
         assert_eq!((world.noted(Reason::FolderKept), world.noted(Reason::FolderDeleted)), (1, 0));
         let message = world.says(ConditionType::OldFilesDeleted, ConditionStatus::True, Reason::FolderKept);
         assert!(message.contains(why), "{message}");
-        // It is not thought of any more.
+        // The folder is not in the ledger any more.
         assert!(ledger(&world).chains.iter().all(|chain| chain.folders[0].folder == folder(25, 2)));
     }
 }
@@ -188,7 +188,7 @@ fn a_folder_is_written_down_only_if_it_is_certainly_the_runs_own() {
         let kept = ledger(&world);
         assert!(kept.last_kept.unwrap().why.contains(why), "{change}");
         assert_eq!(kept.chains.len(), 1, "{change}");
-        // It is none of those that are kept, so what was there before stays, too.
+        // The chain does not count as one of those that are kept, so the chains before it stay, too.
         assert_eq!(doomed(&mut world), [""; 0], "{change}");
     }
 }
@@ -303,7 +303,7 @@ fn a_lost_status_is_made_anew_of_what_is_certain() {
     for day_ in [24, 25, 29] {
         day(&mut world, day_, End::Exported);
     }
-    // The first chain went; of the second all is there.
+    // The first chain is gone; the second one is complete.
     doomed(&mut world);
     day(&mut world, 30, End::Exported);
     let before = ledger(&world);
@@ -313,7 +313,7 @@ fn a_lost_status_is_made_anew_of_what_is_certain() {
         ledger(&world).chains.iter().map(|chain| (chain.id.clone(), chain.folders.len())).collect();
     assert_eq!(known, [("20261129-0200".to_owned(), 2)]);
     assert_eq!(ledger(&world).chains, before.chains);
-    // Without its full run it is not certain what a run belongs to, nor with a label that was changed.
+    // Without its full run, or with a changed label, it is not certain which chain a run belongs to.
     let name = "nightly-20261129-0200";
     world.runs.remove(name);
     world.schedule.status = None;
@@ -333,7 +333,7 @@ fn increments_are_no_chains_of_their_own_when_a_schedule_is_not_incremental_any_
     world.look();
     assert_eq!(ledger(&world).chains.iter().map(|chain| chain.folders.len()).collect::<Vec<_>>(), [3]);
     assert_eq!(doomed(&mut world), [""; 0]);
-    // Nor is one that ends after that.
+    // Neither does one that ends after that.
     world.edit(json!({ "incremental": { "overlapSeconds": 0 } }));
     world.schedule.status = None;
     world.at("2026-11-27T02:00:00Z");
@@ -355,7 +355,7 @@ fn the_chain_that_goes_on_stays_whatever_the_ledger_says() {
         let name = world.last().to_owned();
         world.hours(1);
         world.end(&name, End::Exported);
-        // Taken in, and then somebody makes the older one the current one.
+        // After the result was taken in, somebody makes the older chain the current one.
         world.look_until(1);
         let chain = world.schedule.status.as_mut().unwrap().chain.as_mut().unwrap();
         if goes_on == "id" {

@@ -1,4 +1,4 @@
-//! How the folders that go are deleted: in pieces, again after a failure, and not without the storage for it.
+//! How folders are deleted: in pieces, again after a failure, and not without their storage.
 
 use serde_json::json;
 
@@ -22,12 +22,12 @@ fn files_go_a_few_at_a_time_and_runs_come_first() {
     let started = world.last().to_owned();
     world.hours(1);
     world.end(&started, End::Exported);
-    // It ends after one effect, in the middle of the folder.
+    // The look ends after one effect, in the middle of the folder.
     assert_eq!(world.look_until(2), None);
     assert_eq!(ledger(&world).deleting.unwrap().files, 0);
     assert_eq!(world.look_until(2), None);
     assert_eq!(ledger(&world).deleting.unwrap().files, 200);
-    // What is due meanwhile is made before anything else is deleted.
+    // A run that falls due meanwhile is made before anything else is deleted.
     let before = world.doomed.len();
     world.now = super::world::at("2026-11-26T02:00:00Z");
     assert_eq!(world.look_until(1), None);

@@ -1,4 +1,4 @@
-//! What holds of deletions whatever happens: nothing that is kept, nothing that is not the schedule's own.
+//! Laws of deletions: no folder that is to be kept, and no folder that is not the schedule's own, is ever deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +12,14 @@ use crate::api::{FhirExport, RunMode};
 use crate::core::ledger::{FolderDeletion, StorageFailure, StorageFailureKind};
 use crate::core::schedule::owned_by;
 
-/// Something that happens.
+/// An event in the life of a schedule.
 #[derive(Clone, Debug)]
 enum Act {
-    /// The next run comes, and ends so.
+    /// The next run comes, and ends like this.
     Run(End),
-    /// It comes, and is under way.
+    /// The next run comes, and is under way.
     Begin,
-    /// What is under way ends so.
+    /// The run that is under way ends like this.
     End(End),
     Full,
     Delete(usize),
@@ -31,7 +31,7 @@ enum Act {
     Claim(usize),
     Types(bool),
     Incremental(bool),
-    /// What comes of the next deletion.
+    /// Sets the result of the next deletion.
     Comes(u8),
 }
 
@@ -58,12 +58,12 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// What is known of runs and chains beside the ledger.
+/// What the test knows about runs and chains, independently of the ledger.
 #[derive(Default)]
 struct Books {
-    /// The folders of the schedule's runs, with the run.
+    /// The folders of the schedule's runs, each with its run.
     folders: BTreeMap<String, FhirExport>,
-    /// Chains in the order in which their full run counted, by what their runs say: id and folders.
+    /// The chains in the order in which their full runs counted, derived from the runs: id and folders.
     chains: Vec<(String, Vec<String>)>,
     told: BTreeSet<String>,
 }
@@ -85,7 +85,7 @@ impl Books {
                     continue;
                 }
                 match run.mode {
-                    // A chain that is rebuilt after the status was lost may go on from a full run that did not count.
+                    // A chain that is rebuilt after a lost status may continue from a full run that did not count.
                     RunMode::Full => self.chains.push((id, vec![folder])),
                     RunMode::Incremental | RunMode::Newcomers => {
                         let own = self.chains.iter_mut().find(|(known, _)| *known == id);
@@ -93,12 +93,12 @@ impl Books {
                     }
                 }
             }
-            // What ended meanwhile and was no part of a chain is none later.
+            // A run that ended meanwhile without being part of a chain does not become one later.
             let waits = |run: &FhirExport| status.active.iter().any(|active| active.name == run.name_any());
             let aside = self.folders.values().filter(|run| !unfinished(run) && !waits(run));
             self.told.extend(aside.filter_map(ResourceExt::uid));
         } else {
-            // Each run that counts, in the order of their ends.
+            // Each run that counts, in the order in which they ended.
             let mut ended: Vec<&FhirExport> =
                 self.folders.values().filter(|run| super::super::run::counts(run).is_ok()).collect();
             ended.retain(|run| run.spec.request.since.is_none());
@@ -113,7 +113,7 @@ impl Books {
         }
     }
 
-    /// What was to be deleted since the last call was not to be kept.
+    /// Checks that no folder that was to be deleted since the last call was one to keep.
     fn check(&mut self, world: &mut World, claimed: &BTreeSet<(String, String)>) {
         self.note(world);
         let status = world.status();
@@ -148,7 +148,7 @@ impl Books {
                 current.is_none() || own.map(|(id, _)| id.clone()) != current,
                 "folder-in-ledger: {plan:?} is of the chain that goes on"
             );
-            // What of its chain came later is gone, or was let go, before it goes.
+            // Later folders of the chain are gone, or were released, before an earlier one goes.
             let ledger = status.retention.clone().unwrap_or_default();
             let known: Vec<&str> =
                 ledger.chains.iter().flat_map(|c| &c.folders).map(|f| f.folder.as_str()).collect();
@@ -243,7 +243,7 @@ fn happen(world: &mut World, books: &Books, act: &Act) {
     }
 }
 
-/// A schedule that keeps so many chains and runs lives through these acts; after each, the law holds.
+/// Performs these acts on a schedule with these limits, and checks the law after each of them.
 fn live_through(acts: &[Act], keep: i32, limit: i32) {
     let mut world = World::incremental(json!({}));
     world.server = Some(server(storage()));
@@ -287,7 +287,7 @@ proptest! {
         live_through(&acts, keep, limit);
     }
 
-    /// It does what it is for: when all goes well, the newest chains are there, and nothing else.
+    /// Retention has its intended effect: when all goes well, the newest chains are there, and nothing else.
     #[test]
     fn what_is_not_kept_goes(fulls in proptest::collection::vec(0_usize..4, 2..8), keep in 1_usize..4) {
         let mut world = World::incremental(json!({}));

@@ -28,7 +28,7 @@ fn a_run_is_made_at_its_time_and_only_once() {
     assert!(status.active.is_empty() && status.chain.is_none());
     assert_eq!(status.last_successful_time, Some(at("2026-11-24T06:00:00Z")));
     world.says(ConditionType::LastRunSucceeded, ConditionStatus::True, Reason::RunSucceeded);
-    // Intent, uid, end, and the first look.
+    // The writes are those of the intent, the uid, the end, and the first look.
     assert_eq!(world.writes, 4);
 }
 
@@ -49,7 +49,7 @@ fn the_run_is_what_the_template_says() {
                 "annotations": { "note": "b", "fhirexport.dev/slot-time": "2026-11-24T02:00:00Z" },
                 "ownerReferences": [{ "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
                     "name": "nightly", "uid": "s-1", "controller": true }] },
-            // The time to live is the schedule's to watch: it takes the result in first.
+            // The schedule itself watches the time to live, because it takes the result in first.
             "spec": { "serverRef": { "name": "clinic" },
                 "request": { "level": "System", "types": ["Patient", "Observation"] },
                 "kickOffBefore": "2026-11-25T02:00:01Z", "backoffLimit": 5, "deletionPolicy": "Abandon",
@@ -177,7 +177,7 @@ fn a_run_now_is_made_once_for_each_token() {
     assert_eq!(world.made.len(), 2);
     assert_ne!(world.last(), first);
     world.ends(End::Exported);
-    // The first one's object is still there.
+    // The object of the first run still exists.
     world.annotate("one");
     world.look();
     assert_eq!(world.made.len(), 2);

@@ -1,5 +1,5 @@
-//! A made-up cluster: one schedule, its runs, and what a shell does with a step. A look can end at any effect, as in a
-//! crash.
+//! A made-up cluster: one schedule, its runs, and a caller that performs each decision. A look can end at
+//! any effect, as in a crash.
 
 mod cluster;
 
@@ -16,12 +16,12 @@ use crate::core::effect::{Note, Requeue};
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure, StorageFailureKind};
 use crate::core::schedule::{ScheduleFacts, ScheduleInputs, decide_schedule, owned_by};
 
-/// A time.
+/// Parses a time.
 pub(super) fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// Merges objects deeply; `null` takes a member away.
+/// Merges objects recursively; `null` removes a member.
 pub(super) fn merge(into: &mut Value, change: Value) {
     match (into, change) {
         (Value::Object(into), Value::Object(change)) => {
@@ -48,7 +48,7 @@ pub(super) enum End {
     Rejected,
 }
 
-/// The cluster.
+/// The state of the made-up cluster.
 pub(super) struct World {
     pub(super) schedule: FhirExportSchedule,
     pub(super) server: Option<FhirServer>,
@@ -59,33 +59,33 @@ pub(super) struct World {
     /// Names of the runs that were deleted.
     pub(super) deleted: Vec<String>,
     pub(super) notes: Vec<Note>,
-    /// The API server refuses runs with these words.
+    /// The message with which the API server refuses runs.
     pub(super) refuses: Option<String>,
-    /// Folders that others name.
+    /// Folders that other objects name.
     pub(super) claimed: BTreeSet<(String, String)>,
-    /// Folders that the schedule wanted to delete, in order, with the beginning of their manifest.
+    /// Folders that the schedule wanted to delete, in order, with the beginning of the hash of their manifest.
     pub(super) doomed: Vec<FolderPlan>,
-    /// What comes of that, in order; in the end, one file is deleted.
+    /// The results of deletions to come, in order; afterwards each deletes one file.
     pub(super) deletions: VecDeque<Result<FolderDeletion, StorageFailure>>,
-    /// Status writes.
+    /// The number of status writes.
     pub(super) writes: usize,
-    /// Who is in the group.
+    /// The members of the group.
     pub(super) group: BTreeSet<String>,
-    /// Who was, when each job began.
+    /// The members of the group when each job began.
     pub(super) began_with: BTreeMap<String, BTreeSet<String>>,
     /// Lists that lie in the storage account, by container and path.
     pub(super) lists: BTreeMap<String, String>,
-    /// The storage account cannot be used.
+    /// The failure of the storage account, if it cannot be used.
     pub(super) storage: Option<StorageFailureKind>,
-    /// Lists of members are not done while this is set.
+    /// Listings of members do not end while this is set.
     pub(super) reads_slowly: bool,
-    /// How often it was asked how a list stands.
+    /// How often the state of a listing was requested.
     pub(super) asked_for_lists: usize,
     uids: u32,
 }
 
 impl World {
-    /// A schedule at 02:00 each day, made at noon, of an Azure server; `spec` is merged over it.
+    /// A schedule at 02:00 each day for an Azure server, created at noon; `spec` is merged into it.
     pub(super) fn new(spec: Value) -> Self {
         let mut whole = json!({
             "schedule": "0 2 * * *",
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// One with incremental runs.
+    /// A schedule with incremental runs.
     pub(super) fn incremental(more: Value) -> Self {
         let mut incremental = json!({ "overlapSeconds": 0 });
         merge(&mut incremental, more);
@@ -156,8 +156,8 @@ impl World {
         self.look_until(usize::MAX).expect("it comes to rest")
     }
 
-    /// Looks at the schedule until nothing is left to do, or until `fuse` writes were made: there everything ends, in the
-    /// middle of whatever it was.
+    /// Looks at the schedule until nothing is left to do, or until `fuse` writes were made: there
+    /// everything ends, as in a crash.
     pub(super) fn look_until(&mut self, mut fuse: usize) -> Option<Requeue> {
         let mut seen = None;
         for _ in 0..60 {
@@ -206,7 +206,7 @@ impl World {
         self.made.last().map_or("", String::as_str)
     }
 
-    /// It ends so, an hour later.
+    /// Ends the last run like this, an hour later.
     pub(super) fn ends(&mut self, end: End) -> &mut Self {
         let name = self.last().to_owned();
         self.start(&name);

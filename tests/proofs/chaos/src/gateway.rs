@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use test_server::{Answer, Answering, Reply, Socket, WholeRequest};
+use test_server::{Answering, HttpReply, Served, Socket, WholeRequest};
 
 use crate::Result;
 use crate::plan::number_in;
@@ -52,16 +52,16 @@ impl Gateway {
 }
 
 impl Answering for Seen {
-    async fn answer(&self, request: WholeRequest) -> Answer {
+    async fn answer(&self, request: WholeRequest) -> Served {
         match self.pass(request).await {
             Ok(reply) => reply.into(),
-            Err(_) => Answer::Close,
+            Err(_) => Served::Close,
         }
     }
 }
 
 impl Seen {
-    async fn pass(&self, request: WholeRequest) -> Result<Reply> {
+    async fn pass(&self, request: WholeRequest) -> Result<HttpReply> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let kicks_off = parts.uri.path().ends_with("/$export") || parts.uri.path().ends_with("/%24export");
@@ -87,7 +87,7 @@ impl Seen {
         } else if path.contains("export-poll-status") {
             self.asked(&path, parts.method.as_str(), status);
         }
-        Ok(Reply { status, headers, body: answer.bytes().await?.to_vec(), truncated: false })
+        Ok(HttpReply { status, headers, body: answer.bytes().await?.to_vec(), truncated: false })
     }
 
     fn made(&self, location: &str, kick_off: &str) {

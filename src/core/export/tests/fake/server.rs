@@ -83,7 +83,7 @@ impl Fake {
 
     pub(in super::super) fn delete(&mut self, request: &Request, now: Timestamp) -> Reply {
         let scripted = self.deletes.pop_front();
-        // What provably never left is no request that the server has seen.
+        // The server has not seen a request that provably never left.
         if !matches!(&scripted, Some(Err(failure)) if failure.sent == Sent::No) {
             self.sent.push(request.clone());
         }

@@ -32,17 +32,17 @@ fn expired_links_are_refreshed_by_a_fresh_manifest() {
     let world = ran(json!({}), json!({}), |w| w.fake.landings.extend([expired(), expired()]));
     assert_eq!((world.state().as_str(), world.fake.planned.len()), ("Complete", 3));
     assert_eq!(world.fake.kick_offs_sent(), 1);
-    // Fresh ones that are refused as well are waited for.
+    // Fresh manifests that are refused as well are waited for.
     let world = ran(json!({}), json!({}), |w| w.fake.landings.extend((0..40).map(|_| expired())));
     assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 1));
-    // A file that is missing in each of them: another attempt, then the end.
+    // A file that is missing in each of them leads to another attempt, and then to the end.
     let missing = || failed(LandFailureKind::Expired, Reason::FileMissing, 0);
     let world =
         ran(json!({}), json!({"backoffLimit": 1}), |w| w.fake.landings.extend((0..40).map(|_| missing())));
     assert_eq!((world.says(Failed).as_str(), world.fake.kick_offs_sent()), ("True/FileMissing", 2));
     assert!(world.message(Failed).contains("nor in"), "{}", world.message(Failed));
     assert_eq!(world.status().previous_jobs.len(), 1);
-    // Each that brings a file counts from the start.
+    // Each manifest that brings a file restarts the count.
     let world = ran(json!({}), json!({"backoffLimit": 0}), |w| {
         w.fake.landings.extend((0..20).map(|n| failed(LandFailureKind::Expired, Reason::LinkExpired, n)));
     });
@@ -175,7 +175,7 @@ fn that_an_attempt_was_given_up_is_seen_also_when_its_write_was_not_heard_of() {
     let mut world = world(json!({}), json!({}));
     world.fake.landings.push_back(failed(LandFailureKind::Storage(Kind::Permanent), Reason::UploadFailed, 1));
     assert!(world.run_until(|w| w.state() == "Waiting" && w.status().attempts == Some(1)));
-    // The write was done, its answer was lost: what is remembered is of the time before.
+    // The write succeeded and its answer was lost, so the memory is that of the time before.
     let manifest = Manifest::parse(br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#).unwrap();
     let tries = LandingTries::default();
     world.memory.phase = Phase::Landing(Box::new(LandingMemory::new(manifest, tries, None)));

@@ -1,4 +1,4 @@
-//! Manifests: the one that the server answers with, and the one that is stored beside the files.
+//! Manifests: the one that the server sends, and the one that is stored beside the files.
 
 use serde_json::json;
 

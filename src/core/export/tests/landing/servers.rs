@@ -1,4 +1,4 @@
-//! What differs from server to server: the status of jobs, lost answers, clean-up, and access to storage.
+//! How servers differ: the status of jobs, lost answers, clean-up, and access to storage.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! A landing is suspended, cancelled or overtaken by its deadline, or what it may do is changed.
+//! A landing is suspended, cancelled or overtaken by its deadline, or its permissions change.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is judged of the files that landed, and what a run tells of it.
+//! How the landed files are judged, and what a run says about them.
 
 use serde_json::json;
 

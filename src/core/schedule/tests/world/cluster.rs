@@ -1,4 +1,4 @@
-//! What the cluster, the server and the storage account do: runs are made, begin, end and go, and members are listed.
+//! What the cluster, the server and the storage account do: they create, start, end and delete runs, and list members.
 
 use std::sync::Arc;
 
@@ -102,7 +102,7 @@ impl World {
         Listing::Done(Listed { members, newcomers })
     }
 
-    /// Deletes a run: one that has a job stays until that is cancelled.
+    /// Deletes a run. A run that has a job stays until the job is cancelled.
     pub(in super::super) fn delete(&mut self, name: &str) {
         let runs = self.runs.get(name).is_some_and(|run| {
             run.status.as_ref().is_some_and(|s| s.job.is_some() && s.completion_time.is_none())
@@ -115,7 +115,7 @@ impl World {
         }
     }
 
-    /// The run's job is started on the server that there is.
+    /// Starts the run's job on the present server.
     pub(in super::super) fn start(&mut self, name: &str) {
         let server = self.server.as_ref().unwrap();
         let (uid, url, now) = (server.uid().unwrap(), server.spec.url.clone(), self.now);
@@ -129,7 +129,7 @@ impl World {
         run.status = Some(status);
     }
 
-    /// The run ends.
+    /// Ends the run like this.
     pub(in super::super) fn end(&mut self, name: &str, end: End) {
         if self.runs[name].status.as_ref().is_none_or(|status| status.job.is_none()) {
             self.start(name);

@@ -285,8 +285,18 @@ impl Upload for Laying {
             "not the next part"
         );
         let ((container, blob), after) = (self.place.clone(), after.clone());
-        self.upto.1 = after.bytes();
-        process.write(&self.server, move |state| state.lake.part((&container, &blob), body, after)).await
+        let upto = after.bytes();
+        process.write(&self.server, move |state| state.lake.part((&container, &blob), body, after)).await?;
+        self.upto.1 = upto;
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), StorageFailure> {
+        Ok(())
+    }
+
+    fn stored(&self) -> u64 {
+        self.upto.1
     }
 
     async fn commit(self, last: Bytes, marks: &Marks) -> Result<Committed, StorageFailure> {
