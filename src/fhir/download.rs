@@ -39,7 +39,7 @@ impl FhirWire {
         server: &Arc<FhirServer>,
         file: &FileRequest,
     ) -> Result<FileAnswer, Failure> {
-        let permit = self.download_limits().take(server).await;
+        let permit = self.download_limits().take(server).await.ok_or_else(|| failure::no_turn(server))?;
         let Ok(mut url) = Url::parse(&file.url) else {
             return Ok(FileAnswer::Elsewhere(failure::no_file_url(server)));
         };
@@ -104,7 +104,7 @@ impl FhirWire {
         url: &Url,
         file: &FileRequest,
         response: Response,
-        permit: Option<DownloadPermit>,
+        permit: DownloadPermit,
     ) -> FileAnswer {
         let status = response.status().as_u16();
         if !matches!(status, 200 | 206) {

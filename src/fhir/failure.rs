@@ -71,6 +71,19 @@ pub fn held_back(origin: &Origin, until: jiff::Timestamp) -> Failure {
     }
 }
 
+/// Nothing was sent because the server was deleted, or the operator told to end, while the download waited for its turn.
+pub fn no_turn(server: &FhirServer) -> Failure {
+    Failure {
+        sent: Sent::No,
+        reason: Reason::ServerNotFound,
+        message: format!(
+            "{} was deleted while a download waited for its turn; restore it, and the export goes on",
+            named(server)
+        ),
+        kind: FailureKind::Missing,
+    }
+}
+
 /// The request got no answer. `seconds` is its time limit.
 pub fn unanswered(cause: &Cause, server: &FhirServer, origin: &Origin, seconds: u64) -> Failure {
     let name = named(server);

@@ -36,11 +36,11 @@ struct Body {
     sips: VecDeque<Bytes>,
     ended: bool,
     /// The download permit, released when the body is dropped.
-    permit: Option<DownloadPermit>,
+    permit: DownloadPermit,
 }
 
 /// The body of a response as a stream of pieces. The stream holds the download permit until it is dropped.
-pub fn of(response: Response, head: BodyHead, permit: Option<DownloadPermit>) -> Pieces {
+pub fn of(response: Response, head: BodyHead, permit: DownloadPermit) -> Pieces {
     let body = Body {
         bytes: response.bytes_stream().boxed(),
         head,
@@ -67,8 +67,8 @@ impl Body {
             }
             let asked = Instant::now();
             let next = self.bytes.next().await;
-            if let (Some(Ok(chunk)), Some(permit)) = (&next, &mut self.permit)
-                && !permit.keeps_pace(chunk.len(), asked.elapsed())
+            if let Some(Ok(chunk)) = &next
+                && !self.permit.keeps_pace(chunk.len(), asked.elapsed())
             {
                 self.ended = true;
                 return Some(Err(BrokenOff::Transfer));

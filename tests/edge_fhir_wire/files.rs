@@ -1,6 +1,7 @@
 //! Bodies of files: whether their end is marked, what a range says of them, and how they are encoded.
 
-use fhir_export_operator::core::wire::{FileHead, FileRequest, Resume};
+use fhir_export_operator::api::Reason;
+use fhir_export_operator::core::wire::{FileHead, FileRequest, Resume, Sent};
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::{BrokenOff, FileAnswer, UnusableBody, Wire};
 use futures::StreamExt;
@@ -121,4 +122,27 @@ async fn a_coding_is_undone_named_or_doubted() {
     // An empty body may have been labelled by a proxy; asked for as it is, it is empty.
     assert_eq!(end(fetch(0, true, &coded("gzip", "")).await), (String::new(), Some(BrokenOff::Decoding)));
     assert_eq!(end(fetch(0, false, &coded("gzip", "")).await), (String::new(), None));
+}
+
+#[tokio::test]
+async fn a_download_that_waits_for_its_turn_ends_with_its_server() {
+    let sent = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{LINE}", LINE.len());
+    let fhir = Server::http(move |_, _| Act::Part(sent.clone())).await;
+    let file = FileRequest {
+        url: format!("{}/file", fhir.url()),
+        with_token: false,
+        resume: None,
+        compressed: false,
+    };
+    let wire = wire(&Cluster::with(&[]), EntraSettings::default());
+    let one_at_a_time = json!({"limits": {"maxParallelDownloads": 1}});
+    let server = server("clinic", &fhir.url(), &open(), &one_at_a_time);
+    let first = wire.open(&server, &file).await.unwrap();
+    let mut second = Box::pin(wire.open(&server, &file));
+    assert!(futures::poll!(&mut second).is_pending());
+    wire.forget(server.metadata.uid.as_ref().unwrap());
+    let failure = second.await.err().unwrap();
+    assert_eq!((failure.reason, failure.sent), (Reason::ServerNotFound, Sent::No));
+    assert_eq!(fhir.seen().len(), 1, "nothing was sent beyond the bound");
+    drop(first);
 }

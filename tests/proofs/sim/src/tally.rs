@@ -30,6 +30,12 @@ pub struct Tally {
     pub late: u64,
     /// Exports that were made.
     pub exports: u64,
+    /// Schedules that were made.
+    pub schedules: u64,
+    /// Exports that schedules made.
+    pub runs: u64,
+    /// Times that a schedule deleted files of an old folder.
+    pub folders: u64,
     /// Exports that came to each end.
     pub ends: BTreeMap<&'static str, u64>,
     /// By kind.
@@ -84,6 +90,9 @@ impl Tally {
         self.lapsed += other.lapsed;
         self.late += other.late;
         self.exports += other.exports;
+        self.schedules += other.schedules;
+        self.runs += other.runs;
+        self.folders += other.folders;
         self.kick_offs += other.kick_offs;
         self.lost += other.lost;
         self.leaked += other.leaked;

@@ -10,6 +10,7 @@ use fhir_export_operator::controller::export::reconcile_export;
 use fhir_export_operator::controller::guard::after_failure;
 use fhir_export_operator::controller::places;
 use fhir_export_operator::controller::request;
+use fhir_export_operator::controller::schedule::reconcile_schedule;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::effect::Requeue;
@@ -29,12 +30,17 @@ pub enum Subject {
     Export(Key),
     /// A server.
     Server(Key),
+    /// A schedule.
+    Schedule(Key),
 }
 
 impl Subject {
-    /// Whether it is an export.
-    pub fn is_export(&self) -> bool {
-        matches!(self, Self::Export(_))
+    /// Whether a look at it that is repeated at the same time must change nothing: a look at a server probes it.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Export(_) | Self::Schedule(_) => true,
+            Self::Server(_) => false,
+        }
     }
 }
 
@@ -121,7 +127,7 @@ impl Running {
     pub fn take_wakes(&mut self, state: &Arc<Mutex<State>>) {
         let process = self.process.number;
         let Some(woken) = self.woken.as_mut() else { return };
-        let (exports, servers) = (&mut woken.exports, &mut woken.servers);
+        let (exports, servers, schedules) = (&mut woken.exports, &mut woken.servers, &mut woken.schedules);
         while let Ok(woken) = exports.try_recv() {
             let at = (woken.namespace.unwrap_or_default(), woken.name);
             self.queue.after(&mut locked(state), process, Subject::Export(at), 0);
@@ -129,6 +135,10 @@ impl Running {
         while let Ok(woken) = servers.try_recv() {
             let at = (woken.namespace.unwrap_or_default(), woken.name);
             self.queue.after(&mut locked(state), process, Subject::Server(at), 0);
+        }
+        while let Ok(woken) = schedules.try_recv() {
+            let at = (woken.namespace.unwrap_or_default(), woken.name);
+            self.queue.after(&mut locked(state), process, Subject::Schedule(at), 0);
         }
     }
 
@@ -140,6 +150,9 @@ impl Running {
         }
         for (namespace, name) in locked(&process.cache.exports).keys() {
             process.wakes.export(namespace, name);
+        }
+        for (namespace, name) in locked(&process.cache.schedules).keys() {
+            process.wakes.schedule(namespace, name);
         }
     }
 
@@ -154,17 +167,20 @@ impl Running {
     pub fn behind(&self, state: &State) -> usize {
         let exports = state.api.exports.log.len().saturating_sub(locked(&self.process.cache.exports).upto);
         let servers = state.api.servers.log.len().saturating_sub(locked(&self.process.cache.servers).upto);
-        exports.max(servers)
+        let schedules =
+            state.api.schedules.log.len().saturating_sub(locked(&self.process.cache.schedules).upto);
+        exports.max(servers).max(schedules)
     }
 
     /// One change of each kind is heard of.
     pub fn hear(&mut self) {
         let process = &self.process;
-        let (exports, servers) = {
+        let (exports, servers, schedules) = {
             let state = locked(&process.state);
             (
                 locked(&process.cache.exports).hear(&state.api.exports),
                 locked(&process.cache.servers).hear(&state.api.servers),
+                locked(&process.cache.schedules).hear(&state.api.schedules),
             )
         };
         if let Some(change) = exports {
@@ -173,6 +189,9 @@ impl Running {
         }
         if let Some(change) = servers {
             process.wakes.server_changed(&process.cache, &change);
+        }
+        if let Some(change) = schedules {
+            process.wakes.schedule_changed(&change);
         }
     }
 
@@ -188,11 +207,12 @@ impl Running {
     /// Everything is listed.
     pub fn list(&mut self) {
         let process = &self.process;
-        let (exports, servers) = {
+        let (exports, servers, schedules) = {
             let state = locked(&process.state);
             (
                 locked(&process.cache.exports).list(&state.api.exports),
                 locked(&process.cache.servers).list(&state.api.servers),
+                locked(&process.cache.schedules).list(&state.api.schedules),
             )
         };
         for change in &servers {
@@ -201,6 +221,9 @@ impl Running {
         for change in &exports {
             places::shown(process.as_ref(), change);
             process.wakes.export_changed(change);
+        }
+        for change in &schedules {
+            process.wakes.schedule_changed(change);
         }
     }
 }
@@ -269,6 +292,14 @@ impl Simulation {
                 Task::of(
                     process,
                     Box::pin(async move { End::Looked(reconcile_server(&world, object).await) }),
+                )
+            }
+            Subject::Schedule(at) => {
+                let object = locked(&world.cache.schedules).get(at)?;
+                acting.uid = object.uid().unwrap_or_default();
+                Task::of(
+                    process,
+                    Box::pin(async move { End::Looked(Box::pin(reconcile_schedule(&world, object)).await) }),
                 )
             }
         };
