@@ -9,6 +9,7 @@ mod tasks;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -208,9 +209,12 @@ impl Simulation {
             }
             self.after_step();
         }
+        let listed = |running: &Running| running.process.cache.listed.load(Ordering::Relaxed);
+        let listed = self.processes.values().map(listed).sum();
         self.processes.clear();
         self.tasks = Tasks::default();
         let mut state = locked(&self.state);
+        state.tally.listed = listed;
         // What is on its way holds on to the models.
         state.post = crate::post::Post::default();
         state.count_ends();

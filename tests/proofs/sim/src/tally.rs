@@ -52,6 +52,8 @@ pub struct Tally {
     pub kicked_off_after: Vec<i64>,
     /// In crowds, how long after the last time jobs on a prompt server were asked for, in microseconds.
     pub asked_after: Vec<i64>,
+    /// Exports that the caches of the processes that ran to the end handed out in lists.
+    pub listed: u64,
     /// Laws that were broken.
     pub broken: u64,
 }
@@ -95,6 +97,7 @@ impl Tally {
         self.lost += other.lost;
         self.leaked += other.leaked;
         self.doubled += other.doubled;
+        self.listed += other.listed;
         self.broken += other.broken;
         self.kicked_off_after.extend(&other.kicked_off_after);
         self.asked_after.extend(&other.asked_after);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
 use fhir_export_operator::controller::guard::after_failure;
+use fhir_export_operator::controller::places;
 use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::schedule::reconcile_schedule;
 use fhir_export_operator::controller::server::reconcile_server;
@@ -188,8 +189,8 @@ impl Running {
             )
         };
         if let Some(change) = exports {
-            process.forget(&change);
-            process.wakes.export_changed(&process.cache, &change);
+            places::shown(process.as_ref(), &change);
+            process.wakes.export_changed(&change);
         }
         if let Some(change) = servers {
             process.wakes.server_changed(&process.cache, &change);
@@ -223,8 +224,8 @@ impl Running {
             process.wakes.server_changed(&process.cache, change);
         }
         for change in &exports {
-            process.forget(change);
-            process.wakes.export_changed(&process.cache, change);
+            places::shown(process.as_ref(), change);
+            process.wakes.export_changed(change);
         }
         for change in &schedules {
             process.wakes.schedule_changed(change);
