@@ -114,7 +114,7 @@ pub async fn make_server(client: &Client, namespace: &str) -> FhirServer {
     make_server_at(client, namespace, "clinic", "https://clinic.example.org").await
 }
 
-/// Creates a server with this base URL, on which very many exports may run at once.
+/// Creates a server with this base URL, on which up to 1000 exports may run at once.
 pub async fn make_server_at(client: &Client, namespace: &str, name: &str, url: &str) -> FhirServer {
     let body = json!({
         "metadata": { "name": name },

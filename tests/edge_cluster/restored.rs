@@ -16,7 +16,7 @@ use crate::fake::FakeServer;
 use crate::operate::start;
 use crate::place::{SOON, exports, make_export, make_server, namespace};
 
-/// Added to a resource version, so that it is higher than every version in the restored API server.
+/// A resource version that is higher than every version in the restored API server.
 const LATER: u64 = 1_000_000_000;
 
 struct Between {
