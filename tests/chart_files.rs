@@ -1,4 +1,4 @@
-//! The charts as they lie in the repository: copies are current, versions agree, values are documented.
+//! The files of the charts in the repository: copies are current, versions agree, and values are documented.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ fn there_is_one_version() {
     }
 }
 
-/// Each schema of an object, with its path.
+/// Appends each schema of an object to `found`, with its path.
 fn objects<'a>(path: &str, schema: &'a Value, found: &mut Vec<(String, &'a Value)>) {
     if schema["type"] == "object" {
         found.push((path.into(), schema));
@@ -97,7 +97,7 @@ fn every_value_is_in_the_schema_and_in_the_documented_file() {
     }
 }
 
-/// Who installs from a registry has the chart's notes and its README, and no file of the repository.
+/// A user who installs from a registry has the chart's notes and README, but no other file of the repository.
 #[test]
 fn the_notes_point_to_nothing_that_only_a_clone_has() {
     let notes = read("charts/fhir-export-operator/templates/NOTES.txt");

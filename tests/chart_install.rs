@@ -1,5 +1,5 @@
-//! The charts on a real API server: they install, also where the definitions are already, the examples are accepted,
-//! RBAC and pod security hold, nothing is stranded.
+//! The charts on a real API server: they install, also where the definitions exist already; the API server accepts the
+//! examples; RBAC and pod security are as intended; and uninstalling strands nothing.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::{Path, PathBuf};
@@ -89,7 +89,8 @@ async fn may_everywhere(kubernetes: &Kubernetes) {
     }
 }
 
-/// There is no kubelet, nor a controller that makes Pods: the Pod is made by hand, of the Deployment's template.
+/// Asserts that pod security admits the Pod. No controller creates Pods here, so the test creates one from the template
+/// of the Deployment.
 async fn the_pod_is_admitted(kubernetes: &Kubernetes) {
     let deployment = kubectl(kubernetes, "get deployment fhir-export-operator -n ops -o json").await;
     let mut deployment: Value = serde_json::from_str(&deployment).unwrap();
@@ -110,7 +111,7 @@ async fn the_pod_is_admitted(kubernetes: &Kubernetes) {
 }
 
 async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
-    // Its objects name two namespaces that must be there for the dry run of the rest.
+    // The examples name two namespaces, which must exist for the dry run of the other objects.
     kubectl(kubernetes, "create namespace fhir").await;
     kubectl(kubernetes, "create namespace research").await;
     let mut examples = 0;
@@ -128,7 +129,7 @@ async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
         examples += 1;
     }
     assert!(examples >= 10, "{examples}");
-    // And those of the chart's README.
+    // The examples of the chart's README follow.
     let readme = std::fs::read_to_string(file("charts/fhir-export-operator/README.md")).unwrap();
     let manifests: Vec<_> =
         readme.split("```yaml").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
@@ -142,7 +143,8 @@ async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
     }
 }
 
-/// `edit` can read exports, once the controller has put the viewer role into it, and not create them.
+/// Asserts that the role `edit` can read exports, once the controller has aggregated the viewer role, but not change
+/// them.
 async fn roles_of_people(kubernetes: &Kubernetes) {
     kubectl(kubernetes, "create rolebinding editor --clusterrole=edit --user=editor -n a").await;
     let can = async |what: &str| {
@@ -169,7 +171,7 @@ async fn namespaced_mode(kubernetes: &Kubernetes) {
     }
 }
 
-/// A Role in a namespace gives the Namespace of that name; the kinds are found by what anybody may ask.
+/// Asserts that the Role in a namespace also grants reading the Namespace itself, and that discovery needs no right.
 async fn namespace_and_kinds(kubernetes: &Kubernetes) {
     let kubeconfig = kubernetes.kubeconfig_for("fhir-export-operator", "ops").await.unwrap();
     let as_operator = async |line: &str| {
@@ -187,13 +189,13 @@ async fn uninstalled(kubernetes: &Kubernetes) {
     let left = kubectl(kubernetes, "get crd -o name").await;
     assert_eq!(left.lines().filter(|l| l.contains("fhirexport.dev")).count(), 3, "{left}");
     assert!(!may(kubernetes, "get secrets -n ops").await);
-    // The same release may come back, and with its CRDs by their own chart.
+    // The release can be installed again, also with the CRDs from their own chart.
     helm(kubernetes, &format!("install fhir-export-operator-crds {CRDS} -n ops --take-ownership")).await;
     let line = format!("install fhir-export-operator {OPERATOR} -n ops {IMAGE} --set crds.install=false");
     helm(kubernetes, &line).await;
 }
 
-/// Runs lines as a person would, in the repository, with kubectl and helm on the PATH.
+/// Runs lines in a shell in the repository, with kubectl and helm on the PATH.
 async fn shell(kubernetes: &Kubernetes, lines: &str) -> Output {
     let parts = stage::parts().await.unwrap();
     let home = stage::Folder::new("install").unwrap();
@@ -204,14 +206,14 @@ async fn shell(kubernetes: &Kubernetes, lines: &str) -> Output {
     tool.directory(&file("")).run().await.unwrap()
 }
 
-/// The commands of a section of docs/installing.md.
+/// The commands in a section of docs/installing.md.
 fn documented(section: &str) -> String {
     let text = std::fs::read_to_string(file("docs/installing.md")).unwrap();
     let (_, section) = text.split_once(&format!("\n## {section}\n")).unwrap();
     section.split("```").nth(1).unwrap().to_owned()
 }
 
-/// Which releases own the three definitions.
+/// The releases that own the three definitions.
 async fn owners(kubernetes: &Kubernetes) -> Vec<String> {
     let crds = kubectl(kubernetes, "get crd -o json").await;
     let crds: Value = serde_json::from_str(&crds).unwrap();
@@ -262,7 +264,7 @@ async fn definitions_that_are_there_already_are_taken_over_as_the_docs_say() {
     kubernetes.stop().await.unwrap();
 }
 
-/// The definitions there are older than those of the chart.
+/// The installed definitions are older than those of the chart.
 #[tokio::test]
 async fn older_definitions_are_replaced() {
     let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();

@@ -72,9 +72,9 @@ choice!(
     TypeFilterEscape {
         /// Chosen from the preset.
         Auto,
-        /// With a backslash.
+        /// A backslash precedes the comma.
         Backslash,
-        /// By percent-encoding it twice.
+        /// The comma is percent-encoded twice.
         Percent,
     }
 );

@@ -16,7 +16,7 @@ pub struct Condition {
     #[serde(rename = "type")]
     #[schemars(length(min = 1, max = 64))]
     pub type_: String,
-    /// Whether it holds.
+    /// True, False or Unknown: whether the condition holds.
     pub status: ConditionStatus,
     /// The `metadata.generation` that this condition was computed from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,10 +45,9 @@ pub enum ConditionStatus {
 /// The condition types that this operator writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
-    /// `FhirExport`: the export is valid and its server admits it. Does not change any more once the job was
-    /// started.
+    /// `FhirExport`: the export is valid and its server admits it. Does not change once the job was started.
     Accepted,
-    /// `FhirExport`: the operator still works towards the kick-off, or on a cancel.
+    /// `FhirExport`: the operator still works towards the kick-off, or cancels the job.
     Reconciling,
     /// `FhirExport`: `spec.suspend` of the export or of its server holds it.
     Suspended,
@@ -62,7 +61,7 @@ pub enum ConditionType {
     Complete,
     /// `FhirExport`: the export ended without success.
     Failed,
-    /// The object makes no progress until somebody steps in.
+    /// The object makes no progress until somebody intervenes.
     Stalled,
     /// `FhirServer`: exports can be started. `FhirExportSchedule`: the schedule creates its exports.
     Ready,

@@ -58,7 +58,7 @@ fn schema_of<K: JsonSchema>() -> Result<Value, serde_json::Error> {
     Ok(schema)
 }
 
-/// kube would show the description of a field's type instead of the field's own where the field is optional.
+/// Keeps a field's own description. For an optional field, kube would show the description of its type instead.
 fn keep_the_fields_words(schema: &mut Schema) {
     if schema.get("description").is_none() {
         return;

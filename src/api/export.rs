@@ -34,8 +34,7 @@ pub enum ErrorFilePolicy {
     Fail,
 }
 
-/// One export: which server, what to export, and how long to try. `serverRef` and `request` cannot be
-/// changed.
+/// What to export, from which server, and how long to try. `serverRef` and `request` cannot be changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(

@@ -13,22 +13,24 @@ pub struct Job {
     /// The server's id of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Where the server answers for the job.
+    /// The status URL of the job, which the server sent in its answer to the kick-off.
     #[serde(rename = "statusURL", default, skip_serializing_if = "Option::is_none")]
     pub status_url: Option<String>,
-    /// Written before the kick-off was sent.
+    /// When the operator decided to send the kick-off. Written before the kick-off is sent, so that a restart
+    /// cannot lose track of a job.
     pub intent_time: Timestamp,
     /// When the server accepted the kick-off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kick_off_time: Option<Timestamp>,
-    /// How far it is.
+    /// The progress of the job. Absent until there is some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// Whether the server agreed to tell the job's status apart from that of its answers.
+    /// True if the server agreed to report the job's status separately from the HTTP status of its answers
+    /// (`separate-export-status`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub separate_status: Option<bool>,
-    /// Where the files of this job go, as it was decided just before the kick-off was sent. Later edits of the
-    /// FhirServer change it for later jobs only.
+    /// Where the files of this job go. Fixed before the kick-off is sent: later changes of the FhirServer apply
+    /// to later jobs only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub destination: Option<Destination>,
 }
@@ -37,66 +39,67 @@ pub struct Job {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Destination {
-    /// The blob container; absent when an Azure server makes one of its own for the job.
+    /// The blob container. Absent when Azure's FHIR service creates one for the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
-    /// The folder in it that the operator lands the files in; absent when the server writes the files itself.
+    /// The folder in the container that the operator writes the files to. Absent when the server writes them
+    /// itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The blob endpoint of the storage account that the operator lands the files in; absent when the server writes
-    /// the files itself.
+    /// The blob endpoint of the storage account that the operator writes the files to. Absent when the server
+    /// writes them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// None or Gzip: how the operator stores the files; absent when the server writes the files itself.
+    /// How the operator compresses the files: None or Gzip. Absent when the server writes them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
 }
 
-/// How far a job is: what the server says, else what was seen in the container; then what has landed there.
+/// The progress of a job: first of the export on the server, then, with dialect BulkData, of the download.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Progress {
-    /// For people, such as `61 files`, `40%` or `12 of 200 files`.
+    /// The progress in a few words for people, such as `61 files`, `40%` or `12 of 200 files`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
-    /// Per cent, as the server says it, or of the files that have landed.
+    /// Per cent of the work that is done: as the server reports it or, during the download, of the files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<i32>,
-    /// Files seen so far.
+    /// Number of files in the container so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
-    /// Bytes seen so far.
+    /// Bytes in the container so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
 }
 
-/// An earlier attempt.
+/// The job of an earlier attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PreviousJob {
     /// The server's id of the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Where its files lie.
+    /// The folder of the job's files. Absent if there are none, or if they belong to another export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// When it started.
+    /// When the server accepted the kick-off; if that is unknown, when the operator sent it.
     pub start_time: Timestamp,
-    /// When it ended.
+    /// When the attempt ended.
     pub end_time: Timestamp,
-    /// Why it ended.
+    /// Why the attempt ended, as one of the documented reasons.
     pub reason: String,
 }
 
-/// A job that may still run, unseen.
+/// A job that may still run on the server although the operator does not follow it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UnsettledJob {
-    /// Where the server answers for the job, if that is known.
+    /// The status URL of the job. Absent if it is unknown, since the answer to the kick-off was lost.
     #[serde(rename = "statusURL", default, skip_serializing_if = "Option::is_none")]
     pub status_url: Option<String>,
-    /// When its kick-off was sent.
+    /// When the operator decided to send the job's kick-off.
     pub intent_time: Timestamp,
-    /// Why its end is not known.
+    /// Why the operator does not know how the job ended, in a few words.
     pub reason: String,
 }

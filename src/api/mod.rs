@@ -1,4 +1,4 @@
-//! The three kinds as Kubernetes sees them: schema, bounds and CEL rules, and no behaviour.
+//! The three custom resources as Kubernetes sees them: schema, bounds and CEL rules, but no behaviour.
 //!
 //! The doc comments on fields become the output of `kubectl explain`, so they address users.
 //!
@@ -78,7 +78,7 @@ pub const CANCEL_FINALIZER: &str = "fhirexport.dev/cancel";
 /// Finalizer of a `FhirServer`: present while exports that started a job still need the connection.
 pub const IN_USE_FINALIZER: &str = "fhirexport.dev/in-use";
 /// Annotation of an object in memory, never stored: the part of its status that this version of the operator cannot
-/// read, because another version wrote it. The operator decides nothing about such an object, and waits.
+/// read because another version wrote it. The operator leaves such an object alone and waits.
 pub const UNREAD_ANNOTATION: &str = "fhirexport.dev/unread";
 /// Annotation of a `FhirExportSchedule`: each new value requests one run at once. A value that begins with
 /// `full-` requests a full run.
@@ -96,8 +96,8 @@ pub const SLOT_ANNOTATION: &str = "fhirexport.dev/slot-time";
 pub const PREDECESSOR_ANNOTATION: &str = "fhirexport.dev/predecessor";
 /// Annotation of a `FhirExport` that a schedule created: the scheduled time of the first run of its chain.
 pub const CHAIN_BEGAN_ANNOTATION: &str = "fhirexport.dev/chain-began";
-/// Annotation of a `FhirExport` that a schedule created: where the list of the group's members lies, and its
-/// SHA-256.
+/// Annotation of a `FhirExport` that a schedule created: the path and the SHA-256 of the blob that lists the
+/// members of the group.
 pub const MEMBERS_ANNOTATION: &str = "fhirexport.dev/members";
 /// Annotation of a `FhirExport` that a schedule created: the export of newcomers that precedes it.
 pub const NEWCOMERS_ANNOTATION: &str = "fhirexport.dev/newcomers";

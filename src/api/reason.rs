@@ -23,7 +23,7 @@ macro_rules! reasons {
                 match self { $(Reason::$name => $meaning),+ }
             }
 
-            /// What to do about it; empty if there is nothing to do.
+            /// What the reader should do; empty if there is nothing to do.
             pub fn advice(self) -> &'static str {
                 match self { $(Reason::$name => $advice),+ }
             }

@@ -40,9 +40,9 @@ pub enum Handling {
 /// How the server groups resources into output files (Bulk Data v3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OrganizeOutputBy {
-    /// All resources of one patient stand together.
+    /// The resources of one patient are next to each other.
     Patient,
-    /// All resources of one Group's members stand together.
+    /// The resources of the members of one Group are next to each other.
     Group,
 }
 

@@ -44,8 +44,8 @@ pub struct RetentionStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RetainedChain {
-    /// The name of the chain in the label `fhirexport.dev/chain` of its runs; without `incremental`, the last
-    /// part of the run's name.
+    /// The value of the label `fhirexport.dev/chain` of the chain's runs; without `incremental`, the last part of
+    /// the run's name.
     pub id: String,
     /// Whether the chain begins with a full run that succeeded.
     pub full: bool,

@@ -1,23 +1,23 @@
-//! The word that shows people what a run does: `status.state` of a `FhirExport`.
+//! `status.state` of a `FhirExport`: one word that tells people what a run is doing.
 
 use serde::{Deserialize, Serialize};
 
-/// The word in `status.state` of a FhirExport. It is for people; programs use the conditions.
+/// The word in `status.state` of a FhirExport. The word is for people; programs use the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RunState {
     /// The kick-off cannot be sent yet; the conditions say why.
     Waiting,
-    /// All places of the server are taken.
+    /// The server already runs as many exports as its limits admit.
     Queued,
     /// `spec.suspend` of the export or of its server holds the run.
     Suspended,
-    /// The kick-off is on its way.
+    /// The operator sends the kick-off.
     Starting,
     /// Nobody knows whether the server started a job.
     Uncertain,
     /// The server works on the job.
     Running,
-    /// The operator copies the server's files into the container.
+    /// The operator downloads the server's files into the container.
     Landing,
     /// The operator checks the files that the server wrote.
     Verifying,
@@ -29,7 +29,7 @@ pub enum RunState {
     Failed,
     /// The run was cancelled on request.
     Cancelled,
-    /// A word that this version does not know. It is never written, only read.
+    /// A word that this version of the operator does not know. The operator reads it but never writes it.
     #[serde(other)]
     Unknown,
 }

@@ -17,9 +17,9 @@ pub enum ConcurrencyPolicy {
     /// Skip the new run.
     #[default]
     Forbid,
-    /// Delete the other run, which cancels its job, and make the new one.
+    /// Delete the other run, which cancels its job, and create the new one.
     Replace,
-    /// Make the new run beside the other one. At most 32 runs are active at once.
+    /// Create the new run beside the other one. At most 32 runs are active at once.
     Allow,
 }
 
@@ -84,15 +84,16 @@ pub struct FhirExportScheduleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// True: make no runs by the clock. A time that is missed meanwhile is not made up for. Runs that exist go on.
+    /// Stops the schedule from creating runs by the clock. Times that pass meanwhile are not made up for. Runs that
+    /// exist continue. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// What to do when a run is due while another run is not done. Forbid (default) skips the new run. Replace deletes
     /// the other run, which cancels its job. Allow runs both, up to 32 at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
-    /// How many seconds late a run may start, be it after an outage or in the queue of the server. Default: one run
-    /// makes up for all missed times, however late, and may wait for its start for a day.
+    /// How many seconds late a run may start, whether after an outage or in the queue of the server. Default: one
+    /// run makes up for all missed times, however late, and may wait a day for its start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 31_536_000))]
     pub starting_deadline_seconds: Option<i64>,
@@ -124,13 +125,13 @@ pub struct Incremental {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 128))]
     pub full_schedule: Option<String>,
-    /// How many seconds a run reaches back before the covered instant, since a server may date a change before the
-    /// moment at which it becomes visible. 0 uses the server's instant verbatim. Default: 300.
+    /// How many seconds before `coveredUntil` a run begins, since a server may date a change before the moment at
+    /// which it becomes visible. 0 uses the server's instant verbatim. Default: 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 604_800))]
     pub overlap_seconds: Option<i64>,
-    /// Begin the first chain with the changes since this instant instead of a full run. Use it if everything before is
-    /// exported already.
+    /// Begin the first chain with the changes since this instant instead of a full run. Use it if everything before
+    /// this instant is already exported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
@@ -138,8 +139,8 @@ pub struct Incremental {
         .message("use an instant with a time zone, such as 2026-01-01T00:00:00Z")
         .reason(Reason::FieldValueInvalid))]
     pub initial_since: Option<String>,
-    /// Level Patient and Group only. True: accept that Azure's service and HAPI leave out new resources of patients
-    /// whose own record did not change, until the next full run.
+    /// With level Patient or Group: accepts that Azure's FHIR service and HAPI leave out new resources of patients
+    /// whose own record did not change, until the next full run. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accept_loss: Option<bool>,
 }
@@ -150,8 +151,8 @@ pub struct ExportTemplate {
     /// The labels and annotations of the FhirExports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
-    /// The spec of the FhirExports, without what the schedule sets: `since`, `until`, `suspend`, `cancel` and
-    /// `kickOffBefore`.
+    /// The spec of the FhirExports, without the fields that the schedule sets: `since`, `until`, `suspend`, `cancel`
+    /// and `kickOffBefore`.
     pub spec: ExportTemplateSpec,
 }
 
@@ -180,7 +181,7 @@ pub struct TemplateMetadata {
     pub annotations: Option<BTreeMap<String, String>>,
 }
 
-/// The spec of a FhirExport, without what the schedule sets.
+/// The spec of a FhirExport, without the fields that the schedule sets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -203,23 +204,26 @@ pub struct ExportTemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// How often to try again after a failure whose cause may pass. Default: 2.
+    /// How often to start a new attempt after a failure whose cause may pass. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub backoff_limit: Option<i32>,
     /// How many seconds after its end a run's FhirExport is deleted, even if the history limits would keep it. The
-    /// schedule takes the result into its status first.
+    /// schedule records the result in its status first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 315_360_000))]
     pub ttl_seconds_after_finished: Option<i64>,
-    /// What deleting a FhirExport does to a running job: Cancel (default) or Abandon it. Files stay either way.
+    /// What deleting a FhirExport does to a running job: Cancel (default), or Abandon, which lets it continue on the
+    /// server. The files stay in either case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
-    /// What to do when the answer to the kick-off was lost and no job was found: Retry (default) or Fail.
+    /// What to do when the answer to the kick-off was lost and no job was found: Retry (default) sends another
+    /// kick-off, Fail ends the export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_uncertain_kick_off: Option<OnUncertainKickOff>,
-    /// What error files of the server mean for a run: Tolerate (default) or Fail. Either way, if runs are incremental,
-    /// the next run repeats one whose error files hold errors.
+    /// How error files from the server affect a run: Tolerate (default) completes it with reason
+    /// CompletedWithErrors, Fail makes it `Failed`. With either, the next incremental run repeats the period of a run
+    /// whose error files hold errors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_file_policy: Option<ErrorFilePolicy>,
 }

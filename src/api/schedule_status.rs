@@ -12,9 +12,9 @@ use super::{Condition, PatientsBlob, RetentionStatus};
 pub enum RunMode {
     /// Everything that the request names.
     Full,
-    /// What changed since an instant.
+    /// The resources that changed since an instant.
     Incremental,
-    /// Everything about the patients that joined the group since the last run that counts.
+    /// Everything about the patients that joined the group since the previous run of the chain.
     Newcomers,
 }
 
@@ -29,12 +29,12 @@ impl RunMode {
     }
 }
 
-/// An export that precedes the run's own one, if the schedule keeps track of the members of a group.
+/// An export that precedes the run's own, if the schedule keeps track of the members of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RunStage {
     /// The export that lists the members of the group.
     Members,
-    /// The export of everything about the patients that joined the group since the last run that counts.
+    /// The export of everything about the patients that joined the group since the previous run of the chain.
     Newcomers,
 }
 
@@ -67,7 +67,7 @@ pub struct FhirExportScheduleStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// The last time of the schedule for which a run was made.
+    /// The last scheduled time for which a run was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_schedule_time: Option<Timestamp>,
     /// When the last run that succeeded ended.
@@ -76,17 +76,18 @@ pub struct FhirExportScheduleStatus {
     /// When the next run is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_schedule_time: Option<Timestamp>,
-    /// The last time of the schedule for which no run was made, and why.
+    /// The last scheduled time for which no run was created, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_skipped: Option<SkippedRun>,
     /// The runs that are not done, oldest first. At most 32.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub active: Vec<ActiveRun>,
-    /// The number of runs that did not succeed since the last one that did.
+    /// The number of runs since the last success that failed, or whose result the chain could not use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i32>,
-    /// The run that the annotation `fhirexport.dev/run-now` last asked for. Each value of the annotation makes one run.
+    /// The name of the run that the annotation `fhirexport.dev/run-now` last requested. Each new value of the
+    /// annotation requests one run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run_now: Option<String>,
     /// What the incremental runs cover.
@@ -97,12 +98,12 @@ pub struct FhirExportScheduleStatus {
     pub retention: Option<RetentionStatus>,
 }
 
-/// A time of the schedule for which no run was made.
+/// A scheduled time for which no run was created.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct SkippedRun {
-    /// The time of the schedule.
+    /// The scheduled time.
     pub time: Timestamp,
-    /// Why no run was made, as one of the documented reasons.
+    /// Why no run was created, as one of the documented reasons.
     pub reason: String,
 }
 
@@ -115,9 +116,9 @@ pub struct ActiveRun {
     /// The uid of the FhirExport. Absent until it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The time of the schedule that the run is for, or the time at which somebody asked for it.
+    /// The scheduled time that the run is for; for a run on request, the time of the request.
     pub slot_time: Timestamp,
-    /// Members or Newcomers if the FhirExport precedes the run's own one.
+    /// Members or Newcomers if this FhirExport precedes the run's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<RunStage>,
 }
@@ -127,26 +128,26 @@ pub struct ActiveRun {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Chain {
-    /// The value of the label `fhirexport.dev/chain` of the chain's runs: the name of its first run, without the
-    /// schedule's.
+    /// The value of the label `fhirexport.dev/chain` of the chain's runs: the name of the chain's first run, without
+    /// the name of the schedule and the hyphen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// A hash of the server and the request. A change of either begins a new chain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
-    /// The instant up to which every change is exported, exactly as the server wrote it.
+    /// The instant up to which every change is exported, verbatim as the server wrote it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub covered_until: Option<String>,
-    /// The time of the schedule that the chain's first run was for.
+    /// The scheduled time of the chain's first run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_full_time: Option<Timestamp>,
-    /// Why the next run is full, as one of the documented reasons. Absent if it is not.
+    /// Why the next run is full, as one of the documented reasons. Absent if the next run is incremental.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub full_due_reason: Option<String>,
-    /// The members of the group at the last run that counts. Present if newcomers are exported in full.
+    /// The members of the group at the last run of the chain. Present if newcomers are exported in full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<MemberList>,
-    /// The run that the chain waits for.
+    /// The run that the chain waits for, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<PendingRun>,
     /// The last 10 runs of the chain that succeeded, oldest first, each preceded by its export of newcomers.
@@ -163,24 +164,24 @@ pub struct PendingRun {
     /// The uid of the FhirExport. Absent until it is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<String>,
-    /// The time of the schedule that the run is for, or the time at which somebody asked for it.
+    /// The scheduled time that the run is for; for a run on request, the time of the request.
     pub slot_time: Timestamp,
     /// Full or Incremental.
     pub mode: RunMode,
     /// The instant from which the run exports changes. Absent for a full run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// The chain that the run continues, or begins.
+    /// The id of the chain that the run continues or begins.
     pub chain: String,
     /// The hash of the run's server and request.
     pub fingerprint: String,
-    /// The members of the group, once they are known.
+    /// The members of the group. Absent until the run's export of members has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<MemberList>,
-    /// The members that joined since the last run that counts, if any did.
+    /// The members that joined since the previous run of the chain. Absent if none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newcomers: Option<PatientsBlob>,
-    /// The export of the members that joined.
+    /// The export of the members that joined, once it has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newcomers_run: Option<ChainedRun>,
 }

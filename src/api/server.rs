@@ -11,7 +11,7 @@ use super::{
     Version,
 };
 
-/// The kinds of FHIR server, by who writes the files.
+/// The kinds of FHIR server, distinguished by who writes the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Dialect {
     /// Azure's FHIR service, which writes the files to its storage account itself.

@@ -1,4 +1,5 @@
-//! The status of a `FhirExport`: what the operator learnt, and all that it needs to go on after a restart.
+//! The status of a `FhirExport`: what the operator knows about a run, and all that it needs to continue the run
+//! after a restart.
 
 use jiff::Timestamp;
 use kube::KubeSchema;
@@ -10,7 +11,7 @@ use super::job::{Job, PreviousJob, UnsettledJob};
 use super::output::Output;
 use super::run_state::RunState;
 
-/// What the operator learnt about a run.
+/// The state of an export.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FhirExportStatus {
@@ -22,47 +23,50 @@ pub struct FhirExportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<RunState>,
-    /// Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified, Complete, Failed, Stalled.
+    /// Conditions of the types Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified,
+    /// Complete, Failed and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
     /// The server that the run uses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server: Option<ServerIdentity>,
-    /// When the server accepted the kick-off.
+    /// When the server first accepted a kick-off of this export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accepted_time: Option<Timestamp>,
-    /// When the run first left the queue; moved on by the time that it was suspended before its start.
+    /// When the run first left the queue. The deadline counts from here, so the operator moves this forward by
+    /// any time for which the run is queued or suspended afterwards without a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
-    /// When the run ended, well or not.
+    /// When the run ended, with or without success.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Timestamp>,
-    /// The instant that the data is of, verbatim as the server says it: the `since` of a next run.
+    /// The server's `transactionTime`, verbatim: the instant up to which the data is complete. Use it as `since`
+    /// of the next export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transaction_time: Option<String>,
-    /// Tries so far that count against `backoffLimit`.
+    /// Number of attempts so far, the first one included: at most `backoffLimit` + 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<i32>,
-    /// When the last try failed.
+    /// When the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure_time: Option<Timestamp>,
-    /// When the next try is due.
+    /// When the next attempt, or the next try of a kick-off, is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_attempt_time: Option<Timestamp>,
     /// The job on the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Job>,
-    /// Earlier attempts; their data stays. At most 5.
+    /// The jobs of earlier attempts, whose files stay in the container. At most 5.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_jobs: Vec<PreviousJob>,
-    /// Jobs that may still run on the server, unseen. At most 8.
+    /// Jobs that may still run on the server although the operator does not follow them. At most 8.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsettled_jobs: Vec<UnsettledJob>,
-    /// How a cancel goes.
+    /// The cancel of the job, once there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
-    /// What lies where.
+    /// The files of the export: where they are, how many there are, and what the operator checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Output>,
 }
@@ -79,6 +83,6 @@ impl FhirExportStatus {
 pub struct ServerIdentity {
     /// The uid of the FhirServer.
     pub uid: String,
-    /// Its URL.
+    /// The URL of the FhirServer when the run started.
     pub url: String,
 }

@@ -44,7 +44,7 @@ pub fn reasons_markdown() -> String {
     text
 }
 
-/// Prints the page of states, or writes it.
+/// Prints the page of states, or writes it to `file`.
 pub fn states(file: Option<&Path>) -> Result<(), Stop> {
     let text = states_markdown();
     file.map_or_else(|| print(&text), |file| write(file, &text))
@@ -70,7 +70,7 @@ pub fn states_markdown() -> String {
     text
 }
 
-/// The section of one phase.
+/// Appends the section of one phase to `text`.
 fn of_phase(text: &mut String, phase: PhaseName) {
     let _ = writeln!(text, "\n## {}\n\n{}\n", phase.as_str(), phase.meaning());
     if phase == PhaseName::Leaving {

@@ -9,7 +9,7 @@ use super::generate;
 use crate::credentials::{SigningKey, USABLE_KEYS};
 use crate::stop::Stop;
 
-/// How much of a file is read, in bytes; no key is longer.
+/// The most bytes that are read of a key file; no key is longer.
 const LONGEST: u64 = 1024 * 1024;
 
 /// Prints the JWKS for the private key in `file`, or on standard input if `file` is `-`.

@@ -98,8 +98,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints what is wrong with the command line. Help that was asked for and the version are not errors; help that is
-/// shown because the command is missing is one.
+/// Prints what is wrong with the command line, and returns the exit code. Requested help and the version are not
+/// errors; help that clap shows because the command is missing is an error.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -118,10 +118,10 @@ fn refuse(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// What clap says, in one line: the cause and its tips, without the usage.
+/// Clap's message in one line: the cause and its tips, without the usage.
 fn brief(error: &str) -> String {
     let about_usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more information");
-    // Whoever still asks for the election must not be led to switch it off.
+    // A user who asks for leader election by its wrong flag must not be told to switch it off.
     let risky_tip = |part: &&str| part.trim_start().starts_with("tip:") && part.contains("--no-leader-elect");
     let told = error.split("\n\n").take_while(|part| !about_usage(part)).filter(|part| !risky_tip(part));
     let told: Vec<String> = told.map(|part| part.split_whitespace().collect::<Vec<_>>().join(" ")).collect();

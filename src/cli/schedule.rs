@@ -28,7 +28,7 @@ pub enum Command {
     },
 }
 
-/// Carries out `command`.
+/// Carries out `command`. `run` annotates the schedule and prints the name of the requested run.
 pub fn schedule(command: &Command) -> Result<(), Stop> {
     let Command::Run { name, namespace, full } = command;
     let runtime = tokio::runtime::Builder::new_current_thread()

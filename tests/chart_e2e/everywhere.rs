@@ -1,4 +1,4 @@
-//! The chart as the README installs it first: for all namespaces.
+//! The chart installed for all namespaces, as in the first example of the README.
 
 use azure_fhir::{Access, Failure, KnownToken, Options, Script, State};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::platform::Platform;
 use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, schedule, secret, server};
 use crate::rights;
 
-/// A namespace of its own, with a token from a Secret.
+/// Creates the namespace `lab` with a FhirServer of its own, which uses a token from a Secret.
 async fn lab(release: &Release, url: &str) {
     let spec = json!({
         "url": url, "dialect": "Azure", "allowInsecureHTTP": true, "storage": release.storage(),
@@ -46,7 +46,7 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
     let known = Access::Tokens(vec![KnownToken::exporter("sesame")]);
     let open = release.fhir(Options { access: known, ..Options::default() }).await;
 
-    // An export may come before its server.
+    // An export may be created before its server.
     let group = json!({"level": "Group", "groupID": "cohort-42", "container": "research-lake"});
     release.apply(&export("research", "group", "fhir/clinic", &group, &json!({}))).await;
     release.until("fexp/group", "research", "Reconciling=True ServerNotFound").await;
@@ -76,12 +76,12 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
     release.until("fexp/guest", "guests", "Complete=True Exported").await;
 
     release.run_by_schedule("lab", "own", "yearly").await;
-    // Its second event of one kind is counted with the first.
+    // The export's second event of one kind is counted in a series with the first.
     open.script(Script::fails(Failure::Unknown).container("twice"));
     release.apply(&export("lab", "twice", "own", &system("twice"), &json!({}))).await;
     release.until("fexp/twice", "lab", "Complete=True Exported").await;
 
-    // A schedule makes its runs, takes them in, and deletes their objects, with the same rights.
+    // With the same rights, the operator creates the runs of a schedule, records them and deletes their objects.
     release.apply(&schedule("lab", "nightly", "own", &system("nightly"))).await;
     release.until("fsched/nightly", "lab", "Ready=True Scheduled").await;
     release.kubectl("annotate fsched/nightly -n lab fhirexport.dev/run-now=once").await;
@@ -100,7 +100,7 @@ async fn exports_run_with_each_right_and_no_more_and_nothing_is_stranded() {
     uninstall(&mut release, &fhir).await;
 }
 
-/// The README's one command, with a run under way and others that have ended.
+/// Uninstalls with the README's command, while one run is active and others have ended.
 async fn uninstall(release: &mut Release, fhir: &azure_fhir::Server) {
     fhir.script(Script::stuck().container("last"));
     release.apply(&export("research", "last", "fhir/clinic", &system("last"), &json!({}))).await;

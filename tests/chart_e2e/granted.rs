@@ -1,5 +1,6 @@
-//! The chart without a value but the image: a FhirServer in a namespace where the operator may read no credentials is
-//! told so in one sentence, and works once the owner of the namespace applies the documented Role.
+//! The chart with no value but the image. In a namespace where the operator may not read credentials, the condition of
+//! a FhirServer says so in one sentence. The FhirServer works once the owner of the namespace applies the documented
+//! Role.
 
 use azure_fhir::{Access, KnownToken, Options};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use stage::AuditEntry;
 use crate::platform::Platform;
 use crate::release::{NAMESPACE, PATIENCE, Release, export, namespace, secret, server};
 
-/// The reason and the message of the condition Ready.
+/// The reason and the message of the condition `Ready` of a FhirServer.
 async fn ready(release: &Release, name: &str) -> (String, String) {
     let said = release.kubectl(&format!("get fserver {name} -n research -o json")).await;
     let server: Value = serde_json::from_str(&said).unwrap();
@@ -52,12 +53,12 @@ async fn a_server_without_the_role_is_told_which_right_is_missing_and_works_with
     release.apply(&release.storage_secret("research")).await;
     release.apply(&server("research", "clinic", &clinic)).await;
     refused(&release, "clinic", "get secrets", "read Secret research/token").await;
-    // It serves the namespace all the same.
+    // The operator still serves exports in the namespace.
     let request = json!({"level": "System", "container": "research"});
     release.apply(&export("research", "early", "clinic", &request, &json!({}))).await;
     release.until("fexp/early", "research", "Accepted=True Allowed").await;
 
-    // A ServiceAccount may be read where no token of it may be asked for.
+    // This Role permits reading ServiceAccounts, but not requesting their tokens.
     release.kubectl("create role half -n research --verb=get --resource=serviceaccounts,configmaps").await;
     let half =
         "create rolebinding half -n research --role=half --serviceaccount=fhir-export:fhir-export-operator";

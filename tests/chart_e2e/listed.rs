@@ -1,4 +1,4 @@
-//! The chart for two namespaces, of which one holds the credentials: Roles there, and nothing anywhere else.
+//! The chart installed for two namespaces, one of which holds the credentials: Roles there, and no rights elsewhere.
 
 use azure_fhir::{Failure, Script, State};
 use serde_json::json;
@@ -51,7 +51,7 @@ async fn two_namespaces_are_served_and_no_other() {
     assert!(refused.is_empty(), "{refused:#?}");
     let given = rights::of(&release).await;
 
-    // A FhirServer where the operator may read no credentials is told so.
+    // Where the operator may not read credentials, the condition of a FhirServer says so.
     release.apply(&release.storage_secret("research")).await;
     let spec = json!({"url": fhir.url(), "dialect": "Azure", "allowInsecureHTTP": true, "auth": {"type": "None"},
         "storage": release.storage()});

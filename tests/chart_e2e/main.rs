@@ -1,5 +1,6 @@
-//! The whole product as Helm installs it: the operator's process runs with the arguments of the rendered Deployment and
-//! as the chart's `ServiceAccount`, exports run through, RBAC refuses it nothing, and uninstalling strands nothing.
+//! The whole product as Helm installs it. The operator's process runs with the arguments of the rendered Deployment and
+//! as the chart's `ServiceAccount`. Exports complete, RBAC refuses the operator nothing, and uninstalling strands
+//! nothing.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

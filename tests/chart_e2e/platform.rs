@@ -1,5 +1,5 @@
-//! A connection of the kind that asks most of the cluster: a federated ServiceAccount, an authority in a ConfigMap,
-//! storage by a Secret, consumers by the labels of their namespaces.
+//! The kind of connection that reads most from the cluster: a federated ServiceAccount, a certificate authority in a
+//! ConfigMap, storage by a Secret, and consumers by the labels of their namespaces.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ impl Platform {
         Self { entra: Entra::start(tokens, ca.clone()).await.unwrap(), ca }
     }
 
-    /// What must be there before the chart: the authority that it is told of.
+    /// The ConfigMap with the certificate authority, which must exist before the chart is installed.
     pub fn authorities(&self) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "authorities", "namespace": NAMESPACE},
             "data": {"ca.crt": self.ca.pem()}})
     }
 
-    /// Values of the chart.
+    /// The values of the chart for this platform, extended by `more`.
     pub fn values(&self, more: &Value) -> Value {
         let mut values =
             json!({"entra": {"authorityHost": self.entra.url()}, "extraCA": {"configMap": "authorities"}});
@@ -37,7 +37,7 @@ impl Platform {
         values
     }
 
-    /// A FHIR server that takes tokens of Entra only.
+    /// Starts a FHIR server that accepts only Entra tokens.
     pub async fn fhir(&self, release: &Release) -> Server {
         let fhir = release.fhir(Options { tls: Some(self.ca.clone()), ..Options::default() }).await;
         let url = fhir.tls_url().unwrap();
@@ -46,7 +46,7 @@ impl Platform {
         fhir
     }
 
-    /// Its `FhirServer`, `clinic` in namespace `fhir`, with all that it names.
+    /// Creates the `FhirServer` `clinic` in the namespace `fhir`, with all objects that it names.
     pub async fn connect(&self, release: &Release, url: &str) {
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
             "metadata": {"name": "exporter", "namespace": "fhir",

@@ -11,7 +11,7 @@ use stage::{
 };
 
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// Where the README installs it.
+/// The namespace in which the README installs the chart.
 pub const NAMESPACE: &str = "fhir-export";
 pub const NAME: &str = "fhir-export-operator";
 
@@ -28,8 +28,8 @@ fn repository() -> PathBuf {
 }
 
 impl Release {
-    /// Installs the chart as the README says, with these values too, and starts what the Deployment describes. The
-    /// manifests are applied before.
+    /// Applies the manifests in `before`, installs the chart as the README does but with `values`, and starts the
+    /// operator that the Deployment describes.
     pub async fn install(before: &[Value], values: &Value) -> Self {
         let (kubernetes, azurite) = tokio::join!(
             Kubernetes::start(KubernetesOptions::default()),
@@ -44,7 +44,7 @@ impl Release {
         }
         let args =
             ["install", NAME, "charts/fhir-export-operator", "-n", NAMESPACE, "--create-namespace", "-f"];
-        // The servers of the tests are on this machine.
+        // The servers of the tests are on loopback, which the operator refuses by default.
         let further = [values.to_str().unwrap(), "--set-json", "refusedNetworks=[]"].map(str::to_owned);
         let args = args.into_iter().map(str::to_owned).chain(further);
         let helm = kubernetes.helm(args).await.unwrap().directory(&repository());
@@ -53,7 +53,7 @@ impl Release {
         Self { kubernetes, azurite, folder, operator }
     }
 
-    /// A FHIR server that writes into the storage account.
+    /// Starts a FHIR server that writes into the storage account.
     pub async fn fhir(&self, options: Options) -> Server {
         let storage = Storage::new(&self.blob_endpoint(), self.azurite.account(), self.azurite.key());
         Server::start(Options { storage: Some(storage), ..options }).await.unwrap()
@@ -63,7 +63,7 @@ impl Release {
         self.azurite.endpoint().unwrap().to_string().trim_end_matches('/').to_owned()
     }
 
-    /// `spec.storage` of a `FhirServer`, by the Secret `storage`.
+    /// `spec.storage` of a `FhirServer`, with the account key in the Secret `storage`.
     pub fn storage(&self) -> Value {
         json!({"type": "AzureBlob", "azureBlob": {"endpoint": self.blob_endpoint(),
             "auth": {"type": "AccountKey", "secretRef": {"name": "storage", "key": "key"}}}})
@@ -86,7 +86,7 @@ impl Release {
         self.try_kubectl(line).await.ok().unwrap()
     }
 
-    /// Waits until a condition of an object is as wanted, `Complete=True Exported` say.
+    /// Waits until a condition of an object is as wanted, such as `Complete=True Exported`.
     pub async fn until(&self, object: &str, namespace: &str, wanted: &str) {
         let what = format!("{object} in {namespace} to be {wanted}");
         let result = wait_for(&what, PATIENCE, || async {
@@ -103,7 +103,7 @@ impl Release {
             .unwrap_or_else(|error| panic!("{error}\n--- the operator's log:\n{}", self.operator.log_end()));
     }
 
-    /// A schedule whose one run is made by hand, ends well, and goes at once.
+    /// Creates a schedule, requests a run, and waits until the run has succeeded and its object is deleted.
     pub async fn run_by_schedule(&self, namespace: &str, of: &str, container: &str) {
         let request = json!({"level": "System", "container": container});
         let run = export(namespace, "run", of, &request, &json!({}));
@@ -122,7 +122,7 @@ impl Release {
             .unwrap_or_else(|error| panic!("{error}\n--- the operator's log:\n{}", self.operator.log_end()));
     }
 
-    /// What the operator asked for until helm took its roles away.
+    /// The operator's requests to the API server, up to the removal of its roles by `helm uninstall`.
     pub fn asked(&self) -> Vec<AuditEntry> {
         let entries = self.kubernetes.audit().entries().unwrap();
         let user = service_account_user(NAME, NAMESPACE);
@@ -133,14 +133,14 @@ impl Release {
         entries.into_iter().filter(counts).collect()
     }
 
-    /// What RBAC refused the operator until then.
+    /// The requests in [`Self::asked`] that RBAC refused.
     pub fn refused(&self) -> Vec<AuditEntry> {
         let mut asked = self.asked();
         asked.retain(AuditEntry::is_refused);
         asked
     }
 
-    /// Runs a command line as a person would, with kubectl and helm on the PATH.
+    /// Runs a command line in a shell with kubectl and helm on the PATH.
     pub async fn shell(&self, line: &str) -> Output {
         let parts = stage::parts().await.unwrap();
         let folder = |name: &str| parts.program(name).unwrap().parent().unwrap().display().to_string();
@@ -151,7 +151,7 @@ impl Release {
         tool.directory(&repository()).run().await.unwrap()
     }
 
-    /// The definitions are there, and not one object of theirs.
+    /// Asserts that the definitions exist, and that no object of theirs does.
     pub async fn nothing_is_stranded(&self) {
         let crds = self.kubectl("get crd -o name").await;
         assert_eq!(crds.lines().filter(|l| l.ends_with(".fhirexport.dev")).count(), 3, "{crds}");
@@ -159,7 +159,7 @@ impl Release {
     }
 }
 
-/// Starts what the Deployment describes.
+/// Starts the operator as the Deployment describes it.
 pub async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
     let line = format!("get deployment {NAME} -n {NAMESPACE} -o json");
     let tool = kubernetes.kubectl(line.split_whitespace()).await.unwrap();
@@ -171,7 +171,8 @@ pub async fn start(kubernetes: &Kubernetes, folder: &Folder) -> Process {
         ProcessOptions::new(env!("CARGO_BIN_EXE_fhir-export-operator"), folder.path().join("operator.log"))
             .env("KUBECONFIG", kubernetes.kubeconfig_for(NAME, NAMESPACE).await.unwrap());
     for arg in pod["containers"][0]["args"].as_array().unwrap() {
-        // As it is, but for ports that may be taken and for the volume, which a kubelet would mount.
+        // The arguments of the Deployment, except for ports that may be taken and for the volume, which a kubelet
+        // would mount.
         let arg = match arg.as_str().unwrap() {
             arg if arg.starts_with("--metrics-addr=") => "--metrics-addr=127.0.0.1:0".to_owned(),
             arg if arg.starts_with("--health-addr=") => "--health-addr=127.0.0.1:0".to_owned(),
@@ -206,7 +207,7 @@ pub fn server(namespace: &str, name: &str, spec: &Value) -> Value {
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})
 }
 
-/// An export of a server, `name` or `namespace/name`.
+/// The manifest of an export. `of` names its server, as `name` or `namespace/name`.
 pub fn export(namespace: &str, name: &str, of: &str, request: &Value, more: &Value) -> Value {
     let mut spec = json!({"request": request, "serverRef": match of.split_once('/') {
         Some((namespace, name)) => json!({"name": name, "namespace": namespace}),
@@ -217,7 +218,7 @@ pub fn export(namespace: &str, name: &str, of: &str, request: &Value, more: &Val
         "metadata": {"name": name, "namespace": namespace}, "spec": spec})
 }
 
-/// A schedule of incremental runs that keeps no objects and comes once a year.
+/// The manifest of a schedule of incremental runs that is due once a year and keeps no objects of successful runs.
 pub fn schedule(namespace: &str, name: &str, of: &str, request: &Value) -> Value {
     json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
         "metadata": {"name": name, "namespace": namespace},

@@ -1,4 +1,4 @@
-//! What the chart's roles give, against what the operator asked for by the API server's audit log.
+//! Compares the rights that the chart's roles grant with the requests of the operator in the API server's audit log.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ pub struct Right(String, String, String);
 
 pub type Rights = BTreeSet<Right>;
 
-/// What the roles of the rendered chart give its ServiceAccount. The same Role in several namespaces is one: the
-/// operator does the same in each, and what it asks for elsewhere is refused.
+/// The rights that the roles of the rendered chart grant its ServiceAccount. The same Role in several namespaces counts
+/// once: the operator does the same in each, and RBAC refuses its requests elsewhere.
 fn given(manifest: &[Value]) -> Rights {
     let is_own = |subject: &Value| subject["kind"] == "ServiceAccount" && subject["name"] == NAME;
     let bound =
@@ -50,7 +50,7 @@ fn given(manifest: &[Value]) -> Rights {
 }
 
 fn used(entries: &[AuditEntry]) -> Rights {
-    // What is about no object, the versions of a group say, anybody may ask.
+    // Anybody may send requests that concern no object, such as those for the versions of a group.
     let objects = entries.iter().filter(|entry| !entry.resource.is_empty());
     objects
         .map(|entry| {
@@ -63,14 +63,15 @@ fn used(entries: &[AuditEntry]) -> Rights {
         .collect()
 }
 
-/// What the chart gives, as Helm installed it.
+/// The rights that the installed release grants.
 pub async fn of(release: &Release) -> Rights {
     let manifest = release.shell(&format!("helm get manifest {NAME} -n {NAMESPACE}")).await.ok().unwrap();
     given(&serde_saphyr::from_multiple::<Value>(&manifest).unwrap())
 }
 
-/// Every right was used, and nothing was asked for that is not given. Ends the operator, since the API server tells of
-/// a watch when it is closed. What was asked for `on_purpose` may be refused.
+/// Asserts that the operator used every right that it was given, and requested nothing beyond. Requests that a test
+/// provokes (`on_purpose`) may be refused. Stops the operator, since the audit log shows a watch only when it is
+/// closed.
 pub async fn are_those_used(release: &mut Release, given: &Rights, on_purpose: impl Fn(&AuditEntry) -> bool) {
     release.operator.stop(PATIENCE).await.unwrap();
     let result = wait_for("each right to be used", PATIENCE / 6, || async {

@@ -1,4 +1,4 @@
-//! The charts as Helm renders them: what the operator may do, how its pod is shut in, which values are refused.
+//! The charts as Helm renders them: the rights of the operator, the confinement of its pod, and the rejected values.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod pod;
@@ -20,7 +20,7 @@ fn yaml(text: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(text).unwrap()
 }
 
-/// What Helm makes of a chart with these values, and an image where they name none.
+/// Renders a chart with these values, and with an image if they name none.
 async fn template(chart: &str, values: &Value) -> Output {
     let mut values = values.clone();
     if chart == OPERATOR {
@@ -50,7 +50,7 @@ async fn template_as_it_is(chart: &str, values: &Value) -> Output {
 
 async fn rendered(chart: &str, values: Value) -> Vec<Value> {
     let output = template(chart, &values).await;
-    // Helm warns there of what it would rather not have found, symbolic links for one.
+    // Helm prints warnings to standard error, for example about symbolic links.
     assert_eq!(output.stderr, "", "{values}");
     yaml(&output.ok().unwrap())
 }
@@ -59,7 +59,7 @@ fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|o| o["kind"] == kind).collect()
 }
 
-/// Whether the rules of a role give `verb` on `resource`.
+/// Whether the rules of a role grant `verb` on `resource`.
 fn gives(role: &Value, resource: &str, verb: &str) -> bool {
     let has = |rule: &Value, list: &str, word: &str| {
         rule[list].as_array().unwrap().iter().any(|w| w == word || w == "*")

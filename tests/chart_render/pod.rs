@@ -1,4 +1,4 @@
-//! The pod: how it is shut in, how it is replaced, and with which flags it starts.
+//! The pod: its confinement, how a rollout replaces it, and the flags of the operator.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ async fn more_than_one_pod_needs_the_lease() {
     let budget = &of_kind(&objects, "PodDisruptionBudget")[0]["spec"];
     let ours = &deployment["selector"]["matchLabels"];
     assert_eq!((&spread["labelSelector"]["matchLabels"], &budget["selector"]["matchLabels"]), (ours, ours));
-    // One pod that may not be evicted would hold up its node.
+    // A single pod that may not be evicted would block the drain of its node.
     assert!(of_kind(&rendered(OPERATOR, json!({})).await, "PodDisruptionBudget").is_empty());
 
     let without = json!({ "leaderElection": { "enabled": false } });
@@ -43,7 +43,7 @@ async fn more_than_one_pod_needs_the_lease() {
 async fn the_pod_keeps_to_the_restricted_standard() {
     let objects = rendered(OPERATOR, json!({})).await;
     let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
-    // The new pod stands by before the old one is told to go.
+    // The new pod stands by before the old one is told to stop.
     let rolls = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
     assert_eq!((&deployment["replicas"], &deployment["strategy"]), (&json!(1), &rolls));
     let pod = &deployment["template"]["spec"];
@@ -79,7 +79,8 @@ async fn the_platform_may_assign_the_user() {
     assert_eq!(user(json!({ "fixedUser": false })).await, assigned);
 }
 
-/// No kick-off is cut off: a `FhirServer` may give one an hour, unless the operator is told to give less.
+/// The grace period cuts off no kick-off: a `FhirServer` may allow one an hour, unless the operator is set to allow
+/// less.
 #[tokio::test]
 async fn the_grace_outlasts_the_longest_request() {
     let grace = async |values: Value| {

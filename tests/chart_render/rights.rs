@@ -1,4 +1,4 @@
-//! The roles that the chart makes: what they give, where, and to whom.
+//! The roles that the chart creates: what they grant, where, and to whom.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,8 @@ fn own_roles<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     of_kind(objects, kind).into_iter().filter(|o| !user_role(o)).collect()
 }
 
-/// Cluster-scoped objects carry the release and its namespace, but for the definitions, which a cluster has once.
+/// The names of cluster-scoped objects hold the release and its namespace, except those of the definitions, which a
+/// cluster has once.
 #[tokio::test]
 async fn two_releases_share_no_object() {
     let everything = json!({ "rbac": { "editorRole": { "create": true } } });
@@ -119,7 +120,7 @@ async fn one_lease_in_its_own_namespace_and_no_other() {
     let name = "export-fhir-export-operator";
     let rules = role["rules"].as_array().unwrap();
     let named = |rule: &Value| rule["resourceNames"] == json!([name]);
-    // No rule can name what does not exist yet.
+    // A rule for `create` cannot name an object, since the object does not exist yet.
     assert!(rules.iter().all(|rule| named(rule) || rule["verbs"] == json!(["create"])), "{rules:?}");
     assert!(arguments(&objects).contains(&format!("--lease={name}")));
 }

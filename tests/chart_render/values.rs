@@ -1,4 +1,4 @@
-//! Values: which are refused, and what the image, the metrics and the definitions become with them.
+//! Values: those that are rejected, and their effect on the image, the metrics and the definitions.
 
 use fhir_export_operator::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

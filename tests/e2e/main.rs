@@ -1,5 +1,5 @@
-//! The operator as a process, on a real Kubernetes API server, with Azurite and the test servers. All tests share one
-//! control plane and one Azurite; each has a namespace, a FHIR server and an operator of its own.
+//! Tests of the operator as a process, on a real Kubernetes API server, with Azurite and the test servers. All tests
+//! share one control plane and one Azurite; each has a namespace, a FHIR server and an operator of its own.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

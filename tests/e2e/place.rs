@@ -1,4 +1,4 @@
-//! One test's world: that of the end-to-end tests, with a Bulk Data server.
+//! The world of one test of landings: that of every end-to-end test ([`Site`]), with a Bulk Data server.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,14 +18,14 @@ pub struct Place {
 }
 
 impl Place {
-    /// A world with a `FhirServer` named `clinic`.
+    /// Starts a world with a `FhirServer` named `clinic` and an operator.
     pub async fn start(name: &str, options: Options, change: Value) -> Self {
         let mut place = Self::without_operator(name, options, change).await;
         place.site.start_operator().await;
         place
     }
 
-    /// A world with a `FhirServer` named `clinic`, and with the operator still to be started.
+    /// Starts a world with a `FhirServer` named `clinic` but without an operator.
     pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
         let site = Site::without_server(name, azure_fhir::Options::default()).await;
         let fhir = Server::start(options).await.unwrap();
@@ -36,7 +36,7 @@ impl Place {
         place
     }
 
-    /// Changes the `FhirServer` named `clinic`, and keeps what was changed before.
+    /// Merges `change` into the spec of the `FhirServer` named `clinic`.
     pub async fn change_server(&self, change: Value) {
         let spec = {
             let mut server = self.server.lock().unwrap();
@@ -46,14 +46,14 @@ impl Place {
         self.site.apply_server(spec).await;
     }
 
-    /// Creates an export into a container of this test's own.
+    /// Creates an export into this test's container.
     pub async fn export(&self, name: &str, request: Value, spec: Value) {
         let mut whole = json!({"level": "System", "container": self.container()});
         merge(&mut whole, request);
         self.site.export(name, whole, spec).await;
     }
 
-    /// The container of this test.
+    /// The name of this test's container.
     pub fn container(&self) -> String {
         self.site.namespace.clone()
     }
@@ -64,7 +64,7 @@ impl Place {
         self.site.complete(name).await
     }
 
-    /// The one export of this world whose job does as scripted is landed whole.
+    /// Creates the one export of this world, whose job follows `script`, and waits until it is complete.
     pub async fn lands(&self, script: Script) -> (FhirExport, JobView) {
         self.fhir.script(script);
         let object = self.landed("run", json!({})).await;
@@ -73,29 +73,29 @@ impl Place {
         (object, job)
     }
 
-    /// The job that was made last.
+    /// The job that the server created last.
     pub fn last_job(&self) -> JobView {
         self.fhir.jobs().last().unwrap().clone()
     }
 
-    /// Requests for files, in order of arrival.
+    /// The requests for files that the server received, in order of arrival.
     pub fn file_requests(&self) -> Vec<Request> {
         self.fhir.requests().into_iter().filter(Request::is_file).collect()
     }
 
-    /// Waits until the server has seen or done something.
+    /// Waits until `seen` holds for the server. `what` names the condition in the message of a timeout.
     pub async fn until_served(&self, what: &str, seen: impl Fn(&Server) -> bool) {
         let result = wait_until(what, PATIENCE, || async { seen(&self.fhir) }).await;
         self.site.told(result);
     }
 
-    /// Waits until so many bytes of a file were given to the network.
+    /// Waits until the server has sent at least `bytes` bytes of a file.
     pub async fn until_sent(&self, file: usize, bytes: u64) {
         let sent = |server: &Server| server.jobs().last().is_some_and(|j| j.files[file].bytes_sent >= bytes);
         self.until_served("the file to be on its way", sent).await;
     }
 
-    /// All blobs of a run, by their names in its folder.
+    /// The contents of all blobs of a run, by their names in its folder.
     pub async fn blobs(&self, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
         Self::blobs_in(&shared().await.azurite, object).await
     }
@@ -106,7 +106,7 @@ impl Place {
         blobs::folder(&container, output.folder.as_deref().unwrap()).await.unwrap()
     }
 
-    /// The names of the blobs in this test's container that are in another folder than this, without their folders.
+    /// The names, without their folders, of the blobs in this test's container that are not in `folder`.
     pub async fn names_outside(&self, folder: &str) -> Vec<String> {
         let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
         let names = blobs::names(&container, "").await.unwrap();
@@ -118,12 +118,13 @@ impl Place {
             .collect()
     }
 
-    /// Asserts that the container holds of a run exactly what the server's job served, and that its manifest says so.
+    /// Asserts that the run's folder holds exactly the data that the server's job served, and that the stored manifest
+    /// describes it.
     pub async fn assert_same(&self, object: &FhirExport, job: &str) {
         self.assert_same_in(&shared().await.azurite, object, job).await;
     }
 
-    /// Asserts the same of a container in this account.
+    /// Like [`Self::assert_same`], for a container in the account of `azurite`.
     pub async fn assert_same_in(&self, azurite: &Azurite, object: &FhirExport, job: &str) {
         let mut blobs = Self::blobs_in(azurite, object).await;
         let manifest: Value = serde_json::from_slice(&blobs.remove("manifest.json").unwrap()).unwrap();
@@ -175,12 +176,12 @@ fn rank(list: List) -> u8 {
     }
 }
 
-/// SHA-256 in hexadecimal.
+/// The SHA-256 of `bytes`, in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     fhir_export_operator::core::manifest::sha256_hex(bytes)
 }
 
-/// What lies where.
+/// `status.output` of an export.
 pub fn output(object: &FhirExport) -> Output {
     object.status.as_ref().unwrap().output.clone().unwrap()
 }

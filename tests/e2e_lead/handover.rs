@@ -9,12 +9,12 @@ use crate::place::{PATIENCE, Place};
 use crate::replica::Replica;
 use crate::stream::{Stream, seconds};
 
-/// From SIGTERM until another replica leads, with nothing in flight that takes long; as the documentation says it.
+/// The time from SIGTERM until another replica leads, as documented, if no request in flight takes long.
 const HANDOVER: Duration = Duration::from_secs(2);
-/// What a loaded machine may add.
+/// What a loaded machine may add to [`HANDOVER`].
 const LOADED: Duration = Duration::from_secs(3);
 
-/// Two replicas, as a rollout replaces them: a new one stands by before an old one is told to go.
+/// Replaces two replicas as a rollout does: a new one stands by before an old one is told to stop.
 #[tokio::test]
 async fn a_rollout_of_two_replicas_hands_over_each_time() {
     let place = Arc::new(Place::start("rollout", Duration::ZERO).await);
@@ -40,7 +40,7 @@ async fn a_rollout_of_two_replicas_hands_over_each_time() {
         if led {
             gaps.push((told, ended));
         }
-        // Whoever leads now.
+        // Any of the others may lead now.
         let leader = wait_until("a leader", PATIENCE, || async {
             place.lease().await.spec.unwrap().holder_identity.is_some()
         });
@@ -55,7 +55,7 @@ async fn a_rollout_of_two_replicas_hands_over_each_time() {
         );
     }
     assert!(!gaps.is_empty());
-    // Both new ones are there, and one of them leads.
+    // Only the new replicas run, and one of them leads.
     let leads = wait_until("one of the new ones to lead", PATIENCE, || async {
         let mut leading = 0;
         for replica in &new {
@@ -85,7 +85,7 @@ async fn who_is_told_to_stop_hands_over_when_what_is_in_flight_has_its_answer() 
     let (code, led) = tokio::join!(one.ends(), two.leads());
     let (ended, code, log) = code;
     assert_eq!(code, 0, "{log}");
-    // The answer came, and was written down, before another one led.
+    // The answer arrived, and the first replica wrote it to the status, before another one led.
     assert!(led - told > latency / 2, "{:?}", led - told);
     place.ended("slow").await;
     assert_eq!(place.kick_offs("slow"), 1);
@@ -109,7 +109,7 @@ async fn who_is_told_to_stop_hands_over_at_once() {
     assert_eq!(one.ends().await.1, 0);
     assert!(led - told < HANDOVER + LOADED, "{:?}", led - told);
     println!("SIGTERM: another replica led after {:.2} s", seconds(told, led));
-    // And the last one leaves it to nobody.
+    // The last replica releases the Lease although no other takes over.
     two.process.sigterm().unwrap();
     assert_eq!(two.ends().await.1, 0);
     let spec = place.lease().await.spec.unwrap();

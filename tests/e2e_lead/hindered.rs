@@ -14,10 +14,10 @@ use crate::replica::Replica;
 use crate::stream::{Stream, seconds};
 use crate::takeover::{LOADED, TAKEOVER};
 
-/// How long a replica works on without the API server.
+/// How long a replica continues to work without the API server.
 const HOLD: Duration = Duration::from_secs(10);
 
-/// The one that leads is cut off in this way; it ends before another one leads.
+/// Cuts the leading replica off from the API server. It must end, for the reason `cause`, before another one leads.
 async fn cut_off(name: &str, way: Way, cause: &str) {
     let place = Arc::new(Place::start(name, Duration::ZERO).await);
     let relay = Relay::start(&place.kubeconfig).await;
@@ -73,7 +73,7 @@ async fn a_short_outage_changes_nothing() {
     let before = place.lease().await;
     for way in [Way::Silent, Way::Closed, Way::Failing] {
         relay.go(way);
-        // The outage itself is what is tested: shorter than the time for which a replica works on without the API
+        // The outage itself is under test. It is shorter than the time for which a replica continues without the API
         // server.
         tokio::time::sleep(Duration::from_secs(4)).await;
         relay.go(Way::Open);

@@ -1,6 +1,6 @@
-//! Which replica works: operators as processes with the rights that the chart gives, on a real API server that is
-//! lost to them in all the ways that there are, while exports are created all the time. By the FHIR server's records
-//! each is kicked off once.
+//! Leader election: operators as processes, with the rights that the chart grants, on a real API server. They lose the
+//! API server in every way that the tests know, while exports are created all the time. The FHIR server's records must
+//! show one kick-off of each.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

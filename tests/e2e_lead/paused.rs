@@ -1,4 +1,4 @@
-//! A replica that was stopped, and goes on when another one leads.
+//! A replica that is paused, and continues when another one leads.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::replica::Replica;
 use crate::stream::{Stream, is, seconds};
 use crate::takeover::{LOADED, TAKEOVER};
 
-/// What a replica says whose time was over.
+/// The message of a replica that could not renew its Lease in time.
 pub const LAPSED: &str = "The operator ends since it could not renew its Lease in time";
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     assert!(led - stopped < TAKEOVER + LOADED, "{:?}", led - stopped);
     let outcome = stream.end(&place).await;
 
-    // All that is left to do is what the first one remembers.
+    // All exports are complete, so any further request would be work that the first replica remembers.
     let sent = || place.fhir.requests().iter().filter(|r| r.is_kick_off() || r.is_poll()).count();
     let before = sent();
     let went_on = Instant::now();
@@ -49,7 +49,7 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
     );
 }
 
-/// It has written the intent, and waits for the answer to that.
+/// The replica is paused while it waits for the answer to the write of its intent.
 #[tokio::test]
 async fn who_was_stopped_right_before_a_kick_off_does_not_send_it() {
     let place = Place::start("instant", Duration::ZERO).await;
@@ -73,7 +73,7 @@ async fn who_was_stopped_right_before_a_kick_off_does_not_send_it() {
     let (_, code, log) = one.ends().await;
     assert_eq!(code, 1);
     assert!(log.contains(LAPSED), "{log}");
-    // The other one tells what it found.
+    // The other replica finds the intent without a status URL, and reports the kick-off as uncertain.
     let run = place.ended("run").await;
     assert!(is(&run, "Failed") && is(&run, "KickOffUncertain"), "{:?}", run.status);
     assert_eq!(place.kick_offs("run"), 0);

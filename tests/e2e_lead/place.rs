@@ -1,4 +1,4 @@
-//! One test's world: a release of the chart in a namespace of its own, a FHIR server, and exports.
+//! The world of one test: a release of the chart in a namespace of its own, a FHIR server, and exports.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use stage::{Folder, Shared, wait_for};
 use tokio::sync::OnceCell;
 
-/// Long enough for a loaded machine; tests wait for conditions, not for this.
+/// The timeout of waits: long enough for a loaded machine. Tests wait for conditions and fail after this time.
 pub const PATIENCE: Duration = Duration::from_secs(90);
-/// The release, and what is named like it.
+/// The name of the release, and of its Lease and ServiceAccount.
 pub const NAME: &str = "fhir-export-operator";
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
@@ -32,14 +32,14 @@ pub struct Place {
     pub client: Client,
     pub fhir: Server,
     pub folder: Folder,
-    /// Of the chart's ServiceAccount.
+    /// The kubeconfig of the chart's ServiceAccount.
     pub kubeconfig: PathBuf,
-    /// Of the chart's Deployment.
+    /// The arguments of the operator in the chart's Deployment.
     pub args: Vec<String>,
 }
 
 impl Place {
-    /// A release, and a `FhirServer` named `clinic` that answers each request after `latency`.
+    /// Installs a release, and creates a `FhirServer` named `clinic` whose server answers each request after `latency`.
     pub async fn start(name: &str, latency: Duration) -> Self {
         let Shared { kubernetes, azurite } = shared().await;
         let namespace = format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -110,12 +110,12 @@ impl Place {
         let _: FhirServer = self.create(json!({"metadata": {"name": "clinic"}, "spec": spec})).await;
     }
 
-    /// An export of `clinic` into a container named like it.
+    /// Creates an export of `clinic` into a container of its own.
     pub async fn export(&self, name: &str) {
         self.export_with(name, &json!({})).await;
     }
 
-    /// Creates an export with more in its spec.
+    /// Like [`Self::export`], with `more` added to the spec.
     pub async fn export_with(&self, name: &str, more: &Value) {
         let container = self.container(name);
         let request = json!({"level": "System", "types": ["Patient"], "container": container});
@@ -142,7 +142,7 @@ impl Place {
         ended.await.unwrap_or_else(|error| panic!("{error}\n{}", self.said()))
     }
 
-    /// What the replicas said last.
+    /// The last lines of each replica's log.
     fn said(&self) -> String {
         let files = std::fs::read_dir(self.folder.path()).unwrap().map(|file| file.unwrap().path());
         let logs = files.filter(|file| file.extension().is_some_and(|e| e == "log"));
@@ -154,12 +154,12 @@ impl Place {
         logs.map(end).collect()
     }
 
-    /// The Lease.
+    /// The Lease of the release.
     pub async fn lease(&self) -> Lease {
         self.api::<Lease>().get(NAME).await.unwrap()
     }
 
-    /// Kick-offs that the FHIR server saw for an export.
+    /// The number of kick-offs that the FHIR server received for an export.
     pub fn kick_offs(&self, export: &str) -> usize {
         let asked = format!("_container={}&", self.container(export));
         let requests = self.fhir.requests();

@@ -1,4 +1,5 @@
-//! A way to the API server that a test can spoil. It takes plain HTTP, so that it can answer in the API server's place.
+//! A relay to the API server that a test can disturb. It accepts plain HTTP, so that it can answer in place of the API
+//! server.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,20 +16,20 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// What the relay does, with connections that are open, too.
+/// What the relay does with new and with open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// Gives everything on.
+    /// Forwards everything.
     Open,
-    /// Takes connections and what they say, and is silent.
+    /// Accepts connections and requests, and never answers.
     Silent,
-    /// Takes no connection and cuts those that there are.
+    /// Accepts no connection, and closes those that are open.
     Closed,
     /// Answers 503 to everything.
     Failing,
 }
 
-/// One request whose answer is held back, found by a text in it.
+/// A request whose answer the relay holds back: the first that contains `text`.
 #[derive(Clone, Debug, Default)]
 struct Hold {
     text: String,
@@ -44,7 +45,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// To the API server of a kubeconfig, on the runtime of the caller.
+    /// Starts a relay to the API server of a kubeconfig, on the runtime of the caller.
     pub async fn start(kubeconfig: &Path) -> Self {
         let text = std::fs::read_to_string(kubeconfig).unwrap();
         let config: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -66,12 +67,12 @@ impl Relay {
         Self { port, way, hold, work }
     }
 
-    /// Where it takes connections.
+    /// The URL on which the relay accepts connections.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// From now on.
+    /// Changes what the relay does from now on.
     pub fn go(&self, way: Way) {
         self.way.send_replace(way);
     }
@@ -81,7 +82,7 @@ impl Relay {
         self.hold.send_replace(Hold { text: text.into(), ..Hold::default() });
     }
 
-    /// Gives it on.
+    /// Forwards the answer that is held back.
     pub fn let_go(&self) {
         self.hold.send_modify(|hold| hold.released = true);
     }
@@ -117,7 +118,7 @@ async fn serve(listener: TcpListener, mut way: watch::Receiver<Way>, upstream: U
         tokio::select! {
             accepted = open.accept() => {
                 let (stream, way, upstream) = (accepted.unwrap().0, way.clone(), upstream.clone());
-                // Whatever breaks one of them is what tests are after.
+                // Tests break connections on purpose, so errors are ignored.
                 connections.spawn(async move { let _ = carry(stream, way, upstream).await; });
             }
             changed = way.changed() => if changed.is_err() { return },
@@ -137,7 +138,7 @@ async fn carry(
                 done = upstream.exchange(&mut stream) => return done,
                 changed = way.changed() => if changed.is_err() { return Ok(()) },
             }
-            // The bytes that come stay where they are.
+            // Further bytes stay unread.
             if *way.borrow_and_update() == Way::Silent {
                 let _ = way.changed().await;
             }
@@ -189,7 +190,7 @@ impl Upstream {
         tokio::select! { done = there => done, done = back => done }
     }
 
-    /// Whether this is the request whose answer is to be held back: one request comes in one piece.
+    /// Whether this is the request whose answer is to be held back. Assumes that a request arrives in one chunk.
     fn is_wanted(&self, chunk: &[u8]) -> bool {
         self.hold.send_if_modified(|hold| {
             let text = String::from_utf8_lossy(chunk);
@@ -217,7 +218,7 @@ async fn fail(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.shutdown().await
 }
 
-/// Whether head and body of a request are there.
+/// Whether `request` holds the whole head and body of a request.
 fn is_whole(request: &str) -> bool {
     let Some((head, body)) = request.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| {

@@ -11,7 +11,7 @@ use stage::{Process, ProcessOptions, free_port, wait_for, wait_until};
 use crate::place::{NAME, PATIENCE, Place};
 use crate::relay::Relay;
 
-/// How long a replica may take to answer when it is asked something.
+/// How long a replica may take to answer a request for its metrics or its health.
 const ASKED: Duration = Duration::from_secs(5);
 
 pub struct Replica {
@@ -21,7 +21,7 @@ pub struct Replica {
     pub asked: Asked,
 }
 
-/// Where a replica can be asked.
+/// The ports on which a replica serves its metrics and its health.
 #[derive(Clone, Debug)]
 pub struct Asked {
     metrics: u16,
@@ -29,7 +29,7 @@ pub struct Asked {
 }
 
 impl Replica {
-    /// Starts one, which reaches the API server through `relay` if there is one.
+    /// Starts a replica, which reaches the API server through `relay` if there is one.
     pub fn start(place: &Place, name: &str, relay: Option<&Relay>) -> Self {
         let asked = Asked { metrics: free_port().unwrap(), health: free_port().unwrap() };
         let mut kubeconfig: Value =
@@ -43,7 +43,7 @@ impl Replica {
             .env("KUBECONFIG", kubeconfig)
             .env("HOSTNAME", name);
         for arg in &place.args {
-            // As it is, but for ports that are taken.
+            // The arguments of the Deployment, except that each replica needs ports of its own.
             options = options.arg(&match arg.split('=').next().unwrap() {
                 "--metrics-addr" => format!("--metrics-addr=127.0.0.1:{}", asked.metrics),
                 "--health-addr" => format!("--health-addr=127.0.0.1:{}", asked.health),
@@ -53,7 +53,7 @@ impl Replica {
         Self { name: name.into(), lease: place.api(), process: Process::start(&options).unwrap(), asked }
     }
 
-    /// Waits until it leads; answers when the Lease was seen to name it.
+    /// Waits until the replica leads. Returns when the Lease was first seen to name it.
     pub async fn leads(&mut self) -> Instant {
         let what = format!("the Lease to name {}", self.name);
         let named = wait_for(&what, PATIENCE, || async {
@@ -68,7 +68,7 @@ impl Replica {
         named
     }
 
-    /// Waits until it is ready and does not lead.
+    /// Waits until the replica is ready and does not lead.
     pub async fn stands_by(&mut self) {
         let what = format!("{} to stand by", self.name);
         let asked = self.asked.clone();
@@ -81,7 +81,7 @@ impl Replica {
         stands.await.unwrap_or_else(|error| panic!("{error}\n{}", self.process.log_end()));
     }
 
-    /// Waits for its end; answers when, with which code, and what it said.
+    /// Waits for the replica to end. Returns when it did, its exit code and its log.
     pub async fn ends(&mut self) -> (Instant, i32, String) {
         let code = self.process.wait_at_most(PATIENCE).await.unwrap();
         let code = code.unwrap_or_else(|| panic!("{} does not end\n{}", self.name, self.process.log_end()));
@@ -90,20 +90,21 @@ impl Replica {
 }
 
 impl Asked {
-    /// Whether it leads, if it answers.
+    /// Whether the replica leads. `None` if it does not answer.
     pub async fn leads(&self) -> Option<bool> {
         let (_, text) = self.get(self.metrics, "metrics").await?;
         text.lines().find_map(|line| line.strip_prefix("fhir_export_leader ")).map(|value| value == "1")
     }
 
-    /// Why it is not ready, if it is not.
+    /// Why the replica is not ready. `None` if it is ready or does not answer.
     pub async fn why_not_ready(&self) -> Option<String> {
         self.get(self.health, "readyz").await.filter(|(code, _)| *code != 200).map(|(_, text)| text)
     }
 
     async fn get(&self, port: u16, path: &str) -> Option<(u16, String)> {
         let answer = async {
-            // One for all, since each reads the machine's certificates; no connection outlives the runtime of its test.
+            // All replicas share one client, since each client reads the machine's certificates. The client keeps no
+            // connections, since they must not outlive the runtime of their test.
             static CLIENT: LazyLock<reqwest::Client> =
                 LazyLock::new(|| reqwest::Client::builder().pool_max_idle_per_host(0).build().unwrap());
             let answer = CLIENT.get(format!("http://127.0.0.1:{port}/{path}")).send().await.ok()?;

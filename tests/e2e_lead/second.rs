@@ -7,7 +7,7 @@ use stage::{Process, ProcessOptions};
 use crate::place::{NAME, PATIENCE, Place, shared};
 use crate::replica::Replica;
 
-/// Other tests have releases at work here, too: it names one of those that are older.
+/// Other tests run releases in the same cluster, so the message may name any of the older ones.
 #[tokio::test]
 async fn a_release_for_the_whole_cluster_refuses_to_work_beside_an_older_one() {
     let place = Place::start("second", Duration::ZERO).await;
@@ -23,7 +23,7 @@ async fn a_release_for_the_whole_cluster_refuses_to_work_beside_an_older_one() {
     let said = whole.log_end();
     assert!(said.contains("Another release of the operator works in this cluster already"), "{said}");
     assert!(said.contains(&format!("/{NAME}, which is older than {}/whole", place.namespace)), "{said}");
-    // It has given its own Lease back, and done nothing.
+    // The second release has given its own Lease back and done nothing.
     let lease =
         shared().await.kubernetes.kubectl(["get", "lease", "whole", "-n", &place.namespace, "-o", "json"]);
     let lease = lease.await.unwrap().run().await.unwrap().ok().unwrap();

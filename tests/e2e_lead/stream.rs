@@ -1,4 +1,4 @@
-//! Exports that are created all the while, and what became of them.
+//! Exports that are created continuously while a test disturbs the operators.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::place::Place;
 
-/// From one export to the next.
+/// The time from one export to the next.
 const EVERY: Duration = Duration::from_millis(600);
 
 pub struct Stream {
@@ -23,7 +23,7 @@ fn name(number: usize) -> String {
 }
 
 impl Stream {
-    /// Begins to create exports.
+    /// Begins to create exports, each [`EVERY`] after the previous one.
     pub fn start(place: &Arc<Place>) -> Self {
         let enough = Arc::new(AtomicBool::new(false));
         let (place, done) = (place.clone(), enough.clone());
@@ -39,8 +39,9 @@ impl Stream {
         Self { enough, work }
     }
 
-    /// Creates no more; all must be complete, and each kicked off once by the FHIR server's records. One whose kick-off
-    /// was under way when its operator was killed may have been kicked off again, if that was told.
+    /// Stops creating exports, and asserts that all complete and that the FHIR server received one kick-off for
+    /// each. An export whose kick-off was in flight when its operator was killed may have more, if its status has
+    /// an unsettled job.
     pub async fn end(self, place: &Place) -> Outcome {
         self.enough.store(true, Ordering::SeqCst);
         let number = self.work.await.unwrap();
@@ -63,7 +64,7 @@ impl Stream {
 pub struct Outcome {
     pub exports: usize,
     pub kick_offs: usize,
-    /// Exports of which it was told that a kick-off may have been in vain.
+    /// The number of exports with an unsettled job in their status.
     pub told: usize,
 }
 
@@ -79,7 +80,7 @@ pub fn is(export: &FhirExport, type_: &str) -> bool {
     conditions.filter(|c| c.type_ == type_).any(fhir_export_operator::api::Condition::is_true)
 }
 
-/// The seconds between two moments, for people.
+/// The seconds from one moment to another, or 0 if the order is reversed.
 pub fn seconds(from: Instant, to: Instant) -> f64 {
     to.saturating_duration_since(from).as_secs_f64()
 }

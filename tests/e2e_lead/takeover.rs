@@ -1,4 +1,4 @@
-//! A replica that is lost, and the one that takes over.
+//! Another replica takes over when the leading one is lost.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,9 +7,9 @@ use crate::place::Place;
 use crate::replica::Replica;
 use crate::stream::{Stream, seconds};
 
-/// From the loss of the one that leads until another one does, as the documentation says it.
+/// The time from the loss of the leading replica until another one leads, as documented.
 pub const TAKEOVER: Duration = Duration::from_secs(17);
-/// What a loaded machine may add.
+/// What a loaded machine may add to [`TAKEOVER`].
 pub const LOADED: Duration = Duration::from_secs(5);
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Secrets, service accounts, config maps.
+//! Reading Secrets, ServiceAccounts and ConfigMaps.
 
 use base64::Engine;
 use fhir_export_operator::api::{KeyRef, Reason};
@@ -32,7 +32,7 @@ fn wrong<T>(result: Result<T, CredentialProblem>, reason: Reason, parts: &[&str]
     for part in parts {
         assert!(problem.message.contains(part), "{part} is not in: {problem}");
     }
-    // A clause: it is put into longer sentences as it is.
+    // The message is a clause, which longer sentences embed verbatim.
     assert!(!problem.message.ends_with('.') && !problem.message.contains("sesame"), "{problem}");
 }
 

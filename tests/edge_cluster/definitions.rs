@@ -1,4 +1,4 @@
-//! The installed definitions are of another version than the operator.
+//! Installed definitions of another version than the operator's.
 
 use fhir_export_operator::cluster::definitions::wait;
 use kube::Client;
@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::place::{SOON, install, make_namespace};
 
-/// Changes a part of the definition of exports only.
+/// Changes the part at `path` of the schema, if `crd` is the definition of `FhirExport`.
 fn of_exports(crd: &mut Value, path: &str, change: impl Fn(&mut Value)) {
     if crd["spec"]["names"]["plural"] == "fhirexports" {
         let schema = format!("/spec/versions/0/schema/openAPIV3Schema{path}");
@@ -25,10 +25,10 @@ async fn older_definitions_are_waited_for_and_newer_ones_worked_with() {
     let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();
     let admin = kubernetes.client().await.unwrap();
     make_namespace(&admin, "plain").await;
-    // An account without a right on definitions.
+    // This account may not read definitions.
     let client = kubernetes.client_for("default", "plain").await.unwrap();
 
-    // As they were before attempts had a destination.
+    // Definitions of an earlier version, in which a job has no destination.
     install(&admin, |crd| {
         of_exports(crd, "/properties/status/properties/job/properties", |job| {
             job.as_object_mut().unwrap().remove("destination");
@@ -57,7 +57,7 @@ async fn older_definitions_are_waited_for_and_newer_ones_worked_with() {
     assert_eq!(told.recv().await, None, "what it waited for was told once");
     fits(&client).await;
 
-    // Those of a later version, as after going back to this one.
+    // Definitions of a later version, as after a downgrade to this one.
     install(&admin, |crd| {
         of_exports(crd, "/properties/status/properties", |status| {
             status["ofTomorrow"] = json!({ "type": "string" });

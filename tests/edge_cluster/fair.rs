@@ -1,4 +1,4 @@
-//! Nobody starves anybody: what one server, or one tenant, does costs the exports of others nothing.
+//! Fairness: a server or a tenant that is slow or busy does not delay the exports of others.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,12 @@ use crate::fake::{FakeServer, PROMPT};
 use crate::operate::start;
 use crate::place::{SOON, exports, make_export, make_export_on, make_server, make_server_at, namespace};
 
-/// More than there are places for reconciles.
+/// Exports of the silent server: more than the operator reconciles at once.
 const MANY: usize = 80;
-/// So much later than alone a healthy export may be.
+/// How much later than alone a healthy export may be.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// How long an export on the server that answers takes from its creation to its kick-off.
+/// The time from the creation of an export of the healthy server to its kick-off.
 async fn kick_off_takes(client: &Client, namespace: &str, name: &str, server: &FakeServer) -> Duration {
     let mut arrived = server.answered_at_once();
     let before = *arrived.borrow_and_update();
@@ -46,7 +46,7 @@ async fn a_server_that_does_not_answer_holds_up_no_other() {
     }
     assert_eq!(*server.kick_offs().borrow(), 32, "no more than that are out at a server");
 
-    // None is lost, and none is sent twice.
+    // No kick-off is lost, and none is sent twice.
     server.answer(MANY);
     wait_until("all to run", SOON, || async {
         let all = exports(&client, "silent").list(&kube::api::ListParams::default()).await.unwrap();

@@ -1,4 +1,4 @@
-//! A FHIR server and a storage account in memory, for the shell's own tests.
+//! FHIR servers and storage in memory, for tests of the operator's edge to the cluster.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 /// The base URL of the server that answers each kick-off at once.
 pub const PROMPT: &str = "https://prompt.example.org";
 
-/// Servers whose kick-offs are answered when the test lets them, except those to [`PROMPT`].
+/// FHIR servers that answer a kick-off when the test allows it. [`PROMPT`] answers at once.
 #[derive(Clone)]
 pub struct FakeServer(Arc<Inner>);
 
@@ -39,12 +39,12 @@ impl FakeServer {
         }))
     }
 
-    /// How many kick-offs arrived.
+    /// The number of kick-offs that have arrived.
     pub fn kick_offs(&self) -> watch::Receiver<usize> {
         self.0.kick_offs.subscribe()
     }
 
-    /// How many kick-offs arrived at [`PROMPT`].
+    /// The number of kick-offs that have arrived at [`PROMPT`].
     pub fn answered_at_once(&self) -> watch::Receiver<usize> {
         self.0.answered_at_once.subscribe()
     }
@@ -54,7 +54,7 @@ impl FakeServer {
         self.0.forgotten.subscribe()
     }
 
-    /// Lets so many kick-offs be answered.
+    /// Allows the answers to `count` more kick-offs.
     pub fn answer(&self, count: usize) {
         self.0.answers.add_permits(count);
     }
@@ -118,7 +118,7 @@ impl Wire for FakeServer {
     }
 }
 
-/// No storage account.
+/// Storage that fails each request, as without a storage account.
 pub struct NoStorage;
 
 fn none() -> StorageFailure {

@@ -1,4 +1,4 @@
-//! The way to the API server, against a real one: writes, credentials, watches, the whole operator.
+//! Tests of the cluster edge against a real API server: writes, credentials, watches, and the whole operator.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod credentials;

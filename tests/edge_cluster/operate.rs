@@ -67,7 +67,7 @@ async fn what_is_in_flight_reaches_its_status_before_the_operator_stops() {
     let running = start(&client, "in-flight", &server).await;
     let Running { stop, mut work, config } = running;
 
-    // There is no such server yet; when there is, the export goes on at once, not at the next retry.
+    // The server does not exist yet. When it is created, the export continues at once, not at the next retry.
     make_export(&client, "in-flight", "one").await;
     wait_until("the export to wait", SOON, || async {
         state(&client, "in-flight", "one").await == Some("Waiting")
@@ -160,7 +160,7 @@ async fn an_address_in_use_is_told() {
 
 #[tokio::test]
 async fn a_stop_while_the_definitions_are_missing_ends_at_once() {
-    // Nothing listens there.
+    // Nothing listens on port 9.
     let mut nowhere = kube::Config::new("http://127.0.0.1:9".parse().unwrap());
     nowhere.default_retry = false;
     let client = Client::try_from(nowhere).unwrap();

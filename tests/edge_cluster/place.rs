@@ -1,4 +1,4 @@
-//! One API server for all tests of this program, a namespace for each.
+//! One API server for all tests of this program, with a namespace for each test.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub const MALFORMED: &str = "malformed";
 
 static KUBERNETES: OnceCell<Kubernetes> = OnceCell::const_new();
 
-/// A client for a new namespace.
+/// Creates a namespace, and returns a client for the API server.
 pub async fn namespace(name: &str) -> Client {
     let kubernetes = kubernetes().await;
     let client = kubernetes.client().await.unwrap();
@@ -42,7 +42,7 @@ async fn start() -> Kubernetes {
                 .await;
         }
     });
-    // It waits for definitions that are not there yet.
+    // The operator waits for definitions that are not installed yet.
     tokio::time::timeout(SOON, told.wait_for(|told| !told.is_empty())).await.unwrap().unwrap();
     install(&client, |crd| {
         let level = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/request/properties/level/enum";
@@ -63,7 +63,7 @@ async fn start() -> Kubernetes {
     odd.create(&PostParams::default(), &serde_json::from_value(malformed).unwrap()).await.unwrap();
     install(&client, |_| {}).await;
 
-    // Whoever waited for the definitions was told once what to do, and went on.
+    // The wait for the definitions reported once what to do, and has ended.
     tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
     let told = told.borrow().clone();
     assert!(
@@ -94,12 +94,12 @@ pub async fn make_namespace(client: &Client, name: &str) {
     api.create(&PostParams::default(), &serde_json::from_value(body).unwrap()).await.unwrap();
 }
 
-/// Makes an export that names the server `clinic`.
+/// Creates an export of the server `clinic`.
 pub async fn make_export(client: &Client, namespace: &str, name: &str) -> FhirExport {
     make_export_on(client, namespace, name, "clinic").await
 }
 
-/// Makes an export that names this server.
+/// Creates an export of the server `server`.
 pub async fn make_export_on(client: &Client, namespace: &str, name: &str, server: &str) -> FhirExport {
     let body = json!({
         "metadata": { "name": name },
@@ -109,12 +109,12 @@ pub async fn make_export_on(client: &Client, namespace: &str, name: &str, server
     exports(client, namespace).create(&PostParams::default(), &body).await.unwrap()
 }
 
-/// Makes the server `clinic`.
+/// Creates the server `clinic`.
 pub async fn make_server(client: &Client, namespace: &str) -> FhirServer {
     make_server_at(client, namespace, "clinic", "https://clinic.example.org").await
 }
 
-/// Makes a server with this base URL, on which any number of exports may run.
+/// Creates a server with this base URL, on which up to 1000 exports may run at once.
 pub async fn make_server_at(client: &Client, namespace: &str, name: &str, url: &str) -> FhirServer {
     let body = json!({
         "metadata": { "name": name },

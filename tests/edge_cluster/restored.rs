@@ -1,4 +1,4 @@
-//! An API server that was restored from a backup: what the operator wrote last is not there any more.
+//! An API server that was restored from a backup, without the operator's last writes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,17 +16,17 @@ use crate::fake::FakeServer;
 use crate::operate::start;
 use crate::place::{SOON, exports, make_export, make_server, namespace};
 
-/// Versions in a backup are lower than this.
+/// A resource version that is higher than every version in the restored API server.
 const LATER: u64 = 1_000_000_000;
 
 struct Between {
     client: Client,
-    /// The first write of a status was answered.
+    /// Whether the first write of a status was answered.
     restored: AtomicBool,
 }
 
-/// The way to the API server. The answer to the first write of an export's status has the version that it had before
-/// the restore, and nothing in the API server has such a version any more.
+/// Forwards requests to the API server. The answer to the first write of an export's status carries a resource version
+/// from before the restore, which no object in the API server has any more.
 async fn between(State(between): State<Arc<Between>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let writes = parts.method == "PATCH" && parts.uri.path().ends_with("/fhirexports/one/status");

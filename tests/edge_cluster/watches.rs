@@ -1,4 +1,4 @@
-//! The watches and what they know.
+//! The watches and the objects that they hold.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -58,7 +58,7 @@ impl Watching {
     }
 }
 
-/// An API server that accepts connections and never answers, as behind a load balancer that dropped them in silence.
+/// The API server accepts connections and never answers, as behind a load balancer that silently dropped them.
 #[tokio::test]
 async fn a_list_that_gets_no_answer_is_begun_anew() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -76,7 +76,7 @@ async fn a_list_that_gets_no_answer_is_begun_anew() {
     wait_until("the watches are known as broken", SOON, || async { watching.broken.count() == 3 })
         .await
         .unwrap();
-    // Three kinds are listed, each for the second time.
+    // Each of the three kinds is listed for the second time.
     tokio::time::timeout(SOON, asks.wait_for(|asks| *asks >= 6)).await.unwrap().unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Status, finalizers, deletion, events.
+//! Writes of statuses and finalizers, deletions, and events.
 
 use std::time::{Duration, Instant};
 
@@ -153,7 +153,7 @@ async fn events_are_folded_and_cut() {
     let one = make_export(&client, "events", "one").await;
     let cluster = cluster(&client);
     cluster.publish(&one, &note(&"long ".repeat(400))).await;
-    // The version changes between two events of one object; they are about the same object all the same.
+    // The version of the object changes between the two events, which must still count as events of one object.
     let changed = cluster.write_export_status(&one, &running()).await.unwrap();
     cluster.publish(&changed, &note("again")).await;
     cluster.events_posted().await;

@@ -1,4 +1,4 @@
-//! What comes back, and what is kept of it.
+//! Answers of servers, and the parts of them that the operator keeps.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Credentials that a test can change, and the wire over them.
+//! Credentials that a test can change, and the wire that uses them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use fhir_export_operator::fhir::{FhirWire, WireSettings};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-/// Objects of namespace `fhir`, by name and key.
+/// The values of the credentials in the namespace `fhir`, by name and key.
 #[derive(Default)]
 pub struct Cluster {
     pub keys: Mutex<BTreeMap<(String, String), String>>,
@@ -94,7 +94,7 @@ impl CredentialSource for Cluster {
 pub const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
 pub const TENANT: &str = "tenant.example";
 
-/// A wire that remembers nothing of the cluster, so that each change is seen at once.
+/// A wire that remembers no credentials, so that each change takes effect at once.
 pub fn wire(cluster: &Arc<Cluster>, settings: EntraSettings) -> FhirWire {
     let forgetful = CacheTimes { found: Duration::ZERO, missing: Duration::ZERO, spared: Duration::ZERO };
     wire_with(cluster, settings, forgetful)
@@ -106,8 +106,8 @@ pub fn wire_with(cluster: &Arc<Cluster>, settings: EntraSettings, memory: CacheT
     FhirWire::new(Arc::new(Identities::with_source(source, settings, http)), WireSettings::default())
 }
 
-/// A wire whose requests for tokens go through a proxy, which stands in for an address that only a node of the cloud
-/// has.
+/// A wire whose requests for tokens go through a proxy. The proxy stands in for the token endpoint that only nodes of
+/// the cloud can reach.
 pub fn wire_through(proxy: &str, settings: EntraSettings) -> FhirWire {
     let http = reqwest::Client::builder().proxy(reqwest::Proxy::all(proxy).unwrap()).build().unwrap();
     let identities = Identities::new(Cluster::with(&[]), settings, http);

@@ -1,4 +1,4 @@
-//! Token endpoints that refuse, fail, or lead elsewhere.
+//! Token endpoints that refuse, fail, or redirect.
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::core::wire::{Failure, FailureKind, Sent};
@@ -12,7 +12,7 @@ use crate::provider::key;
 use crate::server::{Authority, Server, answer};
 use crate::smart::{smart, with_key};
 
-/// What `authorize` fails with; the token endpoint is at `token_url`.
+/// The failure of `authorize` with the token endpoint at `token_url`.
 async fn refused(token_url: &str) -> Failure {
     let (_, wire) = with_key(&key(&PKCS_ECDSA_P384_SHA384));
     let auth = smart(&json!({ "tokenURL": token_url, "scopes": ["system/Patient.rs"] }));

@@ -1,4 +1,4 @@
-//! Tokens of Entra, from a token server of the tests.
+//! Entra tokens, from a token server of the tests.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::cluster::{
 };
 use crate::server::{Act, Authority, Server, answer};
 
-/// A token server that names its tokens `t0`, `t1`, ... and the settings that lead to it.
+/// Starts a token server that follows `script`, and returns it with the settings that lead to it.
 async fn entra(script: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> (Server, EntraSettings) {
     let authority = Authority::new();
     let server = Server::https(&authority, "localhost", script).await;
@@ -66,8 +66,8 @@ async fn one_token_serves_all_and_names_the_origin_as_its_audience() {
     assert!(asked[0].contains(&scope) && asked[0].contains("client_secret=hush"), "{}", asked[0]);
 }
 
-/// What the endpoint of a node answers (Microsoft Learn, "How to use managed identities for Azure resources on an Azure
-/// VM to acquire an access token").
+/// The answer of a node's token endpoint (Microsoft Learn, "How to use managed identities for Azure resources on an
+/// Azure VM to acquire an access token").
 fn node_tokens(number: usize, _: &str) -> Act {
     let expires = jiff::Timestamp::now().as_second() + 86_400;
     let body = json!({ "access_token": format!("m{number}"), "client_id": CLIENT, "expires_in": "86400",

@@ -1,4 +1,4 @@
-//! Requests without an answer: why, and whether they can have arrived.
+//! Requests without an answer: the reason, and whether the request can have arrived.
 
 use fhir_export_operator::api::{FhirServer, Reason};
 use fhir_export_operator::core::wire::{Failure, FailureKind, Request, Sent};
@@ -26,8 +26,8 @@ fn clinic(url: &str) -> Arc<FhirServer> {
 
 #[tokio::test]
 async fn a_name_that_does_not_resolve() {
-    // A label of more than 63 letters is refused by the resolver itself: no DNS server is asked. (TLS would
-    // refuse it even before.)
+    // The resolver itself refuses a label of more than 63 letters, without asking a DNS server. The URL has http, since
+    // TLS would refuse the name even earlier.
     let host = format!("{}.example", "a".repeat(64));
     let url = format!("http://{host}");
     let failure = failure(&clinic(&url), &kick_off(&format!("{url}/$export?q=secret"))).await;
@@ -127,7 +127,7 @@ async fn a_kick_off_on_a_cut_connection_is_sent_once() {
 
 #[tokio::test]
 async fn a_kick_off_meets_no_connection_that_was_just_closed() {
-    // The first connection is closed after its answer, without a word in advance.
+    // The server closes the first connection after its answer without announcing it.
     let fhir = Server::http(|number, _| match number {
         0 => Act::Part("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()),
         _ => answer("202 Accepted", "", ""),

@@ -1,4 +1,4 @@
-//! Bodies of files: whether their end is marked, what a range says of them, and how they are encoded.
+//! Bodies of files: whether their end is marked, what a range states about them, and how they are encoded.
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::core::wire::{FileHead, FileRequest, Resume, Sent};
@@ -12,15 +12,15 @@ use crate::server::{Act, Server};
 
 const LINE: &str = r#"{"resourceType":"Patient"}"#;
 
-/// What came of a request for a file.
+/// The outcome of a request for a file.
 #[derive(Debug, PartialEq)]
 enum Got {
-    /// The body, and how it broke off, if it did.
+    /// The head, the body, and how the body broke off, if it did.
     Body(FileHead, String, Option<BrokenOff>),
     Unusable(UnusableBody),
 }
 
-/// Asks for a file, from `offset` on if that is not 0. The server sends this and closes the connection.
+/// Requests a file, from `offset` on if that is not 0. The server sends `sent` and closes the connection.
 async fn fetch(offset: u64, compressed: bool, sent: &str) -> Got {
     let text = sent.to_owned();
     let fhir = Server::http(move |_, _| Act::Part(text.clone())).await;
@@ -82,7 +82,7 @@ async fn a_range_says_where_its_body_and_the_file_end() {
     let last = whole - 1;
     for (range, body, framed, broken) in [
         (format!("bytes 4-{last}/{whole}"), rest(whole), true, None),
-        // The file may go on behind the range.
+        // The file may continue after the range.
         (format!("bytes 4-{last}/*"), rest(whole), false, None),
         (format!("bytes 4-9/{whole}"), rest(10), true, Some(BrokenOff::Transfer)),
         // The body is shorter, or longer, than the range, and only the connection ends it.
@@ -119,7 +119,7 @@ async fn a_coding_is_undone_named_or_doubted() {
     };
     assert_eq!(end(fetch(0, true, &coded("identity", LINE)).await), (LINE.to_owned(), None));
     assert_eq!(end(fetch(0, true, &coded("gzip", LINE)).await), (String::new(), Some(BrokenOff::Decoding)));
-    // An empty body may have been labelled by a proxy; asked for as it is, it is empty.
+    // A proxy may have labelled an empty body as gzip. If no encoding was requested, the body counts as empty.
     assert_eq!(end(fetch(0, true, &coded("gzip", "")).await), (String::new(), Some(BrokenOff::Decoding)));
     assert_eq!(end(fetch(0, false, &coded("gzip", "")).await), (String::new(), None));
 }

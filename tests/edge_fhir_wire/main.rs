@@ -1,4 +1,4 @@
-//! What goes out to FHIR servers and to Entra, seen from servers that misbehave.
+//! Tests of the wire to FHIR servers and Entra against servers that misbehave.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod answers;

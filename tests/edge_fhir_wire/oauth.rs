@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, get, server, wire};
 use crate::provider::form;
 use crate::server::{Act, Server, answer};
 
-/// `my client:hush&hush`, each part encoded as in a form, then joined, then in base64.
+/// The header for `my client` with the secret `hush&hush`: each part form-encoded, joined by a colon, in base64.
 const BASIC: &str = "Basic bXkrY2xpZW50Omh1c2glMjZodXNo";
 
 fn oauth(token_url: &str) -> Value {

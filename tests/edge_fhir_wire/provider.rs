@@ -1,4 +1,4 @@
-//! A FHIR server below a path, with its own token endpoint that checks every assertion.
+//! A FHIR server whose base URL has a path, with a token endpoint of its own that checks every assertion.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -20,30 +20,31 @@ pub fn key(kind: &'static SignatureAlgorithm) -> String {
     KeyPair::generate_for(kind).unwrap().serialize_pem()
 }
 
-/// What a token request said, by name.
+/// The form fields of a token request.
 pub fn form(request: &str) -> HashMap<String, String> {
     let body = request.split_once("\r\n\r\n").unwrap().1;
     form_urlencoded::parse(body.as_bytes()).into_owned().collect()
 }
 
-/// What the server knows and has done.
+/// The settings and the records of the server.
 pub struct State {
     pub keys: Vec<Jwk>,
     pub expires_in: Value,
-    /// Assertions that were good, and the scopes that came with them.
+    /// The assertions that the endpoint accepted.
     pub assertions: HashSet<String>,
     pub scopes: Vec<String>,
     good_until: HashMap<String, Instant>,
 }
 
-/// The server.
+/// A running FHIR server with its token endpoint.
 pub struct Provider {
     pub http: Server,
     pub state: Arc<Mutex<State>>,
 }
 
 impl Provider {
-    /// Its SMART configuration says `more` besides the token endpoint.
+    /// Starts the server with the key in `pem` registered. Its SMART configuration holds `more` besides the token
+    /// endpoint.
     pub async fn start(pem: &str, expires_in: Value, more: Value) -> Self {
         let state = State {
             keys: Vec::new(),
@@ -60,13 +61,13 @@ impl Provider {
         provider
     }
 
-    /// From now on only this key is known.
+    /// Registers this key in place of all others.
     pub fn register(&self, pem: &str) {
         let public = SigningKey::parse(pem).unwrap().public_jwk(None);
         self.state.lock().unwrap().keys = vec![serde_json::from_value(json!(public)).unwrap()];
     }
 
-    /// Takes back all tokens.
+    /// Revokes all tokens.
     pub fn revoke(&self) {
         self.state.lock().unwrap().good_until.clear();
     }
@@ -75,12 +76,12 @@ impl Provider {
         format!("{}/fhir/r4", self.http.url())
     }
 
-    /// A `FhirServer` with that base.
+    /// A `FhirServer` with this server's base URL.
     pub fn clinic(&self, auth: &Value) -> Arc<FhirServer> {
         server("clinic", &self.base(), auth, &json!({}))
     }
 
-    /// The requests whose first line begins so.
+    /// The requests whose first line begins with `start`.
     pub fn asked(&self, start: &str) -> Vec<String> {
         self.http.seen().into_iter().filter(|request| request.starts_with(start)).collect()
     }

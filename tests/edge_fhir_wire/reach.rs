@@ -1,4 +1,4 @@
-//! Where nothing is connected to: by address, by name, and by what a server says.
+//! Addresses that the operator does not connect to: as a literal, by a name, or from a server's answer.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::provider::key;
 use crate::server::{Server, answer};
 use crate::smart::{smart, with_key};
 
-/// A wire that reaches so far.
+/// A wire that does not connect to the networks in `refused`.
 fn reaching(cluster: &Arc<Cluster>, refused: &[&str]) -> FhirWire {
     let reach = Reach::named(refused.iter().map(|network| Network::parse(network).unwrap()).collect());
     let settings = EntraSettings::default();
@@ -100,7 +100,7 @@ async fn a_token_endpoint_that_only_the_server_names_is_a_public_one() {
         assert!(failure.message.contains("set tokenURL to the token endpoint"), "{}", failure.message);
         assert_eq!((fhir.seen().len(), idp.seen().len()), (1, 0), "{token_url}");
     }
-    // Whoever may write the FhirServer can say that it is right.
+    // The owner of the FhirServer can permit the endpoint.
     let found = json!({ "token_endpoint": idp.url() }).to_string();
     let fhir = Server::http(move |_, _| answer("200 OK", "", &found)).await;
     let (_, wire) = with_key(&pem);
@@ -137,7 +137,7 @@ async fn a_redirect_of_a_file_leads_to_no_address_that_nobody_named() {
         assert!(matches!(got, FileAnswer::Elsewhere(_)), "{to}");
         assert_eq!((fhir.seen().len(), inside.seen().len()), (1, 0), "{to}");
     }
-    // Named, but never connected to.
+    // The FhirServer names the origin, but the operator still does not connect to it.
     let fhir = Server::http(|_, _| answer("302 Found", "location: http://169.254.169.254/x\r\n", "")).await;
     let named = json!({ "fileOrigins": ["http://169.254.169.254"] });
     let Err(failure) = fetch(&wire, named, &fhir.url(), &format!("{}/file", fhir.url())).await else {

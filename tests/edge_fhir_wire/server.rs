@@ -1,4 +1,4 @@
-//! A server on the loopback that does as told, down to the byte, and remembers what it was asked.
+//! A server on the loopback interface that sends exactly the bytes that it is told to, and records its requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,36 +10,36 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// What to do with one request.
+/// The server's reaction to a request.
 pub enum Act {
     /// Send these bytes and keep the connection.
     Answer(String),
-    /// Send these bytes and close.
+    /// Send these bytes and close the connection.
     Part(String),
-    /// Say nothing, and keep the connection open.
+    /// Send nothing, and keep the connection open.
     Silence,
 }
 
-/// An answer with a body; `headers` are whole lines.
+/// An answer with a body. `headers` holds whole lines, each with its line end.
 pub fn answer(status: &str, headers: &str, body: &str) -> Act {
     Act::Answer(format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len()))
 }
 
 type Script = dyn Fn(usize, &str) -> Act + Send + Sync;
 
-/// A running server; it ends with the test's runtime.
+/// A running server, which ends with the test's runtime.
 pub struct Server {
     pub port: u16,
     seen: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    /// Plain HTTP. `script` gets the number of the request, from 0, and its text.
+    /// Starts a server for plain HTTP. `script` receives the number of the request, from 0, and its text.
     pub async fn http(script: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> Self {
         Self::start(None, Arc::new(script)).await
     }
 
-    /// HTTPS with a certificate for `name` of `authority`.
+    /// Starts a server for HTTPS, with a certificate for `name` issued by `authority`.
     pub async fn https(
         authority: &Authority,
         name: &str,
@@ -48,12 +48,12 @@ impl Server {
         Self::start(Some(authority.acceptor(name)), Arc::new(script)).await
     }
 
-    /// Every request, head and body.
+    /// Every request so far, with head and body.
     pub fn seen(&self) -> Vec<String> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// The values of a header over all requests; none where it was absent.
+    /// The value of a header in each request. `None` where the header is absent.
     pub fn headers(&self, name: &str) -> Vec<Option<String>> {
         let value = |request: &String| {
             request.lines().find_map(|line| {

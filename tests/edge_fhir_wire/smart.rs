@@ -1,4 +1,4 @@
-//! SMART Backend Services: discovery, assertions, short tokens, new keys.
+//! SMART Backend Services: discovery, assertions, short-lived tokens and new keys.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -83,7 +83,7 @@ async fn a_refused_token_is_renewed_once_with_another_assertion() {
     provider.revoke();
     assert_eq!(status(&wire, &provider, &auth).await, 200);
     assert_eq!(status(&wire, &provider, &auth).await, 200);
-    // The endpoint refuses an assertion that it has seen.
+    // The endpoint refuses an assertion that it has seen before, so there were two.
     assert_eq!(provider.state.lock().unwrap().assertions.len(), 2);
     provider.revoke();
     for _ in 0..3 {
@@ -103,7 +103,7 @@ async fn five_second_tokens_last_through_a_run() {
     while provider.state.lock().unwrap().assertions.len() < 2 {
         assert_eq!(status(&wire, &provider, &auth).await, 200);
         sent += 1;
-        // Time is what ends a token: the requests are spread over its five seconds.
+        // A token expires by time: this spreads the requests over its five seconds.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(
@@ -137,7 +137,7 @@ async fn a_new_key_is_used_once_it_is_there_and_at_once_when_the_old_one_is_refu
     assert_eq!(status(&wire, &provider, &auth).await, 200);
     assert_eq!(provider.state.lock().unwrap().assertions.len(), 2);
 
-    // What was read is good for long here; a refusal makes it be read at once all the same.
+    // The operator remembers Secrets for long here, but rereads one at once after a refusal.
     let cluster = Cluster::with(&[("smart", "key.pem", &old)]);
     let memory = CacheTimes { spared: Duration::ZERO, ..CacheTimes::default() };
     let wire = wire_with(&cluster, EntraSettings::default(), memory);

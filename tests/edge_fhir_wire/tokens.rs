@@ -1,4 +1,4 @@
-//! Where a token goes, and what happens when it is refused or its Secret is gone.
+//! The requests that carry a token, and what happens when the token is refused or its Secret is gone.
 
 use fhir_export_operator::api::Reason;
 use fhir_export_operator::core::wire::{FailureKind, Request, Sent};
@@ -67,7 +67,7 @@ async fn a_refused_token_is_read_again_once() {
     })
     .await;
     let cluster = Cluster::with(&[("token", "token", "old")]);
-    // What was read is good for long; a refusal makes it be read at once all the same.
+    // The operator remembers Secrets for long here, but rereads one at once after a refusal.
     let memory = CacheTimes { spared: std::time::Duration::ZERO, ..CacheTimes::default() };
     let wire = wire_with(&cluster, EntraSettings::default(), memory);
     let clinic = server("clinic", &fhir.url(), &bearer(), &json!({}));

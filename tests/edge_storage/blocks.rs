@@ -1,4 +1,4 @@
-//! Landing's side of Azure: blocks, on their way and uncommitted, those of the previous release too, and the ledger.
+//! Landing in Azure: requests for blocks, uncommitted blocks, also those of the previous release, and the ledger.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn marks(source: &str) -> Marks {
     }
 }
 
-/// Stores parts, each of one byte over and over.
+/// Stores one part for each byte in `filling`, filled with that byte.
 async fn parts(upload: &mut impl Upload, content: Content, tally: &mut Tally, filling: &[u8]) {
     for byte in filling {
         let body = Bytes::from(vec![*byte; upload.part_size(tally.bytes()).unwrap()]);
@@ -75,7 +75,7 @@ async fn blocks_become_a_blob_once_and_the_ledger_knows_it() {
     let ledger = storage.ledger(place, "f").await.unwrap();
     assert_eq!((ledger.landed[0].marks.clone(), ledger.begun.len()), (Some(marks("a")), 0));
 
-    // Whoever comes later changes nothing.
+    // A later upload changes nothing.
     let mut late = storage.begin(place, key, theirs, Compression::None);
     parts(&mut late, theirs, &mut Tally::default(), b"l").await;
     assert_eq!(late.commit(Bytes::new(), &marks("b")).await.unwrap(), Committed::AlreadyThere);
@@ -94,7 +94,7 @@ async fn a_landing_that_the_previous_release_began_is_continued_and_its_last_blo
     let (key, content) = ("f/Patient-1.ndjson", Content::of_etag("s", "\"1\""));
     let mut tally = Tally::default();
     let blob = container.blob_client(key).block_blob_client();
-    // Content, index, state: as that release laid blocks down. The last block of a file had no state.
+    // The block ids of that release consist of content, index and state. The last block of a file had no state.
     for index in 0_u32..3 {
         let body = vec![b'a'; if index < 2 { MIB } else { 7 }];
         tally.feed(&body);
@@ -105,7 +105,7 @@ async fn a_landing_that_the_previous_release_began_is_continued_and_its_last_blo
     let (mut upload, checkpoint) = storage.resume(place, key, Compression::None).await.unwrap().unwrap();
     assert_eq!((checkpoint.content(), checkpoint.bytes()), (content, 2 * MIB as u64));
     let mut tally = checkpoint.tally().unwrap();
-    // It is cut to its end as that release cut it.
+    // The rest of the file has parts of that release's size, too.
     assert_eq!(upload.part_size(2 * MIB as u64), Some(MIB));
     parts(&mut upload, content, &mut tally, b"c").await;
     drop(upload);
@@ -124,7 +124,7 @@ async fn an_upload_that_is_begun_anew_is_not_mixed_up_with_blocks_of_the_previou
     let container = lake::container(azurite, "anew").await;
     let place = Target::new(&server, "anew");
     let (key, content) = ("f/Patient-1.ndjson", Content::of_etag("s", "\"1\""));
-    // The same content under the same index, cut as that release did: it is not a block of the new upload.
+    // A block of the same content and index but of that release's size does not belong to the new upload.
     let (mut old, body) = (Tally::default(), vec![b'a'; MIB]);
     old.feed(&body);
     let id = [&content.to_bytes()[..], &[0; 4], &old.stand().unwrap()].concat();
@@ -180,7 +180,7 @@ async fn small_blobs_are_read_whole_or_not_at_all() {
     assert_eq!(large.kind, StorageFailureKind::Permanent);
 }
 
-/// Answers requests with 201, each three of them together.
+/// Starts a server that answers 201, but only when three requests have arrived.
 async fn answers_three_at_a_time() -> url::Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/acc", listener.local_addr().unwrap()).parse().unwrap();

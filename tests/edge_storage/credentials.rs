@@ -1,4 +1,4 @@
-//! Account keys and SAS tokens, right and wrong, changed while the operator runs.
+//! Account keys and SAS tokens: valid ones, invalid ones, and changes while the operator runs.
 
 use std::sync::Arc;
 
@@ -66,7 +66,7 @@ async fn a_changed_secret_is_read_at_once_after_a_refusal() {
     storage.probe(&server, None).await.unwrap();
     assert_eq!(secrets.reads(), reads, "what works is remembered");
 
-    // The remembered one goes on working, so nothing is read.
+    // The remembered token still works, so the Secret is not read.
     secrets.set("sas", "");
     storage.probe(&server, None).await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! Deleting the folder of a run: whole, in pieces, and nothing beside it.
+//! Deleting the folder of a run: at once or in pieces, and nothing beside it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ fn plan(container: &str) -> FolderPlan {
     }
 }
 
-/// All blobs with what they hold.
+/// The contents of all blobs, by name.
 async fn all(container: &BlobContainerClient) -> BTreeMap<String, Vec<u8>> {
     let mut names = Vec::new();
     let mut pages = container.list_blobs(None).unwrap().into_pages();
@@ -40,7 +40,7 @@ async fn all(container: &BlobContainerClient) -> BTreeMap<String, Vec<u8>> {
     blobs
 }
 
-/// The folder of a run, with so many files.
+/// Creates the folder of a run with `files` files and a manifest.
 async fn run(container: &BlobContainerClient, files: usize) {
     for n in 0..files {
         let name = match n % 4 {
@@ -55,7 +55,7 @@ async fn run(container: &BlobContainerClient, files: usize) {
     lake::put(container, &format!("{FOLDER}/manifest.json"), MANIFEST).await;
 }
 
-/// What lies next to it and has a name like it.
+/// Creates blobs next to the folder whose names resemble its name, and returns their contents by name.
 async fn neighbours(container: &BlobContainerClient) -> BTreeMap<String, Vec<u8>> {
     for name in [
         format!("{FOLDER}x/Patient-1.ndjson"),
@@ -80,12 +80,12 @@ async fn a_folder_goes_and_nothing_beside_it() {
     let container = lake::container(azurite, "delete").await;
     let others = neighbours(&container).await;
     run(&container, 9).await;
-    // Three names a page, so that lists have several.
+    // With three names per page, each list has several pages.
     let storage = storage.with_page(3);
     let done = FolderDeletion::Done { files: 11, others: 0 };
     assert_eq!(storage.delete_folder(&server, &plan("delete")).await.unwrap(), done);
     assert_eq!(all(&container).await, others);
-    // Again, as after an answer that was lost.
+    // The deletion is repeated, as after a lost answer.
     let nothing = FolderDeletion::Done { files: 0, others: 0 };
     assert_eq!(storage.delete_folder(&server, &plan("delete")).await.unwrap(), nothing);
     assert_eq!(all(&container).await, others);
@@ -101,7 +101,7 @@ async fn it_goes_in_pieces_and_the_manifest_last() {
     let storage = storage.with_page(5);
     let pieces = FolderPlan { at_most: 10, ..plan("pieces") };
     for left in [15, 5] {
-        // Whoever goes on knows nothing of what was before.
+        // Each call continues without knowledge of the previous one.
         let going = storage.delete_folder(&server, &pieces).await.unwrap();
         assert_eq!(going, FolderDeletion::Going { files: 10 });
         let there = all(&container).await;
@@ -136,7 +136,7 @@ async fn another_manifest_or_none_keeps_it_all() {
         }
         assert_eq!(all(&container).await, before);
     }
-    // A run that stored none has none.
+    // A run that stored no manifest is deleted if the folder has none.
     let done = storage.delete_folder(&server, &unmeant).await.unwrap();
     assert_eq!(done, FolderDeletion::Done { files: 4, others: 0 });
 }
@@ -195,7 +195,7 @@ async fn snapshots_and_what_stands_for_folders_go_too() {
     let container = lake::container(azurite, "snapshots").await;
     run(&container, 4).await;
     container.blob_client(&format!("{FOLDER}/Patient-5-0.ndjson")).create_snapshot(None).await.unwrap();
-    // As accounts with a hierarchy of names show folders.
+    // Accounts with a hierarchical namespace list folders as blobs like these.
     for name in [FOLDER.to_owned(), format!("{FOLDER}/deleted"), format!("{FOLDER}/error")] {
         lake::put(&container, &name, b"").await;
         let metadata = HashMap::from([("hdi_isfolder".to_owned(), "true".to_owned())]);
@@ -215,7 +215,7 @@ async fn without_the_right_or_with_a_lease_nothing_goes_and_it_is_said() {
     let secrets = Arc::new(Secrets::default());
     let by_token = lake::server(&azurite.endpoint().unwrap(), &by_sas());
     let with_token = lake::storage(&secrets, EntraSettings::default());
-    // All rights but that one.
+    // This token grants all rights except deletion.
     secrets.set("sas", &sas(azurite.account(), azurite.key(), "rwlac"));
     let before = all(&container).await;
     let denied = with_token.delete_folder(&by_token, &plan("denied")).await.unwrap_err();
@@ -226,7 +226,7 @@ async fn without_the_right_or_with_a_lease_nothing_goes_and_it_is_said() {
 
     let held = container.blob_client(&format!("{FOLDER}/Patient-5-0.ndjson"));
     held.acquire_lease(-1, None).await.unwrap();
-    // What is not held goes, and counts.
+    // The files without a lease are deleted and counted.
     let going = storage.delete_folder(&server, &plan("denied")).await.unwrap();
     assert_eq!(going, FolderDeletion::Going { files: 1 });
     let leased = storage.delete_folder(&server, &plan("denied")).await.unwrap_err();

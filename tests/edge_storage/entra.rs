@@ -1,4 +1,4 @@
-//! Tokens of Entra, over https, as the account wants them.
+//! Storage with Entra tokens, which go over https only.
 
 use std::sync::Arc;
 
@@ -67,7 +67,7 @@ async fn the_identity_of_the_server_or_one_of_its_own() {
         storage.store(Target::new(&server, "entra"), "m.json", b"{}").await.unwrap();
     }
 
-    // A token never goes out in the clear.
+    // The operator never sends a token unencrypted.
     same.spec.storage.as_mut().unwrap().azure_blob.as_mut().unwrap().endpoint =
         endpoint.as_str().replace("https:", "http:");
     let plain = lake::storage_with(&secrets, settings, hosts).probe(&Arc::new(same), None).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Accounts that are out of order, on the way or altogether.
+//! Storage accounts that fail, and connections to them that break.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::verify::plan;
 
 const LINE: &[u8] = b"{\"resourceType\":\"Patient\",\"id\":\"0123456789\"}\n";
 
-/// The address to use instead of `target`.
+/// The URL that leads to `target` through `relay`.
 fn through(relay: &Relay, target: &Url) -> Url {
     let mut url = target.clone();
     url.set_port(Some(relay.port())).unwrap();
@@ -50,7 +50,7 @@ async fn a_file_that_changes_under_the_reader_is_not_counted() {
     let changed = Arc::clone(&container);
     let change: OnCut = Box::new(move || {
         let container = Arc::clone(&changed);
-        // As long as before: only the ETag tells.
+        // The new content has the same length, so that only the ETag differs.
         async move { lake::put(&container, "big.ndjson", &b"\n".repeat(60_000 * LINE.len())).await }.boxed()
     });
     let relay = Relay::cutting(target.port().unwrap(), 500_000, 1, Some(change)).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_download_that_never_comes_ends() {
     lake::put(&container, "big.ndjson", &LINE.repeat(60_000)).await;
 
     let target = azurite.endpoint().unwrap();
-    // Lists fit; not a piece of a file does.
+    // Lists fit into this limit, but no piece of a file does.
     let relay = Relay::cutting(target.port().unwrap(), 2_000, usize::MAX, None).await.unwrap();
     let server = lake::server(&through(&relay, &target), &by_key());
     let failure =
@@ -97,7 +97,7 @@ async fn an_outage_is_transient_and_ends() {
     storage.probe(&server, None).await.unwrap();
 }
 
-/// Answers each request with the next of these, the last again and again.
+/// Starts a server that answers each request with the next of `answers`, and then repeats the last one.
 async fn answering(answers: &'static [&'static str]) -> Url {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/acc", listener.local_addr().unwrap()).parse().unwrap();
@@ -183,7 +183,7 @@ async fn a_list_or_a_failure_without_an_end_is_not_taken_in() {
                 );
                 let (mut sent, piece) = (0, vec![b' '; 1 << 20]);
                 if stream.write_all(head.as_bytes()).await.is_ok() {
-                    // Until the other end has had enough; well beyond what it may take.
+                    // Send until the client closes the connection, up to far more than it may accept.
                     while sent < 256 << 20 && stream.write_all(&piece).await.is_ok() {
                         sent += piece.len();
                     }

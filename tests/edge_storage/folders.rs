@@ -1,4 +1,4 @@
-//! Finding and counting what a job writes.
+//! Finding the folders of jobs and counting the files in them.
 
 use fhir_export_operator::core::ledger::{JobFolder, Seen};
 use fhir_export_operator::ports::{ObjectStore, Target};
@@ -38,7 +38,7 @@ async fn folders_of_jobs_since_a_moment_whatever_else_is_there() {
     }
     lake::put(&container, &format!("{}-9", stamp(began)), b"a blob, not a folder").await;
 
-    // Two names a page, so that every list has several.
+    // With two names per page, every list has several pages.
     let storage = storage.with_page(2);
     let found = storage.find_jobs(&server, Some("find-jobs"), began).await.unwrap();
     let names: Vec<_> = found.iter().map(|job| job.folder.clone().unwrap()).collect();
@@ -83,7 +83,7 @@ async fn files_of_a_job_are_counted() {
     );
     assert_eq!(storage.count_files(Target::new(&server, "not-there"), None, began).await.unwrap(), nothing);
 
-    // The server was slow to begin, so the folder is of the next day.
+    // The server began the job after midnight, so the folder's name has the next day's date.
     let folder = "20261124T000003-12";
     for n in 0..7 {
         lake::put(&container, &format!("{folder}/Patient-5-{n}.ndjson"), b"{}\n").await;

@@ -1,4 +1,4 @@
-//! An account with containers to fill, and servers that name it.
+//! A storage account with containers for the tests, and `FhirServer`s that name it.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,28 +18,28 @@ use stage::{Azurite, AzuriteOptions};
 use tokio::sync::OnceCell;
 use url::Url;
 
-/// One Azurite for all tests of this program that do not stop it.
+/// The Azurite that all tests of this program share, except those that stop it.
 pub async fn azurite() -> &'static Azurite {
     static AZURITE: OnceCell<Azurite> = OnceCell::const_new();
     AZURITE.get_or_init(|| async { Azurite::start(AzuriteOptions::default()).await.unwrap() }).await
 }
 
-/// A SAS token for an account, signed apart from the code under test.
+/// A SAS token for an account, signed independently of the code under test.
 pub fn sas(account: &str, key: &str, permissions: &str) -> String {
     blobs::sas(account, key, permissions).unwrap()
 }
 
-/// A container that the tests fill, created if it does not exist.
+/// Opens a container for a test to fill, and creates it if it does not exist.
 pub async fn container(azurite: &Azurite, name: &str) -> BlobContainerClient {
     blobs::container(azurite, name).await.unwrap()
 }
 
-/// A container that the tests fill, created if it does not exist, over a client of the test's own.
+/// Like [`container`], with an HTTP client of the test's own.
 pub async fn container_over(azurite: &Azurite, name: &str, http: reqwest::Client) -> BlobContainerClient {
     blobs::container_over(azurite, name, http).await.unwrap()
 }
 
-/// Writes a blob, over whatever is there.
+/// Writes a blob, and replaces an existing one.
 pub async fn put(container: &BlobContainerClient, name: &str, body: &[u8]) {
     blobs::put(container, name, body).await.unwrap();
 }
@@ -91,13 +91,13 @@ impl CredentialSource for Secrets {
     }
 }
 
-/// The storage edge over these Secrets. What was read is remembered for an hour, so that a second read shows
-/// that the first was forgotten on purpose.
+/// The storage edge over these Secrets. It remembers a Secret for an hour, so that a second read proves that the
+/// operator forgot the first on purpose.
 pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
     storage_with(secrets, settings, StorageHosts::default())
 }
 
-/// The storage edge over these Secrets, with hosts that may get tokens of Entra.
+/// Like [`storage`], with the hosts that may receive Entra tokens.
 pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
     let memory =
         CacheTimes { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
@@ -120,17 +120,17 @@ pub fn server(endpoint: &Url, auth: &Value) -> Arc<FhirServer> {
     Arc::new(serde_json::from_value(server).unwrap())
 }
 
-/// By the account's key, in Secret `key`.
+/// Authentication with the account's key, in the Secret `key`.
 pub fn by_key() -> Value {
     json!({ "type": "AccountKey", "secretRef": { "name": "key", "key": "value" } })
 }
 
-/// By a SAS token, in Secret `sas`.
+/// Authentication with a SAS token, in the Secret `sas`.
 pub fn by_sas() -> Value {
     json!({ "type": "SASToken", "secretRef": { "name": "sas", "key": "value" } })
 }
 
-/// All that most tests need: storage, by account key.
+/// The shared Azurite, the storage edge, and a server that uses the account's key.
 pub async fn ready() -> (&'static Azurite, BlobStorage, Arc<FhirServer>) {
     let azurite = azurite().await;
     let secrets = Arc::new(Secrets::default());

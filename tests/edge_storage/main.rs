@@ -1,5 +1,5 @@
-//! The storage edge against Azurite and folders: credentials, lists, counts, checks, broken connections, and the
-//! contract of the port.
+//! Tests of the storage edge against Azurite and folders of the file system: credentials, lists, counts, checks, broken
+//! connections, and the contract of the port.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod blocks;

@@ -1,5 +1,5 @@
 //! Counting lines takes little memory, however large the files are. The figures are those of the whole process, so the
-//! test measures in a process of its own: this program again, with that one test.
+//! test starts this program again with only this test, and measures there.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use fhir_export_operator::ports::ObjectStore;
 
 use crate::lake;
 
-/// Set where the test has a process of its own.
+/// The environment variable that is set in the process that measures.
 const ALONE: &str = "FHIR_EXPORT_TEST_ALONE";
 const NAME: &str = "memory::files_of_64_mib_are_read_in_a_few";
 const FILES: usize = 4;
@@ -52,7 +52,7 @@ async fn files_of_64_mib_are_read_in_a_few() {
     }
     drop(block);
 
-    // The peak is counted anew from here.
+    // Reset the peak (`VmHWM`).
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = memory("VmRSS:");
     let files = names.into_iter().map(|blob| Expected { blob, count: None }).collect();

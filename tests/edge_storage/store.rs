@@ -13,7 +13,7 @@ async fn the_same_again_is_done_and_other_content_is_kept() {
     let path = "20261124T020000-1/a b+c%.json";
     let body = br#"{"transactionTime":"2026-11-24T02:00:00Z"}"#;
     let stored = storage.store(Target::new(&server, "store"), path, body).await.unwrap();
-    // As sha256sum says it.
+    // Computed with sha256sum.
     let expected = "cd56447521ef872e69ee7ba5c64c03b983d40767cc81b8c15a60e7f38d5ba80d";
     assert_eq!(stored, expected);
     assert_eq!(storage.store(Target::new(&server, "store"), path, body).await.unwrap(), expected);
@@ -34,7 +34,7 @@ async fn the_same_again_is_done_and_other_content_is_kept() {
 async fn a_large_body_and_an_empty_one() {
     let (azurite, storage, server) = lake::ready().await;
     let container = lake::container(azurite, "store-large").await;
-    // Several blocks.
+    // The large body needs several blocks.
     let large = b"0123456789abcdef".repeat((9 << 20) / 16);
     for (path, body) in [("large.json", &large[..]), ("empty.json", b"")] {
         let first = storage.store(Target::new(&server, "store-large"), path, body).await.unwrap();

@@ -1,4 +1,4 @@
-//! Checking files: there or not, long or short, in all shapes of lines.
+//! Checking files: present or missing, long or short, with all forms of line ends.
 
 use std::sync::Mutex;
 
@@ -43,7 +43,7 @@ async fn files_are_looked_at_and_counted_in_the_order_of_the_plan() {
     let expected = bodies.iter().map(|(_, body, lines)| checked(body.len() as u64, *lines));
     let expected: Vec<_> = [checked(None, None)].into_iter().chain(expected).collect();
     assert_eq!(seen, expected);
-    // The empty one needs no reading.
+    // The empty file need not be read.
     assert_eq!(*told.lock().unwrap(), [2, 3, 4, 5, 6]);
 }
 

@@ -1,4 +1,4 @@
-//! Objects that do not fit the schema any more, or hardly anything, beside objects that do.
+//! Objects that no longer fit the schema, or fit no schema at all, beside objects that do.
 
 use azure_fhir::{Access, KnownToken, Options, Script, Server};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -14,7 +14,7 @@ fn untyped(client: &Client, kind: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), "lab", &ApiResource::from_gvk(&kind))
 }
 
-/// Takes the rules out of a definition, as an older or a foreign one may be.
+/// Removes the validation from a definition, as an older or foreign definition may lack it.
 async fn loosen(client: &Client, plural: &str) {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let name = format!("{plural}.fhirexport.dev");
@@ -27,7 +27,7 @@ async fn loosen(client: &Client, plural: &str) {
     api.replace(&name, &PostParams::default(), &loose).await.unwrap();
 }
 
-/// Creates it as soon as the API server has learnt to take it.
+/// Creates an object as soon as the API server accepts it.
 async fn create(client: &Client, object: &Value) {
     let object: DynamicObject = serde_json::from_value(object.clone()).unwrap();
     let api = untyped(client, &object.types.as_ref().unwrap().kind);
@@ -42,8 +42,8 @@ fn broken(name: &str, kind: &str, spec: &Value) -> Value {
         "spec": spec})
 }
 
-/// A newer operator wrote a word that this one does not know, and somebody deletes the export: it stays, and nothing is
-/// asked of its job, until the status can be read again.
+/// A newer operator wrote a value that this one does not know, and a user deletes the export. The export stays, and the
+/// operator sends no request about its job, until the status can be read again.
 async fn a_status_of_tomorrow_is_left_alone(release: &Release, fhir: &Server, api: &Api<DynamicObject>) {
     fhir.script(Script::stuck().container("newer"));
     let request = json!({"level": "System", "container": "newer"});
@@ -95,7 +95,7 @@ async fn one_bad_object_never_stops_the_others() {
     ] {
         create(&client, &object).await;
     }
-    // Nearly all that etcd takes, in the place of a status, and one that is none.
+    // One status is nearly as long as etcd accepts, and one has the wrong form.
     let api = untyped(&client, "FhirExport");
     for (name, status) in
         [("long", json!({"state": "x".repeat(1 << 20)})), ("no-spec", json!({"conditions": "none"}))]
@@ -104,7 +104,7 @@ async fn one_bad_object_never_stops_the_others() {
         api.patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
-    // Seen by the watch that was there, and by a new one that begins with a list.
+    // The running watch must handle these objects, and so must a new one, which begins with a list.
     release.apply(&export("lab", "watched", "clinic", &system, &json!({}))).await;
     release.until("fexp/watched", "lab", "Complete=True Exported").await;
     release.kubectl("patch fexp long -n lab --type=merge -p {\"spec\":{\"suspend\":false}}").await;
@@ -118,7 +118,7 @@ async fn one_bad_object_never_stops_the_others() {
 
     a_status_of_tomorrow_is_left_alone(&release, &fhir, &api).await;
 
-    // What is repaired is taken up, and what is deleted goes.
+    // The operator continues repaired objects, and deleted ones are removed.
     let repaired = Patch::Merge(json!({"spec": {"request": {"level": "System"}}}));
     api.patch("odd-level", &PatchParams::default(), &repaired).await.unwrap();
     release.until("fexp/odd-level", "lab", "Complete=True Exported").await;

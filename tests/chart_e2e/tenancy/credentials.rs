@@ -1,5 +1,5 @@
-//! Whoever may write a `FhirServer`, with a host of their own: no Secret and no ServiceAccount that its owner did not
-//! label becomes anything that this host hears.
+//! An attacker who may write a `FhirServer` and has a host: the operator sends the host nothing from a Secret or
+//! ServiceAccount that its owner did not label.
 
 use azure_fhir::{Access, KnownToken, Options, Script};
 use fhir_export_operator::api::{FhirExport, FhirServer};
@@ -12,7 +12,7 @@ use crate::release::{Release, export, secret, server};
 const TENANT: &str = "11111111-2222-3333-4444-555555555555";
 const CLIENT: &str = "99999999-8888-7777-6666-555555555555";
 
-/// A Secret and a ServiceAccount that nobody labelled.
+/// Creates a Secret and a ServiceAccount without the credential label.
 async fn unlabelled(release: &Release, namespace: &str) {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "hush", "namespace": namespace},
         "stringData": {"token": "hush-token", "username": "hush-user", "password": "hush-password", "key": "aHVzaA==",
@@ -34,7 +34,7 @@ fn entra(more: &Value) -> Value {
     json!({"type": "Entra", "entra": entra})
 }
 
-/// Each with the reason that the owner of the Secret reads.
+/// The attacks: the name and spec of each FhirServer, and the reason that its condition must have.
 fn attacks(host: &str) -> Vec<(&'static str, Value, &'static str)> {
     let none = json!({"type": "None"});
     let storage = |auth: Value| {
@@ -117,7 +117,7 @@ async fn nothing_unlabelled_reaches_a_host_of_the_writer_s() {
         spec["url"] = ear.url().into();
         spec["dialect"] = "BulkData".into();
         spec["allowInsecureHTTP"] = true.into();
-        // Whom it trusts does not widen what it may read.
+        // Trusted origins do not widen what the FhirServer may read.
         spec["trustedOrigins"] = json!([ear.url()]);
         spec["fileOrigins"] = json!([ear.url()]);
         if spec["storage"].is_null() {
@@ -143,7 +143,7 @@ async fn nothing_unlabelled_reaches_a_host_of_the_writer_s() {
     }
 }
 
-/// Waits until one of the server's conditions has this reason.
+/// Waits until one of the FhirServer's conditions has this reason.
 async fn told(release: &Release, name: &str, reason: &str) {
     let result =
         stage::wait_for(&format!("{name} to be told {reason}"), crate::release::PATIENCE, || async {

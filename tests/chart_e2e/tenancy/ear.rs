@@ -1,4 +1,4 @@
-//! A host of the attacker's: it hears what is sent to it, and knows nothing.
+//! A host of the attacker, which records what is sent to it and answers nothing useful.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What it heard, request by request.
+/// A running host, and the requests that it has received.
 pub struct Ear {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl Ear {
-    /// Listens on loopback.
+    /// Starts a host on loopback.
     pub async fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -39,7 +39,7 @@ impl Ear {
 async fn hear(mut stream: TcpStream, all: Arc<Mutex<Vec<String>>>) {
     let mut request = Vec::new();
     let mut piece = [0; 4096];
-    // A request ends where nothing more comes for a moment; the attacker has time.
+    // A request ends when nothing more arrives for a moment.
     while let Ok(Ok(read)) = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut piece)).await {
         if read == 0 {
             break;

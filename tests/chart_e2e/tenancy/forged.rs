@@ -1,5 +1,5 @@
-//! A status that somebody else wrote. The chart gives that right to nobody; whoever has it all the same makes the
-//! operator neither send a token elsewhere nor cancel another's job.
+//! A forged status. The chart grants the right to write a status to nobody. An attacker who has it nevertheless can
+//! make the operator neither send a token to another host nor cancel the job of another export.
 
 use azure_fhir::{Access, KnownToken, Options, Script};
 use fhir_export_operator::api::FhirExport;
@@ -10,7 +10,7 @@ use super::ear::Ear;
 use super::world::{Person, release, shared};
 use crate::release::{export, namespace, secret, server};
 
-/// A status that claims the job behind this URL.
+/// A status that claims the job at `status_url`.
 fn claiming(server_url: &str, status_url: &str) -> Value {
     let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     json!({
@@ -54,7 +54,7 @@ async fn a_forged_status_costs_nobody_a_token_or_a_job() {
         release.until(&format!("fexp/{name}"), "forger", "Suspended=True Suspended").await;
         forger.forge(name, &claiming(&fhir.url(), url)).await.unwrap();
     }
-    // Polled first, then cancelled, in all ways.
+    // The operator first polls the forged jobs, and then cancels them in all ways.
     forger.change("elsewhere", &json!({"spec": {"suspend": false}})).await.unwrap();
     release.until("fexp/elsewhere", "forger", "ServerReachable=False UnexpectedAnswer").await;
     for name in ["by-spec", "resource"] {

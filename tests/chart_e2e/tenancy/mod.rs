@@ -1,5 +1,5 @@
-//! What one tenant can do to another, to the owner of a server, and to the operator: each an attack, with the roles
-//! that the chart gives, on a real API server.
+//! Attacks of one tenant on another, on the owner of a server, and on the operator, with the roles that the chart
+//! grants, on a real API server.
 
 mod broken;
 mod credentials;

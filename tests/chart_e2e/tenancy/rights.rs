@@ -1,4 +1,4 @@
-//! What the chart's roles give, and `consumers`.
+//! The rights that the chart's roles grant, and `spec.consumers` of a FhirServer.
 
 use azure_fhir::{Access, KnownToken, Options};
 use fhir_export_operator::api::{FhirExport, FhirServer};
@@ -58,7 +58,7 @@ async fn a_server_of_another_namespace_is_nobody_s_but_its_consumers() {
     let guest = Person::new(release, "guest", &json!({})).await;
     let member = Person::new(release, "member", &json!({"study": "yes"})).await;
 
-    // Labels of the export, or words of its annotations, admit nobody.
+    // Labels and annotations of the export itself do not admit it.
     let mut sly = export("guest", "sly", "owner/clinic", &json!({"level": "System"}), &json!({}));
     sly["metadata"]["labels"] = json!({"study": "yes", "kubernetes.io/metadata.name": "owner"});
     sly["metadata"]["annotations"] =
@@ -66,7 +66,7 @@ async fn a_server_of_another_namespace_is_nobody_s_but_its_consumers() {
     sly["metadata"]["finalizers"] = json!(["fhirexport.dev/cancel"]);
     guest.create::<FhirExport>(&sly).await.unwrap();
     release.until("fexp/sly", "guest", "Accepted=False NamespaceNotAllowed").await;
-    // Nor does the container of somebody else's run.
+    // The container of another run does not either.
     let uid = "0123abcd-0000-4000-8000-00112233aabb";
     let squatting = json!({"level": "System", "container": format!("export-{uid}")});
     member
@@ -75,7 +75,7 @@ async fn a_server_of_another_namespace_is_nobody_s_but_its_consumers() {
         .unwrap();
     release.until("fexp/squatter", "member", "Accepted=False NotAllowed").await;
     assert_eq!(fhir.requests().iter().filter(|r| r.is_kick_off()).count(), 0);
-    // A finalizer that was there before holds nothing that was never started.
+    // A forged finalizer does not block the deletion of an export that was never started.
     guest.exports().delete("sly", &DeleteParams::default()).await.unwrap();
     release.kubectl("wait --for=delete fexp/sly -n guest --timeout=60s").await;
     assert_eq!(fhir.requests().iter().filter(|r| r.is_cancel()).count(), 0);
@@ -91,7 +91,8 @@ async fn a_server_of_another_namespace_is_nobody_s_but_its_consumers() {
         .await
         .unwrap();
     release.until("fexp/study", "member", "Complete=True Exported").await;
-    // The server's Secret is read in the server's namespace only: one of the same name changes nothing.
+    // The operator reads the server's Secret in the server's namespace only: one of the same name elsewhere has no
+    // effect.
     release.apply(&secret("member", "token", &json!({"token": "another"}))).await;
     member
         .create::<FhirExport>(&export(

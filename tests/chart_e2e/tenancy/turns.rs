@@ -1,4 +1,4 @@
-//! Many exports of one namespace, and one of another, on a server with one place.
+//! Fair turns: many exports of one namespace and one of another, on a server that runs one export at a time.
 
 use azure_fhir::{Access, KnownToken, Options};
 use fhir_export_operator::api::FhirExport;
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::world::{Person, release, shared};
 use crate::release::{export, namespace, secret, server};
 
-/// As many as a namespace has at once in its queue here.
+/// How many exports the crowded namespace has.
 const CROWD: usize = 40;
 
 #[tokio::test]
@@ -37,7 +37,8 @@ async fn a_crowd_of_one_namespace_does_not_keep_another_one_out() {
     let crowd = crowd.exports().list(&kube::api::ListParams::default()).await.unwrap();
     let starts = crowd.items.iter().filter_map(|e| e.status.as_ref()?.start_time);
     let between = starts.filter(|start| *start > created && *start < started).count();
-    // The one that ran when it came, and perhaps the next, which had its place already.
+    // At most two of the crowd start in between: when the late export is created, the next one may have its place
+    // already.
     assert!(between <= 2, "{between} of the crowd started before it");
     let waiting =
         crowd.items.iter().filter(|e| e.status.as_ref().is_none_or(|s| s.completion_time.is_none()));

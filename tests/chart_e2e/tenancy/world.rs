@@ -1,4 +1,4 @@
-//! A cluster with the chart in it, and people with the chart's roles.
+//! A cluster with the chart installed, and people with the chart's roles.
 
 use fhir_export_operator::api::FhirExport;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -10,11 +10,11 @@ use crate::release::{NAMESPACE, Release, namespace};
 
 static RELEASE: OnceCell<Release> = OnceCell::const_new();
 
-/// The values of each release here.
+/// The values of the release in these tests.
 pub fn values() -> Value {
     json!({
         "image": {"repository": "registry.example/fhir-export-operator"},
-        // The widest rights: what keeps a credential from a tenant here is no missing right.
+        // The operator has the widest rights, so that a missing right cannot be what protects a credential.
         "readCredentialsInAllNamespaces": true,
         "rbac": {"editorRole": {"create": true}},
         "tuning": {"missingRetrySeconds": 1, "retryBaseSeconds": 1, "progressIntervalSeconds": 1,
@@ -29,14 +29,14 @@ pub async fn release() -> &'static Release {
         .await
 }
 
-/// Somebody who works in one namespace, as a ServiceAccount of it.
+/// A person who works in one namespace, with the identity of a ServiceAccount there.
 pub struct Person {
     pub namespace: String,
     pub client: Client,
 }
 
 impl Person {
-    /// A namespace with these labels, and a person there with the chart's roles to read and to export.
+    /// Creates a namespace with these labels, and a person there with the chart's viewer and editor roles.
     pub async fn new(release: &Release, name: &str, labels: &Value) -> Self {
         release.apply(&namespace(name, labels)).await;
         let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
@@ -49,7 +49,7 @@ impl Person {
         Self { namespace: name.to_owned(), client }
     }
 
-    /// The same, who may do these things too.
+    /// Grants the person further rights in the namespace, by a Role named `role`.
     pub async fn with(self, release: &Release, role: &str, resources: &[&str], verbs: &[&str]) -> Self {
         let object = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
             "metadata": {"name": role, "namespace": self.namespace},
@@ -73,12 +73,12 @@ impl Person {
         api.create(&PostParams::default(), &serde_json::from_value(object.clone()).unwrap()).await
     }
 
-    /// Changes an export.
+    /// Changes an export, as this person.
     pub async fn change(&self, name: &str, change: &Value) -> kube::Result<FhirExport> {
         self.exports().patch(name, &PatchParams::default(), &Patch::Merge(change)).await
     }
 
-    /// Writes into the status of an export.
+    /// Writes to the status of an export, as this person.
     pub async fn forge(&self, name: &str, status: &Value) -> kube::Result<FhirExport> {
         let status = json!({"status": status});
         self.exports().patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await
@@ -94,12 +94,12 @@ async fn bind(release: &Release, namespace: &str, name: &str, role: &Value) {
     release.apply(&binding).await;
 }
 
-/// Whether the API server refused it.
+/// Whether the API server refused a request as forbidden (403).
 pub fn is_forbidden<T>(result: kube::Result<T>) -> bool {
     matches!(result, Err(kube::Error::Api(status)) if status.code == 403)
 }
 
-/// The spec of a server with a token, for namespaces with the label `study=yes`.
+/// The spec of a server with a token, which admits namespaces with the label `study=yes`.
 pub fn shared(release: &Release, url: &str, more: &Value) -> Value {
     let mut spec = json!({
         "url": url, "dialect": "Azure", "allowInsecureHTTP": true, "storage": release.storage(),

@@ -1,5 +1,5 @@
-//! Made-up series for each alert: at one time it must rest, at a later one it must fire, and no other alert with it.
-//! A point a minute.
+//! Made-up series for each alert, with one point per minute. At one time the alert must not fire; at a later time it
+//! must fire, and no other alert may.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -27,7 +27,7 @@ const fn case(
 }
 
 const CASES: &[Case] = &[
-    // Two replicas, of which the one that leads goes.
+    // Of two replicas, the leading one stops leading and no other takes over.
     case(
         "FhirExportOperatorNotLeading",
         &[("fhir_export_leader{pod=\"a\"}", "1x30 0x60"), ("fhir_export_leader{pod=\"b\"}", "0x90")],
@@ -35,7 +35,7 @@ const CASES: &[Case] = &[
         "36m",
         "",
     ),
-    // One hands over to the other; then both lead.
+    // One replica hands over to the other; then both lead.
     case(
         "FhirExportTwoOperators",
         &[
@@ -60,7 +60,7 @@ const CASES: &[Case] = &[
         "43m",
         "kind=\"FhirExport\"",
     ),
-    // Nothing is scraped any more.
+    // Scrapes stop.
     case("FhirExportOperatorNotLeading", &[("fhir_export_leader", "1x30 _x60")], "38m", "41m", ""),
     case(
         "FhirExportOperatorPanics",
@@ -76,7 +76,7 @@ const CASES: &[Case] = &[
         "32m",
         "task=\"landing\"",
     ),
-    // One failure a minute; conflicts are no failures.
+    // One failure per minute; conflicts are not failures.
     case(
         "FhirExportReconcilesFail",
         &[
@@ -116,7 +116,7 @@ const CASES: &[Case] = &[
         "",
     ),
     case("FhirExportNearDeadline", &[("fhir_export_exports_near_deadline", "0x30 1x60")], "30m", "37m", ""),
-    // Who is not allowed must ask, and that is nothing for the night.
+    // An export that is not allowed waits for its owner: nobody has to be woken for it.
     case(
         "FhirExportBlocked",
         &[
@@ -156,7 +156,7 @@ const CASES: &[Case] = &[
         "32m",
         "reason=\"JobDied\"",
     ),
-    // Its end is counted as failed, too, and told once.
+    // The run is also counted as failed, but only this alert may fire.
     case(
         "FhirExportVerificationFailed",
         &[
@@ -215,11 +215,11 @@ const CASES: &[Case] = &[
         "47m",
         "",
     ),
-    // Patience that ends in between is as it should be.
+    // Throttling that ends for a minute starts the alert's time again.
     case("FhirServerThrottled", &[("fhir_export_throttled_origins", "1x50 0x1 1x90")], "110m", "114m", ""),
 ];
 
-/// promtool's file for a case.
+/// The test file for promtool of a case.
 fn tests(case: &Case) -> String {
     let mut series = vec![];
     if !case.series.iter().any(|(name, _)| name.starts_with("fhir_export_leader")) {
@@ -263,7 +263,7 @@ async fn an_alert_that_does_not_fire_is_found() {
     assert!(!promtool(&object, &tests(&quiet), ["test", "rules", "tests.yaml"]).await.succeeded());
 }
 
-/// The sentences that somebody gets at night.
+/// The description of an alert, as the person on call receives it, has values in place of the template's variables.
 #[tokio::test]
 async fn descriptions_are_filled_in() {
     let object = rendered(super::on()).await;

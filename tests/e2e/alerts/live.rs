@@ -1,4 +1,5 @@
-//! A live operator while things go wrong around it: what it exposes makes the alerts fire that should, and no others.
+//! A live operator while things go wrong around it: the metrics that it exposes make the right alerts fire, and no
+//! others.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,11 +13,12 @@ use super::recording::Recording;
 use super::rules::{rendered, rules};
 use crate::site::{PATIENCE, Site};
 
-/// The operator is some thirty times as quick here as by default, and so is the time of the alerts quicker still.
+/// Seconds of the alerts' time per second of a recording. The tests run the operator about thirty times as fast as by
+/// default, and the alerts' time runs faster still.
 const STRETCH: f64 = 150.0;
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Scrapes an operator again and again.
+/// Scrapes an operator repeatedly and keeps the expositions.
 struct Scraper {
     address: String,
     began: Instant,
@@ -36,11 +38,11 @@ impl Scraper {
         let answer = reqwest::get(format!("http://{}/metrics", self.address)).await.unwrap();
         let exposition = answer.text().await.unwrap();
         writeln!(self.text, "# at {:.2}\n{exposition}", self.began.elapsed().as_secs_f64()).unwrap();
-        // Nothing is waited for: a recording has a scrape at each interval.
+        // Not a wait for a condition: this is the interval between two scrapes of the recording.
         tokio::time::sleep(EVERY).await;
     }
 
-    /// Until something holds, and then for so long that an alert is due.
+    /// Scrapes until `holds` is true, and then for `minutes` of the alerts' time.
     async fn until(&mut self, minutes: f64, mut holds: impl AsyncFnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds().await {
@@ -53,7 +55,7 @@ impl Scraper {
         }
     }
 
-    /// With `FHIR_EXPORT_RECORDING` set to a folder the recording is kept there, trimmed, to be checked in.
+    /// Writes the trimmed recording, to be checked in, to the folder in `FHIR_EXPORT_RECORDING` if that is set.
     async fn keep(&self, name: &str, fire: &BTreeSet<String>) {
         if let Some(folder) = std::env::var_os("FHIR_EXPORT_RECORDING") {
             let used = used(&rules(&rendered(super::on()).await));
@@ -127,7 +129,7 @@ async fn what_goes_wrong_is_told() {
     assert_fire("trouble", &scraper.text, STRETCH, &fire).await;
 }
 
-/// Killed in the middle of an export: nobody leads for a while, and that is all that there is to tell.
+/// The operator is killed in the middle of an export. Nobody leads for a while, and only the alert on that fires.
 #[tokio::test]
 async fn an_operator_that_is_gone_is_told() {
     let mut site = Site::without_server("gone", Options::default()).await;
@@ -138,7 +140,7 @@ async fn an_operator_that_is_gone_is_told() {
     site.export("gone-a", json!({"level": "System", "container": "gone-a"}), json!({})).await;
     scraper.until(3.0, async || true).await;
     site.kill_operator().await;
-    // The outage itself is recorded: nobody leads for a quarter of an hour of the alerts' time.
+    // This is the outage that is recorded: nobody leads for 15 minutes of the alerts' time.
     tokio::time::sleep(Duration::from_secs_f64(15.0 * 60.0 / STRETCH)).await;
     site.start_operator().await;
     let (began, text) = (scraper.began, std::mem::take(&mut scraper.text));

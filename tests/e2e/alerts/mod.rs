@@ -1,6 +1,6 @@
-//! The chart's alerts: promtool takes them, they use what `/metrics` exposes, each has its paragraph in the runbooks,
-//! and each fires when it should and not when it should not: on made-up series, on those of a live operator, and on
-//! those that were recorded while parts were being killed.
+//! The chart's alerts: promtool accepts them, they use only metrics that `/metrics` exposes, and each has a section
+//! in the runbooks. Each fires when it should and only then: on made-up series, on the metrics of a live operator, and
+//! on recordings made while parts were being killed.
 
 mod cases;
 mod live;

@@ -1,4 +1,4 @@
-//! The alerts on recordings: those that must fire do, and no others.
+//! The alerts on recordings: exactly those that must fire do.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 use super::recording::Recording;
 use super::rules::{file, names, promtool, rendered, rules, selectors};
 
-/// The series that the rules use.
+/// The names of the operator's metrics that the rules use.
 pub fn used(rules: &[Value]) -> BTreeSet<String> {
     rules.iter().flat_map(|rule| selectors(rule["expr"].as_str().unwrap())).map(|(name, _)| name).collect()
 }
 
-/// Asserts that on a recording, each of whose seconds is taken for `stretch` seconds, these alerts fire at some time
-/// and no others do.
+/// Asserts that exactly the alerts in `expected` fire at some time of a recording. Each second of the recording counts
+/// as `stretch` seconds.
 pub async fn assert_fire(what: &str, text: &str, stretch: f64, expected: &BTreeSet<String>) {
     let object = rendered(super::on()).await;
     let rules = rules(&object);

@@ -1,25 +1,26 @@
-//! A recording of `/metrics`, and what promtool makes of it.
+//! A recording of `/metrics`, and its conversion to input for promtool.
 //!
-//! A recording is plain text: expositions one after the other, each after a line `# at SECONDS`, counted from any
-//! beginning, in order. Where several processes are recorded the line is `# at SECONDS NAME`, and the name becomes
+//! A recording is plain text: expositions in order of time, each preceded by a line `# at SECONDS`. The seconds count
+//! from an arbitrary start. If several processes are recorded, the line is `# at SECONDS NAME`, and the name becomes
 //! the label `pod`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-/// Prometheus scrapes so often, in seconds.
+/// The time between two scrapes of Prometheus, in seconds.
 const INTERVAL: u64 = 60;
-/// Without a scrape for so many intervals, of Prometheus or of the recording, a process is down.
+/// A process is down if this many intervals pass without a scrape. The longer one counts of Prometheus's interval and
+/// the recording's.
 const GONE_AFTER: f64 = 3.0;
 
-/// The scrapes of one process: when, in seconds, and each series with its value.
+/// The scrapes of one process: the time in seconds, and the value of each series.
 type Scrapes = Vec<(f64, BTreeMap<String, String>)>;
 
-/// A recording.
+/// A recording: the scrapes of each process, by the name of the process.
 pub struct Recording(BTreeMap<String, Scrapes>);
 
 impl Recording {
-    /// Reads a recording, of which only series of these names are kept.
+    /// Reads a recording and keeps only the series in `names`.
     pub fn read(text: &str, names: &BTreeSet<String>) -> Self {
         let mut all: BTreeMap<String, Scrapes> = BTreeMap::new();
         let mut pod = String::new();
@@ -42,7 +43,8 @@ impl Recording {
         Self(all)
     }
 
-    /// The same as text, to be checked in: a scrape every so many seconds, and no series that never left zero.
+    /// The recording as text, to be checked in: with at most one scrape in `every` seconds, and without series that are
+    /// always 0.
     pub fn trimmed(&self, every: f64) -> String {
         let scrapes = self.0.get("").expect("one process");
         let moving = |series: &String| {
@@ -62,7 +64,8 @@ impl Recording {
         text
     }
 
-    /// Whole intervals that it takes, if each of its seconds is `stretch` seconds.
+    /// The number of scrape intervals, rounded up, that the recording covers. Each of its seconds counts as `stretch`
+    /// seconds.
     pub fn intervals(&self, stretch: f64) -> u64 {
         let last =
             self.0.values().filter_map(|scrapes| scrapes.last()).map(|(at, _)| *at).fold(0.0, f64::max);
@@ -71,7 +74,7 @@ impl Recording {
         intervals
     }
 
-    /// promtool's `input_series`, with each second of the recording taken for `stretch` seconds.
+    /// The `input_series` for promtool. Each second of the recording counts as `stretch` seconds.
     pub fn input_series(&self, stretch: f64) -> String {
         let intervals = self.intervals(stretch);
         let mut yaml = String::new();
@@ -98,14 +101,14 @@ fn labelled(series: &str, pod: &str) -> String {
     }
 }
 
-/// The time between two scrapes, as a rule.
+/// The median time between two scrapes, in seconds.
 fn typical_gap(scrapes: &Scrapes) -> f64 {
     let mut gaps: Vec<f64> = scrapes.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     gaps.sort_by(f64::total_cmp);
     gaps.get(gaps.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// What Prometheus would have scraped: the last value until then, unless the process was gone.
+/// The value that Prometheus would have scraped at `time`: the last one before, unless the process was down.
 fn value_at<'a>(
     scrapes: &'a Scrapes,
     series: &str,
@@ -118,7 +121,7 @@ fn value_at<'a>(
     samples.get(series).filter(|_| !gone).map(String::as_str)
 }
 
-/// promtool's notation: `1x4` is 1 and four more of it, `_x4` is nothing, four times.
+/// The values in promtool's notation: `1+0x4` is five times 1, `_x4` is four missing values.
 fn notation(values: &[Option<&str>]) -> String {
     let runs = values.chunk_by(|a, b| a == b).map(|run| match run[0] {
         Some(value) => format!("{value}+0x{}", run.len() - 1),

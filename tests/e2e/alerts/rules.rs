@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use stage::{Folder, Output, Tool};
 
-/// A file of the repository.
+/// The path of a file of the repository.
 pub fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// What `helm template` makes of the chart with these settings of `metrics.prometheusRule`.
+/// Runs `helm template` on the chart with `settings` as `metrics.prometheusRule`.
 pub async fn template(settings: Value) -> Output {
     let folder = Folder::new("alerts").unwrap();
     let args = [
@@ -42,7 +42,7 @@ pub async fn template(settings: Value) -> Output {
         .unwrap()
 }
 
-/// The `PrometheusRule`.
+/// The `PrometheusRule` that the chart renders with these settings.
 pub async fn rendered(settings: Value) -> Value {
     let output = template(settings).await;
     assert_eq!(output.stderr, "");
@@ -55,12 +55,12 @@ pub fn rules(object: &Value) -> Vec<Value> {
     groups.iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect()
 }
 
-/// The names of alerts.
+/// The names of the alerts among the rules.
 pub fn names(rules: &[Value]) -> BTreeSet<String> {
     rules.iter().map(|rule| rule["alert"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Runs promtool in a folder with the rules as `rules.yaml` and this as `tests.yaml`.
+/// Runs promtool in a folder with the rules as `rules.yaml` and `tests` as `tests.yaml`.
 pub async fn promtool(object: &Value, tests: &str, args: [&str; 3]) -> Output {
     let folder = Folder::new("promtool").unwrap();
     folder.write("rules.yaml", serde_json::to_string(&object["spec"]).unwrap()).unwrap();
@@ -70,10 +70,10 @@ pub async fn promtool(object: &Value, tests: &str, args: [&str; 3]) -> Output {
     tool.directory(folder.path()).run().await.unwrap()
 }
 
-/// A selector of an expression: a series and what its labels must be.
+/// A selector of an expression: the name of a metric, and the values that its labels may have.
 pub type Selector = (String, BTreeMap<String, Vec<String>>);
 
-/// The selectors of the operator's series in an expression; what a label must not be is left out.
+/// The selectors of the operator's metrics in an expression, without their negative matchers.
 pub fn selectors(expression: &str) -> Vec<Selector> {
     let mut found = Vec::new();
     let mut rest = expression;

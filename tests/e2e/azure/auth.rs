@@ -1,4 +1,4 @@
-//! Each way to prove who asks, with a whole export.
+//! A whole export with each way to authenticate.
 
 use azure_fhir::{Listener, Options, Secret};
 use base64::Engine;
@@ -11,7 +11,7 @@ use serde_json::json;
 use super::tenant::{Tenant, account, by_account, by_secret, claims, subject};
 use crate::site::{Site, condition};
 
-/// All that the FHIR server was sent to be let in, but for `/metadata`, which needs nothing.
+/// The `Authorization` headers that the FHIR server received, except with `/metadata`, which needs none.
 fn authorizations(site: &Site) -> Vec<String> {
     let asked = site.fhir.requests().into_iter().filter(|r| !r.path.ends_with("/metadata"));
     asked.map(|r| r.authorization.unwrap_or_default()).collect()
@@ -62,7 +62,7 @@ async fn a_service_account_of_the_namespace() {
     assert!(said["exp"].as_i64().unwrap() - said["iat"].as_i64().unwrap() <= 3607, "{said}");
     let types = tenant.sent("client_assertion_type");
     assert!(types.iter().all(|t| t == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
-    // It is the API server's own, for that audience and for no other.
+    // The assertion is a token of the API server, valid for that audience and no other.
     let reviews: Api<TokenReview> = Api::all(site.client.clone());
     for (audience, good) in [("api://AzureADTokenExchange", true), ("https://kubernetes.default.svc", false)]
     {
@@ -95,7 +95,7 @@ async fn a_role_that_is_missing_is_told_by_its_name() {
     site.apply_server_named("clinic", tenant.server(&site, by_secret()).await).await;
     tenant.change(|options| {
         options.roles = Some(vec!["globalReader".into()]);
-        // Short, so that the role is in the next token soon.
+        // The lifetime is short, so that the next token soon carries the role.
         options.lifetime = 5;
     });
     site.start_operator().await;

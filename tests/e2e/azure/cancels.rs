@@ -1,4 +1,4 @@
-//! The end before the end: by `spec.cancel`, by deletion, over all generations of the server.
+//! Cancels by `spec.cancel` and by deletion, with each generation of the server.
 
 use azure_fhir::{CancelProfile, Fault, Life, Script, State, Step};
 use fhir_export_operator::api::{FhirExport, FhirExportStatus, FhirServer};
@@ -85,7 +85,7 @@ async fn a_finished_job_is_told_as_what_it_is_and_never_deleted_on_the_server() 
             })
             .await;
         let id = object.status.unwrap().job.unwrap().id.unwrap();
-        // It ends in the moment in which somebody cancels it.
+        // The job ends while the cancel is on its way.
         site.change(name, json!({"suspend": true})).await;
         site.until_condition(name, "Suspended", "True", "Suspended").await;
         site.fhir.rescript(&id, |script| script.life = Life::Polls(0));
@@ -167,7 +167,8 @@ async fn abandon_leaves_the_job_alone() {
     assert_eq!((site.cancels(), &site.fhir.jobs()[0].state), (0, &State::Running));
 }
 
-/// The Secret and the FhirServer are deleted first: the token in memory and the server's finalizer serve.
+/// The Secret and the FhirServer are deleted first. The token in memory and the finalizer of the FhirServer suffice for
+/// the cancel.
 #[tokio::test]
 async fn the_secret_and_the_server_may_go_first() {
     let options = azure_fhir::Options {

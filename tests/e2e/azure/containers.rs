@@ -1,4 +1,4 @@
-//! Exports that name no container, and de-identified ones, whose configuration lies in a container of its own.
+//! Exports that name no container, and de-identified exports, whose configuration is in a container of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,10 +32,10 @@ async fn an_export_without_a_container_gets_one_of_its_own() {
     }
 }
 
-/// The service made a container for the job, whose name holds the job's id.
+/// The service creates a container for the job, whose name contains the job's id.
 #[tokio::test]
 async fn a_job_in_a_container_of_its_own_is_found_after_its_answer_was_lost() {
-    // An account in which no other server has jobs.
+    // No other server has jobs in this account.
     let azurite = Azurite::start(AzuriteOptions::default()).await.unwrap();
     let endpoint = azurite.endpoint().unwrap().to_string();
     let endpoint = endpoint.trim_end_matches('/');

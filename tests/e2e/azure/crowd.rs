@@ -15,18 +15,18 @@ use tokio::sync::watch;
 
 use crate::site::{PATIENCE, Site};
 
-/// More than the operator reconciles at once.
+/// Exports of each server that never answers or trickles: more than the operator reconciles at once.
 const MANY: usize = 70;
-/// Exports of a tenant whose server allows none of them.
+/// Exports of the tenant whose server allows none of them.
 const REFUSED: usize = 300;
 /// Healthy exports that are measured.
 const HEALTHY: usize = 30;
-/// Polls of each of them that find it running.
+/// Polls of each healthy export that find its job running.
 const POLLS: u32 = 5;
-/// So much later than alone a healthy export may be.
+/// How much later a healthy export may be with these neighbours than alone.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// Takes connections and never says anything. Counts the kick-offs that arrive.
+/// Starts a server that accepts connections and never answers. The receiver holds the number of kick-offs so far.
 async fn silent_server() -> (SocketAddr, watch::Receiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -48,7 +48,7 @@ async fn silent_server() -> (SocketAddr, watch::Receiver<usize>) {
     (address, kick_offs)
 }
 
-/// How long an export of the server that answers takes from its creation to its kick-off.
+/// The time from the creation of an export of the healthy server to its kick-off.
 async fn kick_off_takes(site: &Site, name: &str) -> Duration {
     let before = site.kick_offs();
     let began = Instant::now();
@@ -88,7 +88,7 @@ async fn exports_on_a_silent_server_hold_up_nobody_else() {
     assert_eq!(*kick_offs.borrow(), 32, "no more are out at one server");
 }
 
-/// Answers each request with a body that comes byte by byte and never ends.
+/// Starts a server that answers each request with a body that arrives byte by byte and never ends.
 async fn trickling_server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -110,14 +110,14 @@ async fn trickling_server() -> SocketAddr {
     address
 }
 
-/// How late a healthy export is at most: until its kick-off, and from one poll to the next.
+/// The longest times of healthy exports: from creation to kick-off, and from one poll to the next.
 #[derive(Debug)]
 struct Lateness {
     kick_off: Duration,
     poll: Duration,
 }
 
-/// Runs [`HEALTHY`] exports one after the other, and measures the slowest of each. Of so few that is their p99.
+/// Runs [`HEALTHY`] exports and measures the longest of each time. Of so few exports, the longest is the p99.
 async fn healthy(site: &Site, prefix: &str) -> Lateness {
     let names: Vec<String> = (0..HEALTHY).map(|nth| format!("{prefix}-{nth}")).collect();
     let mut created = Vec::new();
@@ -176,7 +176,7 @@ async fn a_tarpit_a_trickle_and_a_tenant_that_is_refused_delay_nobody() {
     site.told(tokio::time::timeout(PATIENCE, full).await.map(drop));
     site.until_condition(&format!("closed-{}", REFUSED - 1), "Accepted", "False", "NotAllowed").await;
 
-    // A neighbour that is in the way is so in each round, a busy machine is not.
+    // A neighbour that delays others does so in every round; a busy machine does not.
     let mut rounds = Vec::new();
     while rounds.len() < 3 {
         let beside = healthy(&site, &format!("beside-{}", rounds.len())).await;

@@ -1,4 +1,4 @@
-//! Exports that run well: all levels, all parameters, and what they cost.
+//! Exports that succeed: all levels, all parameters, and the number of requests and writes that they take.
 
 use azure_fhir::{Options, Script};
 use kube::ResourceExt;

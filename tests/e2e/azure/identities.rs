@@ -1,4 +1,4 @@
-//! Whose identity a `FhirServer` may use, and for which audience.
+//! The identities that a `FhirServer` may use, and the audiences that it may request tokens for.
 
 use azure_fhir::{Access, Options, Secret, unsigned_jwt};
 use serde_json::json;

@@ -1,11 +1,11 @@
-//! Jobs that end badly: every row of the service's failures, and what looks like one and is none.
+//! Jobs that fail: every failure of the service that the operator knows, and answers that only look like a failure.
 
 use azure_fhir::{Ending, Failure, Fault, ManifestQuirk, On, RequestFault, Script, Step};
 use serde_json::json;
 
 use crate::site::{Site, condition};
 
-/// Every permanent failure: a reason of its own, a next step, one kick-off.
+/// Every permanent failure has a reason of its own and a next step, and takes one kick-off.
 #[tokio::test]
 async fn every_failure_of_a_job_has_its_own_reason() {
     let site = Site::start("rows").await;
@@ -82,7 +82,7 @@ async fn a_job_that_is_gone_is_lost() {
     assert_eq!((site.kick_offs(), site.cancels()), (1, 0));
 }
 
-/// 401, 403 and 429 that are about the caller, 503, gateways, resets: the job goes on.
+/// The job continues after 401, 403 and 429 that concern the caller, after 503, gateway errors and connection resets.
 #[tokio::test]
 async fn what_passes_does_not_end_a_job() {
     let site = Site::start("passes").await;

@@ -1,4 +1,4 @@
-//! The kick-off: what it sends, how often, and what becomes of its answers.
+//! The kick-off: what the operator sends, how often, and what it does with each answer.
 
 use azure_fhir::{Fault, KickOffAnswer, ManifestQuirk, On, RequestFault, Script};
 use serde_json::json;

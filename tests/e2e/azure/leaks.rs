@@ -1,4 +1,4 @@
-//! A server that points elsewhere, in each of its answers: nothing goes there, least of all a credential.
+//! A server whose answers point to another origin: the operator sends nothing there, least of all a credential.
 
 use azure_fhir::{
     Access, Fault, KickOffAnswer, KnownToken, Listener, ManifestQuirk, On, Options, RequestFault, Script,
@@ -10,7 +10,7 @@ use crate::site::{Site, condition};
 
 const HEADER: &str = "ocp-apim-subscription-key";
 
-/// A site whose server is asked with a token and a secret header.
+/// Starts a site whose server receives a token and a secret header.
 async fn guarded(name: &str) -> Site {
     let access = Access::Tokens(vec![KnownToken::exporter("the-token")]);
     let mut site = Site::without_server(name, Options { access, ..Options::default() }).await;
@@ -32,7 +32,7 @@ fn nothing_went_elsewhere(site: &Site) {
     let elsewhere: Vec<_> = requests.iter().filter(|r| r.listener == Listener::Foreign).collect();
     assert!(elsewhere.is_empty(), "{elsewhere:?}");
     assert!(site.fhir.leaked_tokens().is_empty());
-    // The test would see nothing if nothing was sent at all.
+    // Without any request the test would pass without proving anything.
     assert!(requests.iter().any(|r| r.authorized && r.headers.contains_key(HEADER)));
     let in_urls = requests.iter().any(|r| r.mentions("the-token") || r.mentions("the-key"));
     assert!(!in_urls, "a credential is part of no URL");

@@ -1,5 +1,5 @@
-//! Everything that the operator leaves behind is searched for what must never be written: status, events, its log
-//! at the level trace, metrics, stored manifests.
+//! A search for secrets, signatures and patients in everything that the operator leaves behind: statuses, events, its
+//! log at the level trace, metrics and stored manifests.
 
 use azure_fhir::{
     Access, Ending, Failure, Fault, Life, ManifestQuirk, Options, Progress, RetryAfter, Script, Secret, Step,
@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use super::tenant::{Tenant, account, by_account, by_secret, subject};
 use crate::site::{Site, merge, shared};
 
-/// An id of a patient, and an identifier: servers put them into their words.
+/// An id of a patient that the servers put into their answers.
 const PATIENT: &str = "4711-leak";
 const IDENTIFIER: &str = "MRN-0815";
 
-/// Words of a server with all that it could say of a patient and of a signed URL.
+/// An error text of a server with a patient's id and identifier and a signed URL, in each form that a server may use.
 fn words() -> String {
     format!(
         "Resource Patient/{PATIENT} and {{\"reference\":\"Patient/{PATIENT}/_history/1\"}} of \
@@ -40,7 +40,7 @@ fn refused(status: u16, code: &str) -> Fault {
     Fault::Custom { status, headers, body: outcome(code) }
 }
 
-/// What must be found nowhere, by its name.
+/// Values that must not occur anywhere, each with a name for messages.
 struct Secrets(Vec<(&'static str, String)>);
 
 impl Secrets {
@@ -55,7 +55,7 @@ impl Secrets {
     }
 }
 
-/// A `FhirServer` with its own way in and its own way to storage.
+/// Applies a `FhirServer` with an authentication and storage of its own.
 async fn server(site: &Site, name: &str, change: Value) {
     let mut spec = site.server_spec(json!({"limits": {"maxConcurrentExports": 50}})).await;
     merge(&mut spec, change);
@@ -74,7 +74,7 @@ async fn no_secret_no_signature_and_no_patient_is_left_behind() {
     let (mut tenant, mut site) =
         Tenant::start("left", Secret::Text("client-secret-1".into()), Options::default()).await;
     site.fhir.set_access(Access::Open);
-    // The patience that the server asks one export for holds the cancel of another back.
+    // The wait that the server requests in the answer to one export also delays the cancel of another.
     site.flags.push("--cancel-grace-seconds=60".into());
     let secrets = set_up(&tenant, &site).await;
     site.start_operator().await;
@@ -116,7 +116,7 @@ async fn no_secret_no_signature_and_no_patient_is_left_behind() {
     search(&site, &tenant, secrets).await;
 }
 
-/// Secrets and servers; answers what was put there.
+/// Creates the Secrets and servers, and returns the values in them.
 async fn set_up(tenant: &Tenant, site: &Site) -> Secrets {
     let azurite = &shared().await.azurite;
     let sas = Storage::new(&Site::blob_endpoint().await, azurite.account(), azurite.key()).sas().unwrap();
@@ -198,7 +198,7 @@ fn script(site: &Site) {
     site.fhir.script(stuck.container("left-cancelled"));
 }
 
-/// Looks everywhere.
+/// Searches all that the operator left behind.
 async fn search(site: &Site, tenant: &Tenant, mut secrets: Secrets) {
     let mut jwts = tenant.sent("client_assertion");
     assert!(!jwts.is_empty());
@@ -236,7 +236,7 @@ async fn search(site: &Site, tenant: &Tenant, mut secrets: Secrets) {
         let Some(output) = export.status.and_then(|status| status.output) else { continue };
         let (Some(container), Some(manifest)) = (output.container, output.manifest) else { continue };
         let text = stored(&container, &manifest.path).await;
-        // It lies beside the patients' data, and says what was asked for.
+        // The manifest is stored beside the patients' data and repeats the request, so it may hold identifiers.
         let signatures =
             Secrets(secrets.0.iter().filter(|(what, _)| !what.contains("identifier")).cloned().collect());
         signatures.search("a stored manifest", &text);

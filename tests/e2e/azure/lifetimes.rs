@@ -1,4 +1,4 @@
-//! Time: suspend, windows, deadlines, time to live, the queue.
+//! Suspension, start windows, deadlines, the time to live and the queue.
 
 use azure_fhir::{Life, Script};
 use kube::ResourceExt;
@@ -28,7 +28,7 @@ async fn suspended_before_the_start_it_waits_and_after_it_polls_no_more() {
     site.until_condition("after", "Suspended", "True", "Suspended").await;
     let polls = site.fhir.job(&id).unwrap().polls;
     site.fhir.rescript(&id, |script| script.life = Life::Polls(0));
-    // Another export runs through meanwhile: time enough for polls that must not be.
+    // Another export runs to its end meanwhile, which leaves time for polls that must not happen.
     site.export("meanwhile", json!({"level": "System", "container": "suspend"}), json!({})).await;
     site.complete("meanwhile").await;
     assert_eq!(site.fhir.job(&id).unwrap().polls, polls);
@@ -89,7 +89,7 @@ async fn more_exports_than_places_wait_in_order() {
     site.export("q0", json!({"level": "System", "container": "queue-0"}), json!({})).await;
     let object = site.until("q0", "running", |o| state(o) == Some("Running")).await;
     let id = object.status.unwrap().job.unwrap().id.unwrap();
-    // In order of creation; within a second by uid, so each second one.
+    // Exports are queued in order of creation, and within a second by uid, so the order of these is not asserted.
     for n in 1..4 {
         let name = format!("q{n}");
         site.export(&name, json!({"level": "System", "container": format!("queue-{n}")}), json!({})).await;

@@ -1,4 +1,4 @@
-//! The operator's log, as whoever is woken reads it: one line for each transition, with the words of its event or
+//! The operator's log as the person on call reads it: one line for each transition, with the message of its event or
 //! condition.
 
 use azure_fhir::{Access, Failure, KnownToken, Options, Script};
@@ -10,7 +10,7 @@ use crate::site::{PATIENCE, Site, condition};
 /// The lines about an object, in order.
 fn lines(site: &Site, kind: &str, name: &str) -> Vec<Value> {
     let log = std::fs::read_to_string(site.operator.as_ref().unwrap().log()).unwrap();
-    // The last line may still be being written.
+    // The last line may be incomplete.
     let whole = log.rfind('\n').map_or("", |end| &log[..end]);
     let all = whole
         .lines()
@@ -64,7 +64,7 @@ async fn each_transition_is_one_line_in_the_words_of_its_event_or_condition() {
         assert!(notes.iter().any(|note| note == text(line, "message")), "{line} is not in {notes:?}");
     }
 
-    // The server is probed on its own account, so that its line may come later than the end of the run.
+    // The probe of the server is independent of the run, so its line may follow the end of the run.
     let of_server = wait_for("both lines about the server", PATIENCE, || async {
         let of_server = lines(&site, "FhirServer", "clinic");
         if of_server.len() < 2 { Err(format!("{of_server:?}")) } else { Ok(of_server) }

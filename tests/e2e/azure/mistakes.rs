@@ -1,4 +1,4 @@
-//! Mistakes of new users that show at the server: what is said of each, where, and with which next step.
+//! Mistakes of new users that the server reveals: which condition reports each, and with which next step.
 
 use azure_fhir::{Failure, Fault, Options, Script, Step, TestCa};
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -131,7 +131,7 @@ async fn a_missing_right_names_the_role() {
     }
 }
 
-/// What the service says of its storage comes with ids, headers and XML: one sentence is left of it.
+/// The service's messages about its storage hold ids, headers and XML. The operator keeps one sentence of them.
 #[tokio::test]
 async fn every_failure_of_a_job_ends_in_the_next_step() {
     let site = Site::start("next").await;

@@ -1,4 +1,4 @@
-//! The search at the end of each test finds what was planted, wherever it lies and however it is written.
+//! The search at the end of each test finds a planted secret in every place and in every notation.
 
 use azure_fhir::Storage;
 use base64::Engine;

@@ -1,4 +1,4 @@
-//! What people read: the columns in each state, the description of a run that ended, the events, the log.
+//! Output for people: the columns in each state, the description of a run that ended, the events and the log.
 
 use azure_fhir::{Life, Script};
 use serde_json::json;
@@ -11,7 +11,7 @@ async fn kubectl(site: &Site, line: &str) -> String {
     tool.run().await.unwrap().ok().unwrap()
 }
 
-/// The columns of one export but for its age, as `kubectl get` shows them.
+/// The columns of one export as `kubectl get` shows them, except its age.
 async fn row(site: &Site, name: &str) -> Vec<String> {
     let table = kubectl(site, &format!("get fexp {name}")).await;
     let (head, row) = table.split_once('\n').unwrap();
@@ -136,7 +136,7 @@ async fn an_end_without_files_is_no_riddle() {
     site.told(result);
 }
 
-/// While a check is tried again the run says why, and a repair ends it.
+/// While the operator retries a check, the run says why. After a repair the run ends.
 #[tokio::test]
 async fn a_check_that_cannot_be_made_yet_says_why() {
     let mut site = Site::without_server("check", azure_fhir::Options::default()).await;

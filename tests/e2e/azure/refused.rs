@@ -1,4 +1,4 @@
-//! Mistakes of new users that `kubectl apply` refuses, with the field and the rule.
+//! Mistakes of new users that `kubectl apply` rejects, with a message that names the field and the rule.
 
 use azure_fhir::Options;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ async fn apply(site: &Site, object: &Value) -> Output {
     tool.stdin(&object.to_string()).unwrap().run().await.unwrap()
 }
 
-/// The object is refused, and these are among the words.
+/// Asserts that the API server rejects the object, and that its message contains `words`.
 async fn refused(site: &Site, kind: &str, name: &str, spec: &Value, words: &[&str]) {
     let object = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": kind, "metadata": {"name": name},
         "spec": spec});

@@ -1,4 +1,5 @@
-//! What is missing or wrong in the cluster is a condition; after the repair the export goes on by itself.
+//! Missing or wrong objects in the cluster: a condition reports each, and after the repair the export continues
+//! without further help.
 
 use azure_fhir::{Access, KnownToken, Options};
 use k8s_openapi::api::core::v1::Namespace;
@@ -129,7 +130,7 @@ async fn what_the_server_cannot_do_fails_before_any_request() {
     assert_eq!(site.kick_offs(), 0);
 }
 
-/// Who is first in the queue and turns out not to be allowed must not leave the others waiting.
+/// An export at the head of the queue that turns out not to be allowed does not block those behind it.
 #[tokio::test]
 async fn a_refused_export_blocks_nobody_behind_it() {
     let mut site = Site::without_server("behind", Options::default()).await;

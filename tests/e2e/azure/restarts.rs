@@ -1,4 +1,4 @@
-//! The operator is killed in each state and started again: nothing is lost and nothing is doubled.
+//! The operator is killed in each state and restarted: no job and no data is lost or duplicated.
 
 use azure_fhir::{Fault, Life, Script};
 use kube::ResourceExt;
@@ -107,7 +107,8 @@ async fn killed_after_the_end_it_changes_nothing() {
     assert_eq!(before.resource_version(), after.resource_version());
 }
 
-/// SIGTERM finishes what is in flight: the kick-off's answer comes late, and its status URL is still written.
+/// After SIGTERM the operator finishes requests in flight: the answer to a kick-off comes late, and the operator still
+/// writes its status URL.
 #[tokio::test]
 async fn told_to_stop_it_writes_the_status_url_first() {
     let mut site = Site::start("sigterm").await;

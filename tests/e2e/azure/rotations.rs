@@ -32,11 +32,11 @@ async fn a_bearer_token_is_rotated_while_a_job_runs() {
         site.until("job", "running", |o| o.status.as_ref().is_some_and(|s| s.accepted_time.is_some())).await;
     let id = object.status.unwrap().job.unwrap().id.unwrap();
 
-    // What was read a moment ago is not read again after a refusal.
+    // Some polls pass first: after a 401 the operator does not reread a Secret that it read a moment ago.
     let polls = || site.fhir.requests().iter().filter(|r| r.is_poll() && r.mentions(&id)).count();
     let result = stage::wait_until("some polls", PATIENCE, || async { polls() >= 8 }).await;
     site.told(result);
-    // The new one before the old one ends, as a rotation should be: one request is refused, and nobody hears of it.
+    // The new token comes before the old one ends, as it should: one request is refused, and no condition reports it.
     rotate(&site, "token", json!({"token": "second-token-2"})).await;
     site.fhir.set_access(access(&["second-token-2"]));
     let with = |token: &str, status: Option<u16>| {
@@ -54,7 +54,7 @@ async fn a_bearer_token_is_rotated_while_a_job_runs() {
     assert_eq!(with("first-token-1", Some(401)), 1);
     assert_eq!(with("second-token-2", Some(401)), 0);
 
-    // The old one ends first: it is told, and the job goes on with the third.
+    // The old token ends first: a condition reports it, and the job continues with the third token.
     site.fhir.set_access(access(&["third-token-3"]));
     site.until_condition("job", "ServerReachable", "False", "Unauthorized").await;
     rotate(&site, "token", json!({"token": "third-token-3"})).await;
@@ -93,7 +93,7 @@ async fn a_secret_header_is_rotated_while_a_job_runs() {
         "each request has it, and so has /metadata"
     );
     rotate(&site, "gateway", json!({"key": "gateway-key-2"})).await;
-    // The gateway says 401 to the old key.
+    // The gateway answers 401 to the old key.
     site.fhir.fault(
         azure_fhir::RequestFault::next(azure_fhir::On::Status, 1, azure_fhir::Fault::Unauthorized)
             .containing(&id),

@@ -1,4 +1,4 @@
-//! Schedules: runs by the clock and by hand, chains of incremental runs, what is kept and what is refused.
+//! Schedules: runs by the clock and on request, chains of incremental runs, history limits and rejected specs.
 
 mod chains;
 mod clock;
@@ -16,20 +16,20 @@ use stage::wait_for;
 
 use crate::site::{Site, merge};
 
-/// A minute may have to pass before a run is due by the clock.
+/// How long to wait for a run by the clock, which may be due only in the next minute.
 const A_MINUTE_OR_TWO: Duration = Duration::from_secs(200);
 
-/// Comes once a year, so that only runs by hand are made.
+/// A schedule that is due once a year, so that all runs are on request.
 const RARELY: &str = "0 0 1 1 *";
 
-/// One schedule of a site, named as the site's container.
+/// One schedule of a site. Its container has the name of the schedule.
 struct Scheduled<'a> {
     site: &'a Site,
     name: &'a str,
 }
 
 impl<'a> Scheduled<'a> {
-    /// Creates a schedule of level System into a container of its own name; `spec` is merged over that.
+    /// Creates a schedule of level System whose container has the schedule's name, with `spec` merged in.
     async fn create(site: &'a Site, name: &'a str, spec: Value) -> Self {
         let mut whole = json!({"schedule": RARELY, "template": {"spec": {"serverRef": {"name": "clinic"},
             "request": {"level": "System", "types": ["Patient", "Observation"], "container": name}}}});
@@ -48,7 +48,7 @@ impl<'a> Scheduled<'a> {
         self.api().patch(self.name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
     }
 
-    /// Asks for a run, and answers its name.
+    /// Requests a run, and returns its name.
     async fn run_now(&self, token: &str) -> String {
         self.patch(json!({"metadata": {"annotations": {"fhirexport.dev/run-now": token}}})).await;
         name_of_token(self.name, token)
@@ -78,7 +78,7 @@ impl<'a> Scheduled<'a> {
         condition(&object, type_).unwrap().2
     }
 
-    /// Waits until nothing runs, and the run of this name is taken in.
+    /// Waits until no run is active and the status names `run` as the last one on request.
     async fn settled(&self, run: &str) -> FhirExportSchedule {
         self.site.ended(run).await;
         self.until(&format!("done with {run}"), |object| {
@@ -88,7 +88,7 @@ impl<'a> Scheduled<'a> {
         .await
     }
 
-    /// The runs that are there, by name.
+    /// The `FhirExport`s of the schedule.
     async fn runs(&self) -> Vec<FhirExport> {
         let label = format!("fhirexport.dev/schedule={}", self.name);
         let api: Api<FhirExport> = self.site.api();
@@ -101,7 +101,7 @@ impl<'a> Scheduled<'a> {
         names
     }
 
-    /// Waits until so many runs are there.
+    /// Waits until the schedule has `wanted` runs, and returns their names.
     async fn count(&self, wanted: usize) -> Vec<String> {
         let result = wait_for(&format!("{wanted} runs of {}", self.name), A_MINUTE_OR_TWO, || async {
             let names = self.names().await;

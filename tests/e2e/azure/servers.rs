@@ -1,4 +1,4 @@
-//! What the probe says of servers, before anybody waits for hours.
+//! The probe reports what is wrong with a server before an export waits for hours.
 
 use azure_fhir::{Access, KnownToken, Options};
 use fhir_export_operator::api::FhirServer;
@@ -8,7 +8,7 @@ use stage::wait_for;
 
 use crate::site::{PATIENCE, Site, shared};
 
-/// Waits until a condition of a server has this status and reason; answers its message.
+/// Waits until a condition of a server has this status and reason, and returns its message.
 pub async fn until(site: &Site, name: &str, type_: &str, status: &str, reason: &str) -> String {
     let api: Api<FhirServer> = site.api();
     let result = wait_for(&format!("{name} to be {type_}={status} {reason}"), PATIENCE, || async {
@@ -59,7 +59,7 @@ async fn an_identity_that_may_not_export_is_known_at_once() {
     assert!(message.contains("FHIR Data Exporter"), "{message}");
     until(&site, "weak", "Ready", "False", "Forbidden").await;
     until(&site, "bad", "Ready", "False", "Unauthorized").await;
-    // Nothing was started by asking.
+    // The probe started no job.
     assert_eq!((site.kick_offs(), site.fhir.jobs().len()), (0, 0));
 }
 
@@ -86,7 +86,7 @@ async fn what_is_wrong_with_a_server_is_told() {
     until(&site, "bulk", "Stalled", "True", "WrongDialect").await;
     until(&site, "nobody", "Ready", "False", "HostNotFound").await;
     until(&site, "path", "Ready", "False", "UnexpectedAnswer").await;
-    // The repair is seen within seconds.
+    // The operator notices the repair within seconds.
     site.secret("nobody", json!({"key": shared().await.azurite.key()}), true).await;
     until(&site, "nosecret", "Ready", "True", "ProbeSucceeded").await;
 }

@@ -1,5 +1,5 @@
-//! Storage by a SAS token, and by Entra over https: whole exports, whose files are checked and whose manifest is
-//! stored.
+//! Whole exports with storage by a SAS token, and by Entra over https: the operator checks the files and stores the
+//! manifest.
 
 use azure_fhir::{Options, Secret, Storage};
 use fhir_export_operator::api::FhirServer;
@@ -10,7 +10,7 @@ use super::servers::until;
 use super::tenant::{Tenant, by_secret};
 use crate::site::{Site, condition, merge, shared};
 
-/// The account of all tests, as one who makes signatures for it.
+/// The storage account of all tests, with its key, to create signatures.
 async fn account() -> Storage {
     let azurite = &shared().await.azurite;
     Storage::new(&Site::blob_endpoint().await, azurite.account(), azurite.key())
@@ -33,7 +33,7 @@ async fn a_sas_token() {
     assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");
     assert!(object.status.unwrap().output.unwrap().manifest.is_some());
 
-    // A token that has ended costs the check and not the data.
+    // With an expired token the data is complete but not checked.
     let ended = good.replace("se=20", "se=19");
     site.secret("sas", json!({"token": ended}), true).await;
     let mut spec = spec_of(&site, "clinic").await;
@@ -77,7 +77,7 @@ async fn entra_over_https_to_hosts_of_the_operator_s_list_only() {
         let mut spec = spec.clone();
         let endpoint = endpoint.as_str();
         spec["storage"]["azureBlob"] = json!({"endpoint": endpoint, "auth": auth});
-        // Everything is https here.
+        // All connections of this test use https.
         spec["allowInsecureHTTP"] = json!(false);
         spec
     };

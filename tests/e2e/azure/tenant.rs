@@ -1,4 +1,4 @@
-//! A tenant of Entra for one test: its token server, an operator that is pointed at it, and FHIR over https.
+//! An Entra tenant for one test: its token server, an operator that uses it, and a FHIR server over https.
 
 use std::sync::Arc;
 
@@ -21,8 +21,8 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// Starts a tenant, and a site whose FHIR server takes its tokens; `options` are of that server, and its
-    /// authority is the tenant's too. There is no `FhirServer` and no operator yet.
+    /// Starts a tenant, and a site whose FHIR server has `options` and accepts the tenant's tokens. Both servers have
+    /// certificates of the same authority. There is no `FhirServer` and no operator yet.
     pub async fn start(name: &str, secret: Secret, options: Options) -> (Self, Site) {
         let ca = options.tls.clone().unwrap_or_else(|| Arc::new(TestCa::new().unwrap()));
         let options = Options { tls: Some(Arc::clone(&ca)), ..options };
@@ -40,7 +40,7 @@ impl Tenant {
         site.flags = vec![
             format!("--extra-ca={}", authorities.display()),
             format!("--entra-authority-host={}", entra.url()),
-            // What other crates say, too, is searched at the end.
+            // The search at the end also covers what other crates log.
             "--log-filter=trace".to_owned(),
         ];
         (Self { ca, port, options: EntraOptions { port, ..options }, running: Some(entra) }, site)
@@ -50,7 +50,7 @@ impl Tenant {
         self.running.as_ref().unwrap()
     }
 
-    /// Changes what the tenant takes and gives.
+    /// Changes the options of the token server, also while it runs.
     pub fn change(&mut self, change: impl Fn(&mut EntraOptions)) {
         change(&mut self.options);
         if let Some(entra) = &self.running {
@@ -58,28 +58,28 @@ impl Tenant {
         }
     }
 
-    /// The next token requests get these.
+    /// Answers the next token requests with these faults.
     pub fn fail_next(&self, faults: impl IntoIterator<Item = EntraFault>) {
         self.entra().fail_next(faults);
     }
 
-    /// Closes the token server: what it had seen is forgotten.
+    /// Stops the token server, which forgets its requests.
     pub fn down(&mut self) {
         self.running = None;
     }
 
-    /// Opens it again, at the same address.
+    /// Starts the token server again at the same address.
     pub async fn up(&mut self) {
         assert_eq!(self.options.port, self.port);
         self.running = Some(Entra::start(self.options.clone(), Arc::clone(&self.ca)).await.unwrap());
     }
 
-    /// Token requests since it was opened.
+    /// The token requests since the token server was last started.
     pub fn requests(&self) -> Vec<Request> {
         self.entra().requests()
     }
 
-    /// One field of each token request.
+    /// The values of one form field in the token requests.
     pub fn sent(&self, field: &str) -> Vec<String> {
         let of = |request: &Request| {
             url::form_urlencoded::parse(request.body.as_bytes())
@@ -89,7 +89,7 @@ impl Tenant {
         self.requests().iter().filter_map(of).collect()
     }
 
-    /// The spec of a `FhirServer` whose identity is `entra`, of this tenant and its client.
+    /// The spec of a `FhirServer` with `entra` merged into an identity of this tenant and its client.
     pub async fn server(&self, site: &Site, entra: Value) -> Value {
         let mut identity = json!({"tenantID": self.options.tenant, "clientID": self.options.client_id});
         merge(&mut identity, entra);
@@ -99,23 +99,23 @@ impl Tenant {
         .await
     }
 
-    /// The client.
+    /// The id of the tenant's client.
     pub fn client_id(&self) -> &str {
         &self.options.client_id
     }
 }
 
-/// An identity with a client secret, in Secret `client`.
+/// An Entra identity with a client secret, in the Secret `client`.
 pub fn by_secret() -> Value {
     json!({"type": "ClientSecret", "clientSecretRef": {"name": "client", "key": "secret"}})
 }
 
-/// An identity of ServiceAccount `exporter`.
+/// An Entra identity that is federated with the ServiceAccount `exporter`.
 pub fn by_account() -> Value {
     json!({"type": "WorkloadIdentity", "workloadIdentity": {"serviceAccountRef": {"name": "exporter"}}})
 }
 
-/// Who the ServiceAccount is to others.
+/// The subject of the ServiceAccount's tokens.
 pub fn subject(site: &Site) -> String {
     format!("system:serviceaccount:{}:exporter", site.namespace)
 }
@@ -130,7 +130,7 @@ pub async fn account(site: &Site, labelled: bool, client_id: Option<&str>) {
     api.patch("exporter", &PatchParams::apply("test").force(), &Patch::Apply(&object)).await.unwrap();
 }
 
-/// The claims of a JWT, whoever signed it.
+/// The claims of a JWT. The signature is not checked.
 pub fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).unwrap()).unwrap()

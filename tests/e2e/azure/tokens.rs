@@ -1,4 +1,4 @@
-//! Tokens end, are refused, and cannot be had for a while: jobs last longer than that.
+//! Tokens that expire, are refused, or cannot be obtained for a while, while a job continues.
 
 use azure_fhir::{EntraFault, Fault, Life, On, Options, RequestFault, Script, Secret};
 use fhir_export_operator::api::FhirExport;
@@ -8,7 +8,7 @@ use serde_json::json;
 use super::tenant::{Tenant, by_secret};
 use crate::site::{PATIENCE, Site, condition};
 
-/// A tenant with a client secret, its `FhirServer` and an operator.
+/// Starts a tenant with a client secret, its `FhirServer` and an operator.
 async fn clinic(name: &str) -> (Tenant, Site) {
     let (tenant, mut site) =
         Tenant::start(name, Secret::Text("right-secret-2207".into()), Options::default()).await;
@@ -18,7 +18,7 @@ async fn clinic(name: &str) -> (Tenant, Site) {
     (tenant, site)
 }
 
-/// Starts a job that does not end, and answers its id.
+/// Starts a job that does not end, and returns its id.
 async fn stuck(site: &Site, name: &str) -> String {
     site.fhir.script(Script::stuck());
     site.export(name, json!({"level": "System", "container": site.namespace}), json!({})).await;
@@ -31,7 +31,7 @@ async fn running(site: &Site, name: &str) -> String {
     id(&object).unwrap()
 }
 
-/// Lets a job end, and checks that it is the only one that the export ever had.
+/// Lets a job end, and asserts that the export never had another one.
 async fn ends_as_the_only_one(site: &Site, name: &str, id: &str) {
     site.fhir.rescript(id, |script| script.life = Life::Polls(1));
     let object = site.complete(name).await;
@@ -69,7 +69,7 @@ async fn a_token_that_is_refused_in_the_middle_is_renewed_once() {
     let (mut tenant, site) = clinic("middle").await;
     let id = stuck(&site, "job").await;
     assert_eq!(tenant.requests().len(), 1);
-    // Another token than the first, however soon it is made.
+    // The other role makes the second token differ from the first, even if both are issued in the same second.
     tenant.change(|options| options.roles = Some(vec!["globalExporter".into()]));
     site.fhir.fault(RequestFault::next(On::Status, 1, Fault::Unauthorized).containing(&id));
     let result =
@@ -114,7 +114,7 @@ async fn entra_that_is_down_before_the_start_is_waited_for() {
     let message = condition(&object, "ServerReachable").unwrap().2;
     assert!(message.contains("localhost refused the connection"), "{message}");
     tenant.up().await;
-    // A gateway's page and 503 are no refusal.
+    // A gateway's page and 503 are not refusals.
     tenant.fail_next([EntraFault::GatewayPage, EntraFault::Unavailable, EntraFault::Close]);
     let object = site.complete("waits").await;
     assert_eq!((object.status.unwrap().attempts, site.kick_offs()), (Some(1), 1));

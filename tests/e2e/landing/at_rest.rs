@@ -1,4 +1,4 @@
-//! How files lie in the container: compressed, with odd bytes, beside a log, in whose folder.
+//! The stored files: compression, unusual bytes, `log.ndjson` beside them, and the folder of each run.
 
 use std::io::Read;
 
@@ -16,7 +16,8 @@ async fn stored_so(name: &str, change: Value) -> Place {
 #[tokio::test]
 async fn compressed_at_rest_is_the_same_inside() {
     let place = stored_so("rest", json!({"compression": "Gzip"})).await;
-    // Two blocks and a rest, each a member of its own; and an error file, which is read on the way.
+    // Two full blocks and a rest, each a gzip member of its own, and an error file, which the operator reads while
+    // it lands.
     let manifest = Shape { issues: [("error".to_owned(), 2)].into(), ..Shape::default() };
     place.fhir.script(Script::polls(0).made("Observation", 2, 9_000_000).manifest(manifest));
     let object = place.landed("run", json!({})).await;

@@ -1,4 +1,4 @@
-//! Servers that have their own ways, and what was found out about them.
+//! Servers that deviate from the specification, and what the operator detects about them.
 
 use std::collections::BTreeMap;
 
@@ -190,7 +190,7 @@ async fn a_throttled_kick_off_and_page_wait() {
     assert_eq!((object.status.unwrap().attempts, job.polls), (Some(1), 1));
 }
 
-/// The specification asks for `application/fhir+ndjson`, and servers say many things.
+/// The specification asks for `application/fhir+ndjson`, but servers send many content types.
 #[tokio::test]
 async fn files_land_whatever_content_type_they_have() {
     let place = Place::start("media", Options::default(), json!({})).await;

@@ -1,4 +1,5 @@
-//! The operator killed again and again while it lands: nothing is lost, nothing doubled, nothing fetched twice.
+//! The operator is killed repeatedly while it lands files: no data is lost or duplicated, and no landed file is
+//! downloaded again.
 
 use bulk_fhir::{FileScript, Options, Script};
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use crate::site::PATIENCE;
 const FILES: u64 = 200;
 const KILLS: u32 = 20;
 
-/// A number that differs from run to run; it is printed, so that a failure can be told.
+/// A seed that differs from one run of the test to the next. The test prints it, so that a failure can be reproduced.
 fn seed() -> u64 {
     u64::from(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos())
 }
@@ -48,7 +49,7 @@ async fn killed_at_twenty_moments_it_lands_the_same_and_fetches_no_landed_file_t
     println!("seed {number}");
     let mut lying = Vec::new();
     for kill in 0..KILLS {
-        // Each kill comes when some further files have landed, at a moment that chance picks.
+        // Each kill comes after some more files have landed; a pseudo-random number picks how many.
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let target = u64::from(kill) * (FILES - 20) / u64::from(KILLS) + (number >> 33) % 8;
         place.site.told(
@@ -59,7 +60,7 @@ async fn killed_at_twenty_moments_it_lands_the_same_and_fetches_no_landed_file_t
             .await,
         );
         place.site.kill_operator().await;
-        // What lies there now, with nobody at work, must not be asked for again.
+        // The files that have landed by now, while no operator runs, must not be requested again.
         lying.push((place.fhir.requests().len(), place.names_outside(&before).await));
         place.site.start_operator().await;
     }

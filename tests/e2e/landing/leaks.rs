@@ -1,4 +1,5 @@
-//! Files, links and redirects that lead elsewhere: nothing is fetched there without leave, and no secret goes along.
+//! Files, links and redirects to other origins: the operator downloads nothing there unless the FhirServer allows it,
+//! and never sends a secret there.
 
 use bulk_fhir::{Access, FileScript, KickOffAnswer, Listener, Options, Redirect, Request, Script, Shape};
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::site::condition;
 
 const HEADER: &str = "ocp-apim-subscription-key";
 
-/// A world whose server is asked with a token and a secret header.
+/// Starts a world whose server receives a token and a secret header.
 async fn guarded(name: &str, change: Value) -> Place {
     let options = Options { access: Access::Bearer("the-token".into()), ..Options::default() };
     let auth =
@@ -32,7 +33,7 @@ fn own_files(place: &Place) -> Vec<Request> {
     place.file_requests().into_iter().filter(|r| r.listener == Listener::Fhir).collect()
 }
 
-/// Runs until the foreign origin is in the way, allows it, and lands.
+/// Runs an export until the foreign origin blocks it, allows the origin, and waits until the export is complete.
 async fn waits_and_lands(place: &mut Place, script: Script) {
     place.fhir.script(script);
     place.export("run", json!({}), json!({})).await;
@@ -83,7 +84,7 @@ async fn a_trusted_origin_gets_the_token_if_files_want_one() {
     assert!(!foreign(&place).is_empty() && place.fhir.leaked_tokens().is_empty());
     place.fhir.script(Script::polls(0).manifest(manifest(true)));
     place.export("with", json!({}), json!({"backoffLimit": 0})).await;
-    // That host refuses whoever shows it a token.
+    // The foreign host refuses every request with a token.
     place.site.failed("with", "DownloadRefused").await;
     assert!(!place.fhir.leaked_tokens().is_empty());
 }

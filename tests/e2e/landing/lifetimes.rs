@@ -1,4 +1,4 @@
-//! The end, or a pause, in the middle of a landing; storage that fails for a while; a queue.
+//! Cancels, deadlines and suspension in the middle of a landing, storage that fails for a while, and the queue.
 
 use bulk_fhir::{Cancel, FileScript, Life, Options, Script};
 use kube::ResourceExt;
@@ -10,7 +10,8 @@ use crate::site::{PATIENCE, condition};
 
 const MIB: u64 = 1 << 20;
 
-/// A big file on its way: a run of this name that has sent some of it, at a rate that takes minutes.
+/// Starts a run with one big file, at a rate that would take minutes, and waits until a part of the file was sent.
+/// Returns the id of the job.
 async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
     let slow = FileScript { gzip: false, trickle: Some(6_000_000), ..FileScript::default() };
     place.fhir.script(Script::polls(0).made("Observation", 1, 1_000_000_000).files(slow));
@@ -20,12 +21,12 @@ async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
     place.last_job().id
 }
 
-/// Waits until nothing more of a file is sent.
+/// Waits until the server sends nothing more of the job's first file.
 async fn no_more_is_sent(place: &Place, job: &str) {
     let sent = || place.fhir.job(job).unwrap().files[0].bytes_sent;
     let mut before = sent();
-    // That time passes and nothing is sent is the condition: two looks a third of a second apart, six times as long as
-    // a step of the trickle.
+    // The condition is that time passes and nothing is sent: the two looks are 300 ms apart, six times as long as a
+    // step of the trickle.
     let result = wait_for("the download to end", PATIENCE, || {
         let now = sent();
         let rests = std::mem::replace(&mut before, now) == now;
@@ -148,7 +149,7 @@ async fn a_wrong_account_key_is_told_and_repaired() {
     place.site.start_operator().await;
     place.fhir.script(Script::polls(0));
     place.export("run", json!({}), json!({})).await;
-    // Known from the probe: no job is started whose files could not be stored.
+    // The operator knows this from the probe, and starts no job whose files it could not store.
     place.site.until_condition("run", "Reconciling", "True", "NoStorageAccess").await;
     assert!(place.fhir.jobs().is_empty());
     let key = crate::site::shared().await.azurite.key();

@@ -1,5 +1,5 @@
-//! Exports of FHIR Bulk Data servers that the operator lands itself: as a process, on a real Kubernetes API server,
-//! from the Bulk Data test server into Azurite.
+//! Exports of FHIR Bulk Data servers, whose files the operator lands itself: from the Bulk Data test server into
+//! Azurite.
 
 mod at_rest;
 mod dialects;

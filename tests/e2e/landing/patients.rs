@@ -1,4 +1,4 @@
-//! Exports of named patients: sent in the body, kept nowhere.
+//! Exports of listed patients: the operator sends the list in the body of the kick-off and stores it nowhere.
 
 use bulk_fhir::Options;
 use fhir_export_operator::api::FhirExport;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::place::{Place, hex};
 use crate::site::{condition, shared};
 
-/// The ids of the first patients of the server.
+/// The ids of the first `number` patients of the server.
 fn ids(place: &Place, number: usize) -> Vec<String> {
     place.fhir.patients().ids("Patient").into_iter().take(number).collect()
 }
 
-/// No id of a patient is told anywhere but to the server.
+/// Asserts that no patient's id occurs in the object, the log, an event, a stored manifest or log, or a URL.
 async fn nowhere_told(place: &Place, object: &FhirExport, ids: &[String]) {
     let mut told = vec![serde_json::to_string(object).unwrap()];
     told.push(std::fs::read_to_string(place.site.operator.as_ref().unwrap().log()).unwrap());
@@ -27,7 +27,7 @@ async fn nowhere_told(place: &Place, object: &FhirExport, ids: &[String]) {
     assert!(requests.iter().all(|r| ids.iter().all(|id| !r.mentions(id))), "no URL names a patient");
 }
 
-/// Lands the patients that were asked for, and nobody else's data.
+/// Waits until the export is complete, and asserts that it holds the data of exactly these patients.
 async fn lands_these(place: &Place, ids: &[String]) {
     let object = place.site.complete("run").await;
     let job = place.last_job();
@@ -41,7 +41,7 @@ async fn lands_these(place: &Place, ids: &[String]) {
     nowhere_told(place, &object, ids).await;
 }
 
-/// Waits until the run waits for this reason, and says so in these words.
+/// Waits until the condition `Reconciling` of the run has this reason and a message that contains `words`.
 async fn waits(place: &Place, reason: &str, words: &str) {
     let told = |object: &FhirExport| {
         condition(object, "Reconciling")

@@ -1,4 +1,5 @@
-//! Files that do not come at once: cut, late, refused, expired, spoiled, or overtaken by the operator's end.
+//! Downloads that do not succeed at once: cut, late, refused, expired or corrupted, or interrupted by the end of the
+//! operator.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +14,12 @@ use crate::site::condition;
 
 const MIB: u64 = 1 << 20;
 
-/// Uncompressed files, so that what is sent can be counted.
+/// A script for an uncompressed file, so that the bytes sent can be compared with the file's length.
 fn plain() -> FileScript {
     FileScript { gzip: false, ..FileScript::default() }
 }
 
-/// One made file for each of these.
+/// A job with one generated file for each of these scripts.
 fn each(bytes: u64, files: Vec<FileScript>) -> Script {
     let script = Script::polls(0).made("Observation", files.len() as u64, bytes);
     Script { file_overrides: files.into_iter().enumerate().collect(), ..script }
@@ -106,7 +107,7 @@ async fn expired_links_are_refreshed_and_landed_files_stay() {
         let broken = file.index % 2 == 1;
         assert_eq!((file.completed, file.refused > 0), (1, broken), "{file:?}");
         assert!(broken || file.whole == 1, "{file:?}");
-        // A block is 4 MiB: no more than what came after the last of them is fetched again.
+        // A block is 4 MiB. At most the bytes after the last whole block are downloaded again.
         assert!(file.bytes_sent < file.bytes + 3 * MIB / 2, "{file:?}");
     }
 }

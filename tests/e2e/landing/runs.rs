@@ -1,4 +1,4 @@
-//! Runs that go well, at all levels and in all versions.
+//! Exports that succeed, at all levels and with all versions of the specification.
 
 use bulk_fhir::{Options, Script, Version};
 use kube::ResourceExt;

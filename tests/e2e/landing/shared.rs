@@ -12,7 +12,7 @@ async fn sharing(name: &str, shared_jobs: SharedJobs) -> Place {
     Place::start(name, Options { quirks, ..Options::default() }, change).await
 }
 
-/// Lets the job complete that has run until now.
+/// Lets the running job complete.
 fn finish(place: &Place) {
     place.fhir.rescript(&place.last_job().id, |script| script.life = Life::Polls(0));
 }
@@ -32,7 +32,7 @@ async fn two_exports_of_one_job_both_complete_and_the_last_one_lets_it_go() {
         place.site.until(name, "let go", |o| o.finalizers().is_empty()).await;
     }
     assert_eq!(place.fhir.jobs().len(), 1);
-    // Both may have ended at the same moment: then each is the last one that lets go.
+    // If both ended at the same moment, each took itself for the last one and let the job go.
     let told = place.last_job().cancel_requests;
     assert!(told == 1 || told == 2, "it was let go at the end: {told}");
 }

@@ -1,4 +1,4 @@
-//! Whole exports with the ways to authenticate that Bulk Data servers want, with tokens that end on the way.
+//! Whole exports with each way to authenticate to a Bulk Data server, and with tokens that expire during a job.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::place::Place;
 use crate::site::condition;
 
-/// A private key (PEM), and its public JWK as the command prints it for registration.
+/// A private key as PEM, and its public JWKS as the command `jwks` prints it for registration.
 fn key(kind: &'static SignatureAlgorithm) -> (String, Value) {
     let pem = KeyPair::generate_for(kind).unwrap().serialize_pem();
     let mut jwks = Command::new(env!("CARGO_BIN_EXE_fhir-export-operator"))
@@ -29,14 +29,14 @@ fn smart_auth() -> Value {
         "clientID": "exporter", "privateKeySecretRef": {"name": "smart", "key": "key.pem"}}}})
 }
 
-/// What the `auth` of a server is, in a world.
+/// Builds the `auth` of the `FhirServer` of a world.
 type Auth<'a> = &'a dyn Fn(&Place) -> Value;
 
 async fn start(name: &str, pem: &str, smart: Smart) -> Place {
     let options = Options { access: Access::Smart(smart), ..Options::default() };
     let mut place = Place::without_operator(name, options, smart_auth()).await;
     place.site.secret("smart", json!({"key.pem": pem}), true).await;
-    // What other crates say, too, is searched at the end.
+    // The search at the end also covers what other crates log.
     place.site.flags.push("--log-filter=trace".into());
     place.site.start_operator().await;
     place
@@ -94,7 +94,7 @@ async fn refusals_of_the_token_endpoint_are_told_and_repaired() {
         .await;
     let (_, _, message) = condition(&object, "ServerReachable").unwrap();
     assert!(message.contains("jwks"), "the next step is to register the key: {message}");
-    // The right key in the Secret: the run goes on by itself.
+    // With the right key in the Secret, the run continues without further help.
     place.site.secret("smart", json!({"key.pem": pem}), true).await;
     place.site.complete("refused").await;
 

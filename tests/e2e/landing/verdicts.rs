@@ -1,4 +1,4 @@
-//! What landed, judged: what was wrong, what could not be compared, and what the server itself reports.
+//! The check of landed files: faults, claims that cannot be compared, and errors that the server itself reports.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ async fn open(name: &str) -> Place {
     Place::start(name, Options::default(), json!({})).await
 }
 
-/// A run that must end as `VerificationFailed`, with the data kept and no manifest beside it.
+/// Asserts that a run ends with `VerificationFailed`, keeps its data and stores no manifest.
 async fn fails(place: &Place, script: Script, reason: &str, words: &str) -> FhirExport {
     place.fhir.script(script);
     place.export("run", json!({}), json!({})).await;
@@ -111,7 +111,7 @@ async fn nothing_to_export_is_a_success() {
     let message = condition(&object, "Complete").unwrap().2;
     assert!(message.starts_with("no resources matched"), "{message}");
     assert_eq!((output(&object).files, output(&object).resources), (Some(0), Some(0)));
-    // A type of which there is none on the server is not missed.
+    // A type that the server has no resources of is not missing.
     let object = place.landed("type", json!({"types": ["Patient", "Basic"]})).await;
     assert_eq!(output(&object).checks.unwrap().requested_types, CheckResult::Passed);
     place.assert_same(&object, &place.last_job().id).await;

@@ -1,4 +1,4 @@
-//! What servers say between the kick-off and the last page of the manifest, in all its forms.
+//! All forms of a server's answers between the kick-off and the last page of the manifest.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,7 @@ async fn the_separate_status_is_understood_in_both_forms() {
     for form in [SeparateStatus::List, SeparateStatus::Repeated] {
         let quirks = Quirks { separate_status: form, ..Quirks::default() };
         let place = of_version("separate", Version::Stu3, quirks).await;
-        // The answer is that of the question only: the job goes on.
+        // The status is that of the request, not of the job: the job continues.
         let status_faults = vec![Step::times(2, outcome(500, "processing"))];
         let manifest = Shape { page: Some(5), page_pending: 1, ..Shape::default() };
         let script = Script { status_faults, ..Script::polls(2).manifest(manifest) };

@@ -1,5 +1,5 @@
-/* Loaded into a program before the C library (LD_PRELOAD), puts its clock ahead by the seconds in CLOCK_AHEAD. What
-   measures how much time passes stays as it is. */
+/* Loaded into a program before the C library (LD_PRELOAD), this sets the program's clock ahead by the seconds in
+   CLOCK_AHEAD. Clocks that measure how much time passes are not changed. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>

@@ -1,10 +1,10 @@
-//! A clock that is ahead: an outage of days, without waiting for them. Only the operator has it; the API server and the
-//! FHIR server stay in the present, which is where no date of theirs is compared with the operator's.
+//! A clock that is ahead, for an outage of days without the wait. Only the operator's clock is ahead; the API server
+//! and the FHIR server keep the real time. The tests compare no time of theirs with the operator's.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The environment of a program whose clock is so many seconds ahead.
+/// The environment variables that set a program's clock ahead by `seconds`. Builds the library for it in `folder`.
 pub fn environment(seconds: i64, folder: &Path) -> Vec<(String, String)> {
     let library = folder.join("ahead.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/schedules/ahead.c");

@@ -1,5 +1,5 @@
-//! A schedule of Azure's service, whose data change all the time: it tells of what was deleted by lines among the
-//! others, and leaves out of a run what changed after the run began.
+//! A schedule with Azure's FHIR service, whose data change all the time. The service names deleted resources in lines
+//! among the others, and leaves out of a run what changed after the run began.
 
 use std::cell::Cell;
 
@@ -17,7 +17,7 @@ use crate::site::{PATIENCE, Site, shared};
 
 const RUNS: usize = 10;
 
-/// Asks for a run and waits until the schedule has taken it in.
+/// Requests a run, waits until the schedule has recorded it, and appends its new runs to `chain`.
 async fn run(site: &Site, number: usize, chain: &mut Vec<ChainedRun>) {
     let api: Api<FhirExportSchedule> = site.api();
     let patch = json!({"metadata": {"annotations": {"fhirexport.dev/run-now": number.to_string()}}});

@@ -1,4 +1,4 @@
-//! The example of the documentation that loads what a chain names into a database.
+//! Runs the documentation's example, which loads the runs of a chain into a database.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,7 +9,7 @@ use fhir_export_operator::api::ChainedRun;
 use replay::State;
 use serde_json::Value;
 
-/// The example of the documentation, which is called now and then.
+/// The documentation's example (`examples/load/load.py`), with the folder that it loads from.
 pub struct Example<'a> {
     folder: &'a Path,
     downloaded: usize,
@@ -29,7 +29,7 @@ impl<'a> Example<'a> {
         }
     }
 
-    /// Downloads what is new of a chain and loads what the schedule names, into this database.
+    /// Downloads the new runs of a chain and loads the runs that the schedule names into the database.
     pub async fn load(&mut self, container: &BlobContainerClient, chain: &[ChainedRun], schedule: &Value) {
         for run in &chain[self.downloaded..] {
             self.download(container, run.folder.as_deref().unwrap()).await;
@@ -38,7 +38,7 @@ impl<'a> Example<'a> {
         self.call(schedule, "fhir.db").unwrap();
     }
 
-    /// Calls it with what kubectl says; what it says, if it refuses.
+    /// Calls the example with a schedule as kubectl prints it. The error is the example's message.
     pub fn call(&self, schedule: &Value, database: &str) -> Result<(), String> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/load/load.py");
         let arguments = [Path::new(script), &self.folder.join("lake"), &self.folder.join(database)];
@@ -50,7 +50,7 @@ impl<'a> Example<'a> {
         if ended.status.success() { Ok(()) } else { Err(said) }
     }
 
-    /// What the database holds.
+    /// The resources in the database.
     pub fn known(&self) -> State {
         let select = "import sqlite3, sys\n\
             for row in sqlite3.connect(sys.argv[1]).execute('SELECT resource FROM resources'): print(row[0])";

@@ -1,5 +1,5 @@
-//! A schedule of a group that patients join and leave, while their data change: what the chain names gives exactly what
-//! the server has of the group's members. Runs fail at each stage, and the operator is killed at each.
+//! A schedule of a group that patients join and leave while their data change. The runs of the chain together hold
+//! exactly the server's data of the group's members. Runs fail at each stage, and the operator is killed at each.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -20,10 +20,10 @@ use crate::site::{PATIENCE, Site, condition, shared};
 
 const GROUP: &str = "study";
 const SCHEDULE: &str = "cohort";
-/// Changes come so often.
+/// The time between two changes of the data.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Changes data of all these patients, until it is told to stop. What one of them has is deleted now and then.
+/// Changes data of these patients until `stop` is set. Some resources of the first patient are deleted again.
 async fn change(fhir: &Server, people: &[String], stop: &Cell<bool>) -> Journal {
     let mut journal = Journal::default();
     for number in 0.. {
@@ -32,7 +32,7 @@ async fn change(fhir: &Server, people: &[String], stop: &Cell<bool>) -> Journal 
         }
         {
             let mut patients = fhir.patients();
-            // What is changed stays the same patient's.
+            // A changed resource stays with its patient.
             let of = number % people.len();
             let (person, id) = (&people[of], format!("changing-{of}-{}", number % 5));
             patients.change(observation(&id, person, number)).unwrap();
@@ -46,7 +46,7 @@ async fn change(fhir: &Server, people: &[String], stop: &Cell<bool>) -> Journal 
                 journal.deleted(&format!("Observation/{id}"));
             }
         }
-        // Nothing is waited for: the data change at this pace, also while exports run.
+        // Not a wait for a condition: the data change at this pace, also while exports run.
         tokio::time::sleep(PACE).await;
     }
     journal
@@ -57,7 +57,7 @@ fn observation(id: &str, person: &str, number: usize) -> Value {
         "subject": {"reference": format!("Patient/{person}")}})
 }
 
-/// Of resources, those of members of the group.
+/// The resources in `state` that belong to members of the group.
 fn of_members(state: &State, members: &BTreeSet<String>) -> State {
     let inside = |resource: &&Value| {
         let patient = resource["resourceType"] == "Patient";
@@ -105,7 +105,7 @@ impl Cohort<'_> {
         name_of_token(SCHEDULE, token)
     }
 
-    /// Waits until the run's exports are done and taken in, and notes what the chain then says.
+    /// Waits until the schedule has recorded the run, and appends the new runs of the chain to `self.chain`.
     async fn absorbed(&mut self, run: &str) {
         let api = self.site.api::<FhirExportSchedule>();
         let done = wait_for(&format!("{run} to be taken in"), PATIENCE, || async {
@@ -128,7 +128,7 @@ impl Cohort<'_> {
         run
     }
 
-    /// Asks for a run and waits until it is taken in, with the operator killed in each stage.
+    /// Requests a run, kills the operator in each stage, and waits until the schedule has recorded the run.
     async fn run_with_kills(&mut self, token: &str) -> String {
         self.fhir.script(Script { uses: Some(3), ..Script::polls(3) });
         let run = self.ask(token).await;
@@ -154,7 +154,7 @@ impl Cohort<'_> {
         names
     }
 
-    /// What the last runs of the chain are, and whether the last one is of this name.
+    /// Asserts that the last run of the chain is `run`, and that the chain ends with runs of these modes.
     fn told(&self, run: &str, modes: &[RunMode]) {
         assert_eq!(self.chain.last().unwrap().name, run, "{:?}", self.chain);
         let last = self.chain.iter().rev().take(modes.len()).rev().map(|run| run.mode);
@@ -183,7 +183,7 @@ fn server_state(patients: &Patients) -> State {
     State::of(patients.latest().filter_map(|latest| latest.resource.cloned()))
 }
 
-/// Where somebody counts on what lies at rest, too.
+/// Newcomers are exported in full, also with compressed files, through failures and kills in each stage.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     let storage = json!({"storage": {"compression": "Gzip"}});
@@ -208,7 +208,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
         let run = cohort.run_with_kills("2").await;
         cohort.told(&run, &[incremental, newcomers, incremental]);
 
-        // Each stage fails once. The next run has the same newcomers.
+        // Each stage fails once. The next run exports the same newcomers.
         join(&cohort, 3);
         let known = cohort.schedule().await.status.unwrap().chain.unwrap();
         for (stage, ending) in ["-members", "-newcomers", ""].iter().enumerate() {
@@ -223,7 +223,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
         let run = cohort.run("3").await;
         cohort.told(&run, &[incremental, newcomers, incremental]);
 
-        // Who left is no newcomer, and who comes back is one.
+        // A patient who left is not a newcomer; one who comes back is.
         cohort.group(|members| assert!(members.remove(&people[1])));
         cohort.run("4").await;
         join(&cohort, 1);
@@ -256,7 +256,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     );
     assert!(told.none(), "{told:?}");
     assert!(journal.made() > 100 && server.resources().len() > 100);
-    // So does the example of the documentation.
+    // The documentation's example arrives at the same data.
     let lake_folder = Folder::new("lake").unwrap();
     let example = Example::new(lake_folder.path());
     let container = blobs::container(&shared().await.azurite, &cohort.site.namespace).await.unwrap();
@@ -265,7 +265,7 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     }
     example.call(&serde_json::to_value(cohort.schedule().await).unwrap(), "fhir.db").unwrap();
     assert_eq!(of_members(&example.known(), &members), of_members(&loaded, &members));
-    // Nothing is compared with nothing: without the newcomers, much is missing.
+    // The comparison is not empty: without the exports of newcomers, data are missing.
     cohort.chain.retain(|run| run.mode != newcomers);
     let without = of_members(&cohort.loaded().await, &members);
     let told = Journal::default().compare(&without, &server);
@@ -274,12 +274,12 @@ async fn who_joins_a_group_is_exported_in_full_whatever_happens() {
     let (status, reason, message) = cohort.chain_says().await;
     assert_eq!((status.as_str(), reason.as_str()), ("True", "Chained"), "{message}");
     assert!(message.contains("patients that joined the group in full"), "{message}");
-    // That no id is in a resource, an event, the log or a metric is asserted at the end of each test of a site.
+    // The search at the end of each test asserts that no id is in a status, an event, the log or a metric.
     for export in cohort.exports().await {
         let text = serde_json::to_string(&export).unwrap();
         assert!(people.iter().all(|id| !text.contains(id)), "{}", export.name_any());
     }
-    // What was known is gone: the next run has all.
+    // The stored list of members is lost, so the next run is full.
     let list = cohort.schedule().await.status.unwrap().chain.unwrap().members.unwrap().path.unwrap();
     let container = blobs::container(&shared().await.azurite, &cohort.site.namespace).await.unwrap();
     container.blob_client(list.split_once('/').unwrap().1).delete(None).await.unwrap();
@@ -306,7 +306,7 @@ async fn where_the_server_takes_no_lists_that_is_told_and_what_is_refused_comes_
     assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "NewMembersIncomplete"));
     assert!(message.contains("bulkData.supportsPatient"), "{message}");
 
-    // Somebody says that it takes them, and it does not.
+    // The FhirServer claims that the server accepts lists of patients, but the server refuses them.
     place.change_server(json!({"bulkData": {"supportsPatient": "Yes"}})).await;
     let Place { site, fhir, .. } = &mut place;
     let mut cohort = Cohort { site, fhir, chain: Vec::new() };

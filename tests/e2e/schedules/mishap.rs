@@ -1,39 +1,39 @@
-//! What goes wrong with each of thirty runs.
+//! The mishaps of a schedule's thirty runs.
 
 use std::collections::BTreeMap;
 
 use bulk_fhir::{Breaks, Count, FileScript, Script, Shape};
 
-/// What goes wrong with a run.
+/// A failure or disturbance of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mishap {
     None,
     /// The server's job fails.
     JobFails,
-    /// The manifest promises more than there is.
+    /// The manifest states more resources than the file holds.
     WrongCount,
-    /// The server says that something could not be exported.
+    /// The server reports resources that it could not export.
     ServerErrors,
     /// The answer to the kick-off is lost.
     AnswerLost,
     /// A download breaks off, twice.
     BreaksOff,
-    /// Somebody cancels it.
+    /// A user cancels the run.
     Cancelled,
-    /// Somebody deletes it.
+    /// A user deletes the run.
     Deleted,
-    /// The operator is killed before the run is made.
+    /// The operator is killed before it creates the run.
     KilledBefore,
     /// The operator is killed while the job runs.
     KilledInJob,
-    /// The operator is killed while files land.
+    /// The operator is killed while it lands files.
     KilledInLanding,
-    /// A full run is asked for.
+    /// A user requests a full run.
     Full,
 }
 
 impl Mishap {
-    /// One of each and more, and three failures in a row.
+    /// The mishap of the run of this number. Each mishap occurs at least once, and three failures occur in a row.
     pub fn of(run: usize) -> Self {
         match run {
             2 | 12 | 13 | 14 => Self::JobFails,
@@ -51,7 +51,7 @@ impl Mishap {
         }
     }
 
-    /// Whether the chain goes on with the run.
+    /// Whether the run becomes part of the chain despite the mishap.
     pub fn counts(self) -> bool {
         !matches!(
             self,

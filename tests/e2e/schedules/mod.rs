@@ -1,4 +1,4 @@
-//! Schedules: on a real API server, with the operator as a process and FHIR servers whose data change all the time.
+//! Schedules with FHIR servers whose data change all the time.
 
 mod ahead;
 mod azure;

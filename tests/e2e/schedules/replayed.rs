@@ -1,6 +1,6 @@
 //! Thirty runs of a schedule from a server whose data change all the time, also while exports run. Some runs fail, some
-//! are cancelled or deleted, the operator is killed again and again and is away for two days. Loading what the chain
-//! names, one run after the other, gives exactly what the server has in the end.
+//! are cancelled or deleted, the operator is killed repeatedly and is down for two days. Loading the runs of the chain
+//! in order yields exactly the data that the server has at the end.
 
 use std::cell::Cell;
 use std::sync::MutexGuard;
@@ -25,11 +25,11 @@ use crate::site::{PATIENCE, Site, condition, shared};
 
 const SCHEDULE: &str = "always";
 const RUNS: usize = 30;
-/// Changes come so often.
+/// The time between two changes of the data.
 const PACE: Duration = Duration::from_millis(5);
 const TWO_DAYS: i64 = 2 * 24 * 3600;
 
-/// Changes a server's data until it is told to stop.
+/// Changes a server's data until `stop` is set, and returns a journal of the changes.
 pub async fn change<'a>(
     patients: impl Fn() -> MutexGuard<'a, Patients>,
     seed: u64,
@@ -52,13 +52,13 @@ pub async fn change<'a>(
                 journal.deleted(&format!("{kind}/{id}"));
             }
         }
-        // Nothing is waited for: the data change at this pace, also while exports run.
+        // Not a wait for a condition: the data change at this pace, also while exports run.
         tokio::time::sleep(PACE).await;
     }
     journal
 }
 
-/// The schedule and what its chain has told so far.
+/// The schedule, and the runs that its chain has named so far.
 struct Story<'a> {
     site: &'a mut Site,
     fhir: &'a Server,
@@ -66,7 +66,7 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
-    /// Makes the schedule, whose own times are half an hour away.
+    /// Creates the schedule, whose own times are half an hour away.
     async fn begin(&self) {
         let minute = Timestamp::now().checked_add(30.minutes()).unwrap().strftime("%M").to_string();
         let object = json!({
@@ -85,7 +85,7 @@ impl Story<'_> {
         self.site.api::<FhirExportSchedule>().get(SCHEDULE).await.unwrap()
     }
 
-    /// Asks for a run, as the command does; the name that it gets.
+    /// Requests a run as the command `schedule run` does, and returns the run's name.
     async fn ask(&self, token: &str) -> String {
         let patch = json!({"metadata": {"annotations": {"fhirexport.dev/run-now": token}}});
         let api = self.site.api::<FhirExportSchedule>();
@@ -93,14 +93,14 @@ impl Story<'_> {
         name_of_token(SCHEDULE, token)
     }
 
-    /// Waits until a run is made.
+    /// Waits until the operator has created a run.
     async fn made(&self, name: &str) -> FhirExport {
         let api = self.site.api::<FhirExport>();
         let made = wait_for(&format!("{name} to be made"), PATIENCE, || api.get(name)).await;
         self.site.told(made)
     }
 
-    /// One more run, with its mishap; nothing of the schedule runs afterwards.
+    /// Performs one run with its mishap, and waits until no run of the schedule is active.
     async fn run(&mut self, number: usize, mishap: Mishap) {
         let covered = self.covered().await;
         self.fhir.script(mishap.script());
@@ -152,7 +152,7 @@ impl Story<'_> {
         self.schedule().await.status?.chain?.covered_until
     }
 
-    /// Waits until a run has ended and the schedule has taken it in, and notes what the chain then says.
+    /// Waits until the schedule has recorded a run that ended, and appends the new runs of the chain to `self.chain`.
     async fn absorbed(&mut self, name: &str) {
         let api = self.site.api::<FhirExportSchedule>();
         let done = wait_for(&format!("{name} to be taken in"), PATIENCE, || async {
@@ -178,7 +178,7 @@ impl Story<'_> {
         self.site.api().list(&labelled).await.unwrap().items
     }
 
-    /// The operator is away while the clock goes on by two days: of the 48 runs that it missed it makes one.
+    /// The operator is down while its clock advances by two days. For the 48 runs that it missed it creates one.
     async fn outage(&mut self) {
         let before = self.children().await.len();
         let covered = self.covered().await;
@@ -211,13 +211,13 @@ impl Story<'_> {
         blobs::container(&shared().await.azurite, &self.site.namespace).await.unwrap()
     }
 
-    /// Has the example of the documentation load what is new.
+    /// Loads the new runs with the documentation's example.
     async fn load(&self, example: &mut Example<'_>) {
         let schedule = serde_json::to_value(self.schedule().await).unwrap();
         example.load(&self.container().await, &self.chain, &schedule).await;
     }
 
-    /// What somebody knows who loads the runs of the chain, one after the other.
+    /// The resources that loading the runs of the chain in order yields.
     async fn loaded(&self) -> State {
         let container = self.container().await;
         let mut state = State::default();
@@ -248,14 +248,14 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
             if number % 5 == 0 {
                 story.load(&mut example).await;
             }
-            // Three runs in a row have failed before it.
+            // Three runs in a row have failed by now.
             if number == 14 {
                 story.outage().await;
             }
         }
         stop.set(true);
     });
-    // What changed after the last run began.
+    // One more run covers what changed after the previous one began.
     story.run(RUNS - 1, Mishap::None).await;
 
     let failed = (0..RUNS).filter(|number| !Mishap::of(*number).counts()).count();
@@ -267,14 +267,14 @@ async fn thirty_runs_with_mishaps_and_an_outage_of_two_days_lose_nothing() {
     story.load(&mut example).await;
     let by_example = journal.compare(&example.known(), &server);
     assert!(by_example.none(), "{by_example:?}");
-    // Nobody may take increments without what is before them for the whole.
+    // The example must refuse increments without the full run that they build on.
     let mut schedule = serde_json::to_value(story.schedule().await).unwrap();
     let history = schedule["status"]["chain"]["history"].as_array_mut().unwrap();
     history.retain(|run| run["mode"] == "Incremental");
     let refused = example.call(&schedule, "another.db").unwrap_err();
     assert!(refused.contains("wait for the next full run"), "{refused}");
     assert!(told.made > 1000, "{}", told.made);
-    // A failed run is no part of what is loaded, and is told as failed.
+    // A run is part of the chain exactly if it completed without errors.
     for child in story.children().await {
         let chained = story.chain.iter().any(|run| run.name == child.name_any());
         let exported = condition(&child, "Complete").is_some_and(|c| c.0 == "True" && c.1 == "Exported");

@@ -1,5 +1,5 @@
-//! What a schedule deletes of its old runs: chains that are not kept, one after the other, also if the operator is
-//! killed in the middle; what is kept can be loaded as before, and nothing else is touched.
+//! A schedule's deletion of old runs: it deletes the chains that are not kept, one after the other, also if the
+//! operator is killed in between. The kept chain can be loaded as before, and nothing else is touched.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use super::replayed::change;
 use crate::site::{PATIENCE, Site, shared};
 
 const NAME: &str = "retained";
-/// Longer than a deletion that failed waits.
+/// Seconds that are longer than the wait after a failed deletion.
 const LATER: i64 = 2 * 3600;
 
 type Blobs = BTreeMap<String, Vec<u8>>;
@@ -50,7 +50,7 @@ fn says(status: &FhirExportScheduleStatus, value: &str, reason: &str) -> bool {
     found.is_some_and(|c| format!("{:?}", c.status) == value && c.reason == reason)
 }
 
-/// Asks for a run and waits until it is taken in: its place in the chain, if it counts.
+/// Requests a run and waits until the schedule has recorded it. Returns the run's entry in the chain, if it has one.
 async fn run(site: &Site, token: &str) -> Option<ChainedRun> {
     patch(site, json!({"metadata": {"annotations": {"fhirexport.dev/run-now": token}}})).await;
     let name = name_of_token(NAME, token);
@@ -61,7 +61,7 @@ async fn run(site: &Site, token: &str) -> Option<ChainedRun> {
     status.chain.unwrap_or_default().history.into_iter().find(|run| run.name == name)
 }
 
-/// All blobs of the container.
+/// The contents of all blobs of the container, by name.
 async fn all(container: &BlobContainerClient) -> Blobs {
     let listed: Vec<_> = container.list_blobs(None).unwrap().try_collect().await.unwrap();
     let mut blobs = Blobs::new();
@@ -106,13 +106,13 @@ async fn old_chains_go_and_what_is_kept_is_still_what_the_server_has() {
     .unwrap();
     site.api().create(&PostParams::default(), &object).await.unwrap();
 
-    // As long as nobody asks for it, nothing goes.
+    // Without `retention`, nothing is deleted.
     let first = [run(&site, "full-a").await.unwrap(), run(&site, "full-b").await.unwrap()];
     let status = until(&site, "taken in", |status| status.active.is_empty()).await;
     assert_eq!(status.retention, None);
     let before = all(&container).await;
     assert!(first.iter().all(|run| below(&before, &folder(run)).len() > 1), "{:?}", before.keys());
-    // Somebody else's, in the same container.
+    // An export that is not the schedule's, in the same container.
     let request = json!({"level": "System", "types": ["Patient"], "container": site.namespace});
     site.export("foreign", request, json!({})).await;
     site.complete("foreign").await;
@@ -145,7 +145,7 @@ async fn old_chains_go_and_what_is_kept_is_still_what_the_server_has() {
                 }
             }
             untouched = all(&container).await;
-            // One file of the newest run is held, so that its folder can go in part only.
+            // A lease holds one file of the newest run, so that the operator can delete only a part of its folder.
             let files = below(&untouched, &folder(&old[2]));
             assert!(files.len() > 2, "{files:?}");
             let held = files.iter().find(|name| name.ends_with(".ndjson")).unwrap().clone();
@@ -162,9 +162,9 @@ async fn old_chains_go_and_what_is_kept_is_still_what_the_server_has() {
                 [held.clone(), format!("{}/manifest.json", folder(&old[2]))],
                 "the manifest goes last"
             );
-            // What comes before it in its chain is whole.
+            // The runs before it in its chain are whole.
             loaded(&container, &old[..2]).await;
-            // Runs go on meanwhile.
+            // The schedule continues with runs meanwhile.
             new.push(run(&site, &next("")).await.unwrap());
             container.blob_client(&held).break_lease(None).await.unwrap();
             stop.set(true);

@@ -1,4 +1,5 @@
-//! What must be found nowhere: secrets, tokens and ids of patients, in every form that they could be written in.
+//! Values that must not occur in anything that the operator leaves behind: secrets, tokens and ids of patients, in
+//! every encoding that they could have.
 
 use azure_fhir::Request;
 use base64::Engine;
@@ -6,10 +7,10 @@ use base64::prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD};
 use fhir_export_operator::core::manifest::hex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// A shorter value would be found in words that are no secret.
+/// The least length of a value, in bytes. Shorter values could occur by chance.
 const SHORTEST: usize = 6;
 
-/// Values that must be found nowhere.
+/// Values that must not occur in anything that the operator leaves behind.
 #[derive(Default)]
 pub struct Marks(Vec<Mark>);
 
@@ -19,7 +20,7 @@ struct Mark {
 }
 
 impl Marks {
-    /// One value, such as a token.
+    /// Adds a value, such as a token. `what` names it in messages.
     pub fn add(&mut self, what: &str, value: &str) {
         assert!(value.len() >= SHORTEST, "{what}: {value} is too short to be told from other words");
         let forms = forms(value);
@@ -28,7 +29,8 @@ impl Marks {
         }
     }
 
-    /// The value of a Secret: each of its lines, but for those that every key begins and ends with.
+    /// Adds the value of a Secret: the secret members of a JWK, or else each line except the first and last of a
+    /// PEM block.
     pub fn add_secret(&mut self, what: &str, value: &str) {
         if let Ok(serde_json::Value::Object(jwk)) = serde_json::from_str(value) {
             for member in ["d", "p", "q", "dp", "dq", "qi", "k"] {
@@ -48,7 +50,7 @@ impl Marks {
         }
     }
 
-    /// The credentials of a request.
+    /// Adds the credentials in a request.
     pub fn add_request(&mut self, request: &Request) {
         if let Some((scheme, token)) = request.authorization.as_deref().and_then(|a| a.split_once(' ')) {
             self.add(&format!("a {scheme} token"), token.trim_end_matches('='));
@@ -66,7 +68,7 @@ impl Marks {
         }
     }
 
-    /// The first mark in a text, with what surrounds it.
+    /// Describes the first mark in a text, with the text around it. `None` if the text has none.
     pub fn find(&self, text: &str) -> Option<String> {
         for mark in &self.0 {
             if let Some(at) = mark.forms.iter().find_map(|form| text.find(form)) {
@@ -80,10 +82,10 @@ impl Marks {
     }
 }
 
-/// Where a text has something of a shape.
+/// Finds the position of something that has a certain shape.
 type Shape = fn(&str) -> Option<usize>;
 
-/// What gives itself away, whoever made it up: by its shape.
+/// Secrets and patients that can be recognized by their shape alone, without their value.
 const SHAPES: [(&str, Shape); 4] = [
     ("a JSON Web Token", |text| followed(text, "eyJ", 12, |c| c.is_ascii_alphanumeric() || "-_".contains(c))),
     ("a signed query", |text| followed(text, "sig=", 1, |c| c.is_ascii_alphanumeric())),
@@ -91,7 +93,7 @@ const SHAPES: [(&str, Shape); 4] = [
     ("a private key", |text| text.find("PRIVATE KEY")),
 ];
 
-/// Where `start` is followed by so many characters of a kind.
+/// The first position of `start` where `count` characters of a kind follow.
 fn followed(text: &str, start: &str, count: usize, kind: impl Fn(char) -> bool) -> Option<usize> {
     let follows = |at: &usize| {
         let rest = &text[at + start.len()..];
@@ -106,7 +108,8 @@ fn around(text: &str, at: usize) -> String {
     format!("…{}…", &text[start..end])
 }
 
-/// As it is, in JSON, in a URL, in hexadecimal, and in base64, also as a part of something longer.
+/// The encodings of a value: verbatim, in JSON, in a URL, in hexadecimal, and in base64, there also as a part of a
+/// longer text.
 fn forms(value: &str) -> Vec<String> {
     let bytes = value.as_bytes();
     let percent = utf8_percent_encode(value, NON_ALPHANUMERIC).to_string();
@@ -121,7 +124,8 @@ fn forms(value: &str) -> Vec<String> {
         hex.to_uppercase(),
         hex,
     ];
-    // Where it begins within a group of three bytes: its first and last character may hold bits of its neighbours.
+    // Base64 depends on the value's offset within a group of three bytes. The first and last characters may hold
+    // bits of neighbouring bytes, so they are left out.
     for before in 0..3 {
         let padded = [&vec![0; before][..], bytes].concat();
         let text = BASE64_STANDARD_NO_PAD.encode(&padded);

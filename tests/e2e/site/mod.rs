@@ -1,5 +1,5 @@
-//! One test's world: a namespace, a FHIR server, a storage account, an operator process. At its end it is searched for
-//! what must be found nowhere.
+//! The world of one test: a namespace, a FHIR server, a storage account and an operator process. When it is dropped,
+//! everything that the operator left behind is searched for secrets and patients.
 
 mod marks;
 mod traces;
@@ -22,38 +22,39 @@ use tokio::sync::OnceCell;
 
 pub use marks::Marks;
 
-/// Long enough for a loaded machine; tests wait for conditions, not for this.
+/// The timeout of waits: long enough for a loaded machine. Tests wait for conditions and fail after this time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// The control plane, with the CRDs, and the storage emulator.
+/// The control plane, with the CRDs, and the storage emulator that all tests share. Starts them at the first call.
 pub async fn shared() -> &'static Shared {
     SHARED.get_or_init(|| async { Shared::start(&crds().unwrap()).await.unwrap() }).await
 }
 
-/// One test's world.
+/// The world of one test.
 pub struct Site {
     pub namespace: String,
     pub client: Client,
     pub fhir: Server,
     pub folder: Folder,
     pub operator: Option<Process>,
-    /// What runs as the operator.
+    /// The program that runs as the operator.
     pub program: PathBuf,
     pub kubeconfig: PathBuf,
     starts: u32,
     pub flags: Vec<String>,
     pub variables: Vec<(String, String)>,
-    /// Whatever a test puts into a Secret, and what it adds.
+    /// The values that the test put into Secrets, and others that it added.
     pub marks: Mutex<Marks>,
-    /// Exports that are gone.
+    /// Exports that were deleted, as they last were.
     gone: Mutex<Vec<FhirExport>>,
 }
 
 impl Site {
-    /// A world with a `FhirServer` named `clinic`: open, with storage by account key.
+    /// Starts a world with an operator and a `FhirServer` named `clinic`, which needs no authentication and has
+    /// storage by account key.
     pub async fn start(name: &str) -> Self {
         let mut site = Self::without_server(name, Options::default()).await;
         site.apply_server(json!({})).await;
@@ -61,7 +62,7 @@ impl Site {
         site
     }
 
-    /// A world without a `FhirServer` and without an operator.
+    /// Starts a world without a `FhirServer` and without an operator.
     pub async fn without_server(name: &str, options: Options) -> Self {
         let shared = shared().await;
         let client = shared.kubernetes.client().await.unwrap();
@@ -96,7 +97,7 @@ impl Site {
         shared().await.azurite.endpoint().unwrap().to_string().trim_end_matches('/').to_owned()
     }
 
-    /// Makes a Secret, with the credential label or without.
+    /// Creates a Secret, with or without the credential label, in place of an earlier one of this name.
     pub async fn secret(&self, name: &str, data: Value, labelled: bool) {
         for (key, value) in data.as_object().unwrap().iter().filter(|(key, _)| *key != "username") {
             let what = format!("key {key} of Secret {name}");
@@ -111,7 +112,7 @@ impl Site {
         api.create(&PostParams::default(), &secret).await.unwrap();
     }
 
-    /// Starts the operator, watching this namespace only, quick and impatient.
+    /// Starts the operator. It watches only this namespace, and its intervals are short.
     #[allow(clippy::unused_async)] // its process must be started within a runtime
     pub async fn start_operator(&mut self) {
         self.starts += 1;
@@ -151,14 +152,14 @@ impl Site {
         self.operator = Some(Process::start(&options).unwrap());
     }
 
-    /// Kills the operator at once.
+    /// Kills the operator with SIGKILL, if it runs.
     pub async fn kill_operator(&mut self) {
         if let Some(mut operator) = self.operator.take() {
             operator.sigkill().await.unwrap();
         }
     }
 
-    /// An API of this namespace.
+    /// A client for the objects of one kind in this namespace.
     pub fn api<K>(&self) -> Api<K>
     where
         K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
@@ -208,7 +209,7 @@ impl Site {
         api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await.unwrap();
     }
 
-    /// Deletes an export, and does not wait.
+    /// Deletes an export without waiting until it is gone.
     pub async fn delete(&self, name: &str) {
         let api: Api<FhirExport> = self.api();
         let last = api.get(name).await.unwrap();
@@ -231,7 +232,7 @@ impl Site {
         self.told(result);
     }
 
-    /// Waits until an export is as wanted, and answers it so.
+    /// Waits until `wanted` holds for an export, and returns the export.
     pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&FhirExport) -> bool) -> FhirExport {
         let api: Api<FhirExport> = self.api();
         let what = format!("{name} to be {what}");
@@ -251,12 +252,12 @@ impl Site {
         .await
     }
 
-    /// Waits until an export has ended, well or not.
+    /// Waits until an export has ended, with or without success.
     pub async fn ended(&self, name: &str) -> FhirExport {
         self.until(name, "ended", |o| o.status.as_ref().is_some_and(|s| s.completion_time.is_some())).await
     }
 
-    /// Waits until an export has ended with `Failed`, for this reason.
+    /// Waits until an export has ended, and asserts that it is `Failed` for this reason.
     pub async fn failed(&self, name: &str, reason: &str) -> FhirExport {
         let object = self.ended(name).await;
         let failed = condition(&object, "Failed").map(|c| c.1);
@@ -264,14 +265,14 @@ impl Site {
         object
     }
 
-    /// Waits until an export has ended with `Complete`.
+    /// Waits until an export has ended, and asserts that it is `Complete`.
     pub async fn complete(&self, name: &str) -> FhirExport {
         let object = self.ended(name).await;
         assert!(condition(&object, "Complete").is_some_and(|c| c.0 == "True"), "{}", summary(&object));
         object
     }
 
-    /// A result, or a panic with the end of the operator's log.
+    /// Unwraps a result. The panic shows the end of the operator's log.
     pub fn told<T, E: Debug + std::fmt::Display>(&self, result: Result<T, E>) -> T {
         result.unwrap_or_else(|error| {
             let log = self
@@ -285,17 +286,17 @@ impl Site {
         })
     }
 
-    /// Kick-offs that the server saw.
+    /// The number of kick-offs that the server received.
     pub fn kick_offs(&self) -> usize {
         self.fhir.requests().iter().filter(|r| r.is_kick_off()).count()
     }
 
-    /// Cancels that the server saw.
+    /// The number of cancels that the server received.
     pub fn cancels(&self) -> usize {
         self.fhir.requests().iter().filter(|r| r.is_cancel()).count()
     }
 
-    /// Reasons of the events about an export, oldest first.
+    /// The reasons and notes of the events about an export, oldest first.
     pub async fn events(&self, name: &str) -> Vec<(String, String)> {
         let api: Api<Event> = self.api();
         let mut events: Vec<Event> = api
@@ -310,7 +311,8 @@ impl Site {
         events.into_iter().map(|e| (e.reason.unwrap_or_default(), e.note.unwrap_or_default())).collect()
     }
 
-    /// Writes of an export by the operator (status, finalizers), by the API server's audit log.
+    /// The number of the operator's successful writes of an export (status, finalizers), from the API server's
+    /// audit log.
     pub async fn writes(&self, name: &str) -> usize {
         let audit = shared().await.kubernetes.audit();
         let writes = audit.writes("fhirexports", &self.namespace, name).unwrap();
@@ -318,19 +320,19 @@ impl Site {
     }
 }
 
-/// Status, reason and message of a condition.
+/// The status, reason and message of a condition.
 pub fn condition(object: &FhirExport, type_: &str) -> Option<(String, String, String)> {
     let found = object.status.as_ref()?.conditions.iter().find(|c| c.type_ == type_)?;
     Some((format!("{:?}", found.status), found.reason.clone(), found.message.clone()))
 }
 
-/// What a failed wait should say of an object.
+/// The finalizers and the status of an export, for the message of a failed wait.
 pub fn summary(object: &FhirExport) -> String {
     let status = serde_json::to_string_pretty(&object.status).unwrap_or_default();
     format!("{} finalizers {:?} status {status}", object.name_any(), object.finalizers())
 }
 
-/// Merges objects deeply; `null` takes a member away.
+/// Merges `change` into `into` deeply; `null` removes a member.
 pub fn merge(into: &mut Value, change: Value) {
     match (into, change) {
         (Value::Object(into), Value::Object(change)) => {

@@ -1,5 +1,5 @@
-//! All that an operator leaves behind in one test's world: its logs, what it wrote to the API server, what it exposes,
-//! and what it stored beside the data. Each end-to-end test looks through it at its end.
+//! All that an operator leaves behind in the world of one test: its logs, its writes to the API server, its
+//! metrics, and what it stored beside the data. Each end-to-end test searches it at its end.
 
 use azure_fhir::Storage;
 use fhir_export_operator::api::{FhirExport, FhirServer};
@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use super::{Site, shared};
 
-/// What was found of one site: a place and its text.
+/// The texts that an operator left behind, each with its place.
 pub struct Traces(Vec<(String, String)>);
 
 impl Traces {
-    /// Gathers them, with a client of this runtime.
+    /// Gathers the traces of a site. `client` must belong to the current runtime.
     pub async fn of(site: &Site, client: Client) -> Self {
         let mut all = Self(Vec::new());
         for entry in std::fs::read_dir(site.folder.path()).unwrap() {
@@ -28,7 +28,7 @@ impl Traces {
             all.add("the metrics", metrics);
         }
         let list = ListParams::default();
-        // As they are: a type would drop what it does not know.
+        // Untyped objects: a type would drop fields that it does not know.
         let resource = ApiResource::erase::<FhirExport>(&());
         let exports: Api<DynamicObject> = Api::namespaced_with(client.clone(), &site.namespace, &resource);
         for export in exports.list(&list).await.unwrap().items {
@@ -58,9 +58,9 @@ impl Traces {
         all
     }
 
-    /// The status of an export, as it is or was.
+    /// Adds the status of an export, without its status URLs.
     pub fn export(&mut self, name: &str, mut status: Value) {
-        // It is kept whole, whatever it says: without it the job is lost.
+        // The operator must store a status URL whole, whatever it contains: without it the job is lost.
         if let Some(job) = status.get_mut("job").and_then(Value::as_object_mut) {
             job.remove("statusURL");
         }
@@ -74,18 +74,18 @@ impl Traces {
         self.0.push((place.to_owned(), text));
     }
 
-    /// The places that were looked at.
+    /// The places of the texts.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(place, _)| place.as_str())
     }
 
-    /// The first mark, and where it is.
+    /// Describes the first mark that is found, and its place.
     pub fn find(&self, marks: &super::Marks) -> Option<String> {
         self.0.iter().find_map(|(place, text)| Some(format!("{place}: {}", marks.find(text)?)))
     }
 }
 
-/// What the operator exposes, if it runs.
+/// The metrics of the operator, if it runs.
 async fn metrics(site: &Site) -> Option<String> {
     let log = std::fs::read_to_string(site.operator.as_ref()?.log()).ok()?;
     let address = log.split("metrics=").nth(1)?.split_whitespace().next()?;
@@ -102,7 +102,7 @@ async fn stored(container: &str, path: &str) -> Option<String> {
 }
 
 impl Site {
-    /// What the operator has left behind until now.
+    /// All that the operator has left behind until now, also of deleted exports.
     pub async fn traces(&self) -> Traces {
         let client = shared().await.kubernetes.client().await.unwrap();
         let mut traces = Traces::of(self, client).await;
@@ -112,7 +112,7 @@ impl Site {
         traces
     }
 
-    /// The first mark that is found in it, and where.
+    /// Describes the first secret or patient's id that the operator left behind, and its place.
     pub async fn leak(&self) -> Option<String> {
         let traces = self.traces().await;
         let mut marks = self.marks.lock().unwrap();
@@ -134,7 +134,7 @@ impl Drop for Site {
             }
             return;
         }
-        // A test's own runtime cannot be waited for in here.
+        // `drop` cannot wait on the runtime of the test, so another thread has a runtime of its own.
         let leak = std::thread::scope(|scope| {
             let look = || tokio::runtime::Runtime::new().unwrap().block_on(self.leak());
             scope.spawn(look).join().unwrap()

@@ -1,4 +1,4 @@
-//! An earlier version, this one, and the earlier one again. `make upgrade` builds the earlier one from the history.
+//! An upgrade from an earlier version and the way back. `make upgrade` builds the earlier version from the history.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,7 +11,7 @@ use super::recording::Recording;
 use super::schema;
 use crate::place::Place;
 
-/// The program of the earlier version.
+/// The path of the earlier version's program.
 fn earlier() -> PathBuf {
     std::env::var_os("FHIR_EXPORT_EARLIER").expect("FHIR_EXPORT_EARLIER is its path").into()
 }
@@ -38,11 +38,11 @@ async fn exports_survive_this_version_and_the_way_back() {
     place.site.start_operator().await;
     release(&place, &id).await;
     end_well(&place, &id).await;
-    // Those that waited, were held, or had been refused.
+    // The new kick-offs are those of exports that waited, were suspended, or had been refused.
     assert_eq!((place.fhir.kick_offs(), place.site.kick_offs()), (sent.0 + 3, sent.1));
 }
 
-/// Waits until a job was polled a few more times.
+/// Waits until a job was polled at least four more times.
 async fn goes_on(place: &Place, job: &str) {
     let polls = || place.fhir.job(job).map_or(0, |job| job.polls);
     let before = polls();

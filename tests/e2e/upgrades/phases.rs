@@ -22,12 +22,13 @@ pub const AZURE_JOBS: [&str; 2] = ["intended", "service"];
 /// Exports that end as `Complete` when nothing holds them up any more.
 pub const COMPLETING: [&str; 7] = ["running", "landing", "intended", "service", "held", "waits", "retry"];
 
-/// The name of the run of the schedule.
+/// The name of the schedule's run.
 pub fn run() -> String {
     name_of_token(SCHEDULE, "1")
 }
 
-/// A world with both servers: the `FhirServer` `clinic` speaks Bulk Data, `azure` is Azure's service. No operator runs.
+/// Starts a world with two servers but no operator: the `FhirServer` `clinic` has dialect BulkData, `azure` has dialect
+/// Azure.
 pub async fn world(name: &str) -> Place {
     let limits = json!({"limits": {"maxConcurrentExports": 50}});
     let mut place = Place::without_operator(name, Options::default(), limits).await;
@@ -42,7 +43,7 @@ pub async fn world(name: &str) -> Place {
     place
 }
 
-/// The script of the job of an export of [`BULK_JOBS`] or of the schedule's run.
+/// The script for the job of an export in [`BULK_JOBS`], or of the schedule's run.
 pub fn bulk_script(name: &str) -> Script {
     let refused = Cancel { running: 503, ..Cancel::default() };
     match name {
@@ -52,7 +53,7 @@ pub fn bulk_script(name: &str) -> Script {
     }
 }
 
-/// The script of the job of an export of [`AZURE_JOBS`].
+/// The script for the job of an export in [`AZURE_JOBS`].
 pub fn azure_script(name: &str) -> azure_fhir::Script {
     match name {
         "intended" => azure_fhir::Script {
@@ -63,8 +64,8 @@ pub fn azure_script(name: &str) -> azure_fhir::Script {
     }
 }
 
-/// The container of an export of [`AZURE_JOBS`]. A lost job is searched for by its folder, and those of landings in the same
-/// container look like folders of jobs.
+/// The container of an export in [`AZURE_JOBS`]. It must hold no landed files: the operator searches for a lost job
+/// by its folder, and the folders of landings look like those of jobs.
 pub fn container(name: &str, namespace: &str) -> String {
     format!("{namespace}-{name}")
 }
@@ -73,7 +74,7 @@ fn slow() -> FileScript {
     FileScript { gzip: false, trickle: Some(2_000), ..FileScript::default() }
 }
 
-/// Brings an export into each phase, with the operator `program`, and kills it there.
+/// Brings an export into each phase with the operator `program`, and then kills the operator.
 pub async fn reach(place: &mut Place, program: &Path) {
     program.clone_into(&mut place.site.program);
     place.site.start_operator().await;
@@ -137,7 +138,7 @@ async fn start_schedule(place: &Place) {
     api.patch(SCHEDULE, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
 }
 
-/// Lets everything go on that was held up for [`reach`].
+/// Lets everything continue that [`reach`] holds up.
 pub async fn release(place: &Place, jobs: &dyn Fn(&str) -> String) {
     for name in [run().as_str(), "running"] {
         place.fhir.rescript(&jobs(name), |script| script.life = bulk_fhir::Life::Polls(1));
@@ -153,7 +154,7 @@ pub async fn release(place: &Place, jobs: &dyn Fn(&str) -> String) {
     place.site.apply_server_named("later", spec).await;
 }
 
-/// All exports end as they would have without the change of versions.
+/// Asserts that all exports end as they would have without the change of versions.
 pub async fn end_well(place: &Place, jobs: &dyn Fn(&str) -> String) {
     for name in COMPLETING {
         let object = place.site.complete(name).await;

@@ -1,4 +1,5 @@
-//! What an operator had stored when it was killed, apart from the addresses, times and names of the world it ran in.
+//! A recording of the objects that an operator had stored when it was killed. Marks stand for the addresses, ids and
+//! names of the world in which it ran.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,25 +17,25 @@ use super::phases::{AZURE_JOBS, BULK_JOBS, run};
 use crate::place::Place;
 use crate::site::Site;
 
-/// Values of one world, by the marks that stand for them in a recording.
+/// The values of one world, by the marks that stand for them in a recording.
 pub type Marks = BTreeMap<String, String>;
 
-/// Stands for the hash of what the schedule asks for.
+/// The mark for the hash of the schedule's server and request.
 const FINGERPRINT: &str = "«fingerprint»";
 
-/// The objects of a world and what the definitions knew of them.
+/// The objects of a world, and the schemas that they had.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recording {
     recorded_at: Timestamp,
     /// The schemas of statuses, by the plural of the kind.
     pub schemas: Map<String, Value>,
-    /// In the order in which they can be made.
+    /// The objects, in an order in which they can be created.
     objects: Vec<Value>,
 }
 
 impl Recording {
-    /// Where the recording of a commit is.
+    /// The path of the recording of a commit.
     pub fn file(commit: &str) -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/e2e/upgrades/{commit}.json"))
     }
@@ -44,7 +45,7 @@ impl Recording {
         serde_json::from_slice(&std::fs::read(Self::file(commit)).unwrap()).unwrap()
     }
 
-    /// Takes down all objects of a world.
+    /// Records all objects of a world.
     pub async fn of(place: &Place, schemas: Map<String, Value>) -> Self {
         let recorded_at = Timestamp::now();
         let mut objects = Vec::new();
@@ -65,14 +66,14 @@ impl Recording {
         Self { recorded_at, schemas, objects: serde_json::from_str(&text).unwrap() }
     }
 
-    /// Writes it down.
+    /// Writes the recording to the file of a commit.
     pub fn write(&self, commit: &str) {
         let text = format!("{}\n", serde_json::to_string_pretty(self).unwrap());
         std::fs::write(Self::file(commit), text).unwrap();
     }
 
-    /// Makes the objects in another world, as if the operator had stored them there just now. `jobs` are those of the FHIR
-    /// servers, with their ids and status URLs, by the names of their exports.
+    /// Creates the objects in another world, as if the operator had just stored them there. `jobs` holds the ids
+    /// and status URLs of the FHIR servers' jobs, by the names of their exports.
     pub async fn make(&self, place: &Place, jobs: &BTreeMap<String, (String, String)>) {
         let ago = Timestamp::now().duration_since(self.recorded_at);
         let mut marks = marks(place).await;
@@ -88,7 +89,7 @@ impl Recording {
             marks.insert(mark("uid", &format!("{kind}/{}", made.name_any())), made.uid().unwrap());
         }
         marks.insert(FINGERPRINT.to_owned(), fingerprint(place, &marks));
-        // Statuses name each other's objects.
+        // Statuses follow when all objects exist, since they name other objects.
         for object in &self.objects {
             let mut object = filled(object, &marks);
             assert!(!object.to_string().contains('«'), "{object}");
@@ -98,7 +99,7 @@ impl Recording {
     }
 }
 
-/// The kinds, in the order in which their objects can be made.
+/// The kinds, in an order in which their objects can be created.
 pub fn kinds() -> [ApiResource; 3] {
     [
         ApiResource::erase::<FhirServer>(&()),
@@ -107,7 +108,7 @@ pub fn kinds() -> [ApiResource; 3] {
     ]
 }
 
-/// Objects as they are stored: a type would drop what it does not know.
+/// A client for untyped objects: a type would drop fields that it does not know.
 pub fn api(site: &Site, resource: &ApiResource) -> Api<DynamicObject> {
     Api::namespaced_with(site.client.clone(), &site.namespace, resource)
 }
@@ -127,7 +128,8 @@ async fn marks(place: &Place) -> Marks {
     .into()
 }
 
-/// The hash of what the schedule asks for. Versions that compute it differently begin a new chain after an upgrade.
+/// The hash of the schedule's server and request. Versions that compute it differently begin a new chain after an
+/// upgrade.
 fn fingerprint(place: &Place, marks: &Marks) -> String {
     let request = json!({"container": place.container(), "level": "System"});
     let server = &marks[&mark("uid", "FhirServer/clinic")];
@@ -137,7 +139,8 @@ fn fingerprint(place: &Place, marks: &Marks) -> String {
     digest
 }
 
-/// An object without what the API server says of it; a job that has not ended is marked.
+/// An object as it is recorded: without the metadata that the API server adds, and with marks for the id and status URL
+/// of a job that has not ended.
 fn taken_down(object: &DynamicObject, kind: &str) -> Value {
     let name = object.name_any();
     let meta = serde_json::to_value(object.meta()).unwrap();
@@ -157,7 +160,7 @@ fn taken_down(object: &DynamicObject, kind: &str) -> Value {
     taken
 }
 
-/// Moves all times.
+/// Moves all times in a value by `by`.
 fn later(value: &mut Value, by: SignedDuration) {
     match value {
         Value::String(text) => {
@@ -171,7 +174,7 @@ fn later(value: &mut Value, by: SignedDuration) {
     }
 }
 
-/// A recorded object with the values of this world.
+/// A recorded object with the values of a world in place of the marks.
 fn filled(object: &Value, marks: &Marks) -> Value {
     let text = marks.iter().fold(object.to_string(), |text, (mark, value)| text.replace(mark, value));
     serde_json::from_str(&text).unwrap()
@@ -183,7 +186,7 @@ fn api_of(site: &Site, object: &Value) -> (ApiResource, Api<DynamicObject>) {
     (resource, api)
 }
 
-/// Makes an object without its status. A `FhirServer` is there already.
+/// Creates an object without its status. If the object exists, only its finalizers are set.
 async fn make(site: &Site, object: &Value) -> DynamicObject {
     let (resource, api) = api_of(site, object);
     let mut body = object.clone();

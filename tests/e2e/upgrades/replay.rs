@@ -1,4 +1,4 @@
-//! This version goes on with what an earlier one had stored.
+//! This version continues the exports that an earlier version had stored.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ use crate::site::PATIENCE;
 
 const EARLIER: &str = "df878be";
 
-/// Kicks off the jobs that the earlier version had started. Answers their ids and status URLs, by the names of their
+/// Kicks off the jobs that the earlier version had started. Returns their ids and status URLs, by the names of their
 /// exports.
 async fn kick_off(place: &Place) -> BTreeMap<String, (String, String)> {
     let mut jobs = BTreeMap::new();
@@ -42,7 +42,7 @@ async fn kick_off(place: &Place) -> BTreeMap<String, (String, String)> {
     jobs
 }
 
-/// Sends a kick-off, whose answer may never come.
+/// Sends a kick-off. Its answer may never come.
 async fn send(url: &str) {
     let kick_off = reqwest::Client::new()
         .get(url)
@@ -52,7 +52,7 @@ async fn send(url: &str) {
     let _ = kick_off.send().await;
 }
 
-/// All statuses that are stored from now on, with the plural of their kind.
+/// All statuses that are stored from the start of the watch on, each with the plural of its kind.
 struct Statuses {
     seen: Arc<Mutex<Vec<(String, Value)>>>,
     _watches: JoinSet<()>,
@@ -88,7 +88,7 @@ async fn exports_of_an_earlier_version_go_on_in_every_phase() {
     let statuses = Statuses::watch(&place);
 
     place.site.start_operator().await;
-    // Each of them is followed where it was, and none gets a second job.
+    // The operator continues each job where it was, and starts no second one.
     for name in ["running", "cancelling", "deleting"] {
         let looked = |job: &bulk_fhir::JobView| job.polls > 0 || job.cancel_requests > 0;
         place.until_served(name, |server| server.job(&id(name)).as_ref().is_some_and(looked)).await;
@@ -96,7 +96,7 @@ async fn exports_of_an_earlier_version_go_on_in_every_phase() {
     assert_eq!((place.fhir.kick_offs(), place.site.kick_offs()), (5, 2));
     release(&place, &id).await;
     end_well(&place, &id).await;
-    // Further ones: of those that waited, were held, or had been refused.
+    // The new kick-offs are those of exports that waited, were suspended, or had been refused.
     assert_eq!((place.fhir.kick_offs(), place.site.kick_offs()), (8, 2));
 
     let seen = statuses.seen.lock().unwrap().clone();

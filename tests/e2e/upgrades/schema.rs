@@ -1,8 +1,8 @@
-//! What the definitions of an earlier version know of a status.
+//! The schemas of statuses in the definitions of an earlier version, and what they would lose of a status.
 
 use serde_json::{Map, Value};
 
-/// The schemas of the statuses in these definitions, by the plural of the kind, without texts.
+/// The schemas of the statuses in these definitions, by the plural of the kind, without descriptions.
 pub fn of_statuses(crds: &str) -> Map<String, Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(crds).unwrap();
     let schemas = documents.into_iter().map(|crd| {
@@ -27,8 +27,8 @@ fn without_texts(schema: &mut Value) {
     }
 }
 
-/// What an API server with this schema would not keep of a value: paths of fields that it drops, and words that it
-/// refuses.
+/// What an API server with this schema would not store of a value: the paths of fields that it drops, and of values
+/// that it rejects.
 pub fn lost(schema: &Value, value: &Value) -> Vec<String> {
     let mut lost = Vec::new();
     look(schema, value, "status", &mut lost);

@@ -40,7 +40,7 @@ pub async fn with_its_proof<S: ObjectStore>(kit: &Kit<S>) {
     assert!(kit.store.read(kit.target(), &manifest, 99).await.unwrap().is_some(), "it goes last");
     let done = delete(plan(Some(MANIFEST), 2)).await.unwrap();
     assert_eq!(done, FolderDeletion::Done { files: 2, others: 0 });
-    // Nobody heard that answer.
+    // The deletion is repeated, as after a lost answer.
     let done = delete(plan(Some(MANIFEST), 2)).await.unwrap();
     assert_eq!(done, FolderDeletion::Done { files: 0, others: 0 });
     assert_eq!(kit.store.ledger(kit.target(), FOLDER).await.unwrap().landed, []);

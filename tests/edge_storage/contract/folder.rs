@@ -1,4 +1,5 @@
-//! What only a folder of the file system can meet: links, a full disk, a directory that may not be written to.
+//! Conditions that only a folder of the file system meets: links, a full disk, and a directory without write
+//! permission.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -13,10 +14,10 @@ use url::Url;
 use super::kit::{self, File};
 use crate::lake::{self, by_key};
 
-/// Names a directory to the test that runs in a process of its own.
+/// The environment variable that names a directory to the test in a process of its own.
 const ROOT: &str = "STORAGE_CONTRACT_ROOT";
 
-/// Everything below a directory, hidden or not.
+/// The names of everything below a directory, including hidden files.
 fn below(root: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(root).unwrap() {
@@ -74,7 +75,7 @@ async fn a_folder_that_is_deleted_leaves_nothing_behind() {
     assert_eq!(done, FolderDeletion::Done { files: 1, others: 0 });
     assert_eq!(below(&kit.root().join("lake")), [""; 0], "no part, no mark, no directory");
 
-    // A link is none of a run's files: it stays, and so does what it leads to.
+    // A link is not a file of a run: it stays, and so does its target.
     std::fs::create_dir(kit.root().join("lake").join(folder)).unwrap();
     symlink(outside.path(), kit.root().join("lake").join(folder).join("error")).unwrap();
     kit.store.delete_folder(&kit.server, &plan).await.unwrap();
@@ -85,7 +86,7 @@ async fn a_folder_that_is_deleted_leaves_nothing_behind() {
 async fn a_landed_file_leaves_nothing_but_its_marks() {
     let kit = kit::folder("lake").await;
     let file = File::new("f/Patient-1.ndjson", "2", 2 * kit.part_size() + 9);
-    // Of a fetch that broke off.
+    // These are the parts of a fetch that broke off.
     let other = File::new(&file.key, "1", 3 * kit.part_size());
     let mut upload = kit.store.begin(kit.target(), &other.key, other.content, other.compression);
     other.parts(&mut upload, 0, 2).await.unwrap();
@@ -107,7 +108,7 @@ async fn the_upload_of_a_process_that_lives_is_not_taken_over() {
     assert_eq!(kit.begin_or_resume(&file).await.unwrap().1, kit.part_size());
 }
 
-/// Lands a file where there is no room for it. Runs in a process whose files may not become large.
+/// Lands a file where there is no room for it. Runs in a process with a limit on the size of files.
 #[tokio::test]
 async fn in_a_full_store() {
     let Some(root) = std::env::var_os(ROOT) else { return };
@@ -135,7 +136,8 @@ async fn in_a_full_store() {
 #[tokio::test]
 async fn a_full_store_says_so_and_goes_on_when_there_is_room() {
     let root = TempDir::new().unwrap();
-    // 128 blocks of 512 bytes or of 1024, as the shell counts them; the signal would end the process.
+    // The limit is 128 blocks, of 512 or 1024 bytes depending on the shell. Without the trap, the signal SIGXFSZ would
+    // end the process.
     let script =
         "trap '' XFSZ; ulimit -f 128; exec \"$0\" --exact contract::folder::in_a_full_store --nocapture";
     let output = Command::new("sh")
@@ -155,7 +157,7 @@ async fn a_full_store_says_so_and_goes_on_when_there_is_room() {
     kit.assert_landed(&file, "now it fits").await;
 }
 
-/// Root may write everywhere: a thread of this program becomes somebody else.
+/// Since root may write everywhere, a thread of this program runs as another user.
 #[test]
 fn a_store_that_may_not_be_written_to_says_so() {
     let root = TempDir::new().unwrap();

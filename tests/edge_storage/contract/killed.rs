@@ -1,4 +1,4 @@
-//! A process that is killed at each of its await points, and another one that goes on.
+//! A process is killed at each of its await points, and another one continues.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +7,7 @@ use fhir_export_operator::ports::{Committed, ObjectStore, Upload};
 
 use super::kit::{File, Kit};
 
-/// Polls a future so many times, and drops it.
+/// A future that polls another one at most `left` times and then gives up.
 struct Killed<F> {
     future: Pin<Box<F>>,
     left: usize,
@@ -29,18 +29,18 @@ impl<F: Future> Future for Killed<F> {
     }
 }
 
-/// The result of a future, unless it is killed after so many polls.
+/// The result of a future, or `None` if it is not ready after `polls` polls.
 async fn killed_after<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     Killed { future: Box::pin(future), left: polls }.await
 }
 
 pub async fn at_each_await_point<S: ObjectStore>(kit: &Kit<S>) {
     let part = kit.part_size();
-    // Where parts are small, there are several.
+    // Stores with small parts get several of them.
     let parts = if part < 1 << 20 { 3 } else { 1 };
     for (size, ending) in [(parts * part + 9, "ndjson"), (9, "ndjson.gz")] {
         let mut continued = 0;
-        // Between two polls more or less may happen at the store, so one pass may miss the moment after a part.
+        // The store's progress between two polls varies, so one pass may miss the moment after a part.
         for pass in 0..10 {
             continued += at_each_poll(kit, size, &format!("{size}-{pass}"), ending).await;
             if (continued > 0) == (size > part) {
@@ -51,8 +51,8 @@ pub async fn at_each_await_point<S: ObjectStore>(kit: &Kit<S>) {
     }
 }
 
-/// Kills a landing of a file of `size` bytes after each number of polls, until it ends by itself, and lands the file once
-/// more. Returns how many of the uploads were continued.
+/// Kills a landing of a file of `size` bytes after each number of polls, until it ends by itself, and lands the
+/// file once more. Returns how many of the uploads were continued.
 async fn at_each_poll<S: ObjectStore>(kit: &Kit<S>, size: usize, folder: &str, ending: &str) -> usize {
     let mut continued = 0;
     for polls in 0.. {
@@ -82,7 +82,7 @@ pub async fn answer_lost<S: ObjectStore>(kit: &Kit<S>) {
             let upto = file.parts(&mut upload, 0, usize::MAX).await.unwrap();
             let marks = file.marks();
             let heard = killed_after(polls, upload.commit(file.body.slice(upto..), &marks)).await;
-            // Whoever did not hear the answer asks again, with all that it takes.
+            // A process that did not receive the answer lands the whole file again.
             let (again, _) = kit.land(&file).await.unwrap();
             kit.assert_landed(&file, &format!("killed after {polls} polls")).await;
             if let Some(committed) = heard {

@@ -1,4 +1,4 @@
-//! What each test of the contract needs: a store with an empty container, and files to land.
+//! The kit of each test of the contract: a store with an empty container, and files to land.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,21 +26,21 @@ pub struct Kit<S> {
     behind: Behind,
 }
 
-/// The store itself, for what a test puts there by hand.
+/// Direct access to the storage behind the store, for objects that a test puts there itself.
 enum Behind {
     Azure {
         container: BlobContainerClient,
-        /// Ends with the test.
+        /// An Azurite that ends with the test.
         _own: Option<Box<Azurite>>,
     },
     Folder {
         root: PathBuf,
-        /// Goes with the test.
+        /// A directory that is removed with the test.
         _kept: Option<TempDir>,
     },
 }
 
-/// An account of Azurite, with a container of this name.
+/// A store in the shared Azurite, with the container `contract-<name>`.
 pub async fn azurite(name: &str) -> Kit<BlobStorage> {
     let (azurite, store, server) = lake::ready().await;
     let container = format!("contract-{name}");
@@ -48,7 +48,7 @@ pub async fn azurite(name: &str) -> Kit<BlobStorage> {
     Kit { store, server, container, behind }
 }
 
-/// An Azurite that only this test keeps busy.
+/// A store in an Azurite that no other test uses.
 pub async fn azurite_of_its_own(name: &str) -> Kit<BlobStorage> {
     let azurite = Azurite::start(AzuriteOptions::default()).await.unwrap();
     let secrets = Arc::new(Secrets::default());
@@ -60,7 +60,7 @@ pub async fn azurite_of_its_own(name: &str) -> Kit<BlobStorage> {
     Kit { store, server, container: name.to_owned(), behind }
 }
 
-/// A folder of the file system, with a directory of this name. Its parts are small, so that files have many.
+/// A store in a folder of the file system, with a container of this name. Its parts are small, so that files have many.
 pub async fn folder(name: &str) -> Kit<FolderStorage> {
     let directory = TempDir::new().unwrap();
     let server = lake::server(&Url::parse("https://folder.example").unwrap(), &by_key());
@@ -68,7 +68,7 @@ pub async fn folder(name: &str) -> Kit<FolderStorage> {
     Kit { behind: Behind::Folder { root: directory.path().to_owned(), _kept: Some(directory) }, ..kit }
 }
 
-/// A folder that the test keeps.
+/// Like [`folder`], in a directory that the caller owns.
 pub async fn folder_at(root: &Path, server: Arc<FhirServer>, name: &str) -> Kit<FolderStorage> {
     let store = FolderStorage::new(root).with_part_size(256);
     let behind = Behind::Folder { root: root.to_owned(), _kept: None };
@@ -98,7 +98,7 @@ impl<S: ObjectStore> Kit<S> {
         upload.part_size(0).unwrap()
     }
 
-    /// Puts objects there by hand, all with the same bytes.
+    /// Writes objects directly to the storage, all with the same bytes.
     pub async fn put(&self, keys: &[String], body: &[u8]) {
         match &self.behind {
             Behind::Azure { container, .. } => {
@@ -115,8 +115,8 @@ impl<S: ObjectStore> Kit<S> {
         }
     }
 
-    /// Waits until a process that was killed is gone. Here it only stopped waiting for its file operations, which a
-    /// real one would take with it.
+    /// Waits until the file operations of a killed process have ended. In these tests the process only stops
+    /// waiting for them; a real process would take them with it.
     pub async fn gone(&self, file: &File) {
         let Behind::Folder { root, .. } = &self.behind else { return };
         let uploads = root.join(&self.container).join(file.folder()).join(".uploads");
@@ -138,7 +138,7 @@ impl<S: ObjectStore> Kit<S> {
         })
     }
 
-    /// Lands a file as a process does; answers how much of it was there before.
+    /// Lands a file as a process does. Returns the result, and how many bytes of the file were stored before.
     pub async fn land(&self, file: &File) -> Result<(Committed, usize), StorageFailure> {
         let (mut upload, from) = self.begin_or_resume(file).await?;
         let upto = file.parts(&mut upload, from, usize::MAX).await?;
@@ -154,7 +154,7 @@ impl<S: ObjectStore> Kit<S> {
         found.then_some(content)
     }
 
-    /// The file is in its folder once, whole, with its marks, and nothing else is.
+    /// Asserts that the folder holds exactly this file, whole and with its marks.
     pub async fn assert_landed(&self, file: &File, told: &str) {
         let content = self.content(&file.key).await;
         assert!(content.as_deref() == Some(&file.body[..]), "{told}: other bytes than were sent");
@@ -165,7 +165,7 @@ impl<S: ObjectStore> Kit<S> {
     }
 }
 
-/// A file that is to land.
+/// A file to land.
 pub struct File {
     pub key: String,
     pub content: Content,
@@ -174,7 +174,7 @@ pub struct File {
 }
 
 impl File {
-    /// A file of this size; two of different `etag`s have different bytes.
+    /// A file of `size` bytes. Files with different `etag`s have different bytes.
     pub fn new(key: &str, etag: &str, size: usize) -> Self {
         let mut seed = etag.bytes().fold(size as u64 + 1, |sum, byte| sum.wrapping_mul(31) + u64::from(byte));
         let byte = |_| {
@@ -201,7 +201,7 @@ impl File {
         Marks { source: "of this file".to_owned(), sum: tally.finish(), form: FileForm::Framed, issues }
     }
 
-    /// Stores the parts from an offset on, at most so many; answers where it ended.
+    /// Stores at most `at_most` parts, beginning at the offset `from`. Returns the offset after the last one.
     pub async fn parts<U: Upload>(
         &self,
         upload: &mut U,

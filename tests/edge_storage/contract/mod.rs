@@ -9,8 +9,8 @@ mod names;
 mod whole;
 mod writers;
 
-/// Runs each test of the contract against one implementation. `$alone` makes a store that no other test uses, for tests
-/// that keep it busy.
+/// Defines each test of the contract for one implementation. `$alone` creates a store that no other test uses, for
+/// tests that keep it busy.
 macro_rules! contract {
     ($name:ident, $ready:path, $alone:path) => {
         mod $name {

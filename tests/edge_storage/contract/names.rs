@@ -67,7 +67,7 @@ pub async fn small_objects<S: ObjectStore>(kit: &Kit<S>) {
     assert_eq!(read("g/nothing.txt", 2).await.unwrap(), None);
     assert_eq!(read(key, 1).await.unwrap_err().kind, StorageFailureKind::Permanent);
 
-    // A container is made only when asked.
+    // Only an explicit request creates a container.
     let nowhere = Target::new(&kit.server, "not-made");
     for failure in [
         kit.store.store(nowhere, key, b"{}").await.unwrap_err(),

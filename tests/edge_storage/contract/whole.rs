@@ -1,4 +1,4 @@
-//! Files of each size, and objects that are there already.
+//! Files of each size, and objects that exist already.
 
 use bytes::Bytes;
 use fhir_export_operator::ports::{Committed, ObjectStore, Upload};
@@ -25,7 +25,7 @@ pub async fn never_overwritten<S: ObjectStore>(kit: &Kit<S>) {
         assert_eq!(kit.land(&second).await.unwrap().0, Committed::AlreadyThere, "{key}");
         kit.assert_landed(&first, &key).await;
     }
-    // One that no landing wrote.
+    // An object that no landing wrote.
     let foreign = "foreign/Patient-1.ndjson".to_owned();
     kit.put(std::slice::from_ref(&foreign), b"{}\n").await;
     for size in [9, part + 9] {
@@ -39,7 +39,7 @@ pub async fn never_overwritten<S: ObjectStore>(kit: &Kit<S>) {
 
 pub async fn a_part_twice<S: ObjectStore>(kit: &Kit<S>) {
     let part = kit.part_size();
-    // A server that gives other bytes under the same ETag: what is committed is what one process sent.
+    // The server sends different bytes under the same ETag. The committed object has the bytes of one process only.
     let key = "same-etag/Patient-1.ndjson";
     let (one, mut other) = (File::new(key, "1", 2 * part + 9), File::new(key, "2", 2 * part + 9));
     other.content = one.content;

@@ -14,7 +14,7 @@ pub async fn two_at_once<S: ObjectStore>(kit: &Kit<S>) {
             let won = match (first.unwrap().0, second.unwrap().0) {
                 (Committed::Now, Committed::AlreadyThere) => one,
                 (Committed::AlreadyThere, Committed::Now) => other,
-                // Each may have finished the commit of the other: then both find it there.
+                // If each finished the other's commit, both find the object committed.
                 (Committed::AlreadyThere, Committed::AlreadyThere) => {
                     if kit.content(&key).await.as_deref() == Some(&one.body[..]) { one } else { other }
                 }

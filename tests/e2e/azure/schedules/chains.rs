@@ -1,4 +1,4 @@
-//! Chains of incremental runs: each begins where the last good one ended, whatever happens to the operator.
+//! Chains of incremental runs: each run begins where the last successful one ended, even if the operator is killed.
 
 use azure_fhir::{Failure, Script};
 use fhir_export_operator::api::RunMode;
@@ -15,7 +15,7 @@ async fn incremental_runs_begin_where_the_last_one_ended_whatever_happens_to_the
     Scheduled::create(&site, "chain", spec).await;
     let mut last: Option<String> = None;
     for (n, end) in ["full", "good", "bad", "good", "gone", "good"].iter().enumerate() {
-        // The operator is away when it is asked, or when the run ends.
+        // The operator is down when the run is requested, or when it ends.
         site.kill_operator().await;
         let token = format!("run-{n}");
         let run = Scheduled { site: &site, name: "chain" }.run_now(&token).await;
@@ -61,7 +61,7 @@ async fn incremental_runs_begin_where_the_last_one_ended_whatever_happens_to_the
     // Nothing changed meanwhile, so only the full run has files.
     let folders: Vec<bool> = chain.history.iter().map(|run| run.folder.is_some()).collect();
     assert_eq!(folders, [true, false, false, false]);
-    // What the server was asked, too.
+    // The requests that the server received agree with the status.
     let asked: Vec<bool> = site
         .fhir
         .requests()

@@ -1,4 +1,4 @@
-//! Runs by the clock: two at a time, and after an outage.
+//! Runs by the clock: two at once, and after an outage.
 
 use azure_fhir::Script;
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ async fn runs_come_by_the_clock_and_a_policy_says_what_two_of_them_do() {
     let suspended = Scheduled::create(&site, "suspended", held).await;
     suspended.until_condition("Suspended", "True", "Suspended").await;
 
-    // Two minutes come.
+    // Two minutes pass, each with a run.
     let first = allow.count(1).await;
     allow.count(2).await;
     assert_eq!(allow.api().get("allow").await.unwrap().status.unwrap().active.len(), 2);
@@ -75,7 +75,7 @@ async fn after_an_outage_one_run_makes_up_for_what_was_missed() {
     })
     .await;
     site.told(result);
-    // That of the minute before is not made any more, unless it was before the operator went.
+    // The run of the previous minute is no longer created, unless it existed before the operator stopped.
     let names = scheduled.names().await;
     assert_eq!(
         names.contains(&slot_name("outage", missed)),

@@ -1,4 +1,4 @@
-//! The objects of a schedule: whose its runs are, what is kept of them, and what people and commands see.
+//! The objects of a schedule: the owner of its runs, the runs that it keeps, and the output of kubectl.
 
 use azure_fhir::{Failure, Script};
 use fhir_export_operator::api::FhirExport;
@@ -80,7 +80,7 @@ async fn what_is_wrong_is_told_at_once() {
         let message = scheduled.until_condition("Ready", "False", reason).await;
         assert!(message.contains(words), "{message}");
     }
-    // What is repaired goes on.
+    // A repaired schedule becomes ready.
     let scheduled = Scheduled { site: &site, name: "never" };
     scheduled.patch(json!({"spec": {"schedule": "0 2 29 2 *"}})).await;
     scheduled.until_condition("Ready", "True", "Scheduled").await;
@@ -107,7 +107,7 @@ async fn objects_are_kept_by_outcome_and_files_stay() {
     newest.sort();
     assert_eq!(scheduled.count(2).await, newest);
     assert!(site.fhir.jobs().iter().flat_map(|job| &job.files).all(|file| file.written));
-    // A time to live ends the rest.
+    // The time to live deletes the remaining runs.
     scheduled.patch(json!({"spec": {"template": {"spec": {"ttlSecondsAfterFinished": 1}}}})).await;
     scheduled.count(0).await;
 }

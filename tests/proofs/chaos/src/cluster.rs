@@ -1,4 +1,5 @@
-//! The API server as everybody sees it: objects are made and deleted, and watched all the while, also those that go.
+//! The API server as a client: creates and deletes objects, and watches all of them, so that the last state of a
+//! deleted object is known too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,16 +21,16 @@ use crate::plan::{Planned, Site};
 use crate::servers::Servers;
 use crate::{Error, Result};
 
-/// The API server may be away for as long as it takes to start twice.
+/// How long requests are repeated: the time in which the API server can start twice.
 const INSISTS_FOR: Duration = Duration::from_secs(120);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
-/// An export as it was seen last.
+/// An export as it was last seen.
 #[derive(Debug, Clone)]
 pub struct Known {
     /// The object.
     pub object: FhirExport,
-    /// Its status when it had first ended.
+    /// The status in which the export was first seen to have ended.
     ended: Option<FhirExportStatus>,
     /// Whether the status was seen to change afterwards.
     pub changed_after_end: bool,
@@ -42,11 +43,11 @@ pub struct Noted {
     pub about: String,
     /// The reason.
     pub reason: String,
-    /// The sentence.
+    /// The message.
     pub note: String,
 }
 
-/// All that was seen, by uid.
+/// All objects that were seen, by uid.
 #[derive(Debug, Default)]
 pub struct Seen {
     exports: Mutex<BTreeMap<String, Known>>,
@@ -58,23 +59,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Seen {
-    /// The exports.
+    /// All exports that were seen.
     pub fn exports(&self) -> Vec<Known> {
         lock(&self.exports).values().cloned().collect()
     }
 
-    /// The events.
+    /// All events that were seen.
     pub fn events(&self) -> Vec<Noted> {
         lock(&self.events).values().cloned().collect()
     }
 
-    /// Takes an export as it is now.
+    /// Records the current state of an export.
     pub fn export(&self, object: FhirExport) {
         let Some(uid) = object.uid() else { return };
         let status = object.status.clone().unwrap_or_default();
         let mut exports = lock(&self.exports);
         let before = exports.get(&uid);
-        // A watch may bring what a list has already overtaken.
+        // A watch may deliver an older version than a list already did.
         if before.is_some_and(|known| version(&known.object) > version(&object)) {
             return;
         }
@@ -101,9 +102,9 @@ fn version(export: &FhirExport) -> u64 {
     export.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
-/// The API server, and what was seen of it.
+/// A client of the API server, with a record of the objects that were seen.
 pub struct Cluster {
-    /// Everything since the start.
+    /// All objects that were seen since the start.
     pub seen: Arc<Seen>,
     client: Client,
     _watches: JoinSet<()>,
@@ -131,7 +132,7 @@ impl Cluster {
         Ok(Self { seen, client, _watches: watches })
     }
 
-    /// Makes a namespace with its Secrets and FhirServers.
+    /// Creates a namespace with its Secrets and FhirServers.
     pub async fn prepare(
         &self,
         namespace: &str,
@@ -166,7 +167,7 @@ impl Cluster {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    /// Makes an export, however long the API server is away.
+    /// Creates an export, and repeats the request while the API server is down.
     pub async fn create(&self, planned: &Planned) -> Result<()> {
         let export: FhirExport = serde_json::from_value(json!({
             "apiVersion": "fhirexport.dev/v1alpha1",
@@ -178,14 +179,14 @@ impl Cluster {
         let name = planned.name();
         insist("making an export", || async {
             match api.create(&PostParams::default(), &export).await {
-                // The answer to an earlier try was lost; only what is there counts.
+                // The answer to an earlier try was lost; the export exists.
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 made => drop(made?),
             }
             api.get(&name).await
         })
         .await
-        // A watch that just began anew may miss one that is deleted soon.
+        // A watch that has just restarted may miss an export that is deleted soon.
         .map(|export| self.seen.export(export))
     }
 
@@ -201,7 +202,7 @@ impl Cluster {
         .await
     }
 
-    /// Sets `spec.cancel`.
+    /// Sets `spec.cancel` of an export.
     pub async fn cancel(&self, planned: &Planned) -> Result<()> {
         let api = self.exports(planned.namespace);
         let patch = Patch::Merge(json!({ "spec": { "cancel": true } }));
@@ -211,9 +212,9 @@ impl Cluster {
         .await
     }
 
-    /// Deletes a namespace, and waits until what is in it is being deleted: the API server must not be restarted
-    /// meanwhile, since while it starts it does not yet show the kinds of the definitions, and the namespace
-    /// goes without their objects.
+    /// Deletes a namespace, and waits until the objects in it are being deleted. The API server must not be restarted
+    /// meanwhile: while it starts it does not serve the custom resources yet, and the namespace would be removed
+    /// without them.
     pub async fn delete_namespace(&self, name: &str) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         let exports = self.exports(name);
@@ -234,14 +235,14 @@ impl Cluster {
         marked.await.map_err(Error::from)
     }
 
-    /// Whether a namespace is there.
+    /// Whether a namespace exists.
     pub async fn has_namespace(&self, name: &str) -> Result<bool> {
         let api: Api<Namespace> = Api::all(self.client.clone());
         insist("looking for a namespace", || async { api.get_opt(name).await.map(|found| found.is_some()) })
             .await
     }
 
-    /// All exports as they are now; the record takes them and all events, too.
+    /// All exports as they are now. Records them and all events.
     pub async fn list(&self) -> Result<Vec<FhirExport>> {
         let api: Api<FhirExport> = Api::all(self.client.clone());
         let all = insist("listing exports", || async {
@@ -258,7 +259,7 @@ impl Cluster {
     }
 }
 
-/// Tries until it works.
+/// Repeats `attempt` until it succeeds, for at most [`INSISTS_FOR`].
 async fn insist<T, F, Fut>(what: &str, attempt: F) -> Result<T>
 where
     F: Fn() -> Fut,
@@ -273,7 +274,7 @@ where
     done.await.map_err(Error::from)
 }
 
-/// Hands on every object that a watch brings; one that broke off begins anew.
+/// Passes every object of a watch to `take`. A watch that breaks off is restarted.
 async fn follow<K: Send>(
     stream: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send,
     take: impl Fn(K) + Send,

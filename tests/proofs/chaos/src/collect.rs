@@ -1,4 +1,4 @@
-//! Gathers the records when all is quiet.
+//! Collects the records after all exports have ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::servers::Servers;
 
 const BLOBS_AT_ONCE: usize = 8;
 
-/// All records, from everybody who keeps some.
+/// Collects the records of the servers, the API server, the storage account and the operators' logs.
 pub async fn collect(
     plan: &Plan,
     cluster: &Cluster,
@@ -75,7 +75,7 @@ fn exports(plan: &Plan, cluster: &Cluster, now: &BTreeSet<String>, logs: &[Strin
         let there = uid.as_ref().is_some_and(|uid| now.contains(uid));
         let mut told = uid.as_ref().and_then(|uid| told.get(uid)).cloned().unwrap_or_default();
         if planned.namespace == DOOMED {
-            // In a namespace that is being deleted there can be no new events: the log is what is left.
+            // A namespace that is being deleted accepts no new events, so the log takes their place.
             told.extend(logged.get(&name).cloned().unwrap_or_default());
         }
         Export {
@@ -85,7 +85,7 @@ fn exports(plan: &Plan, cluster: &Cluster, now: &BTreeSet<String>, logs: &[Strin
             must: planned.must(),
             deadline: planned.deadline,
             act: planned.act,
-            // HAPI cannot be asked for the files of a job that was deleted.
+            // HAPI no longer serves the files of a deleted job.
             spoiled: planned.fate.spoils() || (planned.site == Site::Hapi && planned.act != Act::Wait),
             there,
             deleting: there && known.is_some_and(|known| known.object.metadata.deletion_timestamp.is_some()),
@@ -98,7 +98,7 @@ fn exports(plan: &Plan, cluster: &Cluster, now: &BTreeSet<String>, logs: &[Strin
     plan.exports.iter().map(one).collect()
 }
 
-/// What the operators' logs tell of exports, by name.
+/// The messages about exports in the operators' logs, by the name of the export.
 fn logged(logs: &[String]) -> BTreeMap<String, Vec<Told>> {
     let mut told: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     for line in logs.iter().flat_map(|log| log.lines()) {
@@ -171,7 +171,7 @@ fn bulk_jobs(server: &bulk_fhir::Server) -> Vec<Job> {
     server.jobs().into_iter().map(one).collect()
 }
 
-/// The names under which files land: by type and place in the manifest.
+/// Generates the names under which files land: the type, and the number of the file among those of its type.
 #[derive(Debug, Default)]
 struct Names(BTreeMap<String, usize>);
 
@@ -183,7 +183,7 @@ impl Names {
     }
 }
 
-/// HAPI's jobs with their files: it is asked for them once more, which it answers for those that nobody deleted.
+/// HAPI's jobs with their files. Requests the files again, which HAPI still serves for jobs that were not deleted.
 async fn hapi_jobs(servers: &Servers) -> Result<Vec<Job>> {
     let client = reqwest::Client::builder().no_proxy().no_gzip().build()?;
     let mut jobs = servers.gateway.jobs();
@@ -197,7 +197,7 @@ async fn hapi_jobs(servers: &Servers) -> Result<Vec<Job>> {
         let mut names = Names::default();
         for file in output {
             let text = |field: &str| file.get(field).and_then(Value::as_str).unwrap_or_default();
-            // Else HAPI packs it into a Binary.
+            // Without this header, HAPI wraps the file in a Binary resource.
             let asked = client.get(text("url")).header("Accept", "application/fhir+ndjson");
             let bytes = asked.send().await?.error_for_status()?.bytes().await?;
             job.files.push(File { name: names.next("", text("type")), sha256: sha256_hex(&bytes) });
@@ -206,7 +206,7 @@ async fn hapi_jobs(servers: &Servers) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Every blob of a container; none if it was never created.
+/// Every blob of a container. Empty if the container was never created.
 async fn read(storage: &Storage, container: &str) -> Result<Vec<Blob>> {
     let client = blobs::open(&storage.endpoint, &storage.account, &storage.key, container)?;
     if !client.exists().await.map_err(blobs::Error::from)? {
@@ -225,7 +225,7 @@ async fn read(storage: &Storage, container: &str) -> Result<Vec<Blob>> {
         .await
 }
 
-/// Where secrets, tokens and patients were seen: in logs, status, events and metrics.
+/// Describes where secrets, tokens and patients were found: in logs, statuses, events and metrics.
 fn seen(
     cluster: &Cluster,
     servers: &Servers,
@@ -249,7 +249,7 @@ fn seen(
     }
     let found = places.iter().flat_map(|(place, text)| {
         words.iter().filter(move |word| text.contains(word.as_str())).map(move |word| {
-            // The audit itself must not tell it.
+            // The audit itself must not reveal the secret.
             let begin: String = word.chars().take(6).collect();
             format!("{place} holds what begins with {begin:?}")
         })

@@ -1,4 +1,4 @@
-//! What breaks, when and for how long: three lanes beside each other, each drawn from the seed.
+//! The faults: three independent series, each drawn from the seed, that decide what breaks, when and for how long.
 
 use std::time::Duration;
 
@@ -17,26 +17,26 @@ use crate::servers::Servers;
 use crate::tally::Tally;
 use stage::say;
 
-/// How far clocks jump: an hour ahead, half an hour back.
+/// How far clocks jump, in seconds: an hour ahead, half an hour back.
 const JUMPS: [i64; 2] = [3600, -1800];
 const KICK_OFF_WITHIN: Duration = Duration::from_secs(4);
 
-/// All that can be broken.
+/// All parts that can be broken.
 #[derive(Debug)]
 pub struct Fire<'a> {
     /// The FHIR servers and their relays.
     pub servers: &'a Servers,
     /// The relay before the storage account.
     pub storage: &'a Relay,
-    /// The operator.
+    /// The operator's processes.
     pub fleet: &'a Mutex<Fleet>,
-    /// Held while the API server must not be restarted.
+    /// Locked while the API server must not be restarted.
     pub unbroken: &'a Mutex<()>,
-    /// Counts what was done.
+    /// Counts the faults.
     pub tally: &'a Tally,
-    /// When it began.
+    /// When the faults began.
     pub started: Instant,
-    /// When it ends.
+    /// When the faults end.
     pub until: Instant,
 }
 
@@ -82,13 +82,13 @@ impl Fire<'_> {
         say(&format!("    {:>6.1} s  {what}{detail}", self.started.elapsed().as_secs_f64()));
     }
 
-    /// Waits, but not beyond the end.
+    /// Waits for a random time in the range, in milliseconds, but not beyond the end.
     async fn wait(&self, dice: &mut StdRng, millis: std::ops::Range<u64>) {
         let until = Instant::now() + Duration::from_millis(dice.random_range(millis));
         sleep_until(until.min(self.until)).await;
     }
 
-    /// The operator's own processes.
+    /// Injects faults into the operator's own processes.
     pub async fn processes(&self, plan: &Plan) -> Result<()> {
         let mut dice = StdRng::seed_from_u64(plan.seed.wrapping_add(2));
         let mut bag = Bag::new(&[
@@ -110,7 +110,7 @@ impl Fire<'_> {
                     while self.servers.kick_offs() == before && Instant::now() < patience.min(self.until) {
                         sleep(Duration::from_millis(5)).await;
                     }
-                    // Before, while or just after its answer is written down.
+                    // Kill it before, while or just after it writes the answer to the status.
                     sleep(Duration::from_millis(dice.random_range(0..25))).await;
                     self.kill("operator killed at a kick-off", &mut dice).await?;
                 }
@@ -145,13 +145,13 @@ impl Fire<'_> {
     async fn kill(&self, what: &'static str, dice: &mut StdRng) -> Result<()> {
         self.say(what, "");
         self.fleet.lock().await.kill().await?;
-        // Mostly at once, as a kubelet does at first.
+        // Mostly restart it at once, as a kubelet does at first.
         let down = if dice.random_bool(0.7) { 0..300 } else { 1_000..4_000 };
         self.wait(dice, down).await;
         self.fleet.lock().await.start()
     }
 
-    /// The control plane, and the storage account.
+    /// Injects faults into the control plane and the storage account.
     pub async fn control_plane(&self, kubernetes: &mut Kubernetes, plan: &Plan) -> Result<()> {
         let mut dice = StdRng::seed_from_u64(plan.seed.wrapping_add(3));
         let mut bag = Bag::new(&[
@@ -201,7 +201,7 @@ impl Fire<'_> {
         Ok(())
     }
 
-    /// What stands between the operator and the FHIR servers, and what these answer.
+    /// Injects faults into the connections to the FHIR servers, and into their answers.
     pub async fn wires(&self, plan: &Plan) {
         let mut dice = StdRng::seed_from_u64(plan.seed.wrapping_add(4));
         let mut bag = Bag::new(&[
@@ -286,7 +286,7 @@ impl Fire<'_> {
             Site::Azure => self.servers.azure.fault(fault),
             Site::Entra => self.servers.entra.fault(fault),
             Site::Bulk => self.servers.bulk.fault(fault),
-            // HAPI's storms come over the wire alone; its turn is this one's, too.
+            // HAPI's answers cannot be scripted, so its turn goes to this server too.
             Site::Smart | Site::Hapi => self.servers.smart.fault(fault),
         }
     }

@@ -1,5 +1,4 @@
-//! Stands before HAPI, which keeps no record that could be asked for: passes requests on, and writes down those about
-//! jobs.
+//! A proxy before HAPI, which keeps no records that could be queried: forwards requests, and records those about jobs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +9,7 @@ use crate::Result;
 use crate::plan::number_in;
 use crate::record::{End, Job, last_of};
 
-/// A running gateway; it ends when it is dropped.
+/// A running gateway, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Gateway {
     seen: Arc<Seen>,
@@ -26,7 +25,7 @@ struct Seen {
 }
 
 impl Gateway {
-    /// Stands before the server at this base URL.
+    /// Starts a gateway to the server at this base URL.
     pub async fn start(target: &str) -> Result<Self> {
         let target = target.strip_suffix("/fhir").unwrap_or(target).to_owned();
         let client = reqwest::Client::builder().no_proxy().no_gzip().build()?;
@@ -35,17 +34,17 @@ impl Gateway {
         Ok(Self { seen, socket })
     }
 
-    /// Where it listens.
+    /// The port on which the gateway listens.
     pub fn port(&self) -> u16 {
         self.socket.address.port()
     }
 
-    /// Kick-offs so far.
+    /// The number of kick-offs so far.
     pub fn kick_offs(&self) -> usize {
         *self.seen.kick_offs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The jobs, without their files.
+    /// The jobs so far, without their files.
     pub fn jobs(&self) -> Vec<Job> {
         self.seen.jobs.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -69,7 +68,7 @@ impl Seen {
             *self.kick_offs.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         }
         let mut headers = parts.headers;
-        // HAPI makes its links from the host that it was asked by; the length is that of the body anyway.
+        // The header `Host` stays, since HAPI builds its links from it. The client sets the length of the body itself.
         headers.remove("content-length");
         let sent = self.client.request(parts.method.clone(), format!("{}{path}", self.target));
         let answer = sent.headers(headers).body(body).send().await?;

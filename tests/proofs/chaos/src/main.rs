@@ -1,6 +1,7 @@
-//! Many exports on a real API server with Azurite, test servers and HAPI FHIR, while everything around the operator
-//! breaks, and it too. When the faults have stopped and all is quiet, an audit compares what the servers, the API
-//! server and the containers recorded. It ends with success only if nothing was lost, doubled, leaked or left.
+//! Many exports on a real API server with Azurite, test servers and HAPI FHIR, while the operator and everything
+//! around it breaks. When the faults have stopped and all exports have ended, an audit compares the records of the
+//! servers, the API server and the containers. The program succeeds only if nothing was lost, doubled, leaked or
+//! left over.
 //!
 //! SEED and EXPORTS are read from the environment.
 
@@ -27,28 +28,28 @@ use world::World;
 
 const EXPORTS: u32 = 200;
 
-/// Why it ended early.
+/// Why the program ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
-    /// The Kubernetes API refused something.
+    /// The Kubernetes API refused a request.
     #[error("the Kubernetes API: {0}")]
     Kube(#[from] kube::Error),
     /// A test server could not be started.
     #[error("a FHIR server: {0}")]
     Server(#[from] azure_fhir::Error),
-    /// HAPI did not answer as it should.
+    /// HAPI did not answer as expected.
     #[error("HTTP: {0}")]
     Http(#[from] reqwest::Error),
-    /// Something is not the JSON that it should be.
+    /// A text is not the expected JSON.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The storage account refused something.
+    /// The storage account refused a request.
     #[error(transparent)]
     Blobs(#[from] blobs::Error),
-    /// The operator is not there, or does not do what it is there for.
+    /// The operator's program is missing, or the operator does not work as it must.
     #[error("{0}")]
     Operator(String),
     /// A file or a socket could not be used.
@@ -62,7 +63,7 @@ impl From<std::io::Error> for Error {
     }
 }
 
-/// What this program does, or why it ended early.
+/// A result, or why the program ended early.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]
@@ -79,7 +80,7 @@ impl Program for World {
     }
 
     async fn clues(&self, done: &Result<bool>) -> Vec<String> {
-        // What the audit found is told already, with where the records are.
+        // The program has already printed the audit's findings and the folder of the records.
         if done.is_ok() { Vec::new() } else { World::clues(self).await }
     }
 
@@ -88,7 +89,7 @@ impl Program for World {
     }
 }
 
-/// Runs it, and answers whether the audit found nothing.
+/// Runs the program. Returns whether the audit found nothing.
 async fn run(world: &mut World) -> Result<bool> {
     let seed = number("SEED")?.unwrap_or_else(rand::random);
     let exports = number("EXPORTS")?.unwrap_or_else(|| u64::from(EXPORTS));

@@ -1,4 +1,4 @@
-//! The operator's processes: started, killed, paused, two at once, with a clock that can be moved.
+//! The operator's processes: starts, kills and pauses them, runs two at once, and moves their clock.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use stage::{Folder, Process, ProcessOptions, free_port};
 use crate::tally::Tally;
 use crate::{Error, Result};
 
-/// What a rollout waits before SIGKILL. Shorter than the chart's, so that some kick-offs are cut off.
+/// How long a rollout waits before SIGKILL. Shorter than the chart's grace period, so that some kick-offs are cut off.
 const GRACE: Duration = Duration::from_secs(45);
 
-/// As a rollout starts them: the same flags for all, quick and impatient.
+/// The flags of all processes, as in a rollout. Intervals are short.
 const FLAGS: [&str; 14] = [
     "--watch-namespaces=chaos,doomed",
     "--health-addr=127.0.0.1:0",
@@ -33,7 +33,7 @@ const FLAGS: [&str; 14] = [
 /// All processes of the operator, the newest last.
 #[derive(Debug)]
 pub struct Fleet {
-    // Before the folder, so that they have ended when the folder is removed.
+    // Dropped before the folder, so that the processes have ended when the folder is removed.
     running: Vec<One>,
     program: PathBuf,
     kubeconfig: PathBuf,
@@ -52,7 +52,7 @@ struct One {
 }
 
 impl Drop for One {
-    /// A killed program leaves what libfaketime shares between its processes.
+    /// Removes the shared memory of libfaketime, which a killed program leaves behind.
     fn drop(&mut self) {
         let pid = self.process.pid();
         for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
@@ -62,7 +62,7 @@ impl Drop for One {
 }
 
 impl Fleet {
-    /// None runs yet. The operator is the one beside this program.
+    /// A fleet without a running process. The operator's program is the one beside this program.
     pub async fn new(kubeconfig: &Path, flags: Vec<String>) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("fhir-export-operator");
         if !program.exists() {
@@ -84,7 +84,7 @@ impl Fleet {
         })
     }
 
-    /// Starts another one beside those that run.
+    /// Starts another process beside those that run.
     pub fn start(&mut self) -> Result<()> {
         self.wanted += 1;
         self.launch()
@@ -95,7 +95,7 @@ impl Fleet {
         let log = self.folder.path().join(format!("operator-{}.log", self.logs.len() + 1));
         self.logs.push(log.clone());
         let [flags @ .., run] = FLAGS;
-        // Of `env`, which becomes the operator: what keeps the process must have no such clock.
+        // An argument of `env`, which becomes the operator: the keeper of the process must not have the moved clock.
         let mut preload = OsString::from("LD_PRELOAD=");
         preload.push(&self.faketime);
         let options = ProcessOptions::new("env", log)
@@ -108,7 +108,7 @@ impl Fleet {
             .env("KUBECONFIG", &self.kubeconfig)
             .env("POD_NAME", format!("operator-{}", self.logs.len()))
             .env("RUST_BACKTRACE", "1")
-            // The wall clock only jumps: what a machine's does when somebody sets it. Timers go on.
+            // Only the wall clock jumps, as when somebody sets a machine's clock. Timers are not affected.
             .env("FAKETIME_TIMESTAMP_FILE", &self.clock)
             .env("FAKETIME_CACHE_DURATION", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
@@ -117,7 +117,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Kills the newest one.
+    /// Kills the newest process.
     pub async fn kill(&mut self) -> Result<()> {
         if let Some(mut one) = self.running.pop() {
             self.wanted = self.wanted.saturating_sub(1);
@@ -126,7 +126,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Asks the oldest one to end, as a rollout does; answers whether it did within its grace, else it is killed.
+    /// Asks the oldest process to end, as a rollout does, and kills it after [`GRACE`]. Returns whether it ended by
+    /// itself.
     pub async fn retire(&mut self) -> Result<bool> {
         if self.running.is_empty() {
             return Ok(true);
@@ -136,20 +137,20 @@ impl Fleet {
         Ok(one.process.stop(GRACE).await?.is_some())
     }
 
-    /// Sends a signal to all, by its name without `SIG`.
+    /// Sends a signal to all processes, by its name without `SIG`.
     pub fn signal(&mut self, signal: &str) -> Result<()> {
         self.running.iter_mut().try_for_each(|one| one.process.signal(signal)).map_err(Error::from)
     }
 
-    /// Moves the clock of all by so many seconds from the right time.
+    /// Sets the clock of all processes `seconds` ahead of the real time.
     pub fn move_clock(&self, seconds: i64) -> Result<()> {
-        // At once, so that nobody reads half of it.
+        // A rename is atomic, so no process reads half of the file.
         let next = self.folder.write("clock.next", format!("{seconds:+}"))?;
         std::fs::rename(next, &self.clock)?;
         Ok(())
     }
 
-    /// Starts those again that ended by themselves, as a kubelet does.
+    /// Restarts processes that ended by themselves, as a kubelet does.
     pub fn tend(&mut self, tally: &Tally) -> Result<()> {
         let mut left = Vec::new();
         for mut one in self.running.drain(..) {
@@ -165,23 +166,23 @@ impl Fleet {
         Ok(())
     }
 
-    /// Where the newest one serves its metrics.
+    /// The port on which the newest process serves its metrics.
     pub fn metrics(&self) -> Option<u16> {
         self.running.last().map(|one| one.metrics)
     }
 
-    /// All that they said, one text for each start.
+    /// The logs of all processes, one text for each start.
     pub fn said(&self) -> Vec<String> {
         let read = |log: &PathBuf| std::fs::read(log).unwrap_or_default();
         self.logs.iter().map(|log| String::from_utf8_lossy(&read(log)).into_owned()).collect()
     }
 
-    /// The end of what the newest one said.
+    /// The end of the newest process's log.
     pub fn log_end(&self) -> String {
         self.running.last().map(|one| one.process.log_end()).unwrap_or_default()
     }
 
-    /// Ends all in order.
+    /// Ends all processes in order, the oldest first.
     pub async fn stop(&mut self) -> Result<()> {
         while !self.running.is_empty() {
             self.retire().await?;

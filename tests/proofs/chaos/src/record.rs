@@ -1,50 +1,50 @@
-//! What was recorded: by the FHIR servers, the API server, the storage account and in the operators' logs. The
-//! audit reads nothing else.
+//! The records of the FHIR servers, the API server, the storage account and the operators' logs. The audit reads
+//! nothing else.
 
 use fhir_export_operator::api::FhirExportStatus;
 
-/// All of it, after the end.
+/// All records at the end of a run of this program.
 #[derive(Debug, Clone, Default)]
 pub struct Records {
-    /// Every export that was to be made.
+    /// Every planned export.
     pub exports: Vec<Export>,
-    /// Every job that a server made.
+    /// Every job that a server started.
     pub jobs: Vec<Job>,
     /// Every blob of the containers.
     pub blobs: Vec<Blob>,
     /// Namespaces whose deletion has not ended.
     pub namespaces_left: Vec<String>,
-    /// Where a secret, a token or a patient's id was seen, in a sentence.
+    /// One sentence for each place where a secret, a token or a patient's id was found.
     pub seen: Vec<String>,
-    /// What else must not be: panics, tokens at foreign hosts; in a sentence.
+    /// One sentence for each other fault, such as a panic or a token at a foreign host.
     pub trouble: Vec<String>,
 }
 
-/// How an export must end that nobody stops.
+/// How an export must end if its owner does not stop it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Must {
-    /// `Complete`, whatever happens around it.
+    /// With `Complete`, whatever happens around the export.
     Complete,
-    /// `Failed`: what the server gives is wrong.
+    /// With `Failed`: the server's job or data is faulty.
     Fail,
-    /// One of both: the server does something that leaves it open.
+    /// With `Complete` or `Failed`: the server's behaviour permits both.
     Either,
     /// Only a cancel, a deletion or the deadline ends it.
     BeStopped,
 }
 
-/// What its owner does with an export on the way.
+/// What the owner of an export does during the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
     /// Nothing.
     Wait,
-    /// Deletes it.
+    /// Deletes the export.
     Delete,
-    /// Deletes it, and has said that its job is to be left alone.
+    /// Deletes the export, which has deletion policy `Abandon`.
     Abandon,
     /// Sets `spec.cancel`.
     Cancel,
-    /// Deletes the namespace that it is in.
+    /// Deletes the namespace of the export.
     DeleteNamespace,
 }
 
@@ -55,105 +55,105 @@ impl Act {
     }
 }
 
-/// Something that the operator told about an export besides its status.
+/// A message of the operator about an export outside its status: an event, or a line of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
     /// The reason of the event.
     pub reason: String,
-    /// Its sentence.
+    /// The message of the event.
     pub note: String,
 }
 
-/// An export, as the API server has it or had it last.
+/// An export as the API server last had it.
 #[derive(Debug, Clone)]
-// Each is a fact of its own.
+// The booleans are independent facts.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Export {
-    /// Its number, which its kick-offs carry.
+    /// The number of the export, which its kick-offs carry.
     pub number: u32,
     /// Namespace and name, for people.
     pub name: String,
     /// Whether the operator lands its files.
     pub lands: bool,
-    /// How it must end.
+    /// How the export must end if its owner does not stop it.
     pub must: Must,
-    /// Whether it has a deadline that is shorter than the run.
+    /// Whether the export has a deadline that expires within the run of this program.
     pub deadline: bool,
-    /// What its owner did.
+    /// What the owner of the export did.
     pub act: Act,
-    /// Whether what the server serves is spoiled on purpose, so that a landed file may differ.
+    /// Whether the server serves corrupted files on purpose, so that a landed file may differ.
     pub spoiled: bool,
-    /// The uid; none for one that was never seen.
+    /// The uid. `None` if the export was never seen.
     pub uid: Option<String>,
-    /// Whether it is there at the end.
+    /// Whether the object exists at the end.
     pub there: bool,
-    /// Whether it is there and being deleted.
+    /// Whether the object exists and is being deleted.
     pub deleting: bool,
     /// The last status that was seen.
     pub status: FhirExportStatus,
     /// Whether its status changed after it had ended.
     pub changed_after_end: bool,
-    /// What was told besides the status: events, and where there can be none, lines of the log.
+    /// The messages outside the status: events, or lines of the log if there can be no events.
     pub told: Vec<Told>,
 }
 
-/// What became of a job, as its server has it.
+/// The state of a job at the end, by its server's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// It runs, or nobody asked after its end.
+    /// The job runs, or nobody has requested its status since its end.
     Running,
-    /// It has a manifest.
+    /// The job has a manifest.
     Completed,
-    /// It failed.
+    /// The job failed.
     Failed,
-    /// The server does not know it any more, or accepted its cancel.
+    /// The server no longer knows the job, or accepted its cancel.
     Gone,
 }
 
-/// A job, as its server has it.
+/// A job, by its server's records.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The id in its status URL.
+    /// The id in the job's status URL.
     pub id: String,
-    /// The number of the export that it was started for; none if its kick-off had none.
+    /// The number of the export that the job was started for. `None` if the kick-off carried none.
     pub export: Option<u32>,
-    /// When it was made, in milliseconds since 1970.
+    /// When the server created the job, in milliseconds since 1970.
     pub made: i64,
-    /// What became of it.
+    /// The state of the job at the end.
     pub end: End,
-    /// How often its cancel was asked for.
+    /// The number of cancel requests for the job.
     pub cancel_requests: u32,
-    /// Whether a cancel was accepted.
+    /// Whether the server accepted a cancel.
     pub cancelled: bool,
-    /// The container that its server writes to; none where the operator lands the files.
+    /// The container that the server writes to. `None` if the operator lands the files.
     pub container: Option<String>,
-    /// What must lie in the container: where the operator lands, by the name in the run's folder, else by the whole
-    /// name.
+    /// The files that must be in the container. The names are those in the run's folder if the operator lands them,
+    /// otherwise those in the container.
     pub files: Vec<File>,
 }
 
 /// A file of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Its name.
+    /// The name of the file.
     pub name: String,
     /// SHA-256 in hexadecimal.
     pub sha256: String,
 }
 
-/// A blob.
+/// A blob in the storage account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
-    /// Its container.
+    /// The container of the blob.
     pub container: String,
-    /// Its whole name.
+    /// The name of the blob in the container.
     pub name: String,
     /// SHA-256 in hexadecimal.
     pub sha256: String,
 }
 
 impl Export {
-    /// Status and reason of a condition.
+    /// Whether a condition is true, and its reason. `None` if the condition is absent.
     pub fn condition(&self, type_: &str) -> Option<(bool, &str)> {
         let found = self.status.conditions.iter().find(|condition| condition.type_ == type_)?;
         Some((condition_holds(&format!("{:?}", found.status)), &found.reason))
@@ -164,7 +164,7 @@ impl Export {
         self.condition(type_).is_some_and(|(holds, _)| holds)
     }
 
-    /// How it ended; none if it did not.
+    /// The condition with which the export ended, and its reason. `None` if the export has not ended.
     pub fn end(&self) -> Option<(&'static str, &str)> {
         self.status.completion_time.as_ref()?;
         ["Complete", "Failed"].into_iter().find_map(|type_| {
@@ -173,14 +173,14 @@ impl Export {
         })
     }
 
-    /// The ids of jobs that its status knows by their ids: the last, earlier ones, those whose end is not known.
+    /// Whether the status names a job by its id: as the current one, an earlier one, or an unsettled one.
     pub fn knows(&self, job: &str) -> bool {
         let last = self.status.job.as_ref().and_then(|job| job.id.as_deref());
         let earlier = self.status.previous_jobs.iter().filter_map(|job| job.id.as_deref());
         last.into_iter().chain(earlier).any(|id| id == job) || self.left_behind(job)
     }
 
-    /// Whether its status says of a job that it may still run.
+    /// Whether the status says that a job may still run.
     pub fn left_behind(&self, job: &str) -> bool {
         let urls = self.status.unsettled_jobs.iter().filter_map(|job| job.status_url.as_deref());
         urls.map(last_of).any(|id| id == job)
@@ -191,7 +191,7 @@ fn condition_holds(status: &str) -> bool {
     status == "True"
 }
 
-/// The last part of a URL's path: the id of a job, also where it is a parameter.
+/// The id of a job in its status URL: the last part of the path, or the value of the last parameter.
 pub fn last_of(url: &str) -> &str {
     url.rsplit(['/', '=']).next().unwrap_or(url)
 }

@@ -1,4 +1,4 @@
-//! Keeps what the operator's metrics say during a run: the series that alert rules are tested with.
+//! Records the operator's metrics during a run. The alert rules are tested with these series.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 pub struct Series(Mutex<String>);
 
 impl Series {
-    /// Asks again and again, for ever. An operator that does not answer leaves a gap, as it does for Prometheus.
+    /// Scrapes repeatedly and never returns. An operator that does not answer leaves a gap, as with Prometheus.
     pub async fn scrape(&self, fleet: &tokio::sync::Mutex<Fleet>, started: Instant) -> Result<()> {
         let client = reqwest::Client::builder().no_proxy().timeout(ANSWERED_WITHIN).build()?;
         loop {
@@ -37,16 +37,16 @@ impl Series {
 
     fn take(&self, seconds: u64, text: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Writing to a text cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(all, "# at {seconds}\n{text}");
     }
 
-    /// All of it.
+    /// The text of all expositions so far.
     pub fn text(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes it beside this program's build, and says where.
+    /// Writes the text to a file beside this program's build, and returns its path.
     pub fn keep(&self) -> Result<PathBuf> {
         let file = folder()?.join("metrics.txt");
         std::fs::write(&file, self.text())?;
@@ -54,7 +54,7 @@ impl Series {
     }
 }
 
-/// A folder beside this program's build.
+/// Creates a folder beside this program's build, and returns its path.
 pub fn folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program.parent().and_then(Path::parent);

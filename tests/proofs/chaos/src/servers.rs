@@ -1,4 +1,4 @@
-//! The FHIR servers, each behind a relay, and what the cluster must know to use them.
+//! The FHIR servers, each behind a relay, and the objects that the cluster needs to use them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,36 +15,36 @@ use crate::gateway::Gateway;
 use crate::plan::{Plan, Site, scripts};
 use crate::{Error, Result};
 
-/// How long tokens are good, in seconds: jobs last longer.
+/// The lifetime of tokens, in seconds. Jobs last longer.
 const TOKEN_SECONDS: u64 = 8;
 const AUDIENCE: &str = "api://chaos";
 const CLIENT_SECRET: &str = "the-client-secret-of-chaos-7c1f";
 const LOADED_WITHIN: Duration = Duration::from_secs(60);
 
-/// All of them.
+/// All FHIR servers, with the token server and the relays.
 #[derive(Debug)]
 pub struct Servers {
-    /// Azure's dialect, open.
+    /// A server of Azure's dialect without authentication.
     pub azure: azure_fhir::Server,
-    /// Azure's dialect, with tokens of Entra.
+    /// A server of Azure's dialect that accepts Entra tokens.
     pub entra: azure_fhir::Server,
-    /// Bulk Data, open.
+    /// A Bulk Data server without authentication.
     pub bulk: bulk_fhir::Server,
-    /// Bulk Data, with tokens of its own.
+    /// A Bulk Data server that accepts tokens of its own (SMART Backend Services).
     pub smart: bulk_fhir::Server,
-    /// What stands before HAPI.
+    /// The proxy before HAPI.
     pub gateway: Gateway,
     /// The token server of Entra.
     pub tokens: Entra,
-    /// The relays before the servers, as in [`Site::ALL`].
+    /// The relays before the servers, in the order of [`Site::ALL`].
     pub relays: Vec<(Site, Relay)>,
-    /// The private key of the client of `smart`, PEM.
+    /// The private key of the client of `smart`, as PEM.
     key: String,
     authorities: String,
 }
 
 impl Servers {
-    /// Starts all, with the scripts of the plan; `storage` is what manifests name.
+    /// Starts all servers with the scripts of the plan. `storage` is the account that manifests name.
     pub async fn start(plan: &Plan, storage: &Storage, hapi: &Hapi) -> Result<Self> {
         let ca = Arc::new(TestCa::new()?);
         let azure = azure_fhir::Server::start(azure_fhir::Options {
@@ -119,7 +119,7 @@ impl Servers {
         }
     }
 
-    /// Flags that the operator needs to get tokens.
+    /// The flags that the operator needs to obtain tokens.
     pub fn flags(&self, folder: &Folder) -> Result<Vec<String>> {
         let file = folder.write("authorities.pem", &self.authorities)?;
         Ok(vec![
@@ -137,7 +137,7 @@ impl Servers {
         ]
     }
 
-    /// The spec of the FhirServer of a site; storage is reached through the relay at `endpoint`.
+    /// The spec of the FhirServer of a site. `endpoint` is the relay to the storage account.
     pub fn spec(&self, site: Site, endpoint: &str) -> Value {
         let path = if site.lands() { "/fhir" } else { "" };
         let relay = self.relays.iter().find(|(of, _)| *of == site);
@@ -167,20 +167,20 @@ impl Servers {
         if site.lands()
             && let Some(spec) = spec.as_object_mut()
         {
-            // The audit reads HAPI's files once more. The others are told to forget what is done, as it must be.
+            // The audit downloads HAPI's files again afterwards. The others must be told to forget finished jobs.
             let finished = if site == Site::Hapi { "Keep" } else { "Delete" };
             spec.insert("bulkData".into(), json!({ "finishedJobs": finished }));
         }
         spec
     }
 
-    /// Kick-offs that reached the servers so far.
+    /// The number of kick-offs that reached the servers so far.
     pub fn kick_offs(&self) -> usize {
         let azure = self.azure.kick_offs() + self.entra.kick_offs();
         azure + self.bulk.kick_offs() + self.smart.kick_offs() + self.gateway.kick_offs()
     }
 
-    /// Every token that the servers were shown, and what stands in Secrets.
+    /// Every token that the servers received, and the values in Secrets.
     pub fn secret_words(&self, storage: &Storage) -> BTreeSet<String> {
         let azure = [&self.azure, &self.entra].map(azure_fhir::Server::requests);
         let bulk = [&self.bulk, &self.smart].map(bulk_fhir::Server::requests);
@@ -188,13 +188,13 @@ impl Servers {
             request.authorization.as_deref()?.split_once(' ').map(|(_, token)| token.trim().to_owned())
         });
         let mut words: BTreeSet<String> = shown.collect();
-        // Any line of the key will do.
+        // One line of the key is enough to recognize it.
         words.extend(self.key.lines().nth(1).map(str::to_owned));
         words.extend([storage.key.clone(), CLIENT_SECRET.to_owned(), "&sig=".to_owned(), "?sig=".to_owned()]);
         words
     }
 
-    /// Takes back all faults and lets everything pass.
+    /// Removes all faults, and lets the relays forward everything.
     pub fn calm(&self) {
         self.relays.iter().for_each(|(_, relay)| relay.set(stage::Manner::Pass));
         self.azure.clear_faults();
@@ -208,7 +208,7 @@ fn port_of(url: &str) -> Option<u16> {
     url.rsplit(':').next()?.split('/').next()?.parse().ok()
 }
 
-/// A private key, and its public JWK as the operator's own command prints it for registration.
+/// A private key as PEM, and its public JWKS as the operator's command `jwks` prints it for registration.
 async fn key_pair() -> Result<(String, Value)> {
     let made = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384);
     let pem = made.map_err(|error| Error::Operator(error.to_string()))?.serialize_pem();
@@ -219,7 +219,7 @@ async fn key_pair() -> Result<(String, Value)> {
     Ok((pem, key.ok_or_else(|| Error::Operator("jwks prints no key".into()))?))
 }
 
-/// Puts the patients into HAPI.
+/// Loads the patients into HAPI.
 async fn load(hapi: &Hapi) -> Result<()> {
     let patients = azure_fhir::Patients::checked_in()?;
     let entry: Vec<Value> = patients
@@ -234,7 +234,7 @@ async fn load(hapi: &Hapi) -> Result<()> {
     let client = reqwest::Client::builder().no_proxy().timeout(LOADED_WITHIN).build()?;
     let request = client.post(hapi.url()).header("Content-Type", "application/fhir+json");
     request.body(bundle.to_string()).send().await?.error_for_status()?;
-    // Its first answer to this takes long, and the operator asks it first.
+    // HAPI's first answer to this takes long, and it is the operator's first request.
     client.get(format!("{}/metadata", hapi.url())).send().await?.error_for_status()?;
     Ok(())
 }

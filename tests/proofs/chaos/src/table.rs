@@ -1,20 +1,20 @@
-//! What is printed at the end.
+//! The table that the program prints at the end.
 
 use std::collections::BTreeMap;
 
 use crate::audit::{Findings, fates};
 use crate::record::Records;
 
-/// What the audit does not count.
+/// The figures of the table that do not come from the audit.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
-    /// The seed.
+    /// The seed of the plan.
     pub seed: u64,
-    /// How often each kind of fault struck.
+    /// How often each kind of fault was injected.
     pub faults: BTreeMap<&'static str, usize>,
-    /// Kick-offs that reached the servers.
+    /// The number of kick-offs that reached the servers.
     pub kick_offs: usize,
-    /// From the first start to the last look, in seconds.
+    /// The seconds from the first start to the collection of the records.
     pub seconds: u64,
 }
 

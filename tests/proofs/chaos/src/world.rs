@@ -1,4 +1,4 @@
-//! All that runs, from the first start to the end.
+//! All parts of a run of this program, from the first start to the end.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -21,11 +21,11 @@ use crate::table::Figures;
 use crate::tally::Tally;
 use crate::{Error, Result};
 
-/// The longest that anything takes by itself is far less.
+/// How long to wait for all exports to end after the faults. Each takes far less by itself.
 const QUIET_WITHIN: Duration = Duration::from_mins(3);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The parts, which end in this order.
+/// The running parts, which end in this order.
 #[derive(Debug, Default)]
 pub struct World {
     fleet: Option<Mutex<Fleet>>,
@@ -36,7 +36,7 @@ pub struct World {
 }
 
 impl World {
-    /// Starts all, lets it burn, waits until it is quiet, and collects the records.
+    /// Starts all parts, injects the faults, waits until all exports have ended, and collects the records.
     pub async fn rage(&mut self, plan: &Plan) -> Result<(Records, Figures)> {
         let started = Instant::now();
         let (hapi, kubernetes, azurite) = timed("starting a control plane, Azurite and HAPI FHIR", async {
@@ -53,7 +53,7 @@ impl World {
         let mut endpoint = azurite.endpoint()?;
         let mut storage = Storage::new(endpoint.as_str(), azurite.account(), azurite.key());
         let relay = Relay::start(endpoint.port().unwrap_or_default()).await?;
-        // The servers write past the outage that the operator sees.
+        // The servers write to the account directly, so that the outages of storage concern the operator only.
         let _ = endpoint.set_port(Some(relay.port()));
         storage.named = Some(endpoint.as_str().trim_end_matches('/').to_owned());
         let servers =
@@ -119,7 +119,7 @@ impl World {
         Ok((records, figures))
     }
 
-    /// Writes what is needed to understand findings beside this program's build, and says where.
+    /// Writes the records that explain findings to a folder beside this program's build, and returns the folder.
     pub async fn keep(&self, records: &Records) -> Result<PathBuf> {
         let folder = scrape::folder()?;
         std::fs::write(folder.join("exports.txt"), format!("{:#?}\n{:#?}\n", records.exports, records.jobs))?;
@@ -131,13 +131,13 @@ impl World {
         Ok(folder)
     }
 
-    /// Where to look when it went wrong.
+    /// The end of the operator's log, for when the program failed.
     pub async fn clues(&self) -> Vec<String> {
         let Some(fleet) = &self.fleet else { return Vec::new() };
         vec![format!("The end of the log of the operator:\n{}", fleet.lock().await.log_end().trim_end())]
     }
 
-    /// Ends all that runs.
+    /// Ends all parts.
     pub async fn end(&mut self) -> Result<()> {
         if let Some(fleet) = self.fleet.take() {
             fleet.into_inner().stop().await?;
@@ -156,7 +156,7 @@ impl World {
     }
 }
 
-/// What the exports' owners do, in order.
+/// Performs the actions of the exports' owners, in order of time.
 async fn owners(
     plan: &Plan,
     cluster: &Cluster,
@@ -193,8 +193,8 @@ async fn owners(
     Ok(())
 }
 
-/// Waits until every export has ended and is let go, and what was deleted is gone; not for ever, since the
-/// audit tells what is not.
+/// Waits until every export has ended and has no finalizer, and every deleted object is gone. Gives up after
+/// [`QUIET_WITHIN`]: the audit reports what is left.
 async fn settle(plan: &Plan, cluster: &Cluster, fleet: &Mutex<Fleet>, tally: &Tally) -> Result<()> {
     let deadline = Instant::now() + QUIET_WITHIN;
     let deleted: Vec<String> =

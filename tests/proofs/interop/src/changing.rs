@@ -11,7 +11,7 @@ use crate::fhir::{Fhir, Scope};
 use crate::patients::name;
 use crate::{Error, Result};
 
-/// What is exported, and what is changed.
+/// The types that are changed and exported.
 pub const TYPES: [&str; 2] = ["Patient", "Observation"];
 
 /// A server whose data can be changed.
@@ -19,12 +19,13 @@ pub const TYPES: [&str; 2] = ["Patient", "Observation"];
 pub enum Changing<'a> {
     /// The project's test server.
     Test(&'a Server),
-    /// Another one, by FHIR's REST.
+    /// Another server, by FHIR's REST API.
     Rest(&'a Fhir),
 }
 
 impl Changing<'_> {
-    /// Changes data until told to stop, and deletes as long as told to.
+    /// Changes data until `stop` is set, and deletes resources while `deletes` is set. Returns a journal of the
+    /// changes.
     pub async fn keep_changing(&self, stop: &Cell<bool>, deletes: &Cell<bool>) -> Result<Journal> {
         let (seed, pace) = match self {
             Self::Test(_) => (11, Duration::from_millis(10)),
@@ -71,7 +72,7 @@ impl Changing<'_> {
         }
     }
 
-    /// All that it has now.
+    /// All resources on the server.
     pub async fn all(&self) -> Result<State> {
         Ok(match self {
             Self::Test(server) => {
@@ -83,7 +84,7 @@ impl Changing<'_> {
         })
     }
 
-    /// What the next job does, where that can be said; whether it can.
+    /// Makes the next job fail, if the server can be scripted. Returns whether it can.
     pub fn next_job_fails(&self) -> bool {
         let Self::Test(server) = self else { return false };
         server.script(Script::fails(400, "invalid", "the job failed on purpose"));

@@ -1,4 +1,4 @@
-//! What landed against what the server's search finds and what the server's files hold.
+//! Compares the landed lines with the resources that the server's search finds, and with the server's files.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -7,35 +7,37 @@ use serde_json::Value;
 use crate::Result;
 use crate::patients::name;
 
-/// What came out of it.
+/// The result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
-    /// Resources that the server's search finds.
+    /// The number of resources that the server's search finds.
     pub on_server: usize,
-    /// Lines in the container.
+    /// The number of lines in the container.
     pub landed: usize,
-    /// Resources that the search finds, or that the server's files hold, and the container does not, or not like that.
+    /// Resources that the search finds or the server's files hold, but that are absent from the container or differ
+    /// there.
     pub missing: Vec<Missing>,
-    /// Lines that landed more often than the server served them.
+    /// The number of lines that landed more often than the server served them.
     pub doubled: usize,
-    /// Lines of the server's own files about a resource that another line is about already.
+    /// The number of lines in the server's files about a resource that an earlier line holds already.
     pub repeats: usize,
 }
 
 /// A resource that did not land.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// Type and id.
+    /// The type and id of the resource.
     pub name: String,
-    /// Whether the server's own files hold it.
+    /// Whether the server's own files hold the resource.
     pub served: bool,
 }
 
-/// Compares them: what the search finds by type and id, the lines of the server's files, and those of the container.
+/// Compares the resources that the search finds, by type and id, the lines of the server's files, and the lines of the
+/// container.
 pub fn compare(found: &BTreeMap<String, Value>, served: &[String], landed: &[String]) -> Result<Comparison> {
     let times_served = times(served);
     let times_landed = times(landed);
-    // Most lines are in both, and reading them is most of the work.
+    // Most lines are in both, and parsing them is most of the work, so each is parsed once.
     let mut read = HashMap::new();
     for line in times_served.keys().chain(times_landed.keys()) {
         if !read.contains_key(line) {

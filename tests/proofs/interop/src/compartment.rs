@@ -1,8 +1,8 @@
-//! What is in a patient's compartment, for servers that cannot be asked for a compartment as such.
+//! The resources in a patient's compartment, for servers without a compartment search.
 
-/// The types of FHIR R4's CompartmentDefinition `patient` that Synthea makes, with the search parameters that say so. `Group` is
-/// in it, too, by its members; but whether an export of patients holds the groups that they are in is up to the server, and HAPI's
-/// does not.
+/// The types in FHIR R4's CompartmentDefinition `patient` that Synthea generates, with the search parameters that
+/// the definition names. The definition also names `Group`, by its members. Whether an export of patients holds
+/// their groups is up to the server, and HAPI's does not.
 const WITHIN: [(&str, &[&str]); 19] = [
     ("AllergyIntolerance", &["patient", "recorder", "asserter"]),
     ("CarePlan", &["patient", "performer"]),
@@ -25,11 +25,12 @@ const WITHIN: [(&str, &[&str]); 19] = [
     ("SupplyDelivery", &["patient"]),
 ];
 
-/// The types that Synthea makes which are in no patient's compartment, and `Group`.
+/// The types that Synthea generates and that are in no patient's compartment, and `Group`.
 const WITHOUT: [&str; 7] =
     ["Device", "Group", "Location", "Medication", "Organization", "Practitioner", "PractitionerRole"];
 
-/// The search parameters that lead from a patient to resources of a type; none for a type that is not known here.
+/// The search parameters that lead from a patient to resources of a type: none if the type is in no compartment. `None`
+/// for an unknown type.
 pub fn parameters(kind: &str) -> Option<&'static [&'static str]> {
     if WITHOUT.contains(&kind) {
         return Some(&[]);

@@ -1,4 +1,4 @@
-//! The exports: what is asked for, and how each must end.
+//! The exports: their requests, and how each must end.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// An export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Export {
-    /// The FhirServer.
+    /// The name of the FhirServer.
     pub server: &'static str,
     /// System, Patient or Group.
     pub level: &'static str,
-    /// The group, at that level.
+    /// The id of the group, with level Group.
     pub group: Option<&'static str>,
-    /// The types that are asked for; all if none.
+    /// The requested types. Empty for all types.
     pub types: &'static [&'static str],
 }
 
@@ -47,13 +47,13 @@ impl Export {
         all
     }
 
-    /// The condition that it must end with, and its reason, if that matters. HAPI leaves out all types but the first where lists
-    /// are repeated; the operator must find that out.
+    /// The condition that the export must end with, and its reason if that matters. HAPI leaves out all types but
+    /// the first if lists are repeated, which the operator must detect.
     pub fn must_be(&self) -> (&'static str, Option<&'static str>) {
         if self.server == REPEATING { ("Failed", Some("VerificationFailed")) } else { ("Complete", None) }
     }
 
-    /// Its name in the cluster.
+    /// The name of the export's object.
     pub fn name(&self) -> String {
         let types = if self.types.is_empty() { "all" } else { "some" };
         format!("{}-{}-{types}", self.server, self.level.to_lowercase())
@@ -76,14 +76,14 @@ impl Export {
 /// An export that ended.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// What was asked for.
+    /// The export.
     pub export: Export,
-    /// What became of it.
+    /// The status of the export at its end.
     pub status: FhirExportStatus,
 }
 
 impl Ended {
-    /// The condition that it ended with, and its reason.
+    /// The condition that the export ended with, and its reason.
     pub fn end(&self) -> (&'static str, &str) {
         let holds = |wanted: &str| {
             let mut conditions = self.status.conditions.iter();
@@ -97,13 +97,13 @@ impl Ended {
         ("Cancelled", "")
     }
 
-    /// Whether it ended as it must.
+    /// Whether the export ended as it must.
     pub fn is_as_it_must(&self) -> bool {
         let ((end, reason), (wanted, because)) = (self.end(), self.export.must_be());
         end == wanted && because.is_none_or(|because| because == reason)
     }
 
-    /// Its whole status, for people.
+    /// The whole status as indented JSON, for people.
     pub fn told(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(&self.status)?)
     }
@@ -143,7 +143,7 @@ pub async fn run(client: &Client, exports: &[Export]) -> Result<Vec<Ended>> {
         waiting = left.into_iter().map(|(export, _)| export).collect();
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    // In the order in which they are asked for.
+    // In the order of `exports`.
     ended.sort_by_key(|end| exports.iter().position(|export| *export == end.export));
     Ok(ended)
 }

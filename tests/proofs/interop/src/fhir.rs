@@ -1,4 +1,4 @@
-//! A FHIR server, asked directly: to load patients, to search, and for the files of a job of the operator's.
+//! A direct client of a FHIR server: loads patients, searches, and downloads the files of the operator's jobs.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,34 +13,34 @@ use crate::compartment::parameters;
 use crate::patients::{Patients, kind, name};
 use crate::{Error, Result};
 
-/// The first `/metadata` of HAPI takes a quarter of a minute.
+/// The timeout of a request. HAPI's first answer to `/metadata` takes 15 seconds.
 const ANSWERED_WITHIN: Duration = Duration::from_mins(5);
 const FHIR_JSON: &str = "application/fhir+json";
-/// Resources of one transaction, and of one page: the most that both servers give.
+/// The resources per page of a search: the most that both servers return. Transactions have a quarter of it.
 const AT_ONCE: usize = 1000;
-/// Of the many that ask for one type of one patient.
+/// How many searches for one type and one patient run at once.
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// How a server is asked for what belongs to a patient.
+/// How to search a server for the compartment of a patient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compartments {
-    /// By its own compartment search, `Patient/1/Observation`. sekmet-fhir has it.
+    /// By the server's compartment search, such as `Patient/1/Observation`. sekmet-fhir has one.
     Own,
-    /// By the search parameters that FHIR's CompartmentDefinition names: HAPI has no compartment search, and its `$everything`
-    /// gives more than the compartment.
+    /// By the search parameters that FHIR's CompartmentDefinition names. HAPI has no compartment search, and its
+    /// `$everything` returns more than the compartment.
     ByDefinition,
 }
 
-/// What an export, or a search, is about.
+/// The scope of an export or a search.
 #[derive(Debug, Clone, Copy)]
 pub enum Scope<'a> {
-    /// All that the server holds.
+    /// All resources on the server.
     System,
     /// The compartments of these patients.
     Patients(&'a [&'a str]),
 }
 
-/// A server.
+/// A FHIR server.
 #[derive(Debug, Clone)]
 pub struct Fhir {
     url: String,
@@ -55,12 +55,12 @@ impl Fhir {
         Ok(Self { url: url.to_owned(), compartments, client })
     }
 
-    /// Its base URL.
+    /// The base URL of the server.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its name and version, as it says.
+    /// The name and version of the server's software, from its CapabilityStatement.
     pub async fn software(&self) -> Result<String> {
         let statement = self.get(&format!("{}/metadata", self.url)).await?;
         let said =
@@ -68,12 +68,12 @@ impl Fhir {
         Ok(format!("{} {}", said("/software/name"), said("/software/version")))
     }
 
-    /// Puts all patients into it, under their own ids.
+    /// Loads all patients into the server, under their own ids.
     pub async fn load(&self, patients: &Patients) -> Result<()> {
         for some in patients.resources.chunks(AT_ONCE / 4) {
             let entries: Vec<Value> = some.iter().map(|resource| self.put(resource)).collect();
             let bundle = json!({ "resourceType": "Bundle", "type": "transaction", "entry": entries });
-            // The answer is of no interest, and would be as long as what was sent.
+            // A full answer would be as long as the request, and is not needed.
             let request = self.client.post(&self.url).header("Prefer", "return=minimal");
             let request = request.header("Content-Type", FHIR_JSON).body(bundle.to_string());
             answer(request.header(ACCEPT, FHIR_JSON)).await?;
@@ -81,7 +81,7 @@ impl Fhir {
         Ok(())
     }
 
-    /// Makes or changes a resource; what it is then.
+    /// Creates or updates a resource, and returns it as the server stored it.
     pub async fn change(&self, resource: &Value) -> Result<Value> {
         let request = self.client.put(format!("{}/{}", self.url, name(resource)));
         let request = request.header("Content-Type", FHIR_JSON).body(resource.to_string());
@@ -120,7 +120,7 @@ impl Fhir {
         json!({ "fullUrl": full, "resource": resource, "request": { "method": "PUT", "url": name } })
     }
 
-    /// What its own search finds of these types, by type and id.
+    /// The resources of these types that the server's own search finds, by type and id.
     pub async fn find(&self, scope: Scope<'_>, types: &[&str]) -> Result<BTreeMap<String, Value>> {
         let mut found = BTreeMap::new();
         for wanted in types {
@@ -159,7 +159,8 @@ impl Fhir {
         Ok(found)
     }
 
-    /// One page: the link to the next one is to all resources of the type, not to the compartment's.
+    /// Searches a compartment. The result must fit on one page, since the server's link to the next page leads to all
+    /// resources of the type, not only to those of the compartment.
     async fn compartment(&self, id: &str, wanted: &str) -> Result<Vec<Value>> {
         let path = format!("Patient/{id}/{wanted}?_count={AT_ONCE}");
         let page = self.get(&format!("{}/{path}", self.url)).await?;
@@ -171,7 +172,7 @@ impl Fhir {
         resources(page, wanted)
     }
 
-    /// All pages.
+    /// Searches for a type, and follows all pages.
     async fn search(&self, wanted: &str, query: &str) -> Result<Vec<Value>> {
         let mut found = Vec::new();
         let mut url = format!("{}/{query}", self.url);
@@ -192,7 +193,7 @@ impl Fhir {
         let output = manifest.get("output").and_then(Value::as_array).into_iter().flatten();
         let mut lines = Vec::new();
         for url in output.filter_map(|file| file.get("url")?.as_str()) {
-            // Else HAPI packs it into a Binary.
+            // Without this header, HAPI wraps the file in a Binary resource.
             let request = self.client.get(url).header(ACCEPT, "application/fhir+ndjson");
             let file = answer(request).await?;
             lines.extend(file.lines().filter(|line| !line.is_empty()).map(str::to_owned));
@@ -202,7 +203,7 @@ impl Fhir {
 
     async fn get(&self, url: &str) -> Result<Value> {
         let request = self.client.get(url).header(ACCEPT, "application/fhir+json, application/json");
-        // A parameter that is not known would widen the search.
+        // With lenient handling, a parameter that the server does not know would widen the search.
         let text = answer(request.header("Prefer", "handling=strict")).await?;
         Ok(serde_json::from_str(&text)?)
     }
@@ -225,7 +226,8 @@ fn next(page: &Value) -> Option<&str> {
     links.iter().find(next)?.get("url")?.as_str()
 }
 
-/// The resources of a page, which must all be of the type: an OperationOutcome among them says what the search left out.
+/// The resources of a page. An error if one has another type: an OperationOutcome says that the search left something
+/// out.
 fn resources(mut page: Value, wanted: &str) -> Result<Vec<Value>> {
     let entries = page.get_mut("entry").and_then(Value::as_array_mut).into_iter().flatten();
     let resources: Vec<Value> = entries.filter_map(|entry| Some(entry.get_mut("resource")?.take())).collect();

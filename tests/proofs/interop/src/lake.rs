@@ -1,11 +1,11 @@
-//! What lies in the storage account, as the account itself tells.
+//! Reads the storage account directly.
 
 use azure_fhir::Storage;
 use azure_storage_blob::BlobContainerClient;
 
 use crate::Result;
 
-/// A container.
+/// A container of the storage account.
 pub struct Lake(BlobContainerClient);
 
 impl Lake {
@@ -16,8 +16,7 @@ impl Lake {
         Ok(Self(container))
     }
 
-    /// The lines of all resources in a folder, without those of its subfolders, which are about deleted resources and
-    /// errors.
+    /// The lines of all data files in a folder. Subfolders are left out: they hold deleted resources and errors.
     pub async fn landed(&self, folder: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         for (name, body) in blobs::folder(&self.0, folder).await? {
@@ -29,7 +28,7 @@ impl Lake {
         Ok(lines)
     }
 
-    /// What a run of a schedule brought: nothing without a folder.
+    /// The files of a schedule's run. Empty if the run has no folder.
     pub async fn run(&self, folder: Option<&str>) -> Result<replay::Run> {
         let Some(folder) = folder else { return Ok(replay::Run::default()) };
         let files = blobs::folder(&self.0, folder).await?;

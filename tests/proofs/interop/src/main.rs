@@ -1,7 +1,8 @@
-//! Exports of FHIR servers of others, HAPI FHIR and sekmet-fhir, at all three levels: through the operator on a real API server
-//! into Azurite. Then every resource that the server's own search finds is looked for in the container, and every line in the
-//! container in the files that the server served. At last schedules export what changes on HAPI and on the project's test server all the
-//! time. It ends with success only if nothing is missing and nothing was doubled.
+//! Exports of third-party FHIR servers, HAPI FHIR and sekmet-fhir, at all three levels, by the operator on a real API
+//! server into Azurite. The program then looks for every resource that the server's own search finds in the container,
+//! and for every line in the container in the files that the server served. Finally, schedules export from HAPI and the
+//! project's test server while their data change all the time. The program succeeds only if nothing is missing and
+//! nothing was doubled.
 
 mod changing;
 mod compare;
@@ -23,31 +24,31 @@ use std::process::ExitCode;
 use stage::{Program, play};
 use world::World;
 
-/// Why it ended early.
+/// Why the program ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A part could not be started or used.
     #[error("{0}")]
     Stage(#[from] stage::Error),
-    /// The Kubernetes API refused something.
+    /// The Kubernetes API refused a request.
     #[error("the Kubernetes API: {0}")]
     Kube(#[from] kube::Error),
-    /// An account SAS could not be made, or the test server is not as it should be.
+    /// An account SAS could not be created, or the test server failed.
     #[error("the storage account's key, or the test server: {0}")]
     Key(#[from] azure_fhir::Error),
     /// A FHIR server did not answer.
     #[error("HTTP: {0}")]
     Http(#[from] reqwest::Error),
-    /// A FHIR server answered what it should not.
+    /// A FHIR server sent an unexpected answer.
     #[error("{0}")]
     Fhir(String),
-    /// Something is not the JSON that it should be.
+    /// A text is not the expected JSON.
     #[error("JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The storage account refused something, or holds something odd.
+    /// The storage account refused a request, or holds something unexpected.
     #[error(transparent)]
     Blobs(#[from] blobs::Error),
-    /// The operator is not there, or does not do what it is there for.
+    /// The operator's program is missing, or the operator does not work as it must.
     #[error("{0}")]
     Operator(String),
     /// A file could not be read or written.
@@ -55,7 +56,7 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
-/// What this program does, or why it ended early.
+/// A result, or why the program ended early.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[tokio::main]

@@ -1,4 +1,4 @@
-//! What is put into the cluster: the definitions, a namespace, a Secret, the FhirServers.
+//! The objects that this program creates in the cluster: the definitions, a namespace, a Secret and the FhirServers.
 
 use azure_fhir::Storage;
 use fhir_export_operator::api::FhirServer;
@@ -10,16 +10,16 @@ use stage::Kubernetes;
 
 use crate::Result;
 
-/// Where everything is.
+/// The namespace of all objects.
 pub const NAMESPACE: &str = "interop";
-/// The container that everything lands in.
+/// The container of all exports.
 pub const CONTAINER: &str = "interop-lake";
-/// The project's own test server, whose jobs fail when they are told to.
+/// The FhirServer of the project's own test server, whose jobs fail on request.
 pub const TEST: &str = "test";
-/// What is asked of HAPI that it does in part only.
+/// The FhirServer that sends HAPI repeated lists, of which HAPI uses only the first value.
 pub const REPEATING: &str = "hapi-repeating";
 
-/// Installs the definitions, as `kubectl apply -f crds` does, and makes the namespace with the Secret.
+/// Installs the definitions, as `kubectl apply -f crds` does, and creates the namespace with the Secret.
 pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage) -> Result<()> {
     let definitions = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../crds");
     for arguments in [
@@ -38,13 +38,13 @@ pub async fn install(kubernetes: &Kubernetes, client: &Client, storage: &Storage
     Ok(())
 }
 
-/// Makes the FhirServers: one for each server, and one that is wrong about HAPI.
+/// Creates the FhirServers: one for each server, and one with a wrong list style for HAPI.
 pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &str, test: &str) -> Result<()> {
     for (name, url, list_style) in [
         ("hapi", hapi, "Auto"),
         ("sekmet", sekmet, "Auto"),
         (TEST, test, "Auto"),
-        // HAPI takes one list with commas; of repeated lists it takes the first and says nothing.
+        // HAPI takes one list with commas. Of repeated lists it silently takes only the first.
         (REPEATING, hapi, "Repeat"),
     ] {
         connect_one(client, storage, name, url, list_style).await?;
@@ -52,7 +52,7 @@ pub async fn connect(client: &Client, storage: &Storage, hapi: &str, sekmet: &st
     Ok(())
 }
 
-/// Makes one FhirServer.
+/// Creates one FhirServer.
 pub async fn connect_one(
     client: &Client,
     storage: &Storage,
@@ -82,9 +82,10 @@ fn spec(url: &str, list_style: &str, storage: &Storage) -> Value {
             "auth": { "type": "AccountKey", "secretRef": { "name": "storage", "key": "key" } },
         } },
         "defaultContainer": CONTAINER,
-        // The files are read from the server once more afterwards.
+        // This program downloads the files from the server again afterwards.
         "bulkData": { "listStyle": list_style, "finishedJobs": "Keep" },
-        // HAPI always asks for two minutes. More than two of its jobs at once are slower together on two cores.
+        // HAPI always requests a wait of two minutes. On two cores, more than two of its jobs at once take longer
+        // in total.
         "limits": {
             "maxConcurrentExports": 2, "minPollSeconds": 1, "maxPollSeconds": 2, "maxRetryAfterSeconds": 1,
         },

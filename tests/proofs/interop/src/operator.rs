@@ -1,4 +1,4 @@
-//! The operator as a process of this machine.
+//! The operator as a local process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use crate::{Error, Result};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The operator.
+/// A running operator.
 #[derive(Debug)]
 pub struct Operator {
-    // Before the folder, so that it has ended when the folder is removed.
+    // Dropped before the folder, so that the process has ended when the folder is removed.
     process: Process,
     _folder: Folder,
 }
 
 impl Operator {
-    /// Starts the one beside this program, and waits until it is ready.
+    /// Starts the operator's program beside this program, and waits until it is ready.
     pub async fn start(kubeconfig: &Path, namespace: &str) -> Result<Self> {
         let program = std::env::current_exe()?.with_file_name("fhir-export-operator");
         if !program.exists() {
@@ -34,7 +34,7 @@ impl Operator {
             .arg(format!("--health-addr=127.0.0.1:{health}"))
             .arg("--no-leader-elect")
             .arg("--metrics-addr=127.0.0.1:0")
-            // The jobs here run for seconds.
+            // The jobs here run for seconds, so the intervals are short.
             .args(["--poll-floor-seconds=0.5", "--progress-interval-seconds=2", "--missing-retry-seconds=1"])
             .args(["--retry-base-seconds=1", "--retry-max-seconds=5", "--log-format=text"])
             .env("KUBECONFIG", kubeconfig);
@@ -45,29 +45,29 @@ impl Operator {
             client.get(&url).send().await?.error_for_status()
         })
         .await;
-        // Its end says more than that it did not get ready.
+        // If the process has ended, its end explains more than the timeout.
         process.must_run()?;
         ready?;
         Ok(Self { process, _folder: folder })
     }
 
-    /// Its process id.
+    /// The process id of the operator.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// The end of what it said.
+    /// The end of the operator's log.
     pub fn log_end(&self) -> String {
         self.process.log_end()
     }
 
-    /// Ends it at once, as a machine that fails does.
+    /// Kills the operator, as the failure of a machine does.
     pub async fn kill(mut self) -> Result<()> {
         self.process.sigkill().await?;
         Ok(())
     }
 
-    /// Ends it in order.
+    /// Ends the operator in order.
     pub async fn stop(mut self) -> Result<()> {
         self.process.stop(STOPPED_WITHIN).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! The patients, and the groups that are made of them.
+//! The patients and the groups of them.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{Error, Result};
 
-/// A group of some patients.
+/// The id of a group of patients.
 pub const COHORT: &str = "cohort-42";
-/// Another one; one patient is in both.
+/// The id of another group. One patient is in both.
 pub const OTHERS: &str = "cohort-7";
 
-/// What the rest refers to, so that it must be there first.
+/// The types that other resources refer to, and that must therefore be loaded first.
 const FIRST: [&str; 5] = ["Organization", "Location", "Practitioner", "PractitionerRole", "Patient"];
 
 /// All that is loaded into the servers.
@@ -23,7 +23,7 @@ pub struct Patients {
 }
 
 impl Patients {
-    /// Reads what Synthea wrote, and adds the groups.
+    /// Reads the resources that Synthea wrote to `folder`, and adds the groups.
     pub fn read(folder: &Path) -> Result<Self> {
         let mut resources = Vec::new();
         for entry in std::fs::read_dir(folder)? {
@@ -46,13 +46,13 @@ impl Patients {
         Ok(patients)
     }
 
-    /// The ids of one type.
+    /// The ids of the resources of one type.
     pub fn ids(&self, wanted: &str) -> impl Iterator<Item = &str> {
         let of = move |resource: &&Value| kind(resource) == wanted;
         self.resources.iter().filter(of).filter_map(|resource| resource.get("id")?.as_str())
     }
 
-    /// The types that there are.
+    /// The types of the resources.
     pub fn types(&self) -> BTreeSet<&str> {
         self.resources.iter().map(kind).collect()
     }
@@ -71,7 +71,7 @@ pub fn kind(resource: &Value) -> &str {
     resource.get("resourceType").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// Type and id of a resource.
+/// The type and id of a resource, such as `Patient/1`.
 pub fn name(resource: &Value) -> String {
     let id = resource.get("id").and_then(Value::as_str).unwrap_or_default();
     format!("{}/{id}", kind(resource))

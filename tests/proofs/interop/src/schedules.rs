@@ -1,5 +1,5 @@
-//! Schedules of incremental exports from servers whose data change all the time, also while exports run. Loading their
-//! runs one after the other must give what the server has in the end.
+//! Schedules of incremental exports from servers whose data change all the time, also while exports run. Loading the
+//! runs in order must yield the data that the server has at the end.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -22,32 +22,32 @@ use crate::operator::Operator;
 use crate::table::columns;
 use crate::{Error, Result};
 
-/// Runs of each schedule.
+/// The number of runs of each schedule.
 const RUNS: usize = 30;
-/// From here on nothing is deleted on a server that does not tell what was deleted, and the next run is full.
+/// From this run on, nothing is deleted on a server that does not report deletions, and the next run is full.
 const FULL_AGAIN: usize = 24;
 const RUN_ENDS_WITHIN: Duration = Duration::from_mins(2);
-/// After so many runs of both schedules the operator is killed.
+/// The operator is killed each time the two schedules together have finished this many runs.
 const KILLED_EVERY: usize = 8;
 
-/// What became of a schedule.
+/// The result of one schedule.
 #[derive(Debug)]
 pub struct Row {
     server: &'static str,
     failed: usize,
     kills: usize,
-    /// What somebody would know who loaded all runs but the last full one and those after it, and is not so.
+    /// The number of deleted resources that would be kept by loading only the runs before the last full one.
     kept_before: usize,
     told: Differences,
 }
 
 impl Row {
-    /// Whether nothing was lost, though runs failed.
+    /// Whether nothing was lost although runs failed and the operator was killed.
     pub fn is_good(&self) -> bool {
         self.told.none() && self.failed > 0 && self.kills > 0
     }
 
-    /// What is wrong with it, for people.
+    /// Describes what is wrong with the schedule, for people.
     pub fn told(&self) -> String {
         let some = |names: &[String]| names.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
         format!(
@@ -59,7 +59,7 @@ impl Row {
     }
 }
 
-/// The table, a line for each schedule.
+/// The table, with a line for each schedule.
 pub fn table(rows: &[Row]) -> Vec<String> {
     let heads = [
         "SCHEDULE OF",
@@ -89,12 +89,12 @@ pub fn table(rows: &[Row]) -> Vec<String> {
     columns(&std::iter::once(heads).chain(cells).collect::<Vec<_>>(), 1..9)
 }
 
-/// The test server, started.
+/// Starts the project's test server.
 pub async fn test_server() -> Result<Server> {
     Ok(Server::start(Options::default()).await?)
 }
 
-/// Runs both schedules, kills the operator now and then, and compares.
+/// Runs both schedules, kills the operator repeatedly, and compares the results with the servers' data.
 pub async fn run(
     client: &Client,
     lake: &Lake,
@@ -115,7 +115,7 @@ pub async fn run(
         failed: 0,
         kept_before: 0,
     };
-    // HAPI gives a change the time at which its transaction began, which is before it can be seen.
+    // HAPI dates a change to the start of its transaction, which is before the change becomes visible.
     let both = async {
         let both = tokio::try_join!(
             follow(TEST, Changing::Test(test), 0).follow(),
@@ -129,7 +129,7 @@ pub async fn run(
     Ok(vec![test, hapi])
 }
 
-/// Kills the operator whenever some further runs have ended, and starts it anew.
+/// Kills the operator each time [`KILLED_EVERY`] more runs have ended, and restarts it.
 async fn kill(
     operator: &mut Option<Operator>,
     kubeconfig: &Path,
@@ -150,7 +150,7 @@ async fn kill(
     Ok(kills)
 }
 
-/// What happens to a run.
+/// A disturbance of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mishap {
     None,
@@ -189,7 +189,7 @@ impl Schedule<'_> {
             Ok(self)
         };
         let (journal, mut this) = tokio::try_join!(changing.keep_changing(&stop, &deletes), runs)?;
-        // What changed after the last run began.
+        // One more run covers what changed after the previous one began.
         this.run(RUNS - 1).await?;
         let told = journal.compare(&this.loaded().await?, &changing.all().await?);
         Ok(Row { server: this.server, failed: this.failed, kills: 0, kept_before: this.kept_before, told })
@@ -199,7 +199,7 @@ impl Schedule<'_> {
         format!("{}-changes", self.server)
     }
 
-    /// Its own time is once a year: the runs here are asked for.
+    /// Creates the schedule. It is due once a year, so that all runs are on request.
     async fn create(&self) -> Result<()> {
         let schedule: FhirExportSchedule = serde_json::from_value(json!({
             "apiVersion": "fhirexport.dev/v1alpha1",
@@ -261,7 +261,7 @@ impl Schedule<'_> {
         Ok(())
     }
 
-    /// Waits until a run has ended and the schedule knows; whether its chain goes on with it.
+    /// Waits until the schedule has recorded a run that ended. Returns whether the run is part of the chain.
     async fn taken_in(&mut self, run: &str) -> Result<bool> {
         let name = self.name();
         let status = wait_for(&format!("{run} to be taken in"), RUN_ENDS_WITHIN, || async {
@@ -277,7 +277,7 @@ impl Schedule<'_> {
         Ok(self.chain.last().is_some_and(|last| last.name == run))
     }
 
-    /// What somebody knows who loads the chain's runs one after the other.
+    /// The resources that loading the chain's runs in order yields.
     async fn loaded(&self) -> Result<State> {
         let mut state = State::default();
         for run in &self.chain {
@@ -287,7 +287,7 @@ impl Schedule<'_> {
         Ok(state)
     }
 
-    /// What is known and was deleted by now.
+    /// The number of loaded resources that the server no longer has.
     async fn kept(&self) -> Result<usize> {
         let (known, there) = (self.loaded().await?, self.changing.all().await?);
         Ok(known.resources().keys().filter(|name| !there.resources().contains_key(*name)).count())

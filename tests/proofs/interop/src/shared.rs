@@ -1,5 +1,5 @@
-//! Identical exports of HAPI get jobs of their own, also one that loses the answer to its first kick-off. Which job HAPI hands out
-//! after such a loss is told.
+//! Identical exports of HAPI get jobs of their own, also one that loses the answer to its first kick-off. The program
+//! prints which job HAPI hands out after such a loss.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{Error, Result};
 const LOSSY: &str = "hapi-lossy";
 const SOON: Duration = Duration::from_mins(3);
 
-/// Runs it; an error says what is not as it must be.
+/// Runs the exports. An error says what is not as it must be.
 pub async fn run(client: &Client, storage: &Storage, hapi: &str) -> Result<()> {
     let (port, path) = hapi
         .strip_prefix("http://127.0.0.1:")

@@ -1,23 +1,23 @@
-//! The table of what was found.
+//! The table of the results.
 
 use std::ops::Range;
 
 use crate::compare::Comparison;
 use crate::exports::Ended;
 
-/// One export and what was found of it.
+/// One export and the result of its comparison.
 #[derive(Debug, Clone)]
 pub struct Row {
     /// The export.
     pub ended: Ended,
-    /// Its types, for people.
+    /// The types of the export, for people.
     pub types: String,
-    /// What was found.
+    /// The result of the comparison.
     pub found: Comparison,
 }
 
 impl Row {
-    /// Whether all is as it must be. Where it must fail, what is missing must be missing.
+    /// Whether the result is as it must be. An export that must fail must also miss resources.
     pub fn is_good(&self) -> bool {
         let complete = self.ended.export.must_be().0 == "Complete";
         let found = &self.found;
@@ -27,7 +27,7 @@ impl Row {
             && self.is_counted()
     }
 
-    /// Whether the status of a complete export counts the resources that are there.
+    /// Whether the status of a complete export states the number of landed resources.
     pub fn is_counted(&self) -> bool {
         let said = self.ended.status.output.as_ref().and_then(|output| output.resources);
         self.ended.end().0 != "Complete"
@@ -61,17 +61,17 @@ const HEADS: [&str; 9] = [
     "SERVER'S REPEATS",
     "ENDED",
 ];
-/// Where the numbers are.
+/// The columns that hold numbers.
 const NUMBERS: Range<usize> = 3..8;
 
-/// The table, a line for each export.
+/// The table, with a line for each export.
 pub fn table(rows: &[Row]) -> Vec<String> {
     let heads = HEADS.map(str::to_owned).to_vec();
     let cells = rows.iter().map(|row| row.cells().to_vec());
     columns(&std::iter::once(heads).chain(cells).collect::<Vec<_>>(), NUMBERS)
 }
 
-/// Lines of cells, each column as wide as it must be; numbers end together.
+/// Lines of cells. Each column is as wide as its widest cell, and the columns in `numbers` are aligned to the right.
 pub fn columns(all: &[Vec<String>], numbers: Range<usize>) -> Vec<String> {
     let widths: Vec<usize> = (0..all.first().map_or(0, Vec::len))
         .map(|column| all.iter().filter_map(|cells| cells.get(column)).map(String::len).max().unwrap_or(0))
@@ -118,7 +118,7 @@ mod tests {
         assert!(!row("hapi", "Complete", missing()).is_good());
         assert!(!row("hapi", "Complete", Comparison { doubled: 1, ..Comparison::default() }).is_good());
         assert!(!row("hapi", "Failed", Comparison::default()).is_good());
-        // Its status counts none.
+        // The status states no number of resources.
         assert!(!row("hapi", "Complete", Comparison { landed: 1, ..Comparison::default() }).is_good());
     }
 

@@ -1,4 +1,4 @@
-//! The whole of it, from the first start to the table.
+//! The whole run of this program, from the first start to the table.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -20,10 +20,10 @@ use crate::table::{Row, table};
 use crate::world::World;
 use stage::{complain, say, timed};
 
-/// How many of the resources that are missing are named.
+/// How many missing resources are named.
 const NAMED: usize = 5;
 
-/// Runs it, and answers whether all is as it must be.
+/// Runs the program. Returns whether all results are as they must be.
 pub async fn run(world: &mut World) -> Result<bool> {
     let started = Instant::now();
     say("interop: exports of FHIR servers of others, through the operator into Azurite");
@@ -92,7 +92,7 @@ struct Trial {
 }
 
 impl Trial {
-    /// Puts the patients into both servers.
+    /// Loads the patients into both servers.
     async fn fill(&self) -> Result<()> {
         let count = self.patients.resources.len();
         let people = self.patients.ids("Patient").count();
@@ -108,7 +108,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Runs the exports and looks at what landed.
+    /// Runs the exports and compares the landed files.
     async fn export(&self, client: &kube::Client) -> Result<Vec<Row>> {
         let all = Export::all();
         let ended = timed(format!("{} exports", all.len()), exports::run(client, &all)).await?;
@@ -143,7 +143,8 @@ impl Trial {
         Ok(Row { ended, types, found })
     }
 
-    /// All that the server's search finds at an export's level, whatever its types: once for all exports of that level.
+    /// All resources that the server's search finds at an export's level, regardless of its types. Searches once
+    /// for all exports of that level.
     async fn search(&self, export: &Export, found: &mut Found) -> Result<BTreeMap<String, Value>> {
         let server = self.server(export);
         let key = (server.url().to_owned(), export.level, export.group);
@@ -166,7 +167,7 @@ impl Trial {
     }
 }
 
-/// What searches found, by server, level and group.
+/// The results of searches, by server, level and group.
 type Found = HashMap<(String, &'static str, Option<&'static str>), BTreeMap<String, Value>>;
 
 fn status_url(status: &FhirExportStatus) -> Option<&str> {
@@ -177,7 +178,7 @@ fn folder(status: &FhirExportStatus) -> Option<&str> {
     status.output.as_ref()?.folder.as_deref()
 }
 
-/// Says what is wrong with an export.
+/// Prints what is wrong with an export.
 fn explain(row: &Row) -> Result<()> {
     let name = row.ended.export.name();
     if !row.ended.is_as_it_must() {

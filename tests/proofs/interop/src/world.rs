@@ -1,4 +1,4 @@
-//! All that runs, and its end.
+//! The parts that this program starts and ends.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::operator::Operator;
 use crate::patients::Patients;
 use crate::{Error, Result};
 
-/// Gives two groups, and some twenty types of resources: six thousand of them.
+/// The number of patients that Synthea generates: about 6000 resources of some twenty types, and enough for two groups.
 const PEOPLE: u32 = 24;
 const SEED: u32 = 7;
 
-/// All that runs.
+/// The running parts.
 #[derive(Debug, Default)]
 pub struct World {
     /// The operator, once it is started.
@@ -25,7 +25,7 @@ pub struct World {
     sekmet: Option<Sekmet>,
 }
 
-/// What the parts are reached by.
+/// The addresses of the parts.
 #[derive(Debug)]
 pub struct Stage<'a> {
     /// The control plane.
@@ -39,7 +39,7 @@ pub struct Stage<'a> {
 }
 
 impl World {
-    /// Starts all but the operator, and makes up the patients meanwhile.
+    /// Starts all parts except the operator, and generates the patients meanwhile.
     pub async fn raise(&mut self) -> Result<Patients> {
         let folder = Folder::new("interop")?;
         let Self { kubernetes, azurite, hapi, sekmet, .. } = self;
@@ -61,7 +61,7 @@ impl World {
         Ok(patients)
     }
 
-    /// What the parts are reached by, once they run.
+    /// The addresses of the parts. An error if a part does not run.
     pub fn stage(&self) -> Result<Stage<'_>> {
         let (Some(kubernetes), Some(azurite), Some(hapi), Some(sekmet)) =
             (&self.kubernetes, &self.azurite, &self.hapi, &self.sekmet)
@@ -76,7 +76,7 @@ impl World {
         })
     }
 
-    /// Where to look when it went wrong.
+    /// The ends of the logs, for when the program failed.
     pub fn clues(&self) -> Vec<String> {
         let mut clues = Vec::new();
         let mut add = |name: &str, log: String| {
@@ -93,7 +93,7 @@ impl World {
         clues
     }
 
-    /// Ends all that runs, and makes sure of it.
+    /// Ends all parts, and makes sure that their processes are gone.
     pub async fn end(&mut self) -> Result<()> {
         let pids = self.pids();
         if let Some(operator) = self.operator.take() {
@@ -111,7 +111,7 @@ impl World {
         if let Some(kubernetes) = self.kubernetes.take() {
             kubernetes.stop().await?;
         }
-        // A zombie's keeper is gone in a moment.
+        // The parent of a process that has ended takes a moment to reap it.
         tokio::time::sleep(Duration::from_millis(100)).await;
         match pids.iter().find(|pid| Path::new(&format!("/proc/{pid}")).exists()) {
             Some(pid) => Err(Error::Operator(format!("process {pid} is left running"))),

@@ -1,11 +1,11 @@
-//! Files: whether what lies in the containers is what the servers served, all of it, once, and nothing else.
+//! The audit of files: the containers hold all that the servers served, once, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Findings;
 use crate::record::{Blob, Export, File, Job, Records};
 
-/// The operator's own.
+/// The operator's own file in a folder.
 const MANIFEST: &str = "manifest.json";
 
 pub(super) fn look(records: &Records, findings: &mut Findings) {
@@ -25,7 +25,7 @@ pub(super) fn look(records: &Records, findings: &mut Findings) {
     foreign(records, findings);
 }
 
-/// The blobs by container and name.
+/// The SHA-256 of each blob, by container and name.
 struct Containers<'a>(BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>);
 
 impl<'a> Containers<'a> {
@@ -37,7 +37,7 @@ impl<'a> Containers<'a> {
         Self(all)
     }
 
-    /// What lies in a folder, by the names in it.
+    /// The blobs in a folder, by their names in it.
     fn folder(&self, container: &str, folder: &str) -> BTreeMap<String, &'a str> {
         let prefix = format!("{folder}/");
         let blobs = self.0.get(container).into_iter().flatten();
@@ -45,7 +45,7 @@ impl<'a> Containers<'a> {
     }
 }
 
-/// One complete export.
+/// Audits the files of one complete export.
 fn one(export: &Export, job: &Job, containers: &Containers<'_>, findings: &mut Findings) {
     let name = &export.name;
     let Some(output) = &export.status.output else {
@@ -86,8 +86,8 @@ fn one(export: &Export, job: &Job, containers: &Containers<'_>, findings: &mut F
     }
 }
 
-/// Every blob belongs to a job of a server that writes, or to an attempt of a run that is landed; and what was landed
-/// is what was served, whatever became of the run.
+/// Finds blobs that belong neither to a job of a server that writes files nor to an attempt that the operator
+/// landed, and landed files that differ from those served, no matter how the run ended.
 fn foreign(records: &Records, findings: &mut Findings) {
     let mut written: BTreeSet<(&str, &str)> = BTreeSet::new();
     let mut folders: BTreeSet<(&str, &str)> = BTreeSet::new();
@@ -118,7 +118,8 @@ fn foreign(records: &Records, findings: &mut Findings) {
     }
 }
 
-/// Whether a folder is that of an attempt: the time of its intent and the beginning of the uid.
+/// Whether a folder is that of an attempt of the export. Its name holds the time of the intent and the beginning of the
+/// uid.
 fn is_of(folder: &str, export: &Export) -> bool {
     let begin = export.uid.as_deref().and_then(|uid| uid.get(..8));
     begin.is_some_and(|begin| folder.rsplit_once('-').is_some_and(|(_, end)| end == begin))

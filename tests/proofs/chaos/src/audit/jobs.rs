@@ -1,14 +1,14 @@
-//! Jobs: whether each was finished, cancelled or told, and none was started beside another.
+//! The audit of jobs: each was finished, cancelled or reported, and none was started beside another.
 
 use super::Findings;
 use crate::record::{Act, End, Export, Job, Records};
 
-/// Reasons of events that say that a job may run unseen, or is left alone.
+/// The reasons of events that say that a job may run unnoticed, or is abandoned.
 const SAYS_UNSEEN: [&str; 6] =
     ["KickOffUncertain", "NoJobFound", "NoStatusURL", "CancelUnconfirmed", "Abandoned", "AnswerLost"];
-/// The status names so many jobs whose end is not known; the oldest give way.
+/// The most unsettled jobs that a status names. Newer ones displace the oldest.
 const MOST_UNSETTLED: usize = 8;
-/// And so many earlier ones.
+/// The most earlier jobs that a status names.
 const MOST_PREVIOUS: usize = 5;
 
 pub(super) fn look(records: &Records, findings: &mut Findings) {
@@ -34,30 +34,30 @@ struct Owned<'a> {
 }
 
 impl Owned<'_> {
-    /// Whether its owner was told of a job that it may run unseen.
+    /// Whether the status, an event or the log says that a job may run unnoticed.
     fn told(&self, job: &Job) -> bool {
         let export = self.export;
         if export.left_behind(&job.id) {
             return true;
         }
         if export.knows(&job.id) {
-            // The job that it follows: only words about this one count.
+            // The export follows this job, so only messages that name it count.
             return export
                 .told
                 .iter()
                 .any(|told| SAYS_UNSEEN.contains(&told.reason.as_str()) && told.note.contains(&job.id));
         }
-        // Its answer was lost, so that it has no name: as many were told as the status counts.
+        // The answer to the kick-off was lost, so the status cannot name the job, but it counts such jobs.
         let nameless = self.jobs.iter().filter(|job| !export.knows(&job.id));
         let place = nameless.clone().position(|other| other.id == job.id).unwrap_or(usize::MAX);
         let unsettled = &export.status.unsettled_jobs;
         let counted = unsettled.iter().filter(|job| job.status_url.is_none()).count();
-        // One whose answer is still waited for.
+        // The operator may still search for one more.
         let waited = export.status.job.as_ref().is_some_and(|job| job.status_url.is_none());
         let told = export.told.iter().any(|told| SAYS_UNSEEN.contains(&told.reason.as_str()));
         place < counted + usize::from(waited && told)
             || unsettled.len() >= MOST_UNSETTLED
-            // Of an object that is gone only the events are left.
+            // Of a deleted object only the events are left.
             || (!export.there && told)
     }
 
@@ -95,7 +95,7 @@ impl Owned<'_> {
         }
     }
 
-    /// The job before must have ended, or be known to have been given up.
+    /// Finds jobs that were started although the previous one had not ended and was not reported as given up.
     fn doubled(&self, findings: &mut Findings) {
         for pair in self.jobs.windows(2) {
             let [before, after] = pair else { continue };
@@ -112,12 +112,12 @@ impl Owned<'_> {
         }
     }
 
-    /// A cancel is somebody's wish, and what is said of it is so.
+    /// Finds cancels that nobody requested, and statuses that state something wrong about a cancel.
     fn cancelled(&self, findings: &mut Findings) {
         let Export { name, act, deadline, lands, there, .. } = self.export;
         for job in self.jobs.iter().filter(|job| job.cancel_requests > 0) {
             let wished = *act != Act::Wait || *deadline;
-            // The server of a landed run is told that it may forget the job.
+            // With dialect BulkData the operator also sends a DELETE for a job that has ended.
             if !wished && !lands {
                 findings
                     .broken
@@ -132,7 +132,7 @@ impl Owned<'_> {
         if confirmed && job.is_some_and(|job| job.end == End::Running && !job.cancelled) {
             findings.broken.push(format!("{name} says that its cancel was confirmed, but its job runs"));
         }
-        // Counted before it is sent. Of an object that is gone the last write may not have been seen.
+        // The operator counts a cancel before it sends it. The last status of a deleted object may be unknown.
         let sent = job.map_or(0, |job| job.cancel_requests);
         if *there && !lands && i64::from(sent) > i64::from(cancellation.tries) {
             findings

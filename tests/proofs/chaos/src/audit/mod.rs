@@ -1,4 +1,5 @@
-//! What the records show: each finding is one sentence. Pure, so that each figure can be shown to find what it counts.
+//! The audit of the records. Each finding is one sentence. The audit is pure, so that tests can show that each figure
+//! finds what it counts.
 
 mod files;
 mod jobs;
@@ -8,29 +9,29 @@ use std::collections::BTreeMap;
 
 use crate::record::Records;
 
-/// What must all be none.
+/// The findings, which must all be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
-    /// Jobs that were started and whose end nobody was told.
+    /// Jobs that were started, and whose end no status or event reports.
     pub lost: Vec<String>,
-    /// Jobs that run at the end without anybody having been told.
+    /// Jobs that still run at the end, and that no status or event reports.
     pub leaked: Vec<String>,
-    /// Kick-offs while an earlier job might run, without having been told.
+    /// Kick-offs while an earlier job might run, which no status or event reports.
     pub doubled: Vec<String>,
-    /// Files of complete exports that are not in the container as they were served.
+    /// Files of complete exports that are not in the container as the server served them.
     pub missing: Vec<String>,
     /// Files of complete exports that are in the container twice.
     pub twice: Vec<String>,
     /// Deletions that did not end.
     pub undeleted: Vec<String>,
-    /// Secrets, tokens and patients where they must not be.
+    /// Secrets, tokens and patients' ids where they must not be.
     pub seen: Vec<String>,
-    /// Everything else that must never be.
+    /// Violations of other rules.
     pub broken: Vec<String>,
 }
 
 impl Findings {
-    /// All kinds, with what they are called in the table.
+    /// All kinds of findings, with their names in the table.
     pub fn kinds(&self) -> [(&'static str, &[String]); 8] {
         [
             ("jobs lost", &self.lost),
@@ -44,13 +45,13 @@ impl Findings {
         ]
     }
 
-    /// Whether there are none.
+    /// Whether there are no findings.
     pub fn none(&self) -> bool {
         self.kinds().iter().all(|(_, found)| found.is_empty())
     }
 }
 
-/// Looks at everything.
+/// Audits the records.
 pub fn audit(records: &Records) -> Findings {
     let mut findings = Findings { seen: records.seen.clone(), ..Findings::default() };
     findings.broken.extend(records.trouble.iter().cloned());
@@ -62,7 +63,7 @@ pub fn audit(records: &Records) -> Findings {
     findings
 }
 
-/// The exports by what became of them.
+/// The number of exports by their end.
 pub fn fates(records: &Records) -> BTreeMap<String, usize> {
     let mut fates = BTreeMap::new();
     for export in &records.exports {

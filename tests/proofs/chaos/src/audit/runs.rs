@@ -1,9 +1,9 @@
-//! Runs: whether each ended as it must, and stayed so.
+//! The audit of runs: each ended as it must, and did not change afterwards.
 
 use super::Findings;
 use crate::record::{Act, Export, Must, Records};
 
-/// The most that a status may be, in bytes.
+/// The largest allowed size of a status, in bytes.
 const MOST_STATUS: usize = 16 << 10;
 
 pub(super) fn look(records: &Records, findings: &mut Findings) {
@@ -42,7 +42,7 @@ fn may_end(export: &Export, end: &str, reason: &str) -> bool {
     match (end, reason) {
         ("Failed", "Cancelled" | "CancelUnconfirmed") => export.act == Act::Cancel,
         ("Failed", "DeadlineExceeded") => export.deadline,
-        // An orphan that was followed turned out to be another's: told, and intended.
+        // A job that the operator adopted turned out to belong to another export, which it reported. This is correct.
         ("Failed", "JobNotOurs") => uncertain,
         ("Failed", _) => matches!(export.must, Must::Fail | Must::Either),
         ("Complete", _) => {

@@ -1,4 +1,4 @@
-//! Each figure can be other than zero: a world in which all is well is spoiled in one point at a time.
+//! Tests that each figure can be other than zero: records without findings are changed in one point at a time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)] // a test fails by panicking
 
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn job(id: &str, export: u32, end: End) -> Job {
     }
 }
 
-/// A complete export whose files the operator landed, and one whose server wrote them.
+/// Records without findings: a complete export whose files the operator landed, and one whose server wrote them.
 fn well() -> Records {
     let export = |number: u32, lands: bool, folder: &str| Export {
         number,
@@ -85,7 +85,7 @@ fn well() -> Records {
     }
 }
 
-/// The first export as it is while its job runs, or may.
+/// Changes the first export into one whose job runs, or may run.
 fn running(records: &mut Records) -> &mut Export {
     records.jobs[0].end = End::Running;
     records.jobs[0].files.clear();
@@ -96,7 +96,7 @@ fn running(records: &mut Records) -> &mut Export {
     export
 }
 
-/// The first export as it is when it is gone.
+/// Changes the first export into one that was deleted by `act`.
 fn gone(records: &mut Records, act: Act) -> &mut Export {
     let export = running(records);
     (export.act, export.there) = (act, false);
@@ -112,7 +112,7 @@ fn failed(export: &mut Export, reason: &str) {
     .unwrap();
 }
 
-/// What is found after a change: how much of each kind, in the order of the table.
+/// The number of findings of each kind after a change, in the order of the table.
 fn found(change: impl FnOnce(&mut Records)) -> [usize; 8] {
     let mut records = well();
     change(&mut records);

@@ -1,4 +1,4 @@
-//! What a server does to an export.
+//! The behaviour of a server towards an export.
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -6,34 +6,34 @@ use rand::seq::SliceRandom;
 use super::Site;
 use crate::record::Must;
 
-/// What becomes of an export that nobody stops.
+/// What happens to an export that its owner does not stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
-    /// It goes well.
+    /// The export succeeds.
     Good,
-    /// It goes well, and lasts long enough for everything to happen meanwhile.
+    /// The export succeeds, but takes long enough for every fault to occur meanwhile.
     Slow,
-    /// Many files, or large ones.
+    /// The export has many files, or large ones.
     Large,
     /// The first job fails in a way that may pass.
     Transient,
-    /// Each job fails for good.
+    /// Each job fails permanently.
     Permanent,
-    /// The job is made and the answer to the kick-off lost.
+    /// The server starts the job, but the answer to the kick-off is lost.
     LostAnswer,
-    /// The answer to the kick-off does not say where the job is.
+    /// The answer to the kick-off has no status URL.
     NoStatusUrl,
     /// The server forgets the job.
     Forgotten,
-    /// The manifest counts wrong.
+    /// The manifest states a wrong count.
     WrongCount,
-    /// A file of the manifest is not there.
+    /// A file of the manifest does not exist.
     MissingFile,
-    /// A file is not what its checksum says.
+    /// A file does not match its checksum.
     Spoiled,
-    /// There are error files.
+    /// The manifest has error files.
     ErrorFiles,
-    /// The links to the files expire on the way.
+    /// The links to the files expire during the download.
     ExpiredLinks,
     /// Downloads break off.
     CutFiles,
@@ -43,7 +43,7 @@ pub enum Fate {
     Stuck,
 }
 
-/// How many of each, in 62 exports.
+/// How often each combination occurs in 62 exports.
 const WEIGHTS: [(Site, Fate, usize); 43] = {
     use Fate::{
         CutFiles, ErrorFiles, ExpiredLinks, Forgotten, Good, Large, LostAnswer, MissingFile, NoStatusUrl,
@@ -97,13 +97,13 @@ const WEIGHTS: [(Site, Fate, usize); 43] = {
     ]
 };
 
-/// So many different ones.
+/// The number of combinations in [`WEIGHTS`].
 #[cfg(test)]
 pub fn every() -> usize {
     WEIGHTS.len()
 }
 
-/// So many, by their weights, in any order; one of each server is among the first.
+/// Draws `count` combinations by their weights in random order. The first ones are a good export of each server.
 pub fn kinds(count: usize, dice: &mut StdRng) -> Vec<(Site, Fate)> {
     let all: Vec<(Site, Fate)> =
         WEIGHTS.iter().flat_map(|(site, fate, times)| std::iter::repeat_n((*site, *fate), *times)).collect();
@@ -117,7 +117,7 @@ pub fn kinds(count: usize, dice: &mut StdRng) -> Vec<(Site, Fate)> {
     drawn
 }
 
-/// Those of the namespace that is deleted: something still runs when it goes.
+/// The combinations for the namespace that is deleted: some of the exports still run at that time.
 pub fn doomed(count: usize) -> impl Iterator<Item = (Site, Fate)> {
     let kinds = [
         (Site::Azure, Fate::Stuck),
@@ -131,7 +131,7 @@ pub fn doomed(count: usize) -> impl Iterator<Item = (Site, Fate)> {
 }
 
 impl Fate {
-    /// For the names of exports.
+    /// The word for this fate in the names of exports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -153,11 +153,11 @@ impl Fate {
         }
     }
 
-    /// How an export must end if nobody stops it.
+    /// How an export must end if its owner does not stop it.
     pub fn must(self, site: Site) -> Must {
         match self {
             Self::Stuck => Must::BeStopped,
-            // The container shows the job all the same.
+            // The operator can find the job by its folder in the container.
             Self::NoStatusUrl if !site.lands() => Must::Either,
             Self::Permanent
             | Self::NoStatusUrl
@@ -169,7 +169,7 @@ impl Fate {
         }
     }
 
-    /// Whether what is served is wrong on purpose.
+    /// Whether the server serves corrupted files.
     pub fn spoils(self) -> bool {
         matches!(self, Self::Spoiled)
     }

@@ -1,4 +1,5 @@
-//! What is to happen, all of it drawn from the seed: the exports, what their servers do, and what their owners do.
+//! The plan of a run, drawn from the seed: the exports, the behaviour of their servers, and the actions of their
+//! owners.
 
 pub mod fate;
 pub mod scripts;
@@ -13,38 +14,39 @@ use serde_json::{Value, json};
 use crate::record::{Act, Must};
 use fate::Fate;
 
-/// Where most exports are.
+/// The namespace of most exports.
 pub const NAMESPACE: &str = "chaos";
-/// The namespace that is deleted on the way.
+/// The namespace that is deleted during the run.
 pub const DOOMED: &str = "doomed";
-/// Containers of each server: several exports share one, so that a lost job must be told from others.
+/// The number of containers of each server. Several exports share one, so that the operator must tell a lost job from
+/// others.
 const CONTAINERS: u32 = 4;
-/// One export each so often is at least there, and what a control plane needs to come back three times.
+/// The time per export. The faults last at least [`SHORTEST`], in which a control plane can restart three times.
 const EVERY: Duration = Duration::from_millis(1300);
 const SHORTEST: Duration = Duration::from_secs(75);
-/// A deadline that comes within the run.
+/// A deadline that expires within the run, in seconds.
 const DEADLINE_SECONDS: i64 = 25;
 
-/// The servers.
+/// The FHIR servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Site {
-    /// Azure's dialect, open.
+    /// A server of Azure's dialect without authentication.
     Azure,
-    /// Azure's dialect, with tokens of Entra that last seconds.
+    /// A server of Azure's dialect, with Entra tokens that last for seconds.
     Entra,
-    /// Bulk Data, open.
+    /// A Bulk Data server without authentication.
     Bulk,
-    /// Bulk Data, with tokens of SMART Backend Services that last seconds.
+    /// A Bulk Data server, with tokens of SMART Backend Services that last for seconds.
     Smart,
     /// HAPI FHIR.
     Hapi,
 }
 
 impl Site {
-    /// All of them.
+    /// All FHIR servers.
     pub const ALL: [Self; 5] = [Self::Azure, Self::Entra, Self::Bulk, Self::Smart, Self::Hapi];
 
-    /// The name of its FhirServer.
+    /// The name of the site's FhirServer.
     pub fn name(self) -> &'static str {
         match self {
             Self::Azure => "azure",
@@ -55,63 +57,63 @@ impl Site {
         }
     }
 
-    /// Whether the operator lands its files.
+    /// Whether the operator lands the site's files.
     pub fn lands(self) -> bool {
         !matches!(self, Self::Azure | Self::Entra)
     }
 
-    /// The containers of its exports.
+    /// The containers of the site's exports.
     pub fn containers(self) -> impl Iterator<Item = String> {
         (0..CONTAINERS).map(move |n| format!("{}-{n}", self.name()))
     }
 }
 
-/// An export that is to be made.
+/// A planned export.
 #[derive(Debug, Clone)]
 pub struct Planned {
-    /// Its number, which its kick-offs carry.
+    /// The number of the export, which its kick-offs carry.
     pub number: u32,
-    /// Its namespace.
+    /// The namespace of the export.
     pub namespace: &'static str,
-    /// Its server.
+    /// The server of the export.
     pub site: Site,
-    /// What its server does.
+    /// The behaviour of the server.
     pub fate: Fate,
-    /// The manifest's `spec`.
+    /// The `spec` of the object.
     pub spec: Value,
-    /// When it is made, from the start of the fire.
+    /// When the export is created, from the start of the faults.
     pub at: Duration,
-    /// What its owner does.
+    /// What the owner of the export does.
     pub act: Act,
-    /// How long after it was made.
+    /// The time from the creation to the owner's action.
     pub after: Duration,
-    /// Whether it has a deadline that comes within the run.
+    /// Whether the export has a deadline that expires within the run.
     pub deadline: bool,
 }
 
 impl Planned {
-    /// Its name.
+    /// The name of the export.
     pub fn name(&self) -> String {
         format!("{:03}-{}-{}", self.number, self.site.name(), self.fate.name())
     }
 
-    /// How it must end if nobody stops it.
+    /// How the export must end if its owner does not stop it.
     pub fn must(&self) -> Must {
         self.fate.must(self.site)
     }
 }
 
-/// What a kick-off of an export carries in `_since`, and no other does: it is long before all data.
+/// The value of `_since` that marks the kick-offs of an export. It lies before all data, so it excludes nothing.
 pub fn mark(number: u32) -> String {
     format!("2020-01-01T00:00:00.{number:07}Z")
 }
 
-/// The part of it that no encoding changes.
+/// The part of [`mark`] that no encoding changes.
 pub fn needle(number: u32) -> String {
     format!(".{number:07}Z")
 }
 
-/// The number in a kick-off.
+/// The number of the export in a kick-off.
 pub fn number_in(kick_off: &str) -> Option<u32> {
     let mut dots = kick_off.split('.').skip(1);
     dots.find_map(|part| part.get(..8)?.strip_suffix('Z')?.parse().ok())
@@ -120,18 +122,18 @@ pub fn number_in(kick_off: &str) -> Option<u32> {
 /// The whole plan.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// What it was drawn from.
+    /// The seed that the plan was drawn from.
     pub seed: u64,
-    /// How long it burns.
+    /// How long faults are injected.
     pub fire: Duration,
-    /// When the namespace is deleted.
+    /// When the namespace [`DOOMED`] is deleted, from the start of the faults.
     pub deletion: Duration,
     /// The exports, by number.
     pub exports: Vec<Planned>,
 }
 
 impl Plan {
-    /// Draws so many exports.
+    /// Draws a plan of `count` exports.
     pub fn draw(seed: u64, count: u32) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let fire = (EVERY * count).max(SHORTEST);
@@ -158,13 +160,14 @@ fn one(
 ) -> Planned {
     let doomed = namespace == DOOMED;
     let at = if doomed {
-        // Some of them queue, run, land or have ended when their namespace goes.
+        // Some of the exports queue, run, land or have ended when their namespace is deleted.
         deletion.saturating_sub(Duration::from_millis(dice.random_range(500..12_000)))
     } else {
         fire.mul_f64(dice.random_range(0.0..0.85))
     };
     let stopped = fate == Fate::Stuck;
-    // A landing looks for a missing file in fresh manifests for ten minutes, which is longer than a run of this program.
+    // A landing looks for a missing file in fresh manifests for ten minutes, which is longer than a run of this
+    // program.
     let mut deadline = !doomed && fate == Fate::MissingFile && site.lands();
     let act = if doomed {
         Act::DeleteNamespace
@@ -203,7 +206,7 @@ fn one(
     Planned { number, namespace, site, fate, spec, at, act, after, deadline }
 }
 
-/// Levels, groups and types, so that there are small and large ones.
+/// A request with a random level, group and types, so that exports differ in size.
 fn request(site: Site, dice: &mut StdRng) -> Value {
     const SETS: [&[&str]; 5] = [
         &["Patient", "Condition"],
@@ -231,7 +234,7 @@ fn request(site: Site, dice: &mut StdRng) -> Value {
     request
 }
 
-/// Draws from a bag that is filled again when it is empty, so that nothing stays out for long.
+/// A bag to draw from, which is refilled when it is empty, so that no item stays undrawn for long.
 #[derive(Debug)]
 pub struct Bag<T> {
     all: Vec<T>,
@@ -239,13 +242,13 @@ pub struct Bag<T> {
 }
 
 impl<T: Copy> Bag<T> {
-    /// A bag with so many of each.
+    /// A bag with each item as often as its weight says.
     pub fn new(weights: &[(T, usize)]) -> Self {
         let all = weights.iter().flat_map(|(one, times)| std::iter::repeat_n(*one, *times)).collect();
         Self { all, left: Vec::new() }
     }
 
-    /// The next one.
+    /// Draws an item. `None` if the bag was created without any.
     pub fn draw(&mut self, dice: &mut StdRng) -> Option<T> {
         if self.left.is_empty() {
             self.left.clone_from(&self.all);

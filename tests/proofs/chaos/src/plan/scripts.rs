@@ -1,4 +1,4 @@
-//! What the test servers are told to do to an export, by the mark of its kick-off.
+//! The scripts of the test servers for an export, which they recognize by the mark of its kick-offs.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use super::fate::Fate;
 use super::{Planned, needle};
 
-/// What a server of Azure's dialect does; none for what it does by itself.
+/// The script for a server of Azure's dialect.
 pub fn azure(planned: &Planned, dice: &mut StdRng) -> azure_fhir::Script {
     use azure_fhir::{CancelProfile, Ending, KickOffAnswer, Script};
     let matching = azure_fhir::Matching {
@@ -53,7 +53,7 @@ pub fn azure(planned: &Planned, dice: &mut StdRng) -> azure_fhir::Script {
     }
 }
 
-/// What a Bulk Data server does.
+/// The script for a Bulk Data server.
 pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
     use bulk_fhir::{Data, Ending, KickOffAnswer, MadeFiles, Script};
     let matching =
@@ -74,12 +74,12 @@ pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
         status,
         outcome: Some((code.to_owned(), "Scripted.".to_owned())),
     };
-    // Of a type that is asked for.
+    // The files must be of a requested type.
     let kind = planned.spec.pointer("/request/types/0").and_then(serde_json::Value::as_str);
     let kind = kind.unwrap_or("Observation").to_owned();
     let made = |files, file_bytes| Data::Made(vec![MadeFiles { kind, files, file_bytes, line_bytes: 1000 }]);
     match planned.fate {
-        // One that is asked again, then one whose job is over.
+        // The first errors concern the request and are repeated; the last one ends the job.
         Fate::Transient => {
             let status_faults = vec![Step::times(2, bulk_fhir::outcome(500, "transient"))];
             Script { ending: failed(500, "processing"), status_faults, uses: Some(1), ..usual }
@@ -120,7 +120,7 @@ pub fn bulk(planned: &Planned, dice: &mut StdRng) -> bulk_fhir::Script {
             Script { manifest: Shape { page: Some(2), page_pending: 1, ..usual.manifest }, ..usual }
         }
         Fate::Large if dice.random_bool(0.5) => Script { data: made(40, 40_000), ..usual },
-        // Some seconds each, so that most of what happens hits one in its middle.
+        // Each file takes some seconds, so that most faults hit one in the middle of its download.
         Fate::Large => {
             let files = FileScript { trickle: Some(600_000), gzip: false, ranges: true, ..usual.files };
             Script { data: made(3, 4_000_000), files, ..usual }
