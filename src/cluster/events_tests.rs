@@ -28,8 +28,8 @@ fn export() -> FhirExport {
 
 /// An API server whose answers wait for a permit each, and the folders that events came about.
 async fn slow_api_server() -> (Client, Arc<Semaphore>, Arc<Mutex<Vec<String>>>) {
-    let (permits, came) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
     type Slow = (Arc<Semaphore>, Arc<Mutex<Vec<String>>>);
+    let (permits, came) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
     let answer = async |State((permits, came)): State<Slow>, body: String| {
         let event: serde_json::Value = serde_json::from_str(&body).unwrap();
         let folder = event.pointer("/related/name").unwrap().as_str().unwrap().to_owned();

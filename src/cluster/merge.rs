@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
+use kube::Resource;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store, store::Writer};
 use kube::runtime::watcher::Event;
-use kube::{Resource, ResourceExt};
 use tracing::error;
 
 use super::readable::{PartlyRead, Readable};
@@ -193,6 +193,8 @@ pub(super) fn prune<K: Resource>(object: &mut K) {
 mod tests {
     use kube::core::DeserializeGuard;
     use serde_json::json;
+
+    use kube::ResourceExt;
 
     use super::*;
     use crate::api::FhirExport;

@@ -212,12 +212,11 @@ proptest! {
                 namespace: namespace.to_string(),
                 ..candidate(&uid, created, group.map(|g| g.to_string()).as_deref(), holds)
             });
-            match candidate.clone() {
-                Some(candidate) => {
-                    admission.set(candidate.clone());
-                    known.insert(uid.clone(), candidate);
-                }
-                None => prop_assert_eq!(admission.remove(&uid), known.remove(&uid)),
+            if let Some(candidate) = candidate.clone() {
+                admission.set(candidate.clone());
+                known.insert(uid.clone(), candidate);
+            } else {
+                prop_assert_eq!(admission.remove(&uid), known.remove(&uid));
             }
             if let Some((namespace, at)) = turn {
                 let (namespace, at) = (namespace.to_string(), Timestamp::from_second(at).unwrap());

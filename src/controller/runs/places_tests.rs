@@ -186,7 +186,9 @@ impl Model {
 /// What a look at each export finds: who is next, and how many need the server.
 fn scan(model: &mut Model, runs: &Runs, limits: Limits) -> (Vec<String>, usize) {
     let newest: Vec<Arc<FhirExport>> = model.seen.values().map(|seen| runs.newest(seen)).collect();
-    newest.iter().for_each(|export| model.note_turn(export));
+    for export in &newest {
+        model.note_turn(export);
+    }
     let mut admission = Admission::default();
     for (namespace, at) in &model.served {
         admission.serve(namespace, *at);
