@@ -93,7 +93,7 @@ sim: ## Simulate the operator with faults: SEEDS=10000, SEED=x replays one, PROF
 	  $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),10000) --from $(or $(FROM),0))
 
 .PHONY: sim-planted
-sim-planted: ## Plant sixteen faults in the operator, and show that the simulation finds each: FAULTS="token-elsewhere"
+sim-planted: ## Plant nineteen faults in the operator, and show that the simulation finds each: FAULTS="token-elsewhere"
 	@cargo build --quiet --locked --workspace --bin planted --test replay --features sim/planted
 	@$(TARGET)/debug/planted $(FAULTS)
 

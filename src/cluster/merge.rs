@@ -177,8 +177,15 @@ fn reference<K: Resource<DynamicType = ()>>(object: &DeserializeGuard<Readable<K
 
 /// Removes the parts of an object that nothing here reads and that make up most of its size.
 pub(super) fn prune<K: Resource>(object: &mut K) {
-    object.managed_fields_mut().clear();
-    object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+    let meta = object.meta_mut();
+    meta.managed_fields = None;
+    if let Some(annotations) = &mut meta.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+        // Even empty, a map that held something keeps its memory.
+        if annotations.is_empty() {
+            meta.annotations = None;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -262,7 +269,7 @@ mod tests {
         let mut merge = both();
         merge.take(0, Event::Apply(export("a", "one", "System")));
         let one = merge.store().state().pop().unwrap();
-        assert!(one.managed_fields().is_empty());
+        assert!(one.metadata.managed_fields.is_none());
         assert_eq!(one.annotations().keys().collect::<Vec<_>>(), ["kept"]);
     }
 }

@@ -1,5 +1,6 @@
 //! The stores that the watches fill and the reconciles read.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,7 +28,43 @@ pub struct KubeStores {
     by_job: Index<JobKey>,
 }
 
-type Index<K> = Arc<RwLock<HashMap<K, BTreeSet<Key>>>>;
+type Index<K> = Arc<RwLock<HashMap<K, Exports>>>;
+
+/// Some exports, at least one. Most jobs are those of a single export, and a set takes ten times the memory.
+#[derive(Debug)]
+enum Exports {
+    One(Key),
+    Many(BTreeSet<Key>),
+}
+
+impl Exports {
+    fn insert(&mut self, new: Key) {
+        match self {
+            Self::One(one) if *one == new => {}
+            Self::One(one) => *self = Self::Many(BTreeSet::from([std::mem::take(one), new])),
+            Self::Many(many) => drop(many.insert(new)),
+        }
+    }
+
+    /// Takes an export out. True if none is left.
+    fn remove(&mut self, gone: &Key) -> bool {
+        match self {
+            Self::One(one) => one == gone,
+            Self::Many(many) => {
+                many.remove(gone);
+                many.is_empty()
+            }
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &Key> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
 
 impl KubeStores {
     pub(super) fn new(
@@ -64,7 +101,7 @@ impl KubeStores {
 
     fn named<K: Eq + Hash>(&self, index: &Index<K>, by: &K) -> Vec<Arc<FhirExport>> {
         let index = index.read().unwrap_or_else(PoisonError::into_inner);
-        let keys = index.get(by).into_iter().flatten();
+        let keys = index.get(by).into_iter().flat_map(Exports::keys);
         keys.filter_map(|(namespace, name)| self.export(namespace, name)).collect()
     }
 }
@@ -102,15 +139,16 @@ impl Stores for KubeStores {
 fn keep<K: Eq + Hash>(index: &Index<K>, change: &Change<FhirExport>, by: impl Fn(&FhirExport) -> Option<K>) {
     let mut index = index.write().unwrap_or_else(PoisonError::into_inner);
     if let Some((old, by)) = change.old.as_ref().and_then(|old| Some((old, by(old)?)))
-        && let Some(exports) = index.get_mut(&by)
+        && index.get_mut(&by).is_some_and(|exports| exports.remove(&key(old.as_ref())))
     {
-        exports.remove(&key(old.as_ref()));
-        if exports.is_empty() {
-            index.remove(&by);
-        }
+        index.remove(&by);
     }
     if let Some((new, by)) = change.new.as_ref().and_then(|new| Some((new, by(new)?))) {
-        index.entry(by).or_default().insert(key(new.as_ref()));
+        let new = key(new.as_ref());
+        match index.entry(by) {
+            Entry::Occupied(exports) => exports.into_mut().insert(new),
+            Entry::Vacant(none) => drop(none.insert(Exports::One(new))),
+        }
     }
 }
 

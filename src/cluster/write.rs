@@ -41,10 +41,11 @@ pub struct KubeCluster {
 }
 
 impl KubeCluster {
-    /// Writes with `client`. There should be one per process, because it folds repeated events.
+    /// Writes with `client`, and posts events in tasks of the runtime that this is called in. There should be one per
+    /// process, because it folds repeated events.
     pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
         Self {
-            events: Events::new(client.clone()),
+            events: Events::new(client.clone(), &metrics),
             client,
             metrics,
             labels: Mutex::default(),
@@ -57,6 +58,11 @@ impl KubeCluster {
     pub fn within(mut self, tenure: Tenure) -> Self {
         self.tenure = tenure;
         self
+    }
+
+    /// Waits until every event that was published is posted, dropped or given up.
+    pub async fn events_posted(&self) {
+        self.events.posted().await;
     }
 
     /// Makes a call that writes. Each try first checks that this process may still act.
@@ -211,12 +217,12 @@ impl Cluster for KubeCluster {
         }
         self.tenure.look();
         let state = about.status.as_ref().and_then(FhirExportStatus::state_word);
-        self.events.publish(about, state, note).await;
+        self.events.publish(about, state, note);
     }
 
     async fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note) {
         self.tenure.look();
-        self.events.publish(about, None, note).await;
+        self.events.publish(about, None, note);
     }
 
     async fn namespace_labels(&self, namespace: &str) -> Result<Labels, ClusterFailure> {

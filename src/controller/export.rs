@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::facts::{resolve, server_of, wake_next};
+use super::facts::{resolve, server_of};
 use super::perform::perform;
+use super::places::wake_next;
 use super::request::{self, Asked};
 use super::runs::{Kept, Unwritten};
 use super::transitions;
@@ -135,8 +136,13 @@ impl Look {
         let Kept { memory, seen, unwritten } = kept;
         let stored = || newest.status.clone().unwrap_or_default();
         let unwritten = unwritten.filter(|unwritten| unwritten.version == newest.resource_version());
-        let (status, notes, effects) = unwritten
-            .map_or_else(|| (stored(), Vec::new(), 0), |kept| (kept.status, kept.notes, kept.effects));
+        let (status, notes, effects) = unwritten.map_or_else(
+            || (stored(), Vec::new(), 0),
+            |kept| {
+                let Unwritten { status, notes, effects, .. } = *kept;
+                (status, notes, effects)
+            },
+        );
         Self {
             base: newest.clone(),
             competes: competes(&status),
@@ -153,7 +159,7 @@ impl Look {
     fn stopped(self) -> Kept {
         let version = self.base.resource_version();
         let unwritten = Unwritten { version, status: self.status, notes: self.notes, effects: self.effects };
-        Kept { memory: self.memory, seen: self.seen, unwritten: Some(unwritten) }
+        Kept { memory: self.memory, seen: self.seen, unwritten: Some(Box::new(unwritten)) }
     }
 
     /// What the next look begins with, if this one has come to its end or failed.

@@ -1,15 +1,14 @@
 //! Resolve: what a decision needs to know beside the object.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use kube::ResourceExt;
 
+use super::places::has_place;
 use super::world::World;
 use crate::api::{FhirExport, FhirServer};
-use crate::core::admission::{Candidate, Served, admitted};
 use crate::core::allow;
-use crate::core::export::{Facts, Followers, ServerView, competes, holds_place, is_terminal};
+use crate::core::export::{Facts, Followers, is_terminal};
 use crate::core::schedule::owned_by;
 use crate::ports::{Cluster, ClusterFailure, JobKey, Stores};
 
@@ -25,7 +24,7 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
         _ => true,
     };
     let place = match &server {
-        // It is refused, so that it needs none: to look for one costs as much as the server has exports.
+        // It is refused, so that it needs none.
         Some(_) if waiting && !namespace_admitted => false,
         Some(server) if waiting => has_place(world, server, export),
         Some(_) | None => true,
@@ -73,67 +72,6 @@ async fn admits<W: World>(
     }
     let labels = world.cluster().namespace_labels(&own).await?;
     Ok(allow::admits_namespace(&server.spec, &theirs, &own, Some(&labels)))
-}
-
-fn has_place<W: World>(world: &W, server: &Arc<FhirServer>, export: &FhirExport) -> bool {
-    let uid = export.uid().unwrap_or_default();
-    export.status.as_ref().is_some_and(holds_place)
-        || world.runs().holds_place(&uid)
-        || inside(world, server, &uid).contains(&uid)
-}
-
-/// The uids of all exports of a server that hold a place or would get one now. `asking` is one that asks, though
-/// its status may still say that it was refused.
-fn inside<W: World>(world: &W, server: &FhirServer, asking: &str) -> BTreeSet<String> {
-    let view = ServerView::new(server);
-    let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
-    let exports: Vec<Arc<FhirExport>> = exports.iter().map(|e| world.runs().newest(e)).collect();
-    let candidates: Vec<Candidate> = exports.iter().filter_map(|e| candidate(world, e, asking)).collect();
-    let served = world.runs().served(&view.uid(), &turns(&exports));
-    admitted(view.max_concurrent(), view.max_concurrent_per_group(), &candidates, &served)
-}
-
-/// When an export of each namespace last left the queue, as far as their statuses show it.
-fn turns(exports: &[Arc<FhirExport>]) -> Served {
-    let mut served = Served::new();
-    for export in exports {
-        let Some(start) = export.status.as_ref().and_then(|status| status.start_time) else { continue };
-        let last = served.entry(export.namespace().unwrap_or_default()).or_insert(start);
-        *last = start.max(*last);
-    }
-    served
-}
-
-fn candidate<W: World>(world: &W, export: &FhirExport, asking: &str) -> Option<Candidate> {
-    let uid = export.uid()?;
-    let status = export.status.as_ref();
-    let ended = status.is_some_and(is_terminal);
-    let holds = status.is_some_and(holds_place) || (world.runs().holds_place(&uid) && !ended);
-    let spec = &export.spec;
-    let wants = !ended
-        && export.metadata.deletion_timestamp.is_none()
-        && spec.suspend != Some(true)
-        && spec.cancel != Some(true)
-        // One that asks may have been held or refused until now, by its status.
-        && (status.is_none_or(competes) || uid == asking);
-    (holds || wants).then(|| Candidate {
-        uid,
-        namespace: export.namespace().unwrap_or_default(),
-        created: export.metadata.creation_timestamp.as_ref().map(|t| t.0).unwrap_or_default(),
-        group: spec.request.group_id.clone(),
-        holds,
-    })
-}
-
-/// A place became free: whoever gets it now is woken.
-pub(super) fn wake_next<W: World>(world: &W, server: &FhirServer) {
-    let inside = inside(world, server, "");
-    for export in world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any()) {
-        let uid = export.uid().unwrap_or_default();
-        if inside.contains(&uid) && !world.runs().holds_place(&uid) {
-            world.wake_export(&export.namespace().unwrap_or_default(), &export.name_any());
-        }
-    }
 }
 
 /// Job ids that other exports hold or held.

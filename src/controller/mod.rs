@@ -13,6 +13,7 @@ mod lock;
 mod members;
 mod patients;
 mod perform;
+pub mod places;
 pub mod request;
 pub mod runs;
 pub mod schedule;

@@ -13,6 +13,7 @@ use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirExportScheduleStatus, UNREAD_ANNOTATION};
 use crate::cluster::stores::template_server_key;
 use crate::core::effect::{Note, Requeue};
+use crate::core::planted::{Fault, planted};
 use crate::core::schedule::{
     ScheduleDecision, ScheduleEffect, ScheduleFacts, ScheduleInputs, ScheduleObservation, active_names,
     decide_schedule, owned_by,
@@ -61,9 +62,18 @@ impl Look {
                 seen: self.seen.take(),
                 now: world.clock().now(),
             });
-            self.publish(world.as_ref(), &status, &notes).await?;
+            let creates = matches!(effect, Some(ScheduleEffect::Create(_)));
+            let deletes = matches!(effect, Some(ScheduleEffect::Delete(_)));
+            let early =
+                creates && planted(Fault::SlotAfterRun) || deletes && planted(Fault::AbsorbAfterDelete);
+            if !early {
+                self.publish(world.as_ref(), &status, &notes, creates).await?;
+            }
             let Some(effect) = effect else { return Ok(requeue) };
             self.seen = Some(self.perform(world, effect).await?);
+            if early {
+                self.publish(world.as_ref(), &status, &notes, creates).await?;
+            }
         }
         Ok(Requeue::After(BREATHER))
     }
@@ -106,13 +116,16 @@ impl Look {
     }
 
     /// Writes the status if it changed, on the version that was decided on; then, and only then, publishes the events.
+    /// Before a run is created the status is written in any case: a cache that lags may call a run active and not made
+    /// that is over and gone by now, and the write, which changes nothing, ends in a conflict then.
     async fn publish<W: World>(
         &mut self,
         world: &W,
         status: &FhirExportScheduleStatus,
         notes: &[Note],
+        creates: bool,
     ) -> Result<(), ClusterFailure> {
-        if self.base.status.as_ref() != Some(status) {
+        if creates || self.base.status.as_ref() != Some(status) {
             self.base = world.cluster().write_schedule_status(&self.base, status).await?;
         }
         for note in notes {

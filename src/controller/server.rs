@@ -8,11 +8,11 @@ use super::request;
 use super::runs::Probing;
 use super::transitions;
 use super::world::World;
-use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER};
+use crate::api::{FhirServer, IN_USE_FINALIZER};
+use crate::cluster::stores::key;
 use crate::core::effect::Requeue;
-use crate::core::export::{holds_place, is_terminal};
 use crate::core::server::{Probe, access_request, deleting, judge, metadata_request};
-use crate::ports::{Clock, Cluster, ClusterFailure, ExportTask, ObjectStore, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, ClusterFailure, ExportTask, ObjectStore, Randomness, Wire};
 
 /// Reconciles one server, and returns when the next reconcile is due.
 pub async fn reconcile_server<W: World>(
@@ -21,7 +21,7 @@ pub async fn reconcile_server<W: World>(
 ) -> Result<Requeue, ClusterFailure> {
     let held = object.finalizers().iter().any(|f| f == IN_USE_FINALIZER);
     if object.metadata.deletion_timestamp.is_some() {
-        let users = in_use(world.as_ref(), &object);
+        let users = world.runs().users_of(&key(object.as_ref()));
         if held && users == 0 {
             world.cluster().set_server_finalizer(&object, false).await?;
         } else if held {
@@ -114,14 +114,4 @@ async fn probe<W: World>(world: &W, server: &Arc<FhirServer>) -> Probe {
     let metadata = metadata_request(&server.spec);
     let (metadata, access, storage) = futures::join!(world.wire().send(server, &metadata), access, storage);
     Probe { metadata, access, storage }
-}
-
-/// How many started exports still need this connection to end properly.
-fn in_use<W: World>(world: &W, server: &FhirServer) -> usize {
-    let exports = world.stores().exports_of(&server.namespace().unwrap_or_default(), &server.name_any());
-    let uses = |export: &Arc<FhirExport>| {
-        let status = export.status.as_ref();
-        status.is_some_and(|s| !is_terminal(s) && (s.job.is_some() || holds_place(s)))
-    };
-    exports.iter().map(|e| world.runs().newest(e)).filter(uses).count()
 }

@@ -1,6 +1,5 @@
 //! Which objects are reconciled again when something changes.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -14,10 +13,6 @@ use crate::api::{
 use crate::cluster::stores::{KubeStores, key, owner_of, server_key, template_server_key};
 use crate::cluster::watch::{Change, matters, reference};
 use crate::ports::Stores;
-
-/// How many exports that wait for a place are woken when one is free. The others look again by themselves, and
-/// ten thousand exports need not all be woken each time.
-const WOKEN: usize = 64;
 
 /// Requests reconciles of objects. This is cheap: repeated wakes of an object that was not reconciled yet
 /// count as one.
@@ -105,8 +100,8 @@ impl Wakes {
         }
     }
 
-    /// Wakes an export that changed, its server, its schedule, and the exports that wait for its place.
-    pub fn export_changed(&self, stores: &impl Stores, change: &Change<FhirExport>) {
+    /// Wakes an export that changed, its server and its schedule.
+    pub fn export_changed(&self, change: &Change<FhirExport>) {
         if let (true, Some(new)) = (matters(change), &change.new) {
             let (namespace, name) = key(new.as_ref());
             self.export(&namespace, &name);
@@ -126,12 +121,6 @@ impl Wakes {
         }
         if appeared || ended || gone {
             self.server(&namespace, &name);
-        }
-        if ended || gone {
-            for export in first_waiting(stores.exports_of(&namespace, &name)) {
-                let (namespace, name) = key(export.as_ref());
-                self.export(&namespace, &name);
-            }
         }
     }
 
@@ -168,27 +157,6 @@ fn ready(server: &FhirServer) -> Option<(Option<i64>, Option<ConditionStatus>)> 
     let status = server.status.as_ref()?;
     let ready = status.conditions.iter().find(|c| c.is(ConditionType::Ready));
     Some((status.observed_generation, ready.map(|c| c.status)))
-}
-
-/// The exports without a job, in the order in which they get a place: namespaces take turns, and within one
-/// exports start in order of creation.
-fn first_waiting(mut exports: Vec<Arc<FhirExport>>) -> Vec<Arc<FhirExport>> {
-    let mut ahead: HashMap<String, usize> = HashMap::new();
-    let has_job = |export: &FhirExport| export.status.as_ref().is_some_and(|status| status.job.is_some());
-    for holder in exports.iter().filter(|export| !finished(export) && has_job(export)) {
-        *ahead.entry(holder.namespace().unwrap_or_default()).or_default() += 1;
-    }
-    exports.retain(|export| !finished(export) && !has_job(export) && export.spec.suspend != Some(true));
-    exports.sort_by_cached_key(|export| (export.creation_timestamp(), export.uid()));
-    let turns = exports.into_iter().map(|export| {
-        let turn = ahead.entry(export.namespace().unwrap_or_default()).or_default();
-        *turn += 1;
-        (*turn, export)
-    });
-    let mut turns: Vec<(usize, Arc<FhirExport>)> = turns.collect();
-    turns.sort_by_key(|(turn, _)| *turn);
-    turns.truncate(WOKEN);
-    turns.into_iter().map(|(_, export)| export).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use std::collections::HashMap;
+
 use super::*;
 use crate::ports::JobKey;
 
@@ -79,32 +81,25 @@ fn woken(change: impl FnOnce(&Wakes)) -> (Vec<String>, usize) {
 #[test]
 fn our_own_status_wakes_nobody() {
     let change = Change { old: Some(export("one", 1, json!({}))), new: Some(export("one", 1, running())) };
-    assert_eq!(woken(|w| w.export_changed(&Known::default(), &change)), (vec![], 0));
+    assert_eq!(woken(|w| w.export_changed(&change)), (vec![], 0));
 }
 
 #[test]
 fn a_new_export_wakes_itself_and_its_server() {
     let change = Change { old: None, new: Some(export("one", 1, json!({}))) };
-    assert_eq!(woken(|w| w.export_changed(&Known::default(), &change)), (vec!["one".into()], 1));
+    assert_eq!(woken(|w| w.export_changed(&change)), (vec!["one".into()], 1));
 }
 
 #[test]
-fn who_ends_or_goes_wakes_its_server_and_who_waits_in_order() {
-    let known = Known::default()
-        .with("third", 3, json!({ "state": "Queued" }))
-        .with("second", 2, json!({}))
-        .with("busy", 1, running())
-        .with("over", 1, done());
-    let waiting = vec!["second".to_string(), "third".to_string()];
+fn who_ends_or_goes_wakes_its_server() {
     let ended = Change { old: Some(export("one", 1, running())), new: Some(export("one", 1, done())) };
-    assert_eq!(woken(|w| w.export_changed(&known, &ended)), (waiting.clone(), 1));
+    assert_eq!(woken(|w| w.export_changed(&ended)), (vec![], 1));
     let gone = Change { old: Some(export("one", 1, running())), new: None };
-    assert_eq!(woken(|w| w.export_changed(&known, &gone)), (waiting.clone(), 1));
+    assert_eq!(woken(|w| w.export_changed(&gone)), (vec![], 1));
     let mut anew = (*export("one", 1, json!({}))).clone();
     anew.metadata.uid = Some("another".into());
     let replaced = Change { old: Some(export("one", 1, running())), new: Some(Arc::new(anew)) };
-    let (woken, servers) = woken(|w| w.export_changed(&known, &replaced));
-    assert_eq!((woken, servers), ([vec!["one".into()], waiting].concat(), 1));
+    assert_eq!(woken(|w| w.export_changed(&replaced)), (vec!["one".into()], 1));
 }
 
 fn schedule(name: &str, asked: Option<&str>) -> Arc<FhirExportSchedule> {
@@ -147,7 +142,7 @@ fn a_schedule_is_woken_by_its_runs_when_they_end_or_go() {
         (Some(export("by-hand", 1, running())), Some(export("by-hand", 1, done())), false),
     ] {
         let change = Change { old, new };
-        let woken = woken_schedules(|w| w.export_changed(&Known::default(), &change));
+        let woken = woken_schedules(|w| w.export_changed(&change));
         assert_eq!(!woken.is_empty(), wakes, "{change:?}");
     }
 }
@@ -172,28 +167,6 @@ fn a_schedule_is_woken_when_it_is_asked_for_a_run_and_when_its_server_comes() {
     assert_eq!(woken_schedules(|w| w.server_changed(&known, &looked_at)), nightly);
     let same = Change { old: seen(2), new: seen(2) };
     assert_eq!(woken_schedules(|w| w.server_changed(&known, &same)), Vec::<String>::new());
-}
-
-#[test]
-fn a_long_queue_is_not_woken_whole() {
-    let known = (0..1000).fold(Known::default(), |known, n| known.with(&format!("e{n:04}"), n, json!({})));
-    let gone = Change { old: Some(export("one", 1, running())), new: None };
-    let (exports, _) = woken(|w| w.export_changed(&known, &gone));
-    assert_eq!(exports.len(), WOKEN);
-    assert_eq!(exports.first().map(String::as_str), Some("e0000"));
-}
-
-#[test]
-fn a_long_queue_of_one_namespace_hides_nobody() {
-    let mut known =
-        (0..1000).fold(Known::default(), |known, n| known.with(&format!("e{n:04}"), n, json!({})));
-    let mut other = (*export("other", 5000, json!({}))).clone();
-    other.metadata.namespace = Some("elsewhere".into());
-    known.0.insert("other".into(), Arc::new(other));
-    let known = known.with("busy", 0, running());
-    let gone = Change { old: Some(export("one", 1, running())), new: None };
-    let (exports, _) = woken(|w| w.export_changed(&known, &gone));
-    assert_eq!((exports.len(), exports[0].as_str(), exports[1].as_str()), (WOKEN, "other", "e0000"));
 }
 
 #[test]

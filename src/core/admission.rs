@@ -1,7 +1,14 @@
 //! Which exports may run on a `FhirServer`. Namespaces take turns, and within a namespace exports start in
 //! order of creation, so a namespace that creates a thousand exports delays only its own.
+//!
+//! An [`Admission`] is updated at each change of an export, so that no decision looks at all exports of a server. A
+//! change costs O(log n). To find out who is next costs O(log n) for each place that is free, and once more for each
+//! namespace and Group whose turn passes because the Group is full.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::btree_set::Iter;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter::Peekable;
+use std::ops::Bound;
 
 use jiff::Timestamp;
 
@@ -14,212 +21,294 @@ pub struct Candidate {
     pub namespace: String,
     /// When the export was created.
     pub created: Timestamp,
-    /// The id of the Group that the export is for; `None` at other levels.
+    /// The id of the Group that it exports; `None` at other levels.
     pub group: Option<String>,
     /// Whether the export already holds a place: it has left the queue and has not ended.
     pub holds: bool,
 }
 
-/// When an export of each namespace last left the queue of a server.
-pub type Served = BTreeMap<String, Timestamp>;
-
-/// The exports of one namespace: how many hold or get a place, when the namespace last had its turn, and the
-/// queue.
-#[derive(Default)]
-struct Line<'c> {
-    inside: usize,
-    served: Option<Timestamp>,
-    waiting: VecDeque<&'c Candidate>,
+/// How many exports may run on a server at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of all exports of the server.
+    pub places: usize,
+    /// Of the exports of one Group.
+    pub per_group: usize,
 }
 
-/// The uids of the exports that hold a place or get one now. An export that holds a place keeps it, even if
-/// the limits were lowered. A free place goes to the namespace with the fewest places; among equals, to the
-/// one whose last turn is longest ago.
-pub fn admitted(
-    limit: usize,
-    per_group: usize,
-    candidates: &[Candidate],
-    served: &Served,
-) -> BTreeSet<String> {
-    let mut groups: HashMap<&str, usize> = HashMap::new();
-    let mut lines: BTreeMap<&str, Line<'_>> = BTreeMap::new();
-    let mut inside = BTreeSet::new();
-    let mut queue: Vec<&Candidate> = Vec::new();
-    for candidate in candidates {
+/// Who holds a place of a server, and who waits for one.
+#[derive(Debug, Default)]
+pub struct Admission {
+    /// By uid.
+    candidates: HashMap<String, Candidate>,
+    holding: usize,
+    /// How many exports of each Group hold a place.
+    groups: HashMap<String, usize>,
+    /// By namespace.
+    lines: HashMap<String, Line>,
+    /// The namespaces in which somebody waits, in the order in which they get a place.
+    turns: BTreeSet<Turn>,
+}
+
+/// The exports of one namespace.
+#[derive(Debug, Default)]
+struct Line {
+    /// How many hold a place.
+    inside: usize,
+    /// When one of them last left the queue.
+    served: Option<Timestamp>,
+    /// Those that wait, by Group, each with the time of its creation and its uid.
+    waiting: BTreeMap<Option<String>, BTreeSet<(Timestamp, String)>>,
+    /// The first of each Group that waits.
+    fronts: BTreeSet<Front>,
+}
+
+/// The first export of a Group that waits: the time of its creation, its uid and the Group.
+type Front = (Timestamp, String, Option<String>);
+
+/// What decides when a namespace has its turn: the fewest places first; among equals, the one whose last turn is
+/// longest ago; then the one whose first export is the oldest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    inside: usize,
+    served: Option<Timestamp>,
+    created: Timestamp,
+    uid: String,
+    namespace: String,
+}
+
+impl Admission {
+    /// Takes in an export, or what changed of it.
+    pub fn set(&mut self, candidate: Candidate) {
+        if self.candidates.get(&candidate.uid) == Some(&candidate) {
+            return;
+        }
+        self.remove(&candidate.uid);
         if candidate.holds {
+            self.holding += 1;
             if let Some(group) = &candidate.group {
-                *groups.entry(group).or_default() += 1;
+                *self.groups.entry(group.clone()).or_default() += 1;
             }
-            lines.entry(&candidate.namespace).or_default().inside += 1;
-            inside.insert(candidate.uid.clone());
-        } else {
-            queue.push(candidate);
+        }
+        self.change(&candidate.namespace, |line| line.add(&candidate));
+        self.candidates.insert(candidate.uid.clone(), candidate);
+    }
+
+    /// Takes out an export that holds no place any more and waits for none. Returns it, if it was known.
+    pub fn remove(&mut self, uid: &str) -> Option<Candidate> {
+        let candidate = self.candidates.remove(uid)?;
+        if candidate.holds {
+            self.holding = self.holding.saturating_sub(1);
+            if let Some(group) = &candidate.group
+                && let Some(held) = self.groups.get_mut(group)
+            {
+                *held = held.saturating_sub(1);
+                if *held == 0 {
+                    self.groups.remove(group);
+                }
+            }
+        }
+        self.change(&candidate.namespace, |line| line.take_out(&candidate));
+        Some(candidate)
+    }
+
+    /// Records that an export of a namespace left the queue at that time.
+    pub fn serve(&mut self, namespace: &str, at: Timestamp) {
+        if self.lines.get(namespace).is_none_or(|line| line.served < Some(at)) {
+            self.change(namespace, |line| line.served = Some(at));
         }
     }
-    let mut places = inside.len();
-    queue.sort_by(|a, b| (a.created, &a.uid).cmp(&(b.created, &b.uid)));
-    for next in queue {
-        let line = lines.entry(&next.namespace).or_default();
-        line.served = served.get(&next.namespace).copied();
-        line.waiting.push_back(next);
+
+    /// Whether nobody holds a place or waits for one.
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty()
     }
-    while places < limit {
-        let turn = |line: &&mut Line<'_>| {
-            line.waiting.front().map(|c| (line.inside, line.served, c.created, c.uid.clone()))
+
+    /// The exports that wait and get a place now, in this order. A free place goes to the namespace with the fewest
+    /// places; among equals, to the one whose last turn is longest ago. An export that holds a place keeps it, even if
+    /// the limits were lowered. An export whose group is full lets others pass: their turn does not cost it anything.
+    pub fn next(&self, limits: Limits) -> impl Iterator<Item = &Candidate> {
+        let free = limits.places.saturating_sub(self.holding);
+        let mut next = Next {
+            admission: self,
+            per_group: limits.per_group,
+            turns: Ordered::new(&self.turns),
+            begun: HashMap::new(),
+            given: HashMap::new(),
         };
-        let lines = lines.values_mut().filter(|line| !line.waiting.is_empty());
-        let Some(line) = lines.min_by_key(turn) else { break };
-        let Some(next) = line.waiting.pop_front() else { break };
-        // An export whose group is full is passed over, and its namespace keeps its turn.
-        if let Some(group) = &next.group {
-            let taken = groups.entry(group).or_default();
-            if *taken >= per_group {
-                continue;
-            }
-            *taken += 1;
-        }
-        line.inside += 1;
-        places += 1;
-        inside.insert(next.uid.clone());
+        std::iter::from_fn(move || next.pick()).take(free)
     }
-    inside
+
+    /// Whether an export holds a place or gets one now. It counts as one that waits, whatever was known of it.
+    pub fn admits(&mut self, limits: Limits, asking: Candidate) -> bool {
+        let uid = asking.uid.clone();
+        if self.candidates.get(&uid).is_some_and(|known| known.holds) {
+            return true;
+        }
+        if self.holding >= limits.places {
+            return false;
+        }
+        let known = self.candidates.get(&uid).cloned();
+        self.set(asking);
+        let admits = self.next(limits).any(|next| next.uid == uid);
+        match known {
+            Some(known) => self.set(known),
+            None => drop(self.remove(&uid)),
+        }
+        admits
+    }
+
+    fn change(&mut self, namespace: &str, change: impl FnOnce(&mut Line)) {
+        let line = self.lines.entry(namespace.to_owned()).or_default();
+        let before = line.turn(namespace);
+        change(line);
+        let after = line.turn(namespace);
+        if after.is_none() && line.inside == 0 && line.served.is_none() {
+            self.lines.remove(namespace);
+        }
+        if before != after {
+            if let Some(before) = before {
+                self.turns.remove(&before);
+            }
+            self.turns.extend(after);
+        }
+    }
+}
+
+impl Line {
+    fn turn(&self, namespace: &str) -> Option<Turn> {
+        Some(self.turn_with(self.inside, self.fronts.first()?, namespace))
+    }
+
+    /// The turn of the line if `inside` hold a place and `front` is the first that waits.
+    fn turn_with(&self, inside: usize, (created, uid, _): &Front, namespace: &str) -> Turn {
+        let (created, uid) = (*created, uid.clone());
+        Turn { inside, served: self.served, created, uid, namespace: namespace.to_owned() }
+    }
+
+    /// The next export of a Group that waits, after one of them.
+    fn after(&self, (created, uid, group): &Front) -> Option<Front> {
+        let rest = (Bound::Excluded((*created, uid.clone())), Bound::Unbounded);
+        let (created, uid) = self.waiting.get(group)?.range(rest).next()?;
+        Some((*created, uid.clone(), group.clone()))
+    }
+
+    fn add(&mut self, candidate: &Candidate) {
+        if candidate.holds {
+            self.inside += 1;
+            return;
+        }
+        self.change(candidate, |queue| {
+            queue.insert((candidate.created, candidate.uid.clone()));
+        });
+    }
+
+    fn take_out(&mut self, candidate: &Candidate) {
+        if candidate.holds {
+            self.inside = self.inside.saturating_sub(1);
+            return;
+        }
+        self.change(candidate, |queue| {
+            queue.remove(&(candidate.created, candidate.uid.clone()));
+        });
+    }
+
+    fn change(&mut self, candidate: &Candidate, change: impl FnOnce(&mut BTreeSet<(Timestamp, String)>)) {
+        let group = &candidate.group;
+        let front = |queue: &BTreeSet<(Timestamp, String)>| {
+            queue.first().map(|(created, uid)| (*created, uid.clone(), group.clone()))
+        };
+        let queue = self.waiting.entry(group.clone()).or_default();
+        let before = front(queue);
+        change(queue);
+        let after = front(queue);
+        if after.is_none() {
+            self.waiting.remove(group);
+        }
+        if before != after {
+            if let Some(before) = before {
+                self.fronts.remove(&before);
+            }
+            self.fronts.extend(after);
+        }
+    }
+}
+
+/// Gives out the free places of a server, one after the other.
+struct Next<'a> {
+    admission: &'a Admission,
+    per_group: usize,
+    turns: Ordered<'a, Turn>,
+    /// The lines that had a turn, by namespace.
+    begun: HashMap<&'a str, Begun<'a>>,
+    /// How many exports of each Group got a place.
+    given: HashMap<&'a str, usize>,
+}
+
+/// A line that had a turn.
+struct Begun<'a> {
+    line: &'a Line,
+    inside: usize,
+    fronts: Ordered<'a, Front>,
+}
+
+impl<'a> Next<'a> {
+    fn pick(&mut self) -> Option<&'a Candidate> {
+        loop {
+            let turn = self.turns.pop()?;
+            let (namespace, line) = self.admission.lines.get_key_value(&turn.namespace)?;
+            let begun = self.begun.entry(namespace).or_insert_with(|| Begun {
+                line,
+                inside: line.inside,
+                fronts: Ordered::new(&line.fronts),
+            });
+            let front = begun.fronts.pop()?;
+            let candidate = self.admission.candidates.get(&front.1)?;
+            let full = candidate.group.as_deref().is_some_and(|group| {
+                let held = self.admission.groups.get(group).copied().unwrap_or(0);
+                held + self.given.get(group).copied().unwrap_or(0) >= self.per_group
+            });
+            if !full {
+                begun.inside += 1;
+                begun.fronts.added.extend(begun.line.after(&front));
+            }
+            if let Some(front) = begun.fronts.first() {
+                self.turns.added.insert(begun.line.turn_with(begun.inside, front, namespace));
+            }
+            if !full {
+                if let Some(group) = &candidate.group {
+                    *self.given.entry(group).or_default() += 1;
+                }
+                return Some(candidate);
+            }
+        }
+    }
+}
+
+/// A sorted set to which something is added while it is read from its beginning.
+struct Ordered<'a, T> {
+    set: Peekable<Iter<'a, T>>,
+    added: BTreeSet<T>,
+}
+
+impl<'a, T: Ord + Clone> Ordered<'a, T> {
+    fn new(set: &'a BTreeSet<T>) -> Self {
+        Self { set: set.iter().peekable(), added: BTreeSet::new() }
+    }
+
+    fn first(&mut self) -> Option<&T> {
+        match (self.added.first(), self.set.peek()) {
+            (Some(added), Some(of_set)) => Some(added.min(of_set)),
+            (added, of_set) => added.or(of_set.copied()),
+        }
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        let first = self.first()?.clone();
+        if self.added.remove(&first) { Some(first) } else { self.set.next().cloned() }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn candidate(uid: &str, created: i64, group: Option<&str>, holds: bool) -> Candidate {
-        Candidate {
-            uid: uid.into(),
-            namespace: "ns".into(),
-            created: Timestamp::from_second(created).unwrap(),
-            group: group.map(Into::into),
-            holds,
-        }
-    }
-
-    #[test]
-    fn first_come_first_served() {
-        let all = [
-            candidate("c", 3, None, false),
-            candidate("b", 1, None, false),
-            candidate("a", 1, None, false),
-            candidate("h", 9, None, true),
-        ];
-        let inside = admitted(3, 1, &all, &Served::new());
-        assert_eq!(inside.into_iter().collect::<Vec<_>>(), ["a", "b", "h"]);
-    }
-
-    #[test]
-    fn a_full_group_blocks_nobody_else() {
-        let all = [
-            candidate("h", 1, Some("g"), true),
-            candidate("x", 2, Some("g"), false),
-            candidate("y", 3, Some("k"), false),
-            candidate("z", 4, Some("k"), false),
-        ];
-        assert_eq!(admitted(4, 1, &all, &Served::new()).into_iter().collect::<Vec<_>>(), ["h", "y"]);
-    }
-
-    fn of(namespace: &str, n: i64, holds: bool) -> Candidate {
-        Candidate { namespace: namespace.into(), ..candidate(&format!("{namespace}-{n:04}"), n, None, holds) }
-    }
-
-    #[test]
-    fn a_thousand_exports_of_one_namespace_hold_up_nobody_else() {
-        let mut all: Vec<Candidate> = (0..1000).map(|n| of("many", n, n < 4)).collect();
-        all.extend([of("few", 5000, false), of("few", 5001, false), of("one", 6000, false)]);
-        let holders = ["many-0000", "many-0001", "many-0002", "many-0003"];
-        assert_eq!(
-            admitted(4, 1, &all, &Served::new()).into_iter().collect::<Vec<_>>(),
-            holders,
-            "who holds keeps"
-        );
-        // Places become free one at a time.
-        for (ended, next) in [
-            ("many-0000", "few-5000"),
-            ("many-0001", "one-6000"),
-            // Both namespaces have one place: the oldest export is next.
-            ("many-0002", "many-0004"),
-            ("few-5000", "few-5001"),
-            ("one-6000", "many-0005"),
-        ] {
-            all.retain(|c| c.uid != ended);
-            let inside = admitted(4, 1, &all, &Served::new());
-            assert!(inside.contains(next) && inside.len() == 4, "{next}: {inside:?}");
-            all.iter_mut().find(|c| c.uid == next).unwrap().holds = true;
-        }
-    }
-
-    #[test]
-    fn one_place_goes_round() {
-        let mut all: Vec<Candidate> = (0..1000).map(|n| of("many", n, false)).collect();
-        all.extend([of("few", 5000, false), of("few", 5001, false), of("one", 6000, false)]);
-        let mut served = Served::new();
-        let mut order = Vec::new();
-        for second in 0..6 {
-            let next = admitted(1, 1, &all, &served).pop_first().unwrap();
-            let at = all.iter().position(|c| c.uid == next).unwrap();
-            served.insert(all.remove(at).namespace, Timestamp::from_second(second).unwrap());
-            order.push(next);
-        }
-        assert_eq!(order, ["many-0000", "few-5000", "one-6000", "many-0001", "few-5001", "many-0002"]);
-    }
-
-    proptest! {
-        #[test]
-        fn no_namespace_is_ahead_of_one_that_waits(
-            limit in 1_usize..8, rows in proptest::collection::vec((0_u8..4, 0_i64..50), 0..60),
-        ) {
-            let all: Vec<Candidate> = rows.iter().enumerate()
-                .map(|(n, (namespace, created))| Candidate {
-                    uid: n.to_string(),
-                    ..of(&namespace.to_string(), *created, false)
-                })
-                .collect();
-            let inside = admitted(limit, 1, &all, &Served::new());
-            let has = |namespace: &str| {
-                all.iter().filter(|c| c.namespace == namespace && inside.contains(&c.uid)).count()
-            };
-            for waiting in all.iter().filter(|c| !inside.contains(&c.uid)) {
-                for other in &all {
-                    prop_assert!(has(&other.namespace) <= has(&waiting.namespace) + 1);
-                }
-                // Within a namespace, exports start in order of creation.
-                let earlier = |c: &&Candidate| {
-                    c.namespace == waiting.namespace && (c.created, &c.uid) < (waiting.created, &waiting.uid)
-                };
-                prop_assert!(all.iter().filter(earlier).count() >= has(&waiting.namespace));
-            }
-            prop_assert_eq!(inside.len(), limit.min(all.len()));
-        }
-
-        #[test]
-        fn never_more_than_the_limits(
-            limit in 1_usize..6, per_group in 1_usize..3,
-            rows in proptest::collection::vec((0_i64..5, proptest::option::of(0_u8..3)), 0..20),
-        ) {
-            let all: Vec<Candidate> = rows.iter().enumerate()
-                .map(|(n, (created, group))| {
-                    candidate(&n.to_string(), *created, group.map(|g| g.to_string()).as_deref(), false)
-                })
-                .collect();
-            let inside = admitted(limit, per_group, &all, &Served::new());
-            prop_assert!(inside.len() <= limit);
-            for g in 0..3_u8 {
-                let g = g.to_string();
-                let of_group = all.iter().filter(|c| inside.contains(&c.uid) && c.group.as_deref() == Some(&g)).count();
-                prop_assert!(of_group <= per_group);
-            }
-            // No place stays free while an export could have it.
-            let groups_full = |c: &Candidate| c.group.as_ref().is_some_and(|g| {
-                all.iter().filter(|o| inside.contains(&o.uid) && o.group.as_ref() == Some(g)).count() >= per_group
-            });
-            if inside.len() < limit {
-                prop_assert!(all.iter().filter(|c| !inside.contains(&c.uid)).all(groups_full));
-            }
-        }
-    }
-}
+#[path = "admission_tests.rs"]
+mod tests;

@@ -43,11 +43,17 @@ pub enum Fault {
     GivesUpEarly,
     /// A landing writes to the place that the `FhirServer` names now, not to the one in the intent.
     PinnedPlace,
+    /// A run of a schedule is created before the status records it.
+    SlotAfterRun,
+    /// A run of a schedule is deleted before the status holds its result.
+    AbsorbAfterDelete,
+    /// A run that is complete although the server reports errors moves the chain.
+    ChainDespiteErrors,
 }
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::StatusUrlLate,
         Self::ForgetToResume,
         Self::CancelUncounted,
@@ -64,6 +70,9 @@ impl Fault {
         Self::OneLine,
         Self::GivesUpEarly,
         Self::PinnedPlace,
+        Self::SlotAfterRun,
+        Self::AbsorbAfterDelete,
+        Self::ChainDespiteErrors,
     ];
 
     /// The name by which the fault is planted and reported.
@@ -85,6 +94,9 @@ impl Fault {
             Self::OneLine => "one-line",
             Self::GivesUpEarly => "gives-up-early",
             Self::PinnedPlace => "pinned-place",
+            Self::SlotAfterRun => "slot-after-run",
+            Self::AbsorbAfterDelete => "absorb-after-delete",
+            Self::ChainDespiteErrors => "chain-despite-errors",
         }
     }
 
@@ -105,6 +117,9 @@ impl Fault {
             Self::OneLine => "fair-share",
             Self::GivesUpEarly => "patient-landing",
             Self::PinnedPlace => "place-pinned",
+            Self::SlotAfterRun => "slot-before-run",
+            Self::AbsorbAfterDelete => "absorb-before-delete",
+            Self::ChainDespiteErrors => "chain-moves-with-pending",
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct Metrics {
     reconcile_seconds: Histograms<1>,
     status_writes: Family<Labels<1>, Counter>,
     task_panics: Family<Labels<1>, Counter>,
+    events_dropped: Counter,
     leader: Gauge,
     watches_broken: Gauge,
     unreadable_objects: Family<Labels<1>, Gauge>,
@@ -73,6 +74,7 @@ impl Metrics {
         for task in TASKS {
             drop(task_panics.get_or_create(&[("task", task_label(task))]));
         }
+        let events_dropped = Counter::default();
         let (leader, watches_broken) = (Gauge::default(), Gauge::default());
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
@@ -86,6 +88,11 @@ impl Metrics {
             "task_panics",
             "Tasks of exports that ended by a panic, which is a defect, and were started again",
             task_panics.clone(),
+        );
+        r.register(
+            "events_dropped",
+            "Kubernetes events that were not posted, since too many waited",
+            events_dropped.clone(),
         );
         r.register("leader", "1 if this process leads, else 0", leader.clone());
         r.register(
@@ -109,6 +116,7 @@ impl Metrics {
             reconcile_seconds,
             status_writes,
             task_panics,
+            events_dropped,
             leader,
             watches_broken,
             unreadable_objects,
@@ -177,6 +185,11 @@ impl Metrics {
     /// Records that a task beside the reconciles panicked.
     pub fn task_panicked(&self, task: ExportTask) {
         self.task_panics.get_or_create(&[("task", task_label(task))]).inc();
+    }
+
+    /// Records that an event was dropped, since too many waited.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Records a cancel that was given up.

@@ -28,6 +28,7 @@ use crate::cluster::{KubeCluster, definitions};
 use crate::config::Config;
 use crate::controller::export::reconcile_export;
 use crate::controller::guard::Guard;
+use crate::controller::places;
 use crate::controller::request;
 use crate::controller::runs::Runs;
 use crate::controller::schedule::reconcile_schedule;
@@ -42,6 +43,8 @@ use crate::stop::Stop;
 
 /// How often the in-memory state of deleted objects is removed.
 const CLEAN_UP_INTERVAL: Duration = Duration::from_mins(10);
+/// How long events that are not posted yet hold up the end of the operator.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Completes when the operator should stop.
 type Stopping = Shared<BoxFuture<'static, ()>>;
@@ -181,6 +184,8 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         }
         // No task may run any more when the next replica leads.
         self.live.beside.end().await;
+        // Events bind nobody, and the log has them: they hold up the end for a moment only.
+        let _ = tokio::time::timeout(FAREWELL, self.live.cluster.events_posted()).await;
         leadership.release(&SystemClock).await;
         info!("the operator has stopped");
         Ok(())
@@ -234,9 +239,9 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         let exports_changed = move |change: Change<FhirExport>| {
             if let Some(gone) = change.gone() {
                 guard.forget(&key(gone));
-                request::forget(live.as_ref(), gone.metadata.uid.as_deref().unwrap_or_default());
             }
-            live.wakes.export_changed(&live.stores, &change);
+            places::shown(live.as_ref(), &change);
+            live.wakes.export_changed(&change);
         };
         let (live, guard) = (self.live.clone(), self.servers.clone());
         let servers_changed = move |change: Change<FhirServer>| {

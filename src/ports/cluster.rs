@@ -77,9 +77,11 @@ pub trait Cluster: Send + Sync {
     ) -> impl Future<Output = Result<Option<FhirExport>, ClusterFailure>> + Send;
     /// Deletes an export, with its uid and resource version as preconditions.
     fn delete_export(&self, read: &FhirExport) -> impl Future<Output = Result<(), ClusterFailure>> + Send;
-    /// Publishes an event about an export. A failure is logged and never fails a run.
+    /// Publishes an event about an export, without waiting for its way to the API server. A failure is logged and never
+    /// fails a run.
     fn publish(&self, about: &FhirExport, note: &Note) -> impl Future<Output = ()> + Send;
-    /// Publishes an event about a schedule. A failure is logged and never fails a schedule.
+    /// Publishes an event about a schedule, without waiting for its way to the API server. A failure is logged and
+    /// never fails a schedule.
     fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note)
     -> impl Future<Output = ()> + Send;
     /// The labels of a namespace.

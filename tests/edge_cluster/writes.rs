@@ -156,6 +156,7 @@ async fn events_are_folded_and_cut() {
     // The version of the object changes between the two events, which must still count as events of one object.
     let changed = cluster.write_export_status(&one, &running()).await.unwrap();
     cluster.publish(&changed, &note("again")).await;
+    cluster.events_posted().await;
     let published = events(&client, &one).await;
     assert_eq!(published.len(), 1, "{published:?}");
     let event = published.first().unwrap();
@@ -182,6 +183,7 @@ async fn in_a_namespace_that_goes_events_are_no_hindrance() {
 
     let started = Instant::now();
     cluster.publish(&held, &note("nobody reads this")).await;
+    cluster.events_posted().await;
     assert!(started.elapsed() < Duration::from_secs(2), "it was not tried again");
     let now = api.get("one").await.unwrap();
     let written = cluster.write_export_status(&now, &running()).await.unwrap();

@@ -5,7 +5,7 @@ mod fetch;
 mod file;
 mod task;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -166,14 +166,15 @@ async fn land_all<W: World>(
     course: &mut Course,
     told: &(dyn Fn(LandProgress) + Send + Sync),
 ) -> Result<(), Stopped> {
-    let ledger = open_ledger(world.as_ref(), server, plan).await?;
-    let begun: HashSet<&str> = ledger.begun.iter().map(String::as_str).collect();
-    let lying: HashMap<&str, Option<&Marks>> =
-        ledger.landed.iter().map(|entry| (entry.blob.as_str(), entry.marks.as_ref())).collect();
+    let Ledger { landed: mut lying, begun } = open_ledger(world.as_ref(), server, plan).await?;
+    let begun: HashSet<&str> = begun.iter().map(String::as_str).collect();
+    lying.sort_unstable_by(|one, other| one.blob.cmp(&other.blob));
     let mut missing = Vec::new();
     for (index, file) in plan.files.iter().enumerate() {
-        let there = match lying.get(file.blob.as_str()) {
-            Some(marks) => known(world.as_ref(), server, plan, file, *marks).await?,
+        let entry = lying.binary_search_by(|entry| entry.blob.cmp(&file.blob)).ok();
+        let there = match entry.and_then(|entry| lying.get_mut(entry)) {
+            // What the ledger holds of a file goes over into what landed: no two files have one key.
+            Some(entry) => known(world.as_ref(), server, plan, file, entry.marks.take()).await?,
             None => None,
         };
         match &there {
@@ -182,6 +183,7 @@ async fn land_all<W: World>(
         }
         course.landed.push(there);
     }
+    drop(lying);
     told(course.progress);
     let last: HashSet<&str> = plan.last.iter().map(String::as_str).collect();
     missing.sort_by_key(|(_, file)| last.contains(file.blob.as_str()));
@@ -238,7 +240,7 @@ async fn known<W: World>(
     server: &Arc<FhirServer>,
     plan: &LandPlan,
     file: &LandFile,
-    marks: Option<&Marks>,
+    marks: Option<Marks>,
 ) -> Result<Option<Landed>, Obstacle> {
     let Some(marks) = marks else {
         return Err(Obstacle::other_file(file));
@@ -249,7 +251,8 @@ async fn known<W: World>(
     }
     let words =
         if file.kind == FileKind::Error { words(world, server, plan, file).await? } else { Vec::new() };
-    Ok(Some(Landed { sum: marks.sum.clone(), form: marks.form, issues: marks.issues, words }))
+    let Marks { sum, form, issues, .. } = marks;
+    Ok(Some(Landed { sum, form, issues, words }))
 }
 
 /// Reads the first texts of an error file that landed before.
@@ -282,3 +285,8 @@ async fn words<W: World>(
     }
     Ok(reader.finish().1)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+#[path = "many_tests.rs"]
+mod many;

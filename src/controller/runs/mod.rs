@@ -4,23 +4,25 @@
 mod ahead;
 mod beside;
 mod claims;
+mod places;
 mod probes;
+mod versions;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use kube::ResourceExt;
 use tokio::sync::Notify;
 
 use self::ahead::ReadAhead;
 pub(super) use self::beside::{Beside, tell};
 use self::claims::JobClaims;
+use self::places::Places;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
+use self::versions::{uid_of, version};
 use super::listings::Listings;
 use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
-use crate::core::admission::Served;
 use crate::core::effect::{Note, Observation};
 use crate::core::export::Memory;
 use crate::core::landing::Landing;
@@ -41,12 +43,8 @@ pub struct Runs {
 
 #[derive(Default)]
 struct Inner {
-    runs: HashMap<String, Run>,
-    /// Uids of runs that hold a place, although the watch may not show it yet.
-    places: HashSet<String>,
-    /// When an export of each namespace last got a place on a server, by the server's uid. It is kept here
-    /// because deleting exports would hide it.
-    served: HashMap<String, Served>,
+    runs: HashMap<String, Box<Run>>,
+    places: Places,
     /// The seats for requests: who holds one, and who waits.
     seats: Seats,
     /// Uids of runs with a request whose answer is to be written before the operator stops.
@@ -61,7 +59,7 @@ pub(super) struct Kept {
     /// An observation that is not in the status yet. It is processed before anything else.
     pub(super) seen: Option<Observation>,
     /// What was decided and is not written yet, because the effect that came next only reads.
-    pub(super) unwritten: Option<Unwritten>,
+    pub(super) unwritten: Option<Box<Unwritten>>,
 }
 
 /// A status that was decided and not written yet.
@@ -83,20 +81,12 @@ struct Run {
     out: bool,
     /// The object that this process wrote last, or read after a conflict; the watch may lag behind it.
     written: Option<Arc<FhirExport>>,
+    /// The watch has shown what was written, or something newer, and `written` is the copy of the store.
+    caught_up: bool,
     /// The run has ended: only `written` is kept, until the watch shows it.
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
-}
-
-/// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
-/// 1.35 and later).
-fn version(object: &FhirExport) -> u64 {
-    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
-}
-
-fn uid_of(object: &FhirExport) -> String {
-    object.uid().unwrap_or_default()
 }
 
 impl Runs {
@@ -138,34 +128,6 @@ impl Runs {
     /// The memory for reading files ahead of the store.
     pub(super) fn read_ahead(&self) -> &ReadAhead {
         &self.ahead
-    }
-
-    /// Whether a run holds a place of its server.
-    pub(super) fn holds_place(&self, uid: &str) -> bool {
-        locked(&self.inner).places.contains(uid)
-    }
-
-    /// Records whether a run holds a place. Returns true if it just released one.
-    pub(super) fn note_place(&self, uid: &str, holds: bool) -> bool {
-        let mut inner = locked(&self.inner);
-        if holds {
-            inner.places.insert(uid.to_owned());
-            false
-        } else {
-            inner.places.remove(uid)
-        }
-    }
-
-    /// When an export of each namespace last got a place on a server, from what its exports show now and
-    /// showed earlier.
-    pub(super) fn served(&self, server: &str, shown: &Served) -> Served {
-        let mut inner = locked(&self.inner);
-        let known = inner.served.entry(server.to_owned()).or_default();
-        for (namespace, at) in shown {
-            let last = known.entry(namespace.clone()).or_insert(*at);
-            *last = (*at).max(*last);
-        }
-        known.clone()
     }
 
     /// Takes the state of a run out. The caller must give it back with [`Self::keep`] or [`Self::goes_out`]. `None`
@@ -265,18 +227,24 @@ impl Runs {
     /// earlier one even if that has a higher resource version: after a restore of etcd, versions are lower.
     pub(super) fn wrote(&self, object: &FhirExport) {
         let mut inner = locked(&self.inner);
-        inner.runs.entry(uid_of(object)).or_default().written = Some(Arc::new(object.clone()));
+        let uid = uid_of(object);
+        let run = inner.runs.entry(uid.clone()).or_default();
+        run.written = Some(Arc::new(object.clone()));
+        run.caught_up = false;
+        inner.restand(&uid);
     }
 
     /// Drops the state of a run that has ended, and ends its tasks. Its last written object is kept until the
     /// watch shows it, because acting on an earlier status would repeat what was done.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn ended(&self, uid: &str) -> Vec<Caller> {
-        let written = locked(&self.inner).runs.get(uid).and_then(|run| run.written.clone());
-        let seated = self.forget(uid);
-        if written.is_some() {
-            let run = Run { written, ended: true, ..Run::default() };
-            locked(&self.inner).runs.insert(uid.to_owned(), run);
+        let mut inner = locked(&self.inner);
+        let known = inner.runs.get(uid).map(|run| (run.written.clone(), run.caught_up));
+        let seated = self.forget_in(&mut inner, uid);
+        if let Some((written, caught_up)) = known.filter(|(written, _)| written.is_some()) {
+            let run = Run { written, caught_up, ended: true, ..Run::default() };
+            inner.runs.insert(uid.to_owned(), Box::new(run));
+            inner.restand(uid);
         }
         seated
     }
@@ -285,10 +253,13 @@ impl Runs {
     /// its answer comes. The callers that are returned have to be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn forget(&self, uid: &str) -> Vec<Caller> {
-        let mut inner = locked(&self.inner);
+        self.forget_in(&mut locked(&self.inner), uid)
+    }
+
+    fn forget_in(&self, inner: &mut Inner, uid: &str) -> Vec<Caller> {
         let run = inner.runs.remove(uid);
-        inner.places.remove(uid);
-        self.settle(&mut inner, uid, false);
+        inner.drop_place(uid);
+        self.settle(inner, uid, false);
         let Some(mut run) = run else { return Vec::new() };
         Beside::end(&mut run.verification);
         Beside::end(&mut run.landing);
@@ -301,7 +272,7 @@ impl Runs {
     pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) -> Vec<Caller> {
         let gone: Vec<String> = {
             let inner = locked(&self.inner);
-            let known = inner.runs.keys().chain(&inner.places);
+            let known = inner.runs.keys().chain(inner.places.held());
             known.filter(|uid| !alive(uid)).cloned().collect()
         };
         let mut seated = Vec::new();
@@ -311,10 +282,18 @@ impl Runs {
         self.listings.retain(&alive);
         self.claims.retain(&alive);
         self.probes.retain(&alive);
-        locked(&self.inner).served.retain(|uid, _| alive(uid));
+        let mut inner = locked(&self.inner);
+        // Nobody looks at what was before the end any more.
+        inner.runs.retain(|_, run| !(run.ended && run.caught_up));
+        inner.places.retain(alive);
         seated
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+#[path = "footprint_tests.rs"]
+mod footprint;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

@@ -1,13 +1,16 @@
 //! Any plan: what a seed makes of servers, exports, faults and events.
 
+mod schedules;
+
 use fhir_export_operator::api::Dialect;
 use serde_json::{Map, Value, json};
 
 use crate::chance::Chance;
 use crate::plan::{
     Account, Cancels, Edge, Ending, Event, EventKind, ExportPlan, Fault, FaultKind, FilePlan, Flaw, JobPlan,
-    Kind, Location, LongOutage, Outage, Pace, Plan, ServerPlan, Trouble,
+    Kind, Location, LongOutage, Outage, Pace, Plan, ScheduleEvent, ServerPlan, Trouble,
 };
+pub use schedules::schedules;
 
 /// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
 const FAILS: &[(u16, &str)] = &[
@@ -27,6 +30,7 @@ pub fn plan(seed: u64) -> Plan {
         12 => outage(seed),
         4 | 37 | 70 => lease(seed),
         9 | 59 => place(seed),
+        3 | 23 | 43 | 63 | 83 => schedules(seed),
         _ => anything(seed),
     }
 }
@@ -59,6 +63,7 @@ fn anything(seed: u64) -> Plan {
         seed,
         servers,
         exports,
+        schedules: Vec::new(),
         faults,
         events,
         heal_at,
@@ -163,6 +168,7 @@ pub fn crowd_of(seed: u64, refused: usize, within: i64) -> Plan {
     Plan {
         seed,
         exports,
+        schedules: Vec::new(),
         servers,
         faults: Vec::new(),
         events: vec![lost],
@@ -215,6 +221,7 @@ pub fn outage(seed: u64) -> Plan {
         seed,
         servers: vec![server],
         exports: vec![ExportPlan { server: 0, at: 0, spec, jobs: vec![job] }],
+        schedules: Vec::new(),
         faults: Vec::new(),
         events: chance.one_in(3).then_some(crash).into_iter().collect(),
         heal_at: SIX_HOURS + 3600,
@@ -250,6 +257,7 @@ fn lease(seed: u64) -> Plan {
         events: events.collect(),
         servers: vec![server],
         exports,
+        schedules: Vec::new(),
         faults: Vec::new(),
         heal_at: (LAPSES + 2) * 60,
         latency: chance.pick(&[1, 20, 100], 20),
@@ -294,6 +302,7 @@ pub fn place(seed: u64) -> Plan {
         seed,
         servers: vec![server],
         exports,
+        schedules: Vec::new(),
         faults: Vec::new(),
         events,
         heal_at: 300,
@@ -567,6 +576,12 @@ fn follow_up(chance: &mut Chance, at: i64, kind: EventKind) -> Option<Event> {
         EventKind::DeleteSecret(server) => EventKind::CreateSecret(server),
         EventKind::Delete(export) => EventKind::CreateAgain(export),
         EventKind::AnotherVersion(export) => EventKind::ReadAgain(export),
+        EventKind::OfSchedule(schedule, ScheduleEvent::Suspend(true)) => {
+            EventKind::OfSchedule(schedule, ScheduleEvent::Suspend(false))
+        }
+        EventKind::OfSchedule(schedule, ScheduleEvent::Delete(_)) => {
+            EventKind::OfSchedule(schedule, ScheduleEvent::CreateAgain)
+        }
         _ => return None,
     };
     chance.one_in(2).then(|| Event { at: at + chance.magnitude(1, 2000), kind: back })

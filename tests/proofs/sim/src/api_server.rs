@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fhir_export_operator::api::{
-    FhirExport, FhirExportSchedule, FhirExportScheduleStatus, FhirExportStatus, FhirServer, FhirServerStatus,
+    FhirExport, FhirExportSchedule, FhirExportStatus, FhirServer, FhirServerStatus,
 };
 use fhir_export_operator::cluster::stores::{Key, key};
-use fhir_export_operator::ports::{ClusterFailure, Creation};
+use fhir_export_operator::ports::ClusterFailure;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 
@@ -46,7 +46,7 @@ pub struct ApiServer {
     pub exports: Kind<FhirExport>,
     /// `FhirServer`s.
     pub servers: Kind<FhirServer>,
-    /// `FhirExportSchedule`s: none is made in this world, whose subject are runs.
+    /// `FhirExportSchedule`s.
     pub schedules: Kind<FhirExportSchedule>,
     /// Names of Secrets, with their namespaces.
     pub secrets: BTreeSet<Key>,
@@ -102,7 +102,7 @@ impl ApiServer {
     }
 
     /// Stores an object under a new resource version, and logs it.
-    fn put<K: Stored>(&mut self, mut object: K) -> Arc<K> {
+    pub fn put<K: Stored>(&mut self, mut object: K) -> Arc<K> {
         self.version += 1;
         object.meta_mut().resource_version = Some(self.version.to_string());
         let (at, object) = (key(&object), Arc::new(object));
@@ -232,29 +232,6 @@ impl State {
         Ok(FhirServer::clone(&self.api.put(object)))
     }
 
-    /// The operator writes the status of a schedule.
-    pub fn write_schedule_status(
-        &mut self,
-        read: &FhirExportSchedule,
-        status: &FhirExportScheduleStatus,
-    ) -> Result<FhirExportSchedule, ClusterFailure> {
-        let mut object = FhirExportSchedule::clone(self.api.current(read)?.as_ref());
-        object.status = Some(status.clone());
-        Ok(FhirExportSchedule::clone(&self.api.put(object)))
-    }
-
-    /// The operator makes an export.
-    pub fn make_export(&mut self, export: &FhirExport) -> Creation {
-        let (at, now) = (key(export), self.time.stamp());
-        let made = self.api.create(export.clone(), now);
-        let there = self.api.exports.objects.get(&at).map(|there| Box::new(FhirExport::clone(there)));
-        match there {
-            Some(there) if made => Creation::Made(there),
-            Some(there) => Creation::Exists(there),
-            None => Creation::Refused("the namespace is being terminated".to_owned()),
-        }
-    }
-
     /// The operator sets or takes off its finalizer of an export.
     pub fn set_export_finalizer(
         &mut self,
@@ -291,6 +268,7 @@ impl State {
         match self.api.current(read) {
             Ok(found) => {
                 self.check_read(&found, "it is deleted");
+                self.check_run_deletion(&found);
                 let now = self.time.stamp();
                 if self.api.delete::<FhirExport>(&key(found.as_ref()), now) {
                     self.gone(&found);

@@ -1,6 +1,7 @@
 //! What the watches of one process know: behind the API server, by however much.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer};
@@ -82,6 +83,18 @@ pub struct Cache {
     pub servers: Mutex<Heard<FhirServer>>,
     /// `FhirExportSchedule`s.
     pub schedules: Mutex<Heard<FhirExportSchedule>>,
+    /// How many exports were handed out in lists.
+    pub listed: AtomicU64,
+}
+
+impl Cache {
+    /// The exports that are like this, which are counted as handed out.
+    fn exports_like(&self, like: impl Fn(&FhirExport) -> bool) -> Vec<Arc<FhirExport>> {
+        let heard = locked(&self.exports);
+        let exports: Vec<_> = heard.all().filter(|export| like(export)).cloned().collect();
+        self.listed.fetch_add(exports.len() as u64, Ordering::Relaxed);
+        exports
+    }
 }
 
 impl Stores for Cache {
@@ -91,12 +104,11 @@ impl Stores for Cache {
 
     fn exports_of(&self, namespace: &str, name: &str) -> Vec<Arc<FhirExport>> {
         let of = (namespace.to_owned(), name.to_owned());
-        locked(&self.exports).all().filter(|export| server_key(export) == of).cloned().collect()
+        self.exports_like(|export| server_key(export) == of)
     }
 
     fn exports_with(&self, job: &JobKey) -> Vec<Arc<FhirExport>> {
-        let has = |export: &&Arc<FhirExport>| JobKey::of(export).as_ref() == Some(job);
-        locked(&self.exports).all().filter(has).cloned().collect()
+        self.exports_like(|export| JobKey::of(export).as_ref() == Some(job))
     }
 
     fn export(&self, namespace: &str, name: &str) -> Option<Arc<FhirExport>> {
@@ -104,12 +116,11 @@ impl Stores for Cache {
     }
 
     fn exports(&self) -> Vec<Arc<FhirExport>> {
-        locked(&self.exports).all().cloned().collect()
+        self.exports_like(|_| true)
     }
 
     fn children_of(&self, uid: &str) -> Vec<Arc<FhirExport>> {
-        let owned = |export: &&Arc<FhirExport>| owner_of(export).is_some_and(|owner| owner.uid == uid);
-        locked(&self.exports).all().filter(owned).cloned().collect()
+        self.exports_like(|export| owner_of(export).is_some_and(|owner| owner.uid == uid))
     }
 
     fn schedules(&self) -> Vec<Arc<FhirExportSchedule>> {

@@ -1,11 +1,14 @@
 //! What must stay true, checked against what the models themselves know, at each write, request and event.
 
+mod chains;
 mod data;
 mod end;
+mod folders;
 mod law;
 mod patience;
 mod place;
 mod requests;
+pub mod schedules;
 mod tenure;
 mod writes;
 
@@ -21,6 +24,7 @@ use crate::fhir::{Job, SENTINEL};
 use crate::state::State;
 pub use law::{BrokenLaw, Law};
 pub use place::endpoint_of;
+use writes::MAX_STATUS;
 pub use writes::is_unread;
 
 /// Who acts at this moment.
@@ -63,8 +67,10 @@ struct Intent {
 /// What is known of an export, also when it is gone.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Its number in the plan.
-    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// The number of the schedule that it is a run of.
+    pub schedule: Option<usize>,
     /// When it was made, in microseconds.
     made: i64,
     /// Its status, as it was written last.
@@ -73,6 +79,8 @@ pub struct Record {
     pub told: Vec<(Reason, i64)>,
     /// It is gone.
     pub gone: bool,
+    /// Since when, in microseconds.
+    gone_at: i64,
     /// Jobs that it began.
     pub kick_offs: usize,
     intents: Vec<Intent>,
@@ -95,6 +103,8 @@ pub struct Laws {
     pub broken: Vec<(BrokenLaw, String)>,
     /// Who acts.
     pub acting: Acting,
+    /// What is known of schedules.
+    pub books: schedules::Books,
     /// By uid.
     pub records: BTreeMap<String, Record>,
     /// The job that each task kicked off last.
@@ -149,8 +159,9 @@ fn listed(status: &FhirExportStatus, job: &Job, url: &str) -> bool {
 
 impl State {
     /// An export was made.
-    pub fn made(&mut self, object: &FhirExport, number: usize) {
-        let record = Record { number, made: self.time.now, ..Record::default() };
+    pub fn made(&mut self, object: &FhirExport, schedule: Option<usize>) {
+        let name = object.name_any();
+        let record = Record { name, schedule, made: self.time.now, ..Record::default() };
         self.tally.exports += 1;
         self.laws.records.insert(object.uid().unwrap_or_default(), record);
     }
@@ -159,8 +170,9 @@ impl State {
     pub fn gone(&mut self, object: &FhirExport) {
         let uid = object.uid().unwrap_or_default();
         self.tell(20, || format!("{} is gone", object.name_any()));
+        let now = self.time.now;
         if let Some(record) = self.laws.records.get_mut(&uid) {
-            record.gone = true;
+            (record.gone, record.gone_at) = (true, now);
         }
     }
 
@@ -174,6 +186,15 @@ impl State {
     /// The operator publishes an event.
     pub fn told(&mut self, about: &FhirExport, note: &Note) {
         self.tell(21, || format!("event about {}: {}: {}", about.name_any(), note.reason, note.message));
+        self.check_note(note);
+        let now = self.time.now;
+        if let Some(record) = self.laws.records.get_mut(&about.uid().unwrap_or_default()) {
+            record.told.push((note.reason, now));
+        }
+    }
+
+    /// What an event says is short, and shows no secret and no patient.
+    fn check_note(&mut self, note: &Note) {
         if note.message.contains(SENTINEL) {
             self.broken(
                 Law::TokenStays,
@@ -187,10 +208,6 @@ impl State {
                 "events are short",
                 format!("event {}: {} bytes", note.reason, note.message.len()),
             );
-        }
-        let now = self.time.now;
-        if let Some(record) = self.laws.records.get_mut(&about.uid().unwrap_or_default()) {
-            record.told.push((note.reason, now));
         }
     }
 

@@ -15,6 +15,7 @@ pub mod plan;
 mod post;
 mod process;
 mod scheduler;
+mod schedules;
 pub mod search;
 pub mod shrink;
 mod state;

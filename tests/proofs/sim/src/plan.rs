@@ -3,7 +3,10 @@
 
 use fhir_export_operator::api::Dialect;
 
+mod schedules;
+
 pub use crate::faults::Outage;
+pub use schedules::{Propagation, ScheduleEdit, ScheduleEvent, SchedulePlan};
 
 /// All that is decided before a simulation begins.
 #[derive(Clone, Debug)]
@@ -14,6 +17,8 @@ pub struct Plan {
     pub servers: Vec<ServerPlan>,
     /// The exports.
     pub exports: Vec<ExportPlan>,
+    /// The schedules.
+    pub schedules: Vec<SchedulePlan>,
     /// What goes wrong at the edges.
     pub faults: Vec<Fault>,
     /// What happens in the world.
@@ -45,6 +50,8 @@ pub enum Kind {
     Lease,
     /// Nothing goes wrong but that somebody edits where the files of a server land.
     Place,
+    /// Anything goes wrong while schedules make their runs.
+    Schedules,
 }
 
 impl Kind {
@@ -56,6 +63,7 @@ impl Kind {
             Self::Outage(_) => "of an outage of six hours",
             Self::Lease => "of a Lease that runs out",
             Self::Place => "of a place that moves",
+            Self::Schedules => "of schedules",
         }
     }
 }
@@ -418,6 +426,8 @@ pub enum EventKind {
     Stranger(usize),
     /// Somebody else cancels the job of an export.
     CancelledByOthers(usize),
+    /// Somebody does something to a schedule or its runs.
+    OfSchedule(usize, ScheduleEvent),
     /// All tokens that were given out for a server are not good any more.
     TokensEnd(usize),
 }

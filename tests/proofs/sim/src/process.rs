@@ -11,9 +11,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use fhir_export_operator::api::FhirExport;
-use fhir_export_operator::cluster::watch::Change;
-use fhir_export_operator::controller::request;
 use fhir_export_operator::controller::runs::Runs;
 use fhir_export_operator::controller::wake::Wakes;
 use fhir_export_operator::controller::world::World;
@@ -117,13 +114,6 @@ impl Process {
             held_back: HeldBack::default(),
             tokens: Mutex::default(),
         })
-    }
-
-    /// What a change says to be gone is forgotten.
-    pub fn forget(&self, change: &Change<FhirExport>) {
-        if let Some(gone) = change.gone() {
-            request::forget(self, gone.metadata.uid.as_deref().unwrap_or_default());
-        }
     }
 
     /// An edge is used: counts, and says what goes wrong.

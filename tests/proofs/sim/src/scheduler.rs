@@ -9,6 +9,7 @@ mod tasks;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -23,6 +24,7 @@ use crate::process::Process;
 use crate::state::{State, locked};
 use crate::time::{Due, SECOND};
 
+pub use objects::NAMESPACE;
 use queue::Queue;
 pub use queue::Subject;
 use tasks::Tasks;
@@ -45,6 +47,12 @@ pub enum Happening {
     World(usize),
     /// An export of the plan is created.
     Create(usize),
+    /// A schedule of the plan is created.
+    CreateSchedule(usize),
+    /// The garbage collector looks for exports whose schedule is gone.
+    Collect,
+    /// The schedules come to their end.
+    WindDown,
     /// A message arrives.
     Arrive(u64),
     /// A replica starts, unless it runs.
@@ -118,6 +126,8 @@ pub struct Simulation {
     started: usize,
     order: Chance,
     healed: bool,
+    /// The schedules were told to end.
+    wound_down: bool,
     done_at: Option<i64>,
 }
 
@@ -137,6 +147,9 @@ impl Simulation {
         for (number, export) in plan.exports.iter().enumerate() {
             at(export.at, Happening::Create(number));
         }
+        for (number, schedule) in plan.schedules.iter().enumerate() {
+            at(schedule.at, Happening::CreateSchedule(number));
+        }
         for (number, event) in plan.events.iter().enumerate() {
             at(event.at, Happening::World(number));
         }
@@ -148,6 +161,7 @@ impl Simulation {
             started: 0,
             order,
             healed: false,
+            wound_down: false,
             done_at: None,
         }
     }
@@ -195,9 +209,12 @@ impl Simulation {
             }
             self.after_step();
         }
+        let listed = |running: &Running| running.process.cache.listed.load(Ordering::Relaxed);
+        let listed = self.processes.values().map(listed).sum();
         self.processes.clear();
         self.tasks = Tasks::default();
         let mut state = locked(&self.state);
+        state.tally.listed = listed;
         // What is on its way holds on to the models.
         state.post = crate::post::Post::default();
         state.count_ends();
@@ -247,7 +264,7 @@ impl Simulation {
         self.rest();
         if self.healed && self.done_at.is_none() {
             let state = locked(&self.state);
-            if state.all_ended() {
+            if (self.wound_down || state.plan.schedules.is_empty()) && state.all_ended() {
                 self.done_at = Some(state.time.now + AFTERMATH);
             }
         }

@@ -32,8 +32,13 @@ pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs `seeds` in order on so many threads, until `enough` says so of those that broke a law.
-pub fn search(seeds: Range<u64>, threads: usize, enough: impl Fn(&[Broken]) -> bool + Sync) -> Found {
+/// Runs each `step`-th of `seeds`, in order, on so many threads, until `enough` says so of those that broke a law.
+pub fn search(
+    seeds: Range<u64>,
+    step: u64,
+    threads: usize,
+    enough: impl Fn(&[Broken]) -> bool + Sync,
+) -> Found {
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
     let found = Mutex::new(Found::default());
@@ -41,7 +46,7 @@ pub fn search(seeds: Range<u64>, threads: usize, enough: impl Fn(&[Broken]) -> b
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed) {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let seed = next.fetch_add(step.max(1), Ordering::Relaxed);
                     if seed >= seeds.end {
                         break;
                     }

@@ -17,6 +17,9 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
     }
     row("steps", number(tally.steps));
     row("exports", number(tally.exports));
+    row("  made by schedules", number(tally.runs));
+    row("schedules", number(tally.schedules));
+    row("  deletions of old folders", number(tally.folders));
     row("with several replicas", number(tally.replicated));
     row("processes", number(tally.processes));
     row("  crashes", number(tally.crashes));

@@ -30,6 +30,12 @@ pub struct Tally {
     pub late: u64,
     /// Exports that were made.
     pub exports: u64,
+    /// Schedules that were made.
+    pub schedules: u64,
+    /// Exports that schedules made.
+    pub runs: u64,
+    /// Times that a schedule deleted files of an old folder.
+    pub folders: u64,
     /// Exports that came to each end.
     pub ends: BTreeMap<&'static str, u64>,
     /// By kind.
@@ -46,6 +52,8 @@ pub struct Tally {
     pub kicked_off_after: Vec<i64>,
     /// In crowds, how long after the last time jobs on a prompt server were asked for, in microseconds.
     pub asked_after: Vec<i64>,
+    /// Exports that the caches of the processes that ran to the end handed out in lists.
+    pub listed: u64,
     /// Laws that were broken.
     pub broken: u64,
 }
@@ -82,10 +90,14 @@ impl Tally {
         self.lapsed += other.lapsed;
         self.late += other.late;
         self.exports += other.exports;
+        self.schedules += other.schedules;
+        self.runs += other.runs;
+        self.folders += other.folders;
         self.kick_offs += other.kick_offs;
         self.lost += other.lost;
         self.leaked += other.leaked;
         self.doubled += other.doubled;
+        self.listed += other.listed;
         self.broken += other.broken;
         self.kicked_off_after.extend(&other.kicked_off_after);
         self.asked_after.extend(&other.asked_after);

@@ -40,9 +40,23 @@ fn in_a_crowd_the_exports_of_a_prompt_server_are_as_prompt_as_alone() {
     within_a_second(&crowded, &single);
 }
 
-/// The operator reconciles 64 exports at once, as it does by default.
+/// A crowd with so many refused exports, of which the operator reconciles 64 at once, as it does by default.
+fn refused(exports: usize) -> Plan {
+    Plan { concurrency: 64, seats: (32, 96), ..crowd_of(1, exports, 120) }
+}
+
 #[test]
-fn a_thousand_refused_exports_delay_no_export_of_another_tenant() {
-    let plan = Plan { concurrency: 64, seats: (32, 96), ..crowd_of(1, 1000, 120) };
+fn five_thousand_refused_exports_delay_no_export_of_another_tenant() {
+    let plan = refused(5000);
     within_a_second(&figures(plan.clone()), &figures(alone(plan)));
+}
+
+#[test]
+fn a_refused_export_costs_the_same_in_a_larger_crowd() {
+    let looks = |exports: u32| {
+        let listed = figures(refused(exports as usize)).listed;
+        f64::from(u32::try_from(listed).unwrap_or(u32::MAX)) / f64::from(exports)
+    };
+    let (few, many) = (looks(250), looks(1000));
+    assert!(many < few * 1.5, "{few} exports of lists for each of 250, {many} for each of 1000");
 }

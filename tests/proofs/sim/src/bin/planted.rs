@@ -45,7 +45,7 @@ fn found(fault: Fault, seeds: u64) -> bool {
     let (began, invariant) = (Instant::now(), fault.breaks());
     plant(Some(fault));
     let is_it = |broken: &Broken| broken.law.law.name() == invariant;
-    let all = search(0..seeds, cores(), |broken| broken.iter().any(is_it)).broken;
+    let all = search(0..seeds, 1, cores(), |broken| broken.iter().any(is_it)).broken;
     plant(None);
     let seconds = began.elapsed().as_secs_f64();
     let line = match all.iter().find(|broken| is_it(broken)) {

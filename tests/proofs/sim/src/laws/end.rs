@@ -16,7 +16,9 @@ impl State {
                 && export.finalizers().is_empty()
                 && export.metadata.deletion_timestamp.is_none()
         };
-        self.api.exports.objects.values().all(|export| ended(export)) && self.api.terminating.is_empty()
+        self.api.exports.objects.values().all(|export| ended(export))
+            && self.api.terminating.is_empty()
+            && self.schedules_ended()
     }
 
     /// What has not ended.
@@ -43,6 +45,7 @@ impl State {
         if !self.api.terminating.is_empty() {
             self.broken(Law::Liveness, "every deletion is done", "a namespace is still being deleted");
         }
+        self.check_schedules_ended();
     }
 
     /// `one-job`: every job was finished, cancelled or told of.
@@ -59,7 +62,7 @@ impl State {
             // A status is gone with its object: unless it was the end, an event must have said it.
             let told = record.told_by_event(job) || listed && (!record.gone || is_terminal(&record.status));
             if !settled && !told {
-                found.push((job.works(now), job.id(), record.number));
+                found.push((job.works(now), job.id(), record.name.clone()));
             }
         }
         for (works, id, export) in found {
@@ -68,14 +71,14 @@ impl State {
                 self.broken(
                     Law::OneJob,
                     "no job is leaked",
-                    format!("job {id} of e{export} runs, and nobody knows"),
+                    format!("job {id} of {export} runs, and nobody knows"),
                 );
             } else {
                 self.tally.lost += 1;
                 self.broken(
                     Law::OneJob,
                     "no job is lost",
-                    format!("job {id} of e{export} ended, and nobody was told"),
+                    format!("job {id} of {export} ended, and nobody was told"),
                 );
             }
         }

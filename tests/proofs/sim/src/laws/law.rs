@@ -51,6 +51,14 @@ pub enum Law {
     FilesFromNamedOrigins,
     /// Where the manifest lies, all lies.
     ManifestLast,
+    /// A run of a schedule is recorded before it is created, once, and told of.
+    SlotBeforeRun,
+    /// What incremental runs cover has no gap.
+    ChainMovesWithPending,
+    /// A run is taken into account before its object is deleted.
+    AbsorbBeforeDelete,
+    /// A folder is deleted only if it is of an old chain of the schedule that deletes it.
+    FolderInLedger,
     /// Whoever does not hold the Lease does nothing.
     LeaseBeforeAct,
     /// What does not answer keeps waiting only those that ask it.
@@ -69,7 +77,7 @@ pub enum Law {
 
 impl Law {
     /// Those that are invariants of ARCHITECTURE.md.
-    pub const INVARIANTS: [Self; 20] = [
+    pub const INVARIANTS: [Self; 24] = [
         Self::IntentFirst,
         Self::UrlNext,
         Self::OneJob,
@@ -85,6 +93,10 @@ impl Law {
         Self::PartsOfOneFetch,
         Self::FilesFromNamedOrigins,
         Self::ManifestLast,
+        Self::SlotBeforeRun,
+        Self::ChainMovesWithPending,
+        Self::AbsorbBeforeDelete,
+        Self::FolderInLedger,
         Self::LeaseBeforeAct,
         Self::FairShare,
         Self::UnreadWaits,
@@ -110,6 +122,10 @@ impl Law {
             Self::PartsOfOneFetch => "parts-of-one-fetch",
             Self::FilesFromNamedOrigins => "files-from-named-origins",
             Self::ManifestLast => "manifest-last",
+            Self::SlotBeforeRun => "slot-before-run",
+            Self::ChainMovesWithPending => "chain-moves-with-pending",
+            Self::AbsorbBeforeDelete => "absorb-before-delete",
+            Self::FolderInLedger => "folder-in-ledger",
             Self::LeaseBeforeAct => "lease-before-act",
             Self::FairShare => "fair-share",
             Self::UnreadWaits => "unread-waits",

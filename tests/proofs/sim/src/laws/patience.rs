@@ -59,14 +59,18 @@ impl State {
             return;
         }
         let ends = self.laws.records.values().map(|record| {
-            (record.number, record.kick_offs, is_true(&record.status.conditions, ConditionType::Complete))
+            (
+                record.name.clone(),
+                record.kick_offs,
+                is_true(&record.status.conditions, ConditionType::Complete),
+            )
         });
         let wrong: Vec<_> = ends.filter(|(_, kick_offs, complete)| *kick_offs != 1 || !complete).collect();
-        for (number, kick_offs, complete) in wrong {
+        for (name, kick_offs, complete) in wrong {
             self.broken(
                 Law::PatientLanding,
                 "an outage costs no attempt",
-                format!("e{number}: {kick_offs} kick-offs, complete: {complete}"),
+                format!("{name}: {kick_offs} kick-offs, complete: {complete}"),
             );
         }
     }

@@ -51,8 +51,8 @@ impl State {
         };
         if !pinned {
             let text = format!(
-                "e{}: {key:?} in {container:?} of {endpoint:?}, {compression:?}, of {:?}",
-                record.number,
+                "{}: {key:?} in {container:?} of {endpoint:?}, {compression:?}, of {:?}",
+                record.name,
                 record.places.values().collect::<Vec<_>>()
             );
             self.broken(Law::PlacePinned, "files land where the intent said", text);

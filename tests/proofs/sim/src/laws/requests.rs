@@ -5,7 +5,7 @@ use fhir_export_operator::core::export::is_terminal;
 use fhir_export_operator::core::wire::{Answer, Method, Request};
 
 use crate::fhir::{FILES, Fhir};
-use crate::laws::Law;
+use crate::laws::{Acting, Law};
 use crate::plan::{Ending, JobPlan, Kind, Pace};
 use crate::state::State;
 use crate::time::SECOND;
@@ -27,10 +27,9 @@ impl State {
     /// Before a request is sent.
     pub fn check_request(&mut self, process: usize, server: &FhirServer, request: &Request) {
         let acting = self.laws.acting.clone();
-        self.tell(30, || {
-            let export = acting.export.map_or_else(|| "a server".to_owned(), |n| format!("e{n}"));
-            format!("{:?} {} for {export}", request.method, request.url)
-        });
+        let record = self.laws.records.get(&acting.uid);
+        let whom = record.map_or_else(|| "a server".to_owned(), |record| record.name.clone());
+        self.tell(30, || format!("{:?} {} for {whom}", request.method, request.url));
         let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
         if origin(&request.url) != origin(&own) {
             self.broken(
@@ -146,11 +145,7 @@ impl State {
         if self.check_share(server, rule, now.0 - made, KICKED_OFF_WITHIN) {
             self.tally.kicked_off_after.push(now.0 - made);
         }
-        let plan = acting.export.and_then(|number| self.plan.exports.get(number));
-        let nth = self.laws.records.get(&acting.uid).map_or(0, |record| record.kick_offs);
-        let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
-        let job = jobs.get(nth).or(jobs.last()).cloned();
-        let job = job.unwrap_or(JobPlan { lasts: 60, ending: Ending::Files(Vec::new()) });
+        let job = self.job_of_kick_off(&acting);
         if let Some(record) = self.laws.records.get_mut(&acting.uid) {
             record.kick_offs += 1;
         }
@@ -158,6 +153,21 @@ impl State {
         self.laws.kicked.insert(acting.task, number);
         self.tell(31, || format!("job {} begins on s{server}", number + 7));
         self.fhir.accepted(number)
+    }
+
+    /// What becomes of the job that is kicked off now.
+    fn job_of_kick_off(&mut self, acting: &Acting) -> JobPlan {
+        let record = self.laws.records.get(&acting.uid);
+        let job = match record.and_then(|record| record.schedule) {
+            Some(schedule) => self.next_job(schedule),
+            None => {
+                let plan = acting.export.and_then(|number| self.plan.exports.get(number));
+                let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
+                let nth = record.map_or(0, |record| record.kick_offs);
+                jobs.get(nth).or(jobs.last()).cloned()
+            }
+        };
+        job.unwrap_or(JobPlan { lasts: 60, ending: Ending::Files(Vec::new()) })
     }
 
     /// A request goes out now.

@@ -13,7 +13,7 @@ use crate::laws::Law;
 use crate::state::State;
 
 /// Largest status, in bytes.
-const MAX_STATUS: usize = 16 * 1024;
+pub(super) const MAX_STATUS: usize = 16 * 1024;
 
 /// Whether this version reads only a part of the status.
 pub fn is_unread(export: &FhirExport) -> bool {

@@ -105,11 +105,13 @@ impl Cluster for Process {
         read: &FhirExportSchedule,
         status: &FhirExportScheduleStatus,
     ) -> Result<FhirExportSchedule, ClusterFailure> {
+        locked(&self.state).quiet("the status of a schedule is written");
         let (read, status) = (read.clone(), status.clone());
         Box::pin(self.change(Edge::Object, move |state| state.write_schedule_status(&read, &status))).await
     }
 
     async fn create_export(&self, export: &FhirExport) -> Result<Creation, ClusterFailure> {
+        locked(&self.state).quiet("an export is made");
         let export = export.clone();
         self.change(Edge::Object, move |state| Ok(state.make_export(&export))).await
     }
@@ -130,6 +132,7 @@ impl Cluster for Process {
     }
 
     async fn delete_export(&self, read: &FhirExport) -> Result<(), ClusterFailure> {
+        locked(&self.state).quiet("an export is deleted");
         let read = read.clone();
         self.change(Edge::Object, move |state| state.delete_export(&read)).await
     }
@@ -142,7 +145,10 @@ impl Cluster for Process {
         let _ = self.change(Edge::Note, |_| Ok(())).await;
     }
 
-    async fn publish_of_schedule(&self, _: &FhirExportSchedule, _: &Note) {
+    async fn publish_of_schedule(&self, about: &FhirExportSchedule, note: &Note) {
+        locked(&self.state).quiet("an event about a schedule is published");
+        self.leaves(None, None).await;
+        locked(&self.state).told_of_schedule(about, note);
         let _ = self.change(Edge::Note, |_| Ok(())).await;
     }
 

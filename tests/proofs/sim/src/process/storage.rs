@@ -259,7 +259,11 @@ impl ObjectStore for Process {
         plan: &FolderPlan,
     ) -> Result<FolderDeletion, StorageFailure> {
         let plan = plan.clone();
-        self.write(server, move |state| state.lake.delete_folder(&plan)).await
+        self.write(server, move |state| {
+            state.check_folder_deletion(&plan);
+            state.lake.delete_folder(&plan)
+        })
+        .await
     }
 }
 

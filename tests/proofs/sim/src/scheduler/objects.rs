@@ -37,7 +37,7 @@ impl State {
     }
 
     /// Where a server's object is.
-    pub(super) fn server_key(&self, number: usize) -> Key {
+    pub fn server_key(&self, number: usize) -> Key {
         let beside = self.plan.servers.get(number).is_some_and(|server| server.beside);
         let namespace = if beside { NAMESPACE } else { PLATFORM };
         (namespace.to_owned(), format!("s{number}"))
@@ -55,11 +55,16 @@ impl State {
             json!({"type": "AzureBlob", "exportLog": plan.log, "compression": compression(plan.account),
                 "azureBlob": {"endpoint": endpoint(plan.account), "auth": {"type": "SameAsServer"}}})
         });
-        let limits = if self.plan.kind == Kind::Crowd {
+        let limits = match self.plan.kind {
             // Whoever is late shows.
-            json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
-        } else {
-            json!({"maxConcurrentExports": plan.places})
+            Kind::Crowd => {
+                json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
+            }
+            // There are many jobs, and what becomes of one is not the point.
+            Kind::Schedules => json!({"maxConcurrentExports": plan.places, "minPollSeconds": 60}),
+            Kind::Anything | Kind::Outage(_) | Kind::Lease | Kind::Place => {
+                json!({"maxConcurrentExports": plan.places})
+            }
         };
         let team = if plan.refuses { "another" } else { "research" };
         let spec = json!({
@@ -124,11 +129,11 @@ impl State {
             self.tell(61, || {
                 format!("e{number} is made: {}", serde_json::to_string(&made.spec).unwrap_or_default())
             });
-            self.made(&made, number);
+            self.made(&made, None);
         }
     }
 
-    pub(super) fn delete_export_object(&mut self, at: &Key) {
+    pub fn delete_export_object(&mut self, at: &Key) {
         let now = self.time.stamp();
         let Some(object) = self.api.exports.objects.get(at).cloned() else { return };
         if self.api.delete::<FhirExport>(at, now) {

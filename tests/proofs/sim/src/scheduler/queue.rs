@@ -8,7 +8,9 @@ use std::time::Duration;
 use fhir_export_operator::cluster::stores::Key;
 use fhir_export_operator::controller::export::reconcile_export;
 use fhir_export_operator::controller::guard::after_failure;
+use fhir_export_operator::controller::places;
 use fhir_export_operator::controller::request;
+use fhir_export_operator::controller::schedule::reconcile_schedule;
 use fhir_export_operator::controller::server::reconcile_server;
 use fhir_export_operator::controller::world::World;
 use fhir_export_operator::core::effect::Requeue;
@@ -28,12 +30,17 @@ pub enum Subject {
     Export(Key),
     /// A server.
     Server(Key),
+    /// A schedule.
+    Schedule(Key),
 }
 
 impl Subject {
-    /// Whether it is an export.
-    pub fn is_export(&self) -> bool {
-        matches!(self, Self::Export(_))
+    /// Whether a look at it that is repeated at the same time must change nothing: a look at a server probes it.
+    pub fn is_quiet(&self) -> bool {
+        match self {
+            Self::Export(_) | Self::Schedule(_) => true,
+            Self::Server(_) => false,
+        }
     }
 }
 
@@ -66,6 +73,11 @@ impl Queue {
     /// Whether no look is under way.
     pub fn is_idle(&self) -> bool {
         self.busy == 0
+    }
+
+    /// Whether a subject was woken during the look that is under way.
+    pub fn is_woken(&self, subject: &Subject) -> bool {
+        self.slots.get(subject).is_some_and(|slot| slot.again)
     }
 
     /// It is to be looked at after so long.
@@ -120,7 +132,7 @@ impl Running {
     pub fn take_wakes(&mut self, state: &Arc<Mutex<State>>) {
         let process = self.process.number;
         let Some(woken) = self.woken.as_mut() else { return };
-        let (exports, servers) = (&mut woken.exports, &mut woken.servers);
+        let (exports, servers, schedules) = (&mut woken.exports, &mut woken.servers, &mut woken.schedules);
         while let Ok(woken) = exports.try_recv() {
             let at = (woken.namespace.unwrap_or_default(), woken.name);
             self.queue.after(&mut locked(state), process, Subject::Export(at), 0);
@@ -128,6 +140,10 @@ impl Running {
         while let Ok(woken) = servers.try_recv() {
             let at = (woken.namespace.unwrap_or_default(), woken.name);
             self.queue.after(&mut locked(state), process, Subject::Server(at), 0);
+        }
+        while let Ok(woken) = schedules.try_recv() {
+            let at = (woken.namespace.unwrap_or_default(), woken.name);
+            self.queue.after(&mut locked(state), process, Subject::Schedule(at), 0);
         }
     }
 
@@ -139,6 +155,9 @@ impl Running {
         }
         for (namespace, name) in locked(&process.cache.exports).keys() {
             process.wakes.export(namespace, name);
+        }
+        for (namespace, name) in locked(&process.cache.schedules).keys() {
+            process.wakes.schedule(namespace, name);
         }
     }
 
@@ -153,25 +172,31 @@ impl Running {
     pub fn behind(&self, state: &State) -> usize {
         let exports = state.api.exports.log.len().saturating_sub(locked(&self.process.cache.exports).upto);
         let servers = state.api.servers.log.len().saturating_sub(locked(&self.process.cache.servers).upto);
-        exports.max(servers)
+        let schedules =
+            state.api.schedules.log.len().saturating_sub(locked(&self.process.cache.schedules).upto);
+        exports.max(servers).max(schedules)
     }
 
     /// One change of each kind is heard of.
     pub fn hear(&mut self) {
         let process = &self.process;
-        let (exports, servers) = {
+        let (exports, servers, schedules) = {
             let state = locked(&process.state);
             (
                 locked(&process.cache.exports).hear(&state.api.exports),
                 locked(&process.cache.servers).hear(&state.api.servers),
+                locked(&process.cache.schedules).hear(&state.api.schedules),
             )
         };
         if let Some(change) = exports {
-            process.forget(&change);
-            process.wakes.export_changed(&process.cache, &change);
+            places::shown(process.as_ref(), &change);
+            process.wakes.export_changed(&change);
         }
         if let Some(change) = servers {
             process.wakes.server_changed(&process.cache, &change);
+        }
+        if let Some(change) = schedules {
+            process.wakes.schedule_changed(&change);
         }
     }
 
@@ -187,19 +212,23 @@ impl Running {
     /// Everything is listed.
     pub fn list(&mut self) {
         let process = &self.process;
-        let (exports, servers) = {
+        let (exports, servers, schedules) = {
             let state = locked(&process.state);
             (
                 locked(&process.cache.exports).list(&state.api.exports),
                 locked(&process.cache.servers).list(&state.api.servers),
+                locked(&process.cache.schedules).list(&state.api.schedules),
             )
         };
         for change in &servers {
             process.wakes.server_changed(&process.cache, change);
         }
         for change in &exports {
-            process.forget(change);
-            process.wakes.export_changed(&process.cache, change);
+            places::shown(process.as_ref(), change);
+            process.wakes.export_changed(change);
+        }
+        for change in &schedules {
+            process.wakes.schedule_changed(change);
         }
     }
 }
@@ -268,6 +297,14 @@ impl Simulation {
                 Task::of(
                     process,
                     Box::pin(async move { End::Looked(reconcile_server(&world, object).await) }),
+                )
+            }
+            Subject::Schedule(at) => {
+                let object = locked(&world.cache.schedules).get(at)?;
+                acting.uid = object.uid().unwrap_or_default();
+                Task::of(
+                    process,
+                    Box::pin(async move { End::Looked(Box::pin(reconcile_schedule(&world, object)).await) }),
                 )
             }
         };

@@ -157,9 +157,11 @@ impl Simulation {
         if result.is_err() {
             running.failed.insert(subject.clone());
         }
-        let works = running.stage == Stage::Works;
+        // Whoever was woken during its look has other inputs by now: an answer has come.
+        running.take_wakes(&self.state);
+        let works = running.stage == Stage::Works && !running.queue.is_woken(&subject);
         let echo = again || task.acting.echo || task.since != locked(&self.state).time.now;
-        if works && !echo && result.is_ok() && subject.is_export() && self.order.one_in(8) {
+        if works && !echo && result.is_ok() && subject.is_quiet() && self.order.one_in(8) {
             self.echo(process, &subject);
         }
         let Some(running) = self.processes.get_mut(&process) else { return };
@@ -178,13 +180,15 @@ impl Simulation {
         locked(&self.tasks.ready).retain(|ready| *ready != number);
     }
 
-    /// Whether the cache knows the object as it is.
+    /// Whether the cache knows the object as it is, and for a schedule all else, too.
     fn is_current(&self, process: usize, subject: &Subject) -> bool {
-        let (Some(running), Subject::Export((namespace, name))) = (self.processes.get(&process), subject)
-        else {
-            return false;
-        };
+        let Some(running) = self.processes.get(&process) else { return false };
         let state = locked(&self.state);
+        let (namespace, name) = match subject {
+            Subject::Export(at) => at,
+            Subject::Schedule(_) => return state.kill.is_none() && running.behind(&state) == 0,
+            Subject::Server(_) => return false,
+        };
         let there = state.api.exports.objects.get(&(namespace.clone(), name.clone()));
         let known = running.process.cache.export(namespace, name);
         let version = |object: &Arc<FhirExport>| object.metadata.resource_version.clone();

@@ -5,7 +5,7 @@ use kube::ResourceExt;
 
 use super::{Happening, Held, Simulation, export_key};
 use crate::faults::Outage;
-use crate::plan::EventKind;
+use crate::plan::{EventKind, ScheduleEvent};
 use crate::state::locked;
 use crate::time::{Due, SECOND};
 
@@ -60,6 +60,9 @@ impl Simulation {
             Happening::Resume(process) => self.resume(process),
             Happening::Calm => locked(&self.state).disturb(),
             Happening::Create(number) => locked(&self.state).create_export(number),
+            Happening::CreateSchedule(number) => locked(&self.state).create_schedule(number),
+            Happening::Collect => locked(&self.state).collect(),
+            Happening::WindDown => self.wind_down(),
             Happening::Restart(slot) => self.restart(slot),
             Happening::Heal => {
                 {
@@ -70,6 +73,7 @@ impl Simulation {
                     state.disturb();
                 }
                 self.healed = true;
+                self.resume_schedules();
                 let all: Vec<usize> = self.processes.keys().copied().collect();
                 for process in all {
                     self.resume(process);
@@ -80,9 +84,14 @@ impl Simulation {
                 self.happen(Happening::Repair);
             }
             Happening::Repair => {
-                locked(&self.state).repair();
+                let count = {
+                    let mut state = locked(&self.state);
+                    state.repair();
+                    state.plan.schedules.len()
+                };
                 if self.done_at.is_none() {
-                    self.later(60, Happening::Repair);
+                    let wait = if self.wound_down || count == 0 { 60 } else { 120 };
+                    self.later(wait, Happening::Repair);
                 }
             }
             Happening::World(number) => {
@@ -98,6 +107,42 @@ impl Simulation {
         let mut state = locked(&self.state);
         let tie = state.chance.draw();
         state.time.after(seconds * SECOND, tie, Due::Happens(what));
+    }
+
+    /// Schedules go on for some of their times after everything was repaired, and processes run again.
+    fn resume_schedules(&mut self) {
+        let (count, replicas) = {
+            let state = locked(&self.state);
+            (state.plan.schedules.len(), state.plan.replicas)
+        };
+        if count == 0 {
+            return;
+        }
+        let on = {
+            let mut state = locked(&self.state);
+            for number in 0..count {
+                state.befall_schedule(number, ScheduleEvent::Suspend(false));
+            }
+            state.goes_on_for()
+        };
+        for slot in 0..replicas {
+            self.later(1, Happening::Restart(slot));
+        }
+        self.later(on, Happening::WindDown);
+    }
+
+    /// Schedules made some runs after everything was repaired. Now they are deleted or suspended.
+    fn wind_down(&mut self) {
+        self.wound_down = true;
+        let mut state = locked(&self.state);
+        state.tell(94, || "schedules come to their end".to_owned());
+        state.check_kept_up();
+        for number in 0..state.plan.schedules.len() {
+            match state.plan.schedules.get(number).and_then(|schedule| schedule.deleted) {
+                Some(propagation) => state.delete_schedule(number, propagation),
+                None => state.befall_schedule(number, ScheduleEvent::Suspend(true)),
+            }
+        }
     }
 
     fn world(&mut self, kind: EventKind) {
@@ -177,6 +222,7 @@ impl Simulation {
                 EventKind::StorageDown(s) => state.faults.out(Outage::Storage, until(s)),
                 EventKind::StorageDenies(s) => state.faults.out(Outage::Role, until(s)),
                 EventKind::Stranger(n) => state.stranger(n),
+                EventKind::OfSchedule(n, what) => state.befall_schedule(n, what),
                 EventKind::CancelledByOthers(n) => state.cancelled_by_others(n),
                 EventKind::TokensEnd(n) => {
                     if let Some(since) = state.fhir.tokens_since.get_mut(n) {
@@ -270,5 +316,20 @@ fn name(kind: EventKind) -> &'static str {
         EventKind::StorageDown(_) | EventKind::StorageDenies(_) => "storage down or denied",
         EventKind::Stranger(_) => "somebody else's job",
         EventKind::CancelledByOthers(_) => "job cancelled by others",
+        EventKind::OfSchedule(_, what) => of_schedule(what),
+    }
+}
+
+fn of_schedule(what: ScheduleEvent) -> &'static str {
+    match what {
+        ScheduleEvent::Suspend(_) => "schedule suspended or resumed",
+        ScheduleEvent::RunNow(..) => "run asked for by hand",
+        ScheduleEvent::Edit(_) => "schedule edited",
+        ScheduleEvent::DeleteRun(_) => "run deleted",
+        ScheduleEvent::CancelRun => "run cancelled",
+        ScheduleEvent::LoseStatus => "schedule lost its status",
+        ScheduleEvent::Foreign => "somebody took the name of a run",
+        ScheduleEvent::Delete(_) => "schedule deleted",
+        ScheduleEvent::CreateAgain => "schedule made again",
     }
 }

@@ -1,0 +1,16 @@
+//! Which object, and which version of it.
+
+use kube::ResourceExt;
+
+use crate::api::FhirExport;
+
+/// The resource version as a number. Resource versions of one resource increase (guaranteed by Kubernetes
+/// 1.35 and later).
+pub(super) fn version(object: &FhirExport) -> u64 {
+    object.resource_version().and_then(|v| v.parse().ok()).unwrap_or(0)
+}
+
+/// The uid of an object; empty if it has none.
+pub(super) fn uid_of(object: &FhirExport) -> String {
+    object.uid().unwrap_or_default()
+}
