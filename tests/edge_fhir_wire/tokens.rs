@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cluster::{Cluster, bearer, cancel, get, kick_off, server, wire, wire_with};
 use crate::server::{Server, answer};
 
-#[allow(clippy::unnecessary_wraps)] // as it is seen: with or without
+#[allow(clippy::unnecessary_wraps)] // compared with headers, which may be absent
 fn token(value: &str) -> Option<String> {
     Some(format!("Bearer {value}"))
 }

@@ -54,7 +54,7 @@ async fn place(name: &str) -> Place {
     Place::start(name, Options::default(), json!({"storage": {"exportLog": true}})).await
 }
 
-#[allow(clippy::needless_pass_by_value)] // it is given a json! each time
+#[allow(clippy::needless_pass_by_value)] // callers pass a json! literal
 fn request(list: Value) -> Value {
     json!({"level": "Patient", "types": ["Patient"], "bulkData": list})
 }

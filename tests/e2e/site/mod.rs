@@ -113,7 +113,7 @@ impl Site {
     }
 
     /// Starts the operator. It watches only this namespace, and its intervals are short.
-    #[allow(clippy::unused_async)] // its process must be started within a runtime
+    #[allow(clippy::unused_async)] // the process must be started within a runtime
     pub async fn start_operator(&mut self) {
         self.starts += 1;
         let log = self.folder.path().join(format!("operator-{}.log", self.starts));
