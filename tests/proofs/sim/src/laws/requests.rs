@@ -158,14 +158,13 @@ impl State {
     /// What becomes of the job that is kicked off now.
     fn job_of_kick_off(&mut self, acting: &Acting) -> JobPlan {
         let record = self.laws.records.get(&acting.uid);
-        let job = match record.and_then(|record| record.schedule) {
-            Some(schedule) => self.next_job(schedule),
-            None => {
-                let plan = acting.export.and_then(|number| self.plan.exports.get(number));
-                let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
-                let nth = record.map_or(0, |record| record.kick_offs);
-                jobs.get(nth).or(jobs.last()).cloned()
-            }
+        let job = if let Some(schedule) = record.and_then(|record| record.schedule) {
+            self.next_job(schedule)
+        } else {
+            let plan = acting.export.and_then(|number| self.plan.exports.get(number));
+            let jobs = plan.map(|plan| plan.jobs.as_slice()).unwrap_or_default();
+            let nth = record.map_or(0, |record| record.kick_offs);
+            jobs.get(nth).or(jobs.last()).cloned()
         };
         job.unwrap_or(JobPlan { lasts: 60, ending: Ending::Files(Vec::new()) })
     }
