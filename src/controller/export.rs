@@ -24,8 +24,8 @@ use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
 /// Effects before a run rests, requests included: more than any path needs, so that none can spin.
 const MAX_EFFECTS: usize = 12;
-/// After so many effects the next look comes this much later.
-const BREATHER: Duration = Duration::from_secs(1);
+/// The wait before the next look at a run whose look stopped after its largest number of effects.
+pub const BREATHER: Duration = Duration::from_secs(1);
 /// An export that waits for a seat is looked at again after this time, since its deadline may come first.
 const WITHOUT_SEAT: Duration = Duration::from_mins(5);
 

@@ -75,11 +75,6 @@ impl Queue {
         self.busy == 0
     }
 
-    /// Whether a subject was woken during the look that is under way.
-    pub fn is_woken(&self, subject: &Subject) -> bool {
-        self.slots.get(subject).is_some_and(|slot| slot.again)
-    }
-
     /// It is to be looked at after so long.
     fn after(&mut self, state: &mut State, process: usize, subject: Subject, wait: i64) {
         let slot = self.slots.entry(subject.clone()).or_default();

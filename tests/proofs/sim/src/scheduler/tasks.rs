@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::cluster::lead::Leadership;
+use fhir_export_operator::controller::export::BREATHER;
 use fhir_export_operator::controller::wake::Woken;
 use fhir_export_operator::core::effect::Requeue;
 use fhir_export_operator::ports::{ClusterFailure, Stores};
@@ -157,10 +158,10 @@ impl Simulation {
         if result.is_err() {
             running.failed.insert(subject.clone());
         }
-        // Whoever was woken during its look has other inputs by now: an answer has come.
-        running.take_wakes(&self.state);
-        let works = running.stage == Stage::Works && !running.queue.is_woken(&subject);
-        let echo = again || task.acting.echo || task.since != locked(&self.state).time.now;
+        let works = running.stage == Stage::Works;
+        // A look that stopped at its bound of effects is not over: the next one goes on with an answer.
+        let goes_on = result == Ok(Requeue::After(BREATHER));
+        let echo = again || goes_on || task.acting.echo || task.since != locked(&self.state).time.now;
         if works && !echo && result.is_ok() && subject.is_quiet() && self.order.one_in(8) {
             self.echo(process, &subject);
         }
