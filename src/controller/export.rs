@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::facts::{resolve, server_of};
+use super::facts::resolve;
 use super::perform::perform;
 use super::places::wake_next;
 use super::request::{self, Asked};
@@ -14,6 +14,7 @@ use super::runs::{Kept, Unwritten};
 use super::transitions;
 use super::world::World;
 use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState, UNREAD_ANNOTATION};
+use crate::cluster::stores::server_key;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{
     Decision, Facts, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
@@ -282,7 +283,7 @@ impl Look {
             wake_next(world, server);
         }
         if gave_back {
-            let (namespace, name) = server_of(&self.base);
+            let (namespace, name) = server_key(&self.base);
             world.wake_server(&namespace, &name);
         }
     }

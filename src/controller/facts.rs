@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use super::places::has_place;
 use super::world::World;
 use crate::api::{FhirExport, FhirServer};
+use crate::cluster::stores::server_key;
 use crate::core::allow;
 use crate::core::export::{Facts, Followers, is_terminal};
 use crate::core::schedule::owned_by;
@@ -14,7 +15,7 @@ use crate::ports::{Cluster, ClusterFailure, JobKey, Stores};
 
 /// Gathers the facts for one export.
 pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {
-    let (namespace, name) = server_of(export);
+    let (namespace, name) = server_key(export);
     let server = world.stores().server(&namespace, &name);
     let status = export.status.as_ref();
     let ended = status.is_some_and(is_terminal);
@@ -49,13 +50,6 @@ fn followers<W: World>(world: &W, export: &FhirExport) -> Followers {
             || other.status.as_ref().is_some_and(|status| status.cancellation.is_some());
         if lets_go && found != Followers::Wanting { Followers::LettingGo } else { Followers::Wanting }
     })
-}
-
-/// Namespace and name of the server that an export names.
-pub(super) fn server_of(export: &FhirExport) -> (String, String) {
-    let reference = &export.spec.server_ref;
-    let namespace = reference.namespace.clone().or_else(|| export.namespace()).unwrap_or_default();
-    (namespace, reference.name.clone())
 }
 
 async fn admits<W: World>(

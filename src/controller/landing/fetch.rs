@@ -251,32 +251,35 @@ impl<W: World> Fetch<W> {
         self.tally.feed(&body);
         let after = Checkpoint::after(self.content, &self.tally).ok_or_else(not_resumable)?;
         let mut upload = self.upload.take().ok_or_else(over)?;
-        match world.runs().read_ahead().hold(body) {
-            Ok(held) => upload.part(held, &after).await?,
-            Err(body) => {
-                upload.part(body, &after).await?;
-                upload.settle().await?;
-            }
-        }
-        self.part = upload.part_size(self.tally.bytes());
+        let taken = match world.runs().read_ahead().hold(body) {
+            Ok(held) => upload.part(held, &after).await,
+            Err(body) => match upload.part(body, &after).await {
+                Ok(()) => upload.settle().await,
+                failed => failed,
+            },
+        };
+        // What was stored before a failure is kept.
         self.note_stored(world, &upload);
+        taken?;
+        self.part = upload.part_size(self.tally.bytes());
         self.upload = Some(upload);
         Ok(())
     }
 
     /// Waits until the parts that were handed over are stored. If that fails, another fetch reads them again.
     pub(super) async fn settle(&mut self, world: &W) {
-        if let Some(mut upload) = self.upload.take()
-            && upload.settle().await.is_ok()
-        {
+        if let Some(mut upload) = self.upload.take() {
+            let settled = upload.settle().await;
             self.note_stored(world, &upload);
-            self.upload = Some(upload);
+            self.upload = settled.is_ok().then_some(upload);
         }
     }
 
     fn note_stored(&mut self, world: &W, upload: &UploadOf<W>) {
-        world.note_landed(0, upload.stored().saturating_sub(self.stored));
-        self.stored = upload.stored();
+        // An upload that is over may not know any more what it stored.
+        let stored = upload.stored().max(self.stored);
+        world.note_landed(0, stored - self.stored);
+        self.stored = stored;
     }
 
     /// Moves bytes of a piece into the next part, which holds `size` bytes. A part is one allocation of just its size.
