@@ -221,7 +221,8 @@ impl Look {
     ) -> Result<(Option<Arc<FhirServer>>, Decision), ClusterFailure> {
         let mut current = self.base.clone();
         current.status = Some(self.status.clone());
-        let mut facts = resolve(world.as_ref(), &current).await?;
+        let searched = matches!(self.seen, Some(Observation::Jobs(_)));
+        let mut facts = resolve(world.as_ref(), &current, searched).await?;
         let mut next = self.decide_on(world, &current, &facts);
         while let Some(foreign) = not_ours(world.as_ref(), &current, &next.status) {
             facts.claimed.insert(foreign);

@@ -14,7 +14,12 @@ use crate::core::schedule::owned_by;
 use crate::ports::{Cluster, ClusterFailure, JobKey, Stores};
 
 /// Gathers the facts for one export.
-pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<Facts, ClusterFailure> {
+/// `searched` is whether the answer to a search for jobs is decided on: only then the jobs of all others count.
+pub(super) async fn resolve<W: World>(
+    world: &W,
+    export: &FhirExport,
+    searched: bool,
+) -> Result<Facts, ClusterFailure> {
     let (namespace, name) = server_key(export);
     let server = world.stores().server(&namespace, &name);
     let status = export.status.as_ref();
@@ -30,8 +35,7 @@ pub(super) async fn resolve<W: World>(world: &W, export: &FhirExport) -> Result<
         Some(server) if waiting => has_place(world, server, export),
         Some(_) | None => true,
     };
-    let searching = status.and_then(|s| s.job.as_ref()).is_some_and(|job| job.status_url.is_none());
-    let claimed = if searching { claimed(world, export) } else { BTreeSet::new() };
+    let claimed = if searched { claimed(world, export) } else { BTreeSet::new() };
     let followers = followers(world, export);
     Ok(Facts { server, namespace_admitted, place, claimed, followers })
 }
@@ -68,7 +72,7 @@ async fn admits<W: World>(
     Ok(allow::admits_namespace(&server.spec, &theirs, &own, Some(&labels)))
 }
 
-/// Job ids that other exports hold or held.
+/// Job ids that other exports hold or held. Looks at all exports.
 fn claimed<W: World>(world: &W, export: &FhirExport) -> BTreeSet<String> {
     let own = export.uid();
     let others =
