@@ -52,6 +52,7 @@ async fn on_a_real_api_server() {
     )
     .await;
     may_everywhere(&kubernetes).await;
+    requests_for_the_lease_have_a_priority_of_their_own(&kubernetes).await;
     the_pod_is_admitted(&kubernetes).await;
     the_examples_are_accepted(&kubernetes).await;
     roles_of_people(&kubernetes).await;
@@ -87,6 +88,27 @@ async fn may_everywhere(kubernetes: &Kubernetes) {
     ] {
         assert!(!may(kubernetes, what).await, "{what}");
     }
+}
+
+/// Asserts that the API server handles requests for the Lease, and no others, by the FlowSchema of the chart.
+async fn requests_for_the_lease_have_a_priority_of_their_own(kubernetes: &Kubernetes) {
+    let enabled = "--set flowSchema.enabled=true";
+    helm(kubernetes, &format!("upgrade fhir-export-operator {OPERATOR} -n ops {IMAGE} {enabled}")).await;
+    let uid =
+        kubectl(kubernetes, "get flowschema ops.fhir-export-operator -o jsonpath={.metadata.uid}").await;
+    let user = service_account_user("fhir-export-operator", "ops");
+    // With this verbosity kubectl prints the headers of the response, which name the FlowSchema.
+    let handled_by = async |path: &str| {
+        let line = format!("get --raw {path} --as={user} -v=8");
+        let tool = kubernetes.kubectl(line.split_whitespace()).await.unwrap();
+        let said = tool.run().await.unwrap().stderr;
+        assert!(said.to_lowercase().contains("x-kubernetes-pf-flowschema-uid"), "{said}");
+        said.contains(uid.trim())
+    };
+    let lease = "/apis/coordination.k8s.io/v1/namespaces/ops/leases/fhir-export-operator";
+    // The API server takes a new FlowSchema in after a moment.
+    wait_until("the FlowSchema to be in force", Duration::from_secs(60), || handled_by(lease)).await.unwrap();
+    assert!(!handled_by("/apis/fhirexport.dev/v1alpha1/fhirexports").await);
 }
 
 /// Asserts that pod security admits the Pod. No controller creates Pods here, so the test creates one from the template

@@ -17,13 +17,15 @@ fn own_roles<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
 /// cluster has once.
 #[tokio::test]
 async fn two_releases_share_no_object() {
-    let everything = json!({ "rbac": { "editorRole": { "create": true } } });
+    let everything =
+        json!({ "rbac": { "editorRole": { "create": true } }, "flowSchema": { "enabled": true } });
     let mut objects = rendered(OPERATOR, everything).await;
     objects.retain(|o| o["kind"] != "CustomResourceDefinition" && o["metadata"].get("namespace").is_none());
     let names: Vec<&str> = objects.iter().map(|o| o["metadata"]["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), 4, "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
     for name in names {
-        assert!(name.starts_with("ops:export-fhir-export-operator"), "{name}");
+        // A FlowSchema has a DNS name.
+        assert!(name.replace('.', ":").starts_with("ops:export-fhir-export-operator"), "{name}");
     }
     let named = json!({ "rbac": { "viewerRole": { "name": "readers" },
         "editorRole": { "create": true, "name": "exporters" } } });

@@ -20,7 +20,7 @@ pub struct Facts {
     pub namespace_admitted: bool,
     /// Whether the run holds one of the server's places, or gets one now.
     pub place: bool,
-    /// Ids of jobs that other exports of the same server hold.
+    /// Ids of jobs that other exports hold or held; empty unless the answer to a search for jobs is decided on.
     pub claimed: BTreeSet<String>,
     /// Which other exports follow the same job.
     pub followers: Followers,
