@@ -36,10 +36,11 @@ pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
 ) -> Result<Requeue, ClusterFailure> {
-    if object.annotations().contains_key(UNREAD_ANNOTATION) {
+    let newest = world.runs().newest(&object);
+    // The watch may have shown a newer object than the one that this look began with.
+    if [&object, &newest].iter().any(|seen| seen.annotations().contains_key(UNREAD_ANNOTATION)) {
         return Ok(Requeue::AwaitChange);
     }
-    let newest = world.runs().newest(&object);
     let uid = newest.uid().unwrap_or_default();
     // Whatever changes meanwhile is seen once the request that is on its way is answered, which wakes the export.
     let Some(kept) = world.runs().recall(&uid) else { return Ok(Requeue::AwaitChange) };
