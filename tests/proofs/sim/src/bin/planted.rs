@@ -22,7 +22,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // A panic is a broken law, and reported as one.
+    // A panic counts as a broken law, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let wanted = |fault: &Fault| {
         arguments.faults.is_empty() || arguments.faults.iter().any(|name| name == fault.name())
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Plants a fault and looks for a seed that breaks its invariant. Any other law that it breaks on the way is no proof.
+/// Plants a fault and looks for a seed that breaks its invariant. Breaking another law on the way proves nothing.
 fn found(fault: Fault, seeds: u64) -> bool {
     let (began, invariant) = (Instant::now(), fault.breaks());
     plant(Some(fault));

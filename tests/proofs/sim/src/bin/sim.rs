@@ -39,7 +39,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // A panic is a broken law, and told as one.
+    // A panic counts as a broken law, and is reported as one.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     match arguments.seed {
         Some(seed) => replay(seed, &arguments),
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Standard output may be closed early, by `head`.
+/// Prints a line. Standard output may be closed early, for example by `head`.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -75,7 +75,7 @@ fn replay(seed: u64, arguments: &Arguments) -> ExitCode {
     ExitCode::from(3)
 }
 
-/// A failing seed, made smaller, with its trace.
+/// Shrinks a failing seed, and prints it with its trace.
 fn tell_small(seed: u64, law: BrokenLaw) {
     let (small, _) = shrink(plan(seed), law);
     say(&format!("seed {seed}, made smaller: {small:#?}"));
