@@ -35,7 +35,7 @@ pub enum JobState {
 
 /// A job of a server.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
+#[allow(clippy::struct_excessive_bools)] // each is independent of the others
 pub struct Job {
     /// The number of the job among all jobs, from which its id follows.
     pub number: usize,
@@ -207,7 +207,7 @@ impl Fhir {
     }
 
     /// Begins a job.
-    #[allow(clippy::too_many_arguments)] // it is all that is known of one
+    #[allow(clippy::too_many_arguments)] // a job is described by all of them
     pub fn begin(
         &mut self,
         server: usize,
