@@ -56,7 +56,7 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// The files with the laws of property tests, `law.rs` and `*_law.rs`, and those of the worlds beside them.
+/// The files with the laws of property tests: `law.rs`, `world.rs`, `*_law.rs`, and those in `tests/world`.
 fn property_laws() -> Vec<PathBuf> {
     let states = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
