@@ -30,13 +30,13 @@ pub struct Candidate {
 /// How many exports may run on a server at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most exports of the server.
+    /// The most exports of the server that may run at once.
     pub places: usize,
-    /// The most exports of one Group.
+    /// The most exports of one Group that may run at once.
     pub per_group: usize,
 }
 
-/// Who holds a place of a server, and who waits for one.
+/// The exports that hold a place of a server, and those that wait for one.
 #[derive(Debug, Default)]
 pub struct Admission {
     /// The exports, by uid.

@@ -16,9 +16,9 @@ use crate::core::poll::retry_delay;
 use crate::core::wire::{Answer, Failure, FailureKind, FileRequest};
 use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, UnusableBody, Wire};
 
-/// The largest number of tries in a row that do not get farther.
+/// A file fails after this many tries in a row that do not get farther.
 const TRIES: i32 = 6;
-/// The largest number of tries in a row that only read the same bytes again.
+/// A file fails after this many tries in a row that only read the same bytes again.
 const REREAD: i32 = 3;
 /// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
@@ -143,7 +143,7 @@ struct Reach {
     farthest: u64,
     /// Tries in a row that read no byte beyond `farthest`.
     fruitless: i32,
-    /// Of these, tries that read bytes, all of which had been read before.
+    /// How many of the fruitless tries read bytes, all of which had been read before.
     reread: i32,
 }
 

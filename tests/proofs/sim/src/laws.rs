@@ -27,7 +27,7 @@ pub use place::endpoint_of;
 use writes::MAX_STATUS;
 pub use writes::is_unread;
 
-/// Who acts at this moment.
+/// The process and the task that act at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acting {
     /// The number of the process.
@@ -102,7 +102,7 @@ pub struct Record {
 pub struct Laws {
     /// The broken laws, and how each was broken.
     pub broken: Vec<(BrokenLaw, String)>,
-    /// Who acts at this moment.
+    /// The process and the task that act at this moment.
     pub acting: Acting,
     /// What the laws know of schedules.
     pub books: schedules::Books,

@@ -26,7 +26,7 @@ struct Arguments {
     /// Replay this seed alone, and say what happens.
     #[arg(long)]
     seed: Option<u64>,
-    /// With `--seed`: do not make it smaller.
+    /// With `--seed`: do not shrink it.
     #[arg(long)]
     whole: bool,
     /// How many threads; by default as many as there are cores.

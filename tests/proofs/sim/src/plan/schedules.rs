@@ -14,7 +14,7 @@ pub struct SchedulePlan {
     pub at: i64,
     /// Members of the schedule's spec that do not follow from the other fields here, as JSON.
     pub spec: Value,
-    /// Its runs are due each hour at the minutes that this number divides, which in turn divides 60.
+    /// The runs are due each hour at the minutes that this number divides. It divides 60.
     pub every: i64,
     /// The plans of the jobs of its runs, in order, and again from the first.
     pub jobs: Vec<JobPlan>,

@@ -176,7 +176,7 @@ impl Simulation {
         }
         let Some((number, _)) = self.begin(process, subject, true) else { return };
         self.poll(number);
-        // Tasks that it started would take their time, and nobody waits for them.
+        // The rest of the look may take its time, and nothing waits for it.
         self.tasks.all.remove(&number);
         locked(&self.tasks.ready).retain(|ready| *ready != number);
     }
