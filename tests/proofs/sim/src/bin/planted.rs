@@ -9,13 +9,13 @@ use clap::builder::PossibleValuesParser;
 use fhir_export_operator::core::planted::{Fault, plant};
 use sim::search::{Broken, cores, search};
 
-/// Plants faults into the operator and shows that the simulation finds each as a break of the invariant it is of.
+/// Plants faults into the operator and shows that the simulation finds each as a break of its invariant.
 #[derive(Parser)]
 struct Arguments {
     /// Plant only these faults; by default all, one after the other.
     #[arg(value_parser = PossibleValuesParser::new(Fault::ALL.map(Fault::name)))]
     faults: Vec<String>,
-    /// Within how many seeds each must be found.
+    /// The number of seeds within which each fault must be found.
     #[arg(long, default_value_t = 3000)]
     seeds: u64,
 }
