@@ -6,7 +6,7 @@ use kube::core::Status;
 
 use crate::ports::ClusterFailure;
 
-/// Time limit of a call, retries included.
+/// The time limit of a call, including its retries.
 const TIME: Duration = Duration::from_secs(10);
 /// The waits before the second and the third try.
 const WAITS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
@@ -33,7 +33,7 @@ pub(super) enum CallError {
 impl CallError {
     pub(super) fn of(error: &kube::Error) -> Self {
         match error {
-            // By code, because the answer for a resource that is not served at all has no reason.
+            // Matched by code, because the answer for a resource that is not served at all has no reason.
             kube::Error::Api(status) if status.code == 404 => Self::NotFound,
             kube::Error::Api(status) if status.is_already_exists() => Self::AlreadyExists,
             kube::Error::Api(status) if status.code == 409 => Self::Conflict,

@@ -1,4 +1,4 @@
-//! The loop around [`core::lease`](crate::core::lease).
+//! The loop that takes part in an election, as [`core::lease`](crate::core::lease) decides.
 
 use tokio::sync::{oneshot, watch};
 use tracing::{debug, info, warn};
@@ -30,7 +30,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
         Self { contender, tenure, lock, clock, standing, trouble: None }
     }
 
-    /// Takes part in the election until the Lease is given back, after `leaving` has asked for that.
+    /// Takes part in the election until `leaving` asks to give the Lease back and this is done.
     pub(super) async fn run(mut self, mut leaving: oneshot::Receiver<()>) {
         let (mut heard, mut leaves) = (false, false);
         loop {
@@ -41,7 +41,7 @@ impl<L: LeaseLock, C: Clock> Campaign<L, C> {
                         biased;
                         told = &mut leaving, if !heard => {
                             heard = true;
-                            // The sender may be gone without a word: the process is ending.
+                            // The sender may also be dropped without a message, because the process is ending.
                             if told.is_ok() {
                                 leaves = true;
                                 self.tenure.resign();

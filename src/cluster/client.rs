@@ -21,9 +21,9 @@ pub async fn settings() -> Result<Config, Stop> {
     Ok(settings)
 }
 
-/// How long the API server may be silent on a connection that waits for it. A list that gets no answer, or a watch
-/// whose connection died without a word, ends after this time and begins anew. Longer than [`super::watch::PERIOD`],
-/// within which a healthy watch always hears from the API server.
+/// How long the API server may be silent on a connection that waits for it. A list that gets no answer, or a
+/// watch whose connection broke silently, ends after this time and begins anew. This is longer than
+/// [`super::watch::PERIOD`], within which a healthy watch always hears from the API server.
 const SILENCE: Duration = Duration::from_secs(130);
 
 /// A client with these settings.
@@ -34,7 +34,7 @@ pub fn client(settings: Config) -> Result<Client, Stop> {
 /// A client that gives up a request when the API server is silent for `silence`.
 pub fn client_within(mut settings: Config, silence: Duration) -> Result<Client, Stop> {
     settings.read_timeout = Some(silence);
-    // A pooled connection has been silent before, and that does not count.
+    // A pooled connection was silent before it is used again, and that time does not count.
     settings.reset_reader_on_write = true;
     Client::try_from(settings).map_err(|e| no_cluster(&e))
 }
@@ -60,7 +60,7 @@ async fn infer() -> Result<Config, InferConfigError> {
 
 fn no_cluster(error: &dyn Error) -> Stop {
     let text = error.to_string();
-    // A parser goes on to show the text; its first line says what is wrong, and where.
+    // The parser's message goes on to show the text. Its first line says what is wrong, and where.
     let cause = text.lines().next().unwrap_or_default().trim_end_matches([':', '.', ' ']);
     Stop::because(format!(
         "No cluster to work on: {cause}; set KUBECONFIG to a kubeconfig, or run in a pod with a ServiceAccount."

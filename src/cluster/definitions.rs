@@ -1,5 +1,5 @@
-//! Waits until the custom resource definitions are installed and not older than this version of the operator, instead
-//! of exiting without them or losing what they do not know.
+//! Waits until the custom resource definitions are installed and not older than this version of the operator.
+//! Without them the operator would exit, and with older ones it would lose fields that they do not define.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::call::{CallError, call};
 use crate::api::{GROUP, VERSION, crds};
 use crate::core::definitions::Differences;
 
-/// How often the API server is asked.
+/// The interval between two requests to the API server.
 const EVERY: Duration = Duration::from_secs(2);
 /// How many times the API server is asked for schemas that it does not publish. It publishes them a moment after a
 /// definition is established.
@@ -32,11 +32,11 @@ const NEEDED: [&str; 6] = [
 enum Found {
     /// All are installed, and this operator can work with them.
     Fit(Differences),
-    /// The operator has to wait, for what this sentence says.
+    /// The operator must wait. The sentence says what for.
     WaitFor(String),
-    /// All are installed, and their schemas are not published, or not yet.
+    /// All are installed, but their schemas are not published, at least not yet.
     Unpublished,
-    /// All are installed, and their schemas cannot be read, with the cause.
+    /// All are installed, but their schemas cannot be read, for this cause.
     Unread(String),
 }
 

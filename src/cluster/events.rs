@@ -1,5 +1,5 @@
-//! Kubernetes events about exports and schedules. Tasks post them beside the reconciles, so that an events API that is
-//! slow holds nothing up.
+//! Kubernetes events about exports and schedules. Tasks post them beside the reconciles, so that a slow
+//! events API delays nothing.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -34,7 +34,7 @@ pub(super) struct Events {
 /// Events that are posted one after the other.
 struct Lane {
     waiting: Arc<Waiting>,
-    /// The task that posts what waits. It ends with the lane.
+    /// The task that posts the events of the lane. It ends when the lane is dropped.
     posts: AbortHandle,
 }
 
@@ -87,7 +87,7 @@ impl Waiting {
     }
 }
 
-/// Posts what waits, until the task is ended.
+/// Posts the events of a lane one after the other, until the task is aborted.
 async fn post_all(recorder: Recorder, waiting: Arc<Waiting>) {
     while let Some(post) = waiting.next().await {
         post_one(&recorder, &post).await;
@@ -112,7 +112,7 @@ async fn post_one(recorder: &Recorder, Post { event, about }: &Post) {
 }
 
 impl Events {
-    /// Posts with `client`, in tasks of the runtime that this is called in.
+    /// Creates a publisher that posts with `client`, in tasks of the current runtime.
     pub(super) fn new(client: Client, metrics: &Arc<Metrics>) -> Self {
         let instance = std::env::var("POD_NAME").ok().or_else(|| std::env::var("HOSTNAME").ok());
         let recorder = Recorder::new(client, Reporter { controller: NAME.into(), instance });
@@ -125,7 +125,8 @@ impl Events {
         Self { lanes: std::iter::repeat_with(lane).take(LANES).collect() }
     }
 
-    /// Logs an event about an object, and has it posted. `state` is the object's state for the log, if it has one.
+    /// Logs an event about an object, and queues it for posting. `state` is the object's state for the log,
+    /// if it has one.
     pub(super) fn publish<K: Resource<DynamicType = ()>>(&self, about: &K, state: Option<&str>, note: &Note) {
         let event = Event {
             type_: match note.type_ {
@@ -135,7 +136,7 @@ impl Events {
             reason: note.reason.to_string(),
             note: Some(cut(&note.message)),
             action: note.action.into(),
-            // Without this, an event about one folder would be folded into one about another.
+            // Without this, events about two folders would count as repeats of one event.
             secondary: note.folder.as_ref().map(|folder| ObjectReference {
                 kind: Some("Folder".into()),
                 name: Some(folder.clone()),
@@ -161,7 +162,7 @@ impl Events {
     pub(super) async fn posted(&self) {
         for lane in &self.lanes {
             let mut open = lane.waiting.open.subscribe();
-            // It fails only if the sender is gone, which lives as long as the lane.
+            // This fails only if the sender is gone, and the sender lives as long as the lane.
             let _ = open.wait_for(|open| *open == 0).await;
         }
     }

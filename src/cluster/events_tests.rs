@@ -26,7 +26,7 @@ fn export() -> FhirExport {
     serde_json::from_value(object).unwrap()
 }
 
-/// An API server whose answers wait for a permit each, and the folders that events came about.
+/// An API server that needs a permit for each answer, and the folders of the events that it received.
 async fn slow_api_server() -> (Client, Arc<Semaphore>, Arc<Mutex<Vec<String>>>) {
     type Slow = (Arc<Semaphore>, Arc<Mutex<Vec<String>>>);
     let (permits, came) = (Arc::new(Semaphore::new(0)), Arc::new(Mutex::new(Vec::new())));
@@ -61,7 +61,7 @@ async fn a_slow_events_api_holds_nothing_up_and_the_oldest_events_are_dropped() 
     };
     let began = Instant::now();
     publish(0);
-    // What is on its way is not dropped any more.
+    // An event that is being posted is no longer dropped.
     while came.lock().unwrap().is_empty() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

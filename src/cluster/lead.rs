@@ -12,7 +12,7 @@ use super::lease::KubeLease;
 pub use super::lease_lock::{LeaseKey, LeaseLock, Standing};
 use crate::ports::{Clock, SystemClock, Tenure};
 
-/// How long giving the Lease back may take. Otherwise another replica takes it some seconds later.
+/// The time limit for giving the Lease back. If that fails, another replica takes the Lease some seconds later.
 const RETURNED_WITHIN: Duration = Duration::from_secs(3);
 
 /// This replica's part in the election.
@@ -60,8 +60,8 @@ impl Leadership {
         Ok(leadership)
     }
 
-    /// Takes part in an election that the caller runs: the future that is returned is this replica's part in it. No
-    /// other process, and no earlier one, may ever have the identity `me`.
+    /// Takes part in an election that the caller runs by polling the returned future. No other process, and
+    /// no earlier one, may ever have the identity `me`.
     pub fn stand<L: LeaseLock, C: Clock>(
         me: &str,
         tenure: Tenure,
@@ -79,13 +79,13 @@ impl Leadership {
         (Self { standing, elected: Some(Elected { leave, left }) }, part)
     }
 
-    /// Waits until the standing is another one than at the last call. `None` if the election has ended by itself.
+    /// Waits until the standing changes, and returns it. `None` if the election has ended by itself.
     pub async fn changed(&mut self) -> Option<Standing> {
         self.standing.changed().await.ok()?;
         Some(self.standing())
     }
 
-    /// The standing now.
+    /// The current standing.
     pub fn standing(&self) -> Standing {
         self.standing.borrow().clone()
     }
@@ -105,7 +105,7 @@ impl Leadership {
     }
 }
 
-/// An identity that no process has again: the host's name, which in a pod is the pod's, and a random number.
+/// An identity that no other process ever has: the host's name, which in a pod is the pod's, and a random number.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| super::NAME.into());
     format!("{host}_{:016x}", rand::random::<u64>())

@@ -16,9 +16,9 @@ pub(super) const LABEL: &str = "fhirexport.dev/operator";
 pub(super) struct KubeLease {
     settings: Config,
     name: LeaseKey,
-    /// A client of its own, so that no other request's connection delays it. After each failure a fresh one is made.
+    /// A separate client, so that no other request's connection delays it. A new one is created after each failure.
     client: Option<Client>,
-    /// The Lease as it was seen last. What others wrote to it is kept in the next write.
+    /// The Lease as it was seen last. The next write keeps what others wrote to it.
     last: Option<Lease>,
 }
 
@@ -59,7 +59,7 @@ impl KubeLease {
         })
     }
 
-    /// The object to write: the Lease with this record, on this version.
+    /// The object to write: the Lease with this record, on this resource version.
     fn lease(&self, record: &LeaseRecord, version: Option<&str>) -> Lease {
         let known = self.last.as_ref().filter(|last| last.metadata.resource_version.as_deref() == version);
         let mut lease = known.cloned().unwrap_or_default();

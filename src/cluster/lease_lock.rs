@@ -1,4 +1,4 @@
-//! The Lease of an election: where it is, how it is asked for, and what a replica makes of it.
+//! The Lease of an election: its name, the requests about it, and whether a replica leads.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ pub enum Standing {
 
 /// Requests about a Lease.
 pub trait LeaseLock: Send {
-    /// The Lease that is asked for.
+    /// The namespace and name of the Lease.
     fn name(&self) -> &LeaseKey;
     /// Reads or writes the Lease, within [`Windows::request`](crate::core::lease::Windows::request). The error says in
     /// a sentence why there is no answer.

@@ -232,7 +232,7 @@ mod tests {
         let mut merge = both();
         list(&mut merge, 0, vec![export("a", "one", "System")]);
         assert!(!merge.primed());
-        // What happens in one scope while another is being listed is not lost.
+        // A change in one scope while another is being listed is not lost.
         merge.take(0, Event::Apply(export("a", "two", "System")));
         list(&mut merge, 1, vec![export("b", "three", "System")]);
         assert!(merge.primed());

@@ -10,8 +10,8 @@ use super::lease::LABEL;
 use super::lease_lock::LeaseKey;
 use crate::core::neighbour::{Neighbour, elder};
 
-/// The Lease of another release that works already, and its holder. An error is one sentence: the Leases of the cluster
-/// cannot be read.
+/// Finds the Lease of another release that is already at work, and its holder. The error is one sentence that
+/// says why the Leases of the cluster cannot be read.
 pub async fn elder_release(client: &Client, own: &LeaseKey) -> Result<Option<(LeaseKey, String)>, String> {
     let api: Api<Lease> = Api::all(client.clone());
     let only_ours = ListParams::default().labels(LABEL);

@@ -1,5 +1,5 @@
-//! Reads objects whose status another version of the operator wrote: what this version does not know is left out and
-//! named, and the rest is kept.
+//! Reads objects whose status another version of the operator wrote. Parts that this version does not know
+//! are left out and named, and the rest is kept.
 
 use std::borrow::Cow;
 
@@ -28,8 +28,8 @@ pub(super) trait PartlyRead: Resource {
 }
 
 impl PartlyRead for FhirExport {
-    /// An end that is read in part is no end yet: nobody may delete the object, release its server or continue its
-    /// chain before a version that can read it has looked.
+    /// An end that is read only in part does not count as an end: nobody may delete the object, release its
+    /// server or continue its chain before a version that can read all of it has looked.
     fn waits(&mut self) -> bool {
         if let Some(status) = &mut self.status {
             status.completion_time = None;
@@ -45,7 +45,7 @@ impl PartlyRead for FhirExportSchedule {
 }
 
 impl PartlyRead for FhirServer {
-    /// Its status holds findings only, and each version of the operator finds them anew.
+    /// The status of a server holds only findings, and each version of the operator finds them anew.
     fn waits(&mut self) -> bool {
         false
     }
@@ -172,7 +172,7 @@ mod tests {
         assert!(crate::core::export::is_terminal(&read.status.unwrap()));
     }
 
-    /// Every word of a closed list in the status of an export.
+    /// Checks each word of a closed list in the status of an export.
     #[test]
     fn an_unknown_word_costs_its_own_part_and_is_named() {
         for path in [

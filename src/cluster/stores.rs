@@ -46,7 +46,7 @@ impl Exports {
         }
     }
 
-    /// Takes an export out. True if none is left.
+    /// Removes an export. Returns true if none is left.
     fn remove(&mut self, gone: &Key) -> bool {
         match self {
             Self::One(one) => one == gone,

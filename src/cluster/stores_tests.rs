@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 
-/// An export, or its absence: the number of its server, of its owner, and of its job, if it has them.
+/// The numbers of an export's server, and of its owner and its job if it has them; `None` if there is no such export.
 type State = Option<(u8, Option<u8>, Option<u8>)>;
 
 fn export(name: u8, (server, owner, job): (u8, Option<u8>, Option<u8>)) -> Arc<FhirExport> {
@@ -16,7 +16,7 @@ fn export(name: u8, (server, owner, job): (u8, Option<u8>, Option<u8>)) -> Arc<F
             "uid": format!("owner-{owner}"), "controller": true,
         }])
     });
-    // Servers may name their jobs alike.
+    // Several servers may use the same status URL for their jobs.
     let status = job.map(|job| {
         json!({
             "server": {"uid": "u", "url": format!("https://{server}.example")},
@@ -41,7 +41,7 @@ fn state() -> impl Strategy<Value = State> {
 }
 
 proptest! {
-    /// Whatever comes, changes and goes: the indices say what a look at each export says.
+    /// After any sequence of changes, the indices agree with a look at each export.
     #[test]
     fn the_indices_say_what_a_scan_says(changes in proptest::collection::vec((0_u8..6, state()), 1..60)) {
         let (exports, mut writer) = reflector::store();

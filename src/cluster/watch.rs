@@ -25,7 +25,7 @@ use super::readable::{PartlyRead, Readable};
 use super::stores::KubeStores;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer, UNREAD_ANNOTATION};
 
-/// Page size of lists: small, because peak memory grows with one page.
+/// The page size of lists. It is small, because peak memory grows with one page.
 const PAGE: u32 = 50;
 
 /// How long the API server keeps a watch open, in seconds; then the operator asks for the next one. Load balancers drop

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::cluster::stores::Key;
 use crate::metrics::Kind;
 
-/// How many failing objects are named in the log at once; further ones are only counted.
+/// The most failing objects that the log names at once. Further ones are only counted.
 const NAMED: usize = 10;
 
 /// The objects of one kind whose last reconcile failed.

@@ -1,4 +1,5 @@
-//! The reconcile of one `FhirExport`: resolve, decide, publish, perform, and again while there is something to do.
+//! Reconciles one `FhirExport`: resolves the facts, decides, writes the status, performs the effect, and
+//! repeats this while something is due.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,15 +24,20 @@ use crate::core::export::{
 use crate::core::planted::{Fault, planted};
 use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
-/// Effects before a run rests, requests included: more than any path needs, so that none can spin.
+/// The most effects, requests included, before a run rests. No path needs as many, so the bound only ends an
+/// endless loop.
 const MAX_EFFECTS: usize = 12;
-/// The wait before the next look at a run whose look stopped after its largest number of effects.
+/// The wait before the next look at a run whose look stopped at the largest number of effects.
 pub const BREATHER: Duration = Duration::from_secs(1);
-/// An export that waits for a seat is looked at again after this time, since its deadline may come first.
+/// The wait before the next look at an export without a seat. Its deadline may come before the seat does.
 const WITHOUT_SEAT: Duration = Duration::from_mins(5);
 
-/// Looks at one export, does what is due, and says when to look again. A request is sent beside: the look stops with
-/// it, and the next one goes on with its answer.
+/// Looks at one export, does what is due, and returns when to look again. A request to a server or to storage
+/// is sent beside the reconcile: the look ends with it, and the next one continues with its answer.
+///
+/// # Errors
+///
+/// Fails if a call to the API server fails. The state of the run is kept for the next look.
 pub async fn reconcile_export<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExport>,
@@ -42,7 +48,7 @@ pub async fn reconcile_export<W: World>(
         return Ok(Requeue::AwaitChange);
     }
     let uid = newest.uid().unwrap_or_default();
-    // Whatever changes meanwhile is seen once the request that is on its way is answered, which wakes the export.
+    // A request of the run is on its way. Its answer wakes the export, and the next look sees all changes.
     let Some(kept) = world.runs().recall(&uid) else { return Ok(Requeue::AwaitChange) };
     let owed = world.runs().owes(&uid);
     let mut look = Look::go_on(&newest, kept);
@@ -71,13 +77,13 @@ pub async fn reconcile_export<W: World>(
             }
             Ok(requeue)
         }
-        // Deleted while we looked: there is nobody left to tell.
+        // The export was deleted during the look, so its state is no longer needed.
         Err(ClusterFailure::NotFound) => {
             request::forget(world.as_ref(), &uid);
             Ok(Requeue::AwaitChange)
         }
         Err(failure) => {
-            // An answer that met a conflict is written a moment later, also by an operator that is told to stop.
+            // After a conflict the next look writes the answer, even if the operator was told to stop.
             let owes = owed && failure == ClusterFailure::Conflict;
             if failure == ClusterFailure::Conflict {
                 read_again(world.as_ref(), &object).await;
@@ -88,9 +94,9 @@ pub async fn reconcile_export<W: World>(
     }
 }
 
-/// Replaces this process's own copy of an object by what the API server has, if the copy hides what the watch shows.
-/// Without this, a copy that is newer than all the API server has, as after a restore of etcd, would hide it for ever.
-/// If the object cannot be read, the copy stays, and the next conflict leads here again.
+/// Replaces this process's copy of an export by the one that the API server has, if the copy is newer than
+/// what the watch shows. After a restore of etcd, such a copy would otherwise hide the restored object for
+/// ever. If the export cannot be read, the copy stays, and the next conflict tries again.
 async fn read_again<W: World>(world: &W, shown: &Arc<FhirExport>) {
     if Arc::ptr_eq(&world.runs().newest(shown), shown) {
         return;
@@ -105,11 +111,11 @@ async fn read_again<W: World>(world: &W, shown: &Arc<FhirExport>) {
 
 /// Why a look at an export has stopped.
 enum Looked {
-    /// Nothing is to be done before this requeue, or a change.
+    /// Nothing is due until this requeue or a change.
     Rests(Requeue),
-    /// A request is to be sent beside the look.
+    /// A request must be sent beside the reconcile.
     Asks(Box<Asked>),
-    /// A request is to be sent, and too many are out already. The export is woken when it has a seat.
+    /// A request is due, but no seat is free. The export is woken when it gets one.
     HasNoSeat,
 }
 
@@ -117,22 +123,22 @@ enum Looked {
 struct Look {
     /// The object as the API server has it.
     base: FhirExport,
-    /// The status as it should be; effects that only read do not wait for it to be written.
+    /// The status that the decisions led to. Effects that only read do not wait until it is written.
     status: FhirExportStatus,
     memory: Memory,
     seen: Option<Observation>,
-    /// Events of decisions that are not written yet.
+    /// Events of decisions whose status is not written yet.
     notes: Vec<Note>,
-    /// Whether others may wait behind it for a place.
+    /// Whether the run, without a place, may want one. Then others may wait behind it.
     competes: bool,
     /// Effects since the run last came to rest.
     effects: usize,
-    /// The answer of the job's status URL was taken in.
+    /// Whether this look began with the answer to a poll.
     polled: bool,
 }
 
 impl Look {
-    /// Continues where the last look stopped. What that look decided and did not write is kept only if the object has
+    /// Continues where the last look stopped. Decisions that it did not write are kept only if the export has
     /// not changed since.
     fn go_on(newest: &FhirExport, kept: Kept) -> Self {
         let Kept { memory, seen, unwritten } = kept;
@@ -157,14 +163,14 @@ impl Look {
         }
     }
 
-    /// What the next look needs to continue where this one stopped.
+    /// Returns the state that the next look needs to continue where this one stopped.
     fn stopped(self) -> Kept {
         let version = self.base.resource_version();
         let unwritten = Unwritten { version, status: self.status, notes: self.notes, effects: self.effects };
         Kept { memory: self.memory, seen: self.seen, unwritten: Some(Box::new(unwritten)) }
     }
 
-    /// What the next look begins with, if this one has come to its end or failed.
+    /// Returns the state for the look after this one ended or failed. It drops decisions that were not written.
     fn over(self) -> Kept {
         Kept { memory: self.memory, seen: self.seen, unwritten: None }
     }
@@ -176,7 +182,7 @@ impl Look {
             let seated = lane.as_ref().is_none_or(|lane| request::sit(world.as_ref(), &self.base, lane));
             let stored = self.base.status.clone().unwrap_or_default();
             if !seated && !names_new_job(&stored, &next) {
-                // The decision is made anew when there is a seat.
+                // The look after the export gets a seat decides again.
                 return Ok(Looked::HasNoSeat);
             }
             let write_first = must_write_first(&stored, &next);
@@ -215,7 +221,8 @@ impl Look {
         Ok(Looked::Rests(Requeue::After(BREATHER)))
     }
 
-    /// Decides what comes next, from what is known now.
+    /// Resolves the facts and decides the next step. If the decision adopts a job that another run has
+    /// claimed meanwhile, this decides again without that job.
     async fn decide<W: World>(
         &self,
         world: &Arc<W>,
@@ -244,7 +251,8 @@ impl Look {
         })
     }
 
-    /// Writes the status if it changed, on the version that it was decided on; then, and only then, the events.
+    /// Writes the status if it changed, on the resource version that the decision was made on, and publishes
+    /// the events only after that write.
     async fn publish<W: World>(
         &mut self,
         world: &W,
@@ -258,7 +266,7 @@ impl Look {
                 written => written,
             };
             if let Err(failure) = written {
-                // The decision is made anew on the next look, with the same observation, and with it its events.
+                // The next look makes this decision again from the same observation, and with it its events.
                 self.notes.clear();
                 return Err(failure);
             }
@@ -274,7 +282,9 @@ impl Look {
         Ok(())
     }
 
-    /// Who leaves a place, or the queue before having one, wakes the next; who ends may let the server go.
+    /// Records whether the run holds a place. A run that gave its place back, or left the queue without one,
+    /// wakes the exports that get a place now. A run that gave its place back also wakes the server, which
+    /// may now be released.
     fn note_place<W: World>(&mut self, world: &W, server: Option<&FhirServer>) {
         let uid = self.base.uid().unwrap_or_default();
         let gave_back = world.runs().note_place(&uid, holds_place(&self.status));
@@ -291,13 +301,14 @@ impl Look {
     }
 }
 
-/// Whether the decision names a job whose status URL is not written yet: nothing may delay that write.
+/// Whether the decision holds a job's status URL that is not in the stored status. Nothing may delay that write.
 fn names_new_job(stored: &FhirExportStatus, decision: &Decision) -> bool {
     let url = |status: &FhirExportStatus| status.job.as_ref().and_then(|job| job.status_url.clone());
     url(&decision.status).is_some() && url(&decision.status) != url(stored)
 }
 
-/// The id of the job that the decision adopts, if another run has claimed that job since.
+/// Claims the job of the decision for this run. Returns the job's id if the decision newly adopts a job that
+/// another run has claimed.
 fn not_ours<W: World>(world: &W, export: &FhirExport, status: &FhirExportStatus) -> Option<String> {
     let (job, server) = (status.job.as_ref()?, status.server.as_ref()?);
     let id = job.id.clone()?;

@@ -1,4 +1,4 @@
-//! Resolve: what a decision needs to know beside the object.
+//! Resolves the facts: what a decision depends on besides the object itself.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +30,7 @@ pub(super) async fn resolve<W: World>(
         _ => true,
     };
     let place = match &server {
-        // It is refused, so that it needs none.
+        // The namespace is refused, so the export needs no place.
         Some(_) if waiting && !namespace_admitted => false,
         Some(server) if waiting => has_place(world, server, export),
         Some(_) | None => true,
@@ -40,8 +40,8 @@ pub(super) async fn resolve<W: World>(
     Ok(Facts { server, namespace_admitted, place, claimed, followers })
 }
 
-/// Which other exports have the same job in their status. An export that has ended asks, too, before it lets its server
-/// forget the job.
+/// Whether other running exports follow the same job, and whether one of them still wants it. This is also
+/// asked for an export that has ended, before its server is told to forget the job.
 fn followers<W: World>(world: &W, export: &FhirExport) -> Followers {
     let Some(job) = JobKey::of(export) else { return Followers::None };
     let uid = export.uid();
@@ -72,7 +72,7 @@ async fn admits<W: World>(
     Ok(allow::admits_namespace(&server.spec, &theirs, &own, Some(&labels)))
 }
 
-/// Job ids that other exports hold or held. Looks at all exports.
+/// The ids of the jobs that other exports follow or followed. Looks at all exports.
 fn claimed<W: World>(world: &W, export: &FhirExport) -> BTreeSet<String> {
     let own = export.uid();
     let others =
@@ -86,8 +86,9 @@ fn claimed<W: World>(world: &W, export: &FhirExport) -> BTreeSet<String> {
     ids
 }
 
-/// Container and folder of what exports have, or had, that are not of the schedule with this uid, and of what other
-/// schedules know of. The account does not matter here: what is named anywhere is not deleted.
+/// The container and folder of each output that exports outside the schedule with this uid have or had, and
+/// of each that other schedules record. Accounts are not compared: a folder that is named for any account is
+/// not deleted.
 pub(super) fn folders_of_others<W: World>(world: &W, schedule: &str) -> BTreeSet<(String, String)> {
     let mut folders = BTreeSet::new();
     for export in world.stores().exports() {

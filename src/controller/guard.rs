@@ -100,7 +100,7 @@ impl Guard {
         }
     }
 
-    /// Drops what is remembered of an object that was deleted.
+    /// Drops the state of an object that was deleted.
     pub fn forget(&self, object: &Key) {
         self.complaints.gone(object);
         self.failures().remove(object);

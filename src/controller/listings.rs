@@ -12,20 +12,21 @@ use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::schedule::Listing;
 use crate::ports::EndTask;
 
-/// How many listings hold ids in memory at once. A group of 400,000 members takes some 100 MB while it is compared.
+/// The most listings that hold ids in memory at once. A group of 400,000 members takes some 100 MB while it
+/// is compared.
 const AT_ONCE: usize = 2;
-/// How many of the listings that hold ids at once may belong to one namespace.
+/// The most listings of one namespace that hold ids in memory at once.
 const OF_NAMESPACE: usize = 1;
 
 /// The listings that were started and whose result was not taken yet.
 pub struct Listings {
-    /// By the uid of the export whose files are read.
+    /// The tasks, by the uid of the export whose files they read.
     tasks: Mutex<HashMap<String, Task>>,
     places: Arc<Places>,
 }
 
 struct Task {
-    /// The list that members are compared with: a listing for another one is of no use.
+    /// The list that members are compared with. A result for another list is not used.
     before: Option<MemberList>,
     state: Arc<Mutex<Listing>>,
     end: EndTask,
@@ -40,8 +41,8 @@ impl Default for Listings {
 }
 
 impl Listings {
-    /// The state of the listing for an export and the list to compare with. A result is given out once. A listing for
-    /// another list is ended.
+    /// Returns the state of the listing that compares an export's members with `before`, if there is one. A
+    /// result is returned only once. A listing that compares with another list is ended.
     pub(super) fn look(&self, export: &str, before: Option<&MemberList>) -> Option<Listing> {
         let mut tasks = locked(&self.tasks);
         let task = tasks.remove(export)?;
@@ -56,7 +57,7 @@ impl Listings {
         Some(state)
     }
 
-    /// Remembers a listing that was started. What it had found of an earlier question is dropped.
+    /// Records a listing that was started, and ends an earlier one of the same export.
     pub(super) fn started(&self, export: &str, before: Option<&MemberList>, outcome: &Outcome, end: EndTask) {
         let task = Task { before: before.cloned(), state: outcome.0.clone(), end };
         if let Some(earlier) = locked(&self.tasks).insert(export.to_owned(), task) {
@@ -69,7 +70,7 @@ impl Listings {
         self.places.clone()
     }
 
-    /// Forgets the listings of exports that are gone, and ends them.
+    /// Ends and drops the listings of exports that no longer exist.
     pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) {
         let gone: Vec<Task> = {
             let mut tasks = locked(&self.tasks);
@@ -88,14 +89,15 @@ pub(super) struct Places {
     of_namespaces: Mutex<HashMap<String, Weak<Semaphore>>>,
 }
 
-/// A place, which is given back when this is dropped.
+/// A place for a listing. Dropping this value gives the place back.
 pub(super) struct ListingPlace {
     _of_namespace: Option<OwnedSemaphorePermit>,
     _of_all: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
-    /// Waits for a place. The place of the namespace comes first, so that whoever waits for it holds no other one.
+    /// Waits for a place. A listing takes the place of its namespace first, so that it holds no other one
+    /// while it waits for that.
     pub(super) async fn enter(&self, namespace: &str) -> ListingPlace {
         let of_namespace = self.of(namespace).acquire_owned().await.ok();
         let of_all = self.all.clone().acquire_owned().await.ok();
@@ -114,28 +116,28 @@ impl Places {
     }
 }
 
-/// The result of a listing, to be told by its task.
+/// The result of a listing, which its task sets.
 #[derive(Clone)]
 pub(super) struct Outcome(Arc<Mutex<Listing>>);
 
 impl Outcome {
-    /// A listing that runs.
+    /// Creates the outcome of a listing that runs.
     pub(super) fn running() -> Self {
         Self(Arc::new(Mutex::new(Listing::Running)))
     }
 
-    /// The task's end of it. If the task ends without a result, as by a panic, the listing has failed and is tried
-    /// again.
+    /// Returns the handle with which the task reports its result. If the task drops it without a result, for
+    /// example in a panic, the listing counts as failed and is tried again.
     pub(super) fn teller(&self) -> Teller {
         Teller(self.0.clone())
     }
 }
 
-/// The task's end of an [`Outcome`].
+/// The handle with which the task of a listing reports its result.
 pub(super) struct Teller(Arc<Mutex<Listing>>);
 
 impl Teller {
-    /// Hands the result of the listing over to the reconciles.
+    /// Reports the result of the listing to the reconciles.
     pub(super) fn tell(self, listing: Listing) {
         *locked(&self.0) = listing;
     }

@@ -16,8 +16,8 @@ use crate::core::schedule::members::{MAX_LIST, Members, Reader, Unusable, files}
 use crate::core::schedule::{ListMembers, Listed, Listing, Newcomers};
 use crate::ports::{ObjectStore, Target};
 
-/// Answers how the listing stands, and starts it beside the reconcile if it does not run. The schedule is reconciled
-/// again when it is done.
+/// Returns the state of the listing, and starts it beside the reconcile if it does not run. The listing wakes
+/// the schedule when it is done.
 pub(super) fn listing<W: World>(
     world: &Arc<W>,
     schedule: &FhirExportSchedule,
@@ -46,8 +46,8 @@ pub(super) fn listing<W: World>(
     Listing::Running
 }
 
-/// Lists the members that an export has found, and those of them that an earlier list does not name. If it is repeated,
-/// it finds and writes the same.
+/// Lists the members that an export found, and those of them that an earlier list does not name. A repeated
+/// listing finds and writes the same.
 async fn list<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -58,7 +58,7 @@ async fn list<W: World>(
     let place = output.and_then(|output| Some((output.container.as_deref()?, output.folder.as_deref()?)));
     let members = match place {
         Some(place) => read(world, server, place).await,
-        // The export of an empty group lands nothing.
+        // An export of an empty group lands no files.
         None => Ok(Members::default()),
     };
     let members = match members {
@@ -101,7 +101,7 @@ enum Problem {
     Unusable(Unusable),
 }
 
-/// Reads the members from the files of a folder.
+/// Reads the members from the files that an export landed in a folder.
 async fn read<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -123,7 +123,7 @@ async fn read<W: World>(
     reader.finish().map_err(Problem::Unusable)
 }
 
-/// The text of an earlier list; else why it cannot be used, as half a sentence.
+/// Reads the text of an earlier list. The inner error says in half a sentence why the list cannot be used.
 async fn earlier<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -133,7 +133,7 @@ async fn earlier<W: World>(
     let place = path.split_once('/').unwrap_or((path, ""));
     let content = match world.objects().read(Target::new(server, place.0), place.1, MAX_LIST).await {
         Err(failure) if failure.kind == StorageFailureKind::NotFound => None,
-        // The list was not larger when it was written, so somebody changed it.
+        // The list exceeds the size that it can have been written with, so somebody has changed it.
         Err(failure) if failure.kind == StorageFailureKind::Permanent => None,
         content => content?,
     };

@@ -1,4 +1,4 @@
-//! Perform: one effect goes out, one observation comes back.
+//! Performs effects: each returns one observation.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,8 +15,12 @@ use crate::core::ledger::{Verification, VerifyPlan};
 use crate::core::wire::{Failure, reached};
 use crate::ports::{Cluster, ClusterFailure, ExportTask, ObjectStore, Panicked, Target, Wire, guarded};
 
-/// Performs one effect and returns what came of it. `base` is the object as the API server has it; it is replaced where
-/// the effect changes it. An error means that the API server did not do what was asked.
+/// Performs one effect, and returns what was observed. `base` is the object as the API server has it, and is
+/// replaced if the effect changes it.
+///
+/// # Errors
+///
+/// Fails if the API server did not do what was asked.
 pub(super) async fn perform<W: World>(
     world: &Arc<W>,
     base: &mut FhirExport,
@@ -64,7 +68,7 @@ pub(super) async fn perform<W: World>(
     })
 }
 
-/// A server that is used stays until its exports have ended: it is needed to cancel them.
+/// Adds the finalizer that keeps a server until its exports have ended, because it is needed to cancel them.
 async fn hold_server<W: World>(world: &W, server: &FhirServer) -> Result<(), ClusterFailure> {
     if !server.finalizers().iter().any(|f| f == IN_USE_FINALIZER) {
         world.cluster().set_server_finalizer(server, true).await?;
@@ -126,7 +130,8 @@ async fn authorize<W: World>(world: &W, server: &Arc<FhirServer>, check: Check) 
     }
 }
 
-/// Looks at the check of this attempt, or starts it beside the reconcile: it may take hours.
+/// Returns the state of this attempt's verification. If there is none, starts it beside the reconcile,
+/// because it may take hours.
 fn verify<W: World>(
     world: &Arc<W>,
     base: &FhirExport,
@@ -159,7 +164,8 @@ fn verify<W: World>(
     running
 }
 
-/// Looks at the landing of this attempt, or starts it beside the reconcile: it may take hours.
+/// Returns the state of this attempt's landing. If there is none, starts it beside the reconcile, because it
+/// may take hours.
 fn land<W: World>(
     world: &Arc<W>,
     base: &FhirExport,

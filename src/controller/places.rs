@@ -1,4 +1,4 @@
-//! Who gets a place of a server, and who is woken when one is free.
+//! Decides which exports get a place of a server, and wakes them when one becomes free.
 
 use kube::ResourceExt;
 
@@ -11,7 +11,7 @@ use crate::core::admission::Limits;
 use crate::core::export::{ServerView, holds_place, is_terminal};
 use crate::ports::Stores;
 
-/// How many exports of a server may run at once.
+/// The limits on how many exports of a server may run at once.
 fn limits(server: &FhirServer) -> Limits {
     let view = ServerView::new(server);
     Limits { places: view.max_concurrent(), per_group: view.max_concurrent_per_group() }
@@ -25,15 +25,16 @@ pub(super) fn has_place<W: World>(world: &W, server: &FhirServer, export: &FhirE
         || world.runs().gets_place(&key(server), &server.uid().unwrap_or_default(), limits(server), &uid)
 }
 
-/// A place became free: whoever gets it now is woken.
+/// Wakes the exports that get the places that are free now.
 pub(super) fn wake_next<W: World>(world: &W, server: &FhirServer) {
     for (namespace, name) in world.runs().next_in(&key(server), limits(server)) {
         world.wake_export(&namespace, &name);
     }
 }
 
-/// Takes in what the watch shows of an export: drops what is remembered of one that is gone, and wakes whoever gets the
-/// place of one that has ended. Each change must be handed over, before the export is looked at because of it.
+/// Records what the watch shows of an export: drops the state of a deleted one, and wakes the exports that
+/// get the place of one that has ended. Call it for each change, before the export is reconciled because of
+/// that change.
 pub fn shown<W: World>(world: &W, change: &Change<FhirExport>) {
     if let Some(gone) = change.gone() {
         request::forget(world, gone.metadata.uid.as_deref().unwrap_or_default());

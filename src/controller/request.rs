@@ -1,5 +1,5 @@
-//! Requests of runs, which are sent beside the reconciles: a server that does not answer keeps its own exports waiting,
-//! and nobody else's.
+//! Sends the requests of runs beside the reconciles, so that a server that does not answer delays only its
+//! own exports.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::ports::{Clock, ExportTask, guarded};
 /// How long a run rests after a request of it ended in a panic.
 const AFTER_PANIC: Duration = Duration::from_mins(1);
 
-/// A request that a look ends with.
+/// A request that ends a look.
 pub(super) struct Asked {
     /// The server that the request goes to.
     pub(super) server: Arc<FhirServer>,
@@ -25,8 +25,8 @@ pub(super) struct Asked {
     pub(super) effect: Effect,
 }
 
-/// Sends the request of a run beside the reconciles. The run was marked with `Runs::goes_out` before; its answer wakes
-/// the export.
+/// Sends the request of a run beside the reconciles. `Runs::goes_out` must have marked the run before. The
+/// answer wakes the export.
 pub(super) fn send<W: World>(world: &Arc<W>, base: FhirExport, asked: Asked) {
     let beside = Arc::clone(world);
     let task = async move {
@@ -38,11 +38,11 @@ pub(super) fn send<W: World>(world: &Arc<W>, base: FhirExport, asked: Asked) {
         wake(beside.as_ref(), &seated);
         beside.wake_export(&namespace, &name);
     };
-    // Nobody ends it: an operator that stops ends all tasks.
+    // The handle that ends the task is not needed: an operator that stops ends all tasks.
     drop(world.spawn(Box::pin(task)));
 }
 
-/// Awaits a request beside the reconciles. A panic is counted and told, and is no answer after a rest.
+/// Awaits a request beside the reconciles. A panic is counted and logged, and returns `None` after [`AFTER_PANIC`].
 pub(super) async fn caught<W: World, T>(
     world: &W,
     task: ExportTask,
@@ -57,7 +57,8 @@ pub(super) async fn caught<W: World, T>(
     None
 }
 
-/// Gives an export a seat in this lane, or has it woken when there is one.
+/// Gives an export a seat in a lane, and returns whether it has one. An export without a seat is woken when
+/// it gets one.
 pub(super) fn sit<W: World>(world: &W, export: &FhirExport, lane: &Lane) -> bool {
     let caller = Caller {
         kind: CallerKind::Export,
@@ -70,7 +71,8 @@ pub(super) fn sit<W: World>(world: &W, export: &FhirExport, lane: &Lane) -> bool
     sits
 }
 
-/// Gives a server a seat for its probe, or has it woken when there is one.
+/// Gives a server a seat for its probe, and returns whether it has one. A server without a seat is woken when
+/// it gets one.
 pub(super) fn sit_to_probe<W: World>(world: &W, server: &FhirServer) -> bool {
     let uid = server.uid().unwrap_or_default();
     let caller = Caller {
@@ -84,12 +86,12 @@ pub(super) fn sit_to_probe<W: World>(world: &W, server: &FhirServer) -> bool {
     sits
 }
 
-/// Gives a seat back.
+/// Gives a caller's seat back, and wakes the callers that get one.
 pub(super) fn leave<W: World>(world: &W, uid: &str) {
     wake(world, &world.runs().leave_seat(uid));
 }
 
-/// Wakes whoever got a seat.
+/// Wakes the callers that got a seat.
 pub(super) fn wake<W: World>(world: &W, seated: &[Caller]) {
     for Caller { kind, namespace, name, .. } in seated {
         match kind {
@@ -99,19 +101,19 @@ pub(super) fn wake<W: World>(world: &W, seated: &[Caller]) {
     }
 }
 
-/// Keeps the state of a run after a look at it, and gives its seat to the next.
+/// Keeps the state of a run after a look at it, and gives its seat back.
 pub(super) fn keep<W: World>(world: &W, uid: &str, kept: Kept, owes: bool) {
     world.runs().keep(uid, kept, owes);
     leave(world, uid);
 }
 
-/// Drops what is remembered of an export that was deleted.
+/// Drops the state of an export that was deleted.
 pub fn forget<W: World>(world: &W, uid: &str) {
     wake(world, &world.runs().forget(uid));
 }
 
-/// Drops what is remembered of exports and servers that are not alive. It must be called from time to time, because not
-/// every deletion is seen.
+/// Drops the state of exports and servers that no longer exist. Call it from time to time, because the watch
+/// does not show every deletion.
 pub fn retain<W: World>(world: &W, alive: impl Fn(&str) -> bool) {
     wake(world, &world.runs().retain(alive));
 }

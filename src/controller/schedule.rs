@@ -1,5 +1,5 @@
-//! The reconcile of one `FhirExportSchedule`: resolve the facts, decide, publish the decision, perform its effect; and
-//! again, as long as there is an effect.
+//! Reconciles one `FhirExportSchedule`: resolves the facts, decides, publishes the decision, performs its
+//! effect, and repeats this while there is an effect.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::core::schedule::{
 };
 use crate::ports::{Clock, Cluster, ClusterFailure, Creation, ObjectStore, Stores};
 
-/// How many effects one reconcile performs at most: more than any path needs, so that none can spin.
+/// The most effects of one reconcile. No path needs as many, so the bound only ends an endless loop.
 const MAX_EFFECTS: usize = 12;
-/// When the next reconcile follows one that performed [`MAX_EFFECTS`] effects.
+/// The wait after a reconcile that performed [`MAX_EFFECTS`] effects.
 const BREATHER: Duration = Duration::from_secs(1);
 
-/// Reconciles one schedule, and says when to reconcile it again.
+/// Reconciles one schedule, and returns when to reconcile it again.
 pub async fn reconcile_schedule<W: World>(
     world: &Arc<W>,
     object: Arc<FhirExportSchedule>,
@@ -34,7 +34,7 @@ pub async fn reconcile_schedule<W: World>(
         return Ok(Requeue::AwaitChange);
     }
     let mut look = Look { base: FhirExportSchedule::clone(&object), seen: None, fresh: HashMap::new() };
-    // Boxed, since the objects that it holds make it large, and many are queued.
+    // Boxed, because the future holds whole objects and many are queued.
     match Box::pin(look.go(world)).await {
         // The schedule was deleted meanwhile. The garbage collector deletes its runs.
         Err(ClusterFailure::NotFound) => Ok(Requeue::AwaitChange),
@@ -115,9 +115,10 @@ impl Look {
         Ok(ScheduleFacts { server, children, claimed })
     }
 
-    /// Writes the status if it changed, on the version that was decided on; then, and only then, publishes the events.
-    /// Before a run is created the status is written in any case: a cache that lags may call a run active and not made
-    /// that is over and gone by now, and the write, which changes nothing, ends in a conflict then.
+    /// Writes the status if it changed, on the resource version that the decision was made on, and publishes
+    /// the events only after that write. Before a run is created, an unchanged status is written too: a cache
+    /// that lags may show a run as active and not yet created although it has ended and is gone. That write
+    /// then ends in a conflict.
     async fn publish<W: World>(
         &mut self,
         world: &W,

@@ -36,12 +36,12 @@ pub async fn reconcile_server<W: World>(
     let uid = object.uid().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or(0);
     match world.runs().probes().take(&uid, generation) {
-        // It wakes the server when it is done.
+        // The probe wakes the server when it is done.
         Probing::Runs => Ok(Requeue::AwaitChange),
         Probing::Done(probe) => {
             let result = take_in(world, &object, &probe).await;
             if result.is_err() {
-                // The next look writes what was found, and asks nobody.
+                // The next reconcile writes these findings without another probe.
                 world.runs().probes().ended(&uid, generation, Some(*probe));
             }
             result
@@ -60,7 +60,7 @@ pub async fn reconcile_server<W: World>(
     }
 }
 
-/// Probes a server beside the reconciles: it may not answer for an hour.
+/// Starts the probe of a server beside the reconciles, because the server may not answer for an hour.
 fn begin<W: World>(world: &Arc<W>, server: &Arc<FhirServer>) {
     let (beside, server) = (Arc::clone(world), Arc::clone(server));
     let task = async move {
@@ -76,7 +76,7 @@ fn begin<W: World>(world: &Arc<W>, server: &Arc<FhirServer>) {
     drop(world.spawn(Box::pin(task)));
 }
 
-/// Writes what a probe found, and says when the next one is due.
+/// Writes the findings of a probe, and returns when the next one is due.
 async fn take_in<W: World>(
     world: &Arc<W>,
     object: &FhirServer,
@@ -88,7 +88,7 @@ async fn take_in<W: World>(
     if let Some(wait) =
         probe.put_off(world.clock().now()).filter(|_| old.observed_generation == Some(generation))
     {
-        // Nothing was asked, so the earlier findings stay.
+        // No request was sent, so the earlier findings stay.
         world.runs().probes().done(&uid, generation, world.clock().now(), wait);
         return Ok(Requeue::After(wait));
     }

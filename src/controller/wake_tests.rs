@@ -69,7 +69,7 @@ fn running() -> Value {
     json!({ "job": { "intentTime": "2026-01-01T00:00:00Z" } })
 }
 
-/// Names of the exports that are woken, in order, and how often a server is.
+/// The names of the exports that a change wakes, in order, and how many times it wakes a server.
 fn woken(change: impl FnOnce(&Wakes)) -> (Vec<String>, usize) {
     let (wakes, mut woken) = Wakes::new();
     change(&wakes);
@@ -112,7 +112,7 @@ fn schedule(name: &str, asked: Option<&str>) -> Arc<FhirExportSchedule> {
     Arc::new(serde_json::from_value(object).unwrap())
 }
 
-/// Names of the schedules that are woken, in order.
+/// The names of the schedules that a change wakes, in order.
 fn woken_schedules(change: impl FnOnce(&Wakes)) -> Vec<String> {
     let (wakes, mut woken) = Wakes::new();
     change(&wakes);

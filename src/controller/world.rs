@@ -8,11 +8,11 @@ use super::runs::Runs;
 use crate::core::tuning::Tuning;
 use crate::ports::{Clock, Cluster, EndTask, ExportTask, ObjectStore, Randomness, Stores, Wire};
 
-/// Everything a reconcile touches: the ports, the settings and what is remembered of the runs.
+/// Everything that a reconcile touches: the ports, the settings and the state of the runs.
 pub trait World: Send + Sync + 'static {
-    /// The way to the API server.
+    /// The port to the API server.
     type Cluster: Cluster;
-    /// The way to FHIR servers.
+    /// The port to FHIR servers.
     type Wire: Wire;
     /// The object stores that files land in.
     type Objects: ObjectStore;
@@ -37,20 +37,20 @@ pub trait World: Send + Sync + 'static {
     fn stores(&self) -> &Self::Stores;
     /// The operator's settings for delays, limits and deadlines.
     fn tuning(&self) -> &Tuning;
-    /// What is remembered of the runs. An implementation creates it once, with `Runs::default()`.
+    /// The in-memory state of the runs. An implementation creates it once, with `Runs::default()`.
     fn runs(&self) -> &Runs;
     /// Counts files and bytes that have landed.
     fn note_landed(&self, files: u64, bytes: u64);
     /// Counts the wait before the next poll of a job.
     fn note_poll_wait(&self, _wait: Duration) {}
-    /// Counts a task that ended by a panic.
+    /// Counts a task that panicked.
     fn note_panic(&self, _task: ExportTask) {}
-    /// Starts a task beside the reconciles and returns what ends it.
+    /// Starts a task beside the reconciles, and returns the function that ends it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask;
     /// Queues a reconcile of an export: a task beside it has news, or its turn has come.
     fn wake_export(&self, namespace: &str, name: &str);
     /// Queues a reconcile of a server.
     fn wake_server(&self, namespace: &str, name: &str);
-    /// Has a schedule reconciled soon.
+    /// Queues a reconcile of a schedule.
     fn wake_schedule(&self, namespace: &str, name: &str);
 }

@@ -30,36 +30,36 @@ pub struct Candidate {
 /// How many exports may run on a server at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of all exports of the server.
+    /// The most exports of the server that may run at once.
     pub places: usize,
-    /// Of the exports of one Group.
+    /// The most exports of one Group that may run at once.
     pub per_group: usize,
 }
 
-/// Who holds a place of a server, and who waits for one.
+/// The exports that hold a place of a server, and those that wait for one.
 #[derive(Debug, Default)]
 pub struct Admission {
-    /// By uid.
+    /// The exports, by uid.
     candidates: HashMap<String, Candidate>,
     holding: usize,
     /// How many exports of each Group hold a place.
     groups: HashMap<String, usize>,
-    /// By namespace.
+    /// The exports of each namespace, by namespace.
     lines: HashMap<String, Line>,
-    /// The namespaces in which somebody waits, in the order in which they get a place.
+    /// The namespaces with exports that wait, in the order in which they get a place.
     turns: BTreeSet<Turn>,
 }
 
 /// The exports of one namespace.
 #[derive(Debug, Default)]
 struct Line {
-    /// How many hold a place.
+    /// How many exports of the namespace hold a place.
     inside: usize,
-    /// When one of them last left the queue.
+    /// When an export of the namespace last left the queue.
     served: Option<Timestamp>,
-    /// Those that wait, by Group, each with the time of its creation and its uid.
+    /// The exports that wait, by Group, each with the time of its creation and its uid.
     waiting: BTreeMap<Option<String>, BTreeSet<(Timestamp, String)>>,
-    /// The first of each Group that waits.
+    /// The first export that waits of each Group.
     fronts: BTreeSet<Front>,
 }
 
@@ -78,7 +78,7 @@ struct Turn {
 }
 
 impl Admission {
-    /// Takes in an export, or what changed of it.
+    /// Adds an export, or updates what is known of it.
     pub fn set(&mut self, candidate: Candidate) {
         if self.candidates.get(&candidate.uid) == Some(&candidate) {
             return;
@@ -94,7 +94,7 @@ impl Admission {
         self.candidates.insert(candidate.uid.clone(), candidate);
     }
 
-    /// Takes out an export that holds no place any more and waits for none. Returns it, if it was known.
+    /// Removes an export that neither holds a place nor waits for one. Returns it if it was known.
     pub fn remove(&mut self, uid: &str) -> Option<Candidate> {
         let candidate = self.candidates.remove(uid)?;
         if candidate.holds {
@@ -119,14 +119,15 @@ impl Admission {
         }
     }
 
-    /// Whether nobody holds a place or waits for one.
+    /// Whether no export holds a place or waits for one.
     pub fn is_empty(&self) -> bool {
         self.candidates.is_empty()
     }
 
-    /// The exports that wait and get a place now, in this order. A free place goes to the namespace with the fewest
-    /// places; among equals, to the one whose last turn is longest ago. An export that holds a place keeps it, even if
-    /// the limits were lowered. An export whose group is full lets others pass: their turn does not cost it anything.
+    /// The exports that wait and get a place now, in this order. A free place goes to the namespace with the
+    /// fewest places; among equals, to the one whose last turn is longest ago. An export that holds a place
+    /// keeps it, even if the limits were lowered. An export whose Group is full is passed over, and the turn
+    /// of its namespace is not used up.
     pub fn next(&self, limits: Limits) -> impl Iterator<Item = &Candidate> {
         let free = limits.places.saturating_sub(self.holding);
         let mut next = Next {
@@ -139,7 +140,7 @@ impl Admission {
         std::iter::from_fn(move || next.pick()).take(free)
     }
 
-    /// Whether an export holds a place or gets one now. It counts as one that waits, whatever was known of it.
+    /// Whether an export holds a place or gets one now. `asking` counts as waiting, even if it was not known to wait.
     pub fn admits(&mut self, limits: Limits, asking: Candidate) -> bool {
         let uid = asking.uid.clone();
         if self.candidates.get(&uid).is_some_and(|known| known.holds) {
@@ -180,13 +181,13 @@ impl Line {
         Some(self.turn_with(self.inside, self.fronts.first()?, namespace))
     }
 
-    /// The turn of the line if `inside` hold a place and `front` is the first that waits.
+    /// The turn of this line if `inside` of its exports hold a place and `front` is the first that waits.
     fn turn_with(&self, inside: usize, (created, uid, _): &Front, namespace: &str) -> Turn {
         let (created, uid) = (*created, uid.clone());
         Turn { inside, served: self.served, created, uid, namespace: namespace.to_owned() }
     }
 
-    /// The next export of a Group that waits, after one of them.
+    /// The next export that waits in the same Group.
     fn after(&self, (created, uid, group): &Front) -> Option<Front> {
         let rest = (Bound::Excluded((*created, uid.clone())), Bound::Unbounded);
         let (created, uid) = self.waiting.get(group)?.range(rest).next()?;
@@ -285,7 +286,7 @@ impl<'a> Next<'a> {
     }
 }
 
-/// A sorted set to which something is added while it is read from its beginning.
+/// A sorted set that can be added to while it is read from its beginning.
 struct Ordered<'a, T> {
     set: Peekable<Iter<'a, T>>,
     added: BTreeSet<T>,

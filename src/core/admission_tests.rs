@@ -7,7 +7,7 @@ use super::*;
 /// When an export of each namespace last left the queue of a server.
 type Served = BTreeMap<String, Timestamp>;
 
-/// The uids of the exports that hold a place or get one now, by an [`Admission`] that was told of all of them.
+/// The uids of the exports that hold a place or get one now, according to an [`Admission`] that knows all of them.
 fn admitted(places: usize, per_group: usize, candidates: &[Candidate], served: &Served) -> BTreeSet<String> {
     let mut admission = Admission::default();
     for (namespace, at) in served {
@@ -20,7 +20,7 @@ fn admitted(places: usize, per_group: usize, candidates: &[Candidate], served: &
     candidates.iter().filter(|c| c.holds).map(|c| c.uid.clone()).chain(next).collect()
 }
 
-/// What [`admitted`] should say, found by a look at each candidate.
+/// The result that [`admitted`] should have, found by a look at each candidate.
 fn scanned(limit: usize, per_group: usize, candidates: &[Candidate], served: &Served) -> BTreeSet<String> {
     #[derive(Default)]
     struct Row<'c> {
@@ -116,7 +116,7 @@ fn a_thousand_exports_of_one_namespace_hold_up_nobody_else() {
     for (ended, next) in [
         ("many-0000", "few-5000"),
         ("many-0001", "one-6000"),
-        // Both namespaces have one place: the oldest export is next.
+        // Both namespaces have one place, so the oldest export is next.
         ("many-0002", "many-0004"),
         ("few-5000", "few-5001"),
         ("one-6000", "many-0005"),
@@ -197,7 +197,7 @@ proptest! {
         }
     }
 
-    /// Whatever comes, changes and goes: the order that is kept is the one that a look at each export finds.
+    /// After any sequence of changes, the order that is kept agrees with a look at each export.
     #[test]
     fn what_is_kept_says_what_a_scan_says(
         changes in proptest::collection::vec(change(), 1..80), limit in 0_usize..6, per_group in 1_usize..3,
@@ -229,7 +229,7 @@ proptest! {
             let next: Vec<String> = admission.next(limits).map(|next| next.uid.clone()).collect();
             let holders = all.iter().filter(|c| c.holds).map(|c| c.uid.clone());
             prop_assert_eq!(holders.chain(next).collect::<BTreeSet<String>>(), expected);
-            // Whoever asks counts as one that waits, and nothing of that is kept.
+            // An export that asks counts as waiting, and asking changes nothing.
             let asking = Candidate { holds: false, ..candidate.unwrap_or_else(|| of("0", 25, false)) };
             let mut with = all.clone();
             with.retain(|c| c.uid != asking.uid || c.holds);

@@ -1,4 +1,4 @@
-//! One fetch of a file: its bytes are cut into the parts of an upload, and summed up on the way.
+//! One fetch of a file: cuts its bytes into the parts of an upload, and computes its sums.
 
 use std::sync::Arc;
 
@@ -15,27 +15,27 @@ use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::wire::{FileHead, Resume};
 use crate::ports::{BrokenOff, Committed, ObjectStore, Pieces, Target, Upload};
 
-/// How a refusal begins that a server sends with status 200 in the place of data, without its blanks.
+/// The beginning, without blanks, of a refusal that a server sends with status 200 in place of data.
 const REFUSAL: &[u8] = br#"{"resourceType":"OperationOutcome""#;
-/// How many bytes of a file, blanks left out, are kept to recognise a refusal.
+/// The number of bytes, blanks left out, that are kept of a file to recognise a refusal.
 const BEGINNING: usize = 64;
 
 /// The upload type of a world's store.
 type UploadOf<W> = <<W as World>::Objects as ObjectStore>::Upload;
 
 /// A file as far as it was read.
-// Each is a fact of its own.
+// Each flag is independent of the others.
 #[allow(clippy::struct_excessive_bools)]
 pub(super) struct Fetch<W: World> {
     content: Content,
     etag: Option<String>,
     resumable: bool,
-    /// The end of the body that is read now is marked.
+    /// Whether the end of the current body is marked, so that a body that is cut off is noticed.
     framed: bool,
     form: FormReader,
-    /// The file is read to its end even if its first line is of another type than it should be.
+    /// Whether to read the file to its end even if its first line has another type than it should have.
     any_type: bool,
-    /// The fetch cannot be resumed, and could be if the server had not compressed the body.
+    /// Whether the fetch cannot be resumed only because the server compressed the body.
     compressed: bool,
     /// `None` after a part could not be stored.
     upload: Option<UploadOf<W>>,
@@ -45,14 +45,14 @@ pub(super) struct Fetch<W: World> {
     part: Option<usize>,
     /// The sums over the bytes that are in parts.
     tally: Tally,
-    /// The bytes in parts that are known to be stored.
+    /// How many bytes of the parts are known to be stored.
     stored: u64,
-    /// How many of the last bytes are asked for again: one, after the server said that nothing lies behind them.
+    /// How many of the last bytes to request again: one, after the server said that the file has no further bytes.
     overlap: usize,
     outcomes: Option<OutcomeReader>,
     /// The first bytes that are not blank, at most [`BEGINNING`].
     beginning: Vec<u8>,
-    /// The file may hold OperationOutcomes.
+    /// Whether the file may hold OperationOutcomes.
     of_outcomes: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) enum Poured {
     Broken,
     /// The body could not be decompressed.
     Undecodable,
-    /// Its first line is of another type than it should be.
+    /// The first line of the file is of another type than it should be.
     OtherType,
     /// The body holds more bytes than an object can.
     TooLong,
@@ -74,7 +74,7 @@ pub(super) enum Poured {
 /// A file that was read to its end and is not committed yet.
 pub(super) struct Read<W: World> {
     upload: UploadOf<W>,
-    /// The bytes that were told as stored.
+    /// The number of bytes that are already counted as landed.
     stored: u64,
     last: Bytes,
     sum: Sum,
@@ -83,8 +83,9 @@ pub(super) struct Read<W: World> {
 }
 
 impl<W: World> Fetch<W> {
-    /// A fetch from the first byte. `chance` tells it from all others if the server does not name the bytes. With
-    /// `any_type` the type of the first line does not end it; no other process continues such a fetch.
+    /// Begins a fetch at the first byte. If the server does not identify the bytes, `chance` distinguishes
+    /// this fetch from all others. With `any_type`, the type of the first line does not end the fetch, and no
+    /// other process can continue it.
     pub(super) fn anew(
         world: &W,
         server: &Arc<FhirServer>,
@@ -121,8 +122,8 @@ impl<W: World> Fetch<W> {
         }
     }
 
-    /// Continues after the parts that another process stored, if there are any. Error files are small and are read
-    /// anew, since their words are not in the checkpoint.
+    /// Continues after the parts that an earlier fetch stored; `None` if there are none. Error files are
+    /// small and are read from the beginning, because the checkpoint does not hold their texts.
     pub(super) async fn resumed(
         world: &W,
         server: &Arc<FhirServer>,
@@ -143,7 +144,7 @@ impl<W: World> Fetch<W> {
             resumable: true,
             any_type: false,
             framed: false,
-            // Parts are stored only of a file that is of the right type, or cannot be resumed.
+            // A fetch of another type is not resumable, so the stored parts are of the right type.
             form: FormReader::default(),
             compressed: false,
             part: upload.part_size(tally.bytes()),
@@ -163,23 +164,24 @@ impl<W: World> Fetch<W> {
         self.tally.bytes() + self.rest.len() as u64
     }
 
-    /// The bytes that are stored, and that no other fetch of this file has to read again.
+    /// The number of stored bytes that no later fetch of this file has to read again.
     pub(super) fn kept(&self) -> u64 {
         if self.resumable { self.stored } else { 0 }
     }
 
-    /// What to ask for to continue this fetch; `None` if it cannot be continued or has no bytes yet.
+    /// Where to continue this fetch; `None` if it cannot be continued or has read no bytes.
     pub(super) fn resume(&self) -> Option<Resume> {
         (self.resumable && self.offset() > 0).then(|| Resume { offset: self.next(), etag: self.etag.clone() })
     }
 
-    /// The first byte to ask for.
+    /// The offset of the first byte to request.
     fn next(&self) -> u64 {
         self.offset().saturating_sub(self.overlap as u64)
     }
 
-    /// The server says that the file has no byte behind those that were read. If it is still the same file, these are
-    /// all of it: the next request asks for the last one again, and its answer shows it. False if that was tried.
+    /// Handles an answer that the file has no bytes after those that were read. If it is still the same file,
+    /// it is complete: the next request asks for its last byte again to prove that. Returns false if that was
+    /// already tried.
     pub(super) fn ask_for_last_byte(&mut self) -> bool {
         std::mem::replace(&mut self.overlap, 1) == 0
     }
@@ -189,7 +191,8 @@ impl<W: World> Fetch<W> {
         self.compressed
     }
 
-    /// Whether a body continues the same bytes exactly where this fetch ends.
+    /// Whether a body continues the same bytes exactly where this fetch ends. If so, the fetch takes over its
+    /// ETag and its framing.
     pub(super) fn fits(&mut self, file: &LandFile, head: &FileHead) -> bool {
         let same =
             head.etag.as_ref().is_some_and(|etag| Content::of_etag(&file.source, etag) == self.content);
@@ -201,14 +204,14 @@ impl<W: World> Fetch<W> {
         fits
     }
 
-    /// Whether the first bytes are JSON and not a server's refusal in the place of data.
+    /// Whether the first bytes are JSON and not a server's refusal in place of data.
     pub(super) fn begins_well(&self) -> bool {
         let beginning = self.beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&self.beginning);
         let json = beginning.first().is_none_or(|first| *first == b'{' || *first == 0xEF);
         json && (self.of_outcomes || !beginning.starts_with(REFUSAL))
     }
 
-    /// Reads a body to its end. Parts are stored while the next ones are read, as far as there is memory for both.
+    /// Reads a body to its end. While parts are stored, the next ones are read if there is memory for both.
     pub(super) async fn pour(&mut self, world: &W, mut pieces: Pieces) -> Result<Poured, StorageFailure> {
         while let Some(piece) = pieces.next().await {
             let piece = match piece {
@@ -223,7 +226,7 @@ impl<W: World> Fetch<W> {
         Ok(if self.overlap > 0 { Poured::Broken } else { Poured::Whole })
     }
 
-    /// Takes in the next bytes of the body. Returns why no further bytes should be read, if so.
+    /// Takes in the next bytes of the body. Returns how reading ends if no further bytes should be read.
     async fn take_in(&mut self, world: &W, mut piece: Bytes) -> Result<Option<Poured>, StorageFailure> {
         let again = piece.split_to(piece.len().min(self.overlap));
         self.overlap -= again.len();
@@ -245,7 +248,7 @@ impl<W: World> Fetch<W> {
         Ok(None)
     }
 
-    /// Hands the part that is full to the store. Waits until it is stored if there is no memory to read on meanwhile.
+    /// Hands the full part to the store. If there is no memory to read ahead, waits until the part is stored.
     async fn store(&mut self, world: &W) -> Result<(), StorageFailure> {
         let body = self.rest.split().freeze();
         self.tally.feed(&body);
@@ -258,7 +261,7 @@ impl<W: World> Fetch<W> {
                 failed => failed,
             },
         };
-        // What was stored before a failure is kept.
+        // Parts that were stored before a failure still count.
         self.note_stored(world, &upload);
         taken?;
         self.part = upload.part_size(self.tally.bytes());
@@ -276,7 +279,7 @@ impl<W: World> Fetch<W> {
     }
 
     fn note_stored(&mut self, world: &W, upload: &UploadOf<W>) {
-        // An upload that is over may not know any more what it stored.
+        // An upload that failed may no longer know what it stored.
         let stored = upload.stored().max(self.stored);
         world.note_landed(0, stored - self.stored);
         self.stored = stored;
@@ -303,7 +306,7 @@ impl<W: World> Fetch<W> {
         }
     }
 
-    /// Ends a fetch whose body came to its end. `None` if a part of it was not stored.
+    /// Ends a fetch whose body was read to its end; `None` if a part of it could not be stored.
     pub(super) fn finish(self) -> Option<Read<W>> {
         let (mut tally, last) = (self.tally, self.rest.freeze());
         tally.feed(&last);
@@ -314,17 +317,17 @@ impl<W: World> Fetch<W> {
 }
 
 impl<W: World> Read<W> {
-    /// What the whole file came to.
+    /// The sums of the whole file.
     pub(super) fn sum(&self) -> &Sum {
         &self.sum
     }
 
-    /// What the form of the whole file shows.
+    /// The form of the whole file.
     pub(super) fn form(&self) -> FileForm {
         self.form
     }
 
-    /// Commits the file. The marks are those of this file, which may not be those of an object that was there already.
+    /// Commits the file. The marks that are returned are those of this file, not of an object that was there already.
     pub(super) async fn commit(
         self,
         world: &W,
@@ -339,12 +342,12 @@ impl<W: World> Read<W> {
     }
 }
 
-/// An upload of which a part could not be stored.
+/// The failure of an upload that is used after a part of it could not be stored.
 fn over() -> StorageFailure {
     StorageFailure::transient("an upload ended before; it is begun again")
 }
 
-/// A store whose part size is no multiple of 64 bytes, which no store of the operator has.
+/// The failure for a store whose part size is not a multiple of 64 bytes. No store of the operator has such a size.
 fn not_resumable() -> StorageFailure {
     StorageFailure {
         kind: StorageFailureKind::Permanent,

@@ -16,20 +16,20 @@ use crate::core::poll::retry_delay;
 use crate::core::wire::{Answer, Failure, FailureKind, FileRequest};
 use crate::ports::{Clock, Committed, FileAnswer, ObjectStore, Randomness, Target, UnusableBody, Wire};
 
-/// How many tries in a row may bring no byte.
+/// A file fails after this many tries in a row that do not get farther.
 const TRIES: i32 = 6;
-/// How many tries in a row may read the same bytes again without getting farther.
+/// A file fails after this many tries in a row that only read the same bytes again.
 const REREAD: i32 = 3;
 /// The first wait between two tries, if the server asks for none; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// A failure that another try may overcome, with what to report if none does.
+/// A failure that another try may overcome, and what to report if none does.
 struct Passing {
     reason: Reason,
     message: String,
     retry_after: Option<Duration>,
-    /// The server was asked: it is not only that another request was told to be patient.
+    /// Whether the server was asked. It was not if an earlier answer said to wait before any request.
     asked: bool,
 }
 
@@ -47,20 +47,20 @@ enum Tried<W: World> {
     Uncompressed(Passing),
 }
 
-/// What tries of a file have found so far.
+/// What the tries of a file have found so far.
 #[derive(Default)]
 struct Findings {
-    /// The server is asked for the file without compression.
+    /// Whether to request the file without compression.
     uncompressed: bool,
-    /// The first line was of another type than the manifest names.
+    /// Whether the first line was of another type than the manifest names.
     other_type: bool,
-    /// The sum of the last try that ended in the middle of a line.
+    /// The sums of the last try that ended in the middle of a line.
     cut: Option<Sum>,
-    /// The file was not what the server says of it.
+    /// Whether a file was already rejected after it was read to its end.
     doubted: bool,
 }
 
-/// Lands one file. `begun` is whether parts of it may be stored already.
+/// Lands one file. `begun` tells whether parts of it may be stored already.
 pub(super) async fn land<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -78,7 +78,7 @@ pub(super) async fn land<W: World>(
     landed.map_err(|why| Obstacle { kept: kept(&fetch).saturating_sub(before), ..why })
 }
 
-/// Tries until the file has landed, or further tries bring no byte.
+/// Tries until the file has landed or further tries no longer get farther.
 async fn try_on<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -92,7 +92,7 @@ async fn try_on<W: World>(
         let before = fetch.as_ref().map_or(0, Fetch::offset);
         let passing = match attempt(world, server, plan, file, fetch, &mut found).await? {
             Tried::Whole(whole) => {
-                // It may have been spoiled on the way: what is the same twice is what the server has.
+                // The file may have been damaged in transit. What is the same twice is what the server has.
                 if let Some(doubt) = found.doubts(file, whole.sum(), whole.form()) {
                     doubt
                 } else {
@@ -110,10 +110,10 @@ async fn try_on<W: World>(
                 passing
             }
         };
-        // What broke off compressed cannot be gone on with: the next try is one that can.
+        // A compressed body that broke off cannot be continued, so the next try requests one that can.
         found.uncompressed |= fetch.as_ref().is_some_and(Fetch::better_as_it_is);
         let offset = fetch.as_ref().map_or(0, Fetch::offset);
-        // What is gone on with stays where it was if the server gave nothing.
+        // A fetch that can be continued keeps its offset if the server sent no bytes.
         let waits = offset == before && fetch.as_ref().is_some_and(|fetch| fetch.resume().is_some());
         reach.came_to(offset, passing.asked, !waits);
         if reach.reread >= REREAD {
@@ -143,12 +143,12 @@ struct Reach {
     farthest: u64,
     /// Tries in a row that read no byte beyond `farthest`.
     fruitless: i32,
-    /// Of these, tries that read bytes, all of which had been read before.
+    /// How many of the fruitless tries read bytes, all of which had been read before.
     reread: i32,
 }
 
 impl Reach {
-    /// Takes in how far a try came. `asked` is whether the server was asked, and `read` whether it gave any bytes.
+    /// Records how far a try came. `asked` tells whether the server was asked, and `read` whether it sent any bytes.
     fn came_to(&mut self, offset: u64, asked: bool, read: bool) {
         if offset > self.farthest {
             *self = Self { farthest: offset, fruitless: 1, reread: 0 };
@@ -159,7 +159,7 @@ impl Reach {
     }
 }
 
-/// Sends one request for the file and reads the body. `fetch` keeps what was read, also if the body broke off.
+/// Sends one request for the file and reads the body. `fetch` keeps what was read, even if the body breaks off.
 async fn attempt<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -182,7 +182,7 @@ async fn attempt<W: World>(
             return unusable(file, &body, compressed);
         }
         Ok(FileAnswer::Refused(answer)) if resumed && answer.status == 416 => {
-            // Either the file ends just there, or it is another one by now.
+            // Either the file ends exactly there, or the server has another file by now.
             if !fetch.as_mut().is_some_and(Fetch::ask_for_last_byte) {
                 *fetch = None;
             }
@@ -221,7 +221,7 @@ async fn attempt<W: World>(
     ended(poured, file, fetch, found)
 }
 
-/// What to do after a body has come to its end.
+/// Decides how to go on after the end of a body.
 fn ended<W: World>(
     poured: Poured,
     file: &LandFile,
@@ -258,7 +258,7 @@ fn ended<W: World>(
     }
 }
 
-/// What to do about an answer without the file.
+/// Decides how to go on after an answer without the file.
 fn refused<W: World>(file: &LandFile, answer: &Answer) -> Result<Tried<W>, Obstacle> {
     match read_answer(answer, &file.blob) {
         Step::Again { retry_after, reason, message } => {
@@ -268,7 +268,7 @@ fn refused<W: World>(file: &LandFile, answer: &Answer) -> Result<Tried<W>, Obsta
     }
 }
 
-/// What to do where no answer came.
+/// Decides how to go on if no answer came.
 fn unanswered<W: World>(failure: Failure, now: Timestamp) -> Result<Tried<W>, Obstacle> {
     let Failure { kind, reason, message, .. } = failure;
     match kind {
@@ -281,7 +281,7 @@ fn unanswered<W: World>(failure: Failure, now: Timestamp) -> Result<Tried<W>, Ob
     }
 }
 
-/// What to do about a body that cannot be used.
+/// Decides how to go on after a body that cannot be used.
 fn unusable<W: World>(file: &LandFile, body: &UnusableBody, compressed: bool) -> Result<Tried<W>, Obstacle> {
     match body {
         UnusableBody::OtherRange => {
@@ -308,7 +308,7 @@ fn of_another_type(file: &LandFile) -> String {
 }
 
 impl Findings {
-    /// Why a file that was read to its end has to be fetched once more, if it has to be.
+    /// Returns why a file that was read to its end must be fetched once more, if it must.
     fn doubts(&mut self, file: &LandFile, sum: &Sum, form: FileForm) -> Option<Passing> {
         let seen = match form {
             FileForm::Framed | FileForm::Unframed => true,
@@ -336,7 +336,7 @@ impl Findings {
     }
 }
 
-/// Compares an object that existed before the commit with this file: they must be the same.
+/// Compares an object that existed before the commit with this file. Fails if their bytes differ.
 async fn landed_before<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -362,7 +362,8 @@ mod tests {
     fn whoever_reads_the_same_bytes_again_and_again_is_noticed() {
         let mut reach = Reach::default();
         let mut ends = Vec::new();
-        // Cut after 5 and after 6 MB in turn: each is farther than the last one, and none brings anything.
+        // The tries break off after 5 MB and 6 MB in turn: some get farther than the one before, but none
+        // reads a new byte.
         for offset in [5, 6, 5, 6, 5] {
             reach.came_to(offset, true, true);
             ends.push(reach.reread);

@@ -1,4 +1,4 @@
-//! A landing of 100,000 small files holds no more tasks, open files and uploads at once than files are read at once.
+//! A landing of 100,000 small files has no more tasks, open files and uploads at once than it reads files at once.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -30,11 +30,11 @@ use crate::ports::{
 
 const FILES: usize = 100_000;
 const PARALLEL: usize = 8;
-/// Set where a test has a process of its own.
+/// The environment variable that is set in the process that runs the test alone.
 const ALONE: &str = "FHIR_EXPORT_TEST_ALONE";
 const NAME: &str = "controller::landing::many::a_hundred_thousand_files_take_turns";
 
-/// How many of something there are, and were at most.
+/// How many of something exist now, and how many existed at most.
 #[derive(Default)]
 struct Live {
     now: AtomicUsize,
@@ -56,7 +56,7 @@ impl Drop for Alive<'_> {
     }
 }
 
-/// A world of one server whose files all hold the same line, and of a store that keeps marks only.
+/// A world with one server, whose files all hold the same line, and with a store that keeps only marks.
 #[derive(Default)]
 struct Small {
     runs: Runs,
@@ -123,7 +123,7 @@ impl Wire for Small {
         std::future::pending().await
     }
     async fn open(&self, _: &Arc<FhirServer>, _: &FileRequest) -> Result<FileAnswer, Failure> {
-        // Others get their turn, as over a network.
+        // Lets other tasks run, as a network would.
         tokio::task::yield_now().await;
         let head = FileHead { framed: true, ..FileHead::default() };
         Ok(FileAnswer::Opened(head, futures::stream::iter([Ok(Bytes::from_static(LINE))]).boxed()))
@@ -328,8 +328,8 @@ fn memory(field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// The figures are those of the whole process, so the test measures in a process of its own: this program again, with
-/// that one test.
+/// Runs the test in a process of its own, this program with only that test, because the figures are those of
+/// the whole process.
 #[tokio::test]
 async fn a_hundred_thousand_files_take_turns() {
     if std::env::var_os(ALONE).is_none() {
@@ -365,7 +365,7 @@ async fn a_hundred_thousand_files_take_turns() {
     assert!(found < 64 && fetched < 64, "{found} and {fetched} MiB");
 }
 
-/// Lands a plan of which no file meets an obstacle.
+/// Lands a plan whose files meet no obstacle.
 async fn landed(world: &Arc<Small>, server: &Arc<FhirServer>, plan: &Arc<LandPlan>) -> Arc<Vec<Landed>> {
     match land(world, server, plan, &|_| ()).await.unwrap() {
         Landing::Done(landed) => landed,

@@ -28,7 +28,7 @@ struct Obstacle {
     kind: LandFailureKind,
     reason: Reason,
     message: String,
-    /// The bytes of the file that were stored before, and that no later try has to fetch again.
+    /// The number of bytes that this landing stored of the file and that no later try has to fetch again.
     kept: u64,
 }
 
@@ -37,7 +37,7 @@ impl Obstacle {
         Self { kind, reason, message: message.into(), kept: 0 }
     }
 
-    /// Whether only this file is in the way, so that others may still land.
+    /// Whether the obstacle affects only this file, so that others may still land.
     fn is_of_one_file(&self) -> bool {
         match self.kind {
             LandFailureKind::Permanent => self.reason != Reason::SourceChanged,
@@ -46,7 +46,7 @@ impl Obstacle {
         }
     }
 
-    /// Of the obstacles of one landing, the one with the highest rank is told and decides what comes next.
+    /// The rank of the obstacle. Of all obstacles of a landing, the highest is reported and decides what comes next.
     fn rank(&self) -> u8 {
         match self.kind {
             LandFailureKind::Missing | LandFailureKind::Panicked | LandFailureKind::Storage(_) => 3,
@@ -56,7 +56,7 @@ impl Obstacle {
         }
     }
 
-    /// Another file lies where this one should land.
+    /// The obstacle of another object that lies where this file should land.
     fn other_file(file: &LandFile) -> Self {
         let message = format!(
             "{} lies in the container already and is another file than the one that the manifest now names in its \
@@ -73,9 +73,9 @@ impl From<StorageFailure> for Obstacle {
     }
 }
 
-/// Why no file is landed any more.
+/// Why a landing stopped before it had tried all files.
 enum Stopped {
-    /// The ledger cannot be had, or another file lies where one should land.
+    /// The ledger cannot be read, or another object lies where a file should land.
     Obstacle(Obstacle),
     /// The task of a file panicked.
     Panicked,
@@ -87,11 +87,16 @@ impl From<Obstacle> for Stopped {
     }
 }
 
-/// A landing gives up after this many failed files in a row, times the number of files that are read at once.
+/// A landing gives up after this many failed files in a row, times the number of files that are fetched at once.
 const HOPELESS: usize = 3;
 
-/// Lands all files of a plan, or returns why it cannot. A file that cannot be had does not hold up the others. `told` is
-/// called with the progress after each file. Each file is landed by a task of its own, which ends with this future.
+/// Lands all files of a plan, or returns why it cannot. A file that cannot be fetched does not hold up the
+/// others. `told` is called with the progress after each file. Each file is landed by a task of its own,
+/// which ends when this future is dropped.
+///
+/// # Errors
+///
+/// Fails if the task of a file panicked.
 pub(super) async fn land<W: World>(
     world: &Arc<W>,
     server: &Arc<FhirServer>,
@@ -125,13 +130,13 @@ pub(super) async fn land<W: World>(
 /// How far a landing has come, over all of its files.
 struct Course {
     progress: LandProgress,
-    /// For each file of the plan, what landed.
+    /// What landed, for each file of the plan.
     landed: Vec<Option<Landed>>,
-    /// The worst of what was in the way.
+    /// The obstacle with the highest rank so far.
     obstacle: Option<Obstacle>,
-    /// The names of the objects whose files could not be landed.
+    /// The names of the objects whose files could not be landed, at most [`MAX_OBSTRUCTED`].
     obstructed: Vec<String>,
-    /// Files in a row that could not be had.
+    /// How many files in a row could not be landed.
     in_a_row: usize,
 }
 
@@ -144,7 +149,7 @@ impl Course {
         }
     }
 
-    /// Takes in why a file did not land. True if no further file should be begun.
+    /// Records why a file did not land. Returns true if no further file should be begun.
     fn met(&mut self, file: &LandFile, why: Obstacle, parallel: usize) -> bool {
         self.in_a_row += 1;
         self.progress.kept += why.kept;
@@ -173,7 +178,7 @@ async fn land_all<W: World>(
     for (index, file) in plan.files.iter().enumerate() {
         let entry = lying.binary_search_by(|entry| entry.blob.cmp(&file.blob)).ok();
         let there = match entry.and_then(|entry| lying.get_mut(entry)) {
-            // What the ledger holds of a file goes over into what landed: no two files have one key.
+            // The marks can be moved out of the ledger, because no two files have the same key.
             Some(entry) => known(world.as_ref(), server, plan, file, entry.marks.take()).await?,
             None => None,
         };
@@ -190,7 +195,7 @@ async fn land_all<W: World>(
     let mut waiting = missing.into_iter();
     let mut running = FuturesUnordered::new();
     loop {
-        // A future is made when its file's turn comes, so that memory does not grow with the number of files.
+        // A future is created only when its file's turn comes, so that memory does not grow with the number of files.
         while running.len() < plan.parallel
             && let Some((index, file)) = waiting.next()
         {
@@ -205,7 +210,7 @@ async fn land_all<W: World>(
             }
             Err(why) => {
                 if course.met(file, why, plan.parallel) {
-                    // Files under way may still come to their end.
+                    // Files that are being landed may still finish.
                     waiting = Vec::new().into_iter();
                 }
             }
@@ -218,7 +223,7 @@ fn note(progress: &mut LandProgress, file: &Landed) {
     progress.bytes += file.sum.bytes;
 }
 
-/// Lists the folder of the landing; creates the container if it does not exist.
+/// Lists the folder of the landing. Creates the container if it does not exist.
 async fn open_ledger<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -233,8 +238,9 @@ async fn open_ledger<W: World>(
     }
 }
 
-/// Takes an object that has the key of a file for that file, if its marks say that it is. `None` if they do not say
-/// whether it is: then the file is fetched, and its bytes compared with those that lie there.
+/// Returns what landed if an object's marks show that it is this file. If they do not show whether it is,
+/// returns `None`: then the file is fetched, and its bytes are compared with the object's. Fails if the
+/// object has no marks.
 async fn known<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -255,7 +261,7 @@ async fn known<W: World>(
     Ok(Some(Landed { sum, form, issues, words }))
 }
 
-/// Reads the first texts of an error file that landed before.
+/// Reads the first texts of an error file that landed earlier.
 async fn words<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
@@ -265,7 +271,7 @@ async fn words<W: World>(
     let content = world.objects().read(Target::new(server, &plan.container), &file.blob, MAX_READ_BACK).await;
     let content = match content {
         Ok(content) => content.unwrap_or_default(),
-        // What was counted is known; its words are in the container.
+        // The file is too large to read back. Its issues are counted, and its texts are in the container.
         Err(failure) if failure.kind == StorageFailureKind::Permanent => return Ok(Vec::new()),
         Err(failure) => return Err(failure.into()),
     };

@@ -24,8 +24,8 @@ impl Drop for EndWith {
     }
 }
 
-/// Lands one file of a plan in a task of its own, so that the files of a landing use all cores. The task ends with this
-/// future, which also returns the file and its place in the plan.
+/// Lands one file of a plan in a task of its own, so that the files of a landing use all cores. The task ends
+/// when this future is dropped. Returns the file and its index in the plan with the result.
 pub(super) async fn land<'f, W: World>(
     world: &Arc<W>,
     server: &Arc<FhirServer>,
@@ -38,13 +38,13 @@ pub(super) async fn land<'f, W: World>(
     let task = async move {
         let Some(file) = of_plan.files.get(index) else { return };
         let landed = guarded(file::land(of_task.as_ref(), &server, &of_plan, file, begun)).await;
-        // Nobody waits for it any more if the landing was ended.
+        // The receiver is gone if the landing was ended.
         drop(tell.send(landed));
     };
     let _end = EndWith(Some(world.spawn(Box::pin(task))));
     match ended.await {
         Ok(ended) => (file, ended),
-        // The process ends all its tasks, this one too.
+        // The process is ending all of its tasks, this one too.
         Err(oneshot::Canceled) => std::future::pending().await,
     }
 }

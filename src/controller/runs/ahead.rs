@@ -1,14 +1,14 @@
-//! The memory for parts that are on their way to the store.
+//! The bound on the memory for parts that are on their way to the store.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many bytes may be on their way to the store while more is read, over all files that are landed. They come on top
-/// of one part for each file.
+/// The most bytes that may be on their way to the store while more is read, over all files that are landed.
+/// They come on top of one part for each file.
 const READ_AHEAD: usize = 16 << 20;
-/// The unit in which they are counted, in bytes.
+/// The unit in which [`READ_AHEAD`] is counted, in bytes.
 const UNIT: usize = 1 << 10;
 
 /// The memory for reading ahead: while a part is stored, the next one is read only if there is room for it.
@@ -21,8 +21,8 @@ impl Default for ReadAhead {
 }
 
 impl ReadAhead {
-    /// The same bytes, which hold their share of the memory until the last copy of them is dropped. Fails with the
-    /// bytes as they are if there is no room for them now.
+    /// Returns the same bytes, which hold their share of the memory until the last copy of them is dropped.
+    /// If there is no room now, returns the bytes unchanged as the error.
     pub(in crate::controller) fn hold(&self, bytes: Bytes) -> Result<Bytes, Bytes> {
         let units = u32::try_from(bytes.len().div_ceil(UNIT)).unwrap_or(u32::MAX);
         match Arc::clone(&self.0).try_acquire_many_owned(units) {

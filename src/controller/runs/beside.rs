@@ -19,7 +19,7 @@ pub(in crate::controller) struct Beside<T> {
 }
 
 impl<T: Clone> Beside<T> {
-    /// The state of the task of `attempt`. A task that has ended is removed; one of another attempt is ended.
+    /// Returns the state of the task of `attempt`. Removes a task that has ended, and ends one of another attempt.
     fn look(slot: &mut Option<Self>, attempt: i32, runs: impl Fn(&T) -> bool) -> Option<T> {
         let beside = slot.take()?;
         if beside.attempt != attempt {

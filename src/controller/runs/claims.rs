@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::super::lock::locked;
 
-/// How many of the most recent claims are kept even if their runs are gone.
+/// The number of most recent claims that are kept even if their runs are gone.
 const MAX_CLAIMS: u64 = 10_000;
 
 /// The jobs that runs of this process have claimed.
@@ -21,7 +21,7 @@ struct Inner {
 }
 
 impl JobClaims {
-    /// JobClaims a job for a run. Returns false if another run has claimed it.
+    /// Claims a job for a run. Returns false if another run has claimed it.
     pub(in crate::controller) fn claim(&self, server_url: &str, job_id: &str, uid: &str) -> bool {
         let mut inner = locked(&self.0);
         let key = (server_url.to_owned(), job_id.to_owned());
@@ -34,8 +34,8 @@ impl JobClaims {
         ours
     }
 
-    /// Drops the oldest claims of runs that are not alive. The job of a deleted run is still in the container, and no
-    /// other run may claim it.
+    /// Drops the claims of runs that no longer exist, except for the most recent ones: the job of a deleted
+    /// run is still in the container, and no other run may claim it.
     pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) {
         let mut inner = locked(&self.0);
         let oldest = inner.made.saturating_sub(MAX_CLAIMS);

@@ -1,6 +1,6 @@
-//! How much memory a running export takes, as the watch brings them and as this process writes them. The
-//! figure is that of the whole process, so the test measures in a process of its own: this program again, with that one
-//! test.
+//! Measures how much memory a running export takes, as the watch delivers it and as this process writes it.
+//! The figure is that of the whole process, so the test runs in a process of its own: this program with only
+//! that test.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -19,13 +19,13 @@ use super::*;
 use crate::cluster::client_within;
 use crate::cluster::watch::{Change, Watches};
 
-/// Set where the test has a process of its own.
+/// The environment variable that is set in the process that runs the test alone.
 const ALONE: &str = "FHIR_EXPORT_TEST_ALONE";
 const NAME: &str = "controller::runs::footprint::running_exports_are_in_memory_once";
 const EXPORTS: u64 = 2000;
-/// The first ones, which pay for what is needed once.
+/// The number of exports before the first measurement, so that one-time costs do not count.
 const FIRST: u64 = 500;
-/// The most that an export may take, in bytes.
+/// The most memory that an export may take, in bytes.
 const MOST: u64 = 6144;
 
 /// The memory of this process, in bytes.
@@ -85,7 +85,7 @@ fn export(number: u64, version: u64) -> Value {
 
 type Events = mpsc::Receiver<String>;
 
-/// An API server that lists nothing, and whose watch of exports shows what comes from a channel.
+/// Starts an API server that lists nothing, and whose watch of exports shows what comes from a channel.
 async fn api_server(exports: Events, tasks: &mut JoinSet<()>) -> kube::Client {
     let exports = Arc::new(Mutex::new(Some(exports)));
     let answer = async |State(exports): State<Arc<Mutex<Option<Events>>>>, request: Request| {
@@ -146,7 +146,7 @@ async fn running_exports_are_in_memory_once() {
         }
         events.send(event("ADDED", number, 10)).await.unwrap();
         counted.wait_for(|count| *count == 2 * number + 1).await.unwrap();
-        // A look writes the status, and the watch shows what it wrote.
+        // The reconcile writes the status, and the watch shows what it wrote.
         let uid = format!("6f1c2f5e-8a51-4c55-9d5e-{number:012}");
         runs.keep(&uid, runs.recall(&uid).unwrap(), false);
         runs.wrote(&serde_json::from_value(export(number, 11)).unwrap());

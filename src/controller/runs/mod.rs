@@ -47,26 +47,26 @@ struct Inner {
     places: Places,
     /// The seats for requests: who holds one, and who waits.
     seats: Seats,
-    /// Uids of runs with a request whose answer is to be written before the operator stops.
+    /// Uids of runs with a request whose answer must be written before the operator stops.
     owed: HashSet<String>,
 }
 
-/// Where a look at a run stopped, for the next one to go on from.
+/// The state in which a look at a run stopped, and with which the next one continues.
 #[derive(Default)]
 pub(super) struct Kept {
-    /// What the decisions remember.
+    /// The memory that decisions use.
     pub(super) memory: Memory,
     /// An observation that is not in the status yet. It is processed before anything else.
     pub(super) seen: Option<Observation>,
-    /// What was decided and is not written yet, because the effect that came next only reads.
+    /// What was decided and is not written yet, because the next effect only reads.
     pub(super) unwritten: Option<Box<Unwritten>>,
 }
 
-/// A status that was decided and not written yet.
+/// A status that was decided and is not written yet.
 pub(super) struct Unwritten {
-    /// The resource version that it was decided on.
+    /// The resource version that the decision was made on.
     pub(super) version: Option<String>,
-    /// The status as it should be.
+    /// The status to write.
     pub(super) status: FhirExportStatus,
     /// The events to publish after it is written.
     pub(super) notes: Vec<Note>,
@@ -77,20 +77,20 @@ pub(super) struct Unwritten {
 #[derive(Default)]
 struct Run {
     kept: Kept,
-    /// A request of the run is on its way. Nothing is decided about the run before its answer is here.
+    /// Whether a request of the run is on its way. Nothing is decided about the run before its answer comes.
     out: bool,
-    /// The object that this process wrote last, or read after a conflict; the watch may lag behind it.
+    /// The object that this process wrote last, or read after a conflict. The watch may lag behind it.
     written: Option<Arc<FhirExport>>,
-    /// The watch has shown what was written, or something newer, and `written` is the copy of the store.
+    /// Whether the watch has shown what was written, or something newer. Then `written` is the copy of the store.
     caught_up: bool,
-    /// The run has ended: only `written` is kept, until the watch shows it.
+    /// Whether the run has ended. Then only `written` is kept, until the watch shows it.
     ended: bool,
     verification: Option<Beside<Verification>>,
     landing: Option<Beside<Landing>>,
 }
 
 impl Runs {
-    /// With other limits of the requests that may be out at once.
+    /// Creates empty state with these limits of seats.
     pub fn with_seats(limits: SeatLimits) -> Self {
         let inner = Inner { seats: Seats::new(limits), ..Inner::default() };
         Self { inner: Mutex::new(inner), ..Self::default() }
@@ -115,7 +115,7 @@ impl Runs {
         &self.listings
     }
 
-    /// Which run each job of a server belongs to.
+    /// The claims of runs to jobs.
     pub(super) fn claims(&self) -> &JobClaims {
         &self.claims
     }
@@ -130,22 +130,24 @@ impl Runs {
         &self.ahead
     }
 
-    /// Takes the state of a run out. The caller must give it back with [`Self::keep`] or [`Self::goes_out`]. `None`
-    /// while a request of the run is on its way.
+    /// Takes the state of a run out. The caller must give it back with [`Self::keep`] or [`Self::goes_out`].
+    /// Returns `None` while a request of the run is on its way.
     pub(super) fn recall(&self, uid: &str) -> Option<Kept> {
         let mut inner = locked(&self.inner);
         let run = inner.runs.entry(uid.to_owned()).or_default();
         (!run.out).then(|| std::mem::take(&mut run.kept))
     }
 
-    /// Stores the state of a run. `owes` is whether it holds an answer that is to be written before the operator stops.
+    /// Stores the state of a run. `owes` tells whether it holds an answer that must be written before the
+    /// operator stops.
     pub(super) fn keep(&self, uid: &str, kept: Kept, owes: bool) {
         let mut inner = locked(&self.inner);
         inner.runs.entry(uid.to_owned()).or_default().kept = kept;
         self.settle(&mut inner, uid, owes);
     }
 
-    /// Stores the state of a run whose request is about to be sent. Until [`Self::answered`] the run is not looked at.
+    /// Stores the state of a run whose request is about to be sent. Until [`Self::answered`],
+    /// [`Self::recall`] returns `None`.
     pub(super) fn goes_out(&self, uid: &str, kept: Kept, owes: bool) {
         let mut inner = locked(&self.inner);
         let run = inner.runs.entry(uid.to_owned()).or_default();
@@ -154,8 +156,8 @@ impl Runs {
         self.settle(&mut inner, uid, owes);
     }
 
-    /// Stores what came of a request, `None` if that is not known; the next look processes it. If the run is gone,
-    /// its seat is free, and the callers that are returned have to be woken.
+    /// Stores the observation of a request for the next look, or `None` if the request panicked. If the run
+    /// is gone, frees its seat, and returns the callers that got one and must be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn answered(&self, uid: &str, seen: Option<Observation>) -> Vec<Caller> {
         let mut inner = locked(&self.inner);
@@ -177,12 +179,12 @@ impl Runs {
         }
     }
 
-    /// Whether the answer to a request of this run is to be written before the operator stops.
+    /// Whether an answer to a request of this run must still be written before the operator stops.
     pub fn owes(&self, uid: &str) -> bool {
         locked(&self.inner).owed.contains(uid)
     }
 
-    /// Whether no answer is to be written any more before the operator stops.
+    /// Whether no answer is left that must be written before the operator stops.
     pub fn is_settled(&self) -> bool {
         locked(&self.inner).owed.is_empty()
     }
@@ -192,7 +194,7 @@ impl Runs {
         locked(&self.inner).seats.close();
     }
 
-    /// Waits until no answer is to be written any more before the operator stops.
+    /// Waits until no answer is left that must be written before the operator stops.
     pub async fn settled(&self) {
         loop {
             let settled = self.settled.notified();
@@ -205,14 +207,14 @@ impl Runs {
         }
     }
 
-    /// Gives `caller` a seat in `lane`. False if it has to wait: it is woken when it has one. The callers that are
-    /// returned got a seat that became free, and have to be woken.
+    /// Gives `caller` a seat in `lane`. Returns false if it must wait; it is woken when it gets one. Also
+    /// returns the callers that got a seat that became free, and that must be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn take_seat(&self, caller: &Caller, lane: &Lane) -> (bool, Vec<Caller>) {
         locked(&self.inner).seats.take(caller, lane)
     }
 
-    /// Takes a seat back. The callers that are returned have to be woken.
+    /// Takes a seat back. Returns the callers that got one and must be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn leave_seat(&self, uid: &str) -> Vec<Caller> {
         locked(&self.inner).seats.leave(uid)
@@ -223,8 +225,9 @@ impl Runs {
         locked(&self.inner).seats.waiting()
     }
 
-    /// Records an object as the API server has it: this process wrote it, or read it after a conflict. It replaces an
-    /// earlier one even if that has a higher resource version: after a restore of etcd, versions are lower.
+    /// Records an object as the API server has it: this process wrote it, or read it after a conflict. It
+    /// replaces an earlier one even if that has a higher resource version: after a restore of etcd, versions
+    /// are lower.
     pub(super) fn wrote(&self, object: &FhirExport) {
         let mut inner = locked(&self.inner);
         let uid = uid_of(object);
@@ -235,7 +238,8 @@ impl Runs {
     }
 
     /// Drops the state of a run that has ended, and ends its tasks. Its last written object is kept until the
-    /// watch shows it, because acting on an earlier status would repeat what was done.
+    /// watch shows it, because acting on an earlier status would repeat what was done. Returns the callers
+    /// that must be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn ended(&self, uid: &str) -> Vec<Caller> {
         let mut inner = locked(&self.inner);
@@ -249,8 +253,8 @@ impl Runs {
         seated
     }
 
-    /// Drops the state of a run that was deleted, and ends its tasks. A request that is on its way keeps its seat until
-    /// its answer comes. The callers that are returned have to be woken.
+    /// Drops the state of a run that was deleted, and ends its tasks. A request that is on its way keeps its
+    /// seat until its answer comes. Returns the callers that got a seat and must be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn forget(&self, uid: &str) -> Vec<Caller> {
         self.forget_in(&mut locked(&self.inner), uid)
@@ -266,8 +270,8 @@ impl Runs {
         if run.out { Vec::new() } else { inner.seats.leave(uid) }
     }
 
-    /// Drops the state of all runs and servers that are not alive. It must be called from time to time,
-    /// because not every deletion is seen.
+    /// Drops the state of all runs and servers that no longer exist. Call it from time to time, because the
+    /// watch does not show every deletion. Returns the callers that got a seat and must be woken.
     #[must_use = "whoever got a seat has to be woken"]
     pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) -> Vec<Caller> {
         let gone: Vec<String> = {
@@ -283,7 +287,7 @@ impl Runs {
         self.claims.retain(&alive);
         self.probes.retain(&alive);
         let mut inner = locked(&self.inner);
-        // Nobody looks at what was before the end any more.
+        // The watch has shown the end, so no look needs the written object any more.
         inner.runs.retain(|_, run| !(run.ended && run.caught_up));
         inner.places.retain(alive);
         seated
@@ -318,7 +322,7 @@ mod tests {
         for seen in ["3", "6"] {
             assert_eq!(version(&runs.newest(&export(seen))), 7);
         }
-        // In the meantime there was another reconcile.
+        // Another reconcile takes place in between.
         let _ = runs.recall("u");
         let _ = runs.ended("u");
         assert_eq!(version(&runs.newest(&export("6"))), 7);

@@ -1,5 +1,5 @@
-//! Which runs hold a place of each server and which wait for one, by what the watch shows, what this process wrote, and
-//! the places that it knows of before either shows them.
+//! Which runs hold a place of each server, and which wait for one. This follows from what the watch shows,
+//! from what this process wrote, and from the places that it gave out before either shows them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::core::export::{competes, holds_place, is_terminal};
 /// The places of all servers.
 #[derive(Default)]
 pub(super) struct Places {
-    /// Uids of runs that hold a place, although the watch may not show it yet.
+    /// Uids of runs that hold a place, even if the watch does not show it yet.
     held: HashSet<String>,
     /// The runs that have not ended, as the watch shows them, by uid.
     shown: HashMap<String, Arc<FhirExport>>,
@@ -31,7 +31,7 @@ struct ServerPlaces {
     admission: Admission,
     /// Uids of runs that need the server to end properly.
     users: HashSet<String>,
-    /// The uid of the server, once a run has asked for a place.
+    /// The uid of the server; `None` until a run has asked for a place.
     server: Option<String>,
 }
 
@@ -42,7 +42,7 @@ impl Places {
         Some(Arc::clone(written.filter(|written| version(written) > version(shown)).unwrap_or(shown)))
     }
 
-    /// Takes in how a run stands now.
+    /// Updates what is known of a run from its newest object.
     fn note(&mut self, uid: &str, written: Option<&Arc<FhirExport>>) {
         let Some(newest) = self.newest(uid, written) else { return };
         let of_server = self.servers.entry(server_key(&newest)).or_default();
@@ -64,7 +64,7 @@ impl Places {
         }
     }
 
-    /// Takes out an object that is gone.
+    /// Removes an object that no longer exists.
     fn hide(&mut self, gone: &FhirExport) {
         let uid = uid_of(gone);
         self.shown.remove(&uid);
@@ -74,7 +74,7 @@ impl Places {
         }
     }
 
-    /// Drops servers that are not alive and that no run names.
+    /// Drops servers that no longer exist and that no run names.
     pub(super) fn retain(&mut self, alive: impl Fn(&str) -> bool) {
         self.servers.retain(|_, of_server| {
             let server = of_server.server.as_ref();
@@ -82,15 +82,15 @@ impl Places {
         });
     }
 
-    /// Uids of runs that are said to hold a place.
+    /// The uids of runs that are recorded as holding a place.
     pub(super) fn held(&self) -> impl Iterator<Item = &String> {
         self.held.iter()
     }
 }
 
-/// How an export stands in the queue of its server, if it holds a place or wants one. `held` is whether this process
-/// knows that it holds one. One that asks counts as one that wants a place, although its status may still say that it
-/// was held or refused.
+/// The entry of an export in the queue of its server; `None` if it neither holds a place nor wants one.
+/// `held` tells whether this process knows that it holds one. With `asks`, the export counts as wanting a
+/// place even if its status still says that it was held or refused.
 fn candidate(export: &FhirExport, held: bool, asks: bool) -> Option<Candidate> {
     let status = export.status.as_ref();
     let ended = status.is_some_and(is_terminal);
@@ -117,13 +117,14 @@ fn uses_server(export: &FhirExport) -> bool {
 }
 
 impl Inner {
-    /// Takes in how a run stands, after the watch showed it, this process wrote it, or it got or gave back a place.
+    /// Updates what is known of a run after the watch showed it, this process wrote it, or it got or gave
+    /// back a place.
     pub(super) fn restand(&mut self, uid: &str) {
         let written = self.runs.get(uid).and_then(|run| run.written.as_ref());
         self.places.note(uid, written);
     }
 
-    /// Drops what this process knows of a run's place beyond what the watch shows.
+    /// Drops the place that this process recorded for a run, so that only what the watch shows counts.
     pub(super) fn drop_place(&mut self, uid: &str) {
         self.places.held.remove(uid);
         self.restand(uid);
@@ -131,8 +132,8 @@ impl Inner {
 }
 
 impl Runs {
-    /// Takes in what the watch shows of an export. Of an object that this process wrote, only the copy of the store is
-    /// kept from now on.
+    /// Records what the watch shows of an export. If that is at least as new as what this process wrote, it
+    /// replaces the written object, so that one copy stays in memory.
     pub(in crate::controller) fn shown(&self, change: &Change<FhirExport>) {
         let mut inner = locked(&self.inner);
         let stays = |old: &Arc<FhirExport>| {
@@ -155,12 +156,12 @@ impl Runs {
         inner.restand(&uid);
     }
 
-    /// Whether a run is known to hold a place of its server.
+    /// Whether this process has recorded that a run holds a place of its server.
     pub(in crate::controller) fn holds_place(&self, uid: &str) -> bool {
         locked(&self.inner).places.held.contains(uid)
     }
 
-    /// Records whether a run holds a place. Returns true if it just released one.
+    /// Records whether a run holds a place. Returns true if the run just gave one back.
     pub(in crate::controller) fn note_place(&self, uid: &str, holds: bool) -> bool {
         let mut inner = locked(&self.inner);
         let held = &mut inner.places.held;

@@ -44,7 +44,7 @@ fn appears(export: Arc<FhirExport>) -> Change<FhirExport> {
     Change { old: None, new: Some(export) }
 }
 
-/// Runs that know of these exports.
+/// Runs to which the watch has shown these exports.
 fn shown(exports: impl IntoIterator<Item = Arc<FhirExport>>) -> Runs {
     let runs = Runs::default();
     exports.into_iter().for_each(|export| runs.shown(&appears(export)));
@@ -106,16 +106,16 @@ fn what_this_process_wrote_is_kept_once_when_the_watch_shows_it() {
     assert!(Arc::ptr_eq(&runs.newest(&earlier), &seen), "the copy of the store is the only one");
 }
 
-/// An object of the model: how it is written, and by whom.
+/// A step of the model.
 #[derive(Clone, Debug)]
 enum Step {
     /// This process writes a status.
     Write(u8, u8),
-    /// Somebody else writes, and this process is told by the watch only.
+    /// Another process writes a status, and this process learns of it only from the watch.
     Other(u8, u8),
     /// The watch shows the next version of an object.
     Deliver(u8),
-    /// An object is gone, and the watch shows it.
+    /// An object is deleted, and the watch shows it.
     Delete(u8),
     Place(u8, bool),
     End(u8),
@@ -161,7 +161,7 @@ impl Model {
                 "message": "", "lastTransitionTime": at(0) }] }),
             _ => json!({ "startTime": at(start) }),
         };
-        // An end is never taken back, nor written anew.
+        // An end is never undone, and never written again.
         let last = self.written.get(&name).and_then(|all| all.last()?.status.clone());
         let ended = last.filter(is_terminal).map(|last| serde_json::to_value(last).unwrap());
         let status = ended.unwrap_or(status);
@@ -183,7 +183,7 @@ impl Model {
     }
 }
 
-/// What a look at each export finds: who is next, and how many need the server.
+/// Finds by a look at each export which ones are next, and how many need the server.
 fn scan(model: &mut Model, runs: &Runs, limits: Limits) -> (Vec<String>, usize) {
     let newest: Vec<Arc<FhirExport>> = model.seen.values().map(|seen| runs.newest(seen)).collect();
     for export in &newest {
@@ -201,8 +201,7 @@ fn scan(model: &mut Model, runs: &Runs, limits: Limits) -> (Vec<String>, usize) 
 }
 
 proptest! {
-    /// Whatever is written, shown and remembered, in whatever order: what is kept says what a look at each export
-    /// finds.
+    /// In whatever order objects are written, shown and dropped, the places agree with a look at each export.
     #[test]
     fn the_places_say_what_a_scan_says(
         steps in proptest::collection::vec(step(), 1..80), places in 1_usize..5,

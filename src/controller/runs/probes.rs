@@ -17,17 +17,18 @@ pub(in crate::controller) struct Probes(Mutex<Inner>);
 struct Inner {
     /// The last probe of each server, by uid: its generation, when it was probed, and when it is due again.
     done: HashMap<String, (i64, Timestamp, Timestamp)>,
-    /// Probes that run or whose findings are not written yet, by uid of the server: its generation, and what was found.
+    /// Probes that run or whose findings are not written yet, by the uid of the server: its generation, and
+    /// the findings.
     running: HashMap<String, (i64, Option<Probe>)>,
 }
 
-/// How the probe of a server stands.
+/// The state of a server's probe.
 pub(in crate::controller) enum Probing {
     /// No probe of the server runs.
     None,
     /// A probe runs beside the reconciles.
     Runs,
-    /// It is done, and this is what it found.
+    /// The probe is done, with these findings.
     Done(Box<Probe>),
 }
 
@@ -41,13 +42,13 @@ impl Probes {
     ) -> Option<Duration> {
         let inner = locked(&self.0);
         let probe = inner.done.get(uid);
-        // After the clock was set back, the probe would remain valid for longer by as much.
+        // If the clock was set back, the probe would otherwise remain valid for that much longer.
         let (.., due) = probe.filter(|(of, at, due)| *of == generation && *at <= now && *due > now)?;
         Duration::try_from(due.duration_since(now)).ok()
     }
 
-    /// How the probe of this generation of a server stands. What was found is given out once. What was found of another
-    /// generation is dropped.
+    /// Returns the state of the probe of this generation of a server. Findings are returned only once. Those
+    /// of another generation are dropped.
     pub(in crate::controller) fn take(&self, uid: &str, generation: i64) -> Probing {
         let mut inner = locked(&self.0);
         match inner.running.remove(uid) {
@@ -65,7 +66,7 @@ impl Probes {
         locked(&self.0).running.insert(uid.to_owned(), (generation, None));
     }
 
-    /// Records that a probe of a server has ended, and what it found, if that is known.
+    /// Records that the probe of a server has ended, with its findings. `None` means that the probe panicked.
     pub(in crate::controller) fn ended(&self, uid: &str, generation: i64, found: Option<Probe>) {
         let mut inner = locked(&self.0);
         match found {
@@ -80,7 +81,7 @@ impl Probes {
         locked(&self.0).done.insert(uid.to_owned(), (generation, now, due.unwrap_or(now)));
     }
 
-    /// Drops the probes of servers that are not alive. One that runs drops itself when it ends.
+    /// Drops the probes of servers that no longer exist. A probe that runs is dropped when it ends.
     pub(super) fn retain(&self, alive: impl Fn(&str) -> bool) {
         let mut inner = locked(&self.0);
         inner.done.retain(|uid, _| alive(uid));

@@ -1,4 +1,4 @@
-//! Which object, and which version of it.
+//! The version and the uid of an object.
 
 use kube::ResourceExt;
 

@@ -1,5 +1,5 @@
-//! Blocks of one upload that are on their way to the store. Several are, so that a file moves by more than one block for
-//! each round trip.
+//! Blocks of one upload that are on their way to the store. There are several at once, so that more than one
+//! block is stored per round trip.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ pub(super) struct InFlight {
     tasks: JoinSet<Result<u32, StorageFailure>>,
     /// The index of the first block that is not known to be stored.
     first: u32,
-    /// The indices of stored blocks behind that one.
+    /// The indices of stored blocks after that one.
     behind: BTreeSet<u32>,
 }
 
 impl InFlight {
-    /// No block is on its way, and the first `stored` ones are stored.
+    /// Starts with no block on its way and the first `stored` blocks stored.
     pub(super) fn after(stored: u32) -> Self {
         Self { tasks: JoinSet::new(), first: stored, behind: BTreeSet::new() }
     }
@@ -31,7 +31,7 @@ impl InFlight {
         self.tasks.spawn(async move { block.await.map(|()| index) });
     }
 
-    /// Takes in the blocks that have arrived by now. Fails if one of them could not be stored.
+    /// Records the blocks that have arrived by now. Fails if one of them could not be stored.
     pub(super) fn take_in(&mut self) -> Result<(), StorageFailure> {
         while let Some(ended) = self.tasks.try_join_next() {
             self.arrived(ended)?;
@@ -47,7 +47,7 @@ impl InFlight {
         Ok(())
     }
 
-    /// The number of blocks, from the first one on without a gap, that are known to be stored.
+    /// The number of blocks that are known to be stored, from the first one without a gap.
     pub(super) fn stored(&self) -> u32 {
         self.first
     }
@@ -58,7 +58,7 @@ impl InFlight {
     ) -> Result<(), StorageFailure> {
         match ended {
             Ok(stored) => drop(self.behind.insert(stored?)),
-            // Whoever lands the file catches panics, counts and tells them.
+            // The task that lands the file catches the panic, counts it and reports it.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
             Err(_) => return Err(StorageFailure::transient("the operator is stopping")),
         }

@@ -1,4 +1,4 @@
-//! Any plan: what a seed makes of servers, exports, faults and events.
+//! Draws a plan from a seed: its servers, exports, faults and events.
 
 mod schedules;
 
@@ -12,7 +12,7 @@ use crate::plan::{
 };
 pub use schedules::schedules;
 
-/// How jobs fail: for good, and for now (docs/azure-behaviour.md, "Failed jobs").
+/// How jobs fail, permanently and transiently (docs/azure-behaviour.md, "Failed jobs").
 const FAILS: &[(u16, &str)] = &[
     (500, "Unknown Error."),
     (429, "The request rate is too large."),
@@ -22,9 +22,9 @@ const FAILS: &[(u16, &str)] = &[
     (500, "Processing job had no results"),
 ];
 
-/// The plan of a seed.
+/// Returns the plan of a seed.
 pub fn plan(seed: u64) -> Plan {
-    // Of each hundred seeds, so many are about one thing. They are spread, so that few seeds have some of each kind.
+    // Some of each hundred seeds are about one subject. They are spread out, so that a few seeds cover each kind.
     match seed % 100 {
         25 | 75 => crowd(seed),
         12 => outage(seed),
@@ -121,15 +121,16 @@ fn server(chance: &mut Chance) -> ServerPlan {
     }
 }
 
-/// A plan in which other tenants are in trouble: one server does not answer, one answers after many seconds, one sends
-/// its files piece by piece, the role on their storage account is lost for a time, and many exports name a server that
-/// does not admit them. A few exports are on a server that is prompt, with a storage account of its own.
+/// A plan in which other tenants are in trouble: one server does not answer, one answers after many seconds,
+/// one sends its files piece by piece, the role on their storage account is lost for a time, and many exports
+/// name a server that does not admit them. A few exports are on a prompt server with a storage account of its
+/// own.
 pub fn crowd(seed: u64) -> Plan {
     let refused = Chance::new(seed, 8).pick(&[0, 50, 150], 50);
     crowd_of(seed, refused, 60)
 }
 
-/// A crowd with so many exports that are refused, which are made in the first `within` seconds.
+/// A crowd with `refused` exports that their server does not admit, created in the first `within` seconds.
 pub fn crowd_of(seed: u64, refused: usize, within: i64) -> Plan {
     let chance = &mut Chance::new(seed, 3);
     let paces =
@@ -186,19 +187,19 @@ const REFUSING: usize = 3;
 /// The number of the server in a crowd that is prompt and admits the exports.
 const PROMPT: usize = 4;
 
-/// The same plan with nobody in it but the exports of the prompt server.
+/// The same plan with only the exports of the prompt server.
 pub fn alone(mut crowd: Plan) -> Plan {
     crowd.exports.retain(|export| export.server == PROMPT);
     crowd.events.clear();
     crowd
 }
 
-/// How many files the landing has that an outage strikes.
+/// The number of files in the landing that an outage interrupts.
 const FILES: i64 = 200;
-/// How long that outage lasts, in seconds.
+/// The duration of that outage, in seconds.
 const SIX_HOURS: i64 = 6 * 3600;
 
-/// A plan in which nothing goes wrong but that one part is out for six hours in the middle of a landing of 200 files.
+/// A plan whose only fault is that one part is out for six hours in the middle of a landing of 200 files.
 pub fn outage(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 4);
     let parts = [Outage::Fhir(0), Outage::Storage, Outage::Role, Outage::Api];
@@ -233,11 +234,12 @@ pub fn outage(seed: u64) -> Plan {
     }
 }
 
-/// How often the way to the Lease hangs in a plan that is about the Lease.
+/// How often the connection to the Lease hangs in a plan about the Lease.
 const LAPSES: i64 = 12;
 
-/// A plan in which the leader's way to the Lease becomes slow and then hangs, again and again: its last answer comes as
-/// late as it may, and it works on until its time is over, while the others wait for that moment.
+/// A plan in which the leader's connection to the Lease repeatedly becomes slow and then hangs. Its last
+/// answer comes as late as possible, and it works on until its tenure ends, while the others wait for that
+/// moment.
 fn lease(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 6);
     let server = ServerPlan { retry_after: Some(1), ..simple_server(chance) };
@@ -268,8 +270,8 @@ fn lease(seed: u64) -> Plan {
     }
 }
 
-/// A plan in which nothing goes wrong but that somebody edits where the files of a server land, while they land, and that
-/// the operator is killed once or twice.
+/// A plan in which only two things go wrong: somebody edits where the files of a server land, while they
+/// land, and the operator is killed once or twice.
 pub fn place(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 7);
     let server = ServerPlan {
@@ -314,7 +316,7 @@ pub fn place(seed: u64) -> Plan {
     }
 }
 
-/// Somebody edits where the files of a server land.
+/// An event in which somebody edits where the files of a server land.
 fn moved(chance: &mut Chance, server: usize, dialect: Dialect) -> EventKind {
     if dialect == Dialect::Azure || chance.one_in(2) {
         return EventKind::MoveContainer(server, chance.pick(&["lake", "pond"], "pond"));
@@ -322,7 +324,7 @@ fn moved(chance: &mut Chance, server: usize, dialect: Dialect) -> EventKind {
     EventKind::MoveStorage(server, Account { second: chance.one_in(2), gzip: chance.one_in(2) })
 }
 
-/// A server without any peculiarity, on which any number of exports may run.
+/// A server without peculiarities, on which any number of exports may run.
 fn simple_server(chance: &mut Chance) -> ServerPlan {
     let plain = server(chance);
     ServerPlan { cancels: Cancels::Forgets, token: false, places: 100, retry_after: Some(10), ..plain }
@@ -344,7 +346,7 @@ fn export(chance: &mut Chance, servers: &[ServerPlan], heal_at: i64) -> ExportPl
     }
     let mut spec = members(json!({"request": request}));
     let mut set = |name: &str, value: Value| drop(spec.insert(name.to_owned(), value));
-    // Bounded, so that what hangs comes to an end.
+    // The deadline is bounded, so that an export that hangs ends.
     set("activeDeadlineSeconds", chance.magnitude(60, 12_000).into());
     if chance.one_in(3) {
         set("backoffLimit", chance.between(0, 4).into());
@@ -398,10 +400,10 @@ fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
     let data = !matches!(type_, "error" | "deleted");
     let flaw = match chance.below(12) {
         0 => Flaw::Missing,
-        // Counts are of data only.
+        // Counts cover files of data only.
         1 if data && server.is_none_or(|server| server.counts) => Flaw::Miscounted,
         2 if bulk => Flaw::Breaks(u32::try_from(chance.between(1, 9)).unwrap_or(1)),
-        // Nobody can tell without a checksum.
+        // Without a checksum nobody can notice a short file.
         3 if server.is_some_and(|server| server.checksums) => {
             Flaw::Short(u32::try_from(chance.between(1, 4)).unwrap_or(1))
         }
@@ -417,7 +419,7 @@ fn file(chance: &mut Chance, server: Option<&ServerPlan>) -> FilePlan {
     FilePlan { type_, lines: chance.between(1, 9).unsigned_abs(), big: bulk && chance.one_in(150), flaw }
 }
 
-/// A process is stopped at a request that another one should not repeat, for about as long as it may act.
+/// A fault that stops a process at a request that no other process should repeat, for about as long as its tenure.
 fn stopped(chance: &mut Chance) -> Fault {
     let edges = [Edge::KickOff, Edge::KickOff, Edge::Status, Edge::Delete, Edge::Storage];
     let edge = chance.pick(&edges, Edge::KickOff);
@@ -428,7 +430,7 @@ fn stopped(chance: &mut Chance) -> Fault {
     Fault { edge, nth, kind: kinds.into_iter().nth(index).unwrap_or(FaultKind::StopWithin(seconds)) }
 }
 
-/// What happens where there are several replicas.
+/// An event of a plan with several replicas.
 fn of_replicas(chance: &mut Chance) -> EventKind {
     let while_ = chance.magnitude(1, 120);
     let troubles =
@@ -519,7 +521,7 @@ fn fault(chance: &mut Chance, replicas: usize) -> Fault {
         return Fault { edge, nth, kind };
     }
     if chance.one_in(8) {
-        // Around the time that a replica may act.
+        // The time is close to the tenure of a replica.
         let seconds = chance.magnitude(1, 60);
         let kinds =
             [FaultKind::StopBefore(seconds), FaultKind::StopWithin(seconds), FaultKind::StopAfter(seconds)];
@@ -567,7 +569,7 @@ fn event(chance: &mut Chance, servers: &[ServerPlan], exports: u64, heal_at: i64
     }
 }
 
-/// What somebody takes back after a while.
+/// The event that undoes another one after a while.
 fn follow_up(chance: &mut Chance, at: i64, kind: EventKind) -> Option<Event> {
     let back = match kind {
         EventKind::Suspend(export, true) => EventKind::Suspend(export, false),

@@ -1,4 +1,5 @@
-//! The API server: objects with resource versions, finalizers, deletions, namespaces, and the log that watches read.
+//! The model of the API server: objects with resource versions, finalizers, deletions, namespaces, and the
+//! log that watches read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,18 +17,18 @@ use crate::state::State;
 /// One change of an object.
 #[derive(Clone, Debug)]
 pub struct Logged<K> {
-    /// Where it is.
+    /// The namespace and name of the object.
     pub key: Key,
-    /// As it is now; `None` when it is gone.
+    /// The object after the change; `None` if it was removed.
     pub object: Option<Arc<K>>,
 }
 
-/// The objects of one kind, and what happened to them.
+/// The objects of one kind, and the log of their changes.
 #[derive(Debug)]
 pub struct Kind<K> {
-    /// As they are.
+    /// The current objects.
     pub objects: BTreeMap<Key, Arc<K>>,
-    /// Everything that happened, in order.
+    /// All changes so far, in order.
     pub log: Vec<Logged<K>>,
 }
 
@@ -37,7 +38,7 @@ impl<K> Default for Kind<K> {
     }
 }
 
-/// What the API server knows.
+/// The state of the API server.
 #[derive(Debug, Default)]
 pub struct ApiServer {
     version: u64,
@@ -48,15 +49,15 @@ pub struct ApiServer {
     pub servers: Kind<FhirServer>,
     /// `FhirExportSchedule`s.
     pub schedules: Kind<FhirExportSchedule>,
-    /// Names of Secrets, with their namespaces.
+    /// The namespaces and names of the Secrets.
     pub secrets: BTreeSet<Key>,
     /// Namespaces that are being deleted.
     pub terminating: BTreeSet<String>,
 }
 
-/// The kinds.
+/// A kind of object that the API server stores.
 pub trait Stored: Resource<DynamicType = ()> + Clone + PartialEq {
-    /// Where objects of this kind are.
+    /// The objects of this kind.
     fn of(api: &mut ApiServer) -> &mut Kind<Self>;
 }
 
@@ -79,13 +80,13 @@ impl Stored for FhirExportSchedule {
 }
 
 impl ApiServer {
-    /// A resource version that no object has had.
+    /// Returns a resource version that no object has had.
     pub fn next_version(&mut self) -> String {
         self.version += 1;
         self.version.to_string()
     }
 
-    /// An object is made; false if one of its name is there, or its namespace is being deleted.
+    /// Creates an object. Returns false if the name is taken or the namespace is being deleted.
     pub fn create<K: Stored>(&mut self, mut object: K, now: jiff::Timestamp) -> bool {
         let at = key(&object);
         if self.terminating.contains(&at.0) || K::of(self).objects.contains_key(&at) {
@@ -119,14 +120,14 @@ impl ApiServer {
         kind.log.push(Logged { key: at.clone(), object: None });
     }
 
-    /// The object, if it is still the one that was read.
+    /// Returns the object if its version is still the one that was read.
     pub fn current<K: Stored>(&mut self, read: &K) -> Result<Arc<K>, ClusterFailure> {
         let found = K::of(self).objects.get(&key(read)).cloned().ok_or(ClusterFailure::NotFound)?;
         let same = found.meta().resource_version == read.meta().resource_version;
         if same { Ok(found) } else { Err(ClusterFailure::Conflict) }
     }
 
-    /// Somebody changes an object, if it is there and `change` says so.
+    /// Edits an object. Returns false if it does not exist or `change` did not change it.
     pub fn edit<K: Stored>(&mut self, at: &Key, new_generation: bool, change: impl FnOnce(&mut K)) -> bool {
         let Some(found) = K::of(self).objects.get(at).cloned() else { return false };
         let mut object = K::clone(&found);
@@ -142,7 +143,7 @@ impl ApiServer {
         true
     }
 
-    /// An object is deleted: at once, or when its last finalizer goes. True if it is gone at once.
+    /// Deletes an object, or marks it as deleted if it has finalizers. Returns true if it was removed at once.
     pub fn delete<K: Stored>(&mut self, at: &Key, now: jiff::Timestamp) -> bool {
         let Some(found) = K::of(self).objects.get(at).cloned() else { return false };
         if found.meta().finalizers.as_ref().is_none_or(Vec::is_empty) {
@@ -155,7 +156,8 @@ impl ApiServer {
         false
     }
 
-    /// Sets the finalizers of an object, on the version that was read; answers the object as it was last.
+    /// Sets or removes a finalizer, on the version that was read. Returns the resulting object, and whether
+    /// it was removed.
     pub fn set_finalizer<K: Stored>(
         &mut self,
         read: &K,
@@ -189,7 +191,7 @@ impl ApiServer {
         Ok((K::clone(&self.put(object)), false))
     }
 
-    /// Whether a namespace that is being deleted holds nothing any more; then it is gone.
+    /// Drops namespaces that are being deleted and hold no more objects.
     pub fn finish_namespaces(&mut self) {
         let (exports, servers) = (&self.exports.objects, &self.servers.objects);
         self.terminating
@@ -197,7 +199,7 @@ impl ApiServer {
     }
 }
 
-/// Kubernetes knows seconds only.
+/// The time in whole seconds, as Kubernetes stores it.
 fn whole(now: jiff::Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
@@ -232,7 +234,7 @@ impl State {
         Ok(FhirServer::clone(&self.api.put(object)))
     }
 
-    /// The operator sets or takes off its finalizer of an export.
+    /// The operator adds or removes its finalizer of an export.
     pub fn set_export_finalizer(
         &mut self,
         read: &FhirExport,
@@ -251,7 +253,7 @@ impl State {
         Ok(object)
     }
 
-    /// The operator sets or takes off its finalizer of a server.
+    /// The operator adds or removes its finalizer of a server.
     pub fn set_server_finalizer(
         &mut self,
         read: &FhirServer,
@@ -263,7 +265,7 @@ impl State {
         Ok(object)
     }
 
-    /// The operator deletes an export, on its uid and version.
+    /// The operator deletes an export, with its uid and version as preconditions.
     pub fn delete_export(&mut self, read: &FhirExport) -> Result<(), ClusterFailure> {
         match self.api.current(read) {
             Ok(found) => {

@@ -1,4 +1,4 @@
-//! What the watches of one process know: behind the API server, by however much.
+//! The stores of one process, which its watches fill: they lag behind the API server by any amount.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use kube::Resource;
 use crate::api_server::Kind;
 use crate::state::locked;
 
-/// One kind, as far as a process has heard.
+/// The objects of one kind as a process knows them.
 #[derive(Debug)]
 pub struct Heard<K> {
     objects: BTreeMap<Key, Arc<K>>,
-    /// How many entries of the log it has heard.
+    /// The number of entries of the log that the process has received.
     pub upto: usize,
 }
 
@@ -28,7 +28,7 @@ impl<K> Default for Heard<K> {
 }
 
 impl<K: Resource> Heard<K> {
-    /// The next entry of the log.
+    /// Receives the next entry of the log.
     pub fn hear(&mut self, kind: &Kind<K>) -> Option<Change<K>> {
         let entry = kind.log.get(self.upto)?;
         self.upto += 1;
@@ -39,7 +39,7 @@ impl<K: Resource> Heard<K> {
         (old.is_some() || entry.object.is_some()).then(|| Change { old, new: entry.object.clone() })
     }
 
-    /// Everything is listed: what happened meanwhile is seen only in its result.
+    /// Lists everything. Changes since the last entry show only in the result.
     pub fn list(&mut self, kind: &Kind<K>) -> Vec<Change<K>> {
         self.upto = kind.log.len();
         let old = std::mem::replace(&mut self.objects, kind.objects.clone());
@@ -58,12 +58,12 @@ impl<K: Resource> Heard<K> {
         changes
     }
 
-    /// An object.
+    /// Returns an object.
     pub fn get(&self, at: &Key) -> Option<Arc<K>> {
         self.objects.get(at).cloned()
     }
 
-    /// Where they are.
+    /// The namespaces and names of the objects.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.objects.keys()
     }
@@ -74,7 +74,7 @@ impl<K: Resource> Heard<K> {
     }
 }
 
-/// All kinds.
+/// The objects of all kinds.
 #[derive(Debug, Default)]
 pub struct Cache {
     /// `FhirExport`s.
@@ -83,12 +83,12 @@ pub struct Cache {
     pub servers: Mutex<Heard<FhirServer>>,
     /// `FhirExportSchedule`s.
     pub schedules: Mutex<Heard<FhirExportSchedule>>,
-    /// How many exports were handed out in lists.
+    /// The number of exports that were returned in lists.
     pub listed: AtomicU64,
 }
 
 impl Cache {
-    /// The exports that are like this, which are counted as handed out.
+    /// Returns the exports that satisfy `like`, and counts them as returned in a list.
     fn exports_like(&self, like: impl Fn(&FhirExport) -> bool) -> Vec<Arc<FhirExport>> {
         let heard = locked(&self.exports);
         let exports: Vec<_> = heard.all().filter(|export| like(export)).cloned().collect();

@@ -1,18 +1,18 @@
-//! Chance, from a seed: the same seed draws the same numbers for ever (SplitMix64).
+//! Random numbers from a seed: the same seed always draws the same numbers (SplitMix64).
 
-/// A row of numbers.
+/// A sequence of random numbers.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
 
 impl Chance {
-    /// The row of a seed; `stream` tells several rows of one seed apart.
+    /// The sequence of a seed. `stream` distinguishes several sequences of one seed.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut chance = Self(seed ^ stream.wrapping_mul(0xA076_1D64_78BD_642F));
         chance.draw();
         chance
     }
 
-    /// The next number.
+    /// Draws the next number.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -21,18 +21,19 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`; 0 if there is none.
+    /// Draws a number below `n`; returns 0 if `n` is 0.
     pub fn below(&mut self, n: u64) -> u64 {
         if n == 0 { 0 } else { self.draw() % n }
     }
 
-    /// A number of this range, the end excluded.
+    /// Draws a number in this range, excluding its end.
     pub fn between(&mut self, from: i64, to: i64) -> i64 {
         let span = u64::try_from(to.saturating_sub(from)).unwrap_or(0);
         from + i64::try_from(self.below(span)).unwrap_or(0)
     }
 
-    /// A number of this range, the end excluded. Each magnitude is as likely as the others, so small numbers are common.
+    /// Draws a number in this range, excluding its end. Each magnitude is equally likely, so small numbers
+    /// are common.
     pub fn magnitude(&mut self, from: i64, to: i64) -> i64 {
         let (low, high) = (from.max(1), to.max(2));
         let bits = |n: i64| i64::from(64 - n.leading_zeros());
@@ -40,20 +41,20 @@ impl Chance {
         self.between(low, top.max(low + 1)).clamp(from, to - 1)
     }
 
-    /// From 0 to 1, 1 excluded.
+    /// Draws a number from 0 to 1, excluding 1.
     pub fn unit(&mut self) -> f64 {
-        // 53 bits are exact in a double.
+        // A double holds 53 bits exactly.
         #[allow(clippy::cast_precision_loss)]
         let bits = (self.draw() >> 11) as f64;
         bits / 9_007_199_254_740_992.0
     }
 
-    /// True once in `n` times.
+    /// Returns true with a probability of one in `n`.
     pub fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
 
-    /// One of these.
+    /// Picks an element of `of`; `otherwise` if there is none.
     pub fn pick<T: Copy>(&mut self, of: &[T], otherwise: T) -> T {
         usize::try_from(self.below(of.len() as u64))
             .ok()

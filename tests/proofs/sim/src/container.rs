@@ -1,4 +1,4 @@
-//! The storage account: containers, blobs, parts of uploads.
+//! The model of the storage accounts: containers, blobs and parts of uploads.
 
 use std::collections::BTreeMap;
 
@@ -10,41 +10,40 @@ use fhir_export_operator::core::ledger::{
 use fhir_export_operator::core::manifest::sha256_hex;
 use fhir_export_operator::ports::Committed;
 
-/// The parts of an upload that was begun, by content and offset, each with the checkpoint after it.
+/// The parts of an upload that is not committed, by content and offset, each with the checkpoint after it.
 type Parts = BTreeMap<(Content, u64), (Bytes, Checkpoint)>;
 
-/// Where the account is.
+/// The endpoint of the first account.
 pub const ENDPOINT: &str = "https://lake.blob.example";
-/// Where the second account is.
+/// The endpoint of the second account.
 pub const SECOND_ENDPOINT: &str = "https://second.blob.example";
 
-/// A blob.
+/// A committed blob.
 #[derive(Clone, Debug)]
 pub struct Blob {
-    /// What it holds.
+    /// The content of the blob.
     pub body: Bytes,
-    /// Its metadata, if a landing wrote it.
+    /// The metadata of the blob, if a landing wrote it.
     pub marks: Option<Marks>,
 }
 
 /// A container.
 #[derive(Clone, Debug, Default)]
 pub struct Container {
-    /// What was committed, by name.
+    /// The committed blobs, by name.
     pub blobs: BTreeMap<String, Blob>,
-    /// The parts of uploads that are not committed, by name of the blob, content and offset, with the checkpoint after
-    /// each.
+    /// The parts of uploads that are not committed, by the name of the blob.
     begun: BTreeMap<String, Parts>,
 }
 
-/// The account.
+/// The storage accounts.
 #[derive(Clone, Debug, Default)]
 pub struct Lake {
-    /// By name.
+    /// The containers, by name. Those of the second account have names of their own.
     pub containers: BTreeMap<String, Container>,
 }
 
-/// A failure of this kind.
+/// A storage failure of this kind.
 pub fn failure(kind: StorageFailureKind) -> StorageFailure {
     let message = match kind {
         StorageFailureKind::Transient { .. } => "the storage account does not answer; check its firewall",
@@ -59,13 +58,13 @@ fn not_found() -> StorageFailure {
     failure(StorageFailureKind::NotFound)
 }
 
-/// The name of a container among those of all accounts.
+/// The name under which an account's container is kept among those of all accounts.
 pub fn at(endpoint: Option<&str>, container: &str) -> String {
     let elsewhere = endpoint.filter(|endpoint| *endpoint != ENDPOINT);
     elsewhere.map_or_else(|| container.to_owned(), |endpoint| format!("{endpoint}/{container}"))
 }
 
-/// Lines that hold something.
+/// The number of lines that are not blank.
 pub fn lines(body: &[u8]) -> u64 {
     body.split(|byte| *byte == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace)).count() as u64
 }
@@ -75,18 +74,18 @@ impl Lake {
         self.containers.get_mut(container).ok_or_else(not_found)
     }
 
-    /// A blob.
+    /// Returns a blob.
     pub fn blob(&self, container: &str, name: &str) -> Option<&Blob> {
         self.containers.get(container)?.blobs.get(name)
     }
 
-    /// Writes a blob, whatever lies there; the container is made if need be.
+    /// Writes a blob, replacing an existing one. Creates the container if it does not exist.
     pub fn write(&mut self, container: &str, name: &str, body: Bytes) {
         let container = self.containers.entry(container.to_owned()).or_default();
         container.blobs.insert(name.to_owned(), Blob { body, marks: None });
     }
 
-    /// Stores a small blob, unless the same lies there.
+    /// Stores a small blob unless the same content is there already.
     pub fn store(&mut self, container: &str, name: &str, body: &[u8]) -> Result<String, StorageFailure> {
         let sum = sha256_hex(body);
         let container = self.of(container)?;
@@ -114,7 +113,7 @@ impl Lake {
         Ok(Some(blob.body.to_vec()))
     }
 
-    /// What lies in a folder.
+    /// Lists a folder.
     pub fn ledger(&mut self, container: &str, folder: &str) -> Result<Ledger, StorageFailure> {
         let container = self.of(container)?;
         let below = format!("{folder}/");
@@ -134,12 +133,12 @@ impl Lake {
         })
     }
 
-    /// Makes a container.
+    /// Creates a container.
     pub fn make(&mut self, container: &str) {
         self.containers.entry(container.to_owned()).or_default();
     }
 
-    /// The checkpoint of the upload of a blob that got furthest, of one content and without a gap.
+    /// The farthest checkpoint of a blob's upload, over parts of one content without a gap.
     pub fn furthest(&mut self, container: &str, name: &str) -> Result<Option<Checkpoint>, StorageFailure> {
         let parts = self.of(container)?.begun.get(name);
         let mut best: Option<&Checkpoint> = None;
@@ -156,7 +155,7 @@ impl Lake {
         Ok(best.cloned())
     }
 
-    /// Lays down a part; one of the same content and offset is replaced.
+    /// Stores a part. It replaces a part of the same content and offset.
     pub fn part(
         &mut self,
         place: (&str, &str),
@@ -169,7 +168,7 @@ impl Lake {
         Ok(())
     }
 
-    /// Makes a blob of the parts of one content up to an offset and of its last bytes, unless one is there.
+    /// Commits a blob from the parts of one content up to an offset and from its last bytes, unless the blob exists.
     pub fn commit(
         &mut self,
         place: (&str, &str),
@@ -195,7 +194,7 @@ impl Lake {
         Ok(Committed::Now)
     }
 
-    /// Looks at files that a server wrote.
+    /// Checks files that a server wrote.
     pub fn verify(&mut self, plan: &VerifyPlan) -> Result<Vec<Checked>, StorageFailure> {
         let container = self.of(&plan.container)?;
         let mut left = plan.max_bytes;

@@ -1,7 +1,8 @@
-//! The election, as the API server and the scheduler know it: the Lease, who has acted, and the time of all of it.
+//! The model of the election, shared by the API server and the scheduler: the Lease, the processes that have
+//! acted, and the time of the election.
 //!
-//! A holder that is well renews every two seconds, for hours. While nothing disturbs it the election stands still, with the
-//! steady clocks of all processes: what is left out is the same again and again.
+//! An undisturbed holder renews the Lease every two seconds, for hours. Meanwhile the election stands still,
+//! and so do the steady clocks of all processes, because the renewals would only repeat themselves.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -14,58 +15,58 @@ use crate::plan::Trouble;
 use crate::state::{State, locked};
 use crate::time::{Due, SECOND};
 
-/// The election.
+/// The state of the election.
 #[derive(Debug, Default)]
 pub struct Election {
-    /// It stands still since then.
+    /// Since when the election stands still, in microseconds; `None` while it goes on.
     still: Option<i64>,
-    /// For so long it stood still before, in microseconds.
+    /// How long the election stood still before that, in microseconds.
     skipped: i64,
     sleepers: Vec<Waker>,
-    /// Until then it goes on in any case.
+    /// Until when the election must go on, in microseconds.
     restless: i64,
-    /// The Lease.
+    /// The Lease, once it was created.
     pub lease: Option<SeenLease>,
-    /// Who has acted, one after the other.
+    /// The processes that have acted, in order.
     pub reigns: Vec<usize>,
-    /// Until when the way of each replica to the API server is troubled, and how.
+    /// The trouble with each replica's connection to the API server, and its end in microseconds.
     pub troubles: BTreeMap<usize, (Trouble, i64)>,
-    /// Nobody could act since then, in time of the election, though somebody could have led.
+    /// Since when no process could act although one could have led, in microseconds of the election's time.
     pub vacant: i64,
 }
 
-/// What each process is called.
+/// The identity of a process in the election.
 pub fn identity(process: usize) -> String {
     format!("process-{process}")
 }
 
 impl Election {
-    /// The time by which it goes on.
+    /// The time of the election, in microseconds. `now` is the true time.
     pub fn now(&self, now: i64) -> i64 {
         self.still.unwrap_or(now) - self.skipped
     }
 
-    /// Whether it stands still.
+    /// Whether the election stands still.
     pub fn is_still(&self) -> bool {
         self.still.is_some()
     }
 
-    /// Whether it must go on, whatever else.
+    /// Whether the election must go on, even if nothing stirs.
     pub fn is_restless(&self, now: i64) -> bool {
         self.restless > now
     }
 
-    /// It stands still from now on.
+    /// Makes the election stand still from now on.
     pub fn rest(&mut self, now: i64) {
         self.still = Some(now);
     }
 
-    /// The trouble of a replica.
+    /// The trouble with a replica's connection to the API server now.
     pub fn trouble(&self, slot: usize, now: i64) -> Option<Trouble> {
         self.troubles.get(&slot).filter(|(_, until)| *until > now).map(|(trouble, _)| *trouble)
     }
 
-    /// Whether a replica has no way to the API server.
+    /// Whether a replica cannot reach the API server.
     pub fn cuts_off(&self, slot: usize, now: i64) -> bool {
         match self.trouble(slot, now) {
             Some(Trouble::Hangs | Trouble::Refuses | Trouble::AnswersLost) => true,
@@ -73,14 +74,14 @@ impl Election {
         }
     }
 
-    /// Who holds the Lease.
+    /// The holder of the Lease.
     pub fn holder(&self) -> Option<&str> {
         self.lease.as_ref()?.record.holder.as_deref().filter(|holder| !holder.is_empty())
     }
 }
 
 impl State {
-    /// Something disturbs the election: it goes on for a while.
+    /// Disturbs the election, so that it goes on for a while.
     pub fn disturb(&mut self) {
         let now = self.time.now;
         let most = self.chance.between(1, 10) * SECOND;
@@ -96,7 +97,7 @@ impl State {
         }
     }
 
-    /// A request about the Lease arrives.
+    /// The API server receives a request about the Lease.
     pub fn ask_lease(&mut self, ask: &LeaseRequest) -> LeaseAnswer {
         let answer = match (ask, &self.election.lease) {
             (LeaseRequest::Read | LeaseRequest::Write { on: Some(_), .. }, None) => LeaseAnswer::Absent,
@@ -111,7 +112,7 @@ impl State {
                     self.tell(80, || format!("the Lease of {before:?} is {after:?}'s"));
                 }
                 self.election.lease = Some(seen.clone());
-                // Also if it comes late: others wait anew from here on.
+                // Even if the answer comes late: the others wait again from now on.
                 self.election.vacant = self.election.now(self.time.now);
                 LeaseAnswer::Lease(seen)
             }
@@ -138,7 +139,7 @@ impl State {
     }
 }
 
-/// Lets the time of the election pass.
+/// A future that waits by the time of the election.
 pub struct Wait {
     state: Arc<Mutex<State>>,
     until: i64,
@@ -146,7 +147,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// So many microseconds.
+    /// Waits for this many microseconds.
     pub fn new(state: &Arc<Mutex<State>>, wait: i64) -> Self {
         let until = {
             let state = locked(state);

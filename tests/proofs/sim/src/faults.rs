@@ -1,44 +1,44 @@
-//! What goes wrong at the edges: at which use of which edge, as the plan says, and outages, for a time.
+//! The faults of a plan: those that strike a certain use of an edge, and outages, which last for a time.
 
 use std::collections::BTreeMap;
 
 use crate::plan::{Edge, Fault, FaultKind};
 
-/// The faults to come.
+/// The faults that have not struck yet, and the outages.
 #[derive(Debug, Default)]
 pub struct Faults {
     due: BTreeMap<(Edge, u32), FaultKind>,
     used: BTreeMap<Edge, u32>,
-    /// Until when each part is out, in microseconds.
+    /// The end of each outage, in microseconds.
     outages: BTreeMap<Outage, i64>,
     healed: bool,
 }
 
-/// What can be out.
+/// A part that can be out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outage {
-    /// The API server.
+    /// The API server does not answer.
     Api,
-    /// The watches.
+    /// The watches deliver nothing.
     Watch,
-    /// A FHIR server.
+    /// A FHIR server does not answer.
     Fhir(usize),
-    /// Tokens are refused by a FHIR server.
+    /// A FHIR server refuses tokens.
     Tokens(usize),
-    /// The first storage account.
+    /// The first storage account does not answer.
     Storage,
-    /// The role on the first storage account.
+    /// The role on the first storage account is missing.
     Role,
 }
 
 impl Faults {
-    /// These.
+    /// Takes over the faults of a plan.
     pub fn new(faults: &[Fault]) -> Self {
         let due = faults.iter().map(|f| ((f.edge, f.nth), f.kind.clone())).collect();
         Self { due, ..Self::default() }
     }
 
-    /// The edge is used: what goes wrong with it this time.
+    /// Counts one use of an edge, and returns the fault that strikes it.
     pub fn next(&mut self, edge: Edge) -> Option<FaultKind> {
         let used = self.used.entry(edge).or_default();
         let nth = *used;
@@ -46,25 +46,25 @@ impl Faults {
         if self.healed { None } else { self.due.remove(&(edge, nth)) }
     }
 
-    /// Something is out until then.
+    /// Starts an outage, or extends it to `until`.
     pub fn out(&mut self, what: Outage, until: i64) {
         let end = self.outages.entry(what).or_default();
         *end = (*end).max(until);
     }
 
-    /// Whether it is out.
+    /// Whether a part is out.
     pub fn is_out(&self, what: Outage, now: i64) -> bool {
         self.outages.get(&what).is_some_and(|until| *until > now)
     }
 
-    /// Nothing goes wrong any more.
+    /// Ends all faults and outages.
     pub fn heal(&mut self) {
         self.healed = true;
         self.outages.clear();
     }
 }
 
-/// How a kind is called in the table.
+/// The name of a kind of fault in the table.
 pub fn name(kind: &FaultKind) -> &'static str {
     match kind {
         FaultKind::CrashBefore => "killed before a request",

@@ -1,4 +1,4 @@
-//! What must stay true, checked against what the models themselves know, at each write, request and event.
+//! The laws that must hold, checked at each write, request and event against what the models know.
 
 mod chains;
 mod data;
@@ -27,106 +27,107 @@ pub use place::endpoint_of;
 use writes::MAX_STATUS;
 pub use writes::is_unread;
 
-/// Who acts at this moment.
+/// The process and the task that act at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acting {
-    /// The process.
+    /// The number of the process.
     pub process: usize,
-    /// The task.
+    /// The number of the task.
     pub task: u64,
-    /// The task of the look that began this one, or its own.
+    /// The task of the look that began this task, or this task if it is a look.
     pub look: u64,
-    /// The number of the export, if it is about one.
+    /// The number of the export that the look is about, if any.
     pub export: Option<usize>,
-    /// Its uid.
+    /// The uid of the object that the look is about.
     pub uid: String,
-    /// It is the repetition of a look that just ended, at the same time: there is nothing to do.
+    /// Whether this repeats a look that just ended, at the same time. Such a look must do nothing.
     pub echo: bool,
 }
 
 impl Acting {
-    /// Whether both are the same look at the same object, or a request of it.
+    /// Whether both belong to the same look at the same object.
     fn same_look(&self, other: &Self) -> bool {
         (self.process, self.look, &self.uid) == (other.process, other.look, &other.uid)
     }
 }
 
-/// An intent to kick off.
+/// The recorded intent of a kick-off.
 #[derive(Clone, Debug)]
 struct Intent {
     time: Timestamp,
     by: Acting,
-    /// A server took in its kick-off.
+    /// Whether a server has received the kick-off.
     sent: bool,
-    /// When its kick-off left the operator, in microseconds.
+    /// When the kick-off left the operator, in microseconds.
     left: Option<i64>,
-    /// The operator knows what came of it, as far as anybody said.
+    /// Whether the operator knows the outcome of the kick-off, as far as any answer told it.
     heard: bool,
 }
 
-/// What is known of an export, also when it is gone.
+/// What the laws know of an export, even after it was deleted.
 #[derive(Clone, Debug, Default)]
 pub struct Record {
-    /// Its name.
+    /// The name of the export.
     pub name: String,
-    /// The number of the schedule that it is a run of.
+    /// The number of the schedule that created the export.
     pub schedule: Option<usize>,
-    /// When it was made, in microseconds.
+    /// When the export was created, in microseconds.
     made: i64,
-    /// Its status, as it was written last.
+    /// The status as it was last written.
     pub status: FhirExportStatus,
-    /// Events about it, and when they were published, in microseconds.
+    /// The reasons of events about the export, and when they were published, in microseconds.
     pub told: Vec<(Reason, i64)>,
-    /// It is gone.
+    /// Whether the export was deleted.
     pub gone: bool,
-    /// Since when, in microseconds.
+    /// When the export was deleted, in microseconds.
     gone_at: i64,
-    /// Jobs that it began.
+    /// The number of jobs that the export began.
     pub kick_offs: usize,
     intents: Vec<Intent>,
-    /// Times of unsettled jobs, and of the intents that they stand for: a clock that was set back gives another time.
+    /// The times of unsettled jobs, each with the intent that it stands for: a clock that was set back gives
+    /// another time.
     moved: BTreeSet<(Timestamp, Timestamp)>,
-    /// Jobs that a status URL of it named.
+    /// The jobs whose status URLs the export's status named.
     followed: BTreeSet<usize>,
-    /// The process that heard of a status URL that is not written yet.
+    /// The process that received a status URL that is not written yet.
     heard_by: Option<usize>,
-    /// DELETEs that were sent for its cancellation.
+    /// The number of DELETEs that were sent to cancel its job.
     deletes: i32,
-    /// Where each of its attempts lands, by folder, as it was written with the intent.
+    /// Where each attempt lands, by folder, as it was written with the intent.
     places: BTreeMap<String, Destination>,
 }
 
-/// The records.
+/// What the laws have recorded.
 #[derive(Debug, Default)]
 pub struct Laws {
-    /// Laws that were broken: which, and how.
+    /// The broken laws, and how each was broken.
     pub broken: Vec<(BrokenLaw, String)>,
-    /// Who acts.
+    /// The process and the task that act at this moment.
     pub acting: Acting,
-    /// What is known of schedules.
+    /// What the laws know of schedules.
     pub books: schedules::Books,
-    /// By uid.
+    /// The exports, by uid.
     pub records: BTreeMap<String, Record>,
     /// The job that each task kicked off last.
     kicked: BTreeMap<u64, usize>,
-    /// Files that were opened.
+    /// The number of files that were opened.
     opened: u32,
 }
 
 impl Record {
-    /// Whether the status names a job that may still run.
+    /// Whether the status names a job, or its intent, as one that may still run.
     fn lists(&self, job: &Job, url: &str) -> bool {
         listed(&self.status, job, url) || job.intent.is_some_and(|intent| self.lists_intent(intent))
     }
 
-    /// Whether the status names an intent of which nobody knows what it came to.
+    /// Whether the status names an intent whose outcome is unknown.
     fn lists_intent(&self, intent: Timestamp) -> bool {
         let times = self.status.unsettled_jobs.iter().map(|entry| entry.intent_time);
         times.into_iter().any(|time| time == intent || self.moved.contains(&(time, intent)))
     }
 
-    /// Whether its end says that the job had ended before it could be cancelled. The answer that said so may have
-    /// broken off.
+    /// Whether the end of the run reports that the job had ended before it could be cancelled. The answer
+    /// that showed this may have broken off.
     fn tells_end(&self, url: &str) -> bool {
         let status = &self.status;
         let named = status.job.as_ref().and_then(|job| job.status_url.as_deref()).is_some_and(|of| of == url);
@@ -136,12 +137,12 @@ impl Record {
         named && told && outcome == Some(CancelOutcome::AlreadyFinished)
     }
 
-    /// Whether its owner was told by an event that a job may run on.
+    /// Whether an event reported that a job may run on.
     fn told_by_event(&self, job: &Job) -> bool {
         self.told_since(job.left)
     }
 
-    /// Whether its owner was told so at that time or later.
+    /// Whether an event reported this at that time or later, in microseconds.
     fn told_since(&self, time: i64) -> bool {
         let reasons =
             [Reason::CancelUnconfirmed, Reason::Abandoned, Reason::KickOffUncertain, Reason::NoJobFound];
@@ -149,7 +150,7 @@ impl Record {
     }
 }
 
-/// Whether a status names a job that may still run.
+/// Whether a status lists a job as one that may still run.
 fn listed(status: &FhirExportStatus, job: &Job, url: &str) -> bool {
     status.unsettled_jobs.iter().any(|entry| {
         let here = entry.status_url.as_deref().is_some_and(|there| there.split('?').next() == Some(url));
@@ -158,7 +159,7 @@ fn listed(status: &FhirExportStatus, job: &Job, url: &str) -> bool {
 }
 
 impl State {
-    /// An export was made.
+    /// Records that an export was created.
     pub fn made(&mut self, object: &FhirExport, schedule: Option<usize>) {
         let name = object.name_any();
         let record = Record { name, schedule, made: self.time.now, ..Record::default() };
@@ -166,7 +167,7 @@ impl State {
         self.laws.records.insert(object.uid().unwrap_or_default(), record);
     }
 
-    /// An export is gone.
+    /// Records that an export was deleted.
     pub fn gone(&mut self, object: &FhirExport) {
         let uid = object.uid().unwrap_or_default();
         self.tell(20, || format!("{} is gone", object.name_any()));
@@ -176,14 +177,14 @@ impl State {
         }
     }
 
-    /// The operator does something that changes or tells anything.
+    /// The operator does something that changes or reports anything, which a repeated look must not do.
     pub fn quiet(&mut self, what: &str) {
         if self.laws.acting.echo {
             self.broken(Law::QuietWhenUnchanged, "the same inputs at the same time write nothing", what);
         }
     }
 
-    /// The operator publishes an event.
+    /// Records that the operator publishes an event.
     pub fn told(&mut self, about: &FhirExport, note: &Note) {
         self.tell(21, || format!("event about {}: {}: {}", about.name_any(), note.reason, note.message));
         self.check_note(note);
@@ -193,7 +194,7 @@ impl State {
         }
     }
 
-    /// What an event says is short, and shows no secret and no patient.
+    /// Checks that an event is short, and shows no secret and no patient.
     fn check_note(&mut self, note: &Note) {
         if note.message.contains(SENTINEL) {
             self.broken(
@@ -211,7 +212,7 @@ impl State {
         }
     }
 
-    /// The status of an export as the API server has it, if it is there.
+    /// The export with this uid as the API server has it.
     fn stored(&self, uid: &str) -> Option<&FhirExport> {
         self.api
             .exports

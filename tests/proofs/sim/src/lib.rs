@@ -1,6 +1,6 @@
-//! The operator in a simulated world: its own core and its own reconciles, unchanged, between models of the API
-//! server, the FHIR servers, the storage account, time and chance. A seed says everything; the same seed is the same
-//! simulation. What must stay true is checked at each step against what the models know.
+//! Runs the operator in a simulated world: its own core and its own reconciles, unchanged, between models of
+//! the API server, the FHIR servers, the storage account, time and chance. A seed determines everything: the
+//! same seed is the same simulation. Each step checks the laws against what the models know.
 
 pub mod any;
 mod api_server;
@@ -30,20 +30,20 @@ use scheduler::Simulation;
 use state::locked;
 use tally::Tally;
 
-/// What came of a simulation.
+/// The result of a simulation.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The first law that was broken, and how.
     pub broken: Option<(BrokenLaw, String)>,
-    /// Its figures.
+    /// The figures of the simulation.
     pub tally: Tally,
-    /// Of all that happened.
+    /// The hash of all that happened.
     pub hash: u64,
-    /// What happened, if it was to be told.
+    /// What happened, line by line, if a trace was requested.
     pub trace: Vec<String>,
 }
 
-/// Runs a plan to its end, or to the first law that is broken.
+/// Runs a plan to its end, or to the first law that is broken. With `told`, the outcome has a trace.
 pub fn run(plan: Plan, told: bool) -> Outcome {
     let state = Simulation::new(plan, told).run();
     let mut state = locked(&state);
@@ -56,7 +56,7 @@ pub fn run(plan: Plan, told: bool) -> Outcome {
     }
 }
 
-/// Runs a seed.
+/// Runs the plan of a seed. With `told`, the outcome has a trace.
 pub fn run_seed(seed: u64, told: bool) -> Outcome {
     run(any::plan(seed), told)
 }

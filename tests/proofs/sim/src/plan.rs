@@ -1,5 +1,5 @@
-//! What a seed makes of a simulation: the objects, what their servers do with them, what goes wrong and when. A plan
-//! is a value, so that a failing one can be made smaller by leaving things out of it.
+//! The plan that a seed makes of a simulation: the objects, what their servers do with them, and what goes
+//! wrong when. A plan is a value, so that a failing one can be shrunk by leaving things out.
 
 use fhir_export_operator::api::Dialect;
 
@@ -8,10 +8,10 @@ mod schedules;
 pub use crate::faults::Outage;
 pub use schedules::{Propagation, ScheduleEdit, ScheduleEvent, SchedulePlan};
 
-/// All that is decided before a simulation begins.
+/// Everything that is decided before a simulation begins.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Of everything that is left to chance while it runs.
+    /// The seed of everything that is left to chance during the simulation.
     pub seed: u64,
     /// The servers.
     pub servers: Vec<ServerPlan>,
@@ -19,43 +19,44 @@ pub struct Plan {
     pub exports: Vec<ExportPlan>,
     /// The schedules.
     pub schedules: Vec<SchedulePlan>,
-    /// What goes wrong at the edges.
+    /// The faults at the edges.
     pub faults: Vec<Fault>,
-    /// What happens in the world.
+    /// The events in the world.
     pub events: Vec<Event>,
-    /// When all that is wrong ends, in seconds.
+    /// When all faults end, in seconds.
     pub heal_at: i64,
-    /// Calls take so long at most, in milliseconds.
+    /// How long a message is usually on its way at most, in milliseconds. One in twenty takes up to ten times
+    /// as long.
     pub latency: i64,
-    /// Reconciles of one kind at once.
+    /// The most reconciles of one kind at once.
     pub concurrency: usize,
-    /// How many processes there are, but in a rollout; from two on they elect one.
+    /// The number of processes, except during a rollout. Two or more elect a leader.
     pub replicas: usize,
-    /// How many requests may be out at once: to one server, and for one namespace.
+    /// The most requests at once, to one server and for one namespace.
     pub seats: (usize, usize),
-    /// What the plan is about.
+    /// The kind of the plan.
     pub kind: Kind,
 }
 
-/// What a plan is about: what may go wrong in it, and which laws hold beside the ones that always do.
+/// The subject of a plan: what may go wrong in it, and which laws hold besides those that always do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Anything goes wrong.
+    /// Anything may go wrong.
     Anything,
-    /// Nothing goes wrong but that some servers are not prompt: exports on the others must not be late.
+    /// The only fault is that some servers are not prompt. Exports on the others must not be late.
     Crowd,
-    /// Nothing goes wrong but that one part is out for hours in the middle of a landing.
+    /// The only fault is that one part is out for hours in the middle of a landing.
     Outage(LongOutage),
-    /// The leader's way to the Lease becomes slow and then hangs, again and again.
+    /// The leader's connection to the Lease repeatedly becomes slow and then hangs.
     Lease,
-    /// Nothing goes wrong but that somebody edits where the files of a server land.
+    /// The only fault is that somebody edits where the files of a server land.
     Place,
-    /// Anything goes wrong while schedules make their runs.
+    /// Anything may go wrong while schedules create runs.
     Schedules,
 }
 
 impl Kind {
-    /// What plans of this kind are called in the table.
+    /// The name of plans of this kind in the table.
     pub fn name(self) -> &'static str {
         match self {
             Self::Anything => "of anything",
@@ -71,72 +72,72 @@ impl Kind {
 /// An outage in the middle of a landing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongOutage {
-    /// What is out.
+    /// The part that is out.
     pub part: Outage,
-    /// It begins when so many files were opened.
+    /// The outage begins once this many files were opened.
     pub after_files: u32,
-    /// How long it lasts, in seconds.
+    /// The duration of the outage, in seconds.
     pub lasts: i64,
 }
 
-/// How fast a server answers before everything is repaired.
+/// How fast a server answers until everything is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
-    /// At once.
+    /// The server answers at once.
     Prompt,
-    /// Never: what is sent to it is lost.
+    /// The server never answers, and requests to it are lost.
     Silent,
-    /// After so many seconds.
+    /// The server answers after this many seconds.
     Slow(i64),
-    /// At once, but each piece of a file takes so many seconds.
+    /// The server answers at once, but each piece of a file takes this many seconds.
     Trickles(i64),
 }
 
 /// A `FhirServer`, and the server behind it.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a property of its own
+#[allow(clippy::struct_excessive_bools)] // each is independent of the others
 pub struct ServerPlan {
-    /// How it speaks.
+    /// The dialect of the server.
     pub dialect: Dialect,
-    /// How it cancels.
+    /// How the server cancels jobs.
     pub cancels: Cancels,
-    /// Without it files are not checked.
+    /// Whether the FhirServer names storage. Without it files are not checked.
     pub storage: bool,
-    /// Wants a token, which is made of a Secret.
+    /// Whether the server wants a token, which is made from a Secret.
     pub token: bool,
-    /// A token is good for so long, in seconds.
+    /// How long a token is valid, in seconds.
     pub token_lasts: i64,
-    /// Places.
+    /// `limits.maxConcurrentExports`.
     pub places: i32,
-    /// Version of Bulk Data, from 1 to 4.
+    /// The version of Bulk Data, from 1 to 4.
     pub version: u8,
-    /// Speaks `separate-export-status`.
+    /// Whether the server supports `separate-export-status`.
     pub separate: bool,
-    /// Files of one page of a manifest.
+    /// The number of files on one page of a manifest.
     pub page: usize,
-    /// Links to files are signed and good for so long, in seconds.
+    /// How long the signed links to files are valid, in seconds; `None` if links are not signed.
     pub links_last: Option<i64>,
-    /// Each manifest has other paths for the same files.
+    /// Whether each manifest has other paths for the same files.
     pub fresh_paths: bool,
-    /// Files can be read on from any byte.
+    /// Whether files can be read on from any byte.
     pub ranges: bool,
-    /// Says when to come again, in seconds.
+    /// The `Retry-After` of the server, in seconds.
     pub retry_after: Option<i64>,
-    /// Tells its progress.
+    /// Whether the server reports progress.
     pub progress: bool,
-    /// Says how many resources files hold.
+    /// Whether the manifest states how many resources each file holds.
     pub counts: bool,
-    /// Says the files' SHA-256.
+    /// Whether the manifest states the SHA-256 of each file.
     pub checksums: bool,
     /// `bulkData.finishedJobs`.
     pub finished: &'static str,
-    /// It is in the namespace of the exports, else in one of its own.
+    /// Whether the FhirServer is in the namespace of the exports, not in one of its own.
     pub beside: bool,
     /// `storage.exportLog`.
     pub log: bool,
-    /// How fast it answers.
+    /// How fast the server answers.
     pub pace: Pace,
-    /// It does not admit the namespace of the exports.
+    /// Whether the FhirServer does not admit the namespace of the exports.
     pub refuses: bool,
     /// `defaultContainer`.
     pub container: Option<&'static str>,
@@ -144,25 +145,25 @@ pub struct ServerPlan {
     pub account: Account,
 }
 
-/// What `storage` of a `FhirServer` says.
+/// The storage account of a `FhirServer`, and the compression of files there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// It is the second account, not the first.
+    /// Whether this is the second account, not the first.
     pub second: bool,
-    /// Files are compressed.
+    /// Whether files are compressed.
     pub gzip: bool,
 }
 
-/// How a server cancels.
+/// How a server answers cancels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cancels {
     /// 202 for any job, 404 ever after (Azure since 2026-03, and Bulk Data servers).
     Forgets,
-    /// 202, then 202 for a while, then 200 with an empty manifest; 500 for finished jobs.
+    /// 202, then 202 to polls for a while, then 200 with an empty manifest; 500 for finished jobs.
     Empties500,
-    /// The same, and 409 for finished jobs.
+    /// As `Empties500`, but 409 for finished jobs.
     Empties409,
-    /// 202, and the job goes on to its end.
+    /// 202, but the job runs on to its end.
     Slowly,
     /// 405 (Bulk Data) or 503.
     Never,
@@ -173,140 +174,140 @@ pub enum Cancels {
 /// A `FhirExport`.
 #[derive(Clone, Debug)]
 pub struct ExportPlan {
-    /// The number of its server.
+    /// The number of the server in the plan.
     pub server: usize,
-    /// When it is created, in seconds.
+    /// When the export is created, in seconds.
     pub at: i64,
-    /// Members of its spec, as JSON.
+    /// Members of the export's spec, as JSON.
     pub spec: serde_json::Value,
-    /// What becomes of its jobs, one after the other; the last one for all that follow.
+    /// The plans of its jobs, in order. The last one also holds for all later jobs.
     pub jobs: Vec<JobPlan>,
 }
 
-/// What becomes of a job.
+/// What happens to a job.
 #[derive(Clone, Debug)]
 pub struct JobPlan {
-    /// How long it takes, in seconds.
+    /// How long the job takes, in seconds.
     pub lasts: i64,
-    /// How it ends.
+    /// How the job ends.
     pub ending: Ending,
 }
 
 /// How a job ends.
 #[derive(Clone, Debug)]
 pub enum Ending {
-    /// With these files.
+    /// The job ends with these files.
     Files(Vec<FilePlan>),
-    /// With an error of this status code and words.
+    /// The job ends with an error of this status code and text.
     Fails(u16, &'static str),
-    /// The server forgets it.
+    /// The server forgets the job.
     Forgotten,
 }
 
-/// A file.
+/// A file of a job.
 #[derive(Clone, Debug)]
 pub struct FilePlan {
-    /// Its type; `deleted` and `error` for such files.
+    /// The type of the file's resources; `deleted` and `error` for such files.
     pub type_: &'static str,
-    /// Its lines.
+    /// The number of lines in the file.
     pub lines: u64,
-    /// It has some MiB.
+    /// Whether the file has some MiB.
     pub big: bool,
-    /// What is the matter with it.
+    /// What is wrong with the file.
     pub flaw: Flaw,
 }
 
-/// What is the matter with a file.
+/// What is wrong with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Nothing.
+    /// Nothing is wrong.
     None,
-    /// So many downloads break off.
+    /// This many downloads break off.
     Breaks(u32),
     /// The first download breaks off after the last byte, before its end is marked.
     BreaksAtEnd,
-    /// So many downloads end early as if that were the end.
+    /// This many downloads end early, as if the file ended there.
     Short(u32),
-    /// So many downloads are a gateway's page with status 200.
+    /// This many downloads bring a gateway's page with status 200.
     Page(u32),
-    /// So many requests are answered with this status.
+    /// This many requests are answered with this status.
     Refused(u32, u16),
-    /// Other bytes from the second download on.
+    /// From the second download on, the bytes are others.
     Changes,
-    /// It is not there.
+    /// The file does not exist.
     Missing,
-    /// The manifest says another number of lines.
+    /// The manifest states another number of lines.
     Miscounted,
-    /// It is at an origin that is not allowed.
+    /// The file is at an origin that is not allowed.
     Elsewhere,
 }
 
-/// Where something goes wrong.
+/// A place in the operator's communication where a fault can strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Edge {
-    /// A status of an export is written.
+    /// The operator writes the status of an export.
     Status,
-    /// A finalizer, a server's status, a deletion.
+    /// The operator writes a finalizer or a server's status, or deletes an export.
     Object,
-    /// An event.
+    /// The operator publishes an event.
     Note,
-    /// Credentials.
+    /// The operator reads credentials.
     Authorize,
-    /// A kick-off.
+    /// The operator sends a kick-off.
     KickOff,
-    /// A poll.
+    /// The operator polls a job.
     Poll,
-    /// A DELETE.
+    /// The operator sends a DELETE.
     Delete,
-    /// A file is opened.
+    /// The operator opens a file.
     File,
-    /// Anything else of a FHIR server.
+    /// The operator sends any other request to a FHIR server.
     Probe,
-    /// The storage account.
+    /// The operator sends a request to the storage account.
     Storage,
-    /// The Lease.
+    /// The operator reads or writes the Lease.
     Lease,
 }
 
-/// Something that goes wrong.
+/// A fault that strikes one use of an edge.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    /// Where.
+    /// The edge.
     pub edge: Edge,
-    /// At the how-manieth use of the edge, from 0.
+    /// Which use of the edge the fault strikes, counted from 0.
     pub nth: u32,
-    /// What.
+    /// The kind of the fault.
     pub kind: FaultKind,
 }
 
-/// What goes wrong.
+/// The kind of a fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FaultKind {
     /// The operator is killed before the request is sent.
     CrashBefore,
-    /// The operator is killed after it was carried out, before the answer is heard.
+    /// The operator is killed after the request was carried out, before it receives the answer.
     CrashAfter,
-    /// Nothing is done, and that is certain.
+    /// The request is not carried out, and the operator knows that.
     NotSent,
-    /// Nothing is done, and that is not certain.
+    /// The request is not carried out, and the operator does not know that.
     NotDone,
-    /// It is done, and the answer is lost.
+    /// The request is carried out, and the answer is lost.
     AnswerLost,
-    /// It is done, and a repetition by the client is answered with a conflict.
+    /// The request is carried out, and a repetition by the client is answered with a conflict.
     Repeated,
-    /// It takes so many seconds more.
+    /// The request takes this many seconds longer.
     Slow(i64),
-    /// A gateway's page of this status.
+    /// The answer is a gateway's page with this status.
     Page(u16),
-    /// An OperationOutcome of this status.
+    /// The answer is an OperationOutcome with this status.
     Outcome(u16),
-    /// 429, and when to come again, in seconds.
+    /// The answer is 429, with a `Retry-After` of this many seconds if it has one.
     Throttled(Option<i64>),
-    /// The answer of the last time.
+    /// The answer is that of the last time.
     Replayed,
-    /// The body breaks off.
+    /// The body of the answer breaks off.
     Truncated,
-    /// It is done, and `Content-Location` is this.
+    /// The request is carried out, and the answer's `Content-Location` is changed.
     Location(Location),
     /// The storage account refuses the identity.
     Denied,
@@ -314,120 +315,120 @@ pub enum FaultKind {
     PanicsBefore,
     /// The request is carried out, and the task panics over its answer.
     PanicsAfter,
-    /// The process is stopped for so many seconds (SIGSTOP), right before it looks at the time that it has left.
+    /// The process is stopped (SIGSTOP) for this many seconds, right before it checks its tenure.
     StopBefore(i64),
-    /// The process is stopped for so many seconds between that look and the sending.
+    /// The process is stopped for this many seconds between that check and the sending.
     StopWithin(i64),
-    /// The process is stopped for so many seconds when the request was carried out.
+    /// The process is stopped for this many seconds after the request was carried out.
     StopAfter(i64),
 }
 
-/// What becomes of `Content-Location`.
+/// What is done to `Content-Location`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// It is removed.
+    /// The header is removed.
     None,
-    /// It is relative.
+    /// The URL is relative.
     Relative,
-    /// It names an inside host.
+    /// The URL names an internal host.
     Inside,
-    /// It is of another origin.
+    /// The URL is of another origin.
     Elsewhere,
-    /// It carries a signature.
+    /// The URL carries a signature.
     Signed,
 }
 
-/// Something that happens.
+/// Something that happens in the world.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// When, in seconds.
+    /// When the event happens, in seconds.
     pub at: i64,
-    /// What.
+    /// What happens.
     pub kind: EventKind,
 }
 
-/// What is the matter with a replica's way to the API server.
+/// What is wrong with a replica's connection to the API server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It hangs.
+    /// All requests hang.
     Hangs,
-    /// It is refused.
+    /// All requests are refused.
     Refuses,
     /// Requests about the Lease arrive late, and their answers are lost.
     AnswersLost,
-    /// Answers about the Lease take as long as they may, and longer; all other requests go well.
+    /// Answers about the Lease take the longest time allowed, and longer. All other requests are not affected.
     AnswersLate,
-    /// One answer about the Lease takes nearly as long as it may, and from then on the way hangs.
+    /// One answer about the Lease takes nearly the longest time allowed, and from then on all requests hang.
     Falters,
 }
 
-/// What happens.
+/// What happens in an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventKind {
-    /// A process of the operator is killed, and starts again after so many seconds.
+    /// A process of the operator is killed, and starts again after this many seconds.
     Crash(i64),
-    /// A process is stopped for so many seconds.
+    /// A process is stopped (SIGSTOP) for this many seconds.
     Stop(i64),
-    /// A process is told to end (SIGTERM), and its replica starts anew.
+    /// A process is told to end (SIGTERM), and its replica starts again.
     Terminate,
     /// All processes are replaced, one after the other.
     Rollout,
-    /// The way of one process to the API server is troubled for so many seconds.
+    /// The connection of one process to the API server is in trouble for this many seconds.
     Hinder(Trouble, i64),
     /// Somebody writes an annotation of the Lease.
     TouchLease,
-    /// `spec.suspend` of an export.
+    /// Somebody sets `spec.suspend` of an export.
     Suspend(usize, bool),
-    /// `spec.cancel` of an export.
+    /// Somebody sets `spec.cancel` of an export.
     Cancel(usize),
-    /// `spec.activeDeadlineSeconds` of an export.
+    /// Somebody sets `spec.activeDeadlineSeconds` of an export.
     Deadline(usize, i64),
-    /// Somebody writes an annotation.
+    /// Somebody writes an annotation of an export.
     Touch(usize),
-    /// Another version of the operator writes words into the status of an export that this one does not know.
+    /// Another version of the operator writes words that this one does not know into the status of an export.
     AnotherVersion(usize),
-    /// Its status can be read again.
+    /// The status of an export can be read again.
     ReadAgain(usize),
     /// An export is deleted.
     Delete(usize),
-    /// An export of that name is created again.
+    /// An export of the same name is created again.
     CreateAgain(usize),
-    /// `spec.suspend` of a server.
+    /// Somebody sets `spec.suspend` of a server.
     SuspendServer(usize, bool),
-    /// `defaultContainer` of a server.
+    /// Somebody sets `defaultContainer` of a server.
     MoveContainer(usize, &'static str),
-    /// `storage` of a server that does not write the files itself.
+    /// Somebody edits `storage` of a server that does not write the files itself.
     MoveStorage(usize, Account),
-    /// A server is deleted.
+    /// A FhirServer is deleted.
     DeleteServer(usize),
-    /// It is created again.
+    /// A FhirServer is created again.
     CreateServer(usize),
-    /// Its Secret is deleted.
+    /// The Secret of a server is deleted.
     DeleteSecret(usize),
-    /// It is created again.
+    /// The Secret of a server is created again.
     CreateSecret(usize),
     /// The namespace of the exports is deleted.
     DeleteNamespace,
-    /// The clock of the operator jumps by so many seconds.
+    /// The clock of the operator jumps by this many seconds.
     ClockJumps(i64),
-    /// No watch event arrives for so many seconds; then everything is listed anew.
+    /// For this many seconds no watch event arrives. Then everything is listed again.
     WatchBreaks(i64),
-    /// The API server is not there for so many seconds.
+    /// The API server does not answer for this many seconds.
     ApiDown(i64),
-    /// A FHIR server is not there for so many seconds.
+    /// A FHIR server does not answer for this many seconds.
     FhirDown(usize, i64),
-    /// A FHIR server does not accept tokens for so many seconds.
+    /// A FHIR server refuses tokens for this many seconds.
     FhirRefuses(usize, i64),
-    /// The storage account is not there for so many seconds.
+    /// The storage account does not answer for this many seconds.
     StorageDown(i64),
-    /// The storage account refuses the identity for so many seconds.
+    /// The storage account refuses the identity for this many seconds.
     StorageDenies(i64),
-    /// Somebody else's job begins on a server, in the same container.
+    /// A job of another client begins on a server, in the same container.
     Stranger(usize),
-    /// Somebody else cancels the job of an export.
+    /// Another client cancels the job of an export.
     CancelledByOthers(usize),
     /// Somebody does something to a schedule or its runs.
     OfSchedule(usize, ScheduleEvent),
-    /// All tokens that were given out for a server are not good any more.
+    /// All tokens that were issued for a server become invalid.
     TokensEnd(usize),
 }

@@ -1,4 +1,5 @@
-//! Messages on their way: what has left a process arrives, also when that is stopped or dead by then.
+//! The messages that are on their way: what has left a process arrives, even if the process is stopped or
+//! dead by then.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -10,63 +11,63 @@ use crate::scheduler::Happening;
 use crate::state::{State, locked};
 use crate::time::Due;
 
-/// What becomes of the sender when a message was carried out.
+/// What happens to the sender after its message was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
-    /// Nothing.
+    /// Nothing happens to the sender.
     Goes,
-    /// It is killed before it hears the answer.
+    /// The sender is killed before it receives the answer.
     Dies,
-    /// It is stopped for so many seconds.
+    /// The sender is stopped for this many seconds.
     Stops(i64),
 }
 
-/// A message.
+/// A message on its way.
 pub struct Message {
-    /// Who sent it, and for what.
+    /// The task that sent the message.
     pub acting: Acting,
-    /// It is about the Lease.
+    /// Whether the message is about the Lease.
     pub lease: bool,
     act: Box<dyn FnOnce(&mut State) + Send>,
 }
 
-/// All that are on their way.
+/// All messages that are on their way.
 #[derive(Default)]
 pub struct Post {
     sent: u64,
-    /// By number.
+    /// The messages, by number.
     messages: BTreeMap<u64, Message>,
 }
 
 impl Post {
-    /// Whether one about the Lease is on its way.
+    /// Whether a message about the Lease is on its way.
     pub fn about_lease(&self) -> bool {
         self.messages.values().any(|message| message.lease)
     }
 
-    /// The sender is gone: some of what it had handed over is lost with it.
+    /// Handles the death of a sender: `lost` decides which of its messages are lost with it.
     pub fn orphaned(&mut self, process: usize, lost: &mut impl FnMut() -> bool) {
         self.messages.retain(|_, message| message.acting.process != process || !lost());
     }
 }
 
-/// The answer to a message, once it is there.
+/// The answer to a message, once it has arrived.
 #[derive(Debug)]
 struct Slot<T> {
     answer: Option<T>,
-    /// When the answer is there.
+    /// When the answer arrives, in microseconds.
     there: i64,
     waker: Option<Waker>,
 }
 
-/// Waits for an answer.
+/// A future that waits for the answer to a message.
 pub struct Letter<T> {
     state: Arc<Mutex<State>>,
     slot: Arc<Mutex<Slot<T>>>,
 }
 
-/// Hands a message over: it arrives after `there` microseconds, `act` is what is done then, and its answer is back after as
-/// long as `back` says.
+/// Sends a message. It arrives after `there` microseconds, is carried out by `act`, and its answer arrives as
+/// many microseconds later as `back` returns.
 pub fn post<T: Send + 'static>(
     state: &Arc<Mutex<State>>,
     lease: bool,
@@ -107,7 +108,7 @@ pub fn post<T: Send + 'static>(
 }
 
 impl State {
-    /// A message arrives.
+    /// A message arrives, and is carried out.
     pub fn arrive(&mut self, number: u64) {
         let Some(message) = self.post.messages.remove(&number) else { return };
         let acting = std::mem::replace(&mut self.laws.acting, message.acting);

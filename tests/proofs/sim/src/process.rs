@@ -1,4 +1,4 @@
-//! One process of the operator: what it remembers, and its ways into the world, which end with it.
+//! One process of the operator: its memory, and its connections to the world, which end with it.
 
 mod cluster;
 mod lease;
@@ -32,29 +32,29 @@ use crate::time::{Pause, SECOND, micros};
 
 pub use lease::{Board, Ended, Way};
 
-/// The world, as one process sees it.
+/// One process of the operator, and the world as it sees it.
 pub struct Process {
-    /// Which one, of all that ever ran.
+    /// The number of the process among all that ever ran.
     pub number: usize,
-    /// Which replica it is.
+    /// The number of the replica.
     pub slot: usize,
     /// The models.
     pub state: Arc<Mutex<State>>,
-    /// What the watches know.
+    /// The stores that the process's watches fill.
     pub cache: Cache,
-    /// Has objects reconciled.
+    /// Queues reconciles.
     pub wakes: Wakes,
-    /// Tasks that were started beside the reconciles, for the scheduler.
+    /// Tasks that were started beside the reconciles, for the scheduler to take.
     pub spawned: Mutex<Vec<Beside>>,
     tenure: Tenure,
-    /// Itself, for uploads that it begins.
+    /// The process itself, for the uploads that it begins.
     this: Weak<Self>,
-    /// How far its clock is ahead of the others', in microseconds.
+    /// How far the process's clock is ahead of the others', in microseconds.
     skew: i64,
     runs: Runs,
     tuning: Tuning,
     held_back: HeldBack,
-    /// When the token of each server was given out, in microseconds.
+    /// When the token of each server was issued, in microseconds.
     tokens: Mutex<BTreeMap<usize, i64>>,
 }
 
@@ -62,30 +62,30 @@ pub struct Process {
 pub struct Beside {
     /// The work of the task.
     pub task: BoxFuture<'static, ()>,
-    /// Set when the task is to end.
+    /// Set when the task is to be ended.
     pub ended: Arc<AtomicBool>,
-    /// Who began it.
+    /// The task that started this one.
     pub acting: Acting,
 }
 
-/// What a task unwinds with that panics as planned. Whatever the operator does not catch breaks a law.
+/// The payload of a planned panic. If the operator does not catch it, a law is broken.
 struct Defect;
 
-/// The task panics.
+/// Panics as planned.
 fn panics() -> ! {
     resume_unwind(Box::new(Defect))
 }
 
-/// What becomes of one use of an edge.
+/// How one use of an edge begins.
 enum Course {
-    /// It goes on, with this fault, if any.
+    /// The request is sent, with this fault if any.
     Goes(Option<FaultKind>),
-    /// The operator dies before.
+    /// The operator is killed before the request is sent.
     Dies,
 }
 
 impl Process {
-    /// The process of this number and replica; `wakes` leads to its queues.
+    /// Creates a process with this number and replica. `wakes` leads to its queues.
     pub fn new(
         number: usize,
         slot: usize,
@@ -116,7 +116,7 @@ impl Process {
         })
     }
 
-    /// An edge is used: counts, and says what goes wrong.
+    /// Counts one use of an edge, and decides which fault strikes it.
     fn course(&self, edge: Edge) -> Course {
         let mut state = locked(&self.state);
         let fault = state.faults.next(edge);
@@ -138,18 +138,18 @@ impl Process {
         }
     }
 
-    /// The operator dies here.
+    /// Kills the operator at this point.
     fn dies(&self) {
         locked(&self.state).kill = Some(self.number);
     }
 
-    /// Whether the API server cannot be reached.
+    /// Whether the process cannot reach the API server.
     fn is_cut_off(&self) -> bool {
         let state = locked(&self.state);
         state.out(Outage::Api) || state.election.cuts_off(self.slot, state.time.now)
     }
 
-    /// Nothing comes after this.
+    /// Waits for ever.
     async fn for_ever(&self) {
         self.pause(i64::MAX / 8).await;
     }
@@ -158,14 +158,14 @@ impl Process {
         Pause::new(&self.state, wait).await;
     }
 
-    /// The time that a message is on its way.
+    /// Waits for the time that a message is on its way.
     async fn travel(&self) {
         let wait = locked(&self.state).way();
         self.pause(wait).await;
     }
 
-    /// One use of an edge: the message is on its way, is acted on, and the answer is on its way. The operator may be
-    /// killed or stopped at either time.
+    /// Carries out one use of an edge: the message is on its way, `act` is carried out, and the answer is on
+    /// its way. The operator may be killed or stopped meanwhile.
     async fn carry<T: Send + 'static>(
         &self,
         fault: Option<&FaultKind>,
@@ -175,7 +175,7 @@ impl Process {
         self.hand_over(fault, slow, act).await
     }
 
-    /// The message is on its way, whether or not somebody waits for its answer, which takes `slow` seconds more.
+    /// Sends the message, whether or not anybody awaits its answer, which takes `slow` seconds longer.
     fn hand_over<T: Send + 'static>(
         &self,
         fault: Option<&FaultKind>,
@@ -193,11 +193,11 @@ impl Process {
 }
 
 impl State {
-    /// How long a message is on its way, in microseconds.
+    /// Draws how long a message is on its way, in microseconds.
     fn way(&mut self) -> i64 {
         let most = self.plan.latency.max(1);
         let wait = self.chance.between(0, most * 1000);
-        // Now and then it takes ten times as long.
+        // One in twenty messages takes ten times as long.
         if self.chance.one_in(20) { wait * 10 } else { wait }
     }
 }

@@ -1,5 +1,5 @@
-//! The scheduler: one thread that lets tasks, watches and the world go on in random order, and kills or stops processes
-//! of the operator at any point where they wait.
+//! The scheduler: one thread that runs tasks, watches and the world in random order, and kills or stops
+//! processes of the operator at any point where they wait.
 
 mod life;
 mod objects;
@@ -29,14 +29,14 @@ use queue::Queue;
 pub use queue::Subject;
 use tasks::Tasks;
 
-/// More steps than any simulation needs.
+/// The limit on steps. No simulation needs as many.
 const MAX_STEPS: u64 = 400_000;
-/// After the healing everything ends within this.
+/// The time within which everything must end after the faults, in microseconds.
 const MAX_TIME: i64 = 24 * 3600 * SECOND;
-/// It is looked so long after the end whether anything stirs.
+/// How long after the end the simulation goes on to see whether anything still happens, in microseconds.
 const AFTERMATH: i64 = 600 * SECOND;
 
-/// What the scheduler has happen at a time.
+/// What the scheduler lets happen at a certain time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
     /// A watch event arrives at a process.
@@ -51,74 +51,74 @@ pub enum Happening {
     CreateSchedule(usize),
     /// The garbage collector looks for exports whose schedule is gone.
     Collect,
-    /// The schedules come to their end.
+    /// The schedules are suspended or deleted.
     WindDown,
     /// A message arrives.
     Arrive(u64),
-    /// A replica starts, unless it runs.
+    /// A replica starts, unless it is running.
     Restart(usize),
-    /// Another process of a replica starts beside the one that is to end.
+    /// A new process of a replica starts beside the one that is to end.
     Surge(usize),
     /// A process is told to end.
     Terminate(usize),
-    /// It did not end in time.
+    /// A process that did not end in time is killed.
     Kill(usize),
     /// A process that was stopped goes on.
     Resume(usize),
-    /// What troubled the way to the API server is over.
+    /// The trouble of a connection to the API server is over.
     Calm,
-    /// What was forgotten to be forgotten is looked for.
+    /// A process drops the state of objects that no longer exist.
     Sweep(usize),
     /// The watches of a process work again.
     WatchBack(usize),
-    /// Nothing goes wrong any more.
+    /// All faults end.
     Heal,
-    /// Whoever can repairs what is broken.
+    /// Everything that is broken gets repaired.
     Repair,
 }
 
-/// How far a process is.
+/// The stage of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It waits until it leads.
+    /// The process waits until it leads.
     StandsBy,
-    /// It works.
+    /// The process leads and works.
     Works,
-    /// It was told to end, and finishes what it began.
+    /// The process was told to end, and finishes what it began.
     Drains,
-    /// It gives the Lease back.
+    /// The process gives the Lease back.
     Leaves,
 }
 
-/// A process that runs, and its queues.
+/// A running process, and its queues.
 struct Running {
     process: Arc<Process>,
     slot: usize,
     stage: Stage,
-    /// Absent while it stands by.
+    /// The receiving ends of the wakes; absent while the process stands by.
     woken: Option<Woken>,
     leadership: Option<Leadership>,
-    /// Has it stand by no longer.
+    /// Ends the standing by of a process that is told to end.
     stop: Option<futures::channel::oneshot::Sender<()>>,
     queue: Queue,
     delivering: bool,
-    /// It is stopped until then.
+    /// Until when the process is stopped, in microseconds.
     stopped_until: i64,
-    /// What was due meanwhile.
+    /// What became due while the process was stopped.
     held: Vec<Held>,
-    /// Another process takes its place.
+    /// Whether another process takes this one's place.
     replaced: bool,
-    /// The last look at them failed: the next one begins with what that one saw.
+    /// The objects whose last look failed. Their next look begins with what that one observed.
     failed: BTreeSet<Subject>,
 }
 
-/// What waits for a process that is stopped.
+/// What waits until a stopped process goes on.
 enum Held {
     Task(u64),
     Happening(Happening),
 }
 
-/// One simulation.
+/// A simulation that runs.
 pub struct Simulation {
     state: Arc<Mutex<State>>,
     tasks: Tasks,
@@ -126,13 +126,13 @@ pub struct Simulation {
     started: usize,
     order: Chance,
     healed: bool,
-    /// The schedules were told to end.
+    /// Whether the schedules were suspended or deleted.
     wound_down: bool,
     done_at: Option<i64>,
 }
 
 impl Simulation {
-    /// Of this plan; `told`: with a trace to read.
+    /// Prepares the simulation of a plan. With `told`, the trace can be read.
     pub fn new(plan: Plan, told: bool) -> Self {
         let order = Chance::new(plan.seed, 2);
         let mut state = State::new(plan, told);
@@ -166,7 +166,7 @@ impl Simulation {
         }
     }
 
-    /// To its end, or to the first law that is broken.
+    /// Runs to the end of the simulation, or to the first law that is broken.
     pub fn run(mut self) -> Arc<Mutex<State>> {
         let began = Instant::now();
         let replicas = locked(&self.state).plan.replicas;
@@ -215,7 +215,7 @@ impl Simulation {
         self.tasks = Tasks::default();
         let mut state = locked(&self.state);
         state.tally.listed = listed;
-        // What is on its way holds on to the models.
+        // Messages on their way hold references to the models.
         state.post = crate::post::Post::default();
         state.count_ends();
         state.tally.seeds = 1;
@@ -227,7 +227,7 @@ impl Simulation {
         self.state
     }
 
-    /// One thing that can go on; false if there is nothing.
+    /// Runs one thing that can go on. Returns false if there is none.
     fn step(&mut self) -> bool {
         if let Some(task) = self.tasks.next(&mut self.order) {
             self.poll(task);
@@ -242,7 +242,7 @@ impl Simulation {
         true
     }
 
-    /// What follows from a step: tasks beside, wakes, deaths, stops, deliveries.
+    /// Handles the consequences of a step: new tasks, wakes, deaths, stops and deliveries.
     fn after_step(&mut self) {
         let (kill, stop) = {
             let mut state = locked(&self.state);
@@ -271,7 +271,7 @@ impl Simulation {
     }
 }
 
-/// Where an object of the plan is.
+/// The namespace and name of an export of the plan.
 pub fn export_key(number: usize) -> Key {
     (objects::NAMESPACE.to_owned(), format!("e{number}"))
 }

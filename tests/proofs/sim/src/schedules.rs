@@ -1,5 +1,5 @@
-//! Schedules in the API server: what people and the operator do to them, and the garbage collector, which deletes the
-//! runs of those that are gone.
+//! Schedules in the API server: what people and the operator do to them, and the garbage collector, which
+//! deletes the runs of schedules that are gone.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::scheduler::{Happening, NAMESPACE};
 use crate::state::State;
 use crate::time::{Due, SECOND};
 
-/// The finalizers that the API server itself sets for a deletion that is not in the background.
+/// The finalizers that the API server sets for deletions that are not in the background.
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
 
-/// Where a schedule of the plan is.
+/// The namespace and name of a schedule of the plan.
 pub fn schedule_key(number: usize) -> Key {
     (NAMESPACE.to_owned(), format!("n{number}"))
 }
@@ -32,7 +32,7 @@ fn cron(every: i64) -> String {
 }
 
 impl State {
-    /// A schedule is made, if none of its name is there.
+    /// Creates a schedule, unless its name is taken.
     pub fn create_schedule(&mut self, number: usize) {
         let Some(plan) = self.plan.schedules.get(number).cloned() else { return };
         let (namespace, name) = schedule_key(number);
@@ -81,7 +81,7 @@ impl State {
         Ok(FhirExportSchedule::clone(&self.api.put(object)))
     }
 
-    /// The operator makes an export.
+    /// The operator creates an export.
     pub fn make_export(&mut self, export: &FhirExport) -> Creation {
         let (at, now) = (key(export), self.time.stamp());
         self.check_creation(export);
@@ -145,7 +145,7 @@ impl State {
         runs
     }
 
-    /// Somebody makes an export of their own, under the name that the next run will have.
+    /// Somebody creates an export of their own under the name that the next run will have.
     fn foreign_export(&mut self, number: usize) {
         let Some(schedule) = self.api.schedules.objects.get(&schedule_key(number)).cloned() else { return };
         let next = schedule.status.as_ref().and_then(|status| status.next_schedule_time);
@@ -164,7 +164,7 @@ impl State {
         }
     }
 
-    /// A schedule is deleted.
+    /// Deletes a schedule.
     pub(super) fn delete_schedule(&mut self, number: usize, propagation: Propagation) {
         let at = schedule_key(number);
         let finalizer = match propagation {
@@ -182,14 +182,14 @@ impl State {
         self.collect_later();
     }
 
-    /// The garbage collector looks a little later.
+    /// Lets the garbage collector look a little later.
     pub(super) fn collect_later(&mut self) {
         let (wait, tie) = (self.chance.between(0, 20 * SECOND), self.chance.draw());
         self.time.after(wait, tie, Due::Happens(Happening::Collect));
     }
 
-    /// The garbage collector deletes exports whose schedule is gone or waits for them, and releases those that are to
-    /// stay.
+    /// The garbage collector deletes exports whose schedule is gone or waits for them, and releases those
+    /// that are to stay.
     pub(super) fn collect(&mut self) {
         let ends = |schedule: &FhirExportSchedule, finalizer: &str| {
             schedule.metadata.deletion_timestamp.is_some()
@@ -241,7 +241,7 @@ impl State {
     }
 }
 
-/// Carries out an edit as far as the schema admits it.
+/// Applies an edit, as far as the schema admits it.
 fn apply(schedule: &mut FhirExportSchedule, edit: ScheduleEdit) {
     let spec = &mut schedule.spec;
     match edit {

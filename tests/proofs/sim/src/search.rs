@@ -1,4 +1,4 @@
-//! Runs many seeds on all cores, until enough of them broke a law.
+//! Runs many seeds on all cores, until enough of them have broken a law.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,25 +14,26 @@ pub struct Broken {
     pub seed: u64,
     /// The first law that it breaks.
     pub law: BrokenLaw,
-    /// What happened.
+    /// The description of what happened.
     pub text: String,
 }
 
-/// What came of many seeds.
+/// The result of running many seeds.
 #[derive(Debug, Default)]
 pub struct Found {
     /// The figures of all seeds that ran.
     pub tally: Tally,
-    /// Seeds that broke a law, the lowest first.
+    /// The seeds that broke a law, the lowest first.
     pub broken: Vec<Broken>,
 }
 
-/// As many threads as there are cores.
+/// The number of cores; 1 if it is not known.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Runs each `step`-th of `seeds`, in order, on so many threads, until `enough` says so of those that broke a law.
+/// Runs each `step`-th seed of `seeds` in order, on several threads, until `enough` accepts the seeds that
+/// broke a law.
 pub fn search(
     seeds: Range<u64>,
     step: u64,

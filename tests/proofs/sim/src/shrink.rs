@@ -1,12 +1,12 @@
-//! Makes a failing plan smaller: whatever can be left out while the same law is still broken is left out.
+//! Shrinks a failing plan: leaves out whatever can be left out while the same law is still broken.
 
 use crate::plan::{Ending, Flaw, Plan};
 use crate::{BrokenLaw, Outcome, run};
 
-/// Runs that are tried at most.
+/// The most runs that are tried.
 const TRIES: usize = 1500;
 
-/// The smallest plan that was found to break the same law, and what comes of it.
+/// Returns the smallest plan that was found to break the same law, and its outcome.
 pub fn shrink(plan: Plan, law: BrokenLaw) -> (Plan, Outcome) {
     let mut best = plan;
     let mut tries = 0;
@@ -15,7 +15,7 @@ pub fn shrink(plan: Plan, law: BrokenLaw) -> (Plan, Outcome) {
     loop {
         let mut smaller = false;
         let mut at = 0;
-        // Each candidate is made of the best so far; when one is taken, the next in its place is tried.
+        // Each candidate is derived from the best plan so far. When one is taken, the next at its index is tried.
         while let Some(candidate) = candidates(&best).into_iter().nth(at) {
             tries += 1;
             if tries > TRIES {
@@ -34,7 +34,7 @@ pub fn shrink(plan: Plan, law: BrokenLaw) -> (Plan, Outcome) {
     }
 }
 
-/// Plans that are a little smaller.
+/// The plans that are a little smaller than this one.
 fn candidates(plan: &Plan) -> Vec<Plan> {
     let mut all = Vec::new();
     let mut add = |change: &dyn Fn(&mut Plan)| {
@@ -62,7 +62,7 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
             p.faults.remove(index);
         });
     }
-    // Numbers of exports stay: one that is never made is left out.
+    // The numbers of exports stay the same: one that is left out is just never created.
     for index in 0..plan.exports.len() {
         let never = plan.heal_at * 1000;
         if plan.exports.get(index).is_some_and(|export| export.at < never) {

@@ -1,4 +1,4 @@
-//! All that the models know, behind one lock: whoever holds it is alone in the world.
+//! The state of all models, behind one lock: whoever holds it has the world to itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,13 +18,13 @@ use crate::tally::Tally;
 use crate::time::Time;
 use crate::trace::Trace;
 
-/// The models.
+/// The state of all models.
 pub struct State {
-    /// What was decided before.
+    /// The plan of the simulation.
     pub plan: Arc<Plan>,
-    /// The time.
+    /// The true time, and what is due.
     pub time: Time,
-    /// What is left to chance.
+    /// The source of everything that is left to chance.
     pub chance: Chance,
     /// The API server.
     pub api: ApiServer,
@@ -32,34 +32,34 @@ pub struct State {
     pub fhir: Fhir,
     /// The storage account.
     pub lake: Lake,
-    /// What goes wrong.
+    /// The faults and outages.
     pub faults: Faults,
-    /// What must stay true.
+    /// The laws, and what they have recorded.
     pub laws: Laws,
-    /// Figures.
+    /// The figures of the simulation.
     pub tally: Tally,
-    /// What happened.
+    /// The trace of what happened.
     pub trace: Trace,
-    /// The process that is to be killed at once.
+    /// The process to kill at once.
     pub kill: Option<usize>,
-    /// It ends itself.
+    /// Whether that process ends itself because its time is over.
     pub lapsed: bool,
-    /// The process that is to be stopped at once, and for how many seconds.
+    /// The process to stop at once, and for how many seconds.
     pub stop: Option<(usize, i64)>,
-    /// Processes that are there.
+    /// The processes that are running.
     pub alive: BTreeSet<usize>,
     /// The election.
     pub election: Election,
     /// Messages on their way.
     pub post: Post,
-    /// The whole statuses of which this version reads a part, by uid.
+    /// The whole statuses of exports of which this version can read only a part, by uid.
     pub unread: BTreeMap<String, FhirExportStatus>,
-    /// How far the operator's clocks are ahead, in microseconds.
+    /// How far the clocks of the operator are ahead, in microseconds.
     pub skew: i64,
 }
 
 impl State {
-    /// The beginning.
+    /// The state at the beginning of a simulation.
     pub fn new(plan: Plan, told: bool) -> Self {
         let plan = Arc::new(plan);
         Self {
@@ -84,12 +84,12 @@ impl State {
         }
     }
 
-    /// Takes something into the trace.
+    /// Adds a line to the trace.
     pub fn tell(&mut self, code: u64, text: impl FnOnce() -> String) {
         self.trace.note(self.time.now, code, text);
     }
 
-    /// A law is broken, in that it says `rule`.
+    /// Records that `rule` of a law was broken.
     pub fn broken(&mut self, law: Law, rule: &'static str, text: impl Into<String>) {
         let text = text.into();
         let broken = BrokenLaw { law, rule };
@@ -98,7 +98,7 @@ impl State {
     }
 }
 
-/// The lock. A panic while it was held is told by the scheduler.
+/// Takes a lock. The scheduler reports a panic that happened while it was held.
 pub fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,10 @@
-//! The figures, as a table.
+//! Prints the figures as a table.
 
 use std::fmt::Write;
 
 use crate::tally::{Tally, p99};
 
-/// Lines of the table.
+/// The lines of the table.
 pub fn table(tally: &Tally, seconds: f64) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
@@ -48,7 +48,7 @@ pub fn table(tally: &Tally, seconds: f64) -> String {
     text
 }
 
-/// With commas between the thousands.
+/// A number with commas between the thousands.
 fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::new();

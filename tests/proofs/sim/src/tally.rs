@@ -1,64 +1,64 @@
-//! Figures of simulations.
+//! The figures of simulations.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What is counted.
+/// The figures of one or more simulations.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// Simulations.
+    /// The number of simulations.
     pub seeds: u64,
-    /// Simulations of each kind of plan, and how long they took.
+    /// The number of simulations of each kind of plan, and how long they took.
     pub kinds: BTreeMap<&'static str, (u64, Duration)>,
-    /// Things that happened: polls of tasks, deliveries, events.
+    /// The number of steps: polls of tasks, deliveries and events.
     pub steps: u64,
-    /// The operator was killed.
+    /// How often the operator was killed.
     pub crashes: u64,
-    /// Simulations with more than one replica.
+    /// The number of simulations with more than one replica.
     pub replicated: u64,
-    /// Processes that were started.
+    /// The number of processes that were started.
     pub processes: u64,
-    /// A process acted after another one had.
+    /// How often a process acted after another one had.
     pub takeovers: u64,
-    /// Processes that gave back the Lease at their end.
+    /// The number of processes that gave the Lease back at their end.
     pub handovers: u64,
-    /// Processes that were stopped (SIGSTOP), and went on.
+    /// How often a process was stopped (SIGSTOP) and went on.
     pub pauses: u64,
-    /// Processes that ended themselves, since their time was over.
+    /// The number of processes that ended themselves, because their time was over.
     pub lapsed: u64,
-    /// Kick-offs that arrived when their sender might not act any more.
+    /// The number of kick-offs that arrived when their sender could no longer act.
     pub late: u64,
-    /// Exports that were made.
+    /// The number of exports that were created.
     pub exports: u64,
-    /// Schedules that were made.
+    /// The number of schedules that were created.
     pub schedules: u64,
-    /// Exports that schedules made.
+    /// The number of exports that schedules created.
     pub runs: u64,
-    /// Times that a schedule deleted files of an old folder.
+    /// How often a schedule deleted files of an old folder.
     pub folders: u64,
-    /// Exports that came to each end.
+    /// The number of exports by how they ended.
     pub ends: BTreeMap<&'static str, u64>,
-    /// By kind.
+    /// The number of faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
-    /// That reached a server.
+    /// The number of kick-offs that reached a server.
     pub kick_offs: u64,
-    /// Jobs that ended unobserved and untold.
+    /// The number of jobs whose end was neither observed nor reported.
     pub lost: u64,
-    /// Jobs that nobody ends and nobody was told of.
+    /// The number of jobs that run on and were not reported.
     pub leaked: u64,
-    /// Second jobs beside a first one that nobody was told of.
+    /// The number of second jobs beside a first one, which were not reported.
     pub doubled: u64,
-    /// In crowds, how long after their creation exports on a prompt server were kicked off, in microseconds.
+    /// How long after their creation exports on a prompt server were kicked off, in crowds, in microseconds.
     pub kicked_off_after: Vec<i64>,
-    /// In crowds, how long after the last time jobs on a prompt server were asked for, in microseconds.
+    /// The times between two polls of jobs on a prompt server, in crowds, in microseconds.
     pub asked_after: Vec<i64>,
-    /// Exports that the caches of the processes that ran to the end handed out in lists.
+    /// The number of exports that caches returned in lists, over the processes that ran to the end.
     pub listed: u64,
-    /// Laws that were broken.
+    /// The number of broken laws.
     pub broken: u64,
 }
 
-/// What 99 of 100 are not above; 0 of none.
+/// The 99th percentile; 0 if there are no times.
 pub fn p99(times: &[i64]) -> i64 {
     let mut times = times.to_vec();
     times.sort_unstable();
@@ -67,17 +67,17 @@ pub fn p99(times: &[i64]) -> i64 {
 }
 
 impl Tally {
-    /// One fault more.
+    /// Counts one fault.
     pub fn fault(&mut self, kind: &'static str) {
         *self.faults.entry(kind).or_default() += 1;
     }
 
-    /// One end more.
+    /// Counts one end.
     pub fn end(&mut self, kind: &'static str) {
         *self.ends.entry(kind).or_default() += 1;
     }
 
-    /// Takes in the figures of another.
+    /// Adds the figures of `other`.
     pub fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.steps += other.steps;

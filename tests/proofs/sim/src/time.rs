@@ -1,4 +1,4 @@
-//! Time: it stands still while anything can go on, and then jumps to what is due next.
+//! The time of a simulation. It stands still while anything can go on, and then jumps to what is due next.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use crate::scheduler::Happening;
 use crate::state::{State, locked};
 
-/// When every simulation begins, in microseconds since 1970: 2026-11-24T02:00:00Z.
+/// The time at which every simulation begins, in microseconds since 1970: 2026-11-24T02:00:00Z.
 const BEGIN: i64 = 1_795_485_600_000_000;
 
 /// A second, in microseconds.
@@ -20,15 +20,15 @@ pub const SECOND: i64 = 1_000_000;
 
 /// What is due at a time.
 pub enum Due {
-    /// Somebody waits for it.
+    /// A future that waits for this time.
     Wake(Waker),
-    /// The scheduler does something.
+    /// Something that the scheduler lets happen.
     Happens(Happening),
 }
 
 struct Entry {
     at: i64,
-    /// What is due at the same time comes in random order.
+    /// Random, so that what is due at the same time comes in random order.
     tie: u64,
     due: Due,
 }
@@ -46,20 +46,20 @@ impl PartialOrd for Entry {
 }
 impl Ord for Entry {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The earliest is the greatest, for the heap.
+        // The earliest entry is the greatest, because the heap returns the greatest first.
         (other.at, other.tie).cmp(&(self.at, self.tie))
     }
 }
 
 /// The true time, and what is due.
 pub struct Time {
-    /// Microseconds since the beginning.
+    /// The time in microseconds since the beginning.
     pub now: i64,
     heap: BinaryHeap<Entry>,
 }
 
 impl Time {
-    /// The beginning.
+    /// The time at the beginning, with nothing due.
     pub fn new() -> Self {
         Self { now: 0, heap: BinaryHeap::new() }
     }
@@ -69,17 +69,17 @@ impl Time {
         self.shifted(0)
     }
 
-    /// As a clock shows it that is `skew` microseconds ahead.
+    /// The time as a clock shows it that is `skew` microseconds ahead.
     pub fn shifted(&self, skew: i64) -> Timestamp {
         Timestamp::from_microsecond(BEGIN + self.now + skew).unwrap_or(Timestamp::MAX)
     }
 
-    /// Has something happen after `wait` microseconds.
+    /// Makes something due after `wait` microseconds.
     pub fn after(&mut self, wait: i64, tie: u64, due: Due) {
         self.heap.push(Entry { at: self.now.saturating_add(wait.max(0)), tie, due });
     }
 
-    /// Goes on to what is due next.
+    /// Advances the time to what is due next, and returns it.
     pub fn advance(&mut self) -> Option<Due> {
         let entry = self.heap.pop()?;
         self.now = self.now.max(entry.at);
@@ -93,12 +93,12 @@ impl Default for Time {
     }
 }
 
-/// Microseconds of a duration.
+/// A duration in microseconds.
 pub fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
 }
 
-/// Lets time pass; at the least everybody else who can go on at this time.
+/// A future that lets time pass. All others that can go on at this time may do so first.
 pub struct Pause {
     state: Arc<Mutex<State>>,
     wait: i64,
@@ -107,7 +107,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// So many microseconds.
+    /// Waits for this many microseconds.
     pub fn new(state: &Arc<Mutex<State>>, wait: i64) -> Self {
         Self { state: Arc::clone(state), wait, due: None, waker: None }
     }
@@ -128,7 +128,7 @@ impl Future for Pause {
                 }
                 due
             }
-            // Once it was put aside, it may also go on at the same time.
+            // A new pause takes at least one microsecond.
             None => now.saturating_add(self.wait.max(1)),
         };
         let tie = state.chance.draw();

@@ -1,4 +1,4 @@
-//! What happened: a hash of it always, the lines of it when somebody wants to read them.
+//! What happened in a simulation: always a hash of it, and its lines if they are requested.
 
 /// The trace of one simulation.
 #[derive(Debug)]
@@ -8,12 +8,12 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// `told`: with its lines.
+    /// An empty trace. With `told`, it keeps its lines.
     pub fn new(told: bool) -> Self {
         Self { hash: 0xCBF2_9CE4_8422_2325, lines: told.then(Vec::new) }
     }
 
-    /// Something happened.
+    /// Records that something happened.
     pub fn note(&mut self, now: i64, code: u64, text: impl FnOnce() -> String) {
         for word in [now.unsigned_abs(), code] {
             self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
@@ -24,12 +24,12 @@ impl Trace {
         }
     }
 
-    /// Of all that happened.
+    /// The hash of everything that happened.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// The lines.
+    /// The lines of the trace; empty if they were not requested.
     pub fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Tenants in trouble cost the exports of another one nothing.
+//! Tenants in trouble do not delay the exports of another tenant.
 #![allow(missing_docs, clippy::panic)]
 
 use sim::any::{alone, crowd, crowd_of};
@@ -6,10 +6,10 @@ use sim::plan::Plan;
 use sim::tally::{Tally, p99};
 use sim::{Outcome, run};
 
-/// In microseconds.
+/// A second, in microseconds.
 const SECOND: i64 = 1_000_000;
 
-/// Runs a plan, in which no law may be broken.
+/// Runs a plan, and expects that no law is broken.
 fn figures(plan: Plan) -> Tally {
     let seed = plan.seed;
     let Outcome { broken, tally, .. } = run(plan, false);
@@ -19,7 +19,8 @@ fn figures(plan: Plan) -> Tally {
     tally
 }
 
-/// The p99 of kick-offs and of the times between two polls is at most a second above what it is alone.
+/// Expects that the p99 of kick-offs and of the times between two polls is at most a second above that of the
+/// same exports alone.
 fn within_a_second(crowd: &Tally, alone: &Tally) {
     assert_eq!(crowd.kicked_off_after.len(), alone.kicked_off_after.len());
     let (late, usual) = (p99(&crowd.kicked_off_after), p99(&alone.kicked_off_after));
@@ -40,7 +41,7 @@ fn in_a_crowd_the_exports_of_a_prompt_server_are_as_prompt_as_alone() {
     within_a_second(&crowded, &single);
 }
 
-/// A crowd with so many refused exports, of which the operator reconciles 64 at once, as it does by default.
+/// A crowd with this many refused exports. The operator reconciles 64 at once, as it does by default.
 fn refused(exports: usize) -> Plan {
     Plan { concurrency: 64, seats: (32, 96), ..crowd_of(1, exports, 120) }
 }

@@ -1,4 +1,5 @@
-//! One list of invariants: ARCHITECTURE.md has it. What checks them uses its names, and each of them is checked.
+//! ARCHITECTURE.md has the only list of invariants. Everything that checks them uses its names, and each one
+//! is checked.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fhir_export_operator::core::planted::{CAN_PLANT, Fault};
 use sim::Law;
 
-/// Invariants that no law of the simulation or of a property test states: the tests that hold the program to them.
+/// The invariants that neither the simulation nor a property test checks, and the tests that do.
 const ELSEWHERE: [(&str, &str, &str); 2] = [
     (
         "container-is-ledger",
@@ -26,14 +27,14 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The names of ARCHITECTURE.md's invariants: list items that begin with `**name**:`.
+/// The names of the invariants in ARCHITECTURE.md: list items that begin with `**name**:`.
 fn invariants() -> BTreeSet<String> {
     let text = read(&root().join("ARCHITECTURE.md"));
     let names = text.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("**:"));
     names.map(|(name, _)| name.to_owned()).filter(|name| is_name(name)).collect()
 }
 
-/// Words in small letters, joined by hyphens, `liveness` being the only one of a single word.
+/// Whether a text is lower-case words joined by hyphens, or `liveness`, the only name of a single word.
 fn is_name(text: &str) -> bool {
     let words = |c: char| c.is_ascii_lowercase() || c == '-';
     text == "liveness" || text.contains('-') && !text.starts_with('-') && text.chars().all(words)
@@ -55,7 +56,7 @@ fn sources() -> Vec<PathBuf> {
     found
 }
 
-/// The files with the laws of property tests, `law.rs` and `*_law.rs`, and the worlds beside them.
+/// The files with the laws of property tests: `law.rs`, `world.rs`, `*_law.rs`, and those in `tests/world`.
 fn property_laws() -> Vec<PathBuf> {
     let states = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! A landing of 200 files outlives six hours without the FHIR server, the storage account or the API server.
+//! A landing of 200 files survives six hours without the FHIR server, the storage account or the API server.
 #![allow(missing_docs, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ fn an_outage_of_six_hours_costs_time_and_neither_the_attempt_nor_a_stored_byte()
     assert_eq!(parts, [&Outage::Api, &Outage::Fhir(0), &Outage::Storage, &Outage::Role]);
 }
 
-/// A landing of 200 files on which no outage strikes; the first of them has this flaw.
+/// A landing of 200 files without an outage. The first file has this flaw.
 fn undisturbed(flaw: Flaw, change: impl FnOnce(&mut Plan)) -> Outcome {
     let mut plan = outage(1);
     plan.kind = Kind::Anything;
@@ -47,7 +47,7 @@ fn undisturbed(flaw: Flaw, change: impl FnOnce(&mut Plan)) -> Outcome {
     outcome
 }
 
-/// The lines of a trace that hold this.
+/// The lines of a trace that contain `what`.
 fn lines<'o>(outcome: &'o Outcome, what: &str) -> Vec<&'o String> {
     outcome.trace.iter().filter(|line| line.contains(what)).collect()
 }

@@ -1,4 +1,4 @@
-//! A seed says everything.
+//! A seed determines everything.
 
 use sim::any::plan;
 use sim::plan::{Event, EventKind};
@@ -43,6 +43,6 @@ fn in_a_rollout_each_replica_hands_over_and_none_runs_out() {
         assert_eq!(outcome.tally.processes, 4, "seed {seed}");
         handovers += outcome.tally.handovers;
     }
-    // Who had nothing to do gave back a Lease under which nothing was done.
+    // Processes with nothing to do gave back a Lease under which nothing was done.
     assert!(handovers > 0);
 }

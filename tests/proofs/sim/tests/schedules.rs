@@ -1,12 +1,12 @@
-//! Schedules make each run once, whatever their watch knows.
+//! Schedules create each run once, whatever their watch shows.
 #![allow(missing_docs, clippy::panic)]
 
 use sim::any::schedules;
 use sim::plan::{Event, EventKind, ScheduleEvent};
 use sim::{Outcome, run};
 
-/// Somebody deletes each run as soon as it was made. The watch of schedules may then still show the run as one that is
-/// to be made.
+/// Somebody deletes each run right after it was created. The watch of schedules may then still show the run
+/// as one that is to be created.
 #[test]
 fn a_run_that_is_deleted_as_soon_as_it_was_made_is_not_made_again() {
     let (mut deleted, mut made) = (0, 0);

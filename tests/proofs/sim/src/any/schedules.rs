@@ -1,5 +1,5 @@
-//! Plans that are about schedules: their runs come by the clock and by hand, while anything goes wrong and people edit,
-//! suspend, delete and make again.
+//! Plans about schedules: their runs come by the clock and by hand, while anything goes wrong and people
+//! edit, suspend, delete and recreate them.
 
 use fhir_export_operator::api::{ConcurrencyPolicy, Dialect};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::plan::{
 /// A minute, in seconds.
 const MINUTE: i64 = 60;
 
-/// A plan in which one or two schedules make their runs.
+/// A plan in which one or two schedules create all runs.
 pub fn schedules(seed: u64) -> Plan {
     let chance = &mut Chance::new(seed, 9);
     let replicas = chance.pick(&[1, 1, 1, 1, 1, 2], 1);
@@ -56,7 +56,7 @@ pub fn schedules(seed: u64) -> Plan {
     }
 }
 
-/// A server that need not be asked often.
+/// A server that is polled only rarely.
 fn patient_server(chance: &mut Chance) -> ServerPlan {
     let plain = server(chance);
     ServerPlan { places: 4, retry_after: Some(chance.between(20, 120)), ..plain }

@@ -9,20 +9,20 @@ use clap::builder::PossibleValuesParser;
 use fhir_export_operator::core::planted::{Fault, plant};
 use sim::search::{Broken, cores, search};
 
-/// Plants faults into the operator and shows that the simulation finds each as a break of the invariant it is of.
+/// Plants faults into the operator and shows that the simulation finds each as a break of its invariant.
 #[derive(Parser)]
 struct Arguments {
     /// Plant only these faults; by default all, one after the other.
     #[arg(value_parser = PossibleValuesParser::new(Fault::ALL.map(Fault::name)))]
     faults: Vec<String>,
-    /// Within how many seeds each must be found.
+    /// The number of seeds within which each fault must be found.
     #[arg(long, default_value_t = 3000)]
     seeds: u64,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // A panic is a broken law, and reported as one.
+    // A panic counts as a broken law, and is reported as one.
     std::panic::set_hook(Box::new(|_| {}));
     let wanted = |fault: &Fault| {
         arguments.faults.is_empty() || arguments.faults.iter().any(|name| name == fault.name())
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Plants a fault and looks for a seed that breaks its invariant. Any other law that it breaks on the way is no proof.
+/// Plants a fault and looks for a seed that breaks its invariant. Breaking another law on the way proves nothing.
 fn found(fault: Fault, seeds: u64) -> bool {
     let (began, invariant) = (Instant::now(), fault.breaks());
     plant(Some(fault));

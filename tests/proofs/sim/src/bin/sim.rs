@@ -14,32 +14,32 @@ use sim::{BrokenLaw, run, run_seed};
 /// Runs the operator's own logic in a simulated world and checks what must stay true.
 #[derive(Parser)]
 struct Arguments {
-    /// How many seeds.
+    /// The length of the range of seeds to run.
     #[arg(long, default_value_t = 10_000)]
     seeds: u64,
-    /// The first of them.
+    /// The first seed of the range.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Only each so many-th of them: from 3 on, each twentieth seed is about schedules.
+    /// Run only each N-th seed. With `--from 3 --step 20` these are the seeds about schedules.
     #[arg(long, default_value_t = 1)]
     step: u64,
-    /// Replay this seed alone, and say what happens.
+    /// Replay only this seed, and show what happens.
     #[arg(long)]
     seed: Option<u64>,
-    /// With `--seed`: do not make it smaller.
+    /// With `--seed`: do not shrink it.
     #[arg(long)]
     whole: bool,
-    /// How many threads; by default as many as there are cores.
+    /// The number of threads; by default that of the cores.
     #[arg(long)]
     threads: Option<usize>,
-    /// Go on after the first failing seed, up to this many.
+    /// Stop after this many failing seeds.
     #[arg(long, default_value_t = 1)]
     failures: usize,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    // A panic is a broken law, and told as one.
+    // A panic counts as a broken law, and is reported as one.
     std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     match arguments.seed {
         Some(seed) => replay(seed, &arguments),
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Standard output may be closed early, by `head`.
+/// Prints a line. Standard output may be closed early, for example by `head`.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
@@ -75,7 +75,7 @@ fn replay(seed: u64, arguments: &Arguments) -> ExitCode {
     ExitCode::from(3)
 }
 
-/// A failing seed, made smaller, with its trace.
+/// Shrinks a failing seed, and prints it with its trace.
 fn tell_small(seed: u64, law: BrokenLaw) {
     let (small, _) = shrink(plan(seed), law);
     say(&format!("seed {seed}, made smaller: {small:#?}"));

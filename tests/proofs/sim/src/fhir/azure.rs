@@ -1,4 +1,4 @@
-//! How Azure's servers answer (its page, sections 3 and 4).
+//! How Azure's servers answer (docs/azure-behaviour.md).
 
 use fhir_export_operator::core::wire::Answer;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{Fhir, Job, JobState, SENTINEL, answer, outcome, unknown};
 use crate::plan::{Cancels, Ending, Flaw, ServerPlan};
 use crate::time::SECOND;
 
-/// How long older builds say that a cancelled job runs.
+/// How long older builds report a cancelled job as running.
 const STOPPING: i64 = 30 * SECOND;
 
 pub(super) fn status(job: &Job, now: i64) -> Answer {

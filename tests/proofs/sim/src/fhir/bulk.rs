@@ -1,4 +1,4 @@
-//! How FHIR Bulk Data servers answer (the specification, and the deviations that are known of servers).
+//! How FHIR Bulk Data servers answer, by the specification and with known deviations of servers.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) fn status(job: &mut Job, plan: &ServerPlan, url: &str, now: i64) -> A
     if job.separate { Answer { export_status: Some(own.status), status: 200, ..own } } else { own }
 }
 
-/// One page of it.
+/// Answers with one page of the job's manifest.
 fn manifest(job: &mut Job, plan: &ServerPlan, url: &str, now: i64) -> Answer {
     let page: usize = url.rsplit_once("page=").and_then(|(_, page)| page.parse().ok()).unwrap_or(0);
     let all = job.files().len();
@@ -52,7 +52,7 @@ fn manifest(job: &mut Job, plan: &ServerPlan, url: &str, now: i64) -> Answer {
         "requiresAccessToken": plan.links_last.is_none(), "output": output, "error": error});
     if let Some(members) = body.as_object_mut() {
         if plan.version == 1 {
-            // Not all of the oldest servers say it.
+            // Some of the oldest servers leave this member out.
             members.remove("requiresAccessToken");
         }
         if !deleted.is_empty() {

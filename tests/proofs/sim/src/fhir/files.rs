@@ -1,4 +1,4 @@
-//! The files of Bulk Data servers, and what is the matter with them on their way.
+//! The files of Bulk Data servers, and the flaws of their transfers.
 
 use bytes::{Bytes, BytesMut};
 use fhir_export_operator::core::wire::{Answer, FileHead, Resume};
@@ -7,10 +7,10 @@ use super::{Fhir, JobState, SENTINEL, outcome, page};
 use crate::plan::{FilePlan, Flaw};
 use crate::time::SECOND;
 
-/// Of a big file, in bytes: three blocks.
+/// The size of a big file, in bytes: three blocks.
 const BIG: usize = (2 << 20) + 4321;
 
-/// What a file holds in one of its versions.
+/// The content of one version of a file.
 pub fn content(job: usize, index: usize, version: usize, plan: &FilePlan) -> Bytes {
     let mut body = BytesMut::new();
     let severity = if version.is_multiple_of(2) { "information" } else { "error" };
@@ -24,7 +24,7 @@ pub fn content(job: usize, index: usize, version: usize, plan: &FilePlan) -> Byt
         };
         body.extend_from_slice(text.as_bytes());
         if plan.big && line == 0 {
-            // Blanks at the end of a line are no line.
+            // Blanks at the end of a line do not count as a line.
             body.resize(BIG, b' ');
         }
         body.extend_from_slice(b"\n");
@@ -32,16 +32,16 @@ pub fn content(job: usize, index: usize, version: usize, plan: &FilePlan) -> Byt
     body.freeze()
 }
 
-/// What comes of opening a file.
+/// The answer to opening a file.
 pub enum Opened {
-    /// It is not given.
+    /// The server refuses the file.
     Refused(Answer),
-    /// It is: the head, the rest of the body, and how much of it comes before it breaks off.
+    /// The server sends the file: the head, the rest of the body, and after how many bytes the body breaks off.
     Given(FileHead, Bytes, Option<usize>),
 }
 
 impl Fhir {
-    /// A file is opened. `token` is whether one came along.
+    /// Opens a file. `token` tells whether the request carries a token.
     pub fn open(&mut self, url: &str, resume: Option<&Resume>, token: bool, now: i64) -> Opened {
         let refused = |status: u16| Opened::Refused(outcome(status, "expired", "no such file for you"));
         let (bare, query) = url.split_once('?').unwrap_or((url, ""));
@@ -57,7 +57,7 @@ impl Fhir {
         }
         let until = query.split('&').find_map(|part| part.strip_prefix("se="));
         match until.and_then(|until| until.parse::<i64>().ok()) {
-            // Storage refuses a link that is signed and has a token beside it.
+            // Storage refuses a signed link if the request also carries a token.
             Some(_) if token => return refused(400),
             Some(until) if now / SECOND > until => return refused(403),
             None if plan.token && !token => return refused(401),
@@ -74,14 +74,14 @@ impl Fhir {
         let version = u32::from(file.flaw == Flaw::Changes && nth > 0);
         let whole = job.body(index, version);
         let etag = plan.ranges.then(|| format!("\"{version}\""));
-        // If-Range: other bytes are given whole.
+        // With If-Range, other bytes are sent from the beginning.
         let offset = resume
             .filter(|resume| {
                 plan.ranges && resume.etag.as_ref().is_none_or(|asked| Some(asked) == etag.as_ref())
             })
             .and_then(|resume| usize::try_from(resume.offset).ok())
             .unwrap_or(0);
-        // A range must begin before the end.
+        // A range must begin before the end of the file.
         if offset > 0 && offset >= whole.len() {
             return refused(416);
         }
@@ -97,7 +97,7 @@ impl Fhir {
         match file.flaw {
             Flaw::Refused(times, status) if nth < times => refused(status),
             Flaw::Missing => refused(404),
-            // It changes while it is being read.
+            // The file changes while it is read.
             Flaw::Changes if nth == 0 => {
                 let upto = rest.len() * 2 / 3;
                 Opened::Given(head, rest, Some(upto))

@@ -1,4 +1,4 @@
-//! The FHIR servers: jobs that are kicked off, run, end and are asked for, in the way of each dialect.
+//! The model of the FHIR servers: jobs are kicked off, run, end and are polled, as each dialect has it.
 
 mod azure;
 mod bulk;
@@ -16,60 +16,60 @@ use crate::container::{ENDPOINT, Lake};
 use crate::plan::{Cancels, Ending, FilePlan, Flaw, JobPlan, Plan, ServerPlan};
 use crate::time::SECOND;
 
-/// What hostile servers say, and nobody may ever read in a status or an event.
+/// A word in what hostile servers say, which must never appear in a status or an event.
 pub const SENTINEL: &str = "SENTINEL";
 
-/// Where signed links to files lead.
+/// The origin that signed links to files lead to.
 pub const FILES: &str = "https://files.example";
 
-/// How a job stands.
+/// The state of a job at its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It runs, or has ended by itself.
+    /// The job runs, or has ended by itself.
     Alive,
-    /// It was cancelled at that time, in the way of older builds.
+    /// The job was cancelled at this time, in microseconds, as older builds do it.
     Cancelled(i64),
-    /// The server knows it no more.
+    /// The server no longer knows the job.
     Gone,
 }
 
-/// A job.
+/// A job of a server.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
+#[allow(clippy::struct_excessive_bools)] // each is independent of the others
 pub struct Job {
-    /// Its id, as a number.
+    /// The number of the job among all jobs, from which its id follows.
     pub number: usize,
     /// The number of its server.
     pub server: usize,
-    /// The uid of the export that it was kicked off for; absent for a stranger's.
+    /// The uid of the export that kicked the job off; absent for another client's job.
     pub owner: Option<String>,
-    /// The intent that it was kicked off on.
+    /// The intent of the job's kick-off.
     pub intent: Option<Timestamp>,
-    /// When its kick-off left the operator, in microseconds.
+    /// When the kick-off left the operator, in microseconds.
     pub left: i64,
-    /// In microseconds.
+    /// When the job began, in microseconds.
     pub began: i64,
-    /// When it ends by itself, in microseconds.
+    /// When the job ends by itself, in microseconds.
     pub ends: i64,
-    /// When its status was last asked for, or it began, in microseconds.
+    /// When the job was last polled, or else began, in microseconds.
     pub asked: i64,
-    /// When it began, as its server shows it.
+    /// When the job began, as its server shows it.
     pub stamp: Timestamp,
-    /// How it ends.
+    /// How the job ends.
     pub ending: Ending,
-    /// How it stands.
+    /// The state of the job.
     pub state: JobState,
-    /// The kick-off's URL.
+    /// The URL of the kick-off.
     pub request: String,
-    /// The kick-off asked for `separate-export-status`.
+    /// Whether the kick-off asked for `separate-export-status`.
     pub separate: bool,
-    /// The answer with its status URL reached the operator.
+    /// Whether the answer with the status URL reached the operator.
     pub answered: bool,
-    /// The operator heard of its end.
+    /// Whether the operator was told of the job's end.
     pub observed: bool,
-    /// A cancel of it was agreed to, or somebody else cancelled it.
+    /// Whether the server agreed to cancel the job, or another client cancelled it.
     pub agreed: bool,
-    /// The operator told the server to forget it.
+    /// How often the operator told the server to forget the job.
     pub deleted: u32,
     written: bool,
     /// How often each file was opened.
@@ -78,12 +78,12 @@ pub struct Job {
 }
 
 impl Job {
-    /// As it stands in URLs.
+    /// The id of the job, as it is in URLs.
     pub fn id(&self) -> String {
         (self.number + 7).to_string()
     }
 
-    /// Its files, if it ends with any.
+    /// The files of the job, if it ends with any.
     pub fn files(&self) -> &[FilePlan] {
         match &self.ending {
             Ending::Files(files) => files,
@@ -91,17 +91,17 @@ impl Job {
         }
     }
 
-    /// Whether the server still works on it.
+    /// Whether the server still works on the job.
     pub fn works(&self, now: i64) -> bool {
         self.state == JobState::Alive && self.ends > now
     }
 
-    /// Whether it ended with files, which are still there.
+    /// Whether the job ended with files that are still there.
     pub fn done(&self, now: i64) -> bool {
         self.state == JobState::Alive && self.ends <= now && matches!(self.ending, Ending::Files(_))
     }
 
-    /// Container and folder of an Azure job.
+    /// The container and the folder of an Azure job.
     pub fn place(&self) -> (String, Option<String>) {
         let asked = self.request.split(['?', '&']).find_map(|part| part.strip_prefix("_container="));
         match asked {
@@ -122,13 +122,13 @@ impl Job {
         }
     }
 
-    /// Every content that a file ever had.
+    /// All contents that a file ever had.
     pub fn bodies(&mut self, index: usize) -> &[Bytes] {
         self.body(index, 0);
         self.bodies.get(index).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// A file's content in this version.
+    /// The content of a version of a file.
     fn body(&mut self, index: usize, version: u32) -> Bytes {
         let number = self.number;
         let Some(plan) = self.files().get(index).cloned() else { return Bytes::new() };
@@ -143,22 +143,22 @@ impl Job {
     }
 }
 
-/// The servers.
+/// The state of all FHIR servers.
 #[derive(Debug)]
 pub struct Fhir {
     plan: Arc<Plan>,
-    /// All jobs that ever were.
+    /// All jobs, including those that are gone.
     pub jobs: Vec<Job>,
-    /// Tokens that were given out before do not count any more, by server, in microseconds.
+    /// For each server, the time before which it issued no token that is still valid, in microseconds.
     pub tokens_since: Vec<i64>,
 }
 
-/// A plain answer.
+/// An answer with only a status code.
 pub fn answer(status: u16) -> Answer {
     Answer { status, ..Answer::default() }
 }
 
-/// An OperationOutcome.
+/// An answer with an OperationOutcome.
 pub fn outcome(status: u16, code: &str, text: &str) -> Answer {
     let body = json!({"resourceType": "OperationOutcome",
         "issue": [{"severity": "error", "code": code, "diagnostics": text}]});
@@ -166,7 +166,7 @@ pub fn outcome(status: u16, code: &str, text: &str) -> Answer {
     Answer { body: body.to_string().into(), content_type, ..answer(status) }
 }
 
-/// A gateway's page.
+/// A gateway's error page.
 pub fn page(status: u16) -> Answer {
     let body = format!("<html>Patient/{SENTINEL}-1 https://x.example/y?sig={SENTINEL}</html>").into();
     Answer { body, content_type: Some("text/html".into()), ..answer(status) }
@@ -177,27 +177,27 @@ fn unknown() -> Answer {
 }
 
 impl Fhir {
-    /// Those of the plan.
+    /// The servers of a plan, without jobs.
     pub fn new(plan: &Arc<Plan>) -> Self {
         Self { plan: Arc::clone(plan), jobs: Vec::new(), tokens_since: vec![0; plan.servers.len()] }
     }
 
-    /// A server's plan.
+    /// The plan of a server.
     pub fn server(&self, number: usize) -> Option<&ServerPlan> {
         self.plan.servers.get(number)
     }
 
-    /// Where a server is.
+    /// The base URL of a server.
     pub fn base(number: usize) -> String {
         format!("https://s{number}.example/fhir")
     }
 
-    /// The server of a URL.
+    /// The number of the server of a URL.
     pub fn server_of(url: &str) -> Option<usize> {
         url.strip_prefix("https://s")?.split('.').next()?.parse().ok()
     }
 
-    /// The job of a status URL.
+    /// The number of the job of a status URL.
     pub fn job_of(&self, url: &str) -> Option<usize> {
         let server = Self::server_of(url)?;
         let bare = url.split('?').next()?;
@@ -206,8 +206,8 @@ impl Fhir {
         self.jobs.get(number).filter(|job| job.server == server).map(|job| job.number)
     }
 
-    /// A job begins.
-    #[allow(clippy::too_many_arguments)] // it is all that is known of one
+    /// Begins a job.
+    #[allow(clippy::too_many_arguments)] // a job is described by all of them
     pub fn begin(
         &mut self,
         server: usize,
@@ -246,13 +246,13 @@ impl Fhir {
         number
     }
 
-    /// The answer to a kick-off that made a job.
+    /// The answer to a kick-off that began a job.
     pub fn accepted(&self, number: usize) -> Answer {
         let Some(job) = self.jobs.get(number) else { return answer(500) };
         Answer { content_location: Some(self.status_url(job)), separate_status: job.separate, ..answer(202) }
     }
 
-    /// A job's status URL.
+    /// The status URL of a job.
     pub fn status_url(&self, job: &Job) -> String {
         let base = Self::base(job.server);
         match self.server(job.server).map(|s| s.dialect) {
@@ -261,7 +261,7 @@ impl Fhir {
         }
     }
 
-    /// Anything but a kick-off.
+    /// Answers any request other than a kick-off.
     pub fn answer(&mut self, request: &Request, now: (i64, Timestamp)) -> Answer {
         let Some(server) = Self::server_of(&request.url) else { return page(404) };
         let Some(plan) = self.server(server).cloned() else { return page(404) };
@@ -289,7 +289,7 @@ impl Fhir {
         }
     }
 
-    /// What Azure servers have written by now.
+    /// Writes the files that Azure servers have written by now.
     pub fn write(&mut self, lake: &mut Lake, now: i64) {
         for number in 0..self.jobs.len() {
             let azure = |job: &Job| self.server(job.server).is_some_and(|s| s.dialect == Dialect::Azure);
@@ -309,7 +309,7 @@ impl Fhir {
         }
     }
 
-    /// The address of a blob.
+    /// The URL of a blob.
     pub fn blob_url(container: &str, blob: &str) -> String {
         format!("{ENDPOINT}/{container}/{blob}")
     }

@@ -1,5 +1,6 @@
-//! `chain-moves-with-pending`: what incremental runs cover has no gap. `absorb-before-delete`: a schedule deletes what
-//! it has taken into account, and nothing that is to be kept.
+//! The laws `chain-moves-with-pending`, that what incremental runs cover has no gap, and
+//! `absorb-before-delete`, that a schedule deletes only runs that it has taken into account and does not have
+//! to keep.
 
 use fhir_export_operator::api::{
     CHAIN_LABEL, ConditionStatus, ConditionType, ExportRequest, FhirExport, FhirExportSchedule,
@@ -18,14 +19,14 @@ use crate::plan::EventKind;
 use crate::state::State;
 use crate::time::SECOND;
 
-/// A look may be decided on limits and objects that changed so long ago, in microseconds.
+/// How old the limits and objects may be that a decision was made on, in microseconds.
 const STALE: i64 = 300 * SECOND;
 
 fn instant(text: &str) -> Option<Timestamp> {
     text.parse().ok()
 }
 
-/// The instant of which the data of a run is, if nothing about the run is in doubt.
+/// The instant up to which the data of a run is complete, if nothing about the run is in doubt.
 pub(super) fn good(record: &Record) -> Option<Timestamp> {
     let conditions = &record.status.conditions;
     let complete = find(conditions, ConditionType::Complete)?;
@@ -35,18 +36,19 @@ pub(super) fn good(record: &Record) -> Option<Timestamp> {
     record.status.transaction_time.as_deref().filter(|_| sound).and_then(instant)
 }
 
-/// What is asked for, whatever the instant from which on.
+/// The request of a run without the instant that it begins at.
 fn whole(export: &FhirExport) -> ExportRequest {
     ExportRequest { since: None, ..export.spec.request.clone() }
 }
 
-/// The chain that a run is of.
+/// The chain that a run belongs to.
 fn chain_of(export: &FhirExport) -> Option<&String> {
     export.labels().get(CHAIN_LABEL)
 }
 
 impl State {
-    /// A run that continues the chain begins where the last complete one ended, or as much earlier as the spec says.
+    /// Checks that a run that continues the chain begins where the last complete one ended, or earlier by an
+    /// overlap that the spec had.
     pub(super) fn check_since(&mut self, uid: &str, status: &FhirExportScheduleStatus, export: &FhirExport) {
         let Some(chain) = &status.chain else { return };
         let Some(since) = &export.spec.request.since else { return };
@@ -69,7 +71,8 @@ impl State {
         }
     }
 
-    /// What is said to be covered is covered: by a full run, and by runs of which each begins where others ended.
+    /// Checks that everything up to `coveredUntil` is covered: by a full run, and by runs that each begin
+    /// where others ended.
     pub(super) fn check_covered(
         &mut self,
         before: &FhirExportSchedule,
@@ -109,7 +112,8 @@ impl State {
         }
     }
 
-    /// How far the sound runs of a chain reach without a gap that ask for the same as the one of this instant.
+    /// How far the sound runs of a chain reach without a gap, counting runs with the same request as the one
+    /// of this instant.
     fn reach(&self, book: &Book, id: &str, until: Timestamp) -> Option<Timestamp> {
         let runs = book.runs.iter().filter(|(_, run)| chain_of(run).is_some_and(|chain| chain == id));
         let mut sound: Vec<(Timestamp, &FhirExport)> =
@@ -130,8 +134,8 @@ impl State {
         reach
     }
 
-    /// Before the operator deletes an export: if a look at a schedule does so, it is a run of it that is replaced, or
-    /// one whose result is in the status and that is not kept.
+    /// Checks a deletion before the operator sends it. A schedule may delete its own run if the run is being
+    /// replaced, or if its result is in the status and it does not have to be kept.
     pub fn check_run_deletion(&mut self, export: &FhirExport) {
         let acting = self.laws.acting.clone();
         let Some(book) = self.laws.books.schedules.get(&acting.uid) else { return };
@@ -167,12 +171,13 @@ impl State {
         }
     }
 
-    /// Whether a server may have been another one in between, for which a run was not made.
+    /// Whether a server may have been replaced by another one, so that a run does not count for it.
     fn is_elsewhere(&self) -> bool {
         self.plan.events.iter().any(|event| matches!(event.kind, EventKind::DeleteServer(_)))
     }
 
-    /// Whether as many newer runs with the same outcome are, or were a little ago, as the spec keeps, or kept then.
+    /// Whether the spec allows the run to go: enough newer runs with the same outcome exist, or existed
+    /// shortly before.
     fn is_surplus(&self, schedule: &FhirExportSchedule, export: &FhirExport) -> bool {
         let Some(book) = self.laws.books.schedules.get(&schedule.uid().unwrap_or_default()) else {
             return true;
@@ -186,7 +191,7 @@ impl State {
             there && succeeded(other) == succeeded(own) && ended(other) > ended(own)
         });
         let of = |limits: (i32, i32)| if succeeded(own) { limits.0 } else { limits.1 };
-        // The limits as they are, and as they were shortly before.
+        // Both the current limits and those of shortly before count.
         let last = book.limits.last().map(|(_, limits)| of(*limits));
         let stale = book.limits.iter().rev().find(|(time, _)| *time <= now - STALE);
         let recent = book.limits.iter().filter(|(time, _)| *time > now - STALE);
@@ -194,7 +199,7 @@ impl State {
         i32::try_from(newer.count()).unwrap_or(i32::MAX) >= least.unwrap_or(0)
     }
 
-    /// Whether the run's time to live is over. Its clocks may be wrong by as much as they ever jump.
+    /// Whether the run's time to live is over, by clocks that may be wrong by as much as they ever jump.
     fn is_outlived(&self, schedule: &FhirExportSchedule, export: &FhirExport) -> bool {
         let jumps = self.plan.events.iter().any(|event| matches!(event.kind, EventKind::ClockJumps(_)));
         let wrong = if jumps { 5000 } else { 5 };

@@ -1,4 +1,4 @@
-//! Laws of what lies in the container.
+//! The laws of what is in the container.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::laws::Law;
 use crate::plan::{Ending, Flaw};
 use crate::state::State;
 
-/// How the names of files end that are stored so.
+/// The suffix of the names of files with this compression.
 pub(super) fn ending(compression: Option<Compression>) -> &'static str {
     match compression {
         Some(Compression::Gzip) => "ndjson.gz",
@@ -23,7 +23,7 @@ pub(super) fn ending(compression: Option<Compression>) -> &'static str {
 }
 
 impl State {
-    /// `complete-means-checked`: what is Complete is the job's, and lies in the container.
+    /// `complete-means-checked`: checks that what is reported as Complete is the job's, and is in the container.
     pub(super) fn check_complete(&mut self, object: &FhirExport, status: &FhirExportStatus) {
         const RULE: &str = "every file is in the container";
         let name = object.name_any();
@@ -35,7 +35,7 @@ impl State {
         };
         let Some(job) = self.fhir.jobs.get(number) else { return };
         let (server, files) = (job.server, job.files().len());
-        // What was adopted is proven by its request: of two exports that ask for the same it may be the other's.
+        // An adopted job is proven by its request, so it may be that of another export with the same request.
         let proven = find(&status.conditions, ConditionType::KickOffUncertain)
             .is_some_and(|c| c.because(Reason::JobConfirmed));
         let ours = job.owner == object.uid() || proven && job.owner.is_some();
@@ -45,7 +45,7 @@ impl State {
         if !ours {
             self.broken(Law::CompleteMeansChecked, RULE, format!("{name}: job {} is another's", number + 7));
         }
-        // A finished job that somebody else removes after its manifest was read is complete still.
+        // A finished job that somebody removes after its manifest was read is still complete.
         if !done && (cancelled_by_us || now < self.fhir.jobs.get(number).map_or(0, |job| job.ends)) {
             self.broken(
                 Law::CompleteMeansChecked,
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    /// Files that the server wrote: what was checked is right.
+    /// Checks files that the server wrote: what the status reports as checked is right.
     fn check_written(&mut self, name: &str, number: usize, status: &FhirExportStatus) {
         let verified = is_true(&status.conditions, ConditionType::Verified);
         let passed = |checks: &Checks| checks.files == CheckResult::Passed;
@@ -103,7 +103,7 @@ impl State {
         }
     }
 
-    /// Files that the operator landed: byte for byte.
+    /// Checks files that the operator landed, byte for byte.
     fn check_landed(&mut self, name: &str, number: usize, status: &FhirExportStatus) {
         let output = status.output.clone().unwrap_or_default();
         let place = status.job.as_ref().and_then(|job| job.destination.clone()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! At the end: everything came to an end, and nothing was lost.
+//! The laws for the end of a simulation: everything has ended, and nothing was lost.
 
 use fhir_export_operator::api::{ConditionType, FhirExport};
 use fhir_export_operator::core::condition::{find, is_true};
@@ -9,7 +9,7 @@ use crate::laws::Law;
 use crate::state::State;
 
 impl State {
-    /// Whether all exports have ended and nothing holds them, and nothing waits to be deleted.
+    /// Whether all exports have ended without a finalizer, and no deletion is pending.
     pub fn all_ended(&self) -> bool {
         let ended = |export: &FhirExport| {
             export.status.as_ref().is_some_and(is_terminal)
@@ -21,7 +21,7 @@ impl State {
             && self.schedules_ended()
     }
 
-    /// What has not ended.
+    /// Reports what has not ended.
     pub fn check_ended(&mut self) {
         let open: Vec<String> = self
             .api
@@ -48,7 +48,7 @@ impl State {
         self.check_schedules_ended();
     }
 
-    /// `one-job`: every job was finished, cancelled or told of.
+    /// `one-job`: checks that every job was finished, cancelled or reported.
     pub fn check_jobs(&mut self) {
         let now = self.time.now;
         let mut found = Vec::new();
@@ -59,7 +59,7 @@ impl State {
             let settled =
                 job.observed || job.agreed || !job.works(now) && record.tells_end(&self.fhir.status_url(job));
             let listed = record.lists(job, &self.fhir.status_url(job));
-            // A status is gone with its object: unless it was the end, an event must have said it.
+            // A deleted object has no status, so unless the status was final, an event must have reported the job.
             let told = record.told_by_event(job) || listed && (!record.gone || is_terminal(&record.status));
             if !settled && !told {
                 found.push((job.works(now), job.id(), record.name.clone()));
@@ -84,7 +84,7 @@ impl State {
         }
     }
 
-    /// How the exports ended, for the table.
+    /// Counts how the exports ended, for the table.
     pub fn count_ends(&mut self) {
         let ends: Vec<&'static str> = self
             .laws

@@ -1,4 +1,4 @@
-//! `folder-in-ledger`: retention deletes only folders of the schedule's own runs, and none that is to be kept.
+//! The law `folder-in-ledger`: retention deletes only folders of the schedule's own runs, and none that must be kept.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::laws::Law;
 use crate::state::State;
 
 impl State {
-    /// Before files of a folder are deleted.
+    /// Checks the deletion of a folder's files before it is sent.
     pub fn check_folder_deletion(&mut self, plan: &FolderPlan) {
         let acting = self.laws.acting.clone();
         let (container, folder) = (&plan.container, &plan.folder);
@@ -32,7 +32,7 @@ impl State {
             .schedule(&acting.uid)
             .and_then(|schedule| Some(schedule.spec.retention.as_ref()?.full_chains));
         let sound = |uid: &String| self.laws.records.get(uid).and_then(good).is_some();
-        // Runs that go on at once may end in another order than they began.
+        // Concurrent runs may end in another order than they began.
         let ended =
             |uid: &String| self.laws.records.get(uid).and_then(|record| record.status.completion_time);
         let full = |(newer, made): &(&String, &Arc<FhirExport>)| {
@@ -52,7 +52,7 @@ impl State {
         }
     }
 
-    /// The run that wrote a folder, if it is one of this schedule.
+    /// The run of this schedule that wrote a folder, if there is one.
     fn run_of_folder<'b>(
         &self,
         book: &'b Book,

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A law that was broken, and which of its rules. Two breaks of one rule are the same finding.
+/// A law that was broken, and by which rule. Two breaks of one rule are the same finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BrokenLaw {
     /// The law.
     pub law: Law,
-    /// What it says of the moment that was checked.
+    /// The rule of this law that was broken.
     pub rule: &'static str,
 }
 
@@ -17,57 +17,57 @@ impl fmt::Display for BrokenLaw {
     }
 }
 
-/// What can be broken: invariants of ARCHITECTURE.md, under the names that they have there, and two failures that no
-/// simulation survives.
+/// What can be broken: the invariants of ARCHITECTURE.md under their names there, and two failures that end a
+/// simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Law {
     /// The intent is written before its kick-off is sent.
     IntentFirst,
     /// The status URL is written before anything else is done with the job.
     UrlNext,
-    /// One run has one job, and its owner is told of any other that may run.
+    /// One run has one job, and every other job that may run is reported.
     OneJob,
     /// A DELETE is counted in status before it is sent.
     CancelCounted,
     /// A job that is not proven to be the run's own is never cancelled.
     OnlyOursCancelled,
-    /// A deletion comes to its end, and what it leaves behind was told.
+    /// A deletion ends, and what it leaves behind is reported.
     DeletionEnds,
-    /// A status that is terminal does not change.
+    /// A terminal status does not change.
     TerminalAbsorbs,
     /// The same inputs at the same time write nothing.
     QuietWhenUnchanged,
     /// Tokens, secrets and patients stay where they belong.
     TokenStays,
-    /// `Complete` means that nothing that was checked failed.
+    /// `Complete` means that no check failed.
     CompleteMeansChecked,
-    /// An outage costs a landing time, and neither the attempt nor a byte that is stored.
+    /// An outage costs a landing time, but neither its attempt nor bytes that are stored.
     PatientLanding,
-    /// An attempt lands where its intent said.
+    /// An attempt lands where its intent says.
     PlacePinned,
-    /// What was landed consists of the parts of one fetch.
+    /// A landed file consists of the parts of one fetch.
     PartsOfOneFetch,
-    /// Files come from origins that the FhirServer names.
+    /// Files come only from origins that the FhirServer names.
     FilesFromNamedOrigins,
-    /// Where the manifest lies, all lies.
+    /// Where the manifest is, all files are.
     ManifestLast,
-    /// A run of a schedule is recorded before it is created, once, and told of.
+    /// A run of a schedule is recorded before it is created, is created once, and is reported.
     SlotBeforeRun,
     /// What incremental runs cover has no gap.
     ChainMovesWithPending,
-    /// A run is taken into account before its object is deleted.
+    /// A schedule takes a run into account before it deletes the run's object.
     AbsorbBeforeDelete,
-    /// A folder is deleted only if it is of an old chain of the schedule that deletes it.
+    /// A folder is deleted only if it belongs to an old chain of the schedule that deletes it.
     FolderInLedger,
-    /// Whoever does not hold the Lease does nothing.
+    /// A process that does not hold the Lease does nothing.
     LeaseBeforeAct,
-    /// What does not answer keeps waiting only those that ask it.
+    /// A server that does not answer delays only its own exports.
     FairShare,
-    /// A status of which a part cannot be read is left alone.
+    /// The operator leaves an export alone while it cannot read a part of the status.
     UnreadWaits,
-    /// Runs and deletions end, and somebody leads, once nothing hinders them.
+    /// Once nothing hinders them, runs and deletions end, and some replica leads.
     Liveness,
-    /// Statuses and events stay within the sizes that Kubernetes takes.
+    /// Statuses and events stay within the sizes that Kubernetes accepts.
     StatusSmall,
     /// Not an invariant: the operator panicked.
     NoPanic,
@@ -76,7 +76,7 @@ pub enum Law {
 }
 
 impl Law {
-    /// Those that are invariants of ARCHITECTURE.md.
+    /// The laws that are invariants of ARCHITECTURE.md.
     pub const INVARIANTS: [Self; 24] = [
         Self::IntentFirst,
         Self::UrlNext,

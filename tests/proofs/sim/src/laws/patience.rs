@@ -1,5 +1,5 @@
-//! `patient-landing`: where nothing goes wrong but that one part is out for hours, a landing comes to its end with the
-//! job that it began with, and nothing that is stored is fetched again.
+//! The law `patient-landing`: if nothing goes wrong but that one part is out for hours, a landing ends with
+//! its first job, and no stored byte is fetched again.
 
 use fhir_export_operator::api::ConditionType;
 use fhir_export_operator::core::condition::is_true;
@@ -13,8 +13,8 @@ use crate::state::State;
 use crate::time::SECOND;
 
 impl State {
-    /// A file is opened, from its first byte or from where it broke off. In the middle of the landing, the outage of the
-    /// plan begins.
+    /// Records that a file is opened, at its first byte or where it broke off, and begins the outage of the
+    /// plan once enough files were opened.
     pub fn opens(&mut self, url: &str, resume: Option<&Resume>) {
         let Kind::Outage(LongOutage { part, after_files, lasts }) = self.plan.kind else { return };
         self.laws.opened += 1;
@@ -31,7 +31,7 @@ impl State {
         }
         let stored = self.lake.furthest(&blob.0, &blob.1).ok().flatten().map_or(0, |after| after.bytes());
         let from = resume.map_or(0, |resume| resume.offset);
-        // Where all bytes are stored, the last one is read again to see that there are no more.
+        // If all bytes are stored, the last one is read again to see that no more follow.
         if from + 1 < stored {
             let text = format!("{} from byte {from}, of which {stored} are stored", blob.1);
             self.broken(Law::PatientLanding, "no byte that is stored is fetched again", text);
@@ -53,7 +53,7 @@ impl State {
         Some((container, format!("{}/{type_}-{number}.{ending}", output.folder?)))
     }
 
-    /// At the end: the outage took time, and nothing else.
+    /// Checks at the end that the outage cost only time.
     pub fn check_patience(&mut self) {
         if !matches!(self.plan.kind, Kind::Outage(_)) {
             return;

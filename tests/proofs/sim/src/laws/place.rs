@@ -1,4 +1,4 @@
-//! `place-pinned`: where an attempt lands is written with its intent and stays, whatever becomes of the FhirServer.
+//! The law `place-pinned`: where an attempt lands is written with its intent and does not change with the FhirServer.
 
 use fhir_export_operator::api::{
     Compression, Destination, Dialect, FhirExport, FhirExportStatus, FhirServer,
@@ -15,7 +15,8 @@ pub fn endpoint_of(server: &FhirServer) -> Option<&str> {
 }
 
 impl State {
-    /// A status was written: the place of an attempt is learned with its intent, and does not change after that.
+    /// Learns the place of an attempt from the status with its intent, and checks that later statuses do not
+    /// change it.
     pub(super) fn learn_place(&mut self, object: &FhirExport, status: &FhirExportStatus) {
         let Some(job) = &status.job else { return };
         let Some(record) = self.laws.records.get_mut(&object.uid().unwrap_or_default()) else { return };
@@ -32,8 +33,9 @@ impl State {
         }
     }
 
-    /// Before something is written to storage for a run whose files the operator lands: it goes where an intent of the run
-    /// said. `compression` is given for files of data. Where an Azure server writes the files, its job says where.
+    /// Checks a write to storage before it is sent: a landing writes only where an intent of the run says.
+    /// `compression` is given for files of data. If an Azure server writes the files, the place follows from
+    /// its job.
     pub fn check_place(&mut self, target: Target<'_>, key: Option<&str>, compression: Option<Compression>) {
         if target.server.spec.dialect == Dialect::Azure {
             return;

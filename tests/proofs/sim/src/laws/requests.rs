@@ -1,4 +1,4 @@
-//! Laws of what is sent to FHIR servers.
+//! The laws of requests to FHIR servers.
 
 use fhir_export_operator::api::{Dialect, FhirServer};
 use fhir_export_operator::core::export::is_terminal;
@@ -10,13 +10,14 @@ use crate::plan::{Ending, JobPlan, Kind, Pace};
 use crate::state::State;
 use crate::time::SECOND;
 
-/// In a crowd, an export on a prompt server is kicked off within this time of its creation: alone it takes some tenths of
-/// a second.
+/// In a crowd, an export on a prompt server must be kicked off within this time of its creation, in
+/// microseconds. Without a crowd it takes some tenths of a second.
 const KICKED_OFF_WITHIN: i64 = SECOND;
-/// In a crowd, a job on a prompt server is asked for within this time: alone every ten seconds, give or take a tenth.
+/// In a crowd, a job on a prompt server must be polled within this time, in microseconds. Without a crowd it
+/// is polled every ten seconds, give or take a tenth.
 const ASKED_WITHIN: i64 = 12 * SECOND;
 
-/// Scheme, host and port, as far as the simulation has any.
+/// The scheme, host and port of a URL, as far as the simulation has them.
 fn origin(url: &str) -> &str {
     let after = url.find("://").map_or(0, |at| at + 3);
     let end = url.get(after..).and_then(|rest| rest.find(['/', '?', '#'])).map_or(url.len(), |at| after + at);
@@ -24,7 +25,7 @@ fn origin(url: &str) -> &str {
 }
 
 impl State {
-    /// Before a request is sent.
+    /// Checks a request before it is sent.
     pub fn check_request(&mut self, process: usize, server: &FhirServer, request: &Request) {
         let acting = self.laws.acting.clone();
         let record = self.laws.records.get(&acting.uid);
@@ -54,7 +55,7 @@ impl State {
         if request.prefer.is_some() {
             return;
         }
-        // A cache that lags may have a process that has just started or taken over look once more.
+        // With a lagging cache, a process that has just started or taken over may poll once more.
         let followed =
             self.laws.records.get(&acting.uid).is_some_and(|record| record.followed.contains(&number));
         let late = request.method == Method::Get && (is_terminal(&status) || followed);
@@ -82,7 +83,7 @@ impl State {
             );
         }
         let Some(cancellation) = &status.cancellation else {
-            // The word that a finished job is done with. One that was given up, and whose end is not known, is cancelled.
+            // A finished job may be deleted, and a job that was given up and whose end is not known is cancelled.
             let unsettled =
                 |url: &String| status.unsettled_jobs.iter().any(|job| job.status_url.as_ref() == Some(url));
             let given_up = is_terminal(&status)
@@ -111,7 +112,7 @@ impl State {
         }
     }
 
-    /// A server takes in a kick-off.
+    /// A server receives a kick-off.
     pub fn kicked_off(&mut self, request: &Request) -> Answer {
         let acting = self.laws.acting.clone();
         self.tally.kick_offs += 1;
@@ -122,7 +123,7 @@ impl State {
         let late = self.is_late(acting.process);
         let record = self.laws.records.get_mut(&acting.uid);
         let mut unsent = record.into_iter().flat_map(|r| r.intents.iter_mut().rev()).filter(|i| !i.sent);
-        // Another process may have had others since.
+        // Another process may have recorded later intents.
         let own = if late { unsent.find(|intent| intent.by.same_look(&acting)) } else { unsent.next() };
         let own = own.filter(|own| own.by.same_look(&acting) && (late || Some(own.time) == stored));
         let (intent, left) = own.map_or((None, now.0), |own| {
@@ -155,7 +156,7 @@ impl State {
         self.fhir.accepted(number)
     }
 
-    /// What becomes of the job that is kicked off now.
+    /// The plan of the job that is kicked off now.
     fn job_of_kick_off(&mut self, acting: &Acting) -> JobPlan {
         let record = self.laws.records.get(&acting.uid);
         let job = if let Some(schedule) = record.and_then(|record| record.schedule) {
@@ -169,7 +170,7 @@ impl State {
         job.unwrap_or(JobPlan { lasts: 60, ending: Ending::Files(Vec::new()) })
     }
 
-    /// A request goes out now.
+    /// Records that a request is sent now.
     pub fn sends(&mut self, request: &Request) {
         if request.prefer.is_none() {
             return;
@@ -183,7 +184,7 @@ impl State {
         }
     }
 
-    /// The operator knows what came of a request, or that it does not know.
+    /// Records that the operator knows the outcome of a request, or that it is unknown.
     pub fn heard_of(&mut self, request: &Request) {
         let acting = self.laws.acting.clone();
         let record = self.laws.records.get_mut(&acting.uid).filter(|_| request.prefer.is_some());
@@ -194,7 +195,7 @@ impl State {
         }
     }
 
-    /// Whether another job runs that this export began.
+    /// Checks that no other job of this export runs.
     fn check_doubled(&mut self, now: i64) {
         let uid = self.laws.acting.uid.clone();
         let Some(record) = self.laws.records.get(&uid) else { return };
@@ -215,8 +216,8 @@ impl State {
         }
     }
 
-    /// `fair-share`: where other tenants are in trouble, the exports on a server that is prompt are not late. `took` and
-    /// `most` are in microseconds. True if this is such a server.
+    /// `fair-share`: checks that while other tenants are in trouble, exports on a prompt server are not late.
+    /// `took` and `most` are in microseconds. Returns whether the server is a prompt one in a crowd.
     fn check_share(&mut self, server: usize, rule: &'static str, took: i64, most: i64) -> bool {
         let prompt = self.fhir.server(server).is_some_and(|server| server.pace == Pace::Prompt);
         if self.plan.kind != Kind::Crowd || !prompt {
@@ -228,7 +229,7 @@ impl State {
         true
     }
 
-    /// A server takes in anything else.
+    /// A server receives a request other than a kick-off.
     pub fn acted(&mut self, request: &Request) {
         if request.method == Method::Get
             && let Some(number) = self.fhir.job_of(&request.url)
@@ -249,7 +250,7 @@ impl State {
         }
     }
 
-    /// The operator hears what a server answered.
+    /// Records that the operator receives a server's answer.
     pub fn heard(&mut self, process: usize, request: &Request, answer: &Answer) {
         self.tell(32, || {
             let separate = answer.export_status.map(|status| format!(" ({status})")).unwrap_or_default();
@@ -280,14 +281,15 @@ impl State {
         };
         let status = answer.export_status.unwrap_or(answer.status);
         job.observed |= match request.method {
-            // 404 and 409: it had ended.
+            // With 404 or 409 the job had already ended.
             Method::Delete => matches!(status, 404 | 409),
-            // A 429 is the failure of the job: throttling is a fault on the way, and never comes here.
+            // A 429 here is the failure of the job: throttling is a fault of the connection, and is handled
+            // elsewhere.
             _ => !matches!(status, 202 | 401),
         };
     }
 
-    /// A file is asked for.
+    /// Checks the request for a file.
     pub fn check_file(&mut self, server: &FhirServer, url: &str, token: bool) {
         let own = Fhir::server_of(&server.spec.url).map(Fhir::base).unwrap_or_default();
         let home = origin(url) == origin(&own);

@@ -1,5 +1,5 @@
-//! Laws of schedules: which runs they make, and that each of them is told of, followed and counted. `chains` has those
-//! of what incremental runs cover, and of what is deleted.
+//! The laws of schedules: which runs they create, and that each run is reported, followed and counted.
+//! `chains` has the laws of what incremental runs cover and of deletions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,40 +21,40 @@ use crate::laws::Law;
 use crate::plan::JobPlan;
 use crate::state::State;
 
-/// How long an operator may take to make a run that is due, in seconds: it looks each 300 s at least.
+/// How long the operator may take to create a run that is due, in seconds. It looks at least every 300 s.
 const PROMPT: i64 = 420;
 
-/// What is known of a schedule, also when it is gone.
+/// What the laws know of a schedule, even after it was deleted.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    /// Its number in the plan.
+    /// The number of the schedule in the plan.
     number: usize,
-    /// The runs that its status ever called active, with their times.
+    /// The runs that the status ever listed as active, with their times.
     recorded: BTreeMap<String, Timestamp>,
-    /// How often the export of each name was made.
+    /// How often an export of each name was created.
     made: BTreeMap<String, u32>,
-    /// The exports of its runs as they were made, by uid.
+    /// The exports of the runs as they were created, by uid.
     pub(super) runs: BTreeMap<String, Arc<FhirExport>>,
-    /// Its status was lost.
+    /// Whether the status was lost at some time.
     pub(super) forgets: bool,
     /// All values that `incremental.overlapSeconds` had.
     pub(super) overlaps: BTreeSet<i64>,
-    /// All history limits that the spec had, of runs that succeeded and that failed, and when, in microseconds.
+    /// All history limits that the spec had, of successful and of failed runs, and since when, in microseconds.
     pub(super) limits: Vec<(i64, (i32, i32))>,
-    /// Its policy was once Replace.
+    /// Whether the policy ever was Replace.
     pub(super) replaces: bool,
 }
 
-/// All of them.
+/// What the laws know of all schedules.
 #[derive(Debug, Default)]
 pub struct Books {
-    /// By uid.
+    /// The schedules, by uid.
     pub(super) schedules: BTreeMap<String, Book>,
-    /// How many jobs the runs of each schedule of the plan began.
+    /// The number of jobs that the runs of each schedule of the plan began.
     jobs: BTreeMap<usize, usize>,
 }
 
-/// The policy for runs that are due while another one is not done.
+/// The policy for runs that are due while another one is running.
 fn policy(schedule: &FhirExportSchedule) -> ConcurrencyPolicy {
     schedule.spec.concurrency_policy.unwrap_or_default()
 }
@@ -65,12 +65,12 @@ fn minutes(schedule: &FhirExportSchedule) -> i64 {
     line.and_then(|minutes| minutes.parse().ok()).unwrap_or(60)
 }
 
-/// The instant up to which a status says that the times of its schedule are dealt with.
+/// The instant up to which a status has handled the times of its schedule.
 fn handled(status: &FhirExportScheduleStatus) -> Option<Timestamp> {
     status.last_schedule_time.max(status.last_skipped.as_ref().map(|skipped| skipped.time))
 }
 
-/// Whether no decision is in the status: it is new, or was lost.
+/// Whether a status holds no decision, because it is new or was lost.
 pub(super) fn is_blank(status: &FhirExportScheduleStatus) -> bool {
     status.observed_generation.is_none()
 }
@@ -81,7 +81,7 @@ pub(super) fn status_of(schedule: &FhirExportSchedule) -> FhirExportScheduleStat
 }
 
 impl State {
-    /// A schedule was made.
+    /// Records that a schedule was created.
     pub fn schedule_made(&mut self, made: &FhirExportSchedule, number: usize) {
         let book = Book { number, ..Book::default() };
         self.laws.books.schedules.insert(made.uid().unwrap_or_default(), book);
@@ -89,7 +89,7 @@ impl State {
         self.note_spec(made);
     }
 
-    /// Somebody edited a schedule.
+    /// Records that somebody edited a schedule.
     pub fn schedule_edited(&mut self, at: &Key) {
         if let Some(schedule) = self.api.schedules.objects.get(at).cloned() {
             self.note_spec(&schedule);
@@ -109,14 +109,14 @@ impl State {
         book.replaces |= policy(schedule) == ConcurrencyPolicy::Replace;
     }
 
-    /// The status of a schedule was lost.
+    /// Records that the status of a schedule was lost.
     pub fn schedule_forgets(&mut self, number: usize) {
         for book in self.laws.books.schedules.values_mut().filter(|book| book.number == number) {
             book.forgets = true;
         }
     }
 
-    /// What becomes of the next job of a schedule's runs.
+    /// The plan of the next job of a schedule's runs.
     pub(super) fn next_job(&mut self, number: usize) -> Option<JobPlan> {
         let nth = self.laws.books.jobs.entry(number).or_default();
         let jobs = &self.plan.schedules.get(number)?.jobs;
@@ -125,13 +125,13 @@ impl State {
         job
     }
 
-    /// The operator publishes an event about a schedule.
+    /// Records that the operator publishes an event about a schedule.
     pub fn told_of_schedule(&mut self, about: &FhirExportSchedule, note: &Note) {
         self.tell(91, || format!("event about {}: {}: {}", about.name_any(), note.reason, note.message));
         self.check_note(note);
     }
 
-    /// Before the operator makes an export.
+    /// Checks an export before the operator creates it.
     pub fn check_creation(&mut self, export: &FhirExport) {
         const RULE: &str = "a run is recorded before it is created";
         let uid = owner_of(export).map(|owner| owner.uid.clone()).unwrap_or_default();
@@ -157,7 +157,7 @@ impl State {
         self.check_since(&uid, &status, export);
     }
 
-    /// The export of a run was made.
+    /// Records that the export of a run was created.
     pub fn run_made(&mut self, export: &Arc<FhirExport>) {
         let Some(owner) = owner_of(export).map(|owner| owner.uid.clone()) else { return };
         let name = export.name_any();
@@ -180,7 +180,7 @@ impl State {
         }
     }
 
-    /// Before the status of a schedule is replaced.
+    /// Checks the status of a schedule before it is replaced.
     pub fn check_schedule_write(&mut self, before: &FhirExportSchedule, status: &FhirExportScheduleStatus) {
         let (name, old) = (before.name_any(), status_of(before));
         self.tell(93, || {
@@ -206,7 +206,7 @@ impl State {
         }
     }
 
-    /// No time of the schedule is dealt with without a run or a word.
+    /// Checks that each time of the schedule gets a run or is reported as skipped.
     fn check_slots(&mut self, name: &str, old: &FhirExportScheduleStatus, status: &FhirExportScheduleStatus) {
         let (was, is) = (handled(old), handled(status));
         if is < was {
@@ -225,7 +225,8 @@ impl State {
         }
     }
 
-    /// What begins was not there before, is permitted, and has nothing beside it unless the policy is Allow.
+    /// Checks that a run that begins is new and permitted, and that no other runs beside it unless the policy
+    /// is Allow.
     fn check_begun(
         &mut self,
         before: &FhirExportSchedule,
@@ -268,7 +269,7 @@ impl State {
         }
     }
 
-    /// A run that is recorded is followed until it has ended, is deleted, or is told of as not made.
+    /// Checks that a recorded run is followed until it has ended, is deleted, or is reported as not created.
     fn check_followed(
         &mut self,
         before: &FhirExportSchedule,
@@ -310,7 +311,7 @@ impl State {
         longest.unwrap_or(0) * 2 * 60 + PROMPT
     }
 
-    /// Nothing has hindered the schedules for some time: each has dealt with its last time.
+    /// Checks that each schedule has handled its last time after nothing has hindered it for some time.
     pub fn check_kept_up(&mut self) {
         let now = self.time.shifted(self.skew).as_second() - PROMPT;
         let mut late = Vec::new();
@@ -329,7 +330,7 @@ impl State {
         }
     }
 
-    /// Whether no schedule waits for anything: neither for a run nor for its own deletion.
+    /// Whether no schedule waits for a run or for its own deletion.
     pub(super) fn schedules_ended(&self) -> bool {
         let rests = |schedule: &FhirExportSchedule| {
             let settled = |status: &FhirExportScheduleStatus| {
@@ -340,7 +341,7 @@ impl State {
         self.api.schedules.objects.values().all(|schedule| rests(schedule)) && self.is_collected()
     }
 
-    /// What schedules wait for at the end.
+    /// Reports what schedules wait for at the end.
     pub(super) fn check_schedules_ended(&mut self) {
         if self.schedules_ended() {
             return;

@@ -1,4 +1,4 @@
-//! Laws of who may act.
+//! The laws of which process may act.
 
 use jiff::Timestamp;
 
@@ -8,15 +8,15 @@ use crate::laws::Law;
 use crate::state::State;
 use crate::time::SECOND;
 
-/// Undisturbed, and since the last write of the Lease, somebody leads within this: a request that hangs (3 s / 0.9) and
-/// the pause after it, a Lease that has run out by the slowest clock (15 s / 0.9), a look (1 s / 0.9), and two requests,
-/// each of two ways of up to 0.8 s.
+/// Undisturbed, some replica leads within this time of the last write of the Lease, in microseconds. It is
+/// the sum of a request that hangs (3 s / 0.9) and the pause after it, a Lease that expires by the slowest
+/// clock (15 s / 0.9), a look (1 s / 0.9), and two requests, each of which takes up to 0.8 s each way.
 const VACANT: i64 = 26 * SECOND;
-/// The same without a holder that has to run out.
+/// The same bound without a holder whose Lease must expire.
 const HANDED_OVER: i64 = 9 * SECOND;
 
 impl State {
-    /// A process has just looked at the time that it has left, and goes on to send something that changes the world.
+    /// Checks that a process that has just checked its tenure, and goes on to change something, holds the Lease.
     pub fn check_tenure(&mut self, process: usize) {
         if self.plan.replicas < 2 {
             return;
@@ -45,7 +45,7 @@ impl State {
         }
     }
 
-    /// Nobody leads at this time of the election, though somebody could.
+    /// Checks that the election was not without a leader for too long, although a replica could have led.
     pub fn check_vacancy(&mut self, now: i64) {
         let vacant = now - self.election.vacant;
         let most = if self.election.holder().is_none() { HANDED_OVER } else { VACANT };
@@ -54,13 +54,14 @@ impl State {
         }
     }
 
-    /// Whether somebody else may act since this was sent.
+    /// Whether another process may act by now, after this one sent its request.
     pub(super) fn is_late(&self, process: usize) -> bool {
         let holds = || self.election.holder() == Some(identity(process).as_str());
         !self.alive.contains(&process) || self.plan.replicas > 1 && !holds()
     }
 
-    /// `one-job`: before a kick-off goes out, what came of the one of another process is known, or it was told.
+    /// `one-job`: checks, before a kick-off is sent, that the outcome of one by another process is known or
+    /// was reported.
     pub(super) fn check_other_kick_off(&mut self, acting: &Acting) {
         let Some(record) = self.laws.records.get(&acting.uid) else { return };
         let open = record.intents.iter().filter(|intent| {
@@ -79,7 +80,7 @@ impl State {
         }
     }
 
-    /// `one-job`: a kick-off that comes when another process may act is waited for, or was told.
+    /// `one-job`: checks that a kick-off that arrives when another process may act is still awaited, or was reported.
     pub(super) fn check_late_kick_off(&mut self, acting: &Acting, time: Timestamp, left: i64) {
         self.tally.late += 1;
         let waits = self
@@ -91,7 +92,7 @@ impl State {
         }
     }
 
-    /// Whether it was told that a kick-off may have come to something.
+    /// Whether the status or an event reported that a kick-off may have begun a job.
     fn is_told(&self, uid: &str, time: Timestamp, left: i64) -> bool {
         let Some(record) = self.laws.records.get(uid) else { return false };
         record.lists_intent(time) || record.told_since(left)

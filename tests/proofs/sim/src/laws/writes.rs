@@ -1,4 +1,4 @@
-//! Laws of what is written to the API server.
+//! The laws of writes to the API server.
 
 use fhir_export_operator::api::{
     CANCEL_FINALIZER, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, Reason, UNREAD_ANNOTATION,
@@ -12,16 +12,16 @@ use crate::fhir::{Job, SENTINEL};
 use crate::laws::Law;
 use crate::state::State;
 
-/// Largest status, in bytes.
+/// The largest status, in bytes.
 pub(super) const MAX_STATUS: usize = 16 * 1024;
 
-/// Whether this version reads only a part of the status.
+/// Whether this version can read only a part of the export's status.
 pub fn is_unread(export: &FhirExport) -> bool {
     export.annotations().contains_key(UNREAD_ANNOTATION)
 }
 
 impl State {
-    /// `unread-waits`: before the operator writes or deletes an export.
+    /// `unread-waits`: checks an export before the operator writes or deletes it.
     pub fn check_read(&mut self, before: &FhirExport, what: &str) {
         if is_unread(before) {
             let text = format!("{}: {what}", before.name_any());
@@ -29,7 +29,7 @@ impl State {
         }
     }
 
-    /// Before the status of an export is replaced.
+    /// Checks the status of an export before it is replaced.
     pub fn check_write(&mut self, before: &FhirExport, status: &FhirExportStatus) {
         self.check_read(before, "its status is written");
         let name = before.name_any();
@@ -60,7 +60,8 @@ impl State {
         }
     }
 
-    /// The clock was set back: an intent that then lies in the future is dated anew, and its job is known by the new time.
+    /// After the clock was set back, an intent that then lies in the future gets a new time, and its job is
+    /// known by that time.
     fn follow_intent(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
         let Some(was) = old.job.as_ref().filter(|job| job.status_url.is_none()).map(|job| job.intent_time)
         else {
@@ -79,8 +80,8 @@ impl State {
         }
     }
 
-    /// Nothing tells the jobs of two exports apart that ask for the same, as long as neither status URL was written: whoever
-    /// proves that the other's is its own leaves its own to the other.
+    /// Handles two exports with the same request. Until a status URL is written, nothing distinguishes their
+    /// jobs: an export that adopts the other's job leaves its own to the other.
     fn exchange_alike(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
         let confirmed = |status: &FhirExportStatus| {
             find(&status.conditions, ConditionType::KickOffUncertain)
@@ -95,7 +96,7 @@ impl State {
         };
         let (uid, intent) = (before.metadata.uid.clone(), old.job.as_ref().map(|job| job.intent_time));
         let Some(job) = self.fhir.jobs.get_mut(taken) else { return };
-        // Whoever heard the answer may have ended before it was written.
+        // The owner that received the answer may have ended before the answer was written.
         let written =
             |owner: &String| self.laws.records.get(owner).is_some_and(|r| r.followed.contains(&taken));
         if job.owner == uid || job.owner.as_ref().is_none_or(written) {
@@ -116,7 +117,7 @@ impl State {
         }
     }
 
-    /// A status was written.
+    /// Records that a status was written.
     pub fn wrote(&mut self, object: &FhirExport) {
         let status = object.status.clone().unwrap_or_default();
         self.tell(10, || {
@@ -157,10 +158,11 @@ impl State {
         record.status = status;
     }
 
-    /// `token-stays`: no secret, no patient; `status-small`: under 16 KiB.
+    /// Checks `token-stays`, that the status holds no secret and no patient, and `status-small`, that it is
+    /// under 16 KiB.
     fn check_words(&mut self, name: &str, status: &FhirExportStatus) {
         let mut shown = status.clone();
-        // The status URL is kept whole: it is needed to go on.
+        // The status URL is kept whole, because the run needs it to continue.
         if let Some(job) = shown.job.as_mut() {
             job.status_url = None;
         }
@@ -174,7 +176,7 @@ impl State {
         }
     }
 
-    /// `one-job`: a job that runs does not leave the status without a word.
+    /// `one-job`: checks that a running job does not leave the status without a report.
     fn check_dropped(&mut self, before: &FhirExport, old: &FhirExportStatus, status: &FhirExportStatus) {
         let Some(url) = old.job.as_ref().and_then(|job| job.status_url.as_ref()) else { return };
         if status.job.as_ref().is_some_and(|job| job.status_url.is_some()) {
@@ -189,7 +191,7 @@ impl State {
         }
     }
 
-    /// A run ends.
+    /// Checks the status with which a run ends.
     fn check_end(&mut self, object: &FhirExport, status: &FhirExportStatus) {
         let (now, name) = (self.time.now, object.name_any());
         let uid = object.uid().unwrap_or_default();
@@ -224,7 +226,7 @@ impl State {
         }
     }
 
-    /// Before a finalizer of an export is set or taken off.
+    /// Checks a finalizer of an export before it is added or removed.
     pub fn check_finalizer(&mut self, read: &FhirExport, on: bool) {
         let name = read.name_any();
         self.tell(12, || format!("finalizer of {name} {}", if on { "on" } else { "off" }));

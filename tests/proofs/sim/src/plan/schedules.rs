@@ -1,4 +1,4 @@
-//! Schedules of a plan, and what people do to them.
+//! The schedules of a plan, and what people do to them.
 
 use fhir_export_operator::api::ConcurrencyPolicy;
 use serde_json::Value;
@@ -8,67 +8,67 @@ use super::JobPlan;
 /// A `FhirExportSchedule`.
 #[derive(Clone, Debug)]
 pub struct SchedulePlan {
-    /// The number of the server of its runs.
+    /// The number of the server that the runs export from.
     pub server: usize,
-    /// When it is created, in seconds.
+    /// When the schedule is created, in seconds.
     pub at: i64,
-    /// Members of its spec without those that follow from the other fields here, as JSON.
+    /// Members of the schedule's spec that do not follow from the other fields here, as JSON.
     pub spec: Value,
-    /// Its runs are due each hour at the minutes that this number divides, which in turn divides 60.
+    /// The runs are due each hour at the minutes that this number divides. It divides 60.
     pub every: i64,
-    /// What becomes of the jobs of its runs, one after the other, and again from the first.
+    /// The plans of the jobs of its runs, in order, and again from the first.
     pub jobs: Vec<JobPlan>,
-    /// How it is deleted after everything was repaired. It is suspended instead if this is absent.
+    /// How the schedule is deleted after everything was repaired. If absent, it is suspended instead.
     pub deleted: Option<Propagation>,
 }
 
 /// What a deletion of a schedule does to its runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Propagation {
-    /// The schedule goes, and the garbage collector deletes its runs.
+    /// The schedule is removed, and the garbage collector deletes its runs.
     Background,
     /// The schedule stays until all of its runs are gone.
     Foreground,
-    /// The runs stay, and are no longer the schedule's.
+    /// The runs stay, and no longer belong to the schedule.
     Orphan,
 }
 
-/// What somebody does to a schedule or to its runs.
+/// What somebody does to a schedule or its runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScheduleEvent {
-    /// `spec.suspend`.
+    /// Somebody sets `spec.suspend`.
     Suspend(bool),
-    /// The annotation `fhirexport.dev/run-now` gets a value that it never had, with or without `full-`.
+    /// Somebody sets the annotation `fhirexport.dev/run-now` to a new value, with or without `full-`.
     RunNow(u8, bool),
     /// The spec is edited.
     Edit(ScheduleEdit),
-    /// The newest export of a run is deleted, or with 1 the one before, and so on.
+    /// Somebody deletes the newest run, or with 1 the one before it, and so on.
     DeleteRun(usize),
-    /// `spec.cancel` of the newest export of a run.
+    /// Somebody sets `spec.cancel` of the newest run.
     CancelRun,
     /// The status is lost, as after a restore from a backup.
     LoseStatus,
-    /// Somebody makes an export under the name of the next run.
+    /// Somebody creates an export under the name of the next run.
     Foreign,
     /// The schedule is deleted.
     Delete(Propagation),
-    /// A schedule of that name is created again.
+    /// A schedule of the same name is created again.
     CreateAgain,
 }
 
 /// An edit of a schedule's spec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScheduleEdit {
-    /// `schedule`: each hour at the minutes that this number divides.
+    /// `schedule` becomes each hour at the minutes that this number divides.
     Every(i64),
-    /// `concurrencyPolicy`; `Allow` only if runs are not incremental.
+    /// `concurrencyPolicy` changes; to `Allow` only if runs are not incremental.
     Policy(ConcurrencyPolicy),
-    /// One more or one less type is requested.
+    /// One more or one fewer type is requested.
     Types(bool),
-    /// `successfulRunsHistoryLimit` and `failedRunsHistoryLimit`.
+    /// `successfulRunsHistoryLimit` and `failedRunsHistoryLimit` change.
     Keep(i32, i32),
-    /// `incremental.overlapSeconds`, if runs are incremental.
+    /// `incremental.overlapSeconds` changes, if runs are incremental.
     Overlap(i64),
-    /// `startingDeadlineSeconds`.
+    /// `startingDeadlineSeconds` changes.
     StartingDeadline(Option<i64>),
 }

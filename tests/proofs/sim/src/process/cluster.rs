@@ -1,4 +1,4 @@
-//! Writes to the API server, as its client's calls come out.
+//! Calls to the API server, with the results that its client would return.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::plan::{Edge, FaultKind};
 use crate::state::{State, locked};
 use crate::time::SECOND;
 
-/// The longest that a call takes, tries included (`cluster::call`).
+/// The longest time of a call, including its retries, in microseconds (`cluster::call`).
 const TIME: i64 = 10 * SECOND;
 
 fn no_answer() -> ClusterFailure {
@@ -22,7 +22,7 @@ fn no_answer() -> ClusterFailure {
 }
 
 impl Process {
-    /// One call, with its tries, that changes something.
+    /// Makes one call that changes something, with its retries.
     async fn change<T: Send + 'static>(
         &self,
         edge: Edge,
@@ -36,7 +36,7 @@ impl Process {
         self.call(fault, act).await
     }
 
-    /// One call that only reads.
+    /// Makes one call that only reads.
     async fn read<T: Send + 'static>(
         &self,
         act: impl FnOnce(&mut State) -> T + Send + 'static,
@@ -62,7 +62,7 @@ impl Process {
                 self.travel().await;
                 return Err(no_answer());
             }
-            // Too late for the client, and yet it is done.
+            // The call is carried out, but too late for the client.
             Some(FaultKind::Slow(seconds)) if seconds * SECOND >= TIME => {
                 drop(self.hand_over(None, 0, act));
                 self.pause(TIME).await;
@@ -73,7 +73,7 @@ impl Process {
         let done = self.carry(fault.as_ref(), act).await;
         match fault {
             Some(FaultKind::AnswerLost) => Err(no_answer()),
-            // The client asks once more, on the version that it read.
+            // The client sends the request again, on the version that it read.
             Some(FaultKind::Repeated) => done.and(Err(ClusterFailure::Conflict)),
             _ => done,
         }
@@ -140,7 +140,7 @@ impl Cluster for Process {
     async fn publish(&self, about: &FhirExport, note: &Note) {
         locked(&self.state).quiet("an event is published");
         self.leaves(None, None).await;
-        // It is in the log before it is an event; whether that comes to be makes no difference to the run.
+        // The event is logged before it is posted, and whether posting succeeds makes no difference to the run.
         locked(&self.state).told(about, note);
         let _ = self.change(Edge::Note, |_| Ok(())).await;
     }

@@ -1,4 +1,4 @@
-//! The election, as one process takes part in it: its steady clock, its way to the Lease, its end.
+//! One process's part in the election: its steady clock, its connection to the Lease, and its end.
 
 use std::fmt;
 use std::panic::resume_unwind;
@@ -20,17 +20,17 @@ use crate::post::{After, post};
 use crate::state::{State, locked};
 use crate::time::{SECOND, micros};
 
-/// What a process unwinds with that ends itself.
+/// The payload of the panic with which a process ends itself.
 pub struct Ended;
 
-/// The machine of a process.
+/// The machine of a process, with its steady clock.
 #[derive(Clone)]
 pub struct Board {
     state: Arc<Mutex<State>>,
     process: usize,
-    /// When its clock began, and what it showed then, in microseconds.
+    /// When the clock began, and what it showed then, in microseconds.
     began: (i64, i64),
-    /// How fast its clock runs, in thousandths.
+    /// How fast the clock runs, in thousandths.
     rate: i64,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for Board {
 }
 
 impl Board {
-    /// Its clock runs wrong by up to a tenth.
+    /// Creates a clock that runs up to a tenth too slow or too fast.
     pub fn new(state: &Arc<Mutex<State>>, process: usize) -> Self {
         let (began, rate) = {
             let mut state = locked(state);
@@ -78,12 +78,12 @@ impl Clock for Board {
     }
 
     async fn sleep(&self, time: Duration) {
-        // Rounded up: a wait that is over is over by its own clock.
+        // Rounded up, so that the wait is also over by the process's own clock.
         Wait::new(&self.state, micros(time).saturating_mul(1000) / self.rate + 1).await;
     }
 }
 
-/// The way of a process to the Lease.
+/// A process's connection to the Lease.
 pub struct Way {
     process: Arc<Process>,
     board: Board,
@@ -91,13 +91,13 @@ pub struct Way {
 }
 
 impl Way {
-    /// Of this process.
+    /// Creates the connection of a process.
     pub fn new(process: &Arc<Process>, board: &Board) -> Self {
         let name = LeaseKey { namespace: "operator".to_owned(), name: "lease".to_owned() };
         Self { process: Arc::clone(process), board: board.clone(), name }
     }
 
-    /// One request; `None` when no answer comes.
+    /// Sends one request. Returns `None` if no answer comes.
     async fn carry(
         &self,
         ask: LeaseRequest,
@@ -148,7 +148,7 @@ impl LeaseLock for Way {
             _ => After::Goes,
         };
         if fault.is_none() && trouble.is_none() {
-            // It is back long before it would be waited for too long.
+            // The answer arrives long before the request would time out.
             let answer = self.carry(ask.clone(), (0, 0), after, true).await;
             return answer.ok_or_else(|| "The API server did not answer.".to_owned());
         }
@@ -188,8 +188,8 @@ impl LeaseLock for Way {
 }
 
 impl Process {
-    /// The last step before something that changes anything goes out: the look at the time that is left. The process may be
-    /// stopped right before that, and right after.
+    /// The last step before a request that changes anything is sent: checks the tenure. The process may be
+    /// stopped right before the check and right after it.
     pub(super) async fn leaves(&self, fault: Option<&FaultKind>, request: Option<&Request>) {
         if let Some(FaultKind::StopBefore(seconds)) = fault {
             self.stops(*seconds).await;
@@ -207,13 +207,13 @@ impl Process {
         }
     }
 
-    /// It is stopped here for so many seconds.
+    /// Stops the process here for this many seconds.
     pub(super) async fn stops(&self, seconds: i64) {
         locked(&self.state).stop = Some((self.number, seconds));
         self.pause(1).await;
     }
 
-    /// How long it may act.
+    /// The tenure of the process.
     pub fn tenure(&self) -> &Tenure {
         &self.tenure
     }

@@ -1,4 +1,4 @@
-//! The storage account, as the edge's client sees it.
+//! The storage account, as the client of the storage edge sees it.
 
 use std::sync::{Arc, Weak};
 
@@ -20,10 +20,10 @@ use crate::plan::{Edge, FaultKind};
 use crate::state::{State, locked};
 use crate::time::SECOND;
 
-/// A folder is seen when its job wrote the first file.
+/// How long after its beginning a job writes its first file, which makes its folder visible, in microseconds.
 const FIRST_FILE: i64 = 20 * SECOND;
 
-/// The first parts are small, so that small files have several.
+/// The size of the first parts of an upload, in bytes. It is small, so that small files have several parts.
 const SMALL: usize = 64;
 const SMALL_UPTO: u64 = 4 * 64;
 const LARGE: usize = 1 << 20;
@@ -38,7 +38,7 @@ fn no_answer() -> StorageFailure {
 }
 
 impl Process {
-    /// One request that only reads.
+    /// Sends one request that only reads.
     async fn look<T: Send + 'static>(
         &self,
         server: &FhirServer,
@@ -47,7 +47,7 @@ impl Process {
         self.ask(server, false, act).await
     }
 
-    /// One request that writes.
+    /// Sends one request that writes.
     async fn write<T: Send + 'static>(
         &self,
         server: &FhirServer,
@@ -56,7 +56,7 @@ impl Process {
         self.ask(server, true, act).await
     }
 
-    /// One request to the account, with its tries.
+    /// Sends one request to the account, with its retries.
     async fn ask<T: Send + 'static>(
         &self,
         server: &FhirServer,
@@ -75,7 +75,7 @@ impl Process {
         }
         let (out, denied) = {
             let state = locked(&self.state);
-            // The second account is somebody else's.
+            // Outages strike only the first account.
             let first = endpoint_of(server) == Some(ENDPOINT);
             let out = |what| first && state.faults.is_out(what, state.time.now);
             (out(Outage::Storage), out(Outage::Role))
@@ -272,7 +272,7 @@ pub struct Laying {
     process: Weak<Process>,
     server: Arc<FhirServer>,
     place: (String, String),
-    /// The content, and how many bytes of it are in parts.
+    /// The content of the upload, and how many bytes of it are in parts.
     upto: (Content, u64),
 }
 

@@ -1,5 +1,5 @@
-//! Requests to FHIR servers, as the edge's client sends them: the token, the patience of all requests of an origin,
-//! the time-out.
+//! Requests to FHIR servers, as the client of the edge sends them, with the token, the patience that all
+//! requests to an origin share, and the time limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::plan::{Edge, FaultKind, Location, Pace};
 use crate::state::{State, locked};
 use crate::time::{Pause, SECOND};
 
-/// `limits.requestTimeoutSeconds`, where nobody sets it.
+/// The default of `limits.requestTimeoutSeconds`.
 const TIMEOUT: i64 = 60;
 
 fn failure(sent: Sent, reason: Reason, message: &str, kind: FailureKind) -> Failure {
@@ -49,7 +49,7 @@ fn held_back(until: jiff::Timestamp) -> Failure {
 }
 
 impl Process {
-    /// Whether requests to this URL may go out now.
+    /// Whether a request to this URL may be sent now.
     fn admitted(&self, server: &FhirServer, url: &str, method: Method) -> Result<Origin, Failure> {
         let untrusted = || {
             let message = "the URL is not of the server; check it";
@@ -65,7 +65,8 @@ impl Process {
         }
     }
 
-    /// A token in hand, or a new one; `None` where the server wants none. The time that it was given out.
+    /// When the server's token was issued, in microseconds. Issues a token if none is valid. `None` if the
+    /// server wants no token.
     fn token(&self, server: &FhirServer) -> Result<Option<i64>, Failure> {
         if server.spec.auth.type_ == AuthType::None {
             return Ok(None);
@@ -78,7 +79,7 @@ impl Process {
         let mut tokens = locked(&self.tokens);
         let held = tokens.get(&number).copied().filter(|given| given + lasts > state.time.now);
         match (held, there) {
-            // A Secret that is gone does not end a token that is good.
+            // A valid token stays valid after its Secret is deleted.
             (Some(given), _) => Ok(Some(given)),
             (None, true) => {
                 tokens.insert(number, state.time.now);
@@ -88,7 +89,7 @@ impl Process {
         }
     }
 
-    /// A token was refused: it is not used again.
+    /// Drops a token that was refused.
     fn refused(&self, server: &FhirServer) {
         let number = Fhir::server_of(&server.spec.url).unwrap_or(0);
         locked(&self.tokens).remove(&number);
@@ -103,7 +104,7 @@ impl Process {
         state.faults.is_out(what, state.time.now)
     }
 
-    /// One request, once.
+    /// Sends one request, without retries.
     async fn exchange(
         &self,
         request: &Request,
@@ -173,13 +174,13 @@ impl Process {
 }
 
 impl State {
-    /// How fast a server answers now.
+    /// The pace of a server now.
     fn pace(&self, server: usize) -> Pace {
         let repaired = self.time.now >= self.plan.heal_at * SECOND;
         self.fhir.server(server).map_or(Pace::Prompt, |s| if repaired { Pace::Prompt } else { s.pace })
     }
 
-    /// A server acts on a request. The token is told by the time at which it was given out.
+    /// A server carries out a request. `token` is the time at which the request's token was issued.
     fn serve(&mut self, request: &Request, token: Option<i64>, fault: Option<&FaultKind>) -> Answer {
         let number = Fhir::server_of(&request.url).unwrap_or(0);
         let now = (self.time.now, self.time.stamp());
@@ -255,7 +256,7 @@ impl Wire for Process {
         let mut answer = answer?;
         self.learn(server, &origin, &answer);
         if answer.status == 401 && token.is_some() {
-            // The server did not act on it: once more, with another token.
+            // The server did not carry out the request, so it is sent once more with another token.
             self.refused(server);
             match self.token(server) {
                 Ok(token) => {
@@ -337,7 +338,8 @@ impl Wire for Process {
 }
 
 impl Process {
-    /// A body, in a few pieces, each of which takes `least` microseconds or longer; it may break off.
+    /// Splits a body into a few pieces, each of which takes at least `least` microseconds. `cut` is where it
+    /// breaks off.
     fn pieces(&self, body: &Bytes, cut: Option<usize>, least: i64) -> Pieces {
         let size = (body.len() / 3 + 1).max(256 << 10);
         let state = Arc::clone(&self.state);

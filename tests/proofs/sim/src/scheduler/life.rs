@@ -22,7 +22,7 @@ use crate::time::SECOND;
 const GRACE: i64 = 45;
 
 impl Simulation {
-    /// A process of this replica starts, and lists everything.
+    /// Starts a process of this replica, which lists everything.
     pub(super) fn start(&mut self, slot: usize) {
         let (cut_off, alone) = {
             let state = locked(&self.state);
@@ -69,7 +69,7 @@ impl Simulation {
         self.later(600, Happening::Sweep(number));
     }
 
-    /// As `operator::operate` does it.
+    /// Lets a process stand by, as `operator::operate` does.
     fn stands_by(&mut self, number: usize, running: &mut Running, board: &Board) {
         let way = Way::new(&running.process, board);
         let tenure = running.process.tenure().clone();
@@ -98,7 +98,7 @@ impl Simulation {
         self.add(Task::of(number, Box::pin(waits)));
     }
 
-    /// A process leads, and looks at everything.
+    /// A process begins to lead, and looks at everything.
     pub(super) fn leads(&mut self, process: usize, leadership: Leadership, woken: Woken) {
         let Some(running) = self.processes.get_mut(&process) else { return };
         locked(&self.state).tell(83, || format!("process {process} leads"));
@@ -109,14 +109,14 @@ impl Simulation {
         running.wake_all();
     }
 
-    /// A process is told to end.
+    /// Tells a process to end.
     pub(super) fn terminate(&mut self, process: usize) {
         let Some(running) = self.processes.get_mut(&process) else { return };
         locked(&self.state).disturb();
         locked(&self.state).tell(84, || format!("process {process} is told to end"));
         match running.stage {
             Stage::StandsBy => {
-                // Where it has just been elected it gives the Lease back.
+                // A process that has just been elected gives the Lease back.
                 if let Some(stop) = running.stop.take() {
                     let _ = stop.send(());
                 }
@@ -130,7 +130,7 @@ impl Simulation {
         self.later(GRACE, Happening::Kill(process));
     }
 
-    /// Whoever has finished what was begun gives the Lease back.
+    /// Lets processes that have finished what they began give the Lease back.
     pub(super) fn drained(&mut self) {
         let now = locked(&self.state).time.now;
         let drained = |running: &Running| {
@@ -162,7 +162,7 @@ impl Simulation {
         }
     }
 
-    /// A process ends by itself.
+    /// Ends a process by itself.
     pub(super) fn leaves(&mut self, process: usize) {
         {
             let mut state = locked(&self.state);
@@ -172,7 +172,7 @@ impl Simulation {
         self.ends(process, 1);
     }
 
-    /// A process dies: all that it was doing ends where it is.
+    /// Kills a process: everything that it was doing ends at once.
     pub(super) fn crash(&mut self, process: usize, back: Option<i64>) {
         if !self.processes.contains_key(&process) {
             return;
@@ -206,14 +206,14 @@ impl Simulation {
         }
     }
 
-    /// A replica starts, unless it runs.
+    /// Starts a replica, unless it is running.
     pub(super) fn restart(&mut self, slot: usize) {
         if !self.processes.values().any(|running| running.slot == slot && !running.replaced) {
             self.start(slot);
         }
     }
 
-    /// Another process of a replica starts; the one that runs is told to end a little later.
+    /// Starts another process of a replica, and tells the running one to end a little later.
     pub(super) fn surge(&mut self, slot: usize) {
         let old = self.processes.iter_mut().find(|(_, running)| running.slot == slot && !running.replaced);
         let Some((old, running)) = old else { return };
@@ -224,7 +224,7 @@ impl Simulation {
         self.later(wait, Happening::Terminate(old));
     }
 
-    /// A process is stopped, and goes on after so many seconds.
+    /// Stops a process for this many seconds.
     pub(super) fn stop(&mut self, process: usize, seconds: i64) {
         let Some(running) = self.processes.get_mut(&process) else { return };
         {
@@ -237,7 +237,7 @@ impl Simulation {
         self.later(seconds, Happening::Resume(process));
     }
 
-    /// A process goes on.
+    /// Lets a stopped process go on.
     pub(super) fn resume(&mut self, process: usize) {
         let Some(running) = self.processes.get_mut(&process) else { return };
         {
@@ -257,7 +257,7 @@ impl Simulation {
         }
     }
 
-    /// One of the processes: the one that leads more often than not.
+    /// Picks a process, usually the one that leads.
     pub(super) fn somebody(&self) -> Option<usize> {
         let mut state = locked(&self.state);
         let works = self.processes.iter().find(|(_, running)| running.stage == Stage::Works);
@@ -268,7 +268,7 @@ impl Simulation {
         self.processes.keys().nth(nth).copied()
     }
 
-    /// Has what changed be heard of, a little later.
+    /// Schedules the delivery of changes to the processes, a little later.
     pub(super) fn deliver_later(&mut self) {
         let mut state = locked(&self.state);
         let state = &mut *state;
@@ -279,9 +279,9 @@ impl Simulation {
             running.delivering = true;
             let most = state.plan.latency.max(1) * 1000;
             let lag = state.chance.between(0, most * 2);
-            // Now and then a cache lags behind by far.
+            // One in thirty deliveries lags far behind.
             let lag = if state.chance.one_in(30) { lag * 50 } else { lag };
-            // Nothing comes from an API server that is down.
+            // An API server that is down delivers nothing.
             let lag = if state.out(Outage::Api) { SECOND } else { lag };
             let tie = state.chance.draw();
             state.time.after(lag, tie, crate::time::Due::Happens(Happening::Deliver(*number)));

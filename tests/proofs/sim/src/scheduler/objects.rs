@@ -15,9 +15,9 @@ use crate::laws::{Law, is_unread};
 use crate::plan::{Account, Ending, FilePlan, Flaw, JobPlan, Kind};
 use crate::state::State;
 
-/// Of the exports.
+/// The namespace of the exports.
 pub const NAMESPACE: &str = "research";
-/// Of servers that are not beside them.
+/// The namespace of FhirServers that are not beside the exports.
 const PLATFORM: &str = "platform";
 
 /// The endpoint of a storage account.
@@ -25,25 +25,25 @@ fn endpoint(account: Account) -> &'static str {
     if account.second { SECOND_ENDPOINT } else { ENDPOINT }
 }
 
-/// How files are stored.
+/// The compression of files in this account.
 fn compression(account: Account) -> Compression {
     if account.gzip { Compression::Gzip } else { Compression::None }
 }
 
 impl State {
-    /// Whether something is out.
+    /// Whether a part is out now.
     pub fn out(&self, what: Outage) -> bool {
         self.faults.is_out(what, self.time.now)
     }
 
-    /// Where a server's object is.
+    /// The namespace and name of a FhirServer.
     pub fn server_key(&self, number: usize) -> Key {
         let beside = self.plan.servers.get(number).is_some_and(|server| server.beside);
         let namespace = if beside { NAMESPACE } else { PLATFORM };
         (namespace.to_owned(), format!("s{number}"))
     }
 
-    /// A server's object and its Secret are made.
+    /// Creates a FhirServer and its Secret.
     pub fn create_server(&mut self, number: usize) {
         let (namespace, name) = self.server_key(number);
         let Some(plan) = self.plan.servers.get(number).cloned() else { return };
@@ -56,11 +56,11 @@ impl State {
                 "azureBlob": {"endpoint": endpoint(plan.account), "auth": {"type": "SameAsServer"}}})
         });
         let limits = match self.plan.kind {
-            // Whoever is late shows.
+            // A fixed interval between polls, so that a late poll is noticed.
             Kind::Crowd => {
                 json!({"maxConcurrentExports": plan.places, "minPollSeconds": 10, "maxPollSeconds": 10})
             }
-            // There are many jobs, and what becomes of one is not the point.
+            // There are many jobs, and single polls are not the point.
             Kind::Schedules => json!({"maxConcurrentExports": plan.places, "minPollSeconds": 60}),
             Kind::Anything | Kind::Outage(_) | Kind::Lease | Kind::Place => {
                 json!({"maxConcurrentExports": plan.places})
@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// An export is made, if none of its name is there.
+    /// Creates an export, unless its name is taken.
     pub(super) fn create_export(&mut self, number: usize) {
         let Some(plan) = self.plan.exports.get(number).cloned() else { return };
         let (namespace, name) = export_key(number);
@@ -150,14 +150,14 @@ impl State {
         self.api.edit::<FhirExport>(&export_key(number), true, change);
     }
 
-    /// Another version writes words into a status that this one does not know. What the edge of this one makes of it is
-    /// what its watches bring: those words are left out, and a note says so.
+    /// Another version writes words that this one does not know into a status. The watches of this version
+    /// leave those words out and say so in an annotation.
     pub(super) fn another_version(&mut self, number: usize) {
         let at = export_key(number);
         let Some(object) = self.api.exports.objects.get(&at).cloned() else { return };
         let (Some(whole), false) = (object.status.clone(), is_unread(&object)) else { return };
         let mut part = whole.clone();
-        // An end that is read in part is no end.
+        // An end that is read in part does not count as an end.
         part.completion_time = None;
         match self.chance.below(4) {
             0 => part.cancellation = None,
@@ -174,7 +174,7 @@ impl State {
         });
     }
 
-    /// A status can be read again: a newer version of the operator is back, or somebody put it right.
+    /// Makes a status readable again: a newer version of the operator is back, or somebody has corrected it.
     pub(super) fn read_again(&mut self, number: usize) {
         let at = export_key(number);
         let Some(object) = self.api.exports.objects.get(&at).cloned() else { return };
@@ -200,7 +200,7 @@ impl State {
         self.api.finish_namespaces();
     }
 
-    /// Somebody else's job begins, in the container that the exports of the server use.
+    /// Begins a job of another client, in the container that the exports of the server use.
     pub(super) fn stranger(&mut self, server: usize) {
         let export = self.plan.exports.iter().find(|export| export.server == server);
         let request =
@@ -234,7 +234,7 @@ impl State {
         }
     }
 
-    /// What is broken is put right.
+    /// Repairs everything that is broken.
     pub(super) fn repair(&mut self) {
         for number in 0..self.plan.servers.len() {
             self.create_server(number);
@@ -247,7 +247,7 @@ impl State {
         }
         for number in 0..self.plan.exports.len() {
             self.read_again(number);
-            // Whoever is refused gives up.
+            // The owners of refused exports give up.
             let server = self.plan.exports.get(number).and_then(|export| self.fhir.server(export.server));
             if server.is_some_and(|server| server.refuses) {
                 self.delete_export_object(&export_key(number));

@@ -1,5 +1,5 @@
-//! The queues of one process, as kube's runtime keeps them: no object is looked at twice at once, many wakes are one,
-//! the earliest due time counts.
+//! The queues of one process, as kube's runtime keeps them: no object is looked at twice at once, repeated
+//! wakes count as one, and the earliest due time counts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use crate::laws::Acting;
 use crate::state::{State, locked};
 use crate::time::{Due, micros};
 
-/// What is looked at.
+/// The object of a look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// An export.
@@ -35,7 +35,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Whether a look at it that is repeated at the same time must change nothing: a look at a server probes it.
+    /// Whether a look at this object, repeated at the same time, must change nothing. A look at a server probes it.
     pub fn is_quiet(&self) -> bool {
         match self {
             Self::Export(_) | Self::Schedule(_) => true,
@@ -47,35 +47,35 @@ impl Subject {
 #[derive(Debug, Default)]
 struct Slot {
     running: bool,
-    /// Woken while it was looked at.
+    /// Whether the object was woken during its look.
     again: bool,
     due: Option<i64>,
-    /// Failures in a row.
+    /// The number of failed looks in a row.
     failures: u32,
 }
 
-/// The queues.
+/// The queues of one process.
 #[derive(Debug)]
 pub struct Queue {
     slots: BTreeMap<Subject, Slot>,
-    /// Due, and waiting for one of the places.
+    /// Objects that are due and wait for a place.
     waiting: VecDeque<Subject>,
     busy: usize,
     concurrency: usize,
 }
 
 impl Queue {
-    /// With so many places.
+    /// Creates queues with this many places.
     pub fn new(concurrency: usize) -> Self {
         Self { slots: BTreeMap::new(), waiting: VecDeque::new(), busy: 0, concurrency }
     }
 
-    /// Whether no look is under way.
+    /// Whether no look is in progress.
     pub fn is_idle(&self) -> bool {
         self.busy == 0
     }
 
-    /// It is to be looked at after so long.
+    /// Makes an object due after `wait` microseconds, unless it is due earlier.
     fn after(&mut self, state: &mut State, process: usize, subject: Subject, wait: i64) {
         let slot = self.slots.entry(subject.clone()).or_default();
         if slot.running {
@@ -91,7 +91,7 @@ impl Queue {
         state.time.after(wait, tie, Due::Happens(Happening::Start(process, subject, at)));
     }
 
-    /// A look has ended.
+    /// Handles the end of a look.
     pub fn finished(
         &mut self,
         state: &Arc<Mutex<State>>,
@@ -123,7 +123,7 @@ impl Queue {
 }
 
 impl Running {
-    /// What was woken is due at once.
+    /// Makes the objects due at once that were woken.
     pub fn take_wakes(&mut self, state: &Arc<Mutex<State>>) {
         let process = self.process.number;
         let Some(woken) = self.woken.as_mut() else { return };
@@ -142,7 +142,7 @@ impl Running {
         }
     }
 
-    /// Everything is to be looked at.
+    /// Wakes all objects.
     pub fn wake_all(&self) {
         let process = &self.process;
         for (namespace, name) in locked(&process.cache.servers).keys() {
@@ -156,14 +156,14 @@ impl Running {
         }
     }
 
-    /// Whether an answer is to be written before the process ends.
+    /// Whether an answer for this object must be written before the process ends.
     fn owes(&self, subject: &Subject) -> bool {
         let Subject::Export((namespace, name)) = subject else { return false };
         let export = self.process.cache.export(namespace, name);
         export.and_then(|export| export.uid()).is_some_and(|uid| self.process.runs().owes(&uid))
     }
 
-    /// How many changes of the kind that has more of them the caches have not heard of.
+    /// The number of changes that the cache of one kind has not received, for the kind that has the most.
     pub fn behind(&self, state: &State) -> usize {
         let exports = state.api.exports.log.len().saturating_sub(locked(&self.process.cache.exports).upto);
         let servers = state.api.servers.log.len().saturating_sub(locked(&self.process.cache.servers).upto);
@@ -172,7 +172,7 @@ impl Running {
         exports.max(servers).max(schedules)
     }
 
-    /// One change of each kind is heard of.
+    /// Receives the next change of each kind.
     pub fn hear(&mut self) {
         let process = &self.process;
         let (exports, servers, schedules) = {
@@ -195,7 +195,7 @@ impl Running {
         }
     }
 
-    /// What is not there any more is forgotten.
+    /// Drops the state of objects that no longer exist.
     pub fn sweep(&self) {
         let exports = self.process.cache.exports().into_iter().filter_map(|export| export.uid());
         let servers: Vec<String> =
@@ -204,7 +204,7 @@ impl Running {
         request::retain(self.process.as_ref(), |uid| alive.contains(uid));
     }
 
-    /// Everything is listed.
+    /// Lists everything again.
     pub fn list(&mut self) {
         let process = &self.process;
         let (exports, servers, schedules) = {
@@ -229,7 +229,7 @@ impl Running {
 }
 
 impl Simulation {
-    /// A look is due.
+    /// Queues an object for a look when it is due.
     pub(super) fn due(&mut self, process: usize, subject: Subject, at: i64) {
         let Some(running) = self.processes.get_mut(&process) else { return };
         let Some(slot) = running.queue.slots.get_mut(&subject).filter(|slot| slot.due == Some(at)) else {
@@ -241,7 +241,7 @@ impl Simulation {
         }
     }
 
-    /// What is due begins, as far as there are places.
+    /// Begins looks at objects that are due, as far as there are places.
     pub(super) fn begin_due(&mut self) {
         let now = locked(&self.state).time.now;
         let works = |r: &Running| {
@@ -264,7 +264,7 @@ impl Simulation {
             slot.running = true;
             running.queue.busy += 1;
             if self.begin(process, &subject, false).is_none() {
-                // It was deleted meanwhile.
+                // The object was deleted meanwhile.
                 if let Some(running) = self.processes.get_mut(&process) {
                     running.queue.busy -= 1;
                     running.queue.slots.remove(&subject);
@@ -273,7 +273,7 @@ impl Simulation {
         }
     }
 
-    /// A look begins, at the object as the cache has it.
+    /// Begins a look at an object as the cache has it.
     pub(super) fn begin(&mut self, process: usize, subject: &Subject, echo: bool) -> Option<(u64, Subject)> {
         let world = Arc::clone(&self.processes.get(&process)?.process);
         let mut acting = Acting { process, echo, ..Acting::default() };

@@ -1,4 +1,4 @@
-//! When the election may stand still, and that somebody leads.
+//! Decides when the election may stand still, and checks that some replica leads.
 
 use super::{Running, Simulation, Stage};
 use crate::election::identity;
@@ -8,7 +8,7 @@ use crate::plan::Trouble;
 use crate::state::locked;
 
 impl Simulation {
-    /// Lets the election stand still if nothing stirs in it; else somebody must lead before long.
+    /// Lets the election stand still if nothing stirs in it. Otherwise checks that some replica leads before long.
     pub(super) fn rest(&mut self) {
         let (now, out) = {
             let state = locked(&self.state);
@@ -18,7 +18,7 @@ impl Simulation {
             (state.time.now, state.out(Outage::Api))
         };
         let may_act = |running: &Running| !running.process.tenure().left().is_zero();
-        // Who finishes what it began has not left yet.
+        // A process that finishes what it began still leads.
         let leads = |running: &Running| {
             matches!(running.stage, Stage::Works | Stage::Drains)
                 && may_act(running)
@@ -38,7 +38,7 @@ impl Simulation {
             running.stage == Stage::StandsBy && running.stopped_until <= now && !troubled(running.slot)
         });
         let hindered = acting.into_iter().any(troubled);
-        // It writes, and does not hear that it did: it holds the Lease, and must not act.
+        // A process whose writes succeed but whose answers are lost holds the Lease, and must not act.
         let deaf = self.processes.iter().any(|(number, running)| {
             let trouble = state.election.trouble(running.slot, now);
             let deaf =

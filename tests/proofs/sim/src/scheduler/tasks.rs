@@ -1,4 +1,4 @@
-//! Tasks: the looks of all processes and what they do beside them.
+//! The tasks: the looks of all processes, and what runs beside them.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,15 +21,15 @@ use crate::laws::Law;
 use crate::process::Ended;
 use crate::state::locked;
 
-/// What a task came to.
+/// How a task ended.
 pub(super) enum End {
     /// A look has ended.
     Looked(Result<Requeue, ClusterFailure>),
-    /// Something beside the looks.
+    /// A task beside the looks has ended.
     Beside,
-    /// The process leads.
+    /// The process was elected, and begins to lead.
     Leads(Box<(Leadership, Woken)>),
-    /// There is nothing left to give back: the process ends.
+    /// There is nothing left to give back, so the process ends.
     Left,
 }
 
@@ -37,14 +37,14 @@ pub(super) struct Task {
     pub(super) future: BoxFuture<'static, End>,
     pub(super) subject: Option<Subject>,
     pub(super) acting: Acting,
-    /// Set when it is to end.
+    /// Set when the task is to be ended.
     pub(super) ended: Option<Arc<AtomicBool>>,
-    /// When it began.
+    /// When the task began, in microseconds.
     pub(super) since: i64,
 }
 
 impl Task {
-    /// Of a process, about no object.
+    /// A task of a process that is about no object.
     pub(super) fn of(process: usize, future: BoxFuture<'static, End>) -> Self {
         let acting = Acting { process, ..Acting::default() };
         Self { future, subject: None, acting, ended: None, since: 0 }
@@ -65,7 +65,7 @@ impl Wake for TaskWaker {
     }
 }
 
-/// All of them.
+/// All tasks.
 #[derive(Default)]
 pub(super) struct Tasks {
     all: BTreeMap<u64, (Task, Arc<TaskWaker>)>,
@@ -74,14 +74,14 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    /// One of those that can go on.
+    /// Takes out a random task that can go on.
     pub(super) fn next(&mut self, order: &mut Chance) -> Option<u64> {
         let mut ready = locked(&self.ready);
         let count = ready.len() as u64;
         (count > 0).then(|| ready.swap_remove(usize::try_from(order.below(count)).unwrap_or(0)))
     }
 
-    /// One more.
+    /// Adds a task, and returns its number.
     pub(super) fn add(&mut self, mut task: Task) -> u64 {
         self.made += 1;
         let number = self.made;
@@ -96,12 +96,12 @@ impl Tasks {
         number
     }
 
-    /// It can go on, as it could before.
+    /// Marks a task as able to go on.
     pub(super) fn go_on(&mut self, number: u64) {
         locked(&self.ready).push(number);
     }
 
-    /// Ends those of which this is true.
+    /// Ends the tasks that `which` selects.
     pub(super) fn end(&mut self, which: impl Fn(&Task) -> bool) {
         let all = &mut self.all;
         all.retain(|_, (task, _)| !which(task));
@@ -159,7 +159,7 @@ impl Simulation {
             running.failed.insert(subject.clone());
         }
         let works = running.stage == Stage::Works;
-        // A look that stopped at its bound of effects is not over: the next one goes on with an answer.
+        // A look that stopped at its bound of effects is not over: the next one continues with an answer.
         let goes_on = result == Ok(Requeue::After(BREATHER));
         let echo = again || goes_on || task.acting.echo || task.since != locked(&self.state).time.now;
         if works && !echo && result.is_ok() && subject.is_quiet() && self.order.one_in(8) {
@@ -169,19 +169,19 @@ impl Simulation {
         running.queue.finished(&self.state, process, subject, &result);
     }
 
-    /// The same look again, at the same time: nothing may be written.
+    /// Repeats a look at the same time. It must write nothing.
     fn echo(&mut self, process: usize, subject: &Subject) {
         if !self.is_current(process, subject) {
             return;
         }
         let Some((number, _)) = self.begin(process, subject, true) else { return };
         self.poll(number);
-        // What it does beside writing and telling may take its time; nobody waits for it.
+        // The rest of the look may take its time, and nothing waits for it.
         self.tasks.all.remove(&number);
         locked(&self.tasks.ready).retain(|ready| *ready != number);
     }
 
-    /// Whether the cache knows the object as it is, and for a schedule all else, too.
+    /// Whether the cache knows the current object, and for a schedule everything else too.
     fn is_current(&self, process: usize, subject: &Subject) -> bool {
         let Some(running) = self.processes.get(&process) else { return false };
         let state = locked(&self.state);
@@ -201,7 +201,7 @@ impl Simulation {
         self.tasks.add(task)
     }
 
-    /// What was begun beside the looks.
+    /// Takes over the tasks that processes started beside their looks.
     pub(super) fn take_spawned(&mut self) {
         for (process, running) in &self.processes {
             for beside in std::mem::take(&mut *locked(&running.process.spawned)) {

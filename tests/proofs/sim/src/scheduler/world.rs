@@ -1,4 +1,4 @@
-//! What happens in the world, beside the operator.
+//! What happens in the world outside the operator.
 
 use fhir_export_operator::api::{FhirExport, FhirServer};
 use kube::ResourceExt;
@@ -10,7 +10,7 @@ use crate::state::locked;
 use crate::time::{Due, SECOND};
 
 impl Simulation {
-    /// Something happens.
+    /// Lets something happen.
     pub(super) fn happen(&mut self, what: Happening) {
         let now = locked(&self.state).time.now;
         if let Happening::Start(process, ..)
@@ -36,7 +36,7 @@ impl Simulation {
                     state.out(Outage::Watch) || state.out(Outage::Api) || troubled
                 };
                 if !out {
-                    // A watch brings what has piled up more at a time.
+                    // A watch that lags far behind delivers several changes at a time.
                     let behind = running.behind(&locked(&self.state));
                     for _ in 0..=behind / 32 {
                         running.hear();
@@ -109,7 +109,7 @@ impl Simulation {
         state.time.after(seconds * SECOND, tie, Due::Happens(what));
     }
 
-    /// Schedules go on for some of their times after everything was repaired, and processes run again.
+    /// Lets schedules go on for some of their times after everything was repaired, and starts processes again.
     fn resume_schedules(&mut self) {
         let (count, replicas) = {
             let state = locked(&self.state);
@@ -131,7 +131,7 @@ impl Simulation {
         self.later(on, Happening::WindDown);
     }
 
-    /// Schedules made some runs after everything was repaired. Now they are deleted or suspended.
+    /// Deletes or suspends the schedules, after they created some runs since everything was repaired.
     fn wind_down(&mut self) {
         self.wound_down = true;
         let mut state = locked(&self.state);
@@ -237,7 +237,7 @@ impl Simulation {
         }
     }
 
-    /// What happens to a process; true if it does.
+    /// Applies an event to a process. Returns false if the event is not about a process.
     fn befalls(&mut self, kind: EventKind) -> bool {
         match kind {
             EventKind::Crash(back) => {
@@ -252,7 +252,7 @@ impl Simulation {
             }
             EventKind::Terminate => {
                 let Some(process) = self.somebody() else { return true };
-                // Where there are several, the next pod does not wait for the end of this one.
+                // With several replicas, the next pod does not wait for the end of this one.
                 let several = locked(&self.state).plan.replicas > 1;
                 if several
                     && let Some(running) =
@@ -289,7 +289,7 @@ impl Simulation {
     }
 }
 
-/// How an event is called in the table.
+/// The name of an event in the table.
 fn name(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Crash(_) => "operator killed",
