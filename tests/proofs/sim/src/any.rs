@@ -44,10 +44,7 @@ fn anything(seed: u64) -> Plan {
     let count = chance.pick(&[1, 1, 1, 2, 2, 3, 4], 1);
     let exports: Vec<ExportPlan> = (0..count).map(|_| export(chance, &servers, heal_at)).collect();
     let bad = chance.pick(&[0_u64, 2, 5, 12, 25], 5);
-    let mut faults: Vec<Fault> = (0..chance.below(bad + 1)).map(|_| fault(chance, replicas)).collect();
-    if replicas > 1 && chance.one_in(3) {
-        faults.push(stopped(chance));
-    }
+    let faults = faults(chance, replicas, bad);
     let eventful = chance.pick(&[0_u64, 2, 5, 10], 5);
     let mut events: Vec<Event> = Vec::new();
     for _ in 0..chance.below(eventful + 1) {
@@ -73,6 +70,15 @@ fn anything(seed: u64) -> Plan {
         seats: (chance.pick(&[1, 2, 32], 32), chance.pick(&[2, 4, 96], 96)),
         kind: Kind::Anything,
     }
+}
+
+/// At most `most` faults, and with several replicas now and then one that is stopped.
+fn faults(chance: &mut Chance, replicas: usize, most: u64) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = (0..chance.below(most + 1)).map(|_| fault(chance, replicas)).collect();
+    if replicas > 1 && chance.one_in(3) {
+        faults.push(stopped(chance));
+    }
+    faults
 }
 
 fn server(chance: &mut Chance) -> ServerPlan {

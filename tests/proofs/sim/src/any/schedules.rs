@@ -4,11 +4,11 @@
 use fhir_export_operator::api::{ConcurrencyPolicy, Dialect};
 use serde_json::{Value, json};
 
-use super::{fault, follow_up, job, members, of_replicas, server, stopped};
+use super::{faults, follow_up, job, members, of_replicas, server};
 use crate::chance::Chance;
 use crate::plan::{
-    Ending, Event, EventKind, Fault, FilePlan, Flaw, JobPlan, Kind, Plan, Propagation, ScheduleEdit,
-    ScheduleEvent, SchedulePlan, ServerPlan,
+    Ending, Event, EventKind, FilePlan, Flaw, JobPlan, Kind, Plan, Propagation, ScheduleEdit, ScheduleEvent,
+    SchedulePlan, ServerPlan,
 };
 
 /// A minute, in seconds.
@@ -24,10 +24,7 @@ pub fn schedules(seed: u64) -> Plan {
     let count = chance.pick(&[1, 1, 1, 2], 1);
     let schedules: Vec<SchedulePlan> = (0..count).map(|_| schedule(chance, &servers, every)).collect();
     let bad = chance.pick(&[0_u64, 3, 8, 20], 8);
-    let mut faults: Vec<Fault> = (0..chance.below(bad + 1)).map(|_| fault(chance, replicas)).collect();
-    if replicas > 1 && chance.one_in(3) {
-        faults.push(stopped(chance));
-    }
+    let faults = faults(chance, replicas, bad);
     let eventful = chance.pick(&[0_u64, 3, 8, 12], 5);
     let mut events: Vec<Event> = Vec::new();
     for nth in 0..chance.below(eventful + 1) {
