@@ -19,7 +19,7 @@ use self::claims::JobClaims;
 use self::places::Places;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
-use self::versions::{uid_of, version};
+use self::versions::{newer, uid_of};
 use super::listings::Listings;
 use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
@@ -101,13 +101,11 @@ impl Runs {
         let mut inner = locked(&self.inner);
         let uid = uid_of(seen);
         let Some(run) = inner.runs.get(&uid) else { return seen.clone() };
-        if let Some(written) = run.written.as_ref().filter(|w| version(w) > version(seen)) {
-            return written.clone();
-        }
-        if run.ended {
+        let newest = Arc::clone(newer(seen, run.written.as_ref()));
+        if run.ended && Arc::ptr_eq(&newest, seen) {
             inner.runs.remove(&uid);
         }
-        seen.clone()
+        newest
     }
 
     /// The listings of group members that run beside the reconciles.
@@ -304,6 +302,7 @@ mod footprint;
 mod tests {
     use serde_json::json;
 
+    use super::versions::version;
     use super::*;
 
     fn export(version: &str) -> Arc<FhirExport> {

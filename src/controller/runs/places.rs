@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use super::super::lock::locked;
-use super::versions::{uid_of, version};
+use super::versions::{newer, uid_of, version};
 use super::{Inner, Runs};
 use crate::api::FhirExport;
 use crate::cluster::stores::{Key, key, server_key};
@@ -38,8 +38,7 @@ struct ServerPlaces {
 impl Places {
     /// The newer of the object that the watch shows and the one that this process wrote.
     fn newest(&self, uid: &str, written: Option<&Arc<FhirExport>>) -> Option<Arc<FhirExport>> {
-        let shown = self.shown.get(uid)?;
-        Some(Arc::clone(written.filter(|written| version(written) > version(shown)).unwrap_or(shown)))
+        Some(Arc::clone(newer(self.shown.get(uid)?, written)))
     }
 
     /// Updates what is known of a run from its newest object.
