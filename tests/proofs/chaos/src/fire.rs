@@ -116,9 +116,9 @@ impl Fire<'_> {
                 }
                 Some(OfProcesses::Pause) => {
                     self.say("operator paused", "");
-                    self.fleet.lock().await.signal("STOP")?;
+                    self.fleet.lock().await.pause().await?;
                     self.wait(&mut dice, 3_000..7_000).await;
-                    self.fleet.lock().await.signal("CONT")?;
+                    self.fleet.lock().await.go_on()?;
                 }
                 Some(OfProcesses::Rollout) => {
                     self.say("two operators in a rollout", "");

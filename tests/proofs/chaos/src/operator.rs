@@ -137,9 +137,17 @@ impl Fleet {
         Ok(one.process.stop(GRACE).await?.is_some())
     }
 
-    /// Sends a signal to all processes, by its name without `SIG`.
-    pub fn signal(&mut self, signal: &str) -> Result<()> {
-        self.running.iter_mut().try_for_each(|one| one.process.signal(signal)).map_err(Error::from)
+    /// Stops all processes, and waits until none of them runs any more.
+    pub async fn pause(&mut self) -> Result<()> {
+        for one in &mut self.running {
+            one.process.pause().await?;
+        }
+        Ok(())
+    }
+
+    /// Continues all processes after a pause.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.running.iter_mut().try_for_each(|one| one.process.go_on()).map_err(Error::from)
     }
 
     /// Sets the clock of all processes `seconds` ahead of the real time.
