@@ -1,8 +1,6 @@
 //! Counting lines takes little memory, however large the files are. The figures are those of the whole process, so the
 //! test starts this program again with only this test, and measures there.
 
-use std::process::Command;
-
 use azure_core::Bytes;
 use azure_core::http::RequestContent;
 use azure_storage_blob::models::BlockLookupList;
@@ -11,29 +9,20 @@ use fhir_export_operator::ports::ObjectStore;
 
 use crate::lake;
 
-/// The environment variable that is set in the process that measures.
-const ALONE: &str = "FHIR_EXPORT_TEST_ALONE";
 const NAME: &str = "memory::files_of_64_mib_are_read_in_a_few";
 const FILES: usize = 4;
 const BLOCKS: u64 = 16;
 const BLOCK: usize = 4 << 20;
 const LINE: usize = 64;
 
-/// A field of `/proc/self/status`, in KiB.
+/// A memory field of this process, in KiB.
 fn memory(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    stage::memory(std::process::id(), field).unwrap() / 1024
 }
 
 #[tokio::test]
 async fn files_of_64_mib_are_read_in_a_few() {
-    if std::env::var_os(ALONE).is_none() {
-        let mut alone = Command::new(std::env::current_exe().unwrap());
-        let output = alone.args([NAME, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if !stage::runs_alone(NAME).unwrap() {
         return;
     }
     let (azurite, storage, server) = lake::ready().await;
@@ -54,7 +43,7 @@ async fn files_of_64_mib_are_read_in_a_few() {
 
     // Reset the peak (`VmHWM`).
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
-    let before = memory("VmRSS:");
+    let before = memory("VmRSS");
     let files = names.into_iter().map(|blob| Expected { blob, count: None }).collect();
     let plan =
         VerifyPlan { container: "memory".into(), prefix: "Patient".into(), files, max_bytes: u64::MAX };
@@ -63,7 +52,7 @@ async fn files_of_64_mib_are_read_in_a_few() {
     let took = started.elapsed();
     let bytes = BLOCKS * BLOCK as u64;
     assert_eq!(checked, vec![Checked { bytes: Some(bytes), lines: Some(bytes / LINE as u64) }; FILES]);
-    let grown = memory("VmHWM:").saturating_sub(before) / 1024;
+    let grown = memory("VmHWM").saturating_sub(before) / 1024;
     eprintln!(
         "{} MiB in {took:?}, {grown} MiB more memory at the most than {} MiB",
         (FILES as u64 * bytes) >> 20,

@@ -1,7 +1,6 @@
 //! A landing of 100,000 small files has no more tasks, open files and uploads at once than it reads files at once.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,8 +29,6 @@ use crate::ports::{
 
 const FILES: usize = 100_000;
 const PARALLEL: usize = 8;
-/// The environment variable that is set in the process that runs the test alone.
-const ALONE: &str = "FHIR_EXPORT_TEST_ALONE";
 const NAME: &str = "controller::landing::many::a_hundred_thousand_files_take_turns";
 
 /// How many of something exist now, and how many existed at most.
@@ -321,23 +318,16 @@ fn plan() -> Arc<LandPlan> {
     })
 }
 
-/// A field of `/proc/self/status`, in KiB.
+/// A memory field of this process, in KiB.
 fn memory(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    stage::memory(std::process::id(), field).unwrap() / 1024
 }
 
 /// Runs the test in a process of its own, this program with only that test, because the figures are those of
 /// the whole process.
 #[tokio::test]
 async fn a_hundred_thousand_files_take_turns() {
-    if std::env::var_os(ALONE).is_none() {
-        let mut alone = Command::new(std::env::current_exe().unwrap());
-        let output = alone.args([NAME, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if !stage::runs_alone(NAME).unwrap() {
         return;
     }
     let server = json!({ "metadata": { "name": "clinic", "namespace": "ns", "uid": "s" },
@@ -349,18 +339,18 @@ async fn a_hundred_thousand_files_take_turns() {
         Marks { source: file.source.clone(), sum, form: FileForm::default(), issues: Issues::default() }
     };
     *world.stored.lock().unwrap() = plan.files.iter().map(|file| (file.blob.clone(), marks(file))).collect();
-    let before = memory("VmRSS:");
+    let before = memory("VmRSS");
     let landed = landed(&world, &server, &plan).await;
     assert_eq!((landed.len(), world.spawned.load(Ordering::SeqCst)), (FILES, 0), "nothing is fetched again");
     drop(landed);
-    let found = memory("VmHWM:").saturating_sub(before) / 1024;
+    let found = memory("VmHWM").saturating_sub(before) / 1024;
 
     world.stored.lock().unwrap().clear();
     let landed = self::landed(&world, &server, &plan).await;
     assert!(landed.len() == FILES && landed.iter().all(|file| file.sum.bytes == LINE.len() as u64));
     let most = world.tasks.most.load(Ordering::SeqCst);
     assert!((2..=PARALLEL).contains(&most), "{most} tasks at once");
-    let fetched = memory("VmHWM:").saturating_sub(before) / 1024;
+    let fetched = memory("VmHWM").saturating_sub(before) / 1024;
     eprintln!("{found} MiB at the most where all files lie there, {fetched} MiB where none does");
     assert!(found < 64 && fetched < 64, "{found} and {fetched} MiB");
 }

@@ -3,7 +3,6 @@
 //! that test.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,8 +18,6 @@ use super::*;
 use crate::cluster::client_within;
 use crate::cluster::watch::{Change, Watches};
 
-/// The environment variable that is set in the process that runs the test alone.
-const ALONE: &str = "FHIR_EXPORT_TEST_ALONE";
 const NAME: &str = "controller::runs::footprint::running_exports_are_in_memory_once";
 const EXPORTS: u64 = 2000;
 /// The number of exports before the first measurement, so that one-time costs do not count.
@@ -30,9 +27,7 @@ const MOST: u64 = 6144;
 
 /// The memory of this process, in bytes.
 fn memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    stage::memory(std::process::id(), "VmRSS").unwrap()
 }
 
 /// A running export as the API server shows it.
@@ -117,12 +112,7 @@ fn event(kind: &str, number: u64, version: u64) -> String {
 
 #[tokio::test]
 async fn running_exports_are_in_memory_once() {
-    if std::env::var_os(ALONE).is_none() {
-        let mut alone = Command::new(std::env::current_exe().unwrap());
-        let output = alone.args([NAME, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8_lossy(&said);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    if !stage::runs_alone(NAME).unwrap() {
         return;
     }
     let (events, shows) = mpsc::channel(1);
