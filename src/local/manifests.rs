@@ -1,0 +1,234 @@
+//! Reads manifests: YAML or JSON, many documents a file. Nothing of them is stored unless all of them are good.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::{Value, json};
+
+use super::api::NAMESPACE;
+use super::key::{Key, Kind};
+use super::objects::meta;
+use super::schema::Fault;
+use super::secrets::Secrets;
+use crate::api::{GROUP, VERSION};
+use crate::stop::Stop;
+
+/// Kinds that a set of manifests for a cluster may hold and that mean nothing here.
+const ONLY_IN_A_CLUSTER: [&str; 6] =
+    ["ClusterRole", "ClusterRoleBinding", "Namespace", "Role", "RoleBinding", "ServiceAccount"];
+
+/// An object of a manifest.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Kind, namespace and name.
+    pub key: Key,
+    /// The object, with its namespace and without a status.
+    pub object: Value,
+    /// File, document, kind and name, for messages.
+    pub place: String,
+}
+
+/// What a set of files holds.
+#[derive(Default)]
+pub struct Manifests {
+    /// The objects that the operator works on, in the order of the files.
+    pub objects: Vec<Manifest>,
+    /// The credentials.
+    pub secrets: Secrets,
+    /// The objects that mean nothing without a cluster, as kind and name.
+    pub ignored: Vec<String>,
+}
+
+impl Manifests {
+    /// Reads all files. `-` is standard input, and a directory stands for the YAML and JSON files in it. The error names
+    /// file, document and field of everything that cannot be read.
+    pub fn read(files: &[PathBuf]) -> Result<Self, Stop> {
+        let mut manifests = Self::default();
+        let mut faults = Vec::new();
+        for file in files {
+            for (name, text) in texts(file)? {
+                let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|e| {
+                    let cause = e.to_string();
+                    let cause = cause.lines().next().unwrap_or_default().to_owned();
+                    Stop::because(format!("{name} is neither YAML nor JSON: {cause}."))
+                })?;
+                for (index, document) in documents.into_iter().enumerate() {
+                    if document.is_null() {
+                        continue;
+                    }
+                    let place = format!("{name}, document {}", index + 1);
+                    if let Err((place, fault)) = manifests.add(place, document) {
+                        faults.push(format!("{place}: {fault}"));
+                    }
+                }
+            }
+        }
+        let mut keys = BTreeSet::new();
+        for Manifest { key, place, .. } in &manifests.objects {
+            if !keys.insert(key) {
+                faults.push(format!("{place}: metadata.name: another document has the same name"));
+            }
+        }
+        if faults.is_empty() { Ok(manifests) } else { Err(Stop::because(faults.join("\n"))) }
+    }
+
+    fn add(&mut self, place: String, mut object: Value) -> Result<(), (String, Fault)> {
+        let fault = |field: &str, message: String| Fault { field: field.to_owned(), message };
+        let text = |member: &str| object.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, version) = (text("kind"), text("apiVersion"));
+        let name = meta(&object, "name").unwrap_or_default().to_owned();
+        let place = if kind.is_empty() { place } else { format!("{place}, {kind} {name}") };
+        let (ours, wanted) = match Kind::named(&kind) {
+            Some(kind) => (Some(kind), format!("{GROUP}/{VERSION}")),
+            None if matches!(kind.as_str(), "Secret" | "ConfigMap") => (None, "v1".to_owned()),
+            None if ONLY_IN_A_CLUSTER.contains(&kind.as_str()) => {
+                self.ignored.push(format!("{kind} {name}"));
+                return Ok(());
+            }
+            None => {
+                let known = "FhirServer, FhirExport, FhirExportSchedule, Secret or ConfigMap";
+                return Err((place, fault("kind", format!("{kind:?} is not supported; use {known}"))));
+            }
+        };
+        if version != wanted {
+            return Err((place, fault("apiVersion", format!("{version:?} is not supported; use {wanted}"))));
+        }
+        if let Err(fault) = check_metadata(&object) {
+            return Err((place, fault));
+        }
+        let namespace = meta(&object, "namespace").unwrap_or(NAMESPACE).to_owned();
+        match ours {
+            Some(kind) => {
+                if let Some(members) = object.as_object_mut() {
+                    members.remove("status");
+                    if let Some(metadata) = members.get_mut("metadata").and_then(Value::as_object_mut) {
+                        metadata.insert("namespace".into(), json!(namespace));
+                    }
+                }
+                self.objects.push(Manifest { key: Key { kind, namespace, name }, object, place });
+            }
+            None if kind == "Secret" => {
+                self.secrets.add_secret(&namespace, &name, object).map_err(|fault| (place, fault))?;
+            }
+            None => self.secrets.add_config_map(&namespace, &name, object),
+        }
+        Ok(())
+    }
+}
+
+fn check_metadata(object: &Value) -> Result<(), Fault> {
+    let fault = |field: &str, message: String| Fault { field: field.to_owned(), message };
+    let metadata = object.get("metadata").cloned().unwrap_or_default();
+    serde_path_to_error::deserialize::<_, ObjectMeta>(&metadata)
+        .map_err(|e| fault(&format!("metadata.{}", e.path()), e.inner().to_string()))?;
+    for (member, longest, dots) in [("name", 253, true), ("namespace", 63, false)] {
+        let Some(word) = meta(object, member) else { continue };
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let good = word.len() <= longest
+            && word.chars().all(|c| inner(c) || c == '-' || (dots && c == '.'))
+            && word.starts_with(inner)
+            && word.ends_with(inner);
+        if !good {
+            let message = format!("{word:?} is not a name of lower-case letters, digits and hyphens");
+            return Err(fault(&format!("metadata.{member}"), message));
+        }
+    }
+    if meta(object, "name").is_none() {
+        return Err(fault("metadata.name", "it is required".into()));
+    }
+    Ok(())
+}
+
+/// The texts of a file, of standard input or of the files in a directory, each with its name.
+fn texts(file: &Path) -> Result<Vec<(String, String)>, Stop> {
+    let unreadable =
+        |file: &Path, e: &std::io::Error| Stop::because(format!("{} cannot be read: {e}.", file.display()));
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|e| unreadable(Path::new("Standard input"), &e))?;
+        return Ok(vec![("Standard input".into(), text)]);
+    }
+    let mut files = vec![file.to_owned()];
+    if file.is_dir() {
+        let entries = std::fs::read_dir(file).map_err(|e| unreadable(file, &e))?;
+        let is_manifest =
+            |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+        files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_manifest).collect();
+        files.sort();
+    }
+    let read = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, &e))?;
+        Ok((file.display().to_string(), text))
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    const SERVER: &str =
+        "apiVersion: fhirexport.dev/v1alpha1\nkind: FhirServer\nmetadata: { name: clinic }\n";
+
+    fn read(text: &str) -> Result<Manifests, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("all.yaml");
+        std::fs::write(&file, text).unwrap();
+        let said = |stop: Stop| stop.to_string().replace(&format!("{}/", folder.path().display()), "");
+        Manifests::read(&[file]).map_err(said)
+    }
+
+    #[test]
+    fn documents_become_objects_and_credentials() {
+        let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: exporter }\n";
+        let secret =
+            "apiVersion: v1\nkind: Secret\nmetadata: { name: token, namespace: ops }\nstringData: { a: b }\n";
+        let read =
+            read(&format!("---\n{SERVER}status: {{ x: y }}\n---\n{account}---\n{secret}---\n")).unwrap();
+        let keys: Vec<String> = read.objects.iter().map(|manifest| manifest.key.to_string()).collect();
+        assert_eq!(keys, ["FhirServer default/clinic"]);
+        assert_eq!(read.objects[0].object.get("status"), None);
+        assert_eq!(read.ignored, ["ServiceAccount exporter"]);
+        assert!(read.secrets.secret("ops", "token").is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_file_document_and_field() {
+        for (text, said) in [
+            (
+                format!("{SERVER}---\n{SERVER}"),
+                "all.yaml, document 2, FhirServer clinic: metadata.name: another",
+            ),
+            (
+                SERVER.replace("clinic", "Clinic"),
+                "document 1, FhirServer Clinic: metadata.name: \"Clinic\" is not",
+            ),
+            (SERVER.replace("{ name: clinic }", "{}"), "metadata.name: it is required"),
+            (SERVER.replace("v1alpha1", "v1"), "apiVersion: \"fhirexport.dev/v1\" is not supported; use"),
+            (SERVER.replace("FhirServer", "Pod"), "kind: \"Pod\" is not supported; use FhirServer"),
+            (SERVER.replace("clinic }", "clinic, labels: { a: 1 } }"), "metadata.labels.a: "),
+            ("a: [".to_owned(), "all.yaml is neither YAML nor JSON: "),
+        ] {
+            let refused = read(&text).err().unwrap();
+            assert!(refused.contains(said), "{said}: {refused}");
+        }
+        let none = Manifests::read(&["nowhere.yaml".into()]).err().unwrap().to_string();
+        assert!(none.starts_with("nowhere.yaml cannot be read: "), "{none}");
+    }
+
+    #[test]
+    fn a_directory_stands_for_the_manifests_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("b.yaml"), SERVER.replace("clinic", "second")).unwrap();
+        std::fs::write(folder.path().join("a.yml"), SERVER).unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "not a manifest: [").unwrap();
+        let read = Manifests::read(&[folder.path().to_owned()]).unwrap();
+        let names: Vec<&str> = read.objects.iter().map(|manifest| &*manifest.key.name).collect();
+        assert_eq!(names, ["clinic", "second"]);
+    }
+}
