@@ -45,7 +45,13 @@ impl Follow {
     pub fn new(objects: Arc<Objects>, keys: &[Key], on_interrupt: OnInterrupt, show: Show) -> Self {
         let exports = keys.iter().filter(|key| key.kind == Kind::FhirExport).cloned().collect();
         let schedules = keys.iter().any(|key| key.kind == Kind::FhirExportSchedule);
-        Self { objects, exports, schedules, on_interrupt, show }
+        let mut follow = Self { objects, exports, schedules, on_interrupt, show };
+        for object in follow.objects() {
+            if let Some(key) = Key::of(&object) {
+                follow.show.remember(Look::at(&key, &object));
+            }
+        }
+        follow
     }
 
     /// Shows what happens until everything has ended or somebody interrupts. Returns true after an interruption.

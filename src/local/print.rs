@@ -44,8 +44,7 @@ pub fn table(objects: &[Value]) -> String {
     for object in objects {
         let Some(key) = Key::of(object) else { continue };
         let look = Look::at(&key, object);
-        let (state, progress) =
-            (look.state.as_deref().unwrap_or("-"), look.progress.as_deref().unwrap_or("-"));
+        let (state, progress) = (look.word(), look.progress.as_deref().unwrap_or("-"));
         let Key { kind, namespace, name } = &key;
         let kind = kind.as_str();
         let _ = writeln!(text, "{kind:<19} {namespace:<12} {name:<24} {state:<10} {progress}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::api::{Condition, ConditionStatus, ConditionType};
+use crate::api::{Condition, ConditionType};
 use crate::local::key::{Key, Kind};
 
 /// How an export ended.
@@ -57,6 +57,16 @@ impl Look {
         self.conditions.iter().find(|condition| condition.is(type_))
     }
 
+    /// The state of an export, or whether a server or schedule is ready, in one word.
+    pub fn word(&self) -> &str {
+        match (self.key.kind, self.condition(ConditionType::Ready)) {
+            (Kind::FhirExport, _) => self.state.as_deref().unwrap_or("Waiting"),
+            (Kind::FhirServer | Kind::FhirExportSchedule, Some(ready)) if ready.is_true() => "Ready",
+            (Kind::FhirServer | Kind::FhirExportSchedule, Some(not)) => &not.reason,
+            (Kind::FhirServer | Kind::FhirExportSchedule, None) => "-",
+        }
+    }
+
     /// How an export ended, if it has.
     pub fn end(&self) -> Option<End> {
         if !self.ended {
@@ -96,17 +106,10 @@ impl Look {
     }
 }
 
+/// A condition in a line. Its type and status are for programs, which read them in the status.
 fn sentence(condition: &Condition) -> String {
-    let Condition { type_, status, reason, message, .. } = condition;
-    let status = match status {
-        ConditionStatus::True => "True",
-        ConditionStatus::False => "False",
-        ConditionStatus::Unknown => "Unknown",
-    };
-    if message.is_empty() {
-        return format!("{type_}={status} {reason}");
-    }
-    format!("{type_}={status} {reason}: {message}")
+    let Condition { reason, message, .. } = condition;
+    if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") }
 }
 
 /// Where the files of an export are, and how much they hold.
@@ -142,17 +145,14 @@ mod tests {
     #[test]
     fn only_what_is_new_is_told() {
         let first = look(&json!({ "state": "Running", "conditions": [condition("Accepted", "True", "")] }));
-        assert_eq!(first.news(None), ["Running", "Accepted=True Why"]);
+        assert_eq!(first.news(None), ["Running", "Why"]);
         assert!(first.news(Some(&first)).is_empty());
         let second = look(&json!({ "state": "Landing", "job": { "progress": { "summary": "1 of 9 files" } },
             "conditions": [condition("Accepted", "True", "another wording")] }));
         assert_eq!(second.news(Some(&first)), ["Landing, 1 of 9 files"]);
         let third = look(&json!({ "state": "Landing", "job": { "progress": { "summary": "2 of 9 files" } },
             "conditions": [condition("ServerReachable", "False", "no answer")] }));
-        assert_eq!(
-            third.news(Some(&second)),
-            ["Landing, 2 of 9 files", "ServerReachable=False Why: no answer"]
-        );
+        assert_eq!(third.news(Some(&second)), ["Landing, 2 of 9 files", "Why: no answer"]);
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Show {
         let _ = printed;
     }
 
+    /// Takes in what an object was before this call, which is no news.
+    pub fn remember(&mut self, look: Look) {
+        self.told.insert(look.key.clone(), look);
+    }
+
     /// Tells what is new about an object.
     pub fn update(&mut self, look: Look) {
         let news = look.news(self.told.get(&look.key));
@@ -111,10 +116,9 @@ impl Bars {
             bar.set_style(style);
         }
         bar.set_position(look.percent.unwrap_or(0));
-        let state = look.state.as_deref().unwrap_or("Waiting");
         bar.set_message(match &look.progress {
-            Some(progress) => format!("{state}, {progress}"),
-            None => state.to_owned(),
+            Some(progress) => format!("{}, {progress}", look.word()),
+            None => look.word().to_owned(),
         });
     }
 }
