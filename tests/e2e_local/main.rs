@@ -8,3 +8,4 @@ mod place;
 mod refusals;
 mod runs;
 mod schedules;
+mod terminal;

@@ -59,11 +59,13 @@ impl Place {
     /// Starts the program with these arguments in the directory of this world.
     pub fn start_program(&mut self, arguments: &[&str]) -> Process {
         self.calls += 1;
-        let options = ProcessOptions::new(
-            env!("CARGO_BIN_EXE_fhir-export-operator"),
-            self.path(&format!("call-{}.log", self.calls)),
-        );
-        let options = options.directory(self.folder.path()).env("RUST_BACKTRACE", "1").args(arguments);
+        let log = self.path(&format!("call-{}.log", self.calls));
+        let options = self.options(&log, arguments).stdout(log.with_extension("out"));
+        Process::start(&options).unwrap()
+    }
+
+    /// How the program is started with these arguments; its messages go to `log`.
+    pub fn options(&self, log: &Path, arguments: &[&str]) -> ProcessOptions {
         let quick = [
             "--poll-floor-seconds=0.1",
             "--poll-ceiling-seconds=0.3",
@@ -72,9 +74,12 @@ impl Place {
             "--orphan-wait-seconds=2",
             "--missing-retry-seconds=0.3",
         ];
-        let stdout = self.path(&format!("call-{}.out", self.calls));
         let works = !matches!(arguments.get(1), Some(&"get"));
-        Process::start(&options.stdout(stdout).args(if works { &quick[..] } else { &[] })).unwrap()
+        ProcessOptions::new(env!("CARGO_BIN_EXE_fhir-export-operator"), log)
+            .directory(self.folder.path())
+            .env("RUST_BACKTRACE", "1")
+            .args(arguments)
+            .args(if works { &quick[..] } else { &[] })
     }
 
     /// Starts `local` on `all.yaml`, with the container `lake`.

@@ -83,23 +83,29 @@ impl Look {
         Some(End::Failed(failed.map(|condition| condition.message.clone()).unwrap_or_default()))
     }
 
-    /// What is new since `before`, one line each: a state or its progress, and each condition whose status or reason
-    /// changed.
-    pub fn news(&self, before: Option<&Self>) -> Vec<String> {
+    /// What is new since `before`, one line each: a state, with progress also that, and each condition whose status or
+    /// reason changed.
+    pub fn news(&self, before: Option<&Self>, with_progress: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        let (state, progress) = (self.state.as_deref(), self.progress.as_deref());
-        let was = before.map(|before| (before.state.as_deref(), before.progress.as_deref()));
-        if let Some(state) = state.filter(|_| was != Some((self.state.as_deref(), progress))) {
+        let progress = |look: &Self| look.progress.clone().filter(|_| with_progress);
+        let (state, progress, before_progress) =
+            (self.state.as_deref(), progress(self), before.and_then(progress));
+        let was = before.and_then(|before| before.state.as_deref());
+        if let Some(state) = state.filter(|_| (was, &before_progress) != (state, &progress)) {
             match progress.filter(|_| !self.ended) {
                 Some(progress) => lines.push(format!("{state}, {progress}")),
-                None if was.is_none_or(|(was, _)| was != Some(state)) => lines.push(state.to_owned()),
+                None if was != Some(state) => lines.push(state.to_owned()),
                 None => {}
             }
         }
         for condition in &self.conditions {
             let told = before.and_then(|b| b.conditions.iter().find(|c| c.type_ == condition.type_));
             if told.is_none_or(|told| (told.status, &told.reason) != (condition.status, &condition.reason)) {
-                lines.push(sentence(condition));
+                let line = sentence(condition);
+                // Conditions that have one cause say it once.
+                if !lines.contains(&line) {
+                    lines.push(line);
+                }
             }
         }
         lines
@@ -145,14 +151,14 @@ mod tests {
     #[test]
     fn only_what_is_new_is_told() {
         let first = look(&json!({ "state": "Running", "conditions": [condition("Accepted", "True", "")] }));
-        assert_eq!(first.news(None), ["Running", "Why"]);
-        assert!(first.news(Some(&first)).is_empty());
+        assert_eq!(first.news(None, true), ["Running", "Why"]);
+        assert!(first.news(Some(&first), true).is_empty());
         let second = look(&json!({ "state": "Landing", "job": { "progress": { "summary": "1 of 9 files" } },
             "conditions": [condition("Accepted", "True", "another wording")] }));
-        assert_eq!(second.news(Some(&first)), ["Landing, 1 of 9 files"]);
+        assert_eq!(second.news(Some(&first), true), ["Landing, 1 of 9 files"]);
         let third = look(&json!({ "state": "Landing", "job": { "progress": { "summary": "2 of 9 files" } },
             "conditions": [condition("ServerReachable", "False", "no answer")] }));
-        assert_eq!(third.news(Some(&second)), ["Landing, 2 of 9 files", "Why: no answer"]);
+        assert_eq!(third.news(Some(&second), true), ["Landing, 2 of 9 files", "Why: no answer"]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Show {
 struct Bars {
     all: MultiProgress,
     of: BTreeMap<Key, ProgressBar>,
+    /// Whether the bars are hidden. Lines are then printed as they are.
+    paused: bool,
 }
 
 impl Show {
@@ -38,8 +40,8 @@ impl Show {
     /// Prints a line, above the bars if there are any.
     pub fn say(&self, line: &str) {
         let printed = match &self.bars {
-            Some(bars) => bars.all.println(line),
-            None => writeln!(io::stderr(), "{line}"),
+            Some(bars) if !bars.paused => bars.all.println(line),
+            Some(_) | None => writeln!(io::stderr(), "{line}"),
         };
         // Nobody reads it, and the exports matter more.
         let _ = printed;
@@ -52,7 +54,7 @@ impl Show {
 
     /// Tells what is new about an object.
     pub fn update(&mut self, look: Look) {
-        let news = look.news(self.told.get(&look.key));
+        let news = look.news(self.told.get(&look.key), self.bars.is_none());
         if let Some(bars) = &mut self.bars {
             bars.update(&look);
         }
@@ -69,15 +71,17 @@ impl Show {
     }
 
     /// Hides the bars, so that a question can be asked below the lines.
-    pub fn pause(&self) {
-        if let Some(bars) = &self.bars {
+    pub fn pause(&mut self) {
+        if let Some(bars) = &mut self.bars {
+            bars.paused = true;
             bars.all.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
     }
 
     /// Draws the bars again.
-    pub fn resume(&self) {
-        if let Some(bars) = &self.bars {
+    pub fn resume(&mut self) {
+        if let Some(bars) = &mut self.bars {
+            bars.paused = false;
             bars.all.set_draw_target(indicatif::ProgressDrawTarget::stderr());
         }
     }
