@@ -149,7 +149,7 @@ impl Pages {
         if files > MAX_FILES {
             return Err(TOO_MANY);
         }
-        let head = so_far.map(|pages| Arc::clone(&pages.head)).unwrap_or_else(|| {
+        let first = || {
             Arc::new(Manifest {
                 transaction_time: wire.transaction_time,
                 request: wire.request.unwrap_or_default(),
@@ -161,7 +161,8 @@ impl Pages {
                 pages: 0,
                 raw: Bytes::new(),
             })
-        });
+        };
+        let head = so_far.map_or_else(first, |pages| Arc::clone(&pages.head));
         pages.push(Arc::new(Page { at: own, output, deleted, errors }));
         Ok(Self { next, head, read: pages, files, urls })
     }
