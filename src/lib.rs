@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod fhir;
 pub mod local;
 pub mod metrics;
+pub mod offline;
 pub mod operator;
 pub mod ports;
 pub mod serve;

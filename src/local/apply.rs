@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::container::{self, Container};
 use super::key::{Key, Kind};
-use super::manifests::Manifest;
+use super::manifests::{Manifest, refused};
 use super::objects::{Applied, Objects, meta};
-use super::schema::Fault;
+use crate::offline::{Checked, Problem};
 use crate::stop::Stop;
 
 /// Checks all manifests and then stores them, so that a fault in one of them changes nothing. With a container, it is
@@ -16,18 +16,15 @@ pub fn apply(
     manifests: &[Manifest],
     container: Option<&Container>,
 ) -> Result<Vec<(Key, Applied)>, Stop> {
-    let mut faults = Vec::new();
-    let mut wanted = Vec::new();
+    let (mut problems, mut wanted) = (Vec::new(), Vec::new());
     for manifest in manifests {
         match checked(objects, manifest, container) {
             Ok(object) => wanted.push((manifest.key.clone(), object)),
-            Err(found) => {
-                faults.extend(found.iter().map(|fault| format!("{}: {fault}", manifest.place)));
-            }
+            Err(found) => problems.extend(found),
         }
     }
-    if !faults.is_empty() {
-        return Err(Stop::because(faults.join("\n")));
+    if !problems.is_empty() {
+        return Err(refused(&problems));
     }
     let store = |(key, object): (Key, Value)| match objects.apply(&key, object) {
         Ok(applied) => Ok((key, applied)),
@@ -41,30 +38,41 @@ fn checked(
     objects: &Objects,
     manifest: &Manifest,
     container: Option<&Container>,
-) -> Result<Value, Vec<Fault>> {
-    let Manifest { key, object, .. } = manifest;
-    let mut object = object.clone();
+) -> Result<Value, Vec<Problem>> {
+    let Manifest { key, object, document } = manifest;
     let old = objects.find(key);
     let is_server = key.kind == Kind::FhirServer;
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     if is_server {
-        faults = container::faults(&object, container.is_some());
-        if container.is_some() {
-            Container::complete(&mut object);
-        }
+        let faults = container::faults(object, container.is_some()).into_iter();
+        problems.extend(faults.map(|fault| document.problem(&fault.field, fault.message)));
     }
     if old.as_ref().is_some_and(|old| meta(old, "deletionTimestamp").is_some()) {
         let message = format!("it is being deleted: run `local delete {}` until it is gone", key.name);
-        faults.push(Fault { field: "metadata.name".into(), message });
+        problems.push(document.problem("metadata.name", message));
     }
-    let mut merged = old.as_ref().map_or_else(|| object.clone(), |old| merge(key.kind, old, &object));
-    if let Err(found) = objects.definitions().check(key.kind, &merged, old.as_ref()) {
-        faults.extend(found);
+    match objects.definitions().check_change(document, old.as_ref().map(as_asked).as_ref()) {
+        Checked::Refused(found) => {
+            // The container is the storage.
+            let given = |problem: &Problem| container.is_some() && problem.field == "spec.storage";
+            problems.extend(found.into_iter().filter(|problem| !(is_server && given(problem))));
+        }
+        Checked::Valid | Checked::Foreign => {}
     }
+    let mut merged = old.as_ref().map_or_else(|| object.clone(), |old| merge(key.kind, old, object));
     if let Some(container) = container.filter(|_| is_server) {
         container.replace_storage(&mut merged);
     }
-    if faults.is_empty() { Ok(merged) } else { Err(faults) }
+    if problems.is_empty() { Ok(merged) } else { Err(problems) }
+}
+
+/// An object without the cancel that was asked for here, which a manifest need not repeat.
+fn as_asked(old: &Value) -> Value {
+    let mut asked = old.clone();
+    if let Some(spec) = asked.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("cancel");
+    }
+    asked
 }
 
 /// The object that is there, with the spec of the manifest and its labels and annotations. What was cancelled stays
@@ -96,20 +104,21 @@ fn merge(kind: Kind, old: &Value, manifest: &Value) -> Value {
 mod tests {
     use serde_json::json;
 
-    use super::super::schema::Definitions;
     use super::super::state::StateFile;
     use super::*;
+    use crate::offline::{Definitions, read};
 
     fn objects(folder: &tempfile::TempDir) -> Objects {
         let (file, contents) = StateFile::open(&folder.path().join("state.json")).unwrap();
-        Objects::new(file, contents, Definitions::new().unwrap())
+        Objects::new(file, contents, Definitions::load().unwrap())
     }
 
     fn manifest(kind: Kind, name: &str, spec: &Value) -> Manifest {
         let object = json!({ "apiVersion": "fhirexport.dev/v1alpha1", "kind": kind.as_str(),
             "metadata": { "name": name, "namespace": "default", "labels": { "team": "a" } }, "spec": spec });
         let key = Key { kind, namespace: "default".into(), name: name.into() };
-        Manifest { key, object, place: format!("all.yaml, document 1, {kind} {name}") }
+        let document = read("all.yaml", &object.to_string()).unwrap().remove(0);
+        Manifest { key, object, document }
     }
 
     fn export(change: &Value) -> Manifest {
@@ -156,10 +165,10 @@ mod tests {
         let refused = applied(&objects, &[good.clone(), bad, worse]).unwrap_err();
         let lines: Vec<&str> = refused.lines().collect();
         assert!(
-            lines.contains(&"all.yaml, document 1, FhirServer clinic: spec.url: it is required"),
+            lines.contains(&"all.yaml:1: FhirServer clinic: spec.url: is required"),
             "{refused}"
         );
-        assert!(refused.contains("FhirExport cohort: spec.suspend: it must be of type boolean"), "{refused}");
+        assert!(refused.contains("FhirExport cohort: spec.suspend: must be true or false"), "{refused}");
         assert_eq!(objects.find(&good.key), None);
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::schema::Fault;
+use super::fault::Fault;
 use crate::stop::Stop;
 
 /// Where Entra settings are in a FhirServer.
@@ -44,12 +44,6 @@ impl Container {
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Completes a FhirServer that names no storage, so that the definitions accept it.
-    pub fn complete(server: &mut Value) {
-        let Some(spec) = server.get_mut("spec").and_then(Value::as_object_mut) else { return };
-        spec.entry("storage").or_insert_with(|| unused("https://unused.invalid"));
     }
 
     /// Makes the directory the storage of a FhirServer that the definitions accept; how files are written there stays.
@@ -107,9 +101,9 @@ mod tests {
     fn a_directory_becomes_the_storage_and_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let container = Container::new(&folder.path().join("my lake")).unwrap();
-        let mut server = json!({ "spec": { "dialect": "BulkData" } });
-        Container::complete(&mut server);
+        let mut server = json!({ "spec": { "dialect": "BulkData", "storage": { "compression": "Gzip" } } });
         container.replace_storage(&mut server);
+        assert_eq!(server.pointer("/spec/storage/compression").unwrap(), "Gzip");
         let endpoint = server.pointer("/spec/storage/azureBlob/endpoint").unwrap().as_str().unwrap();
         assert!(endpoint.starts_with("file:///") && endpoint.ends_with("/my%20lake"), "{endpoint}");
         assert_eq!(Container::of(&server).unwrap().root(), container.root());

@@ -8,11 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::api::NAMESPACE;
+use super::fault::Fault;
 use super::key::{Key, Kind};
 use super::objects::meta;
-use super::schema::Fault;
 use super::secrets::Secrets;
 use crate::api::{GROUP, VERSION};
+use crate::offline::{Document, Problem, read};
 use crate::stop::Stop;
 
 /// Kinds that a set of manifests for a cluster may hold and that mean nothing here.
@@ -26,8 +27,8 @@ pub struct Manifest {
     pub key: Key,
     /// The object, with its namespace and without a status.
     pub object: Value,
-    /// File, document, kind and name, for messages.
-    pub place: String,
+    /// The document as it is written.
+    pub document: Document,
 }
 
 /// What a set of files holds.
@@ -43,61 +44,49 @@ pub struct Manifests {
 
 impl Manifests {
     /// Reads all files. `-` is standard input, and a directory stands for the YAML and JSON files in it. The error names
-    /// file, document and field of everything that cannot be read.
+    /// file, line and field of everything that cannot be read.
     pub fn read(files: &[PathBuf]) -> Result<Self, Stop> {
         let mut manifests = Self::default();
-        let mut faults = Vec::new();
+        let mut problems = Vec::new();
         for file in files {
             for (name, text) in texts(file)? {
-                let documents: Vec<Value> = serde_saphyr::from_multiple(&text).map_err(|e| {
-                    let cause = e.to_string();
-                    let cause = cause.lines().next().unwrap_or_default().to_owned();
-                    Stop::because(format!("{name} is neither YAML nor JSON: {cause}."))
-                })?;
-                for (index, document) in documents.into_iter().enumerate() {
-                    if document.is_null() {
-                        continue;
+                match read(&name, &text) {
+                    Ok(documents) => {
+                        problems.extend(documents.into_iter().filter_map(|one| manifests.add(one).err()));
                     }
-                    let place = format!("{name}, document {}", index + 1);
-                    if let Err((place, fault)) = manifests.add(place, document) {
-                        faults.push(format!("{place}: {fault}"));
-                    }
+                    Err(problem) => problems.push(*problem),
                 }
             }
         }
         let mut keys = BTreeSet::new();
-        for Manifest { key, place, .. } in &manifests.objects {
+        for Manifest { key, document, .. } in &manifests.objects {
             if !keys.insert(key) {
-                faults.push(format!("{place}: metadata.name: another document has the same name"));
+                problems.push(document.problem("metadata.name", "another document has the same name"));
             }
         }
-        if faults.is_empty() { Ok(manifests) } else { Err(Stop::because(faults.join("\n"))) }
+        if problems.is_empty() { Ok(manifests) } else { Err(refused(&problems)) }
     }
 
-    fn add(&mut self, place: String, mut object: Value) -> Result<(), (String, Fault)> {
-        let fault = |field: &str, message: String| Fault { field: field.to_owned(), message };
-        let text = |member: &str| object.get(member).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (kind, version) = (text("kind"), text("apiVersion"));
-        let name = meta(&object, "name").unwrap_or_default().to_owned();
-        let place = if kind.is_empty() { place } else { format!("{place}, {kind} {name}") };
+    fn add(&mut self, document: Document) -> Result<(), Problem> {
+        let mut object = document.object();
+        let kind = document.kind().to_owned();
         let (ours, wanted) = match Kind::named(&kind) {
             Some(kind) => (Some(kind), format!("{GROUP}/{VERSION}")),
             None if matches!(kind.as_str(), "Secret" | "ConfigMap") => (None, "v1".to_owned()),
             None if ONLY_IN_A_CLUSTER.contains(&kind.as_str()) => {
-                self.ignored.push(format!("{kind} {name}"));
+                self.ignored.push(format!("{kind} {}", document.name()));
                 return Ok(());
             }
             None => {
-                let known = "FhirServer, FhirExport, FhirExportSchedule, Secret or ConfigMap";
-                return Err((place, fault("kind", format!("{kind:?} is not supported; use {known}"))));
+                let known = "use FhirServer, FhirExport, FhirExportSchedule, Secret or ConfigMap";
+                return Err(document.problem("kind", known));
             }
         };
-        if version != wanted {
-            return Err((place, fault("apiVersion", format!("{version:?} is not supported; use {wanted}"))));
+        if object.get("apiVersion").and_then(Value::as_str) != Some(&wanted) {
+            return Err(document.problem("apiVersion", format!("use {wanted}")));
         }
-        if let Err(fault) = check_metadata(&object) {
-            return Err((place, fault));
-        }
+        check_metadata(&object).map_err(|fault| document.problem(&fault.field, fault.message))?;
+        let name = document.name().to_owned();
         let namespace = meta(&object, "namespace").unwrap_or(NAMESPACE).to_owned();
         match ours {
             Some(kind) => {
@@ -107,15 +96,21 @@ impl Manifests {
                         metadata.insert("namespace".into(), json!(namespace));
                     }
                 }
-                self.objects.push(Manifest { key: Key { kind, namespace, name }, object, place });
+                self.objects.push(Manifest { key: Key { kind, namespace, name }, object, document });
             }
             None if kind == "Secret" => {
-                self.secrets.add_secret(&namespace, &name, object).map_err(|fault| (place, fault))?;
+                let added = self.secrets.add_secret(&namespace, &name, object);
+                added.map_err(|fault| document.problem(&fault.field, fault.message))?;
             }
             None => self.secrets.add_config_map(&namespace, &name, object),
         }
         Ok(())
     }
+}
+
+/// The error for manifests with problems: one line each.
+pub fn refused(problems: &[Problem]) -> Stop {
+    Stop::because(problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))
 }
 
 fn check_metadata(object: &Value) -> Result<(), Fault> {
@@ -198,21 +193,21 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_by_file_document_and_field() {
+    fn what_cannot_be_read_is_named_by_file_line_and_field() {
         for (text, said) in [
-            (
-                format!("{SERVER}---\n{SERVER}"),
-                "all.yaml, document 2, FhirServer clinic: metadata.name: another",
-            ),
+            (format!("{SERVER}---\n{SERVER}"), "all.yaml:7: FhirServer clinic: metadata.name: another"),
             (
                 SERVER.replace("clinic", "Clinic"),
-                "document 1, FhirServer Clinic: metadata.name: \"Clinic\" is not",
+                "all.yaml:3: FhirServer Clinic: metadata.name: \"Clinic\" is not",
             ),
             (SERVER.replace("{ name: clinic }", "{}"), "metadata.name: it is required"),
-            (SERVER.replace("v1alpha1", "v1"), "apiVersion: \"fhirexport.dev/v1\" is not supported; use"),
-            (SERVER.replace("FhirServer", "Pod"), "kind: \"Pod\" is not supported; use FhirServer"),
+            (
+                SERVER.replace("v1alpha1", "v1"),
+                "all.yaml:1: FhirServer clinic: apiVersion: use fhirexport.dev/v1alpha1",
+            ),
+            (SERVER.replace("FhirServer", "Pod"), "all.yaml:2: Pod clinic: kind: use FhirServer"),
             (SERVER.replace("clinic }", "clinic, labels: { a: 1 } }"), "metadata.labels.a: "),
-            ("a: [".to_owned(), "all.yaml is neither YAML nor JSON: "),
+            ("a: [".to_owned(), "all.yaml:1: this is not YAML: "),
         ] {
             let refused = read(&text).err().unwrap();
             assert!(refused.contains(said), "{said}: {refused}");

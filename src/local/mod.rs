@@ -1,15 +1,16 @@
 //! The operator on one machine: the same manifests, reconciles and edges, with a state file instead of an API server.
 //!
 //! `api` answers the operator's own client within the process, from the objects of the state file. Everything else is
-//! what stands around an operator in a cluster: reading manifests (`manifests`, `apply`, `schema`), credentials
+//! what stands around an operator in a cluster: reading manifests (`manifests`, `apply`), credentials
 //! (`secrets`), a directory in place of a storage account (`container`), and telling people what happens (`show`).
 //!
-//! Uses: api, config, operator, ports, serve, stop, storage.
+//! Uses: api, config, offline, operator, ports, serve, stop, storage.
 
 mod api;
 mod apply;
 mod container;
 mod delete;
+mod fault;
 mod follow;
 mod interrupt;
 mod key;
@@ -18,7 +19,6 @@ mod objects;
 mod print;
 mod refusal;
 mod run;
-mod schema;
 mod secrets;
 mod session;
 mod show;

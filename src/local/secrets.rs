@@ -9,8 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::fault::Fault;
 use super::refusal::Refusal;
-use super::schema::Fault;
 use crate::api::CREDENTIAL_LABEL;
 
 type Name = (String, String);
@@ -119,7 +119,7 @@ mod tests {
         assert!(matches!(secrets.secret("other", "one"), Err(Refusal::NotFound(_))));
         let fault = secrets.add_secret("ns", "bad", json!({ "data": { "key": "s3cr3t!" } })).unwrap_err();
         assert_eq!(fault.field, "data.key");
-        assert!(!fault.message.contains("s3cr3t"), "{fault}");
+        assert!(!fault.message.contains("s3cr3t"), "{fault:?}");
     }
 
     #[test]

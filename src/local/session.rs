@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use super::api;
 use super::container::Container;
 use super::objects::Objects;
-use super::schema::Definitions;
 use super::secrets::Secrets;
 use super::state::StateFile;
 use crate::config::Config;
+use crate::offline::Definitions;
 use crate::operator::operate::operate;
 use crate::operator::run::edges;
 use crate::operator::signals::Signals;
@@ -23,9 +23,11 @@ use crate::storage::FolderStorage;
 /// The objects of the state file at `state`, which no other process works on while they live, and whether there was
 /// such a file.
 pub fn open(state: &Path) -> Result<(Arc<Objects>, bool), Stop> {
+    let definitions = Definitions::load()
+        .map_err(|e| Stop::because(format!("The definitions cannot be written as JSON: {e}.")))?;
     let (file, contents) = StateFile::open(state)?;
     let is_new = contents.resource_version == 0;
-    Ok((Arc::new(Objects::new(file, contents, Definitions::new()?)), is_new))
+    Ok((Arc::new(Objects::new(file, contents, definitions)), is_new))
 }
 
 /// Runs the operator on what `objects` says it works on, until `watch` returns. Files land in `container`, or else in

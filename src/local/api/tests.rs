@@ -5,10 +5,10 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchE
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::super::schema::Definitions;
 use super::super::state::StateFile;
 use super::*;
 use crate::api::{FhirExport, FhirServer};
+use crate::offline::Definitions;
 
 struct Place {
     _folder: tempfile::TempDir,
@@ -19,7 +19,7 @@ struct Place {
 fn place(secrets: Secrets) -> Place {
     let folder = tempfile::tempdir().unwrap();
     let (file, contents) = StateFile::open(&folder.path().join("state.json")).unwrap();
-    let objects = Arc::new(Objects::new(file, contents, Definitions::new().unwrap()));
+    let objects = Arc::new(Objects::new(file, contents, Definitions::load().unwrap()));
     let named = |kind, name: &str| Key { kind, namespace: "ns".into(), name: name.into() };
     objects.work_on([named(Kind::FhirExport, "one"), named(Kind::FhirExport, "two")]);
     let client = client(objects, Arc::new(secrets));
@@ -111,7 +111,7 @@ async fn a_version_of_an_earlier_process_has_to_list_again() {
     file.save(5, std::iter::empty()).unwrap();
     drop(file);
     let (file, contents) = StateFile::open(&path).unwrap();
-    let objects = Arc::new(Objects::new(file, contents, Definitions::new().unwrap()));
+    let objects = Arc::new(Objects::new(file, contents, Definitions::load().unwrap()));
     let exports: Api<FhirExport> = Api::all(client(objects, Arc::default()));
     let mut changes = exports.watch(&WatchParams::default(), "4").await.unwrap().boxed();
     let first = changes.next().await.unwrap().unwrap();

@@ -12,8 +12,8 @@ use tokio::sync::watch;
 
 use super::key::{Key, Kind};
 use super::refusal::Refusal;
-use super::schema::{Definitions, Fault};
 use super::state::{Contents, StateFile};
+use crate::offline::{Checked, Definitions, Problem, read};
 pub use object::meta;
 use object::{born, changed, deleted, differ, is_released, owners, set_version, with_status};
 
@@ -246,10 +246,18 @@ impl Objects {
     }
 
     fn checked(&self, key: &Key, object: &Value, old: Option<&Value>) -> Result<(), Refusal> {
-        self.definitions.check(key.kind, object, old).map_err(|faults| {
-            let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
-            Refusal::Invalid(format!("{key} is invalid: {}", faults.join("; ")))
-        })
+        let said = |problems: &[Problem]| {
+            let said = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message));
+            Refusal::Invalid(format!("{key} is invalid: {}", said.collect::<Vec<_>>().join("; ")))
+        };
+        let documents = read("the request", &object.to_string()).map_err(|problem| said(&[*problem]))?;
+        for document in &documents {
+            match self.definitions.check_change(document, old) {
+                Checked::Refused(problems) => return Err(said(&problems)),
+                Checked::Valid | Checked::Foreign => {}
+            }
+        }
+        Ok(())
     }
 
     fn replace(&self, all: &mut All, key: &Key, old: &Value, new: Value) -> Result<Value, Refusal> {

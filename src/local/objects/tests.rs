@@ -17,7 +17,7 @@ fn place() -> Place {
 
 fn open(folder: &tempfile::TempDir) -> Objects {
     let (file, contents) = StateFile::open(&folder.path().join("state.json")).unwrap();
-    Objects::new(file, contents, Definitions::new().unwrap())
+    Objects::new(file, contents, Definitions::load().unwrap())
 }
 
 fn key(kind: Kind, name: &str) -> Key {
