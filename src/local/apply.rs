@@ -164,10 +164,7 @@ mod tests {
         let good = manifest(Kind::FhirExport, "good", export(&json!({})).object.get("spec").unwrap());
         let refused = applied(&objects, &[good.clone(), bad, worse]).unwrap_err();
         let lines: Vec<&str> = refused.lines().collect();
-        assert!(
-            lines.contains(&"all.yaml:1: FhirServer clinic: spec.url: is required"),
-            "{refused}"
-        );
+        assert!(lines.contains(&"all.yaml:1: FhirServer clinic: spec.url: is required"), "{refused}");
         assert!(refused.contains("FhirExport cohort: spec.suspend: must be true or false"), "{refused}");
         assert_eq!(objects.find(&good.key), None);
     }

@@ -46,22 +46,21 @@ impl Container {
         &self.root
     }
 
-    /// Makes the directory the storage of a FhirServer that the definitions accept; how files are written there stays.
+    /// Makes the directory the storage of a FhirServer, whether or not it names one; how files are written there stays.
     /// The exports record this place, so that they are never continued in another one.
     pub fn replace_storage(&self, server: &mut Value) {
-        let Some(storage) = server.pointer_mut("/spec/storage").and_then(Value::as_object_mut) else {
-            return;
-        };
-        let Value::Object(unused) = unused(&self.url) else { return };
-        storage.retain(|member, _| matches!(member.as_str(), "compression" | "exportLog"));
-        storage.extend(unused);
+        let Some(spec) = server.get_mut("spec").and_then(Value::as_object_mut) else { return };
+        // Nobody reads these credentials.
+        let auth = json!({ "type": "SASToken", "secretRef": { "name": "unused", "key": "unused" } });
+        let mut here = json!({ "type": "AzureBlob", "azureBlob": { "endpoint": self.url, "auth": auth } });
+        for member in ["compression", "exportLog"] {
+            let value = spec.get("storage").and_then(|storage| storage.get(member));
+            if let (Some(value), Some(here)) = (value, here.as_object_mut()) {
+                here.insert(member.into(), value.clone());
+            }
+        }
+        spec.insert("storage".into(), here);
     }
-}
-
-/// Storage at `endpoint` with credentials that nobody reads.
-fn unused(endpoint: &str) -> Value {
-    json!({ "type": "AzureBlob", "azureBlob": { "endpoint": endpoint, "auth": { "type": "SASToken",
-        "secretRef": { "name": "unused", "key": "unused" } } } })
 }
 
 /// What a FhirServer asks for and only a cluster has, and what a directory cannot replace.

@@ -77,16 +77,13 @@ impl Follow {
                     self.show.resume();
                     choice
                 }
-                signal = signals.next() => match (&stage, signal) {
-                    (Stage::Working, Interruption::Interrupt) => match self.on_interrupt.decided() {
-                        Some(choice) => choice,
-                        None => {
-                            self.show.pause();
-                            stage = Stage::Asking(ask());
-                            continue;
-                        }
-                    },
-                    (Stage::Working, Interruption::Terminate) | (Stage::Asking(_) | Stage::Cancelling, _) => Choice::Leave,
+                signal = signals.next() => match self.decision(&stage, signal) {
+                    Some(choice) => choice,
+                    None => {
+                        self.show.pause();
+                        stage = Stage::Asking(ask());
+                        continue;
+                    }
                 },
             };
             match choice {
@@ -95,6 +92,16 @@ impl Follow {
                     self.cancel();
                     stage = Stage::Cancelling;
                 }
+            }
+        }
+    }
+
+    /// What a signal decides; `None` if people have to be asked.
+    fn decision(&self, stage: &Stage, signal: Interruption) -> Option<Choice> {
+        match (stage, signal) {
+            (Stage::Working, Interruption::Interrupt) => self.on_interrupt.decided(),
+            (Stage::Working, Interruption::Terminate) | (Stage::Asking(_) | Stage::Cancelling, _) => {
+                Some(Choice::Leave)
             }
         }
     }

@@ -43,8 +43,8 @@ pub struct Manifests {
 }
 
 impl Manifests {
-    /// Reads all files. `-` is standard input, and a directory stands for the YAML and JSON files in it. The error names
-    /// file, line and field of everything that cannot be read.
+    /// Reads all files. `-` is standard input, and a directory stands for the YAML and JSON files in it. The error
+    /// names file, line and field of everything that cannot be read.
     pub fn read(files: &[PathBuf]) -> Result<Self, Stop> {
         let mut manifests = Self::default();
         let mut problems = Vec::new();

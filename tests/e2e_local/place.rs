@@ -23,8 +23,8 @@ pub struct Place {
 }
 
 impl Place {
-    /// A world with a server that takes [`TOKEN`], and with manifests in `all.yaml`: the server, its Secret and the export
-    /// `cohort`.
+    /// A world with a server that takes [`TOKEN`], and with manifests in `all.yaml`: the server, its Secret and the
+    /// export `cohort`.
     pub async fn start() -> Self {
         let access = Access::Bearer(TOKEN.to_owned());
         let fhir = Server::start(Options { access, ..Options::default() }).await.unwrap();
