@@ -6,7 +6,8 @@ use super::container::{self, Container};
 use super::key::{Key, Kind};
 use super::manifests::{Manifest, refused};
 use super::objects::{Applied, Objects, meta};
-use crate::offline::{Checked, Problem};
+use crate::api::VERSION;
+use crate::offline::{Fault, Problem};
 use crate::stop::Stop;
 
 /// Checks all manifests and then stores them, so that a fault in one of them changes nothing. With a container, it is
@@ -51,14 +52,12 @@ fn checked(
         let message = format!("it is being deleted: run `local delete {}` until it is gone", key.name);
         problems.push(document.problem("metadata.name", message));
     }
-    match objects.definitions().check_change(document, old.as_ref().map(as_asked).as_ref()) {
-        Checked::Refused(found) => {
-            // The container is the storage.
-            let given = |problem: &Problem| container.is_some() && problem.field == "spec.storage";
-            problems.extend(found.into_iter().filter(|problem| !(is_server && given(problem))));
-        }
-        Checked::Valid | Checked::Foreign => {}
-    }
+    let definition = objects.definitions().find(key.kind.as_str(), VERSION);
+    let found = definition.map(|definition| definition.faults(object, old.as_ref().map(as_asked).as_ref()));
+    // The container is the storage.
+    let given = |fault: &Fault| is_server && container.is_some() && fault.field == "spec.storage";
+    let faults = found.into_iter().flatten().filter(|fault| !given(fault));
+    problems.extend(faults.map(|fault| document.problem(&fault.field, fault.message)));
     let mut merged = old.as_ref().map_or_else(|| object.clone(), |old| merge(key.kind, old, object));
     if let Some(container) = container.filter(|_| is_server) {
         container.replace_storage(&mut merged);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::fault::Fault;
+use crate::offline::Fault;
 use crate::stop::Stop;
 
 /// Where Entra settings are in a FhirServer.
@@ -68,20 +68,17 @@ pub fn faults(server: &Value, in_a_directory: bool) -> Vec<Fault> {
     let text = |field: &str| server.pointer(&format!("/{}", field.replace('.', "/"))).and_then(Value::as_str);
     let mut faults = Vec::new();
     if in_a_directory && text("spec.dialect") == Some("Azure") {
-        faults.push(Fault {
-            field: "spec.dialect".into(),
-            message:
-                "Azure's FHIR service writes the files into its own storage account, so --container cannot \
-                      replace it: leave --container out"
-                    .into(),
-        });
+        faults.push(Fault::new(
+            "spec.dialect",
+            "Azure's FHIR service writes the files into its own storage account, so --container cannot replace it: \
+             leave --container out",
+        ));
     }
     for entra in ENTRA {
         let field = format!("{entra}.type");
         if text(&field) == Some("WorkloadIdentity") {
-            let message =
-                "the token of a ServiceAccount exists only in a cluster: use ClientSecret here".into();
-            faults.push(Fault { field, message });
+            let message = "the token of a ServiceAccount exists only in a cluster: use ClientSecret here";
+            faults.push(Fault::new(&field, message));
         }
     }
     faults

@@ -8,12 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::api::NAMESPACE;
-use super::fault::Fault;
 use super::key::{Key, Kind};
 use super::objects::meta;
 use super::secrets::Secrets;
 use crate::api::{GROUP, VERSION};
-use crate::offline::{Document, Problem, read};
+use crate::offline::{Document, Fault, Problem, read};
 use crate::stop::Stop;
 
 /// Kinds that a set of manifests for a cluster may hold and that mean nothing here.
@@ -114,7 +113,7 @@ pub fn refused(problems: &[Problem]) -> Stop {
 }
 
 fn check_metadata(object: &Value) -> Result<(), Fault> {
-    let fault = |field: &str, message: String| Fault { field: field.to_owned(), message };
+    let fault = |field: &str, message: String| Fault::new(field, message);
     let metadata = object.get("metadata").cloned().unwrap_or_default();
     serde_path_to_error::deserialize::<_, ObjectMeta>(&metadata)
         .map_err(|e| fault(&format!("metadata.{}", e.path()), e.inner().to_string()))?;

@@ -10,7 +10,6 @@ mod api;
 mod apply;
 mod container;
 mod delete;
-mod fault;
 mod follow;
 mod interrupt;
 mod key;

@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::fault::Fault;
 use super::refusal::Refusal;
 use crate::api::CREDENTIAL_LABEL;
+use crate::offline::Fault;
 
 type Name = (String, String);
 
@@ -32,7 +32,7 @@ impl Secrets {
 
     /// Adds a Secret from a manifest. Its `stringData` wins over its `data`.
     pub fn add_secret(&mut self, namespace: &str, name: &str, mut secret: Value) -> Result<(), Fault> {
-        let fault = |field: String, message: &str| Fault { field, message: message.to_owned() };
+        let fault = |field: String, message: &str| Fault::new(&field, message);
         let mut data = Map::new();
         for (key, value) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
             let decoded = value.as_str().is_some_and(|text| STANDARD.decode(text.trim()).is_ok());

@@ -92,7 +92,7 @@ async fn resources() -> Json<Value> {
 
 async fn schemas(State(server): State<Server>) -> Json<Value> {
     let schema = |kind: Kind| {
-        let mut schema = server.objects.definitions().schema(kind.as_str())?.clone();
+        let mut schema = server.objects.definitions().find(kind.as_str(), VERSION)?.schema().clone();
         let named = json!([{ "group": GROUP, "version": VERSION, "kind": kind.as_str() }]);
         schema.as_object_mut()?.insert("x-kubernetes-group-version-kind".into(), named);
         Some((kind.as_str().to_owned(), schema))

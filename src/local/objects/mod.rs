@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use super::key::{Key, Kind};
 use super::refusal::Refusal;
 use super::state::{Contents, StateFile};
-use crate::offline::{Checked, Definitions, Problem, read};
+use crate::api::VERSION;
+use crate::offline::{Definitions, Fault};
 pub use object::meta;
 use object::{born, changed, deleted, differ, is_released, owners, set_version, with_status};
 
@@ -246,18 +247,13 @@ impl Objects {
     }
 
     fn checked(&self, key: &Key, object: &Value, old: Option<&Value>) -> Result<(), Refusal> {
-        let said = |problems: &[Problem]| {
-            let said = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message));
-            Refusal::Invalid(format!("{key} is invalid: {}", said.collect::<Vec<_>>().join("; ")))
-        };
-        let documents = read("the request", &object.to_string()).map_err(|problem| said(&[*problem]))?;
-        for document in &documents {
-            match self.definitions.check_change(document, old) {
-                Checked::Refused(problems) => return Err(said(&problems)),
-                Checked::Valid | Checked::Foreign => {}
-            }
+        let definition = self.definitions.find(key.kind.as_str(), VERSION);
+        let faults = definition.map(|definition| definition.faults(object, old)).unwrap_or_default();
+        if faults.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let said: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        Err(Refusal::Invalid(format!("{key} is invalid: {}", said.join("; "))))
     }
 
     fn replace(&self, all: &mut All, key: &Key, old: &Value, new: Value) -> Result<Value, Refusal> {
