@@ -147,9 +147,17 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         merge(&mut base, more);
         base
     };
+    let on_volume = |more: Value| {
+        let mut volume = json!({ "claimName": "lake" });
+        merge(&mut volume, more);
+        json!({ "dialect": "BulkData", "storage": { "type": "Volume", "volume": volume } })
+    };
+    let blob_beside = json!({ "storage": { "azureBlob": { "endpoint": "https://x.blob.core.windows.net",
+        "auth": { "type": "SASToken", "secretRef": key() } } } });
+    let path = "spec.storage.volume.path: use a relative path of letters, digits, dots, hyphens and underscores, in \
+        which no name begins with a dot or hyphen";
     let url = "spec.url: use a URL of scheme, host and path only";
-    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens (Azure container \
-        name)";
+    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens";
     let table = vec![
         (
             json!({ "url": "http://clinic.example.org" }),
@@ -174,8 +182,36 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({ "storage": { "type": "AzureBlob" } }),
-            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob",
+            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob, and forbidden otherwise",
         ),
+        (
+            json!({ "dialect": "BulkData", "storage": { "type": "Volume" } }),
+            "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
+        ),
+        (
+            with(on_volume(json!({})), blob_beside),
+            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob, and forbidden otherwise",
+        ),
+        (
+            with(
+                blob("https://x.blob.core.windows.net", json!({ "type": "SASToken", "secretRef": key() })),
+                json!({ "storage": { "volume": { "claimName": "lake" } } }),
+            ),
+            "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
+        ),
+        (
+            with(on_volume(json!({})), json!({ "dialect": "Azure" })),
+            "spec.storage.type: type Volume needs dialect BulkData: Azure's FHIR service writes only to its storage \
+             account",
+        ),
+        (on_volume(json!({ "path": "../other" })), path),
+        (on_volume(json!({ "path": "/etc" })), path),
+        (on_volume(json!({ "path": "a/../b" })), path),
+        (on_volume(json!({ "path": "a//b" })), path),
+        (on_volume(json!({ "path": "a/" })), path),
+        (on_volume(json!({ "path": "." })), path),
+        (on_volume(json!({ "path": "a/.hidden" })), path),
+        (on_volume(json!({ "path": "a\nb" })), path),
         (
             blob("https://x.blob.core.windows.net", json!({ "type": "Entra" })),
             "spec.storage.azureBlob.auth.entra: entra is required when type is Entra, and forbidden otherwise",

@@ -58,6 +58,33 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $grace -}}
 {{- end -}}
 
+{{- /* The directory that volumes are mounted in, each under the name of its claim. */ -}}
+{{- define "operator.volumes" -}}
+/var/lib/fhir-export/volumes
+{{- end -}}
+
+{{- /* The grants of all volumes, as the program reads them: NAMESPACE=CLAIM or NAMESPACE=CLAIM/PATH. */ -}}
+{{- define "operator.grants" -}}
+{{- $grants := list -}}
+{{- range $volume := .Values.volumes -}}
+{{- range .grants -}}
+{{- $folder := $volume.claimName -}}
+{{- if .path -}}{{- $folder = printf "%s/%s" $folder .path -}}{{- end -}}
+{{- $grants = append $grants (printf "%s=%s" .namespace $folder) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $grants -}}
+{{- end -}}
+
+{{- /* The claims that only one node can mount, as JSON. */ -}}
+{{- define "operator.onenode" -}}
+{{- $claims := list -}}
+{{- range .Values.volumes -}}
+{{- if ne (default "ReadWriteOnce" .accessMode) "ReadWriteMany" -}}{{- $claims = append $claims .claimName -}}{{- end -}}
+{{- end -}}
+{{- toJson $claims -}}
+{{- end -}}
+
 {{- define "operator.image" -}}
 {{- $missing := "image.repository is not set: build the image with `make image`, push it to a registry, and name it, as in --set image.repository=registry.example/fhir-export-operator." }}
 {{- $_ := required $missing .Values.image.repository }}

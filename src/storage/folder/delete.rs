@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::listing::{objects, walk};
 use super::place::Place;
 use super::side::{self, UPLOADS, marks_of};
-use super::{FolderStorage, failure};
+use super::{Folder, failure};
 use crate::core::folder;
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 use crate::core::manifest::hex;
@@ -26,7 +26,7 @@ struct Content {
     others: u64,
 }
 
-impl FolderStorage {
+impl Folder {
     /// See [`ObjectStore::delete_folder`](crate::ports::ObjectStore::delete_folder).
     pub(super) fn delete(&self, plan: &FolderPlan) -> Result<FolderDeletion, StorageFailure> {
         // Whatever a status may say, only the folder of a run is deleted.
