@@ -13,8 +13,7 @@ pub fn refused() -> Vec<(Value, &'static str)> {
         Observation?category=laboratory";
     let since = "spec.request.since: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
     let until = "spec.request.until: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
-    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens (Azure \
-        container name)";
+    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens";
     let parameters =
         "spec.request.parameters: this parameter has a field of its own in spec.request: use that";
     let mut table = vec![
@@ -152,8 +151,11 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         merge(&mut volume, more);
         json!({ "dialect": "BulkData", "storage": { "type": "Volume", "volume": volume } })
     };
-    let blob_beside = json!({ "storage": { "azureBlob": { "endpoint": "https://x.blob.core.windows.net",
-        "auth": { "type": "SASToken", "secretRef": key() } } } });
+    let both = |type_: &str| {
+        let auth = json!({ "type": "SASToken", "secretRef": key() });
+        json!({ "dialect": "BulkData", "storage": { "type": type_, "volume": { "claimName": "lake" },
+            "azureBlob": { "endpoint": "https://x.blob.core.windows.net", "auth": auth } } })
+    };
     let path = "spec.storage.volume.path: use a relative path of letters, digits, dots, hyphens and underscores, in \
         which no name begins with a dot or hyphen";
     let url = "spec.url: use a URL of scheme, host and path only";
@@ -189,14 +191,11 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
         ),
         (
-            with(on_volume(json!({})), blob_beside),
+            both("Volume"),
             "spec.storage.azureBlob: azureBlob is required when type is AzureBlob, and forbidden otherwise",
         ),
         (
-            with(
-                blob("https://x.blob.core.windows.net", json!({ "type": "SASToken", "secretRef": key() })),
-                json!({ "storage": { "volume": { "claimName": "lake" } } }),
-            ),
+            both("AzureBlob"),
             "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
         ),
         (

@@ -62,7 +62,7 @@ async fn an_export_lands_whole_and_is_verified() {
 }
 
 #[tokio::test]
-async fn a_cancelled_landing_keeps_what_has_landed() {
+async fn a_cancelled_landing_shows_no_part_of_a_file() {
     let place = Place::on_a_volume("volume-cancel", Options::default(), json!({})).await;
     let first = place.landed("first", json!({})).await;
     let whole = place.blobs(&first).await;
