@@ -36,10 +36,10 @@ impl Place {
 
     /// Starts a world with a `FhirServer` named `clinic`, whose storage is a volume that is not mounted, and without an
     /// operator.
-    pub async fn without_volume(name: &str, options: Options, mut change: Value) -> Self {
+    pub async fn without_volume(name: &str, options: Options, change: Value) -> Self {
         let mut site = Site::without_server(name, azure_fhir::Options::default()).await;
         let mut storage = json!({"storage": site.volume()});
-        merge(&mut storage, change.take());
+        merge(&mut storage, change);
         Self::on(site, options, storage).await
     }
 

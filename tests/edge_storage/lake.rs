@@ -139,9 +139,14 @@ pub fn volume_server(namespace: &str, claim: &str, path: Option<&str>) -> Arc<Fh
 /// The storage edge as the operator has it, with volumes in a directory. `grants` are namespaces and folders. Parts in
 /// volumes are small, so that files have many.
 pub fn by_type(volumes: &Path, grants: &[(&str, &str)]) -> StorageByType {
+    by_type_within(Tenure::default(), volumes, grants)
+}
+
+/// Like [`by_type`], for a process that may write to volumes only during `tenure`.
+pub fn by_type_within(tenure: Tenure, volumes: &Path, grants: &[(&str, &str)]) -> StorageByType {
     let grants = grants.iter().map(|(to, folder)| ((*to).to_owned(), VolumeFolder::parse(folder).unwrap()));
     let grants = VolumeGrants::new(grants).unwrap();
-    let volumes = FolderStorage::of_volumes(Tenure::default(), volumes, grants).with_part_size(256);
+    let volumes = FolderStorage::of_volumes(tenure, volumes, grants).with_part_size(256);
     StorageByType::new(storage(&Arc::new(Secrets::default()), EntraSettings::default()), volumes)
 }
 

@@ -4,22 +4,25 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 #[cfg(target_os = "linux")]
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use fhir_export_operator::api::{Compression, FhirServer};
-use fhir_export_operator::core::landing::{Content, FileForm, Issues, Marks, Tally};
+use fhir_export_operator::core::landing::{Checkpoint, Content, FileForm, Issues, Marks, Tally};
 use fhir_export_operator::core::ledger::{
     Expected, FolderPlan, StorageFailure, StorageFailureKind, VerifyPlan,
 };
-use fhir_export_operator::ports::{ObjectStore, Target, Upload};
+use fhir_export_operator::ports::tenure::Machine;
+use fhir_export_operator::ports::{ObjectStore, Target, Tenure, Upload};
 use fhir_export_operator::storage::StorageByType;
 use jiff::Timestamp;
 #[cfg(target_os = "linux")]
 use rustix::fs::{CWD, RenameFlags};
 use tempfile::TempDir;
 
-use crate::lake::{by_type, volume, volume_server};
+use crate::lake::{by_type, by_type_within, volume, volume_server};
 
 /// The folder of a run, as a key of its manifest names it.
 const RUN: &str = "20261122T003003-1187";
@@ -212,4 +215,63 @@ async fn links_that_come_and_go_lead_nowhere() {
         stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(below(outside.path()), [""; 0], "{stored} stored, {failed} failed");
+}
+
+/// A machine whose processes do not end: whoever should end panics instead, and is counted.
+#[derive(Clone, Debug, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+impl Machine for Counting {
+    fn steady(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    fn end(&self, sentence: &str) -> ! {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        panic!("{sentence}")
+    }
+}
+
+/// Of two replicas with one volume, only the one with the Lease writes.
+#[tokio::test]
+async fn who_may_not_act_writes_nothing_to_a_volume() {
+    let directory = TempDir::new().unwrap();
+    let grants = [("clinic", "lake")];
+    volume(directory.path(), "lake");
+    let (leader, ended) = (by_type(directory.path(), &grants), Counting::default());
+    let follower = by_type_within(Tenure::none_on(ended.clone()), directory.path(), &grants);
+    let server = volume_server("clinic", "lake", None);
+    let (target, key) = (Target::new(&server, "exports"), format!("{RUN}/Patient-1.ndjson"));
+    leader.make_container(target).await.unwrap();
+    leader.store(target, &format!("{RUN}/members.txt"), b"{}").await.unwrap();
+    let content = Content::of_etag("s", "\"1\"");
+    let mut tally = Tally::default();
+    let mut begun = leader.begin(target, &key, content, Compression::None);
+    let part = Bytes::from(vec![b'x'; begun.part_size(0).unwrap()]);
+    tally.feed(&part);
+    let after = Checkpoint::after(content, &tally).unwrap();
+    begun.part(part.clone(), &after).await.unwrap();
+    drop(begun);
+    let before = below(directory.path());
+
+    let marks =
+        Marks { source: "s".into(), sum: tally.finish(), form: FileForm::Framed, issues: Issues::default() };
+    let manifest = None;
+    let deletion = FolderPlan { container: "exports".into(), folder: RUN.into(), manifest, at_most: 9 };
+    let begin = || follower.begin(target, &key, content, Compression::None);
+    let writes = [
+        follower.store(target, &format!("{RUN}/manifest.json"), b"{}").await.err(),
+        follower.make_container(Target::new(&server, "other")).await.err(),
+        begin().part(part.clone(), &after).await.err(),
+        begin().commit(part, &marks).await.err(),
+        follower.resume(target, &key, Compression::None).await.err(),
+        follower.delete_folder(&server, &deletion).await.err(),
+    ];
+    assert!(writes.iter().all(Option::is_some), "{writes:?}");
+    assert_eq!(ended.0.load(Ordering::Relaxed), writes.len());
+    assert_eq!(below(directory.path()), before, "nothing was written");
+    // Who stands by may look.
+    follower.probe(&server, Some("exports")).await.unwrap();
+    assert_eq!(follower.ledger(target, RUN).await.unwrap().begun, [key]);
+    assert_eq!(ended.0.load(Ordering::Relaxed), writes.len());
 }

@@ -45,9 +45,9 @@ impl Folder {
         if !plan.is_meant(manifest.as_deref(), !content.files.is_empty()) {
             return Ok(FolderDeletion::Changed);
         }
-        self.tenure.look();
         let mut files = 0;
         for (directory, name) in &content.files {
+            self.tenure.look();
             match remove(&place, directory, name) {
                 Ok(was_there) => files += u64::from(was_there),
                 // The deleted files count; the next try will meet the failure again.
@@ -58,9 +58,11 @@ impl Folder {
         if content.more {
             return Ok(FolderDeletion::Going { files });
         }
+        self.tenure.look();
         for directory in &content.directories {
             tidy(&place, directory, content.others == 0).map_err(failure)?;
         }
+        self.tenure.look();
         if manifest.is_some() {
             files += u64::from(place.remove(folder::MANIFEST).map_err(failure)?);
         }

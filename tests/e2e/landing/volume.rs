@@ -2,9 +2,9 @@
 //! schedule deletes.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
-use bulk_fhir::{Options, Script, Shape};
+use bulk_fhir::{FileScript, Options, Script, Shape};
 use fhir_export_operator::api::{FhirExportSchedule, FhirServer};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
@@ -93,6 +93,36 @@ async fn a_volume_that_is_missing_is_told_and_waited_for() {
     let object = place.site.complete("run").await;
     place.assert_same(&object, &place.last_job().id).await;
     assert_eq!(place.fhir.jobs().len(), 1);
+}
+
+/// Limits the size of the operator's files, as a quota would. The unit of `ulimit -f` is 512 or 1024 bytes, depending on
+/// the shell. Without the trap, the signal SIGXFSZ would end the operator.
+#[tokio::test]
+async fn a_full_volume_is_told_and_goes_on_when_there_is_room() {
+    let mut place = Place::without_volume("volume-full", Options::default(), json!({})).await;
+    place.site.mount();
+    let (operator, limited) = (place.site.program.clone(), place.site.folder.path().join("limited"));
+    let script = format!("#!/bin/sh\ntrap '' XFSZ\nulimit -f 16384\nexec '{}' \"$@\"\n", operator.display());
+    std::fs::write(&limited, script).unwrap();
+    std::fs::set_permissions(&limited, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.site.program = limited;
+    place.site.start_operator().await;
+    let plain = FileScript { gzip: false, ..FileScript::default() };
+    place.fhir.script(Script::polls(0).made("Observation", 2, 40_000_000).files(plain));
+    place.export("run", json!({}), json!({})).await;
+    let object = place.site.until_condition("run", "Verified", "Unknown", "NoStorageAccess").await;
+    let message = condition(&object, "Verified").unwrap().2;
+    assert!(message.contains("leaves no room for"), "{message}");
+    place.site.kill_operator().await;
+    place.site.program = operator;
+    place.site.start_operator().await;
+    let object = place.site.complete("run").await;
+    let job = place.last_job();
+    place.assert_same(&object, &job.id).await;
+    assert_eq!((place.fhir.jobs().len(), object.status.unwrap().attempts), (1, Some(1)));
+    for file in &job.files {
+        assert_eq!(file.whole, 1, "each further request was for the rest");
+    }
 }
 
 #[tokio::test]
