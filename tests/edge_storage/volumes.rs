@@ -206,7 +206,8 @@ async fn links_that_come_and_go_lead_nowhere() {
                         Ok(_) => stored += 1,
                         Err(_) => failed += 1,
                     }
-                    if stored >= 50 && failed >= 50 {
+                    let escaped = !below(outside.path()).is_empty();
+                    if escaped || stored >= 50 && failed >= 50 {
                         break;
                     }
                 }
