@@ -9,6 +9,7 @@ pub mod core;
 pub mod credentials;
 pub mod fhir;
 pub mod metrics;
+pub mod offline;
 pub mod operator;
 pub mod ports;
 pub mod serve;

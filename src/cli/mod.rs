@@ -1,9 +1,10 @@
 //! The command line.
 //!
-//! Uses: api, cluster, config, core, credentials, operator, ports, stop.
+//! Uses: api, cluster, config, core, credentials, offline, operator, ports, stop.
 
 mod generate;
 mod jwks;
+mod manifests;
 mod schedule;
 
 use std::ffi::OsString;
@@ -57,6 +58,10 @@ enum Command {
         #[arg(long, value_name = "ID")]
         key_id: Option<String>,
     },
+    /// Check manifests as the API server would, without a cluster
+    Validate(manifests::Manifests),
+    /// Print the requests by which the operator would start the exports in these manifests, without their secrets
+    Plan(manifests::Manifests),
     /// Act on a FhirExportSchedule in the cluster
     #[command(subcommand)]
     Schedule(schedule::Command),
@@ -83,6 +88,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Reasons { write } => generate::reasons(write.as_deref()),
         Command::States { write } => generate::states(write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
+        Command::Validate(files) => manifests::validate(&files),
+        Command::Plan(files) => manifests::plan(&files),
         Command::Schedule(command) => schedule::schedule(&command),
         Command::Version => {
             println!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));

@@ -10,7 +10,7 @@ use super::bulk::{self, Deviations};
 use super::capability::Capability;
 use super::condition;
 use super::ledger::{StorageFailure, StorageFailureKind};
-use super::outcome::Outcome;
+use super::outcome::OperationOutcome;
 use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
@@ -283,7 +283,7 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
         StatusAnswer::NotNow(refusal)
             if refusal.reason == Reason::Forbidden && spec.dialect == Dialect::BulkData =>
         {
-            let refusal = bulk::answer::forbidden(answer, Outcome::parse(&answer.body).as_ref());
+            let refusal = bulk::answer::forbidden(answer, OperationOutcome::parse(&answer.body).as_ref());
             Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
         }
         StatusAnswer::NotNow(refusal) if refusal.reason != Reason::Throttled => {

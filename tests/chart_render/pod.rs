@@ -8,7 +8,7 @@ use fhir_export_operator::core::volume::{VolumeFolder, VolumeGrants};
 use fhir_export_operator::storage::StorageHosts;
 use serde_json::{Value, json};
 
-use super::{OPERATOR, arguments, file, namespaces, of_kind, rendered, template};
+use super::{OPERATOR, arguments, file, namespaces, of_kind, rendered, template, template_for, yaml};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -78,6 +78,56 @@ async fn the_platform_may_assign_the_user() {
     assert_eq!((&fixed["runAsUser"], &fixed["fsGroup"]), (&json!(65532), &json!(65532)));
     let assigned = json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
     assert_eq!(user(json!({ "fixedUser": false })).await, assigned);
+
+    let image = json!({ "image": { "repository": "registry.example/fhir-export-operator" } });
+    let output = template_for(&["security.openshift.io/v1"], OPERATOR, &image).await;
+    let objects = yaml(&output.ok().unwrap());
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"], assigned, "by default");
+}
+
+#[tokio::test]
+async fn what_a_platform_adds_to_the_pod_is_there_beside_what_the_chart_sets() {
+    let plain = rendered(OPERATOR, json!({})).await;
+    let plain = &of_kind(&plain, "Deployment")[0]["spec"]["template"]["spec"];
+    assert!(
+        plain.get("volumes").is_none() && plain["containers"][0].get("volumeMounts").is_none(),
+        "{plain}"
+    );
+    let spread = json!([{ "topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule" }]);
+    let values = json!({ "replicas": 2, "extraArgs": ["--max-downloads=3"], "extraCA": { "configMap": "authorities" },
+        "extraVolumes": [{ "name": "more", "emptyDir": {} }],
+        "extraVolumeMounts": [{ "name": "more", "mountPath": "/more" }],
+        "topologySpreadConstraints": spread,
+        "livenessProbe": { "initialDelaySeconds": 7 }, "readinessProbe": { "periodSeconds": 9 },
+        "podSecurityContext": { "supplementalGroups": [5], "runAsUser": 70000 },
+        "containerSecurityContext": { "seccompProfile": { "type": "Localhost", "localhostProfile": "x" } },
+        "imagePullSecrets": [{ "name": "one" }], "global": { "imagePullSecrets": [{ "name": "two" }] } });
+    let objects = rendered(OPERATOR, values).await;
+    let args = arguments(&objects);
+    assert_eq!(Line::try_parse_from(&args).unwrap().args.resolve().unwrap().max_downloads, 3);
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let names = |list: &Value| {
+        let all = list.as_array().unwrap().iter();
+        all.map(|one| one["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&pod["volumes"]), ["extra-ca", "more"]);
+    assert_eq!(names(&container["volumeMounts"]), ["extra-ca", "more"]);
+    assert_eq!(names(&pod["imagePullSecrets"]), ["one", "two"]);
+    assert_eq!(pod["topologySpreadConstraints"], spread);
+    let liveness = &container["livenessProbe"];
+    assert_eq!((&liveness["initialDelaySeconds"], &liveness["periodSeconds"]), (&json!(7), &json!(20)));
+    assert_eq!(liveness["httpGet"]["path"], "/livez");
+    let readiness = &container["readinessProbe"];
+    assert_eq!((&readiness["periodSeconds"], &readiness["timeoutSeconds"]), (&json!(9), &json!(5)));
+    let context = &pod["securityContext"];
+    assert_eq!((&context["runAsUser"], &context["runAsGroup"]), (&json!(70000), &json!(65532)));
+    assert_eq!((&context["supplementalGroups"], &context["runAsNonRoot"]), (&json!([5]), &json!(true)));
+    let context = &container["securityContext"];
+    assert_eq!(context["seccompProfile"], json!({ "type": "Localhost", "localhostProfile": "x" }));
+    assert_eq!((&context["readOnlyRootFilesystem"], &context["privileged"]), (&json!(true), &json!(false)));
 }
 
 /// The grace period cuts off no kick-off: a `FhirServer` may allow one an hour, unless the operator is set to allow

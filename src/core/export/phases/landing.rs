@@ -175,24 +175,24 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
 }
 
 /// Takes in the state of the landing.
-fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Phase {
+fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::LandState) -> Phase {
     let LandingStage::Copying { task_since } = &mut memory.stage else {
         return Phase::Landing(Box::new(memory));
     };
     match state {
-        files::Landing::Running(progress) => {
+        files::LandState::Running(progress) => {
             turn.task_runs = true;
             task_since.get_or_insert(turn.now);
             came_on(turn, &mut memory, progress);
             Phase::Landing(Box::new(memory))
         }
-        files::Landing::Done(landed) => {
+        files::LandState::Done(landed) => {
             memory.stage = LandingStage::Landed(concluding(landed));
             turn.server_answered();
             goes_on(turn);
             Phase::Landing(Box::new(memory))
         }
-        files::Landing::Failed(failure) => {
+        files::LandState::Failed(failure) => {
             *task_since = None;
             came_on(turn, &mut memory, failure.progress);
             landing_failure::observe(turn, memory, failure)
