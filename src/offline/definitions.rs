@@ -1,36 +1,28 @@
-//! Checks manifests by the custom resource definitions of this program: their schema, then their rules.
+//! The custom resource definitions of this program: their schema, then their rules, as the API server applies them.
 
-use kube::core::cel::{ValidationError, ValidationErrors, Validator};
+use std::fmt;
+
+use kube::core::cel::{CompiledSchema, ValidationError, ValidationErrors, Validator, compile_schema};
 use serde_json::Value;
 
-use super::document::Document;
-use super::problem::Problem;
-use super::schema::{closest, mismatches};
+use super::schema::{Fault, faults, unknown};
 use crate::api::crds;
-
-/// The API group of the definitions.
-const GROUP: &str = "fhirexport.dev";
-/// The longest name of an object, in characters (Kubernetes: "Object Names and IDs").
-const MAX_NAME: usize = 253;
-
-/// The result of a check.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Checked {
-    /// The document is no manifest of this operator, and is not checked.
-    Foreign,
-    /// The API server would accept the manifest.
-    Valid,
-    /// What the API server would refuse; at least one.
-    Refused(Vec<Problem>),
-}
 
 /// The custom resource definitions of this program.
 pub struct Definitions(Vec<Definition>);
 
-struct Definition {
+/// One version of one kind.
+pub struct Definition {
     kind: String,
     version: String,
     schema: Value,
+    rules: CompiledSchema,
+}
+
+impl fmt::Debug for Definitions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|one| &one.kind)).finish()
+    }
 }
 
 impl Definitions {
@@ -45,104 +37,62 @@ impl Definitions {
             for version in crd.spec.versions {
                 let schema =
                     serde_json::to_value(version.schema.and_then(|schema| schema.open_api_v3_schema))?;
-                all.push(Definition { kind: crd.spec.names.kind.clone(), version: version.name, schema });
+                let rules = compile_schema(&schema);
+                all.push(Definition {
+                    kind: crd.spec.names.kind.clone(),
+                    version: version.name,
+                    schema,
+                    rules,
+                });
             }
         }
         Ok(Self(all))
     }
 
-    /// Checks a document as the API server does when the object is created.
-    pub fn check(&self, document: &Document) -> Checked {
-        let api_version = document.node.text("apiVersion").unwrap_or_default();
-        let version = match api_version.split_once('/') {
-            Some((GROUP, version)) => version,
-            None if api_version.is_empty() && self.0.iter().any(|one| one.kind == document.kind()) => {
-                let message = format!("is required: {GROUP}/{}", self.newest());
-                return Checked::Refused(vec![document.problem("apiVersion", message)]);
-            }
-            _ => return Checked::Foreign,
-        };
-        let problems = match self.find(document, version) {
-            Ok(definition) => definition.problems(document),
-            Err(problem) => vec![*problem],
-        };
-        if problems.is_empty() { Checked::Valid } else { Checked::Refused(problems) }
+    /// The names of all kinds, in installation order.
+    pub fn kinds(&self) -> impl Iterator<Item = &String> {
+        self.0.iter().map(|one| &one.kind)
     }
 
-    fn newest(&self) -> &str {
+    /// The newest version of the API.
+    pub fn version(&self) -> &str {
         self.0.last().map_or("", |one| one.version.as_str())
     }
 
-    fn find(&self, document: &Document, version: &str) -> Result<&Definition, Box<Problem>> {
-        let kinds: Vec<&String> = self.0.iter().map(|one| &one.kind).collect();
-        if !kinds.iter().any(|kind| **kind == document.kind()) {
-            let message = match closest(document.kind(), kinds.into_iter()) {
-                Some(close) => format!("there is no such kind; did you mean {close}?"),
-                None => "use FhirServer, FhirExport or FhirExportSchedule".to_owned(),
-            };
-            return Err(Box::new(document.problem("kind", message)));
-        }
-        self.0.iter().find(|one| one.kind == document.kind() && one.version == version).ok_or_else(|| {
-            let message = format!("there is no version {version}: use {GROUP}/{}", self.newest());
-            Box::new(document.problem("apiVersion", message))
-        })
+    /// The definition of a kind in a version.
+    pub fn find(&self, kind: &str, version: &str) -> Option<&Definition> {
+        self.0.iter().find(|one| one.kind == kind && one.version == version)
     }
 }
 
 impl Definition {
-    fn problems(&self, document: &Document) -> Vec<Problem> {
-        let mut problems = name_problem(document).into_iter().collect::<Vec<_>>();
-        // The API server drops the status of an object that is created.
+    /// The OpenAPI schema of the whole object.
+    pub fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// What the API server would refuse of an object that is created, or of its change if `old` is what it was before.
+    /// The metadata are not checked, and neither is the status, which the API server drops. The rules are applied only
+    /// if the schema refuses nothing.
+    pub fn faults(&self, object: &Value, old: Option<&Value>) -> Vec<Fault> {
+        let mut found = Vec::new();
         let schema = self.schema.pointer("/properties/spec").unwrap_or(&Value::Null);
-        if let Some(spec) = document.node.field("spec") {
-            let found = mismatches(schema, "spec", &spec.value);
-            problems.extend(found.into_iter().map(|mismatch| Problem {
-                line: mismatch.line,
-                ..document.problem(&mismatch.field, mismatch.message)
-            }));
-        } else {
-            problems.push(document.problem("spec", "is required"));
+        match object.get("spec") {
+            Some(spec) => found.extend(faults(schema, "spec", spec)),
+            None => found.push(Fault::new("spec", "is required")),
         }
-        problems.extend(unknown_fields(document));
-        // As in the API server, rules are about objects that the schema permits.
-        if problems.is_empty() { self.broken_rules(document) } else { problems }
+        let known = ["apiVersion", "kind", "metadata", "spec", "status"].map(str::to_owned);
+        let names = object.as_object().into_iter().flatten().map(|(name, _)| name);
+        found.extend(names.filter(|name| !known.contains(name)).map(|name| unknown("", name, known.iter())));
+        if found.is_empty() { self.broken_rules(object, old) } else { found }
     }
 
-    fn broken_rules(&self, document: &Document) -> Vec<Problem> {
-        let object = document.node.to_value();
-        let broken = Validator::new().validate_with_defaults(&self.schema, &object, None);
-        let broken = broken.err().into_iter().flat_map(ValidationErrors::into_vec);
-        let problem = |error: ValidationError| Problem {
-            rule: Some(error.rule.clone()),
-            ..document.problem(&error.field_path, error.message)
+    fn broken_rules(&self, object: &Value, old: Option<&Value>) -> Vec<Fault> {
+        let broken = Validator::new().validate_compiled(&self.rules, object, old);
+        let fault = |error: ValidationError| Fault {
+            rule: Some(error.rule),
+            ..Fault::new(error.field_path.trim_start_matches('.'), error.message)
         };
-        broken.map(problem).collect()
+        broken.err().into_iter().flat_map(ValidationErrors::into_vec).map(fault).collect()
     }
-}
-
-fn unknown_fields(document: &Document) -> Vec<Problem> {
-    let known = ["apiVersion", "kind", "metadata", "spec", "status"].map(str::to_owned);
-    let object = document.node.to_value();
-    let names = object.as_object().into_iter().flatten().map(|(name, _)| name);
-    let unknown = names.filter(|name| !known.contains(name));
-    let problem = |name: &String| {
-        let hint = closest(name, known.iter()).map(|close| format!("; did you mean {close}?"));
-        document.problem(name, format!("there is no such field{}", hint.unwrap_or_default()))
-    };
-    unknown.map(problem).collect()
-}
-
-/// What is wrong with the name of the object (Kubernetes: "Object Names and IDs", "DNS Subdomain Names").
-fn name_problem(document: &Document) -> Option<Problem> {
-    let name = document.name();
-    if name.is_empty() {
-        return Some(document.problem("metadata.name", "is required"));
-    }
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let generated = document.node.field("metadata").is_some_and(|field| field.value.text("name").is_none());
-    let inner = name.chars().all(|c| plain(c) || matches!(c, '-' | '.')) && name.len() <= MAX_NAME;
-    let ends = name.starts_with(plain) && (generated || name.ends_with(plain));
-    let segments = !name.contains("..") && !name.contains(".-") && !name.contains("-.");
-    let message = "use lower-case letters, digits, hyphens and dots, with a letter or digit at both ends";
-    (!(inner && ends && segments)).then(|| document.problem("metadata.name", message))
 }

@@ -2,6 +2,7 @@
 //!
 //! Uses: api, core.
 
+mod check;
 mod definitions;
 mod document;
 mod node;
@@ -9,7 +10,9 @@ mod plan;
 mod problem;
 mod schema;
 
-pub use definitions::{Checked, Definitions};
+pub use check::Checked;
+pub use definitions::{Definition, Definitions};
 pub use document::{Document, read};
 pub use plan::{Plan, Unplanned, plan};
 pub use problem::Problem;
+pub use schema::Fault;

@@ -1,125 +1,136 @@
 //! Structural schemas of custom resource definitions (Kubernetes: "Extend the Kubernetes API with
 //! CustomResourceDefinitions", "Validation"), as far as the definitions of this operator use them.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
-use super::node::{Content, Field, Node};
-
-/// A part of a manifest that its schema does not permit.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mismatch {
-    /// The path of the field, such as `spec.request.types[0]`.
+/// A part of an object that its definition refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The path of the field, such as `spec.request.types[0]`; empty for the object as a whole.
     pub field: String,
-    /// The line, from 1.
-    pub line: u64,
     /// What is wrong, and what is permitted.
     pub message: String,
+    /// The rule that is broken, in the Common Expression Language; `None` if the schema itself refuses the part.
+    pub rule: Option<String>,
 }
 
-/// Finds all parts of `node` that `schema` does not permit. `path` is the path of the node.
-pub fn mismatches(schema: &Value, path: &str, node: &Node) -> Vec<Mismatch> {
+impl Fault {
+    /// A part that the schema refuses.
+    pub fn new(field: &str, message: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), message: message.into(), rule: None }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// Finds all parts of `value` that `schema` does not permit. `path` is the path of the value.
+pub fn faults(schema: &Value, path: &str, value: &Value) -> Vec<Fault> {
     let mut walk = Walk { found: Vec::new() };
-    walk.value(schema, path, node.line, node);
+    walk.value(schema, path, value);
     walk.found
 }
 
+/// The fault of a field that none of `known` is.
+pub fn unknown<'a>(path: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Fault {
+    let hint = closest(name, known).map(|close| format!("; did you mean {close}?"));
+    Fault::new(&below(path, name), format!("there is no such field{}", hint.unwrap_or_default()))
+}
+
 struct Walk {
-    found: Vec<Mismatch>,
+    found: Vec<Fault>,
 }
 
 impl Walk {
-    fn wrong(&mut self, field: &str, line: u64, message: impl Into<String>) {
-        self.found.push(Mismatch { field: field.to_owned(), line, message: message.into() });
+    fn wrong(&mut self, field: &str, message: impl Into<String>) {
+        self.found.push(Fault::new(field, message));
     }
 
-    /// Checks a value. `line` is that of its name, if it has one.
-    fn value(&mut self, schema: &Value, path: &str, line: u64, node: &Node) {
+    fn value(&mut self, schema: &Value, path: &str, value: &Value) {
         let wanted = schema["type"].as_str().unwrap_or_default();
-        match (&node.content, wanted) {
-            (Content::Map(fields), "object") => self.object(schema, path, line, fields),
-            (Content::List(items), "array") => self.list(schema, path, line, items),
-            (Content::Scalar(Value::String(text)), "string") => self.text(schema, path, line, text),
-            (Content::Scalar(Value::Number(number)), "integer" | "number")
+        match (value, wanted) {
+            (Value::Object(fields), "object") => self.object(schema, path, fields),
+            (Value::Array(items), "array") => {
+                for (index, item) in items.iter().enumerate() {
+                    self.value(&schema["items"], &format!("{path}[{index}]"), item);
+                }
+                self.size(schema, ["minItems", "maxItems"], "item", path, items.len());
+            }
+            (Value::String(text), "string") => self.text(schema, path, text),
+            (Value::Number(number), "integer" | "number")
                 if wanted == "number" || number.is_i64() || number.is_u64() =>
             {
-                self.number(schema, path, line, number);
+                self.number(schema, path, number);
             }
-            (Content::Scalar(Value::Bool(_)), "boolean") | (_, "") => {}
-            (content, _) => {
-                self.wrong(path, line, format!("must be {}, not {}", article(wanted), described(content)));
+            (Value::Bool(_), "boolean") | (_, "") => {}
+            (value, _) => {
+                self.wrong(path, format!("must be {}, not {}", article(wanted), described(value)));
             }
         }
     }
 
-    fn object(&mut self, schema: &Value, path: &str, line: u64, fields: &[Field]) {
+    fn object(&mut self, schema: &Value, path: &str, fields: &Map<String, Value>) {
         let (properties, others) = (schema["properties"].as_object(), &schema["additionalProperties"]);
-        for field in fields {
-            let known = properties.and_then(|properties| properties.get(&field.name));
-            if let Some(inner) = known {
-                self.value(inner, &below(path, &field.name), field.line, &field.value);
+        for (name, value) in fields {
+            if let Some(inner) = properties.and_then(|properties| properties.get(name)) {
+                self.value(inner, &below(path, name), value);
             } else if others.is_object() {
-                self.value(others, &format!("{path}[{}]", field.name), field.line, &field.value);
+                self.value(others, &format!("{path}[{name}]"), value);
             } else if let Some(properties) = properties {
-                let message = match closest(&field.name, properties.keys()) {
-                    Some(close) => format!("there is no such field; did you mean {close}?"),
-                    None => "there is no such field".to_owned(),
-                };
-                self.wrong(&below(path, &field.name), field.line, message);
+                self.found.push(unknown(path, name, properties.keys()));
             }
         }
         for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            if !fields.iter().any(|field| field.name == name) {
-                self.wrong(&below(path, name), line, "is required");
+            if !fields.contains_key(name) {
+                self.wrong(&below(path, name), "is required");
             }
         }
-        self.size(schema, ["minProperties", "maxProperties"], "field", (path, line), fields.len());
+        self.size(schema, ["minProperties", "maxProperties"], "field", path, fields.len());
     }
 
-    fn list(&mut self, schema: &Value, path: &str, line: u64, items: &[Node]) {
-        for (index, item) in items.iter().enumerate() {
-            self.value(&schema["items"], &format!("{path}[{index}]"), item.line, item);
-        }
-        self.size(schema, ["minItems", "maxItems"], "item", (path, line), items.len());
-    }
-
-    fn text(&mut self, schema: &Value, path: &str, line: u64, text: &str) {
+    fn text(&mut self, schema: &Value, path: &str, text: &str) {
         if let Some(permitted) = schema["enum"].as_array() {
             let names: Vec<&str> = permitted.iter().filter_map(Value::as_str).collect();
             if !names.contains(&text) {
-                self.wrong(path, line, format!("must be {}, not \"{text}\"", either(&names)));
+                self.wrong(path, format!("must be {}, not \"{text}\"", either(&names)));
             }
             return;
         }
-        self.size(schema, ["minLength", "maxLength"], "character", (path, line), text.chars().count());
+        self.size(schema, ["minLength", "maxLength"], "character", path, text.chars().count());
         let pattern = schema["pattern"].as_str();
         if let Some(pattern) = pattern.filter(|pattern| !matches(pattern, text)) {
-            self.wrong(path, line, format!("\"{text}\" does not match {pattern}"));
+            self.wrong(path, format!("\"{text}\" does not match {pattern}"));
         }
         if schema["format"] == "date-time" && text.parse::<Timestamp>().is_err() {
-            self.wrong(path, line, format!("\"{text}\" is not an instant such as 2026-01-01T00:00:00Z"));
+            self.wrong(path, format!("\"{text}\" is not an instant such as 2026-01-01T00:00:00Z"));
         }
     }
 
-    fn number(&mut self, schema: &Value, path: &str, line: u64, number: &Number) {
+    fn number(&mut self, schema: &Value, path: &str, number: &Number) {
         let value = number.as_f64().unwrap_or(f64::NAN);
         if let Some(least) = schema["minimum"].as_f64().filter(|least| value < *least) {
-            self.wrong(path, line, format!("must be at least {least}, not {number}"));
+            self.wrong(path, format!("must be at least {least}, not {number}"));
         }
         if let Some(most) = schema["maximum"].as_f64().filter(|most| value > *most) {
-            self.wrong(path, line, format!("must be at most {most}, not {number}"));
+            self.wrong(path, format!("must be at most {most}, not {number}"));
         }
     }
 
-    fn size(&mut self, schema: &Value, bounds: [&str; 2], of: &str, at: (&str, u64), size: usize) {
+    fn size(&mut self, schema: &Value, bounds: [&str; 2], of: &str, path: &str, size: usize) {
         let [least, most] = bounds.map(|bound| schema[bound].as_u64());
         let size = size as u64;
         let count = |n: u64| if n == 1 { format!("1 {of}") } else { format!("{n} {of}s") };
         if let Some(least) = least.filter(|least| size < *least) {
-            self.wrong(at.0, at.1, format!("must have at least {}, not {size}", count(least)));
+            self.wrong(path, format!("must have at least {}, not {size}", count(least)));
         }
         if let Some(most) = most.filter(|most| size > *most) {
-            self.wrong(at.0, at.1, format!("must have at most {}, not {size}", count(most)));
+            self.wrong(path, format!("must have at most {}, not {size}", count(most)));
         }
     }
 }
@@ -139,14 +150,14 @@ fn article(type_: &str) -> &'static str {
     }
 }
 
-fn described(content: &Content) -> &'static str {
-    match content {
-        Content::Map(_) => "an object",
-        Content::List(_) => "a list",
-        Content::Scalar(Value::String(_)) => "a string",
-        Content::Scalar(Value::Number(_)) => "a number",
-        Content::Scalar(Value::Bool(_)) => "a boolean",
-        Content::Scalar(_) => "null",
+fn described(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "an object",
+        Value::Array(_) => "a list",
+        Value::String(_) => "a string",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "a boolean",
+        Value::Null => "null",
     }
 }
 

@@ -14,13 +14,16 @@ fn check(manifest: &Value) -> Vec<Problem> {
 
 /// The problems of each document.
 fn check_text(text: &str) -> Vec<Vec<Problem>> {
-    let definitions = Definitions::load().unwrap();
     let documents = read("file.yaml", text).unwrap();
-    let problems = documents.iter().map(|document| match definitions.check(document) {
+    let check = |document| match DEFINITIONS.with(|definitions| definitions.check(document)) {
         Checked::Refused(problems) => problems,
         Checked::Valid | Checked::Foreign => Vec::new(),
-    });
-    problems.collect()
+    };
+    documents.iter().map(check).collect()
+}
+
+thread_local! {
+    static DEFINITIONS: Definitions = Definitions::load().unwrap();
 }
 
 /// Manifests that the schema does not permit, the field, and the last words of the message.
