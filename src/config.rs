@@ -16,6 +16,7 @@ use url::Url;
 use crate::cluster::NAME;
 use crate::core::reach::Network;
 use crate::core::tuning::Tuning;
+use crate::core::volume::VolumeGrants;
 use crate::serve::logs::LogFormat;
 use crate::storage::StorageHosts;
 pub use parse::LeaseName;
@@ -108,6 +109,10 @@ pub struct Config {
     pub entra_audiences: BTreeSet<String>,
     /// Blob endpoints that may receive Entra tokens besides Azure's own.
     pub storage_hosts: StorageHosts,
+    /// The directory in which volumes are mounted, each in a directory with the name of its claim.
+    pub volumes: PathBuf,
+    /// Which namespace may use which folders of the volumes.
+    pub volume_grants: VolumeGrants,
     /// Networks that hosts named by a `FhirServer` must not be in.
     pub refused_networks: Vec<Network>,
     /// Namespaces whose `FhirServer`s may use the operator's own identity.
@@ -135,6 +140,8 @@ impl WorkArgs {
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
             storage_hosts: self.storage_hosts,
+            volumes: self.volumes,
+            volume_grants: self.volume_grants,
             refused_networks: self.refused_networks,
             own_identity_namespaces: self.own_identity_namespaces,
         })
@@ -163,6 +170,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::core::volume::VolumeFolder;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -203,9 +211,14 @@ mod tests {
         let config = config(
             "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --no-leader-elect --lease ops/fhir \
              --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
-             --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1",
+             --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1 --volumes /volumes \
+             --volume-grants clinic=lake,research=shared/research",
         )
         .unwrap();
+        assert_eq!(config.volumes, PathBuf::from("/volumes"));
+        let grants = [("clinic", "lake"), ("research", "shared/research")]
+            .map(|(to, folder)| (to.to_owned(), VolumeFolder::parse(folder).unwrap()));
+        assert_eq!(config.volume_grants, VolumeGrants::new(grants).unwrap());
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
         assert_eq!(config.tuning.poll_floor, Duration::from_millis(200));
         assert_eq!(config.tuning.cancel_tries, 3);
@@ -227,6 +240,10 @@ mod tests {
             ("--lease Ops/fhir", "Ops is not the name of a namespace"),
             ("--lease ops/", "name or namespace/name"),
             ("--lease a/b/c", "name or namespace/name"),
+            ("--volume-grants lake", "as NAMESPACE=CLAIM"),
+            ("--volume-grants Clinic=lake", "Clinic is not the name of a namespace"),
+            ("--volume-grants clinic=lake/../x", "cannot be the path of a folder"),
+            ("--volume-grants clinic=lake,research=lake/x", "overlap"),
             ("--poll-floor-seconds 0", "greater than 0"),
             ("--poll-floor-seconds=-1", "greater than 0"),
             ("--poll-floor-seconds NaN", "greater than 0"),

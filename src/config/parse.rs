@@ -7,6 +7,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::core::reach::Network;
+use crate::core::volume::{VolumeFolder, VolumeGrants};
 
 /// A century, in seconds. A larger number is a typing error, and would overflow when added to the current time.
 const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
@@ -95,6 +96,19 @@ pub fn networks(text: &str) -> Result<Networks, String> {
             .ok_or_else(|| format!("{word} is neither a network such as 10.0.0.0/8 nor an address"))
     };
     words.map(network).collect()
+}
+
+/// Grants of folders of volumes, as `NAMESPACE=CLAIM` or `NAMESPACE=CLAIM/PATH`, separated by commas.
+pub fn volume_grants(text: &str) -> Result<VolumeGrants, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let grant = |word: &str| {
+        let (to, folder) = word
+            .split_once('=')
+            .ok_or_else(|| format!("write {word} as NAMESPACE=CLAIM or NAMESPACE=CLAIM/PATH"))?;
+        namespace(to)?;
+        Ok((to.to_owned(), VolumeFolder::parse(folder)?))
+    };
+    VolumeGrants::new(words.map(grant).collect::<Result<Vec<_>, String>>()?)
 }
 
 /// The https URL of an Entra authority.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use url::Url;
 
-use super::parse::{Networks, Words, authority, namespaces, networks, plain, seconds};
+use super::parse::{Networks, Words, authority, namespaces, networks, plain, seconds, volume_grants};
 use crate::core::tuning::Tuning;
+use crate::core::volume::VolumeGrants;
 use crate::storage::StorageHosts;
 
 /// The flags of every command that runs exports: patience, limits and trust. Each can also be given as an environment
@@ -107,6 +108,21 @@ pub struct WorkArgs {
         value_parser = StorageHosts::parse
     )]
     pub(super) storage_hosts: StorageHosts,
+    /// Directory in which volumes are mounted, each in a directory with the name of its PersistentVolumeClaim
+    #[arg(
+        long,
+        env = "FHIR_EXPORT_VOLUMES",
+        value_name = "DIR",
+        default_value = "/var/lib/fhir-export/volumes"
+    )]
+    pub(super) volumes: PathBuf,
+    /// Folders of volumes that FhirServers of a namespace may use, as NAMESPACE=CLAIM or NAMESPACE=CLAIM/PATH,
+    /// separated by commas; default: none
+    #[arg(
+        long, env = "FHIR_EXPORT_VOLUME_GRANTS", value_name = "GRANTS", default_value = "",
+        value_parser = volume_grants
+    )]
+    pub(super) volume_grants: VolumeGrants,
     /// Networks to refuse connections to when a FhirServer names a host there, such as 127.0.0.0/8, separated
     /// by commas
     #[arg(

@@ -226,6 +226,9 @@ fn whether_the_files_can_be_seen() {
         (Kind::Transient { retry_after: None }, Unknown, "StorageUnreachable", True),
         (Kind::Denied, False, "NoStorageAccess", False),
         (Kind::HostNotAllowed, False, "StorageHostNotAllowed", False),
+        (Kind::NotGranted, False, "VolumeNotAllowed", False),
+        (Kind::NotMounted, False, "VolumeNotMounted", False),
+        (Kind::ReadOnly, False, "NoStorageAccess", False),
         (Kind::Permanent, False, "NoStorageAccess", False),
     ] {
         let failure = StorageFailure { kind, message: "why not".into() };

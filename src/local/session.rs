@@ -70,12 +70,12 @@ async fn work(
     container: Option<Container>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Stop> {
-    let (wire, blobs) = edges(&config, &client, Tenure::default())?;
+    let (wire, storage) = edges(&config, &client, Tenure::default())?;
     match container {
         Some(container) => {
             let folder = FolderStorage::new(container.root());
             operate(config, client, None, wire, folder, stop).await
         }
-        None => operate(config, client, None, wire, blobs, stop).await,
+        None => operate(config, client, None, wire, storage, stop).await,
     }
 }

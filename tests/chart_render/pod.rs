@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::{CommandFactory, Parser};
 use fhir_export_operator::config::RunArgs;
+use fhir_export_operator::core::volume::{VolumeFolder, VolumeGrants};
 use fhir_export_operator::storage::StorageHosts;
 use serde_json::{Value, json};
 
@@ -155,6 +156,59 @@ async fn the_grace_outlasts_the_longest_request() {
     assert!(refused.contains("100 is less than 180"), "{refused}");
 }
 
+/// A volume that one node mounts holds up an update for ever if the new pod is on another node.
+#[tokio::test]
+async fn volumes_are_mounted_under_the_names_of_their_claims() {
+    let volumes = |mode: Value| {
+        let mut lake = json!({ "claimName": "lake.v1", "grants": [{ "namespace": "clinic", "path": "in" }] });
+        if !mode.is_null() {
+            lake["accessMode"] = mode;
+        }
+        json!([{ "claimName": "other", "accessMode": "ReadWriteMany", "grants": [{ "namespace": "trial" }] }, lake])
+    };
+    let values = json!({ "volumes": volumes(Value::Null), "extraCA": { "configMap": "authorities" } });
+    let objects = rendered(OPERATOR, values).await;
+    let deployment = &of_kind(&objects, "Deployment")[0]["spec"];
+    let pod = &deployment["template"]["spec"];
+    let claim = |name: &str| json!({ "claimName": name });
+    let (volumes_of_pod, mounts) = (&pod["volumes"], &pod["containers"][0]["volumeMounts"]);
+    assert_eq!(volumes_of_pod[1], json!({ "name": "volume-0", "persistentVolumeClaim": claim("other") }));
+    assert_eq!(volumes_of_pod[2], json!({ "name": "volume-1", "persistentVolumeClaim": claim("lake.v1") }));
+    let at = "/var/lib/fhir-export/volumes/lake.v1";
+    assert_eq!(mounts[2], json!({ "name": "volume-1", "mountPath": at }));
+    assert_eq!((mounts[0]["name"].as_str(), mounts.as_array().unwrap().len()), (Some("extra-ca"), 3));
+    let user = &pod["securityContext"];
+    let group = (&user["fsGroup"], &user["fsGroupChangePolicy"]);
+    assert_eq!(group, (&json!(65532), &json!("OnRootMismatch")));
+    assert_eq!(
+        deployment["strategy"],
+        json!({ "type": "Recreate" }),
+        "ReadWriteOnce, unless it says otherwise"
+    );
+    let args = arguments(&objects);
+    assert!(args.contains(&"--volume-grants=trial=other,clinic=lake.v1/in".to_owned()), "{args:?}");
+
+    let many = json!({ "volumes": volumes(json!("ReadWriteMany")), "replicas": 2 });
+    let deployment = of_kind(&rendered(OPERATOR, many).await, "Deployment")[0]["spec"].clone();
+    assert_eq!(
+        (&deployment["strategy"]["type"], &deployment["replicas"]),
+        (&json!("RollingUpdate"), &json!(2))
+    );
+    let once = json!({ "volumes": volumes(json!("ReadWriteOnce")), "replicas": 2 });
+    let refused = template(OPERATOR, &once).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("lake.v1 is not: pods on other nodes could not mount it"), "{refused}");
+    for wrong in [
+        json!([{ "claimName": "lake" }]),
+        json!([{ "claimName": "../lake", "grants": [{ "namespace": "a" }] }]),
+        json!([{ "claimName": "lake", "grants": [{ "namespace": "a", "path": "../b" }] }]),
+        json!([{ "claimName": "lake", "grants": [{ "namespace": "*" }] }]),
+        json!([{ "claimName": "lake", "grants": [] }]),
+    ] {
+        let output = template(OPERATOR, &json!({ "volumes": wrong })).await;
+        assert!(!output.succeeded(), "{wrong}");
+    }
+}
+
 #[tokio::test]
 async fn the_program_takes_every_flag_that_the_chart_gives() {
     let tuning = json!({ "concurrency": 8, "maxDownloads": 5, "maxRequestTimeoutSeconds": 120,
@@ -163,7 +217,10 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
         "missingRetrySeconds": 2, "progressIntervalSeconds": 30, "defaultDeadlineSeconds": 31_536_000 });
     let values = json!({ "watchNamespaces": ["a", "b"], "ownIdentityNamespaces": ["a"], "tuning": tuning,
         "entra": { "authorityHost": "https://login.example.org", "audiences": ["api://x", "https://y.example.org"] },
-        "storageHosts": ["blobs.example.org", "[::1]:10000"], "refusedNetworks": ["10.96.0.0/12", "::1/128"],
+        "storageHosts": ["blobs.example.org", "[::1]:10000"],
+        "volumes": [{ "claimName": "lake", "grants": [{ "namespace": "a" }] },
+            { "claimName": "shared", "grants": [{ "namespace": "a", "path": "a/in" }, { "namespace": "b", "path": "b" }] }],
+        "refusedNetworks": ["10.96.0.0/12", "::1/128"],
         "extraCA": { "configMap": "authorities" }, "log": { "format": "text", "filter": "info,kube=warn" } });
     let args = arguments(&rendered(OPERATOR, values).await);
     assert_eq!(args[0], "run");
@@ -175,6 +232,10 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
     assert_eq!(config.tuning.default_deadline.as_secs(), 31_536_000);
     assert_eq!(config.watch_namespaces.len(), 2);
     assert_eq!(config.entra_audiences.len(), 2);
+    assert_eq!(config.volumes, std::path::PathBuf::from("/var/lib/fhir-export/volumes"));
+    let grants = [("a", "lake"), ("a", "shared/a/in"), ("b", "shared/b")]
+        .map(|(to, folder)| (to.to_owned(), VolumeFolder::parse(folder).unwrap()));
+    assert_eq!(config.volume_grants, VolumeGrants::new(grants).unwrap());
     assert_eq!(config.storage_hosts, StorageHosts::parse("[::1]:10000,blobs.example.org").unwrap());
 
     let given: BTreeSet<_> = args[1..].iter().map(|a| a.split('=').next().unwrap()).collect();
