@@ -139,16 +139,13 @@ impl Place {
 
     /// The names, without their folders, of the blobs in this test's container that are not in `folder`.
     pub async fn names_outside(&self, folder: &str) -> Vec<String> {
-        let names = match &self.site.lake {
-            Some(lake) => {
-                let mut files = BTreeMap::new();
-                read_below(&lake.join(self.container()), "", &mut files);
-                files.into_keys().collect()
-            }
-            None => {
-                let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
-                blobs::names(&container, "").await.unwrap()
-            }
+        let names = if let Some(lake) = &self.site.lake {
+            let mut files = BTreeMap::new();
+            read_below(&lake.join(self.container()), "", &mut files);
+            files.into_keys().collect()
+        } else {
+            let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
+            blobs::names(&container, "").await.unwrap()
         };
         names
             .into_iter()
