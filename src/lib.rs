@@ -8,6 +8,7 @@ pub mod controller;
 pub mod core;
 pub mod credentials;
 pub mod fhir;
+pub mod local;
 pub mod metrics;
 pub mod offline;
 pub mod operator;

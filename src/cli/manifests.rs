@@ -56,7 +56,7 @@ pub fn validate(manifests: &Manifests) -> Result<(), Stop> {
         Output::Json => {
             format!("{:#}\n", json!({ "checked": checked, "skipped": foreign, "problems": problems }))
         }
-        Output::Text => problems.iter().fold(String::new(), |text, problem| text + &line(problem)),
+        Output::Text => problems.iter().fold(String::new(), |text, problem| format!("{text}{problem}\n")),
     };
     generate::print(&text)?;
     if !problems.is_empty() {
@@ -98,7 +98,7 @@ pub fn plan(manifests: &Manifests) -> Result<(), Stop> {
         }
         Output::Text => {
             let plans: Vec<String> = plans.iter().map(as_text).collect();
-            problems.iter().fold(plans.join("\n"), |text, problem| text + &line(problem))
+            problems.iter().fold(plans.join("\n"), |text, problem| format!("{text}{problem}\n"))
         }
     };
     generate::print(&text)?;
@@ -138,14 +138,6 @@ fn content(file: &Path) -> Result<(String, String), Stop> {
     };
     done.map_err(|error| Stop::because(format!("{name} cannot be read: {error}.")))?;
     Ok((name, text))
-}
-
-/// One line for a problem: `FILE:LINE: KIND NAME: FIELD: message`.
-fn line(problem: &Problem) -> String {
-    let object = [problem.kind.as_str(), problem.name.as_str()].join(" ");
-    let parts = [object.trim(), problem.field.as_str(), problem.message.as_str()];
-    let told = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
-    format!("{}:{}: {told}\n", problem.file, problem.line)
 }
 
 fn count(n: usize, of: &str) -> String {

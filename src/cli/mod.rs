@@ -1,9 +1,10 @@
 //! The command line.
 //!
-//! Uses: api, cluster, config, core, credentials, offline, operator, ports, stop.
+//! Uses: api, cluster, config, core, credentials, local, offline, operator, ports, stop.
 
 mod generate;
 mod jwks;
+mod local;
 mod manifests;
 mod schedule;
 
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Run the operator against the cluster of the pod or of the current kubeconfig
     Run(Box<RunArgs>),
+    /// Run the exports and schedules of manifests on this machine, without a cluster
+    Local(Box<local::LocalArgs>),
     /// Print the custom resource definitions
     Crds {
         /// Write one file per definition to this folder instead
@@ -83,6 +86,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 eprintln!("error: {sentence}");
                 return ExitCode::from(2);
             }
+        },
+        Command::Local(args) => match local::local(*args) {
+            Ok(code) => return code,
+            Err(stop) => Err(stop),
         },
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),

@@ -1,5 +1,7 @@
 //! The documents of files with manifests.
 
+use serde_json::Value;
+
 use super::node::Node;
 use super::problem::Problem;
 
@@ -23,8 +25,13 @@ impl Document {
         metadata.and_then(|node| node.text("name").or_else(|| node.text("generateName"))).unwrap_or_default()
     }
 
+    /// The document as JSON.
+    pub fn object(&self) -> Value {
+        self.node.to_value()
+    }
+
     /// A problem of this document, at the line of `field`.
-    pub(super) fn problem(&self, field: &str, message: impl Into<String>) -> Problem {
+    pub fn problem(&self, field: &str, message: impl Into<String>) -> Problem {
         Problem {
             file: self.file.clone(),
             line: self.node.line_of(field),

@@ -1,5 +1,7 @@
 //! What is wrong with a manifest.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// A part of a manifest that the API server would refuse.
@@ -20,4 +22,14 @@ pub struct Problem {
     /// The rule of the definition that is broken, in the Common Expression Language; absent if it is the schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+}
+
+/// `FILE:LINE: KIND NAME: FIELD: message`.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let object = [self.kind.as_str(), self.name.as_str()].join(" ");
+        let parts = [object.trim(), self.field.as_str(), self.message.as_str()];
+        let told = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ");
+        write!(f, "{}:{}: {told}", self.file, self.line)
+    }
 }
