@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::container::{self, Container};
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::manifests::{Manifest, refused};
 use super::objects::{Applied, Objects, meta};
 use crate::api::VERSION;
@@ -42,7 +42,7 @@ fn checked(
 ) -> Result<Value, Vec<Problem>> {
     let Manifest { key, object, document } = manifest;
     let old = objects.find(key);
-    let is_server = key.kind == Kind::FhirServer;
+    let is_server = key.kind == ObjectKind::Server;
     let mut problems = Vec::new();
     if is_server {
         let faults = container::faults(object, container.is_some()).into_iter();
@@ -76,7 +76,7 @@ fn as_asked(old: &Value) -> Value {
 
 /// The object that is there, with the spec of the manifest and its labels and annotations. What was cancelled stays
 /// cancelled.
-fn merge(kind: Kind, old: &Value, manifest: &Value) -> Value {
+fn merge(kind: ObjectKind, old: &Value, manifest: &Value) -> Value {
     let mut new = old.clone();
     let Some(members) = new.as_object_mut() else { return manifest.clone() };
     for member in manifest.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata") {
@@ -91,7 +91,7 @@ fn merge(kind: Kind, old: &Value, manifest: &Value) -> Value {
             }
         }
     }
-    let cancelled = kind == Kind::FhirExport && old.pointer("/spec/cancel") == Some(&Value::Bool(true));
+    let cancelled = kind == ObjectKind::Export && old.pointer("/spec/cancel") == Some(&Value::Bool(true));
     if let Some(spec) = members.get_mut("spec").and_then(Value::as_object_mut).filter(|_| cancelled) {
         spec.insert("cancel".into(), Value::Bool(true));
     }
@@ -112,7 +112,7 @@ mod tests {
         Objects::new(file, contents, Definitions::load().unwrap())
     }
 
-    fn manifest(kind: Kind, name: &str, spec: &Value) -> Manifest {
+    fn manifest(kind: ObjectKind, name: &str, spec: &Value) -> Manifest {
         let object = json!({ "apiVersion": "fhirexport.dev/v1alpha1", "kind": kind.as_str(),
             "metadata": { "name": name, "namespace": "default", "labels": { "team": "a" } }, "spec": spec });
         let key = Key { kind, namespace: "default".into(), name: name.into() };
@@ -123,7 +123,7 @@ mod tests {
     fn export(change: &Value) -> Manifest {
         let mut spec = json!({ "serverRef": { "name": "clinic" }, "request": { "level": "System" } });
         json_patch::merge(&mut spec, change);
-        manifest(Kind::FhirExport, "cohort", &spec)
+        manifest(ObjectKind::Export, "cohort", &spec)
     }
 
     fn applied(objects: &Objects, manifests: &[Manifest]) -> Result<Vec<Applied>, String> {
@@ -136,9 +136,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let objects = objects(&folder);
         let one = export(&json!({}));
-        assert_eq!(applied(&objects, &[one.clone()]).unwrap(), [Applied::Created]);
+        assert_eq!(applied(&objects, std::slice::from_ref(&one)).unwrap(), [Applied::Created]);
         objects.write_status(&one.key, None, json!({ "state": "Running" })).unwrap();
-        assert_eq!(applied(&objects, &[one.clone()]).unwrap(), [Applied::Unchanged]);
+        assert_eq!(applied(&objects, std::slice::from_ref(&one)).unwrap(), [Applied::Unchanged]);
         let paused = export(&json!({ "suspend": true }));
         assert_eq!(applied(&objects, &[paused]).unwrap(), [Applied::Configured]);
         let now = objects.find(&one.key).unwrap();
@@ -159,8 +159,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let objects = objects(&folder);
         let bad = export(&json!({ "request": { "level": "Group" }, "suspend": 1 }));
-        let worse = manifest(Kind::FhirServer, "clinic", &json!({ "dialect": "BulkData" }));
-        let good = manifest(Kind::FhirExport, "good", export(&json!({})).object.get("spec").unwrap());
+        let worse = manifest(ObjectKind::Server, "clinic", &json!({ "dialect": "BulkData" }));
+        let good = manifest(ObjectKind::Export, "good", export(&json!({})).object.get("spec").unwrap());
         let refused = applied(&objects, &[good.clone(), bad, worse]).unwrap_err();
         let lines: Vec<&str> = refused.lines().collect();
         assert!(lines.contains(&"all.yaml:1: FhirServer clinic: spec.url: is required"), "{refused}");

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::api::NAMESPACE;
 use super::container::Container;
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::manifests::Manifests;
 use super::objects::{Objects, Preconditions, meta};
 use super::session::{open, work_until};
@@ -54,7 +54,7 @@ pub async fn delete(deletion: Deletion) -> Result<String, Stop> {
         return Ok(format!("{} {} deleted\n", key.kind, key.name));
     }
     logs::begin(None, "error");
-    let container = scope.iter().filter_map(|key| Container::of(&objects.find(key)?)).next();
+    let container = scope.iter().find_map(|key| Container::of(&objects.find(key)?));
     let watch = async |signals: &mut Signals| {
         let mut versions = objects.version();
         while !remaining(&objects, &key).is_empty() {
@@ -76,7 +76,7 @@ pub async fn delete(deletion: Deletion) -> Result<String, Stop> {
 
 /// The object of this name. An export comes before a schedule, and a schedule before a server.
 fn find(objects: &Objects, namespace: &str, name: &str) -> Result<Key, Stop> {
-    let kinds = [Kind::FhirExport, Kind::FhirExportSchedule, Kind::FhirServer];
+    let kinds = [ObjectKind::Export, ObjectKind::Schedule, ObjectKind::Server];
     let keys = kinds.map(|kind| Key { kind, namespace: namespace.to_owned(), name: name.to_owned() });
     keys.into_iter().find(|key| objects.find(key).is_some()).ok_or_else(|| {
         Stop::because(format!("There is no {namespace}/{name} in the state file; see `local get`."))
@@ -87,13 +87,13 @@ fn find(objects: &Objects, namespace: &str, name: &str) -> Result<Key, Stop> {
 fn scope(objects: &Objects, key: &Key, object: &Value) -> Result<BTreeSet<Key>, Stop> {
     let mut scope = BTreeSet::from([key.clone()]);
     match key.kind {
-        Kind::FhirExport => {
+        ObjectKind::Export => {
             scope.extend(server_of(key, object.pointer("/spec/serverRef")));
         }
-        Kind::FhirExportSchedule => {
+        ObjectKind::Schedule => {
             scope.extend(server_of(key, object.pointer("/spec/template/spec/serverRef")));
         }
-        Kind::FhirServer => {
+        ObjectKind::Server => {
             objects.work_on(objects.keys());
             let uses = |export: &Value| {
                 let user = Key::of(export)?;
@@ -101,7 +101,7 @@ fn scope(objects: &Objects, key: &Key, object: &Value) -> Result<BTreeSet<Key>, 
                 let ended = export.pointer("/status/completionTime").is_some();
                 (server == *key && !ended).then_some(user)
             };
-            if let Some(user) = objects.list(Kind::FhirExport, None).1.iter().find_map(uses) {
+            if let Some(user) = objects.list(ObjectKind::Export, None).1.iter().find_map(uses) {
                 return Err(Stop::because(format!(
                     "{key} cannot be deleted: {user} has not ended; wait for it or delete it first."
                 )));
@@ -115,13 +115,13 @@ fn scope(objects: &Objects, key: &Key, object: &Value) -> Result<BTreeSet<Key>, 
 fn server_of(key: &Key, reference: Option<&Value>) -> Option<Key> {
     let text = |member: &str| reference?.get(member)?.as_str();
     let namespace = text("namespace").unwrap_or(&key.namespace).to_owned();
-    Some(Key { kind: Kind::FhirServer, namespace, name: text("name")?.to_owned() })
+    Some(Key { kind: ObjectKind::Server, namespace, name: text("name")?.to_owned() })
 }
 
 /// What is still there of the object and of what it owns.
 fn remaining(objects: &Objects, key: &Key) -> Vec<Key> {
     let being_deleted = |object: &Value| meta(object, "deletionTimestamp").is_some();
-    let listed = Kind::ALL.into_iter().flat_map(|kind| objects.list(kind, None).1);
+    let listed = ObjectKind::ALL.into_iter().flat_map(|kind| objects.list(kind, None).1);
     listed
         .filter(|o| being_deleted(o) || Key::of(o).as_ref() == Some(key))
         .filter_map(|o| Key::of(&o))

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::interrupt::{Choice, OnInterrupt, ask};
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::objects::Objects;
 use super::show::{End, Look, Show};
 use crate::operator::signals::{Interruption, Signals};
@@ -43,8 +43,8 @@ pub struct Follow {
 impl Follow {
     /// Follows what is named in `keys`, and what it creates.
     pub fn new(objects: Arc<Objects>, keys: &[Key], on_interrupt: OnInterrupt, show: Show) -> Self {
-        let exports = keys.iter().filter(|key| key.kind == Kind::FhirExport).cloned().collect();
-        let schedules = keys.iter().any(|key| key.kind == Kind::FhirExportSchedule);
+        let exports = keys.iter().filter(|key| key.kind == ObjectKind::Export).cloned().collect();
+        let schedules = keys.iter().any(|key| key.kind == ObjectKind::Schedule);
         let mut follow = Self { objects, exports, schedules, on_interrupt, show };
         for object in follow.objects() {
             if let Some(key) = Key::of(&object) {
@@ -77,14 +77,14 @@ impl Follow {
                     self.show.resume();
                     choice
                 }
-                signal = signals.next() => match self.decision(&stage, signal) {
-                    Some(choice) => choice,
-                    None => {
+                signal = signals.next() => {
+                    let Some(choice) = self.decision(&stage, signal) else {
                         self.show.pause();
                         stage = Stage::Asking(ask());
                         continue;
-                    }
-                },
+                    };
+                    choice
+                }
             };
             match choice {
                 Choice::Leave => return true,
@@ -143,7 +143,7 @@ impl Follow {
 
     /// The objects that were applied and those that they created.
     pub fn objects(&self) -> Vec<Value> {
-        Kind::ALL.into_iter().flat_map(|kind| self.objects.list(kind, None).1).collect()
+        ObjectKind::ALL.into_iter().flat_map(|kind| self.objects.list(kind, None).1).collect()
     }
 
     fn look(&mut self) {
@@ -156,7 +156,7 @@ impl Follow {
 
     /// The exports that were waited for, and those that schedules created.
     fn followed(&self) -> BTreeSet<Key> {
-        let listed = self.objects.list(Kind::FhirExport, None).1;
+        let listed = self.objects.list(ObjectKind::Export, None).1;
         self.exports.iter().cloned().chain(listed.iter().filter_map(Key::of)).collect()
     }
 
@@ -183,7 +183,7 @@ impl Follow {
             });
             match cancelled {
                 Ok(_) => {
-                    self.show.say(&format!("cancelling {}; another Ctrl-C does not wait for it", key.name))
+                    self.show.say(&format!("cancelling {}; another Ctrl-C does not wait for it", key.name));
                 }
                 Err(refusal) => self.show.say(&format!("{} cannot be cancelled: {refusal}", key.name)),
             }

@@ -6,34 +6,34 @@ use serde_json::Value;
 
 /// The kinds that the operator works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum ObjectKind {
     /// `FhirServer`.
-    FhirServer,
+    Server,
     /// `FhirExport`.
-    FhirExport,
+    Export,
     /// `FhirExportSchedule`.
-    FhirExportSchedule,
+    Schedule,
 }
 
-impl Kind {
+impl ObjectKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::FhirServer, Self::FhirExport, Self::FhirExportSchedule];
+    pub const ALL: [Self; 3] = [Self::Server, Self::Export, Self::Schedule];
 
     /// The name of the kind, as in `kind` of a manifest.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::FhirServer => "FhirServer",
-            Self::FhirExport => "FhirExport",
-            Self::FhirExportSchedule => "FhirExportSchedule",
+            Self::Server => "FhirServer",
+            Self::Export => "FhirExport",
+            Self::Schedule => "FhirExportSchedule",
         }
     }
 
     /// The plural, as in paths of the API.
     pub const fn plural(self) -> &'static str {
         match self {
-            Self::FhirServer => "fhirservers",
-            Self::FhirExport => "fhirexports",
-            Self::FhirExportSchedule => "fhirexportschedules",
+            Self::Server => "fhirservers",
+            Self::Export => "fhirexports",
+            Self::Schedule => "fhirexportschedules",
         }
     }
 
@@ -48,7 +48,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ObjectKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -58,7 +58,7 @@ impl fmt::Display for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The kind.
-    pub kind: Kind,
+    pub kind: ObjectKind,
     /// The namespace.
     pub namespace: String,
     /// The name.
@@ -70,7 +70,7 @@ impl Key {
     pub fn of(object: &Value) -> Option<Self> {
         let text = |pointer| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         Some(Self {
-            kind: Kind::named(&text("/kind")?)?,
+            kind: ObjectKind::named(&text("/kind")?)?,
             namespace: text("/metadata/namespace")?,
             name: text("/metadata/name")?,
         })

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::api::NAMESPACE;
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::objects::meta;
 use super::secrets::Secrets;
 use crate::api::{GROUP, VERSION};
@@ -51,7 +51,11 @@ impl Manifests {
             for (name, text) in texts(file)? {
                 match read(&name, &text) {
                     Ok(documents) => {
-                        problems.extend(documents.into_iter().filter_map(|one| manifests.add(one).err()));
+                        problems.extend(
+                            documents
+                                .into_iter()
+                                .filter_map(|one| manifests.add(one).err().map(|problem| *problem)),
+                        );
                     }
                     Err(problem) => problems.push(*problem),
                 }
@@ -66,10 +70,10 @@ impl Manifests {
         if problems.is_empty() { Ok(manifests) } else { Err(refused(&problems)) }
     }
 
-    fn add(&mut self, document: Document) -> Result<(), Problem> {
+    fn add(&mut self, document: Document) -> Result<(), Box<Problem>> {
         let mut object = document.object();
         let kind = document.kind().to_owned();
-        let (ours, wanted) = match Kind::named(&kind) {
+        let (ours, wanted) = match ObjectKind::named(&kind) {
             Some(kind) => (Some(kind), format!("{GROUP}/{VERSION}")),
             None if matches!(kind.as_str(), "Secret" | "ConfigMap") => (None, "v1".to_owned()),
             None if ONLY_IN_A_CLUSTER.contains(&kind.as_str()) => {
@@ -78,13 +82,13 @@ impl Manifests {
             }
             None => {
                 let known = "use FhirServer, FhirExport, FhirExportSchedule, Secret or ConfigMap";
-                return Err(document.problem("kind", known));
+                return Err(Box::new(document.problem("kind", known)));
             }
         };
         if object.get("apiVersion").and_then(Value::as_str) != Some(&wanted) {
-            return Err(document.problem("apiVersion", format!("use {wanted}")));
+            return Err(Box::new(document.problem("apiVersion", format!("use {wanted}"))));
         }
-        check_metadata(&object).map_err(|fault| document.problem(&fault.field, fault.message))?;
+        check_metadata(&object).map_err(|fault| Box::new(document.problem(&fault.field, fault.message)))?;
         let name = document.name().to_owned();
         let namespace = meta(&object, "namespace").unwrap_or(NAMESPACE).to_owned();
         match ours {
@@ -99,7 +103,7 @@ impl Manifests {
             }
             None if kind == "Secret" => {
                 let added = self.secrets.add_secret(&namespace, &name, object);
-                added.map_err(|fault| document.problem(&fault.field, fault.message))?;
+                added.map_err(|fault| Box::new(document.problem(&fault.field, fault.message)))?;
             }
             None => self.secrets.add_config_map(&namespace, &name, object),
         }

@@ -8,7 +8,7 @@ use super::apply::apply;
 use super::container::Container;
 use super::follow::Follow;
 use super::interrupt::OnInterrupt;
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::manifests::Manifests;
 use super::print::{self, Format};
 use super::session::{open, work_until};
@@ -51,8 +51,8 @@ pub async fn run(run: Run) -> Result<(String, u8), Stop> {
     let mut signals = Signals::listen()?;
     let mut manifests = Manifests::read(&run.files)?;
     let keys: Vec<Key> = manifests.objects.iter().map(|manifest| manifest.key.clone()).collect();
-    let has = |kind: Kind| keys.iter().any(|key| key.kind == kind);
-    if !has(Kind::FhirExport) && !has(Kind::FhirExportSchedule) {
+    let has = |kind: ObjectKind| keys.iter().any(|key| key.kind == kind);
+    if !has(ObjectKind::Export) && !has(ObjectKind::Schedule) {
         return Err(Stop::because(
             "There is nothing to export: the files hold no FhirExport and no FhirExportSchedule.",
         ));
@@ -80,7 +80,7 @@ pub async fn run(run: Run) -> Result<(String, u8), Stop> {
     for ignored in &manifests.ignored {
         show.say(&format!("note: {ignored} has no effect without a cluster"));
     }
-    if has(Kind::FhirExportSchedule) {
+    if has(ObjectKind::Schedule) {
         show.say("note: schedules run until Ctrl-C; while the command does not run, nothing is exported");
     }
     let mut config = run.config;

@@ -18,7 +18,7 @@ type Name = (String, String);
 /// Secrets and ConfigMaps by namespace and name.
 #[derive(Default)]
 pub struct Secrets {
-    secrets: BTreeMap<Name, Value>,
+    of_manifests: BTreeMap<Name, Value>,
     config_maps: BTreeMap<Name, Value>,
     directory: Option<PathBuf>,
 }
@@ -51,7 +51,7 @@ impl Secrets {
             members.remove("stringData");
             members.insert("data".into(), Value::Object(data));
         }
-        self.secrets.insert((namespace.to_owned(), name.to_owned()), secret);
+        self.of_manifests.insert((namespace.to_owned(), name.to_owned()), secret);
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl Secrets {
 
     /// A Secret as the API returns it. One in a manifest wins over one in the directory.
     pub fn secret(&self, namespace: &str, name: &str) -> Result<Value, Refusal> {
-        if let Some(secret) = self.secrets.get(&(namespace.to_owned(), name.to_owned())) {
+        if let Some(secret) = self.of_manifests.get(&(namespace.to_owned(), name.to_owned())) {
             return Ok(secret.clone());
         }
         let not_found = || Refusal::NotFound(format!("Secret {namespace}/{name}"));

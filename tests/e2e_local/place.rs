@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bulk_fhir::{Access, Expected, List, Options, Server};
+use fhir_export_operator::core::manifest::sha256_hex;
 use serde_json::{Value, json};
 use stage::{Folder, Process, ProcessOptions, wait_for};
 
@@ -29,11 +30,11 @@ impl Place {
         let access = Access::Bearer(TOKEN.to_owned());
         let fhir = Server::start(Options { access, ..Options::default() }).await.unwrap();
         let place = Self { folder: Folder::new("local").unwrap(), fhir, calls: 0 };
-        place.write("all.yaml", &[place.secret(), place.server(), export("cohort", json!({}))]);
+        place.write("all.yaml", &[Self::secret(), place.server(), export("cohort", json!({}))]);
         place
     }
 
-    pub fn secret(&self) -> Value {
+    pub fn secret() -> Value {
         json!({ "apiVersion": "v1", "kind": "Secret", "stringData": { "token": TOKEN }, "metadata": {
             "name": "clinic", "labels": { "fhirexport.dev/credential": "true" } } })
     }
@@ -168,7 +169,7 @@ impl Place {
         let expected: Vec<Expected> = self.fhir.expected(&jobs[0].id);
         let wanted: Vec<String> =
             expected.iter().filter(|file| file.list == List::Output).map(Expected::sha256).collect();
-        let mut sums: Vec<String> = landed.values().map(|bytes| sha256(bytes)).collect();
+        let mut sums: Vec<String> = landed.values().map(|bytes| sha256_hex(bytes)).collect();
         let mut wanted = wanted;
         sums.sort();
         wanted.sort();
@@ -219,10 +220,4 @@ fn collect(directory: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>
             files.insert(path, bytes);
         }
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    let sum = sha2::Sha256::digest(bytes);
-    sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }

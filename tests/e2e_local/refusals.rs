@@ -9,7 +9,7 @@ use crate::place::{Place, export};
 async fn a_failed_export_ends_with_one_sentence_and_code_1() {
     let mut place = Place::start().await;
     let group = json!({ "request": { "level": "Group", "groupID": "42" } });
-    place.write("all.yaml", &[place.secret(), place.server(), export("cohort", group)]);
+    place.write("all.yaml", &[Place::secret(), place.server(), export("cohort", group)]);
     let ended = place.local(&[]).await;
     assert_eq!(ended.code, 1, "{}", ended.said);
     let last = ended.said.lines().last().unwrap();
@@ -31,7 +31,7 @@ async fn a_wrong_manifest_is_refused_with_file_document_and_field() {
         if field.is_empty() {
             wrong["spec"]["request"].as_object_mut().unwrap().remove("groupId");
         }
-        place.write("all.yaml", &[place.secret(), place.server(), wrong.clone()]);
+        place.write("all.yaml", &[Place::secret(), place.server(), wrong.clone()]);
         let refused = place.local(&[]).await;
         assert_eq!((refused.code, &*refused.stdout), (1, ""), "{}", refused.said);
         let line = refused.said.lines().find(|line| line.contains(said));
@@ -52,13 +52,13 @@ async fn what_a_directory_cannot_replace_is_refused() {
     let mut place = Place::start().await;
     let mut server = place.server();
     server["spec"]["dialect"] = json!("Azure");
-    place.write("all.yaml", &[place.secret(), server, export("cohort", json!({}))]);
+    place.write("all.yaml", &[Place::secret(), server, export("cohort", json!({}))]);
     let refused = place.local(&[]).await;
     assert_eq!(refused.code, 1);
     let said =
         "FhirServer clinic: spec.dialect: Azure's FHIR service writes the files into its own storage account";
     assert!(refused.said.contains(said), "{}", refused.said);
-    place.write("all.yaml", &[place.secret(), place.server()]);
+    place.write("all.yaml", &[Place::secret(), place.server()]);
     let refused = place.local(&[]).await;
     assert!(refused.said.starts_with("error: There is nothing to export: "), "{}", refused.said);
 }

@@ -84,7 +84,7 @@ async fn exports_of_other_files_rest() {
     let mut first = first;
     first.sigint().unwrap();
     assert_eq!(place.ended(first).await.code, 130);
-    place.write("all.yaml", &[place.secret(), place.server(), export("second", json!({}))]);
+    place.write("all.yaml", &[Place::secret(), place.server(), export("second", json!({}))]);
     let polls = place.fhir.jobs()[0].polls;
     let ended = place.local(&["-o", "yaml"]).await;
     assert_eq!(ended.code, 0, "{}", ended.said);

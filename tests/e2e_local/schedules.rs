@@ -12,7 +12,7 @@ async fn a_schedule_exports_until_ctrl_c_and_its_deletion_takes_its_runs_along()
     let schedule = json!({ "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
         "metadata": { "name": "nightly", "annotations": { "fhirexport.dev/run-now": "first" } },
         "spec": { "schedule": "0 2 1 1 *", "template": template } });
-    place.write("all.yaml", &[place.secret(), place.server(), schedule]);
+    place.write("all.yaml", &[Place::secret(), place.server(), schedule]);
     let mut program = place.start_local(&["-o", "json"]);
     program.wait_for_log("schedules run until Ctrl-C", crate::place::PATIENCE).await.unwrap();
     program.wait_for_log("  Complete", crate::place::PATIENCE).await.unwrap();

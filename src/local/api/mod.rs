@@ -19,7 +19,7 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::objects::{Objects, Preconditions, meta};
 use super::refusal::Refusal;
 use super::secrets::Secrets;
@@ -77,8 +77,8 @@ async fn nothing(uri: axum::http::Uri) -> Refusal {
 }
 
 async fn resources() -> Json<Value> {
-    let resource = |name: String, kind: Kind| json!({ "name": name, "singularName": "", "namespaced": true, "kind": kind.as_str(), "verbs": [] });
-    let resources: Vec<Value> = Kind::ALL
+    let resource = |name: String, kind: ObjectKind| json!({ "name": name, "singularName": "", "namespaced": true, "kind": kind.as_str(), "verbs": [] });
+    let resources: Vec<Value> = ObjectKind::ALL
         .into_iter()
         .flat_map(|kind| {
             [resource(kind.plural().into(), kind), resource(format!("{}/status", kind.plural()), kind)]
@@ -91,13 +91,13 @@ async fn resources() -> Json<Value> {
 }
 
 async fn schemas(State(server): State<Server>) -> Json<Value> {
-    let schema = |kind: Kind| {
+    let schema = |kind: ObjectKind| {
         let mut schema = server.objects.definitions().find(kind.as_str(), VERSION)?.schema().clone();
         let named = json!([{ "group": GROUP, "version": VERSION, "kind": kind.as_str() }]);
         schema.as_object_mut()?.insert("x-kubernetes-group-version-kind".into(), named);
         Some((kind.as_str().to_owned(), schema))
     };
-    let all: serde_json::Map<String, Value> = Kind::ALL.into_iter().filter_map(schema).collect();
+    let all: serde_json::Map<String, Value> = ObjectKind::ALL.into_iter().filter_map(schema).collect();
     Json(json!({ "components": { "schemas": all } }))
 }
 
@@ -219,8 +219,8 @@ async fn stored(
     done.unwrap_or_else(|e| Err(Refusal::NotWritten(e.to_string()))).map(Json)
 }
 
-fn kind(plural: &str) -> Result<Kind, Refusal> {
-    Kind::of_plural(plural).ok_or_else(|| Refusal::NotFound(plural.to_owned()))
+fn kind(plural: &str) -> Result<ObjectKind, Refusal> {
+    ObjectKind::of_plural(plural).ok_or_else(|| Refusal::NotFound(plural.to_owned()))
 }
 
 fn key((namespace, plural, name): (String, String, String)) -> Result<Key, Refusal> {

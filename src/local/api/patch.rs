@@ -19,9 +19,11 @@ impl Change {
     pub fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refusal> {
         let type_ = content_type(headers);
         match type_ {
-            "application/json-patch+json" => serde_json::from_slice(body).map(Self::Json).map_err(unreadable),
+            "application/json-patch+json" => {
+                serde_json::from_slice(body).map(Self::Json).map_err(|error| unreadable(&error))
+            }
             "application/merge-patch+json" => {
-                serde_json::from_slice(body).map(Self::Merge).map_err(unreadable)
+                serde_json::from_slice(body).map(Self::Merge).map_err(|error| unreadable(&error))
             }
             other => Err(Refusal::BadRequest(format!("a change of type {other:?} is not supported"))),
         }
@@ -54,7 +56,7 @@ impl AppliedStatus {
         if type_ != "application/apply-patch+yaml" {
             return Err(Refusal::BadRequest(format!("a status of type {type_:?} is not supported")));
         }
-        let mut object: Value = serde_json::from_slice(body).map_err(unreadable)?;
+        let mut object: Value = serde_json::from_slice(body).map_err(|error| unreadable(&error))?;
         let status = object.get_mut("status").map(Value::take);
         let status = status.ok_or_else(|| Refusal::BadRequest("there is no status".into()))?;
         Ok(Self { version: meta(&object, "resourceVersion").map(str::to_owned), status })
@@ -65,6 +67,6 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn unreadable(error: serde_json::Error) -> Refusal {
+fn unreadable(error: &serde_json::Error) -> Refusal {
     Refusal::BadRequest(format!("the body cannot be read: {error}"))
 }

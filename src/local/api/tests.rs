@@ -21,7 +21,7 @@ fn place(secrets: Secrets) -> Place {
     let (file, contents) = StateFile::open(&folder.path().join("state.json")).unwrap();
     let objects = Arc::new(Objects::new(file, contents, Definitions::load().unwrap()));
     let named = |kind, name: &str| Key { kind, namespace: "ns".into(), name: name.into() };
-    objects.work_on([named(Kind::FhirExport, "one"), named(Kind::FhirExport, "two")]);
+    objects.work_on([named(ObjectKind::Export, "one"), named(ObjectKind::Export, "two")]);
     let client = client(objects, Arc::new(secrets));
     Place { _folder: folder, exports: Api::namespaced(client.clone(), "ns"), client }
 }

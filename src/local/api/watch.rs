@@ -9,7 +9,7 @@ use futures::stream::{self, Stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::local::key::Kind;
+use crate::local::key::ObjectKind;
 use crate::local::objects::{Change, ChangeType, Objects};
 
 /// How long a watch lasts that does not say so, in seconds.
@@ -19,7 +19,7 @@ const LASTS: u64 = 300;
 /// the one event that makes a client list again.
 pub fn lines(
     objects: Arc<Objects>,
-    kind: Kind,
+    kind: ObjectKind,
     namespace: Option<String>,
     from: u64,
     seconds: Option<u64>,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 use super::refusal::Refusal;
 use super::state::{Contents, StateFile};
 use crate::api::VERSION;
@@ -154,7 +154,7 @@ impl Objects {
     }
 
     /// The objects of a kind that this process works on, in a namespace or in all, and the version of the list.
-    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> (u64, Vec<Value>) {
+    pub fn list(&self, kind: ObjectKind, namespace: Option<&str>) -> (u64, Vec<Value>) {
         let all = self.all();
         let listed = all.objects.iter().filter(|(key, object)| {
             key.kind == kind && namespace.is_none_or(|n| n == key.namespace) && all.works_on(key, object)
@@ -165,7 +165,7 @@ impl Objects {
     /// The changes of a kind after `version`, oldest first, and the version that they lead to.
     pub fn changes(
         &self,
-        kind: Kind,
+        kind: ObjectKind,
         namespace: Option<&str>,
         version: u64,
     ) -> Result<(u64, Vec<Change>), Refusal> {

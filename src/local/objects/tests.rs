@@ -20,7 +20,7 @@ fn open(folder: &tempfile::TempDir) -> Objects {
     Objects::new(file, contents, Definitions::load().unwrap())
 }
 
-fn key(kind: Kind, name: &str) -> Key {
+fn key(kind: ObjectKind, name: &str) -> Key {
     Key { kind, namespace: "default".into(), name: name.into() }
 }
 
@@ -28,7 +28,7 @@ fn export(name: &str) -> (Key, Value) {
     let object = json!({ "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
         "metadata": { "name": name, "namespace": "default" },
         "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } } });
-    (key(Kind::FhirExport, name), object)
+    (key(ObjectKind::Export, name), object)
 }
 
 fn created(objects: &Objects, name: &str) -> (Key, Value) {
@@ -109,7 +109,7 @@ fn what_the_definitions_forbid_is_not_stored() {
 #[test]
 fn a_deletion_waits_for_the_finalizer_and_takes_what_is_owned_along() {
     let place = place();
-    let schedule = key(Kind::FhirExportSchedule, "nightly");
+    let schedule = key(ObjectKind::Schedule, "nightly");
     let made = place
         .objects
         .create(
@@ -129,7 +129,7 @@ fn a_deletion_waits_for_the_finalizer_and_takes_what_is_owned_along() {
     let (free, object) = export("free");
     place.objects.create(&free, with(object, "/metadata/ownerReferences", owner)).unwrap();
     place.objects.work_on([schedule.clone()]);
-    assert_eq!(place.objects.list(Kind::FhirExport, None).1.len(), 2, "what is owned belongs to it");
+    assert_eq!(place.objects.list(ObjectKind::Export, None).1.len(), 2, "what is owned belongs to it");
 
     place.objects.delete(&schedule, &Preconditions::default()).unwrap();
     assert_eq!(place.objects.find(&schedule), None);
@@ -146,18 +146,18 @@ fn a_deletion_waits_for_the_finalizer_and_takes_what_is_owned_along() {
 #[test]
 fn changes_are_told_in_order_and_other_objects_rest() {
     let place = place();
-    place.objects.work_on([key(Kind::FhirExport, "one")]);
+    place.objects.work_on([key(ObjectKind::Export, "one")]);
     let (one, made) = created(&place.objects, "one");
     created(&place.objects, "other");
-    let (version, listed) = place.objects.list(Kind::FhirExport, Some("default"));
+    let (version, listed) = place.objects.list(ObjectKind::Export, Some("default"));
     assert_eq!((version, listed), (2, vec![made]));
     place.objects.write_status(&one, None, json!({ "state": "Running" })).unwrap();
     place.objects.delete(&one, &Preconditions::default()).unwrap();
-    let (version, changes) = place.objects.changes(Kind::FhirExport, None, 2).unwrap();
+    let (version, changes) = place.objects.changes(ObjectKind::Export, None, 2).unwrap();
     let types: Vec<ChangeType> = changes.iter().map(|change| change.type_).collect();
     assert_eq!((version, types), (4, vec![ChangeType::Modified, ChangeType::Deleted]));
-    assert!(place.objects.changes(Kind::FhirServer, None, 0).unwrap().1.is_empty());
-    assert!(matches!(place.objects.get(&key(Kind::FhirExport, "other")), Err(Refusal::NotFound(_))));
+    assert!(place.objects.changes(ObjectKind::Server, None, 0).unwrap().1.is_empty());
+    assert!(matches!(place.objects.get(&key(ObjectKind::Export, "other")), Err(Refusal::NotFound(_))));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn everything_is_there_after_a_crash_and_older_versions_are_told_to_list_again()
     drop(objects);
     let objects = open(&folder);
     assert_eq!(objects.find(&key), Some(written));
-    assert_eq!(objects.changes(Kind::FhirExport, None, 1).err(), Some(Refusal::Expired(1)));
+    assert_eq!(objects.changes(ObjectKind::Export, None, 1).err(), Some(Refusal::Expired(1)));
     let (_, next) = created(&objects, "two");
     assert_eq!(meta(&next, "resourceVersion"), Some("3"), "versions go on");
 }
@@ -183,5 +183,5 @@ fn a_change_that_cannot_be_stored_has_not_happened() {
     let refused = objects.write_status(&key, None, json!({ "state": "Starting" }));
     assert!(matches!(refused, Err(Refusal::NotWritten(_))), "{refused:?}");
     assert_eq!(objects.find(&key), Some(made));
-    assert_eq!(objects.changes(Kind::FhirExport, None, 1).unwrap().1.len(), 0);
+    assert_eq!(objects.changes(ObjectKind::Export, None, 1).unwrap().1.len(), 0);
 }

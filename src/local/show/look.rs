@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::api::{Condition, ConditionType};
-use crate::local::key::{Key, Kind};
+use crate::local::key::{Key, ObjectKind};
 
 /// How an export ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Look {
             progress: text("/status/job/progress/summary"),
             percent: object.pointer("/status/job/progress/percent").and_then(Value::as_u64),
             job: text("/status/job/id"),
-            ended: key.kind == Kind::FhirExport && text("/status/completionTime").is_some(),
+            ended: key.kind == ObjectKind::Export && text("/status/completionTime").is_some(),
             output: output(object),
             conditions: serde_json::from_value(conditions).unwrap_or_default(),
         }
@@ -60,10 +60,10 @@ impl Look {
     /// The state of an export, or whether a server or schedule is ready, in one word.
     pub fn word(&self) -> &str {
         match (self.key.kind, self.condition(ConditionType::Ready)) {
-            (Kind::FhirExport, _) => self.state.as_deref().unwrap_or("Waiting"),
-            (Kind::FhirServer | Kind::FhirExportSchedule, Some(ready)) if ready.is_true() => "Ready",
-            (Kind::FhirServer | Kind::FhirExportSchedule, Some(not)) => &not.reason,
-            (Kind::FhirServer | Kind::FhirExportSchedule, None) => "-",
+            (ObjectKind::Export, _) => self.state.as_deref().unwrap_or("Waiting"),
+            (ObjectKind::Server | ObjectKind::Schedule, Some(ready)) if ready.is_true() => "Ready",
+            (ObjectKind::Server | ObjectKind::Schedule, Some(not)) => &not.reason,
+            (ObjectKind::Server | ObjectKind::Schedule, None) => "-",
         }
     }
 
@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     fn look(status: &Value) -> Look {
-        let key = Key { kind: Kind::FhirExport, namespace: "default".into(), name: "cohort".into() };
+        let key = Key { kind: ObjectKind::Export, namespace: "default".into(), name: "cohort".into() };
         Look::at(&key, &json!({ "status": status }))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Zoned;
 
-use super::key::{Key, Kind};
+use super::key::{Key, ObjectKind};
 pub use look::{End, Look};
 
 /// The width of names in lines and bars, in characters; longer ones are not cut.
@@ -97,7 +97,7 @@ impl Show {
 
 impl Bars {
     fn update(&mut self, look: &Look) {
-        if look.key.kind != Kind::FhirExport {
+        if look.key.kind != ObjectKind::Export {
             return;
         }
         if look.ended {
