@@ -30,7 +30,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show it all: real parts, a live export, a crash, a cancel. HOLD=1 stays up; KUBE_CONTEXT=name uses that cluster
+demo: ## Show a live export, a crash and a cancel. CLUSTER=1: on a control plane; HOLD=1 stays up; KUBE_CONTEXT=name: in that cluster
 	@tests/tools/demo/run
 
 .PHONY: interop

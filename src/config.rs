@@ -3,9 +3,10 @@
 //! Uses: cluster, core, serve, storage.
 
 mod parse;
+mod work;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,10 +16,12 @@ use url::Url;
 use crate::cluster::NAME;
 use crate::core::reach::Network;
 use crate::core::tuning::Tuning;
+use crate::core::volume::VolumeGrants;
 use crate::serve::logs::LogFormat;
 use crate::storage::StorageHosts;
 pub use parse::LeaseName;
-use parse::{authority, directives, lease, listener, namespace, networks, seconds, words};
+use parse::{Words, directives, lease, listener, namespaces, seconds};
+pub use work::WorkArgs;
 
 /// The flags of `run`. Each can also be given as an environment variable.
 // --help shows these comments verbatim.
@@ -63,133 +66,17 @@ pub struct RunArgs {
         value_parser = directives
     )]
     log_filter: String,
-    /// How many objects of one kind to reconcile at once
-    #[arg(
-        long, env = "FHIR_EXPORT_CONCURRENCY", value_name = "N", default_value_t = 64,
-        value_parser = clap::value_parser!(u16).range(1..)
-    )]
-    concurrency: u16,
-    /// How long to try a cancel before giving up
-    #[arg(
-        long, env = "FHIR_EXPORT_CANCEL_GRACE_SECONDS", value_name = "SECONDS", default_value = "300",
-        value_parser = seconds
-    )]
-    cancel_grace_seconds: Duration,
-    /// How many times to try a cancel within --cancel-grace-seconds
-    #[arg(
-        long, env = "FHIR_EXPORT_CANCEL_TRIES", value_name = "N", default_value_t = 10,
-        value_parser = clap::value_parser!(i32).range(1..=1000)
-    )]
-    cancel_tries: i32,
-    /// Shortest wait before a poll, whatever a server or FhirServer says
-    #[arg(
-        long, env = "FHIR_EXPORT_POLL_FLOOR_SECONDS", value_name = "SECONDS", default_value = "1",
-        value_parser = seconds
-    )]
-    poll_floor_seconds: Duration,
-    /// Longest wait between polls or tries, whatever a FhirServer says
-    #[arg(
-        long, env = "FHIR_EXPORT_POLL_CEILING_SECONDS", value_name = "SECONDS", default_value = "7200",
-        value_parser = seconds
-    )]
-    poll_ceiling_seconds: Duration,
-    /// How long to wait before searching for a job whose kick-off got no answer
-    #[arg(
-        long, env = "FHIR_EXPORT_ORPHAN_WAIT_SECONDS", value_name = "SECONDS", default_value = "120",
-        value_parser = seconds
-    )]
-    orphan_wait_seconds: Duration,
-    /// Delay after the first failed attempt; it doubles with each further one
-    #[arg(
-        long, env = "FHIR_EXPORT_RETRY_BASE_SECONDS", value_name = "SECONDS", default_value = "30",
-        value_parser = seconds
-    )]
-    retry_base_seconds: Duration,
-    /// Longest delay after a failed attempt
-    #[arg(
-        long, env = "FHIR_EXPORT_RETRY_MAX_SECONDS", value_name = "SECONDS", default_value = "600",
-        value_parser = seconds
-    )]
-    retry_max_seconds: Duration,
-    /// How soon to look again for an object that is missing in the cluster
-    #[arg(
-        long, env = "FHIR_EXPORT_MISSING_RETRY_SECONDS", value_name = "SECONDS", default_value = "5",
-        value_parser = seconds
-    )]
-    missing_retry_seconds: Duration,
-    /// How many files to download at once, over all servers
-    #[arg(
-        long, env = "FHIR_EXPORT_MAX_DOWNLOADS", value_name = "N", default_value_t = 16,
-        value_parser = clap::value_parser!(u16).range(1..=1024)
-    )]
-    max_downloads: u16,
-    /// Longest time that one request to a FHIR server may take, whatever its FhirServer says
-    #[arg(
-        long, env = "FHIR_EXPORT_MAX_REQUEST_TIMEOUT_SECONDS", value_name = "SECONDS", default_value_t = 3600,
-        value_parser = clap::value_parser!(u16).range(30..=3600)
-    )]
-    max_request_timeout_seconds: u16,
     /// How often to look at the container for the progress of an export
     #[arg(
         long, env = "FHIR_EXPORT_PROGRESS_INTERVAL_SECONDS", value_name = "SECONDS", default_value = "300",
         value_parser = seconds
     )]
     progress_interval_seconds: Duration,
-    /// Deadline of exports if neither they nor their server name one
-    #[arg(
-        long, env = "FHIR_EXPORT_DEFAULT_DEADLINE_SECONDS", value_name = "SECONDS",
-        default_value = "604800", value_parser = seconds
-    )]
-    default_deadline_seconds: Duration,
-    /// PEM file with additional certificate authorities to trust for Entra, FHIR servers and storage
-    #[arg(long, env = "FHIR_EXPORT_EXTRA_CA", value_name = "FILE")]
-    extra_ca: Option<PathBuf>,
-    /// https URL of the Entra authority for all FhirServers, in place of the one of their cloud
-    #[arg(long, env = "FHIR_EXPORT_ENTRA_AUTHORITY_HOST", value_name = "URL", value_parser = authority)]
-    entra_authority_host: Option<Url>,
-    /// Audiences that FhirServers may request tokens for besides their own url, separated by commas
-    #[arg(
-        long, env = "FHIR_EXPORT_ENTRA_AUDIENCES", value_name = "AUDIENCES", default_value = "",
-        value_parser = plain
-    )]
-    entra_audiences: Words,
-    /// Blob endpoints that may receive Entra tokens besides Azure's own, as host or host:port, separated by
-    /// commas
-    #[arg(
-        long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "",
-        value_parser = StorageHosts::parse
-    )]
-    storage_hosts: StorageHosts,
-    /// Networks to refuse connections to when a FhirServer names a host there, such as 127.0.0.0/8, separated
-    /// by commas
-    #[arg(
-        long, env = "FHIR_EXPORT_REFUSED_NETWORKS", value_name = "NETWORKS", default_value = "",
-        value_parser = networks
-    )]
-    refused_networks: Networks,
-    /// Namespaces whose FhirServers may use the operator's own identity, separated by commas; default: none
-    #[arg(
-        long, env = "FHIR_EXPORT_OWN_IDENTITY_NAMESPACES", value_name = "NAMES", default_value = "",
-        value_parser = namespaces
-    )]
-    own_identity_namespaces: Words,
+    #[command(flatten)]
+    work: WorkArgs,
 }
 
-/// The value of a flag that takes a list of words.
-type Words = BTreeSet<String>;
-
-fn namespaces(text: &str) -> Result<Words, String> {
-    words(text, namespace)
-}
-
-/// The value of a flag that takes a list of networks.
-type Networks = Vec<Network>;
-
-fn plain(text: &str) -> Result<Words, String> {
-    words(text, |_| Ok(()))
-}
-
-/// The validated configuration of `run`.
+/// The validated configuration of the operator.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The namespaces to watch; an empty set stands for all.
@@ -222,52 +109,58 @@ pub struct Config {
     pub entra_audiences: BTreeSet<String>,
     /// Blob endpoints that may receive Entra tokens besides Azure's own.
     pub storage_hosts: StorageHosts,
+    /// The directory in which volumes are mounted, each in a directory with the name of its claim.
+    pub volumes: PathBuf,
+    /// Which namespace may use which folders of the volumes.
+    pub volume_grants: VolumeGrants,
     /// Networks that hosts named by a `FhirServer` must not be in.
     pub refused_networks: Vec<Network>,
     /// Namespaces whose `FhirServer`s may use the operator's own identity.
     pub own_identity_namespaces: BTreeSet<String>,
 }
 
-impl RunArgs {
-    /// Validates the flags together. The error is one sentence.
+impl WorkArgs {
+    /// Validates the flags together. The error is one sentence. The configuration is that of an operator which works
+    /// alone: without a Lease, and with its listeners on free ports of the loopback interface.
     pub fn resolve(self) -> Result<Config, String> {
-        let tuning = Tuning {
-            poll_floor: self.poll_floor_seconds,
-            poll_ceiling: self.poll_ceiling_seconds,
-            cancel_grace: self.cancel_grace_seconds,
-            cancel_tries: self.cancel_tries,
-            orphan_wait: self.orphan_wait_seconds,
-            retry_base: self.retry_base_seconds,
-            retry_max: self.retry_max_seconds,
-            missing_retry: self.missing_retry_seconds,
-            default_deadline: self.default_deadline_seconds,
-            progress_interval: self.progress_interval_seconds,
-        };
-        if tuning.poll_floor > tuning.poll_ceiling {
-            return Err("--poll-floor-seconds is greater than --poll-ceiling-seconds.".into());
-        }
-        if tuning.retry_base > tuning.retry_max {
-            return Err("--retry-base-seconds is greater than --retry-max-seconds.".into());
-        }
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Ok(Config {
-            watch_namespaces: self.watch_namespaces,
-            metrics_addr: self.metrics_addr,
-            health_addr: self.health_addr,
-            leader_elect: !self.no_leader_elect,
-            lease: self.lease,
-            log_format: self.log_format,
-            log_filter: self.log_filter,
+            tuning: self.tuning()?,
+            watch_namespaces: BTreeSet::new(),
+            metrics_addr: any_port,
+            health_addr: any_port,
+            leader_elect: false,
+            lease: LeaseName { namespace: None, name: NAME.into() },
+            log_format: None,
+            log_filter: "info".into(),
             concurrency: self.concurrency,
             max_downloads: usize::from(self.max_downloads),
             max_request_timeout: Duration::from_secs(self.max_request_timeout_seconds.into()),
-            tuning,
             extra_ca: self.extra_ca,
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
             storage_hosts: self.storage_hosts,
+            volumes: self.volumes,
+            volume_grants: self.volume_grants,
             refused_networks: self.refused_networks,
             own_identity_namespaces: self.own_identity_namespaces,
         })
+    }
+}
+
+impl RunArgs {
+    /// Validates the flags together. The error is one sentence.
+    pub fn resolve(self) -> Result<Config, String> {
+        let mut config = self.work.resolve()?;
+        config.watch_namespaces = self.watch_namespaces;
+        config.metrics_addr = self.metrics_addr;
+        config.health_addr = self.health_addr;
+        config.leader_elect = !self.no_leader_elect;
+        config.lease = self.lease;
+        config.log_format = self.log_format;
+        config.log_filter = self.log_filter;
+        config.tuning.progress_interval = self.progress_interval_seconds;
+        Ok(config)
     }
 }
 
@@ -277,6 +170,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::core::volume::VolumeFolder;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -317,9 +211,14 @@ mod tests {
         let config = config(
             "--watch-namespaces a,b,a --poll-floor-seconds 0.2 --cancel-tries 3 --no-leader-elect --lease ops/fhir \
              --entra-authority-host https://login.example.org --entra-audiences https://x.example.org,api://y \
-             --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1",
+             --storage-hosts blobs.example.org,127.0.0.1:10000 --refused-networks 127.0.0.0/8,::1 --volumes /volumes \
+             --volume-grants clinic=lake,research=shared/research",
         )
         .unwrap();
+        assert_eq!(config.volumes, PathBuf::from("/volumes"));
+        let grants = [("clinic", "lake"), ("research", "shared/research")]
+            .map(|(to, folder)| (to.to_owned(), VolumeFolder::parse(folder).unwrap()));
+        assert_eq!(config.volume_grants, VolumeGrants::new(grants).unwrap());
         assert_eq!(config.watch_namespaces, BTreeSet::from(["a".into(), "b".into()]));
         assert_eq!(config.tuning.poll_floor, Duration::from_millis(200));
         assert_eq!(config.tuning.cancel_tries, 3);
@@ -341,6 +240,10 @@ mod tests {
             ("--lease Ops/fhir", "Ops is not the name of a namespace"),
             ("--lease ops/", "name or namespace/name"),
             ("--lease a/b/c", "name or namespace/name"),
+            ("--volume-grants lake", "as NAMESPACE=CLAIM"),
+            ("--volume-grants Clinic=lake", "Clinic is not the name of a namespace"),
+            ("--volume-grants clinic=lake/../x", "cannot be the path of a folder"),
+            ("--volume-grants clinic=lake,research=lake/x", "overlap"),
             ("--poll-floor-seconds 0", "greater than 0"),
             ("--poll-floor-seconds=-1", "greater than 0"),
             ("--poll-floor-seconds NaN", "greater than 0"),

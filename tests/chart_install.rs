@@ -41,7 +41,9 @@ async fn on_a_real_api_server() {
     }
     kubectl(&kubernetes, "label namespace ops pod-security.kubernetes.io/enforce=restricted").await;
 
-    helm(&kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops {IMAGE}")).await;
+    let volume =
+        "--set volumes[0].claimName=lake,volumes[0].grants[0].namespace=a,volumes[0].grants[0].path=in";
+    helm(&kubernetes, &format!("install fhir-export-operator {OPERATOR} -n ops {IMAGE} {volume}")).await;
     kubectl(&kubernetes, "wait --for=condition=Established crd/fhirexports.fhirexport.dev --timeout=60s")
         .await;
     kubectl(&kubernetes, "wait --for=condition=Established crd/fhirservers.fhirexport.dev --timeout=60s")

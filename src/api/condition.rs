@@ -67,7 +67,7 @@ pub enum ConditionType {
     Ready,
     /// `FhirServer`: the operator obtained a token, and the server accepts it for exports.
     Authenticated,
-    /// `FhirServer`: the operator can list the storage account.
+    /// `FhirServer`: the operator can list the storage account, or use the volume.
     StorageAccessible,
     /// `FhirExportSchedule`: the incremental runs together hold every change so far, without a gap.
     ChainIntact,

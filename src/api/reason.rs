@@ -75,6 +75,10 @@ reasons! {
         => "Remove audience, or ask the operator's owner for the flag --entra-audiences.",
     StorageHostNotAllowed: "The operator sends no Entra token to the host of the blob endpoint."
         => "Correct storage.azureBlob.endpoint, or ask the operator's owner for the flag --storage-hosts.",
+    VolumeNotAllowed: "The namespace of the FhirServer may not use the folder of the volume."
+        => "Correct storage.volume, or ask the operator's owner to grant the folder (volumes in the chart).",
+    VolumeNotMounted: "The volume is not mounted into the operator."
+        => "Correct storage.volume.claimName, or ask the operator's owner to mount it (volumes in the chart).",
     ConnectionNotAllowed: "The operator is not permitted to read what the connection needs."
         => "Add the namespace to credentialNamespaces of the chart, or bind the Role in the chart's README there.",
     StartWindowMissed: "The run could not start before kickOffBefore."
@@ -178,8 +182,8 @@ reasons! {
     DownloadRefused: "The server refuses to hand out a file." => "Contact the server's owner.",
     OriginNotAllowed: "The files are at an origin that the operator may not download from."
         => "Add the origin to fileOrigins of the FhirServer (to trustedOrigins if it needs the token).",
-    UploadFailed: "A file could not be written to the storage account."
-        => "Read the message; check the storage account, then create a new FhirExport.",
+    UploadFailed: "A file could not be written to the storage."
+        => "Read the message; check the storage, then create a new FhirExport.",
     SourceChanged: "Files that landed earlier differ from what the server's manifest now lists."
         => "Create a new FhirExport.",
     TaskPanicked: "A task of the operator ended by a defect; it is started again."
@@ -200,9 +204,10 @@ reasons! {
         => "Raise storage.verifyMaxBytes to have more files counted.",
     NoStorageAccess: "The operator cannot read the container."
         => "Set storage on the FhirServer and give the identity Storage Blob Data Reader (Contributor to \
-            store the manifest).",
-    StorageUnreachable: "The storage account did not answer."
-        => "Check the network policy and the account's firewall.",
+            store the manifest). On a volume: read the message; its group must be the operator's, and there must \
+            be room.",
+    StorageUnreachable: "The storage did not answer."
+        => "Check the network policy and the account's firewall; of a volume, its file server.",
     FileMissing: "A file of the manifest is not in the container." => "Quarantine the data; export again.",
     FileTruncated: "A file ends in the middle of a line, twice in the same place."
         => "Quarantine the data; export again, and contact the server's owner.",
@@ -218,7 +223,7 @@ reasons! {
         => "The first export will test them.",
     NotRequired: "The server asks for no credentials." => "",
     TokenAccepted: "The server accepts the token." => "",
-    ContainerListed: "The operator can list the storage account." => "",
+    ContainerListed: "The operator can list the storage account, or use the volume." => "",
     ContainerNotFound: "The container does not exist yet." => "Create it, or let the FHIR service create it.",
     NotConfigured: "The FhirServer has no storage." => "Set storage to have files checked.",
     // Schedules
@@ -273,7 +278,7 @@ reasons! {
         => "Read the message; delete the folder by hand if nobody needs it.",
     DeletionFailed: "The folder of an old run could not be deleted; the operator retries."
         => "Read the message: the identity needs Storage Blob Data Contributor, and no immutability policy, \
-            legal hold or lease may hold a file.",
+            legal hold or lease may hold a file; on a volume the operator must be allowed to write.",
     ContainerNeeded: "Runs have no folders of their own, so nothing is deleted."
         => "Name request.container in the template, or defaultContainer of the FhirServer.",
     DependencyMissing: "Something that the FhirServer names is missing or cannot be used."

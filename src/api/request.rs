@@ -127,13 +127,14 @@ pub struct ExportRequest {
             .reason(Reason::FieldValueInvalid)
     )]
     pub until: Option<String>,
-    /// The blob container for the files; each export writes to its own folder in it. Default: the server's
-    /// `defaultContainer`, else a new container for this export.
+    /// The container for the files: of the server's storage account, or a directory of its volume. Each export
+    /// writes to its own folder in it. Default: the server's `defaultContainer`, else a new container for this
+    /// export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(
         validation = Rule::new("self.matches('^[a-z0-9](-?[a-z0-9])*$') && size(self) >= 3")
-            .message("use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)")
+            .message("use 3 to 63 lower-case letters, digits and single hyphens")
             .reason(Reason::FieldValueInvalid)
     )]
     pub container: Option<String>,
@@ -263,8 +264,8 @@ pub struct BulkDataRequest {
     /// as `Patient/42` or `42`. Excludes `patientsBlob`. Default: all patients of the level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patients_secret_ref: Option<KeyRef>,
-    /// The patients to export, as a list in a blob of the server's storage account: one reference per line,
-    /// such as `Patient/42` or `42`. Excludes `patientsSecretRef`. Default: all patients of the level.
+    /// The patients to export, as a list in a blob or file of the server's storage: one reference per line, such
+    /// as `Patient/42` or `42`. Excludes `patientsSecretRef`. Default: all patients of the level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patients_blob: Option<PatientsBlob>,
     /// Patient or Group: asks the server to write all resources of a patient or Group next to each other,
@@ -282,13 +283,13 @@ pub struct BulkDataRequest {
     pub allow_partial_manifests: Option<bool>,
 }
 
-/// A list of patients in a blob.
+/// A list of patients in the server's storage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct PatientsBlob {
-    /// Container and path of the blob, such as `cohorts/cohort-42.txt`.
+    /// Container and path of the blob or file, such as `cohorts/cohort-42.txt`.
     #[schemars(length(min = 3, max = 1024))]
     pub path: String,
-    /// The SHA-256 of the blob, in hexadecimal. If the blob does not match, the operator exports nothing, so
+    /// The SHA-256 of the list, in hexadecimal. If the list does not match, the operator exports nothing, so
     /// that the list that is exported is the one that was reviewed.
     #[schemars(length(min = 64, max = 64), regex(pattern = r"^[0-9a-f]{64}$"))]
     pub sha256: String,

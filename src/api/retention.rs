@@ -49,10 +49,10 @@ pub struct RetainedChain {
     pub id: String,
     /// Whether the chain begins with a full run that succeeded.
     pub full: bool,
-    /// The blob container.
+    /// The container: of the storage account, or a directory of the volume.
     pub container: String,
-    /// A hash of the FhirServer's uid and its blob endpoint, so that the operator deletes nothing in another
-    /// storage account.
+    /// A hash of the FhirServer's uid and its storage, so that the operator deletes nothing in another storage
+    /// account or volume.
     pub storage: String,
     /// The folders, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -74,7 +74,7 @@ pub struct RunFolder {
 /// A folder that the operator is deleting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DeletingFolder {
-    /// The blob container.
+    /// The container: of the storage account, or a directory of the volume.
     pub container: String,
     /// The folder.
     pub folder: String,
@@ -85,7 +85,7 @@ pub struct DeletingFolder {
 /// A folder that the operator deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DeletedFolder {
-    /// The blob container.
+    /// The container: of the storage account, or a directory of the volume.
     pub container: String,
     /// The folder.
     pub folder: String,
@@ -100,7 +100,7 @@ pub struct DeletedFolder {
 /// A folder that the operator does not delete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct KeptFolder {
-    /// The blob container.
+    /// The container: of the storage account, or a directory of the volume.
     pub container: String,
     /// The folder.
     pub folder: String,

@@ -53,6 +53,7 @@ pub enum ConcurrencyPolicy {
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Server",
         type_ = "string",
@@ -66,8 +67,7 @@ pub enum ConcurrencyPolicy {
         type_ = "integer",
         json_path = ".status.consecutiveFailures",
         priority = "1"
-    ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp", priority = "1")
+    )
 )]
 #[x_kube(validation = Rule::new("!has(self.incremental) || !has(self.concurrencyPolicy) || self.concurrencyPolicy != \
     'Allow'")

@@ -186,13 +186,13 @@ pub struct PendingRun {
     pub newcomers_run: Option<ChainedRun>,
 }
 
-/// A list of a group's members, stored as a blob in the server's storage account.
+/// A list of a group's members in the server's storage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct MemberList {
-    /// The container and path of the blob. Absent if the group has no members.
+    /// The container and path of the list. Absent if the group has no members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The SHA-256 of the blob, in hexadecimal.
+    /// The SHA-256 of the list, in hexadecimal.
     pub sha256: String,
 }
 
@@ -211,7 +211,7 @@ pub struct ChainedRun {
     pub since: Option<String>,
     /// The server's `transactionTime` of the run: the instant up to which it exported changes.
     pub transaction_time: String,
-    /// The blob container of the run's files.
+    /// The container of the run's files: of the storage account, or a directory of the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The folder in the container.

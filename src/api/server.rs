@@ -20,8 +20,8 @@ pub enum Dialect {
     BulkData,
 }
 
-/// A connection to a FHIR server: its address, the identity to use, the storage account for the files, and
-/// what exports may ask of it.
+/// A connection to a FHIR server: its address, the identity to use, the storage for the files, and what exports
+/// may ask of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[kube(
@@ -34,8 +34,8 @@ pub enum Dialect {
     category = "fhir",
     derive = "PartialEq",
     cel,
-    doc = "A FHIR server to export from: its address, the identity to use, the storage account that the \
-        files land in, and what exports may ask of it.",
+    doc = "A FHIR server to export from: its address, the identity to use, the storage that the files land \
+        in, and what exports may ask of it.",
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
     printcolumn(name = "Dialect", type_ = "string", json_path = ".spec.dialect"),
     printcolumn(
@@ -76,6 +76,10 @@ pub enum Dialect {
         self.storage.azureBlob.auth.type != 'SameAsServer' || self.auth.type == 'Entra'")
         .message("auth type SameAsServer needs auth type Entra at the server")
         .field_path(".storage.azureBlob.auth")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("!has(self.storage) || self.storage.type != 'Volume' || self.dialect == 'BulkData'")
+        .message("type Volume needs dialect BulkData: Azure's FHIR service writes only to its storage account")
+        .field_path(".storage.type")
         .reason(Reason::FieldValueInvalid)
 )]
 pub struct FhirServerSpec {
@@ -104,17 +108,18 @@ pub struct FhirServerSpec {
     pub dialect: Dialect,
     /// How the operator authenticates to the server. For an open server use `type: None`.
     pub auth: ServerAuth,
-    /// The storage account for the files. Required in practice with dialect BulkData, where the operator
-    /// writes the files. Optional with dialect Azure: without it the operator cannot check the files, and
-    /// `Verified` is Unknown.
+    /// The storage for the files. Required with dialect BulkData, where the operator writes the files. Optional
+    /// with dialect Azure, where it names the storage account that the service exports to: without it the
+    /// operator cannot check the files, and `Verified` is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// The container for exports that name none. Default: a new container for each export.
+    /// The container for exports that name none: of the storage account, or a directory of the volume. Default: a
+    /// new container for each export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(
         validation = Rule::new("self.matches('^[a-z0-9](-?[a-z0-9])*$') && size(self) >= 3")
-            .message("use 3 to 63 lower-case letters, digits and single hyphens (Azure container name)")
+            .message("use 3 to 63 lower-case letters, digits and single hyphens")
             .reason(Reason::FieldValueInvalid)
     )]
     pub default_container: Option<String>,

@@ -11,6 +11,8 @@ use super::{Entra, KeyRef};
 pub enum StorageType {
     /// Azure Blob Storage.
     AzureBlob,
+    /// A volume that is mounted into the operator.
+    Volume,
 }
 
 /// Compression of stored files.
@@ -22,22 +24,30 @@ pub enum Compression {
     Gzip,
 }
 
-/// The storage account that exports of this server land in.
+/// The storage that exports of this server land in: a storage account or a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("(self.type == 'AzureBlob') == has(self.azureBlob)")
-        .message("azureBlob is required when type is AzureBlob")
+        .message("azureBlob is required when type is AzureBlob, and forbidden otherwise")
         .field_path(".azureBlob")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("(self.type == 'Volume') == has(self.volume)")
+        .message("volume is required when type is Volume, and forbidden otherwise")
+        .field_path(".volume")
         .reason(Reason::FieldValueInvalid)
 )]
 pub struct Storage {
-    /// The kind of storage: AzureBlob.
+    /// The kind of storage: AzureBlob (an Azure storage account) or Volume (a volume that is mounted into the
+    /// operator; only with dialect BulkData).
     #[serde(rename = "type")]
     pub type_: StorageType,
     /// Settings for type AzureBlob: an Azure storage account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure_blob: Option<AzureBlob>,
+    /// Settings for type Volume: a folder of a volume that is mounted into the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
     /// Compression of stored files: None (default), or Gzip for files named `.ndjson.gz`. Applies only to
     /// files that the operator writes, that is, with dialect BulkData.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +62,31 @@ pub struct Storage {
     /// loaders of `*.ndjson` would read it as data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export_log: Option<bool>,
+}
+
+/// A folder of a volume that is mounted into the operator. The operator's owner mounts the volume and decides
+/// which namespaces may use which folders of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Name of the PersistentVolumeClaim in the namespace of the operator, not in that of this FhirServer. The
+    /// operator's owner must have granted it to this namespace (`volumes` in the chart).
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub claim_name: String,
+    /// The folder in the volume that holds the containers, such as `research/exports`. It must be the granted
+    /// folder or lie in it. The operator creates it. Default: the root of the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$')")
+            .message("use a relative path of letters, digits, dots, hyphens and underscores, in which no name \
+                begins with a dot or hyphen")
+            .reason(Reason::FieldValueInvalid)
+    )]
+    pub path: Option<String>,
 }
 
 /// An Azure storage account.

@@ -1,9 +1,11 @@
 //! The command line.
 //!
-//! Uses: api, cluster, config, core, credentials, operator, ports, stop.
+//! Uses: api, cluster, config, core, credentials, local, offline, operator, ports, stop.
 
 mod generate;
 mod jwks;
+mod local;
+mod manifests;
 mod schedule;
 
 use std::ffi::OsString;
@@ -30,6 +32,8 @@ struct Cli {
 enum Command {
     /// Run the operator against the cluster of the pod or of the current kubeconfig
     Run(Box<RunArgs>),
+    /// Run the exports and schedules of manifests on this machine, without a cluster
+    Local(Box<local::LocalArgs>),
     /// Print the custom resource definitions
     Crds {
         /// Write one file per definition to this folder instead
@@ -57,6 +61,10 @@ enum Command {
         #[arg(long, value_name = "ID")]
         key_id: Option<String>,
     },
+    /// Check manifests as the API server would, without a cluster
+    Validate(manifests::Manifests),
+    /// Print the requests by which the operator would start the exports in these manifests, without their secrets
+    Plan(manifests::Manifests),
     /// Act on a FhirExportSchedule in the cluster
     #[command(subcommand)]
     Schedule(schedule::Command),
@@ -79,10 +87,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 return ExitCode::from(2);
             }
         },
+        Command::Local(args) => match local::local(*args) {
+            Ok(code) => return code,
+            Err(stop) => Err(stop),
+        },
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
         Command::States { write } => generate::states(write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
+        Command::Validate(files) => manifests::validate(&files),
+        Command::Plan(files) => manifests::plan(&files),
         Command::Schedule(command) => schedule::schedule(&command),
         Command::Version => {
             println!("{} {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));

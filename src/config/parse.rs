@@ -7,9 +7,26 @@ use std::time::Duration;
 use url::Url;
 
 use crate::core::reach::Network;
+use crate::core::volume::{VolumeFolder, VolumeGrants};
 
 /// A century, in seconds. A larger number is a typing error, and would overflow when added to the current time.
 const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
+
+/// The value of a flag that takes a list of words.
+pub type Words = BTreeSet<String>;
+
+/// A list of names of namespaces, separated by commas.
+pub fn namespaces(text: &str) -> Result<Words, String> {
+    words(text, namespace)
+}
+
+/// The value of a flag that takes a list of networks.
+pub type Networks = Vec<Network>;
+
+/// A list of words, separated by commas.
+pub fn plain(text: &str) -> Result<Words, String> {
+    words(text, |_| Ok(()))
+}
 
 /// A number of seconds, possibly fractional, as a duration greater than zero.
 pub fn seconds(text: &str) -> Result<Duration, String> {
@@ -24,7 +41,7 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// A list of words separated by commas, each of which must pass `check`.
-pub fn words(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<BTreeSet<String>, String> {
+fn words(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<BTreeSet<String>, String> {
     text.split(',')
         .map(str::trim)
         .filter(|word| !word.is_empty())
@@ -33,7 +50,7 @@ pub fn words(text: &str, check: impl Fn(&str) -> Result<(), String>) -> Result<B
 }
 
 /// Checks the name of a namespace.
-pub fn namespace(word: &str) -> Result<(), String> {
+fn namespace(word: &str) -> Result<(), String> {
     let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let well_formed = word.len() <= 63
         && word.chars().all(|c| inner(c) || c == '-')
@@ -72,13 +89,26 @@ pub fn lease(text: &str) -> Result<LeaseName, String> {
 }
 
 /// A list of networks or addresses, separated by commas.
-pub fn networks(text: &str) -> Result<Vec<Network>, String> {
+pub fn networks(text: &str) -> Result<Networks, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     let network = |word| {
         Network::parse(word)
             .ok_or_else(|| format!("{word} is neither a network such as 10.0.0.0/8 nor an address"))
     };
     words.map(network).collect()
+}
+
+/// Grants of folders of volumes, as `NAMESPACE=CLAIM` or `NAMESPACE=CLAIM/PATH`, separated by commas.
+pub fn volume_grants(text: &str) -> Result<VolumeGrants, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let grant = |word: &str| {
+        let (to, folder) = word
+            .split_once('=')
+            .ok_or_else(|| format!("write {word} as NAMESPACE=CLAIM or NAMESPACE=CLAIM/PATH"))?;
+        namespace(to)?;
+        Ok((to.to_owned(), VolumeFolder::parse(folder)?))
+    };
+    VolumeGrants::new(words.map(grant).collect::<Result<Vec<_>, String>>()?)
 }
 
 /// The https URL of an Entra authority.

@@ -58,7 +58,13 @@ impl Listings {
     }
 
     /// Records a listing that was started, and ends an earlier one of the same export.
-    pub(super) fn started(&self, export: &str, before: Option<&MemberList>, outcome: &Outcome, end: EndTask) {
+    pub(super) fn started(
+        &self,
+        export: &str,
+        before: Option<&MemberList>,
+        outcome: &ListingResult,
+        end: EndTask,
+    ) {
         let task = Task { before: before.cloned(), state: outcome.0.clone(), end };
         if let Some(earlier) = locked(&self.tasks).insert(export.to_owned(), task) {
             (earlier.end)();
@@ -118,9 +124,9 @@ impl Places {
 
 /// The result of a listing, which its task sets.
 #[derive(Clone)]
-pub(super) struct Outcome(Arc<Mutex<Listing>>);
+pub(super) struct ListingResult(Arc<Mutex<Listing>>);
 
-impl Outcome {
+impl ListingResult {
     /// Creates the outcome of a listing that runs.
     pub(super) fn running() -> Self {
         Self(Arc::new(Mutex::new(Listing::Running)))
@@ -176,7 +182,7 @@ mod tests {
     fn a_result_is_given_out_once_and_only_for_the_list_it_was_compared_with() {
         let (listings, ended) = (Listings::default(), Arc::new(AtomicUsize::new(0)));
         let start = |before: Option<&MemberList>| {
-            let (outcome, ended) = (Outcome::running(), ended.clone());
+            let (outcome, ended) = (ListingResult::running(), ended.clone());
             let end = Box::new(move || {
                 ended.fetch_add(1, Ordering::Relaxed);
             });

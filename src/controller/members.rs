@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use super::listings::Outcome;
+use super::listings::ListingResult;
 use super::world::World;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer, MemberList, PatientsBlob};
 use crate::core::folder::{MEMBERS_FILE, NEWCOMERS_FILE};
@@ -28,7 +28,7 @@ pub(super) fn listing<W: World>(
     if let Some(state) = listings.look(&export, asked.before.as_ref()) {
         return state;
     }
-    let outcome = Outcome::running();
+    let outcome = ListingResult::running();
     let (beside, places, teller, asked) =
         (Arc::clone(world), listings.places(), outcome.teller(), asked.clone());
     let before = asked.before.clone();

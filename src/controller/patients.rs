@@ -96,6 +96,8 @@ fn of_storage(failure: &StorageFailure) -> Failure {
         StorageFailureKind::NotConfigured
         | StorageFailureKind::Missing
         | StorageFailureKind::HostNotAllowed
+        | StorageFailureKind::NotGranted
+        | StorageFailureKind::NotMounted
         | StorageFailureKind::Denied
         | StorageFailureKind::NotFound
         | StorageFailureKind::Full

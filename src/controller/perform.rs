@@ -10,7 +10,7 @@ use super::runs::{Beside, tell};
 use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Check, Effect, Observation};
-use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
+use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, LandState};
 use crate::core::ledger::{Verification, VerifyPlan};
 use crate::core::wire::{Failure, reached};
 use crate::ports::{Cluster, ClusterFailure, ExportTask, ObjectStore, Panicked, Target, Wire, guarded};
@@ -171,21 +171,21 @@ fn land<W: World>(
     base: &FhirExport,
     server: &Arc<FhirServer>,
     plan: Arc<LandPlan>,
-) -> Landing {
+) -> LandState {
     let (uid, attempt) = task_of(base);
     if let Some(state) = world.runs().look_at_landing(&uid, attempt) {
         return state;
     }
-    let running = Landing::Running(LandProgress { of: plan.files.len() as u64, ..LandProgress::default() });
+    let running = LandState::Running(LandProgress { of: plan.files.len() as u64, ..LandProgress::default() });
     let state = Arc::new(Mutex::new(running.clone()));
     let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let task = async move {
-        let progress = |progress: LandProgress| tell(&told, Landing::Running(progress));
+        let progress = |progress: LandProgress| tell(&told, LandState::Running(progress));
         let landed = guarded(landing::land(&beside, &server, &plan, &progress)).await.flatten();
         let result = landed.unwrap_or_else(|Panicked| {
             panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
-            Landing::Failed(landing_panicked())
+            LandState::Failed(landing_panicked())
         });
         tell(&told, result);
         beside.wake_export(&namespace, &name);

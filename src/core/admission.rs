@@ -47,7 +47,7 @@ pub struct Admission {
     /// The exports of each namespace, by namespace.
     lines: HashMap<String, Line>,
     /// The namespaces with exports that wait, in the order in which they get a place.
-    turns: BTreeSet<Turn>,
+    turns: BTreeSet<Rank>,
 }
 
 /// The exports of one namespace.
@@ -69,7 +69,7 @@ type Front = (Timestamp, String, Option<String>);
 /// What decides when a namespace has its turn: the fewest places first; among equals, the one whose last turn is
 /// longest ago; then the one whose first export is the oldest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Turn {
+struct Rank {
     inside: usize,
     served: Option<Timestamp>,
     created: Timestamp,
@@ -130,7 +130,7 @@ impl Admission {
     /// of its namespace is not used up.
     pub fn next(&self, limits: Limits) -> impl Iterator<Item = &Candidate> {
         let free = limits.places.saturating_sub(self.holding);
-        let mut next = Next {
+        let mut next = Allotment {
             admission: self,
             per_group: limits.per_group,
             turns: Ordered::new(&self.turns),
@@ -177,14 +177,14 @@ impl Admission {
 }
 
 impl Line {
-    fn turn(&self, namespace: &str) -> Option<Turn> {
+    fn turn(&self, namespace: &str) -> Option<Rank> {
         Some(self.turn_with(self.inside, self.fronts.first()?, namespace))
     }
 
     /// The turn of this line if `inside` of its exports hold a place and `front` is the first that waits.
-    fn turn_with(&self, inside: usize, (created, uid, _): &Front, namespace: &str) -> Turn {
+    fn turn_with(&self, inside: usize, (created, uid, _): &Front, namespace: &str) -> Rank {
         let (created, uid) = (*created, uid.clone());
-        Turn { inside, served: self.served, created, uid, namespace: namespace.to_owned() }
+        Rank { inside, served: self.served, created, uid, namespace: namespace.to_owned() }
     }
 
     /// The next export that waits in the same Group.
@@ -236,10 +236,10 @@ impl Line {
 }
 
 /// Gives out the free places of a server, one after the other.
-struct Next<'a> {
+struct Allotment<'a> {
     admission: &'a Admission,
     per_group: usize,
-    turns: Ordered<'a, Turn>,
+    turns: Ordered<'a, Rank>,
     /// The lines that had a turn, by namespace.
     begun: HashMap<&'a str, Begun<'a>>,
     /// How many exports of each Group got a place.
@@ -253,7 +253,7 @@ struct Begun<'a> {
     fronts: Ordered<'a, Front>,
 }
 
-impl<'a> Next<'a> {
+impl<'a> Allotment<'a> {
     fn pick(&mut self) -> Option<&'a Candidate> {
         loop {
             let turn = self.turns.pop()?;

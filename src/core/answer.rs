@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::outcome::Outcome;
+use super::outcome::OperationOutcome;
 use super::wire::Answer;
 use super::words;
 use crate::api::Reason;
@@ -90,8 +90,8 @@ fn refusal(reason: Reason, message: String, answer: &Answer) -> Refusal {
 }
 
 /// The server's answer for people: the status code, then the text of its OperationOutcome.
-pub(super) fn said(answer: &Answer, outcome: Option<&Outcome>) -> String {
-    let words = outcome.map(Outcome::words).filter(|w| !w.is_empty());
+pub(super) fn said(answer: &Answer, outcome: Option<&OperationOutcome>) -> String {
+    let words = outcome.map(OperationOutcome::words).filter(|w| !w.is_empty());
     match words {
         Some(words) => format!("{}: {words}", answer.status),
         None => format!("{} without a FHIR OperationOutcome", answer.status),
@@ -99,7 +99,7 @@ pub(super) fn said(answer: &Answer, outcome: Option<&Outcome>) -> String {
 }
 
 /// The refusal behind a 401, 403 or 429 that is not a job's failure.
-pub(super) fn access(answer: &Answer, outcome: Option<&Outcome>) -> Option<Refusal> {
+pub(super) fn access(answer: &Answer, outcome: Option<&OperationOutcome>) -> Option<Refusal> {
     let said = said(answer, outcome);
     match answer.status {
         401 => Some(refusal(
@@ -129,7 +129,7 @@ pub(super) fn access(answer: &Answer, outcome: Option<&Outcome>) -> Option<Refus
 
 /// Interprets the answer to a kick-off.
 pub fn kick_off(answer: &Answer) -> KickOffAnswer {
-    let outcome = Outcome::parse(&answer.body);
+    let outcome = OperationOutcome::parse(&answer.body);
     let outcome = outcome.as_ref();
     if let Some(refusal) = access(answer, outcome) {
         return KickOffAnswer::NotNow(refusal);
@@ -180,7 +180,7 @@ pub(super) fn unexpected(answer: &Answer) -> Refusal {
 
 /// Interprets the answer to a status request.
 pub fn status(answer: &Answer) -> StatusAnswer {
-    let outcome = Outcome::parse(&answer.body);
+    let outcome = OperationOutcome::parse(&answer.body);
     if let Some(outcome) = &outcome
         && answer.status >= 400
     {
@@ -199,7 +199,9 @@ pub fn status(answer: &Answer) -> StatusAnswer {
     match answer.status {
         202 => StatusAnswer::Running,
         200 => StatusAnswer::Done,
-        410 if outcome.is_some() => StatusAnswer::Gone(outcome.map(Outcome::words).unwrap_or_default()),
+        410 if outcome.is_some() => {
+            StatusAnswer::Gone(outcome.map(OperationOutcome::words).unwrap_or_default())
+        }
         404 | 410 if outcome.is_none() => StatusAnswer::Absent(unexpected(answer)),
         408 | 500.. => StatusAnswer::Transient(refusal(
             Reason::ServerError,
@@ -263,7 +265,7 @@ fn is_page(answer: &Answer) -> bool {
 
 /// Interprets the answer to a cancel.
 pub fn cancel(answer: &Answer) -> CancelAnswer {
-    let outcome = Outcome::parse(&answer.body);
+    let outcome = OperationOutcome::parse(&answer.body);
     let outcome = outcome.as_ref();
     match answer.status {
         // A gateway's page says nothing about the job, which may still be running.

@@ -3,11 +3,16 @@ use super::*;
 fn answer(status: u16, code: &str, text: &str) -> Answer {
     let body = serde_json::json!({"resourceType": "OperationOutcome",
         "issue": [{"severity": "error", "code": code, "diagnostics": text}]});
-    Answer { status, body: serde_json::to_vec(&body).unwrap(), ..Answer::default() }
+    Answer { status, body: body.to_string().into(), ..Answer::default() }
 }
 
 fn plain(status: u16, body: &str) -> Answer {
-    Answer { status, body: body.into(), content_type: Some("text/html".into()), ..Answer::default() }
+    Answer {
+        status,
+        body: body.to_owned().into(),
+        content_type: Some("text/html".into()),
+        ..Answer::default()
+    }
 }
 
 /// Every row of the table in docs/azure-behaviour.md, "Failed jobs".

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, Landing};
+use super::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, LandState};
 use super::ledger::{JobFolder, Seen, StorageFailure, StorageFailureKind, Verification, VerifyPlan};
 use super::seats::Lane;
 use super::wire::{Failure, FailureKind, Patients, Reply, Request, Sent};
@@ -112,7 +112,7 @@ pub enum Observation {
     /// The state of the check of the files.
     Verification(Verification),
     /// The state of the landing of the files.
-    Landing(Landing),
+    Landing(LandState),
     /// No landing runs any more.
     LandingStopped,
     /// The answer to the search that counts one type.
@@ -205,7 +205,7 @@ impl Effect {
             Self::CountType { type_, .. } => {
                 Observation::TypeCounted { type_: type_.clone(), reply: Err(failure) }
             }
-            Self::Land(_) => Observation::Landing(Landing::Failed(LandFailure {
+            Self::Land(_) => Observation::Landing(LandState::Failed(LandFailure {
                 kind: LandFailureKind::Missing,
                 reason: failure.reason,
                 message: failure.message,

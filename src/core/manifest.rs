@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -31,7 +32,7 @@ pub struct Manifest {
     /// The number of linked manifests that this one was assembled from.
     pub pages: usize,
     /// The body, if it is to be stored as the server wrote it.
-    pub(super) raw: Vec<u8>,
+    pub(super) raw: Bytes,
 }
 
 /// The longest manifest that is read, in bytes. Parsed, it takes no more than a few times as much memory.
@@ -133,7 +134,7 @@ struct WrittenUrl<'a> {
 
 impl Manifest {
     /// Parses a body. The error says in a few words what is wrong with it.
-    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
+    pub fn parse(body: &Bytes) -> Result<Self, &'static str> {
         let wire: RawManifest = json(body)?;
         if wire.transaction_time.len() > MAX_NAME || wire.transaction_time.parse::<Timestamp>().is_err() {
             return Err("a manifest without a usable transactionTime");
@@ -151,7 +152,7 @@ impl Manifest {
             requires_access_token: None,
             organized_by: None,
             pages: 1,
-            raw: body.to_vec(),
+            raw: body.clone(),
         };
         if manifest.files() > MAX_FILES { Err(TOO_MANY) } else { Ok(manifest) }
     }
@@ -260,7 +261,7 @@ mod tests {
 
     #[test]
     fn reads_azure() {
-        let m = Manifest::parse(AZURE.as_bytes()).unwrap();
+        let m = Manifest::parse(&AZURE.into()).unwrap();
         assert_eq!(m.transaction_time, "2026-11-23T01:58:30.1141234+00:00");
         assert_eq!(m.resources(), Some(7));
         assert_eq!(m.by_type()["Patient"], TypeTotal { files: 2, resources: Some(7) });
@@ -272,16 +273,16 @@ mod tests {
     fn what_is_stored_has_no_query_however_it_is_written() {
         let body = r#"{"deleted":[{"url":"https:\/\/a\/d\u003fsig=hush"}],"transactionTime":"2026-01-01T00:00:00Z",
             "output":[{"url":"https://a/1?sig=hush?sig=hush","type":"A"}],"error":null,"note":"ü"}"#;
-        let stored = String::from_utf8(Manifest::parse(body.as_bytes()).unwrap().to_store()).unwrap();
+        let stored = String::from_utf8(Manifest::parse(&body.into()).unwrap().to_store()).unwrap();
         assert!(!stored.contains("hush") && stored.contains("ü"), "{stored}");
-        let again = Manifest::parse(stored.as_bytes()).unwrap();
+        let again = Manifest::parse(&stored.clone().into()).unwrap();
         assert_eq!(
             (again.output[0].url.as_str(), again.deleted[0].url.as_str()),
             ("https://a/1", "https://a/d")
         );
         // With two values, it is not known which one was meant.
         let twice = body.replace("\"type\"", "\"url\":\"https://b\",\"type\"");
-        assert_eq!(Manifest::parse(twice.as_bytes()).err(), Some("JSON that is not a manifest"));
+        assert_eq!(Manifest::parse(&twice.into()).err(), Some("JSON that is not a manifest"));
     }
 
     #[test]
@@ -290,17 +291,18 @@ mod tests {
             let list = vec![r#"{"url":"u"}"#; files].join(",");
             format!(r#"{{"transactionTime":"2026-01-01T00:00:00Z","output":[],"error":[{list}]}}"#)
         };
-        assert_eq!(Manifest::parse(body(MAX_FILES).as_bytes()).unwrap().files(), MAX_FILES);
+        assert_eq!(Manifest::parse(&body(MAX_FILES).into()).unwrap().files(), MAX_FILES);
         for more in [1, 2, MAX_FILES] {
-            assert_eq!(Manifest::parse(body(MAX_FILES + more).as_bytes()).err(), Some(TOO_MANY));
+            assert_eq!(Manifest::parse(&body(MAX_FILES + more).into()).err(), Some(TOO_MANY));
         }
     }
 
     #[test]
     fn tolerates_absent_lists_and_counts() {
         let m = Manifest::parse(
-            br#"{"transactionTime":"2026-01-01T00:00:00Z",
-                "output":[{"type":"A","url":"u","count":1},{"type":"A","url":"v"}]}"#,
+            &r#"{"transactionTime":"2026-01-01T00:00:00Z",
+                "output":[{"type":"A","url":"u","count":1},{"type":"A","url":"v"}]}"#
+                .into(),
         )
         .unwrap();
         assert_eq!((m.resources(), m.errors.len()), (None, 0));
@@ -332,18 +334,18 @@ mod tests {
                 "JSON that is not a manifest",
             ),
         ] {
-            assert_eq!(Manifest::parse(body.as_bytes()).err(), Some(wanted), "{body}");
+            assert_eq!(Manifest::parse(&body.to_owned().into()).err(), Some(wanted), "{body}");
         }
     }
 
     proptest! {
         #[test]
         fn any_cut_is_refused(at in 0_usize..AZURE.len() - 1) {
-            prop_assert!(Manifest::parse(&AZURE.as_bytes()[..at]).is_err());
+            prop_assert!(Manifest::parse(&AZURE[..at].into()).is_err());
         }
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = Manifest::parse(&bytes);
+            let _ = Manifest::parse(&bytes.into());
         }
     }
 }

@@ -32,6 +32,8 @@ pub mod schedule;
 pub mod seats;
 pub mod server;
 mod storage_failure;
+pub mod store_name;
 pub mod tuning;
+pub mod volume;
 pub mod wire;
 pub mod words;

@@ -9,7 +9,7 @@ pub const MAX_BODY: usize = 1 << 20;
 
 /// The issues of an `OperationOutcome`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
+pub struct OperationOutcome {
     issues: Vec<Issue>,
 }
 
@@ -36,7 +36,7 @@ struct Resource {
     issue: Vec<Issue>,
 }
 
-impl Outcome {
+impl OperationOutcome {
     /// Parses a body; `None` if it is anything else, such as the page of a gateway.
     pub fn parse(body: &[u8]) -> Option<Self> {
         if body.len() > MAX_BODY {
@@ -82,7 +82,7 @@ mod tests {
         let body = br#"{"resourceType":"OperationOutcome","id":"1","issue":[
             {"severity":"error","code":"processing","diagnostics":"a"},
             {"severity":"error","code":"invalid","details":{"text":"b"}},{"severity":"error"}]}"#;
-        let outcome = Outcome::parse(body).expect("an outcome");
+        let outcome = OperationOutcome::parse(body).expect("an outcome");
         assert!(outcome.has_code("processing") && outcome.has_code("invalid") && !outcome.has_code("login"));
         assert_eq!(outcome.words(), "a b");
     }
@@ -92,7 +92,7 @@ mod tests {
         let long =
             format!(r#"{{"resourceType":"OperationOutcome","issue":[{}{{}}]}}"#, "{},".repeat(MAX_BODY / 3));
         for body in [long.as_str(), "", "<html>", "{}", "[]", "null", r#"{"resourceType":"Bundle"}"#] {
-            assert_eq!(Outcome::parse(body.as_bytes()), None, "{body}");
+            assert_eq!(OperationOutcome::parse(body.as_bytes()), None, "{body}");
         }
     }
 }

@@ -10,12 +10,13 @@ use super::bulk::{self, Deviations};
 use super::capability::Capability;
 use super::condition;
 use super::ledger::{StorageFailure, StorageFailureKind};
-use super::outcome::Outcome;
+use super::outcome::OperationOutcome;
 use super::tuning::Tuning;
 use super::wire::{Failure, FailureKind, Method, Reply, Request};
 use super::words;
 use crate::api::{
     AuthType, Condition, ConditionStatus, ConditionType, Dialect, FhirServerSpec, FhirServerStatus, Reason,
+    StorageType,
 };
 
 /// The longest `CapabilityStatement` that is read, in bytes. Those of large servers reach several MiB.
@@ -40,7 +41,7 @@ pub struct Probe {
     /// The answer to a status request for a job that cannot exist: 404 with the right to export, 403 without
     /// it. With dialect BulkData, the answer to `/metadata` with a token.
     pub access: Reply,
-    /// Whether the storage account can be listed; `None` if none is configured.
+    /// Whether the storage can be used; `None` if none is configured.
     pub storage: Option<Result<(), StorageFailure>>,
 }
 
@@ -282,7 +283,7 @@ fn authenticated(spec: &FhirServerSpec, access: &Reply) -> Finding {
         StatusAnswer::NotNow(refusal)
             if refusal.reason == Reason::Forbidden && spec.dialect == Dialect::BulkData =>
         {
-            let refusal = bulk::answer::forbidden(answer, Outcome::parse(&answer.body).as_ref());
+            let refusal = bulk::answer::forbidden(answer, OperationOutcome::parse(&answer.body).as_ref());
             Finding::new(ConditionStatus::False, refusal.reason, refusal.message)
         }
         StatusAnswer::NotNow(refusal) if refusal.reason != Reason::Throttled => {
@@ -340,13 +341,19 @@ fn storage(spec: &FhirServerSpec, seen: Option<&Result<(), StorageFailure>>) -> 
             "no storage is configured, so files cannot be checked; set storage",
         ),
         Some(Ok(())) => {
-            Finding::new(ConditionStatus::True, Reason::ContainerListed, "the storage account can be listed")
+            let message = match spec.storage.as_ref().map(|storage| storage.type_) {
+                Some(StorageType::Volume) => "the volume is mounted and can be written to",
+                Some(StorageType::AzureBlob) | None => "the storage account can be listed",
+            };
+            Finding::new(ConditionStatus::True, Reason::ContainerListed, message)
         }
         Some(Err(failure)) => {
             let (status, reason) = match failure.kind {
                 StorageFailureKind::NotConfigured => (ConditionStatus::Unknown, Reason::NotConfigured),
                 StorageFailureKind::Missing => (ConditionStatus::False, Reason::DependencyMissing),
                 StorageFailureKind::HostNotAllowed => (ConditionStatus::False, Reason::StorageHostNotAllowed),
+                StorageFailureKind::NotGranted => (ConditionStatus::False, Reason::VolumeNotAllowed),
+                StorageFailureKind::NotMounted => (ConditionStatus::False, Reason::VolumeNotMounted),
                 StorageFailureKind::NotFound => (ConditionStatus::Unknown, Reason::ContainerNotFound),
                 StorageFailureKind::Transient { .. } => {
                     (ConditionStatus::Unknown, Reason::StorageUnreachable)

@@ -21,7 +21,7 @@ fn outcome(status: u16, code: &str, text: &str) -> Answer {
 }
 
 fn page(status: u16) -> Answer {
-    Answer { status, body: b"<html>".to_vec(), content_type: Some("text/html".into()), ..Answer::default() }
+    Answer { status, body: "<html>".into(), content_type: Some("text/html".into()), ..Answer::default() }
 }
 
 fn failure(kind: FailureKind, reason: Reason) -> Failure {
@@ -140,7 +140,7 @@ fn who_the_server_is() {
         (Ok(page(302)), False, "UnexpectedAnswer", "answers 302"),
         (Ok(outcome(401, "login", "x")), False, "UnexpectedAnswer", "answers 401"),
         (
-            Ok(Answer { status: 200, body: b"{\"resourceType\":\"Bundle\"}".to_vec(), ..Answer::default() }),
+            Ok(Answer { status: 200, body: "{\"resourceType\":\"Bundle\"}".into(), ..Answer::default() }),
             False,
             "UnexpectedAnswer",
             "url",
@@ -226,6 +226,9 @@ fn whether_the_files_can_be_seen() {
         (Kind::Transient { retry_after: None }, Unknown, "StorageUnreachable", True),
         (Kind::Denied, False, "NoStorageAccess", False),
         (Kind::HostNotAllowed, False, "StorageHostNotAllowed", False),
+        (Kind::NotGranted, False, "VolumeNotAllowed", False),
+        (Kind::NotMounted, False, "VolumeNotMounted", False),
+        (Kind::ReadOnly, False, "NoStorageAccess", False),
         (Kind::Permanent, False, "NoStorageAccess", False),
     ] {
         let failure = StorageFailure { kind, message: "why not".into() };

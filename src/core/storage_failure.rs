@@ -32,6 +32,8 @@ impl StorageFailure {
             StorageFailureKind::NotConfigured
             | StorageFailureKind::Missing
             | StorageFailureKind::HostNotAllowed
+            | StorageFailureKind::NotGranted
+            | StorageFailureKind::NotMounted
             | StorageFailureKind::Denied
             | StorageFailureKind::NotFound
             | StorageFailureKind::Full
@@ -50,6 +52,10 @@ pub enum StorageFailureKind {
     Missing,
     /// The operator may not send a token to that host.
     HostNotAllowed,
+    /// The namespace of the `FhirServer` may not use the folder of the volume.
+    NotGranted,
+    /// The volume is not mounted into the operator.
+    NotMounted,
     /// The store refuses the identity, or the user of the process (401, 403, EACCES).
     Denied,
     /// There is no such container (404).

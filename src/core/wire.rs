@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -124,7 +125,7 @@ pub struct Answer {
     /// `Content-Type`, verbatim.
     pub content_type: Option<String>,
     /// The body, up to `max_body`.
-    pub body: Vec<u8>,
+    pub body: Bytes,
     /// Whether the body was longer than `max_body`, or the connection broke in the middle of it.
     pub truncated: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
 use jiff::Timestamp;
 use reqwest::Response;
 use reqwest::header::{CONTENT_LOCATION, CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
@@ -16,10 +17,10 @@ const MAX_HEADER: usize = 8192;
 const MAX_FAILURE: usize = 1 << 20;
 
 /// Reads the response, with at most `max_body` bytes of its body after decompression.
-pub async fn read(mut response: Response, max_body: usize) -> Answer {
+pub async fn read(response: Response, max_body: usize) -> Answer {
     let max_body = if response.status().is_success() { max_body } else { max_body.min(MAX_FAILURE) };
     let headers = response.headers();
-    let mut answer = Answer {
+    let answer = Answer {
         status: response.status().as_u16(),
         content_location: text(headers, CONTENT_LOCATION.as_str()),
         retry_after: retry_after(headers, Timestamp::now()),
@@ -29,21 +30,24 @@ pub async fn read(mut response: Response, max_body: usize) -> Answer {
         separate_status: separate_status(headers),
         ..Answer::default()
     };
+    let (body, truncated) = beginning(response, max_body).await;
+    Answer { body: body.freeze(), truncated, ..answer }
+}
+
+/// Reads at most `max` bytes of a body. Returns whether the body is longer or broke off.
+async fn beginning(mut response: Response, max: usize) -> (BytesMut, bool) {
+    let mut body = BytesMut::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) => {
-                let room = max_body.saturating_sub(answer.body.len());
-                answer.body.extend(chunk.iter().take(room));
+                let room = max.saturating_sub(body.len());
+                body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
                 if chunk.len() > room {
-                    answer.truncated = true;
-                    return answer;
+                    return (body, true);
                 }
             }
-            Ok(None) => return answer,
-            Err(_) => {
-                answer.truncated = true;
-                return answer;
-            }
+            Ok(None) => return (body, false),
+            Err(_) => return (body, true),
         }
     }
 }

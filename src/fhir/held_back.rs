@@ -123,7 +123,7 @@ fn after(then: Timestamp, wait: Duration) -> Timestamp {
 /// docs/azure-behaviour.md, "Failed jobs").
 pub fn is_failed_job(answer: &Answer) -> bool {
     #[derive(Deserialize)]
-    struct Outcome {
+    struct Report {
         #[serde(default)]
         issue: Vec<Issue>,
     }
@@ -135,7 +135,7 @@ pub fn is_failed_job(answer: &Answer) -> bool {
         diagnostics: String,
     }
     let short = answer.body.len() <= MAX_BODY;
-    short.then(|| serde_json::from_slice::<Outcome>(&answer.body)).and_then(Result::ok).is_some_and(
+    short.then(|| serde_json::from_slice::<Report>(&answer.body)).and_then(Result::ok).is_some_and(
         |outcome| {
             outcome.issue.iter().any(|issue| {
                 issue.code == "processing"
@@ -283,7 +283,7 @@ mod tests {
             (202, Some(9), vec![], false),
         ] {
             let all = HeldBack::default();
-            all.learn(&client(), &Answer { body, ..answer(status, retry_after) }, CAP, at(0));
+            all.learn(&client(), &Answer { body: body.into(), ..answer(status, retry_after) }, CAP, at(0));
             assert_eq!(all.until(&client(), Method::Get, at(0)).is_some(), held, "{status} {retry_after:?}");
         }
     }

@@ -5,4 +5,5 @@
 mod live;
 pub mod operate;
 pub mod run;
+pub mod signals;
 pub mod stand_by;

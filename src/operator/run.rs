@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use super::operate::operate;
+use super::signals::Signals;
 use crate::cluster::lead::{Election, LeaseKey};
 use crate::cluster::{self, KubeCredentials, root_cause};
 use crate::config::{Config, LeaseName};
@@ -17,7 +17,7 @@ use crate::fhir::{FhirWire, WireSettings};
 use crate::ports::Tenure;
 use crate::serve::logs;
 use crate::stop::Stop;
-use crate::storage::{self, BlobStorage};
+use crate::storage::{self, BlobStorage, FolderStorage, StorageByType};
 
 /// Runs the operator until SIGTERM or SIGINT. It then finishes what is in flight; a second signal ends it at
 /// once.
@@ -60,8 +60,8 @@ pub async fn run(config: Config) -> Result<(), Stop> {
     }
 }
 
-/// The clients for FHIR servers and storage accounts, with credentials from the cluster.
-fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, BlobStorage), Stop> {
+/// The clients for FHIR servers and storage, with credentials from the API server of `client`.
+pub fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, StorageByType), Stop> {
     let extra_ca = match &config.extra_ca {
         Some(file) => vec![std::fs::read_to_string(file).map_err(|e| {
             Stop::because(format!("The file {} of --extra-ca cannot be read: {e}.", file.display()))
@@ -82,9 +82,11 @@ fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWire, 
     let blobs = storage::http_client(&extra_ca, &reach).map_err(unusable)?;
     let credentials = Arc::new(KubeCredentials::new(client.clone()));
     let identities = Arc::new(Identities::new(credentials, settings, tokens));
-    let container =
-        BlobStorage::within(tenure.clone(), identities.clone(), blobs, config.storage_hosts.clone())
-            .reaching(reach.clone());
+    let blobs = BlobStorage::within(tenure.clone(), identities.clone(), blobs, config.storage_hosts.clone())
+        .reaching(reach.clone());
+    let grants = config.volume_grants.clone();
+    let volumes = FolderStorage::of_volumes(tenure.clone(), &config.volumes, grants);
+    let container = StorageByType::new(blobs, volumes);
     let (max_downloads, max_request_timeout) = (config.max_downloads, Some(config.max_request_timeout));
     let settings = WireSettings { extra_ca, max_downloads, max_request_timeout, reach };
     Ok((FhirWire::new(identities, settings).within(tenure), container))
@@ -97,27 +99,4 @@ fn election(config: &Config, settings: kube::Config) -> Result<Election, Stop> {
     let tenure = Tenure::none();
     tenure.guard().map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
     Ok(Election { settings, lease: LeaseKey { namespace, name }, tenure })
-}
-
-/// Receives SIGTERM and SIGINT.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Stop> {
-        let failed = |e| Stop::because(format!("The program cannot listen for signals: {e}."));
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(failed)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

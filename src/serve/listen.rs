@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::stop::Stop;
 
 /// Both listeners, bound to their addresses.
-pub struct Served {
+pub struct Listeners {
     /// Address of `/metrics`, with the actual port if 0 was requested.
     pub metrics_addr: SocketAddr,
     /// Address of `/livez` and `/readyz`, with the actual port if 0 was requested.
@@ -30,7 +30,7 @@ pub async fn listen(
     metrics: Arc<Metrics>,
     health: Health,
     refresh: impl Fn(&Metrics) + Clone + Send + Sync + 'static,
-) -> Result<Served, Stop> {
+) -> Result<Listeners, Stop> {
     let scrape = move || {
         let (metrics, refresh) = (metrics.clone(), refresh.clone());
         async move {
@@ -52,7 +52,7 @@ pub async fn listen(
     let health = Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready));
     let health = (bind(health_addr).await?, health);
     let address = |listener: &TcpListener, asked| listener.local_addr().unwrap_or(asked);
-    Ok(Served {
+    Ok(Listeners {
         metrics_addr: address(&metrics.0, metrics_addr),
         health_addr: address(&health.0, health_addr),
         metrics,
@@ -60,7 +60,7 @@ pub async fn listen(
     })
 }
 
-impl Served {
+impl Listeners {
     /// Serves both listeners until the future is dropped.
     pub async fn run(self) -> std::io::Result<()> {
         let metrics = axum::serve(self.metrics.0, self.metrics.1).into_future();

@@ -7,4 +7,4 @@ mod listen;
 pub mod logs;
 
 pub use health::Health;
-pub use listen::{Served, listen};
+pub use listen::{Listeners, listen};

@@ -5,9 +5,11 @@
 
 mod at_rest;
 pub mod azure;
+mod by_type;
 mod check;
 pub mod folder;
 mod key;
 
 pub use azure::{BlobStorage, StorageHosts, http_client};
+pub use by_type::{StorageByType, UploadByType};
 pub use folder::FolderStorage;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use stage::{Kubernetes, KubernetesOptions};
 
 use crate::manifests::{accepted, changes};
+use crate::offline::mismatched;
 use crate::refused::refused;
 
 #[tokio::test]
@@ -30,6 +31,12 @@ async fn the_api_server_says_the_same() {
     for (manifest, told) in refused() {
         let refusal = api(&client, &manifest).create(&only_try, &object(&manifest)).await.err();
         says(refusal, told, &manifest);
+    }
+    for (manifest, field, _) in mismatched() {
+        // kubectl asks for strict validation, by which the API server refuses unknown fields.
+        let tool = kubernetes.kubectl(["create", "--dry-run=server", "-f", "-"]).await.unwrap();
+        let said = tool.stdin(&manifest.to_string()).unwrap().run().await.unwrap();
+        assert!(!said.succeeded() && said.stderr.contains(field), "{field}: {}: {manifest}", said.stderr);
     }
     for (number, (mut old, mut new, told)) in changes().into_iter().enumerate() {
         for manifest in [&mut old, &mut new] {

@@ -13,8 +13,7 @@ pub fn refused() -> Vec<(Value, &'static str)> {
         Observation?category=laboratory";
     let since = "spec.request.since: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
     let until = "spec.request.until: use an instant with a time zone, such as 2026-01-01T00:00:00Z";
-    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens (Azure \
-        container name)";
+    let container = "spec.request.container: use 3 to 63 lower-case letters, digits and single hyphens";
     let parameters =
         "spec.request.parameters: this parameter has a field of its own in spec.request: use that";
     let mut table = vec![
@@ -147,9 +146,20 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         merge(&mut base, more);
         base
     };
+    let on_volume = |more: Value| {
+        let mut volume = json!({ "claimName": "lake" });
+        merge(&mut volume, more);
+        json!({ "dialect": "BulkData", "storage": { "type": "Volume", "volume": volume } })
+    };
+    let both = |type_: &str| {
+        let auth = json!({ "type": "SASToken", "secretRef": key() });
+        json!({ "dialect": "BulkData", "storage": { "type": type_, "volume": { "claimName": "lake" },
+            "azureBlob": { "endpoint": "https://x.blob.core.windows.net", "auth": auth } } })
+    };
+    let path = "spec.storage.volume.path: use a relative path of letters, digits, dots, hyphens and underscores, in \
+        which no name begins with a dot or hyphen";
     let url = "spec.url: use a URL of scheme, host and path only";
-    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens (Azure container \
-        name)";
+    let container = "spec.defaultContainer: use 3 to 63 lower-case letters, digits and single hyphens";
     let table = vec![
         (
             json!({ "url": "http://clinic.example.org" }),
@@ -174,8 +184,33 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         ),
         (
             json!({ "storage": { "type": "AzureBlob" } }),
-            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob",
+            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob, and forbidden otherwise",
         ),
+        (
+            json!({ "dialect": "BulkData", "storage": { "type": "Volume" } }),
+            "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
+        ),
+        (
+            both("Volume"),
+            "spec.storage.azureBlob: azureBlob is required when type is AzureBlob, and forbidden otherwise",
+        ),
+        (
+            both("AzureBlob"),
+            "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
+        ),
+        (
+            with(on_volume(json!({})), json!({ "dialect": "Azure" })),
+            "spec.storage.type: type Volume needs dialect BulkData: Azure's FHIR service writes only to its storage \
+             account",
+        ),
+        (on_volume(json!({ "path": "../other" })), path),
+        (on_volume(json!({ "path": "/etc" })), path),
+        (on_volume(json!({ "path": "a/../b" })), path),
+        (on_volume(json!({ "path": "a//b" })), path),
+        (on_volume(json!({ "path": "a/" })), path),
+        (on_volume(json!({ "path": "." })), path),
+        (on_volume(json!({ "path": "a/.hidden" })), path),
+        (on_volume(json!({ "path": "a\nb" })), path),
         (
             blob("https://x.blob.core.windows.net", json!({ "type": "Entra" })),
             "spec.storage.azureBlob.auth.entra: entra is required when type is Entra, and forbidden otherwise",

@@ -13,6 +13,7 @@
 mod everywhere;
 mod granted;
 mod listed;
+mod lost;
 mod platform;
 mod release;
 mod rights;

@@ -31,10 +31,16 @@ async fn template(chart: &str, values: &Value) -> Output {
 }
 
 async fn template_as_it_is(chart: &str, values: &Value) -> Output {
+    template_for(&[], chart, values).await
+}
+
+/// Renders a chart for a cluster that serves these APIs besides those of Kubernetes.
+async fn template_for(apis: &[&str], chart: &str, values: &Value) -> Output {
     let parts = stage::helm().await.unwrap();
     let folder = stage::Folder::new("charts").unwrap();
     let args =
         ["template", "export", chart, "--namespace", "ops", "--kube-version", "1.33.0", "--values", "-"];
+    let args = args.into_iter().chain(apis.iter().flat_map(|api| ["--api-versions", api]));
     Tool::new(parts.program("HELM").unwrap(), args)
         .unwrap()
         .directory(&file(""))

@@ -27,6 +27,55 @@ async fn without_an_image_one_sentence_says_what_to_set() {
 }
 
 #[tokio::test]
+async fn a_mirror_replaces_the_registry_of_the_image() {
+    let mirrored = async |repository: &str| {
+        let values = json!({ "image": { "repository": repository, "tag": "1" },
+            "global": { "imageRegistry": "mirror.example:5000/hub" } });
+        image(&rendered(OPERATOR, values).await).to_owned()
+    };
+    for repository in [
+        "registry.example/team/operator",
+        "localhost/team/operator",
+        "registry:5000/team/operator",
+        "team/operator",
+    ] {
+        assert_eq!(mirrored(repository).await, "mirror.example:5000/hub/team/operator:1", "{repository}");
+    }
+}
+
+#[tokio::test]
+async fn alerts_are_tuned_by_name() {
+    let rules = async |overrides: Value| {
+        let values = json!({ "metrics": { "prometheusRule": { "enabled": true, "overrides": overrides } } });
+        template(OPERATOR, &values).await
+    };
+    let rule = |output: stage::Output, name: &str| {
+        let objects = yaml(&output.ok().unwrap());
+        let groups = &of_kind(&objects, "PrometheusRule")[0]["spec"]["groups"];
+        let all =
+            groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap().clone());
+        all.into_iter().find(|rule| rule["alert"] == name).unwrap()
+    };
+    let stuck = "FhirExportStuck";
+    let plain = rule(rules(json!({})).await, stuck);
+    let tuned = json!({ stuck: { "for": "15m", "threshold": 1800, "severity": "warning" } });
+    let tuned = rule(rules(tuned).await, stuck);
+    assert_eq!((&tuned["for"], &tuned["labels"]["severity"]), (&json!("15m"), &json!("warning")));
+    let (plain, tuned) = (plain["expr"].as_str().unwrap(), tuned["expr"].as_str().unwrap());
+    assert_eq!(plain.strip_suffix("> 900"), tuned.strip_suffix("> 1800"), "{plain}; {tuned}");
+    for (overrides, said) in [
+        (json!({ "FhirExportStuk": { "for": "1m" } }), "there is no alert \"FhirExportStuk\""),
+        (
+            json!({ "FhirExportOperatorNotLeading": { "threshold": 2 } }),
+            "FhirExportOperatorNotLeading has no threshold",
+        ),
+    ] {
+        let refused = rules(overrides).await.ok().unwrap_err().to_string();
+        assert!(refused.contains(said), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn a_packaged_chart_names_its_image_by_digest() {
     let parts = stage::helm().await.unwrap();
     let folder = stage::Folder::new("package").unwrap();
@@ -67,6 +116,23 @@ async fn metrics_are_scraped_where_that_is_wanted() {
     assert_eq!(endpoint["port"], service["spec"]["ports"][0]["name"]);
     assert_eq!(endpoint["honorLabels"], true);
     assert_eq!(of_kind(&objects, "PrometheusRule").len(), 1);
+
+    let relabelings = json!([{ "targetLabel": "cluster", "replacement": "north" }]);
+    let values = json!({ "metrics": { "service": { "enabled": false },
+        "podMonitor": { "enabled": true, "interval": "1m", "relabelings": relabelings } } });
+    let objects = rendered(OPERATOR, values).await;
+    let monitor = &of_kind(&objects, "PodMonitor")[0]["spec"];
+    let endpoint = &monitor["podMetricsEndpoints"][0];
+    assert_eq!((&endpoint["interval"], &endpoint["relabelings"]), (&json!("1m"), &relabelings));
+    let pod = &of_kind(&objects, "Deployment")[0]["spec"]["template"];
+    for (label, value) in monitor["selector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(&pod["metadata"]["labels"][label], value);
+    }
+    assert_eq!(endpoint["port"], pod["spec"]["containers"][0]["ports"][0]["name"]);
+    let both =
+        json!({ "metrics": { "podMonitor": { "enabled": true }, "serviceMonitor": { "enabled": true } } });
+    let refused = template(OPERATOR, &both).await.ok().unwrap_err().to_string();
+    assert!(refused.contains("would scrape each pod twice"), "{refused}");
 
     let blind =
         json!({ "metrics": { "service": { "enabled": false }, "serviceMonitor": { "enabled": true } } });

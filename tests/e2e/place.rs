@@ -1,6 +1,7 @@
 //! The world of one test of landings: that of every end-to-end test ([`Site`]), with a Bulk Data server.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 
 use bulk_fhir::{JobView, List, Options, Request, Script, Server};
@@ -10,7 +11,7 @@ use stage::{Azurite, wait_until};
 
 use crate::site::{PATIENCE, Site, merge, shared};
 
-/// A Bulk Data server, the operator, and a container of Azurite.
+/// A Bulk Data server, the operator, and a container of Azurite or on a volume.
 pub struct Place {
     pub site: Site,
     pub fhir: Server,
@@ -25,9 +26,30 @@ impl Place {
         place
     }
 
+    /// Starts a world with a `FhirServer` named `clinic`, whose storage is a volume, and an operator.
+    pub async fn on_a_volume(name: &str, options: Options, change: Value) -> Self {
+        let mut place = Self::without_volume(name, options, change).await;
+        place.site.mount();
+        place.site.start_operator().await;
+        place
+    }
+
+    /// Starts a world with a `FhirServer` named `clinic`, whose storage is a volume that is not mounted, and without an
+    /// operator.
+    pub async fn without_volume(name: &str, options: Options, change: Value) -> Self {
+        let mut site = Site::without_server(name, azure_fhir::Options::default()).await;
+        let mut storage = json!({"storage": site.volume()});
+        merge(&mut storage, change);
+        Self::on(site, options, storage).await
+    }
+
     /// Starts a world with a `FhirServer` named `clinic` but without an operator.
     pub async fn without_operator(name: &str, options: Options, change: Value) -> Self {
         let site = Site::without_server(name, azure_fhir::Options::default()).await;
+        Self::on(site, options, change).await
+    }
+
+    async fn on(site: Site, options: Options, change: Value) -> Self {
         let fhir = Server::start(options).await.unwrap();
         let server = json!({"url": fhir.url(), "dialect": "BulkData",
             "limits": {"minPollSeconds": 1, "maxRetryAfterSeconds": 1}});
@@ -97,7 +119,16 @@ impl Place {
 
     /// The contents of all blobs of a run, by their names in its folder.
     pub async fn blobs(&self, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
-        Self::blobs_in(&shared().await.azurite, object).await
+        match &self.site.lake {
+            Some(lake) => {
+                let output = output(object);
+                let folder = lake.join(output.container.unwrap()).join(output.folder.unwrap());
+                let mut files = BTreeMap::new();
+                read_below(&folder, "", &mut files);
+                files
+            }
+            None => Self::blobs_in(&shared().await.azurite, object).await,
+        }
     }
 
     async fn blobs_in(azurite: &Azurite, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
@@ -108,8 +139,14 @@ impl Place {
 
     /// The names, without their folders, of the blobs in this test's container that are not in `folder`.
     pub async fn names_outside(&self, folder: &str) -> Vec<String> {
-        let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
-        let names = blobs::names(&container, "").await.unwrap();
+        let names = if let Some(lake) = &self.site.lake {
+            let mut files = BTreeMap::new();
+            read_below(&lake.join(self.container()), "", &mut files);
+            files.into_keys().collect()
+        } else {
+            let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
+            blobs::names(&container, "").await.unwrap()
+        };
         names
             .into_iter()
             .filter_map(|name| {
@@ -121,12 +158,15 @@ impl Place {
     /// Asserts that the run's folder holds exactly the data that the server's job served, and that the stored manifest
     /// describes it.
     pub async fn assert_same(&self, object: &FhirExport, job: &str) {
-        self.assert_same_in(&shared().await.azurite, object, job).await;
+        self.assert_blobs(self.blobs(object).await, job);
     }
 
     /// Like [`Self::assert_same`], for a container in the account of `azurite`.
     pub async fn assert_same_in(&self, azurite: &Azurite, object: &FhirExport, job: &str) {
-        let mut blobs = Self::blobs_in(azurite, object).await;
+        self.assert_blobs(Self::blobs_in(azurite, object).await, job);
+    }
+
+    fn assert_blobs(&self, mut blobs: BTreeMap<String, Vec<u8>>, job: &str) {
         let manifest: Value = serde_json::from_slice(&blobs.remove("manifest.json").unwrap()).unwrap();
         let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
         let mut expected = self.fhir.expected(job);
@@ -150,7 +190,11 @@ impl Place {
             let entry = &entries[list][file.index];
             assert_eq!(entry["sha256"], hex(&bytes), "{name}");
             assert_eq!(entry["count"], file.lines, "{name}");
-            assert!(entry["url"].as_str().unwrap().ends_with(&format!("/{name}")), "{entry}");
+            let url = entry["url"].as_str().unwrap();
+            // On a volume, URLs are relative to the manifest.
+            let names =
+                if self.site.lake.is_some() { url == name } else { url.ends_with(&format!("/{name}")) };
+            assert!(names, "{entry}");
         }
         assert!(blobs.is_empty(), "more than was served: {:?}", blobs.keys());
     }
@@ -173,6 +217,23 @@ fn rank(list: List) -> u8 {
         List::Output => 0,
         List::Deleted => 1,
         List::Error => 2,
+    }
+}
+
+/// Adds the files in a folder, by their paths below it, with `above` in front. Leaves out hidden ones, which no reader of
+/// the folder sees. A folder that does not exist has none.
+fn read_below(folder: &Path, above: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if name.starts_with('.') {
+            continue;
+        }
+        if entry.file_type().unwrap().is_dir() {
+            read_below(&entry.path(), &format!("{above}{name}/"), files);
+        } else {
+            files.insert(format!("{above}{name}"), std::fs::read(entry.path()).unwrap());
+        }
     }
 }
 

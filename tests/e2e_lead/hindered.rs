@@ -7,9 +7,9 @@ use k8s_openapi::api::rbac::v1::Role;
 use kube::api::DeleteParams;
 use stage::wait_until;
 
+use crate::gate::{ApiGate, Way};
 use crate::paused::LAPSED;
 use crate::place::{NAME, PATIENCE, Place};
-use crate::relay::{Relay, Way};
 use crate::replica::Replica;
 use crate::stream::{Stream, seconds};
 use crate::takeover::{LOADED, TAKEOVER};
@@ -20,8 +20,8 @@ const HOLD: Duration = Duration::from_secs(10);
 /// Cuts the leading replica off from the API server. It must end, for the reason `cause`, before another one leads.
 async fn cut_off(name: &str, way: Way, cause: &str) {
     let place = Arc::new(Place::start(name, Duration::ZERO).await);
-    let relay = Relay::start(&place.kubeconfig).await;
-    let mut one = Replica::start(&place, "one", Some(&relay));
+    let gate = ApiGate::start(&place.kubeconfig).await;
+    let mut one = Replica::start(&place, "one", Some(&gate));
     one.leads().await;
     let mut two = Replica::start(&place, "two", None);
     two.stands_by().await;
@@ -29,7 +29,7 @@ async fn cut_off(name: &str, way: Way, cause: &str) {
     place.ended("e004").await;
 
     let cut = Instant::now();
-    relay.go(way);
+    gate.go(way);
     let (end, led) = tokio::join!(one.ends(), two.leads());
     let (ended, code, log) = end;
     assert_eq!(code, 1);
@@ -63,20 +63,20 @@ async fn an_api_server_that_fails() {
 #[tokio::test]
 async fn a_short_outage_changes_nothing() {
     let place = Arc::new(Place::start("short", Duration::ZERO).await);
-    let relay = Relay::start(&place.kubeconfig).await;
-    let mut one = Replica::start(&place, "one", Some(&relay));
+    let gate = ApiGate::start(&place.kubeconfig).await;
+    let mut one = Replica::start(&place, "one", Some(&gate));
     one.leads().await;
-    let mut two = Replica::start(&place, "two", Some(&relay));
+    let mut two = Replica::start(&place, "two", Some(&gate));
     two.stands_by().await;
     let stream = Stream::start(&place);
     place.ended("e004").await;
     let before = place.lease().await;
     for way in [Way::Silent, Way::Closed, Way::Failing] {
-        relay.go(way);
+        gate.go(way);
         // The outage itself is under test. It is shorter than the time for which a replica continues without the API
         // server.
         tokio::time::sleep(Duration::from_secs(4)).await;
-        relay.go(Way::Open);
+        gate.go(Way::Open);
         let renewed = place.lease().await.spec.unwrap().renew_time;
         let again = wait_until("the next renewal", PATIENCE, || async {
             place.lease().await.spec.unwrap().renew_time != renewed

@@ -10,11 +10,11 @@
     clippy::missing_panics_doc
 )]
 
+mod gate;
 mod handover;
 mod hindered;
 mod paused;
 mod place;
-mod relay;
 mod replica;
 mod second;
 mod stream;

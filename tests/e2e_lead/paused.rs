@@ -7,8 +7,8 @@ use fhir_export_operator::api::FhirExport;
 use serde_json::json;
 use stage::wait_for;
 
+use crate::gate::ApiGate;
 use crate::place::{PATIENCE, Place};
-use crate::relay::Relay;
 use crate::replica::Replica;
 use crate::stream::{Stream, is, seconds};
 use crate::takeover::{LOADED, TAKEOVER};
@@ -53,13 +53,13 @@ async fn who_was_stopped_past_its_time_ends_and_sends_nothing() {
 #[tokio::test]
 async fn who_was_stopped_right_before_a_kick_off_does_not_send_it() {
     let place = Place::start("instant", Duration::ZERO).await;
-    let relay = Relay::start(&place.kubeconfig).await;
-    let mut one = Replica::start(&place, "one", Some(&relay));
+    let gate = ApiGate::start(&place.kubeconfig).await;
+    let mut one = Replica::start(&place, "one", Some(&gate));
     one.leads().await;
     let mut two = Replica::start(&place, "two", None);
     two.stands_by().await;
 
-    relay.hold_back("/fhirexports/run/status");
+    gate.hold_back("/fhirexports/run/status");
     place.export_with("run", &json!({"onUncertainKickOff": "Fail"})).await;
     let intent = wait_for("the intent", PATIENCE, || async {
         let run = place.api::<FhirExport>().get("run").await.map_err(|e| e.to_string())?;
@@ -67,7 +67,7 @@ async fn who_was_stopped_right_before_a_kick_off_does_not_send_it() {
     });
     intent.await.unwrap();
     one.process.pause().await.unwrap();
-    relay.let_go();
+    gate.let_go();
     two.leads().await;
     one.process.go_on().unwrap();
     let (_, code, log) = one.ends().await;

@@ -8,8 +8,8 @@ use kube::Api;
 use serde_json::Value;
 use stage::{Process, ProcessOptions, free_port, wait_for, wait_until};
 
+use crate::gate::ApiGate;
 use crate::place::{NAME, PATIENCE, Place};
-use crate::relay::Relay;
 
 /// How long a replica may take to answer a request for its metrics or its health.
 const ASKED: Duration = Duration::from_secs(5);
@@ -29,13 +29,13 @@ pub struct Asked {
 }
 
 impl Replica {
-    /// Starts a replica, which reaches the API server through `relay` if there is one.
-    pub fn start(place: &Place, name: &str, relay: Option<&Relay>) -> Self {
+    /// Starts a replica, which reaches the API server through `gate` if there is one.
+    pub fn start(place: &Place, name: &str, gate: Option<&ApiGate>) -> Self {
         let asked = Asked { metrics: free_port().unwrap(), health: free_port().unwrap() };
         let mut kubeconfig: Value =
             serde_json::from_str(&std::fs::read_to_string(&place.kubeconfig).unwrap()).unwrap();
-        if let Some(relay) = relay {
-            kubeconfig["clusters"][0]["cluster"] = serde_json::json!({"server": relay.url()});
+        if let Some(gate) = gate {
+            kubeconfig["clusters"][0]["cluster"] = serde_json::json!({"server": gate.url()});
         }
         let kubeconfig = place.folder.write(&format!("{name}.kubeconfig"), kubeconfig.to_string()).unwrap();
         let log = place.folder.path().join(format!("{name}.log"));

@@ -63,7 +63,7 @@ impl FakeServer {
 fn answer(status: u16, body: &str) -> Answer {
     Answer {
         status,
-        body: body.into(),
+        body: body.to_owned().into(),
         content_type: Some("application/fhir+json".into()),
         ..Answer::default()
     }

@@ -74,6 +74,23 @@ async fn what_is_no_longer_said_vanishes_from_status() {
 }
 
 #[tokio::test]
+async fn a_stale_write_is_a_conflict_even_if_it_would_change_nothing() {
+    let client = namespace("stale-same").await;
+    let read = make_export(&client, "stale-same", "one").await;
+    let cluster = cluster(&client);
+    let written = cluster.write_export_status(&read, &running()).await.unwrap();
+    let touch = Patch::Merge(json!({ "metadata": { "labels": { "touched": "yes" } } }));
+    let touched = exports(&client, "stale-same").patch("one", &PatchParams::default(), &touch).await.unwrap();
+
+    assert_eq!(
+        cluster.write_export_status(&written, &running()).await.unwrap_err(),
+        ClusterFailure::Conflict
+    );
+    let again = cluster.write_export_status(&touched, &running()).await.unwrap();
+    assert_eq!(again.resource_version(), touched.resource_version());
+}
+
+#[tokio::test]
 async fn a_stale_write_is_a_conflict_and_changes_nothing() {
     let client = namespace("stale").await;
     let read = make_export(&client, "stale", "one").await;

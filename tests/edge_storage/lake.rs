@@ -1,6 +1,7 @@
 //! A storage account with containers for the tests, and `FhirServer`s that name it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use async_trait::async_trait;
 use azure_storage_blob::BlobContainerClient;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::reach::Reach;
+use fhir_export_operator::core::volume::{VolumeFolder, VolumeGrants};
 use fhir_export_operator::credentials::{
     CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
 };
-use fhir_export_operator::storage::{BlobStorage, StorageHosts, http_client};
+use fhir_export_operator::ports::Tenure;
+use fhir_export_operator::storage::{BlobStorage, FolderStorage, StorageByType, StorageHosts, http_client};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use stage::{Azurite, AzuriteOptions};
@@ -118,6 +121,41 @@ pub fn server(endpoint: &Url, auth: &Value) -> Arc<FhirServer> {
         },
     });
     Arc::new(serde_json::from_value(server).unwrap())
+}
+
+/// A server in this namespace, whose storage is a folder of a volume.
+pub fn volume_server(namespace: &str, claim: &str, path: Option<&str>) -> Arc<FhirServer> {
+    let server = json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+        "metadata": { "name": "clinic", "namespace": namespace, "uid": "u2", "generation": 1 },
+        "spec": {
+            "url": "https://clinic.example.org/fhir", "dialect": "BulkData", "auth": { "type": "None" },
+            "storage": { "type": "Volume", "volume": { "claimName": claim, "path": path } },
+        },
+    });
+    Arc::new(serde_json::from_value(server).unwrap())
+}
+
+/// The storage edge as the operator has it, with volumes in a directory. `grants` are namespaces and folders. Parts in
+/// volumes are small, so that files have many.
+pub fn by_type(volumes: &Path, grants: &[(&str, &str)]) -> StorageByType {
+    by_type_within(Tenure::default(), volumes, grants)
+}
+
+/// Like [`by_type`], for a process that may write to volumes only during `tenure`.
+pub fn by_type_within(tenure: Tenure, volumes: &Path, grants: &[(&str, &str)]) -> StorageByType {
+    let grants = grants.iter().map(|(to, folder)| ((*to).to_owned(), VolumeFolder::parse(folder).unwrap()));
+    let grants = VolumeGrants::new(grants).unwrap();
+    let volumes = FolderStorage::of_volumes(tenure, volumes, grants).with_part_size(256);
+    StorageByType::new(storage(&Arc::new(Secrets::default()), EntraSettings::default()), volumes)
+}
+
+/// Creates a directory that is used as a volume, although nothing is mounted there.
+pub fn volume(volumes: &Path, claim: &str) -> PathBuf {
+    let volume = volumes.join(claim);
+    std::fs::create_dir(&volume).unwrap();
+    std::fs::write(volume.join(".fhir-export-volume"), b"").unwrap();
+    volume
 }
 
 /// Authentication with the account's key, in the Secret `key`.

@@ -13,3 +13,4 @@ mod lake;
 mod memory;
 mod store;
 mod verify;
+mod volumes;

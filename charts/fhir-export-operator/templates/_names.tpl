@@ -58,12 +58,69 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $grace -}}
 {{- end -}}
 
+{{- /* The directory that volumes are mounted in, each under the name of its claim. */ -}}
+{{- define "operator.volumes" -}}
+/var/lib/fhir-export/volumes
+{{- end -}}
+
+{{- /* The grants of all volumes, as the program reads them: NAMESPACE=CLAIM or NAMESPACE=CLAIM/PATH. */ -}}
+{{- define "operator.grants" -}}
+{{- $grants := list -}}
+{{- range $volume := .Values.volumes -}}
+{{- range .grants -}}
+{{- $folder := $volume.claimName -}}
+{{- if .path -}}{{- $folder = printf "%s/%s" $folder .path -}}{{- end -}}
+{{- $grants = append $grants (printf "%s=%s" .namespace $folder) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $grants -}}
+{{- end -}}
+
+{{- /* The claims that only one node can mount, as JSON. */ -}}
+{{- define "operator.onenode" -}}
+{{- $claims := list -}}
+{{- range .Values.volumes -}}
+{{- if ne (default "ReadWriteOnce" .accessMode) "ReadWriteMany" -}}{{- $claims = append $claims .claimName -}}{{- end -}}
+{{- end -}}
+{{- toJson $claims -}}
+{{- end -}}
+
 {{- define "operator.image" -}}
 {{- $missing := "image.repository is not set: build the image with `make image`, push it to a registry, and name it, as in --set image.repository=registry.example/fhir-export-operator." }}
-{{- $_ := required $missing .Values.image.repository }}
+{{- $repository := required $missing .Values.image.repository }}
+{{- with .Values.global.imageRegistry }}
+{{- /* The first segment names a registry if it could be a host, as in references of images. */ -}}
+{{- $path := regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "" }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $path }}
+{{- end }}
 {{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- printf "%s@%s" $repository .Values.image.digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) -}}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* The platform assigns the user on OpenShift, whose SCC restricted-v2 refuses any other. */ -}}
+{{- define "operator.podsecurity" -}}
+{{- $context := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- $assigned := .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- if ternary (not $assigned) (eq (toString .Values.fixedUser) "true") (eq (toString .Values.fixedUser) "auto") -}}
+{{- $context = merge $context (dict "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532) -}}
+{{- end -}}
+{{- /* Large volumes are not walked through at each start. */ -}}
+{{- if .Values.volumes -}}
+{{- $context = merge $context (dict "fsGroupChangePolicy" "OnRootMismatch") -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $context .Values.podSecurityContext) -}}
+{{- end -}}
+
+{{- define "operator.containersecurity" -}}
+{{- $context := dict
+  "allowPrivilegeEscalation" false
+  "privileged" false
+  "readOnlyRootFilesystem" true
+  "runAsNonRoot" true
+  "capabilities" (dict "drop" (list "ALL"))
+  "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- toYaml (mergeOverwrite $context .Values.containerSecurityContext) -}}
 {{- end -}}

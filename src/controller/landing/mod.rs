@@ -14,7 +14,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
 use crate::core::landing::{
-    FileKind, LandFailure, LandFailureKind, LandFile, LandPlan, LandProgress, Landed, Landing,
+    FileKind, LandFailure, LandFailureKind, LandFile, LandPlan, LandProgress, LandState, Landed,
     MAX_OBSTRUCTED, Marks, OutcomeReader,
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
@@ -102,7 +102,7 @@ pub(super) async fn land<W: World>(
     server: &Arc<FhirServer>,
     plan: &Arc<LandPlan>,
     told: &(dyn Fn(LandProgress) + Send + Sync),
-) -> Result<Landing, Panicked> {
+) -> Result<LandState, Panicked> {
     let mut landing = Course {
         progress: LandProgress { of: plan.files.len() as u64, ..LandProgress::default() },
         landed: Vec::with_capacity(plan.files.len()),
@@ -117,14 +117,14 @@ pub(super) async fn land<W: World>(
     }
     let Course { progress, landed, obstacle, obstructed, .. } = landing;
     let Some(Obstacle { kind, reason, message, .. }) = obstacle else {
-        return Ok(Landing::Done(Arc::new(landed.into_iter().flatten().collect())));
+        return Ok(LandState::Done(Arc::new(landed.into_iter().flatten().collect())));
     };
     let message = match obstructed.len().saturating_sub(1) {
         0 => message,
         1 => format!("{message}; another file did not land either"),
         others => format!("{message}; {others} other files did not land either"),
     };
-    Ok(Landing::Failed(LandFailure { kind, reason, message, progress, obstructed }))
+    Ok(LandState::Failed(LandFailure { kind, reason, message, progress, obstructed }))
 }
 
 /// How far a landing has come, over all of its files.

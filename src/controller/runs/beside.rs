@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use super::super::lock::locked;
 use super::Runs;
-use crate::core::landing::Landing;
+use crate::core::landing::LandState;
 use crate::core::ledger::Verification;
 use crate::ports::EndTask;
 
@@ -66,14 +66,14 @@ impl Runs {
     }
 
     /// The state of the landing of a run's attempt, if there is one.
-    pub(in crate::controller) fn look_at_landing(&self, uid: &str, attempt: i32) -> Option<Landing> {
+    pub(in crate::controller) fn look_at_landing(&self, uid: &str, attempt: i32) -> Option<LandState> {
         let mut inner = locked(&self.inner);
         let slot = &mut inner.runs.get_mut(uid)?.landing;
-        Beside::look(slot, attempt, |state| matches!(state, Landing::Running(_)))
+        Beside::look(slot, attempt, |state| matches!(state, LandState::Running(_)))
     }
 
     /// Records a landing that was started, and ends an earlier one.
-    pub(in crate::controller) fn landing_started(&self, uid: &str, beside: Beside<Landing>) {
+    pub(in crate::controller) fn landing_started(&self, uid: &str, beside: Beside<LandState>) {
         let mut inner = locked(&self.inner);
         let slot = &mut inner.runs.entry(uid.to_owned()).or_default().landing;
         Beside::end(slot);

@@ -25,7 +25,7 @@ use super::lock::locked;
 use crate::api::{FhirExport, FhirExportStatus};
 use crate::core::effect::{Note, Observation};
 use crate::core::export::Memory;
-use crate::core::landing::Landing;
+use crate::core::landing::LandState;
 use crate::core::ledger::Verification;
 use crate::core::seats::{Caller, Lane, SeatLimits, Seats};
 
@@ -86,7 +86,7 @@ struct Run {
     /// Whether the run has ended. Then only `written` is kept, until the watch shows it.
     ended: bool,
     verification: Option<Beside<Verification>>,
-    landing: Option<Beside<Landing>>,
+    landing: Option<Beside<LandState>>,
 }
 
 impl Runs {

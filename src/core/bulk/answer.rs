@@ -6,7 +6,7 @@
 
 use crate::api::Reason;
 use crate::core::answer::{self, JobFailure, KickOffAnswer, Refusal, StatusAnswer, access, said, unexpected};
-use crate::core::outcome::Outcome;
+use crate::core::outcome::OperationOutcome;
 use crate::core::wire::Answer;
 
 /// Codes of issues that may pass by themselves: `transient` and the codes below it in the value set
@@ -24,7 +24,7 @@ pub fn status(answer: &Answer, separate: bool) -> StatusAnswer {
     }
     if separate && answer.status >= 400 && !matches!(answer.status, 401 | 403 | 404 | 410 | 429) {
         // The status request failed; the job may still be running.
-        let outcome = Outcome::parse(&answer.body);
+        let outcome = OperationOutcome::parse(&answer.body);
         return StatusAnswer::Transient(passing(answer, outcome.as_ref()));
     }
     of_the_job(answer)
@@ -34,14 +34,14 @@ pub fn status(answer: &Answer, separate: bool) -> StatusAnswer {
 pub fn kick_off(answer: &Answer) -> KickOffAnswer {
     match answer::kick_off(answer) {
         KickOffAnswer::NotNow(refusal) if refusal.reason == Reason::Forbidden => {
-            KickOffAnswer::NotNow(forbidden(answer, Outcome::parse(&answer.body).as_ref()))
+            KickOffAnswer::NotNow(forbidden(answer, OperationOutcome::parse(&answer.body).as_ref()))
         }
         other => other,
     }
 }
 
 /// The refusal behind a 403 that is not a job's failure.
-pub(in crate::core) fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
+pub(in crate::core) fn forbidden(answer: &Answer, outcome: Option<&OperationOutcome>) -> Refusal {
     Refusal {
         reason: Reason::Forbidden,
         message: format!(
@@ -53,7 +53,7 @@ pub(in crate::core) fn forbidden(answer: &Answer, outcome: Option<&Outcome>) -> 
 }
 
 fn of_the_job(answer: &Answer) -> StatusAnswer {
-    let outcome = Outcome::parse(&answer.body);
+    let outcome = OperationOutcome::parse(&answer.body);
     let outcome = outcome.as_ref();
     if answer.status >= 400 && outcome.is_some_and(|o| PASSING.iter().any(|code| o.has_code(code))) {
         return StatusAnswer::Transient(passing(answer, outcome));
@@ -84,7 +84,7 @@ fn of_the_job(answer: &Answer) -> StatusAnswer {
     }
 }
 
-fn passing(answer: &Answer, outcome: Option<&Outcome>) -> Refusal {
+fn passing(answer: &Answer, outcome: Option<&OperationOutcome>) -> Refusal {
     Refusal {
         reason: if answer.status == 429 { Reason::Throttled } else { Reason::ServerError },
         message: format!(
@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn plain(status: u16) -> Answer {
-        Answer { status, body: b"<html>".to_vec(), ..Answer::default() }
+        Answer { status, body: "<html>".into(), ..Answer::default() }
     }
 
     #[test]

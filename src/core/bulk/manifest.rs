@@ -1,8 +1,9 @@
 //! The manifest of a finished export in all its forms (specification: "Response - Complete Status", STU1 to
 //! STU4).
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -23,17 +24,29 @@ const MAX_EXTENSION: usize = 4096;
 /// The type of files that hold resources of many types, because the output is organized by patient or group.
 pub const MIXED: &str = "Mixed";
 
-/// A manifest that is being assembled, page by page.
+/// A manifest that is being assembled, page by page. Reading a page copies none of the pages before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pages {
-    /// The manifest so far.
-    pub manifest: Manifest,
     /// The URL of the next page, if there is one.
     pub next: Option<String>,
-    /// Hashes of the URLs of all pages so far.
-    seen: BTreeSet<[u8; 32]>,
+    /// What the first page says, without its files.
+    head: Arc<Manifest>,
+    /// The pages so far, in their order.
+    read: Vec<Arc<Page>>,
+    /// The number of files so far.
+    files: usize,
     /// The total length of all URLs so far, in bytes.
     urls: usize,
+}
+
+/// The files of one page.
+#[derive(Debug, PartialEq)]
+struct Page {
+    /// The hash of the URL of this page.
+    at: [u8; 32],
+    output: Vec<File>,
+    deleted: Vec<File>,
+    errors: Vec<File>,
 }
 
 #[derive(Deserialize)]
@@ -103,11 +116,15 @@ impl Pages {
             return Err("JSON that is not a manifest");
         }
         let base = Url::parse(at).map_err(|_| "an answer from an unknown URL")?;
-        let mut seen = so_far.map(|p| p.seen.clone()).unwrap_or_default();
-        seen.insert(hash(at));
+        let mut pages = so_far.map(|pages| pages.read.clone()).unwrap_or_default();
+        let own = hash(at);
+        let known = |url: &str| {
+            let hash = hash(url);
+            hash == own || pages.iter().any(|page| page.at == hash)
+        };
         let next = wire.link.iter().flat_map(|list| &list.0).find(|link| link.relation == "next");
         let next = next.map(|link| absolute(&base, &link.url)).transpose()?;
-        if next.as_ref().is_some_and(|next| seen.contains(&hash(next))) || seen.len() > MAX_PAGES {
+        if next.as_deref().is_some_and(known) || pages.len() >= MAX_PAGES {
             return Err("a manifest whose links form a loop");
         }
         let organized = wire.output_organized_by.filter(|by| is_type(by));
@@ -121,32 +138,45 @@ impl Pages {
             });
             files.collect::<Result<Vec<File>, &'static str>>()
         };
-        let mut manifest = so_far.map_or_else(
-            || Manifest {
-                transaction_time: wire.transaction_time.clone(),
-                request: wire.request.clone().unwrap_or_default(),
+        if so_far.is_some_and(|pages| pages.head.transaction_time != wire.transaction_time) {
+            return Err("a linked manifest with another transactionTime");
+        }
+        let output = read(wire.output, organized.is_some().then_some(MIXED))?;
+        let deleted = read(wire.deleted, Some("Bundle"))?;
+        let mut errors = read(wire.error, Some("OperationOutcome"))?;
+        errors.extend(read(wire.outcome, Some("OperationOutcome"))?);
+        let files = so_far.map_or(0, |pages| pages.files) + output.len() + deleted.len() + errors.len();
+        if files > MAX_FILES {
+            return Err(TOO_MANY);
+        }
+        let first = || {
+            Arc::new(Manifest {
+                transaction_time: wire.transaction_time,
+                request: wire.request.unwrap_or_default(),
                 output: Vec::new(),
                 errors: Vec::new(),
                 deleted: Vec::new(),
                 requires_access_token: wire.requires_access_token,
-                organized_by: organized.clone(),
+                organized_by: organized,
                 pages: 0,
-                raw: Vec::new(),
-            },
-            |pages| pages.manifest.clone(),
-        );
-        if manifest.transaction_time != wire.transaction_time {
-            return Err("a linked manifest with another transactionTime");
+                raw: Bytes::new(),
+            })
+        };
+        let head = so_far.map_or_else(first, |pages| Arc::clone(&pages.head));
+        pages.push(Arc::new(Page { at: own, output, deleted, errors }));
+        Ok(Self { next, head, read: pages, files, urls })
+    }
+
+    /// The whole manifest, once the last page was read.
+    pub fn into_manifest(self) -> Manifest {
+        let mut manifest = Arc::unwrap_or_clone(self.head);
+        manifest.pages = self.read.len();
+        for page in self.read {
+            manifest.output.extend_from_slice(&page.output);
+            manifest.deleted.extend_from_slice(&page.deleted);
+            manifest.errors.extend_from_slice(&page.errors);
         }
-        manifest.pages += 1;
-        manifest.output.extend(read(wire.output, organized.is_some().then_some(MIXED))?);
-        manifest.deleted.extend(read(wire.deleted, Some("Bundle"))?);
-        manifest.errors.extend(read(wire.error, Some("OperationOutcome"))?);
-        manifest.errors.extend(read(wire.outcome, Some("OperationOutcome"))?);
-        if manifest.files() > MAX_FILES {
-            return Err(TOO_MANY);
-        }
-        Ok(Self { manifest, next, seen, urls })
+        manifest
     }
 }
 

@@ -25,21 +25,24 @@ fn all_versions() {
         "output": [{"type": "Patient", "url": "/files/1", "count": 5}]}),
     ))
     .unwrap();
-    assert_eq!(v1.manifest.output[0].url, "https://server.example/files/1");
-    assert_eq!(v1.manifest.errors[0].url, "https://server.example/base/status/e");
-    assert_eq!((v1.manifest.request.as_str(), v1.next), ("https://x/$export", None));
+    assert_eq!(v1.next, None);
+    let v1 = v1.into_manifest();
+    assert_eq!(v1.output[0].url, "https://server.example/files/1");
+    assert_eq!(v1.errors[0].url, "https://server.example/base/status/e");
+    assert_eq!(v1.request, "https://x/$export");
     let v4 = read(&with(
         json!({"outcome": [{"url": "https://x/o", "countSeverity": [{"code": "error", "count": 1}]}],
         "manifestType": "x", "outputFormat": "y",
         "output": [{"type": "Patient", "url": "https://x/1", "fileSize": 77}]}),
     ))
-    .unwrap();
-    assert_eq!(v4.manifest.errors[0].type_, "OperationOutcome");
-    assert_eq!(v4.manifest.output[0].bytes, Some(77));
+    .unwrap()
+    .into_manifest();
+    assert_eq!(v4.errors[0].type_, "OperationOutcome");
+    assert_eq!(v4.output[0].bytes, Some(77));
     // Nothing matched: STU4 omits the list, and HAPI adds a message.
     let empty =
         json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true, "message": "none"});
-    assert_eq!(read(&empty).unwrap().manifest.files(), 0);
+    assert_eq!(read(&empty).unwrap().into_manifest().files(), 0);
 }
 
 #[test]
@@ -53,7 +56,7 @@ fn what_servers_add() {
     ] {
         let manifest = read(&with(json!({"output": [{"type": "A", "url": "u", "extension": extension}]})))
             .unwrap()
-            .manifest;
+            .into_manifest();
         let file = &manifest.output[0];
         assert_eq!((file.sha256.as_deref(), file.bytes), (Some(sum.as_str()), Some(123)));
     }
@@ -62,13 +65,13 @@ fn what_servers_add() {
     {
         let manifest = read(&with(json!({"output": [{"type": "A", "url": "u", "extension": strange}]})))
             .unwrap()
-            .manifest;
+            .into_manifest();
         assert_eq!((manifest.output[0].sha256.as_deref(), manifest.output[0].bytes), (None, None));
     }
     let organized = with(
         json!({"outputOrganizedBy": "Patient", "output": [{"url": "a", "continuesInFile": "b"}, {"url": "b"}]}),
     );
-    let organized = read(&organized).unwrap().manifest;
+    let organized = read(&organized).unwrap().into_manifest();
     assert_eq!(organized.organized_by.as_deref(), Some("Patient"));
     assert_eq!(organized.output[0].type_, MIXED);
     assert_eq!(organized.output[0].continues_in, Some(organized.output[1].url.clone()));
@@ -88,7 +91,14 @@ fn pages_and_circles() {
     let at = first.next.clone().unwrap();
     assert_eq!(at, "https://server.example/base/status/p2");
     let second = Pages::read(Some(&first), page("2", None).as_bytes(), &at).unwrap();
-    assert_eq!((second.manifest.output.len(), second.manifest.pages, second.next.clone()), (2, 2, None));
+    assert!(Arc::ptr_eq(&first.read[0], &second.read[0]), "the first page was copied");
+    assert_eq!(second.next, None);
+    let whole = second.into_manifest();
+    assert_eq!(
+        whole.output.iter().map(|file| file.url.rsplit('/').next().unwrap()).collect::<Vec<_>>(),
+        ["1", "2"]
+    );
+    assert_eq!(whole.pages, 2);
     for back in [AT, "p2"] {
         let circle = Pages::read(Some(&first), page("2", Some(back)).as_bytes(), &at);
         assert_eq!(circle.unwrap_err(), "a manifest whose links form a loop");
@@ -133,7 +143,7 @@ fn what_does_not_fit_into_memory_is_refused() {
         assert_eq!(Pages::read(None, body(&list).as_bytes(), &at).err(), refused);
     }
     let swollen = format!(r#"{{"url":"f","extension":[{}]}}"#, list("{}", MAX_EXTENSION));
-    let manifest = Pages::read(None, body(&swollen).as_bytes(), AT).unwrap().manifest;
+    let manifest = Pages::read(None, body(&swollen).as_bytes(), AT).unwrap().into_manifest();
     assert_eq!(manifest.errors[0].bytes, None);
     for member in ["x", "output", "link", "transactionTime"] {
         let deep = format!(r#"{{"{member}":{}1{}}}"#, "[".repeat(100_000), "]".repeat(100_000));

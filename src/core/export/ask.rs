@@ -62,7 +62,7 @@ pub(super) fn new_destination(turn: &Turn<'_>, intent: jiff::Timestamp) -> Optio
             Destination {
                 container: Some(place.container),
                 folder: Some(place.folder),
-                endpoint: server.blob_endpoint().map(str::to_owned),
+                endpoint: server.store_name(),
                 compression: Some(server.compression()),
             }
         }
@@ -108,24 +108,23 @@ pub(super) fn compression(turn: &Turn<'_>) -> Compression {
     pinned.or_else(|| Some(turn.server()?.compression())).unwrap_or(Compression::None)
 }
 
-/// The blob endpoint that the job's files land at.
-pub(super) fn endpoint(turn: &Turn<'_>) -> Option<String> {
+/// The name of the store that the job's files land in.
+pub(super) fn store_name(turn: &Turn<'_>) -> Option<String> {
     let pinned = destination(turn).and_then(|destination| destination.endpoint.clone());
-    pinned.or_else(|| Some(turn.server()?.blob_endpoint()?.to_owned()))
+    pinned.or_else(|| turn.server()?.store_name())
 }
 
-/// A sentence if the FhirServer now names another storage account than the one that the job's files land in.
+/// A sentence if the FhirServer now names another storage account or volume than the one that the job's files land in.
 /// Current credentials are never sent to an endpoint that only a status names.
 pub(super) fn storage_moved(turn: &Turn<'_>) -> Option<String> {
     let pinned = destination(turn)?.endpoint.as_deref()?;
     let server = turn.server()?;
     let same = |now: &str| now.trim_end_matches('/') == pinned.trim_end_matches('/');
-    if server.blob_endpoint().is_some_and(same) {
+    if server.store_name().as_deref().is_some_and(same) {
         return None;
     }
     Some(format!(
-        "the files land in {pinned}, and storage.azureBlob.endpoint of FhirServer {} no longer names it; restore it, \
-         or cancel the export",
+        "the files land in {pinned}, and storage of FhirServer {} no longer names it; restore it, or cancel the export",
         server.name()
     ))
 }

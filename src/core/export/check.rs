@@ -90,6 +90,8 @@ fn failed(turn: &mut Turn<'_>, memory: &mut Checking, failure: &StorageFailure) 
         }
         StorageFailureKind::NotConfigured
         | StorageFailureKind::HostNotAllowed
+        | StorageFailureKind::NotGranted
+        | StorageFailureKind::NotMounted
         | StorageFailureKind::Denied
         | StorageFailureKind::Full
         | StorageFailureKind::ReadOnly

@@ -53,8 +53,8 @@ pub(super) fn conclude(turn: &mut Turn<'_>, memory: Landing, plan: &LandPlan) ->
     let path = format!("{}/{MANIFEST}", plan.folder);
     if concluding.store.outcome.is_none() {
         let next = store::next(turn, &concluding.store, turn.deadline(), || {
-            let endpoint = ask::endpoint(turn).unwrap_or_default();
-            let body = Arc::new(landed_manifest::body(manifest, &endpoint, plan, landed));
+            let store = ask::store_name(turn).unwrap_or_default();
+            let body = Arc::new(landed_manifest::body(manifest, &store, plan, landed));
             Effect::StoreManifest { container: plan.container.clone(), path, body }
         });
         return Flow::Do(Phase::Landing(Box::new(memory)), next);

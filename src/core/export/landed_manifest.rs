@@ -8,6 +8,7 @@ use url::Url;
 use crate::core::bulk::manifest::MIXED;
 use crate::core::landing::{FileKind, LandFile, LandPlan, Landed};
 use crate::core::manifest::{File, Manifest};
+use crate::core::store_name::file_url;
 
 /// The stored manifest: in the form of the specification, with a checksum for each file.
 #[derive(Serialize)]
@@ -38,11 +39,10 @@ struct Entry {
     continues_in_file: Option<String>,
 }
 
-/// The manifest to store beside the data, whose files lie at `endpoint`: the URL, size and checksum of each
-/// file that landed. It never contains a URL of the server's files, since such URLs may be signed.
-pub(super) fn body(manifest: &Manifest, endpoint: &str, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
-    let endpoint = endpoint.trim_end_matches('/');
-    let url = |blob: &str| format!("{endpoint}/{}/{blob}", plan.container);
+/// The manifest to store beside the data, whose files lie in `store`: the URL, size and checksum of each file that
+/// landed. It never contains a URL of the server's files, since such URLs may be signed.
+pub(super) fn body(manifest: &Manifest, store: &str, plan: &LandPlan, landed: &[Landed]) -> Vec<u8> {
+    let url = |blob: &str| file_url(store, &plan.container, &plan.folder, blob);
     let sources = manifest.output.iter().chain(&manifest.deleted).chain(&manifest.errors);
     let by_source: BTreeMap<&str, &str> =
         sources.clone().zip(&plan.files).map(|(s, f)| (s.url.as_str(), f.blob.as_str())).collect();

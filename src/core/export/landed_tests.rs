@@ -22,7 +22,7 @@ fn spec() -> FhirServerSpec {
 fn read(members: Value) -> Manifest {
     let mut value = json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": false});
     value.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-    Pages::read(None, value.to_string().as_bytes(), AT).unwrap().manifest
+    Pages::read(None, value.to_string().as_bytes(), AT).unwrap().into_manifest()
 }
 
 fn land(manifest: &Manifest, lines: &[u64]) -> (LandPlan, Vec<Landed>) {

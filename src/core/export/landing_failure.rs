@@ -67,6 +67,8 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, failure: LandFai
             StorageFailureKind::Missing
             | StorageFailureKind::Denied
             | StorageFailureKind::HostNotAllowed
+            | StorageFailureKind::NotGranted
+            | StorageFailureKind::NotMounted
             | StorageFailureKind::NotConfigured
             | StorageFailureKind::NotFound
             | StorageFailureKind::Full

@@ -77,8 +77,9 @@ fn manifest(
         memory.pages = Some(Arc::new(pages));
         return Ok(None);
     }
-    if lists_a_file_twice(&pages.manifest) {
+    let manifest = pages.into_manifest();
+    if lists_a_file_twice(&manifest) {
         return Err("a manifest that lists a file twice");
     }
-    Ok(Some(pages.manifest))
+    Ok(Some(manifest))
 }

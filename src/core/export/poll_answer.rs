@@ -70,7 +70,7 @@ pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Running, reply: Reply) ->
         }
         StatusAnswer::Gone(_) if planted(Fault::GoneIsSuccess) => {
             let empty = Answer {
-                body: br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#.to_vec(),
+                body: r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#.into(),
                 ..Answer::default()
             };
             return done(turn, memory, &empty);

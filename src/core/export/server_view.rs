@@ -12,6 +12,7 @@ use crate::api::{
 use crate::core::bulk::Deviations;
 use crate::core::condition;
 use crate::core::poll::Bounds;
+use crate::core::store_name::store_name;
 use crate::core::tuning::Tuning;
 
 /// The longest id of a job that a status can keep, in bytes.
@@ -51,7 +52,7 @@ impl<'a> ServerView<'a> {
     }
 
     /// A problem that the last probe found and that this export cannot avoid: the server speaks the other
-    /// dialect, or the operator would have to land the files in a storage account that it may not use.
+    /// dialect, or the operator would have to land the files in storage that it may not use.
     pub fn known_problem(&self, request: &ExportRequest) -> Option<(Reason, &'a str)> {
         let status = self.server.status.as_ref().filter(|_| self.probed())?;
         let no =
@@ -90,7 +91,12 @@ impl<'a> ServerView<'a> {
         self.server.metadata.deletion_timestamp.is_some()
     }
 
-    /// The blob endpoint, if the FhirServer has storage.
+    /// The name of the store, if the FhirServer has storage.
+    pub fn store_name(&self) -> Option<String> {
+        store_name(self.spec().storage.as_ref()?)
+    }
+
+    /// The blob endpoint, if the FhirServer has a storage account.
     pub fn blob_endpoint(&self) -> Option<&'a str> {
         let storage = self.spec().storage.as_ref()?;
         Some(storage.azure_blob.as_ref()?.endpoint.as_str())

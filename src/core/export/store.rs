@@ -74,6 +74,8 @@ pub(super) fn mark(
         StorageFailureKind::Missing
         | StorageFailureKind::Denied
         | StorageFailureKind::HostNotAllowed
+        | StorageFailureKind::NotGranted
+        | StorageFailureKind::NotMounted
         | StorageFailureKind::NotConfigured
         | StorageFailureKind::NotFound
         | StorageFailureKind::Full

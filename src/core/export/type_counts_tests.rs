@@ -13,7 +13,7 @@ fn spec() -> FhirServerSpec {
 
 fn manifest(time: &str) -> Manifest {
     let body = json!({"transactionTime": time, "requiresAccessToken": false, "output": []});
-    Pages::read(None, body.to_string().as_bytes(), "https://x.example/status/1").unwrap().manifest
+    Pages::read(None, body.to_string().as_bytes(), "https://x.example/status/1").unwrap().into_manifest()
 }
 
 const TIME: &str = "2026-01-01T00:00:00.5+01:00";

@@ -20,7 +20,7 @@ fn manifest(counts: &[Option<u64>]) -> Manifest {
 
 fn parsed(output: &Value) -> Manifest {
     let body = json!({"transactionTime": "2026-11-23T00:00:00Z", "output": output});
-    Manifest::parse(body.to_string().as_bytes()).unwrap()
+    Manifest::parse(&body.to_string().into()).unwrap()
 }
 
 fn there(bytes: u64, lines: Option<u64>) -> Checked {

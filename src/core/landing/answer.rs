@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::LandFailureKind;
 use crate::api::Reason;
 use crate::core::answer::said;
-use crate::core::outcome::Outcome;
+use crate::core::outcome::OperationOutcome;
 use crate::core::wire::Answer;
 
 /// What to do next about one file.
@@ -26,7 +26,7 @@ pub enum Step {
 
 /// What an answer other than 200 and 206 means.
 pub fn read_answer(answer: &Answer, blob: &str) -> Step {
-    let outcome = Outcome::parse(&answer.body);
+    let outcome = OperationOutcome::parse(&answer.body);
     let said = said(answer, outcome.as_ref());
     match answer.status {
         408 | 425 | 429 | 500.. => Step::Again {
@@ -89,7 +89,7 @@ mod tests {
         }
         let of_s3 = |code: &str| Answer {
             status: 400,
-            body: format!("<Error><Code>{code}</Code></Error>").into_bytes(),
+            body: format!("<Error><Code>{code}</Code></Error>").into(),
             ..Answer::default()
         };
         let step = read_answer(&of_s3("ExpiredToken"), "f/Patient-1.ndjson");

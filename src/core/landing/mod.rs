@@ -172,7 +172,7 @@ pub struct LandProgress {
 
 /// The state of a landing.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Landing {
+pub enum LandState {
     /// The landing continues beside the reconcile.
     Running(LandProgress),
     /// All files have landed: one entry for each file of the plan, in its order.

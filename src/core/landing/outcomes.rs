@@ -1,7 +1,7 @@
 //! Reads error files while they are downloaded: counts their issues by severity and keeps the first few texts.
 
 use super::Issues;
-use crate::core::outcome::{MAX_BODY as MAX_LINE, Outcome};
+use crate::core::outcome::{MAX_BODY as MAX_LINE, OperationOutcome};
 
 /// How many texts are kept.
 const MAX_WORDS: usize = 3;
@@ -47,7 +47,7 @@ impl OutcomeReader {
         if text.is_empty() {
             return;
         }
-        let Some(outcome) = Outcome::parse(text) else {
+        let Some(outcome) = OperationOutcome::parse(text) else {
             // A line that cannot be read may hold an error, so it counts as one.
             self.issues.errors += 1;
             return;

@@ -127,7 +127,7 @@ mod tests {
             {"type":"Patient","url":"/f/3?sig=1"}],
             "deleted":[{"type":"Bundle","url":"https://x/4"}],
             "error":[{"type":"OperationOutcome","url":"https://x/5","count":7}]}"#;
-        let manifest = Pages::read(None, body, "https://x/status/1").unwrap().manifest;
+        let manifest = Pages::read(None, body, "https://x/status/1").unwrap().into_manifest();
         let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
             "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"},
             "storage": {"type": "AzureBlob"}, "limits": {"maxParallelDownloads": 3}}))
@@ -162,7 +162,7 @@ mod tests {
             let body = serde_json::json!({"transactionTime": "2026-01-01T00:00:00Z", "requiresAccessToken": true,
                 "output": output});
             let manifest =
-                Pages::read(None, body.to_string().as_bytes(), "https://x/status/1").unwrap().manifest;
+                Pages::read(None, body.to_string().as_bytes(), "https://x/status/1").unwrap().into_manifest();
             let spec: FhirServerSpec = serde_json::from_value(serde_json::json!({
                 "url": "https://x", "dialect": "BulkData", "auth": {"type": "None"}}))
             .unwrap();

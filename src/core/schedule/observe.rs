@@ -92,6 +92,8 @@ fn unlisted(turn: &mut Turn<'_>, failure: &StorageFailure) {
         StorageFailureKind::NotConfigured
         | StorageFailureKind::Missing
         | StorageFailureKind::HostNotAllowed
+        | StorageFailureKind::NotGranted
+        | StorageFailureKind::NotMounted
         | StorageFailureKind::Denied
         | StorageFailureKind::NotFound
         | StorageFailureKind::Full

@@ -24,6 +24,8 @@ impl FailedStep {
             StorageFailureKind::NotConfigured
             | StorageFailureKind::Missing
             | StorageFailureKind::HostNotAllowed
+            | StorageFailureKind::NotGranted
+            | StorageFailureKind::NotMounted
             | StorageFailureKind::Denied
             | StorageFailureKind::NotFound
             | StorageFailureKind::Full

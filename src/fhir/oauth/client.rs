@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::discovery::{Configuration, Discovery};
-use super::endpoint::{Endpoint, Way};
+use super::endpoint::{TokenEndpoint, Way};
 use super::grant::{self, NotGranted};
 use super::token_request::TokenRequest;
 use crate::api::Reason;
@@ -100,7 +100,7 @@ impl OAuthClient {
         let by_default = scope.is_empty() && matches!(self.proof, Proof::Assertion { .. });
         let (endpoint, found) = match &self.token_url {
             Some(url) => {
-                let endpoint = Endpoint::named(&self.way, url, "tokenURL")?;
+                let endpoint = TokenEndpoint::named(&self.way, url, "tokenURL")?;
                 // The discovery is only needed for the scopes here. For a server without one, the older
                 // form of scope is requested.
                 let found = if by_default { self.discovery.get(&self.way).await.ok() } else { None };
@@ -120,21 +120,21 @@ impl OAuthClient {
         }
     }
 
-    async fn discovered(&self) -> Result<(Endpoint, Configuration), CredentialProblem> {
+    async fn discovered(&self) -> Result<(TokenEndpoint, Configuration), CredentialProblem> {
         let found = self.discovery.get(&self.way).await?;
         let Some(url) = &found.token_endpoint else {
             let message = "the server's SMART configuration names no token endpoint; name it in tokenURL";
             return Err(CredentialProblem::lasting(Reason::TokenUnavailable, message));
         };
         let place = "the token endpoint in the server's SMART configuration";
-        Ok((Endpoint::discovered(&self.way, url, place)?, found))
+        Ok((TokenEndpoint::discovered(&self.way, url, place)?, found))
     }
 
     /// Authenticates with the secret: in the header, which RFC 6749 requires servers to accept, and then in
     /// the form, since some servers accept nothing else.
     async fn with_secret(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &TokenEndpoint,
         scope: &str,
         secret: &str,
         in_form: &AtomicBool,
@@ -160,7 +160,7 @@ impl OAuthClient {
 
     async fn exchange(
         &self,
-        endpoint: &Endpoint,
+        endpoint: &TokenEndpoint,
         scope: &str,
         outgoing: Outgoing,
     ) -> Result<AccessToken, NotGranted> {
@@ -190,7 +190,7 @@ impl OAuthClient {
         &self,
         key: &SigningKey,
         key_id: &str,
-        endpoint: &Endpoint,
+        endpoint: &TokenEndpoint,
     ) -> Result<Outgoing, CredentialProblem> {
         let claims = json!({
             "iss": self.id,

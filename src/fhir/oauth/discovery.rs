@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::endpoint::{Endpoint, Way};
+use super::endpoint::{TokenEndpoint, Way};
 use crate::api::Reason;
 use crate::core::wire::Answer;
 use crate::credentials::CredentialProblem;
@@ -54,7 +54,7 @@ impl Discovery {
         }
         // The path is appended to that of the base URL, because a host may serve several bases.
         let base = way.server.spec.url.trim_end_matches('/');
-        let endpoint = Endpoint::named(way, &format!("{base}/.well-known/smart-configuration"), "url")?;
+        let endpoint = TokenEndpoint::named(way, &format!("{base}/.well-known/smart-configuration"), "url")?;
         let request = way.clients.kept.get(endpoint.url);
         let answer = way.send(request, &endpoint.origin, LONGEST).await?;
         let found = read(&answer, endpoint.origin.host())?;

@@ -27,7 +27,7 @@ pub struct Way {
 }
 
 /// A token endpoint whose URL has been checked.
-pub struct Endpoint {
+pub struct TokenEndpoint {
     pub url: Url,
     pub origin: Origin,
     /// Whether only the server named the endpoint, so that it must have a public address.
@@ -36,7 +36,7 @@ pub struct Endpoint {
     pub written: String,
 }
 
-impl Endpoint {
+impl TokenEndpoint {
     /// Checks a URL that the `FhirServer` names. Token endpoints commonly have another origin than the FHIR
     /// server. `place` names the field or document for messages.
     pub fn named(way: &Way, written: &str, place: &str) -> Result<Self, CredentialProblem> {

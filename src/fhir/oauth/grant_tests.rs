@@ -13,7 +13,7 @@ const ASKED: TokenRequest = TokenRequest {
 };
 
 fn answer(status: u16, body: &str) -> Answer {
-    Answer { status, body: body.as_bytes().to_vec(), ..Answer::default() }
+    Answer { status, body: body.to_owned().into(), ..Answer::default() }
 }
 
 fn granted(status: u16, body: &str) -> Result<AccessToken, CredentialProblem> {

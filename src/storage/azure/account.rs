@@ -55,7 +55,7 @@ struct Kept {
 }
 
 impl Account {
-    pub(super) fn new(endpoint: Endpoint, access: Access, transport: Transport) -> Self {
+    pub(super) fn new(endpoint: BlobEndpoint, access: Access, transport: Transport) -> Self {
         let (endpoint, name) = (endpoint.url, endpoint.account);
         Self { endpoint, name, access, transport, clients: Mutex::default() }
     }
@@ -170,13 +170,13 @@ impl Account {
 
 /// The endpoint of an account.
 #[derive(Clone, Debug)]
-pub(super) struct Endpoint {
+pub(super) struct BlobEndpoint {
     /// The first label of the host, or the first segment of the path if there is one.
     pub(super) account: String,
     url: Url,
 }
 
-impl Endpoint {
+impl BlobEndpoint {
     pub(super) fn parse(text: &str) -> Result<Self, StorageFailure> {
         let wrong = || {
             StorageFailure::permanent(format!("the storage endpoint {} is not a URL", without_query(text)))
@@ -215,14 +215,14 @@ mod tests {
             ("http://127.0.0.1:10000/devstoreaccount1", "devstoreaccount1"),
             ("http://azurite:10000/acc/", "acc"),
         ] {
-            assert_eq!(Endpoint::parse(endpoint).unwrap().account, account);
+            assert_eq!(BlobEndpoint::parse(endpoint).unwrap().account, account);
         }
-        assert!(!Endpoint::parse("nothing?sig=secret").unwrap_err().message.contains("secret"));
+        assert!(!BlobEndpoint::parse("nothing?sig=secret").unwrap_err().message.contains("secret"));
     }
 
     #[test]
     fn a_client_is_kept_for_its_container_and_right() {
-        let endpoint = Endpoint::parse("http://127.0.0.1:10000/acc").unwrap();
+        let endpoint = BlobEndpoint::parse("http://127.0.0.1:10000/acc").unwrap();
         let key = AccountKey::parse("acc", "c2VjcmV0").unwrap();
         let account = Account::new(endpoint, Access::Key(key), Transport::default());
         let kept = |account: &Account| -> Vec<(String, Right)> {

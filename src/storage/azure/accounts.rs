@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::account::{Access, Account, Endpoint, KEPT};
+use super::account::{Access, Account, BlobEndpoint, KEPT};
 use super::failure;
 use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};
@@ -93,7 +93,7 @@ impl Accounts {
     }
 
     async fn connect(&self, server: &FhirServer, blob: &AzureBlob) -> Result<Account, Problem> {
-        let endpoint = Endpoint::parse(&blob.endpoint)?;
+        let endpoint = BlobEndpoint::parse(&blob.endpoint)?;
         check_address(&self.reach, endpoint.url()).map_err(|refused| {
             StorageFailure::permanent(format!("{refused}: correct storage.azureBlob.endpoint"))
         })?;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::listing::{objects, walk};
 use super::place::Place;
 use super::side::{self, UPLOADS, marks_of};
-use super::{FolderStorage, failure};
+use super::{Folder, failure};
 use crate::core::folder;
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
 use crate::core::manifest::hex;
@@ -26,7 +26,7 @@ struct Content {
     others: u64,
 }
 
-impl FolderStorage {
+impl Folder {
     /// See [`ObjectStore::delete_folder`](crate::ports::ObjectStore::delete_folder).
     pub(super) fn delete(&self, plan: &FolderPlan) -> Result<FolderDeletion, StorageFailure> {
         // Whatever a status may say, only the folder of a run is deleted.
@@ -45,9 +45,9 @@ impl FolderStorage {
         if !plan.is_meant(manifest.as_deref(), !content.files.is_empty()) {
             return Ok(FolderDeletion::Changed);
         }
-        self.tenure.look();
         let mut files = 0;
         for (directory, name) in &content.files {
+            self.tenure.look();
             match remove(&place, directory, name) {
                 Ok(was_there) => files += u64::from(was_there),
                 // The deleted files count; the next try will meet the failure again.
@@ -58,9 +58,11 @@ impl FolderStorage {
         if content.more {
             return Ok(FolderDeletion::Going { files });
         }
+        self.tenure.look();
         for directory in &content.directories {
             tidy(&place, directory, content.others == 0).map_err(failure)?;
         }
+        self.tenure.look();
         if manifest.is_some() {
             files += u64::from(place.remove(folder::MANIFEST).map_err(failure)?);
         }

@@ -29,6 +29,13 @@ pub(super) fn of(what: &str, error: &io::Error) -> StorageFailure {
             StorageFailureKind::Permanent,
             format!("the way to {what} leads through a link or a file: only directories are followed"),
         ),
+        Some(Errno::OPNOTSUPP | Errno::NOSYS) => (
+            StorageFailureKind::Permanent,
+            format!(
+                "the file system of {what} lacks what a safe commit needs, hard links: use one that has them, such as \
+                 ext4, XFS, NFS or CephFS"
+            ),
+        ),
         Some(Errno::NAMETOOLONG) => {
             (StorageFailureKind::Permanent, format!("{what} has a name that is too long for the file system"))
         }
@@ -71,6 +78,7 @@ mod tests {
             (Errno::ROFS, StorageFailureKind::ReadOnly, "mount it writable"),
             (Errno::ACCESS, StorageFailureKind::Denied, "give its user"),
             (Errno::LOOP, StorageFailureKind::Permanent, "only directories are followed"),
+            (Errno::OPNOTSUPP, StorageFailureKind::Permanent, "use one that has them"),
             (Errno::NAMETOOLONG, StorageFailureKind::Permanent, "too long"),
             (Errno::IO, StorageFailureKind::Transient { retry_after: None }, "tried again"),
         ] {

@@ -7,7 +7,7 @@ use rustix::fs::{FileType, Stat};
 
 use super::place::{Place, container_name};
 use super::side::{self, Record, UPLOADS, marks_of};
-use super::{FolderStorage, failure};
+use super::{Folder, failure};
 use crate::core::folder;
 use crate::core::landing::LedgerEntry;
 use crate::core::ledger::{JobFolder, Ledger, Seen, StorageFailure};
@@ -51,7 +51,7 @@ pub(super) fn objects(place: &Place, mut seen: impl FnMut(String, u64)) -> io::R
     Ok(())
 }
 
-impl FolderStorage {
+impl Folder {
     /// A directory directly in a container; `None` if it does not exist.
     pub(super) fn folder(&self, container: &str, name: &str) -> Result<Option<Place>, StorageFailure> {
         let place = self.container(container)?;
@@ -105,7 +105,7 @@ impl FolderStorage {
     ) -> Result<Vec<JobFolder>, StorageFailure> {
         let place = match container {
             Some(container) => self.container(container)?,
-            None => self.root()?,
+            None => self.root.open()?,
         };
         let failure = |error: io::Error| failure::of("the store", &error);
         let mut jobs = Vec::new();
@@ -163,8 +163,10 @@ impl FolderStorage {
     }
 }
 
-/// Adds the objects and uploads directly in a directory to the ledger.
+/// Adds the objects and uploads directly in a directory to the ledger. What the ledger names counts as landed, so its
+/// entries are made durable: the process that committed them may have ended before it did.
 fn note(place: &Place, path: &str, ledger: &mut Ledger) -> io::Result<()> {
+    place.sync()?;
     let mut found = Vec::new();
     objects(place, |name, size| found.push((name, size)))?;
     for (name, size) in &found {

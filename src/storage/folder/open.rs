@@ -6,14 +6,14 @@ use std::os::unix::fs::FileExt;
 
 use super::place::{Place, components};
 use super::side::{self, Names, Progress, UPLOADS};
-use super::{FolderStorage, failure};
+use super::{Folder, failure};
 use crate::core::landing::Checkpoint;
 use crate::core::ledger::StorageFailure;
 
 /// An object of a store, by container and key.
 #[derive(Clone)]
 pub(super) struct Object {
-    pub(super) storage: FolderStorage,
+    pub(super) storage: Folder,
     pub(super) container: String,
     pub(super) key: String,
 }
@@ -66,6 +66,21 @@ impl Object {
             place = place.enter_or_make(directory).map_err(|error| self.failure(&error))?;
         }
         Ok(place)
+    }
+
+    /// Makes the entries of all directories on the way to the object durable: a process that created one may have ended
+    /// before it did.
+    pub(super) fn sync_way(&self) -> Result<(), StorageFailure> {
+        let (directories, _) = components(&self.key)?;
+        self.storage.root.sync()?;
+        let mut place = self.storage.container(&self.container)?;
+        let failure = |error: io::Error| self.failure(&error);
+        place.sync().map_err(failure)?;
+        for directory in directories {
+            place = place.enter(directory).map_err(failure)?;
+            place.sync().map_err(failure)?;
+        }
+        Ok(())
     }
 
     /// Opens the files of a new upload.

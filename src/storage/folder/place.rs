@@ -12,9 +12,11 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, Stat, fsync, linkat, mkdirat, open, openat, renameat, statat,
-    unlinkat,
+    Access, AtFlags, Dir, FileType, Mode, OFlags, Stat, accessat, fsync, linkat, mkdirat, open, openat,
+    renameat, statat, unlinkat,
 };
+
+use rustix::io::Errno;
 
 use super::failure;
 use crate::core::ledger::StorageFailure;
@@ -56,10 +58,24 @@ impl Place {
     pub(super) fn enter_or_make(&self, name: &str) -> io::Result<Self> {
         match mkdirat(&self.0, name, Mode::from_raw_mode(0o750)) {
             Ok(()) => self.sync()?,
-            Err(rustix::io::Errno::EXIST) => {}
+            Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
         self.enter(name)
+    }
+
+    /// Whether a file system is mounted on this directory.
+    pub(super) fn is_mount(&self) -> io::Result<bool> {
+        if let Some(known) = mount_root(&self.0) {
+            return Ok(known);
+        }
+        let above = statat(&self.0, "..", AtFlags::empty())?;
+        Ok(above.st_dev != statat(&self.0, ".", AtFlags::empty())?.st_dev)
+    }
+
+    /// Fails if this process may not create entries in this directory, or if its file system is read-only.
+    pub(super) fn may_write(&self) -> io::Result<()> {
+        Ok(accessat(&self.0, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?)
     }
 
     /// Makes the entries of this directory durable.
@@ -85,9 +101,14 @@ impl Place {
         Ok(openat(&self.0, name, flags, Mode::from_raw_mode(0o640))?.into())
     }
 
-    /// Links a file under a name in another directory. Fails if that name is taken.
+    /// Links a file under a name in another directory. Fails if that name is taken, and with `EOPNOTSUPP` if the file
+    /// system has no hard links.
     pub(super) fn link(&self, from: &str, other: &Self, to: &str) -> io::Result<()> {
-        Ok(linkat(&self.0, from, &other.0, to, AtFlags::empty())?)
+        match linkat(&self.0, from, &other.0, to, AtFlags::empty()) {
+            // Linux answers so for file systems without hard links. The process may link what it created itself.
+            Err(Errno::PERM | Errno::NOSYS) => Err(Errno::OPNOTSUPP.into()),
+            other => Ok(other?),
+        }
     }
 
     /// Renames a file in this directory, replacing any entry with the new name.
@@ -103,7 +124,7 @@ impl Place {
     /// Removes a directory if it is empty. Returns false if it does not exist or is not empty.
     pub(super) fn remove_directory(&self, name: &str) -> io::Result<bool> {
         match unlinkat(&self.0, name, AtFlags::REMOVEDIR) {
-            Err(rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST) => Ok(false),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             other => missing_is_false(other.map_err(Into::into)),
         }
     }
@@ -112,7 +133,7 @@ impl Place {
     pub(super) fn stat(&self, name: &str) -> io::Result<Option<Stat>> {
         match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -143,6 +164,20 @@ impl Place {
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(entries)
     }
+}
+
+/// Whether a directory is the root of a mount, if the kernel tells (Linux 5.8 and later).
+#[cfg(target_os = "linux")]
+fn mount_root(directory: &OwnedFd) -> Option<bool> {
+    use rustix::fs::{StatxAttributes, StatxFlags, statx};
+    let found = statx(directory, "", AtFlags::EMPTY_PATH, StatxFlags::empty()).ok()?;
+    let told = found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+    told.then(|| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn mount_root(_: &OwnedFd) -> Option<bool> {
+    None
 }
 
 fn missing_is_false(result: io::Result<()>) -> io::Result<bool> {

@@ -1,5 +1,4 @@
-//! The storage port, implemented with a folder of the file system. The `FhirServer` of a target does not
-//! matter: all share the root.
+//! The storage port, implemented with folders of the file system.
 
 use std::sync::Arc;
 
@@ -19,26 +18,30 @@ use crate::ports::{ObjectStore, Target};
 
 impl FolderStorage {
     fn object(&self, target: Target<'_>, key: &str) -> Object {
-        Object { storage: self.clone(), container: target.container.to_owned(), key: key.to_owned() }
+        Object {
+            storage: self.of(target.server),
+            container: target.container.to_owned(),
+            key: key.to_owned(),
+        }
     }
 }
 
 impl ObjectStore for FolderStorage {
     type Upload = FolderUpload;
 
-    async fn probe(&self, _: &Arc<FhirServer>, container: Option<&str>) -> Result<(), StorageFailure> {
-        let (storage, container) = (self.clone(), container.map(str::to_owned));
+    async fn probe(&self, server: &Arc<FhirServer>, container: Option<&str>) -> Result<(), StorageFailure> {
+        let (storage, container) = (self.of(server), container.map(str::to_owned));
         blocking(move || storage.look(container.as_deref())).await
     }
 
     async fn find_jobs(
         &self,
-        _: &Arc<FhirServer>,
+        server: &Arc<FhirServer>,
         container: Option<&str>,
         after: Timestamp,
     ) -> Result<Vec<JobFolder>, StorageFailure> {
         let after = Timestamp::from_second(after.as_second()).unwrap_or(after);
-        let (storage, container) = (self.clone(), container.map(str::to_owned));
+        let (storage, container) = (self.of(server), container.map(str::to_owned));
         blocking(move || storage.jobs(container.as_deref(), after)).await
     }
 
@@ -48,7 +51,7 @@ impl ObjectStore for FolderStorage {
         job_id: Option<&str>,
         began: Timestamp,
     ) -> Result<Seen, StorageFailure> {
-        let (storage, container) = (self.clone(), target.container.to_owned());
+        let (storage, container) = (self.of(target.server), target.container.to_owned());
         let job_id = job_id.map(str::to_owned);
         match blocking(move || storage.count(&container, job_id.as_deref(), began)).await {
             Err(failure) if failure.kind == StorageFailureKind::NotFound => Ok(Seen::default()),
@@ -58,11 +61,11 @@ impl ObjectStore for FolderStorage {
 
     async fn verify(
         &self,
-        _: &Arc<FhirServer>,
+        server: &Arc<FhirServer>,
         plan: &VerifyPlan,
         read: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Vec<Checked>, StorageFailure> {
-        self.check(plan, read).await
+        self.of(server).check(plan, read).await
     }
 
     async fn store(&self, target: Target<'_>, key: &str, body: &[u8]) -> Result<String, StorageFailure> {
@@ -86,21 +89,21 @@ impl ObjectStore for FolderStorage {
         key: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        self.through(self.object(target, key), take).await
+        self.of(target.server).through(self.object(target, key), take).await
     }
 
     async fn ledger(&self, target: Target<'_>, folder: &str) -> Result<Ledger, StorageFailure> {
-        let (storage, container) = (self.clone(), target.container.to_owned());
+        let (storage, container) = (self.of(target.server), target.container.to_owned());
         let folder = folder.to_owned();
         blocking(move || storage.ledger_of(&container, &folder)).await
     }
 
     async fn make_container(&self, target: Target<'_>) -> Result<(), StorageFailure> {
-        let (storage, container) = (self.clone(), target.container.to_owned());
+        let (storage, container) = (self.of(target.server), target.container.to_owned());
         blocking(move || {
             container_name(&container)?;
             storage.tenure.look();
-            let made = storage.root()?.enter_or_make(&container);
+            let made = storage.root.make()?.enter_or_make(&container);
             made.map(drop).map_err(|error| failure::of(&format!("the directory {container}"), &error))
         })
         .await
@@ -128,10 +131,10 @@ impl ObjectStore for FolderStorage {
 
     async fn delete_folder(
         &self,
-        _: &Arc<FhirServer>,
+        server: &Arc<FhirServer>,
         plan: &FolderPlan,
     ) -> Result<FolderDeletion, StorageFailure> {
-        let (storage, plan) = (self.clone(), plan.clone());
+        let (storage, plan) = (self.of(server), plan.clone());
         blocking(move || storage.delete(&plan)).await
     }
 }

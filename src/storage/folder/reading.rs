@@ -9,7 +9,7 @@ use super::blocking::blocking;
 use super::open::Object;
 use super::place::Place;
 use super::side::{self, Names, UPLOADS};
-use super::{FolderStorage, failure, listing};
+use super::{Folder, failure, listing};
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::sha256_hex;
@@ -57,17 +57,21 @@ impl Object {
         let place = self.place_made()?;
         let name = self.name()?;
         match put(&place, name, body) {
-            Ok(()) => Ok(sha256_hex(body)),
+            Ok(()) => {}
             Err(error) if failure::is_there(&error) => match self.read(body.len()) {
-                Ok(Some(there)) if there == body => Ok(sha256_hex(body)),
-                Err(failure) if failure.kind != StorageFailureKind::Permanent => Err(failure),
-                _ => Err(StorageFailure::permanent(format!(
-                    "the file {}/{} is there already with other content, and is not overwritten: move it away",
-                    self.container, self.key
-                ))),
+                Ok(Some(there)) if there == body => {}
+                Err(failure) if failure.kind != StorageFailureKind::Permanent => return Err(failure),
+                _ => {
+                    return Err(StorageFailure::permanent(format!(
+                        "the file {}/{} is there already with other content, and is not overwritten: move it away",
+                        self.container, self.key
+                    )));
+                }
             },
-            Err(error) => Err(self.failure(&error)),
+            Err(error) => return Err(self.failure(&error)),
         }
+        self.sync_way()?;
+        Ok(sha256_hex(body))
     }
 }
 
@@ -82,7 +86,7 @@ fn put(place: &Place, name: &str, body: &[u8]) -> io::Result<()> {
     made
 }
 
-impl FolderStorage {
+impl Folder {
     /// Reads an object in pieces; `None` if it does not exist.
     async fn pieces(
         &self,
@@ -157,12 +161,13 @@ impl FolderStorage {
         Ok(checked)
     }
 
-    /// Lists the first level of a container, or of the root.
+    /// Lists the first level of a container, or of the root, and checks that it can be written to.
     pub(super) fn look(&self, container: Option<&str>) -> Result<(), StorageFailure> {
-        let place = match container {
-            Some(container) => self.container(container)?,
-            None => self.root()?,
+        let (place, what) = match container {
+            Some(container) => (self.container(container)?, container),
+            None => (self.root.open()?, "the store"),
         };
-        listing::objects(&place, |_, _| ()).map_err(|error| failure::of("the store", &error))
+        let looked = listing::objects(&place, |_, _| ()).and_then(|()| place.may_write());
+        looked.map_err(|error| failure::of(what, &error))
     }
 }

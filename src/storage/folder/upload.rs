@@ -125,7 +125,11 @@ impl Upload for FolderUpload {
         })
         .await?;
         let object = self.object;
-        blocking(move || sealed.tidy(object.name()?).map_err(|error| object.failure(&error))).await?;
+        blocking(move || {
+            object.storage.tenure.look();
+            sealed.tidy(object.name()?).map_err(|error| object.failure(&error))
+        })
+        .await?;
         Ok(committed)
     }
 }

@@ -13,9 +13,21 @@ async fn stored_so(name: &str, change: Value) -> Place {
     Place::start(name, Options::default(), json!({"storage": change})).await
 }
 
+async fn on_a_volume(name: &str, change: Value) -> Place {
+    Place::on_a_volume(name, Options::default(), json!({"storage": change})).await
+}
+
 #[tokio::test]
 async fn compressed_at_rest_is_the_same_inside() {
-    let place = stored_so("rest", json!({"compression": "Gzip"})).await;
+    is_the_same_inside(stored_so("rest", json!({"compression": "Gzip"})).await).await;
+}
+
+#[tokio::test]
+async fn compressed_on_a_volume_is_the_same_inside() {
+    is_the_same_inside(on_a_volume("rest-volume", json!({"compression": "Gzip"})).await).await;
+}
+
+async fn is_the_same_inside(place: Place) {
     // Two full blocks and a rest, each a gzip member of its own, and an error file, which the operator reads while
     // it lands.
     let manifest = Shape { issues: [("error".to_owned(), 2)].into(), ..Shape::default() };
@@ -41,13 +53,21 @@ async fn compressed_at_rest_is_the_same_inside() {
         }
     }
     assert_eq!(manifest["output"][0]["sha256"], expected[0].sha256(), "of what is inside");
-    assert!(manifest["output"][0]["url"].as_str().unwrap().ends_with("/Observation-1.ndjson.gz"));
+    assert!(manifest["output"][0]["url"].as_str().unwrap().ends_with("Observation-1.ndjson.gz"));
     assert_eq!(output(&object).bytes, Some(18_000_000));
 }
 
 #[tokio::test]
 async fn compressed_at_rest_goes_on_after_a_kill() {
-    let mut place = stored_so("restkill", json!({"compression": "Gzip"})).await;
+    goes_on_after_a_kill(stored_so("restkill", json!({"compression": "Gzip"})).await).await;
+}
+
+#[tokio::test]
+async fn compressed_on_a_volume_goes_on_after_a_kill() {
+    goes_on_after_a_kill(on_a_volume("restkill-volume", json!({"compression": "Gzip"})).await).await;
+}
+
+async fn goes_on_after_a_kill(mut place: Place) {
     let slow = FileScript { gzip: false, trickle: Some(10_000_000), ..FileScript::default() };
     place.fhir.script(Script::polls(0).made("Observation", 1, 24_000_000).files(slow));
     place.export("run", json!({}), json!({})).await;

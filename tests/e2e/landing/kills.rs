@@ -26,10 +26,19 @@ fn without_what_differs(manifest: &[u8], folder: &str) -> Value {
 
 #[tokio::test]
 async fn killed_at_twenty_moments_it_lands_the_same_and_fetches_no_landed_file_twice() {
+    let limits = json!({"limits": {"maxParallelDownloads": 4}});
+    killed_at_twenty_moments(Place::start("kills", Options::default(), limits).await).await;
+}
+
+#[tokio::test]
+async fn killed_at_twenty_moments_on_a_volume() {
+    let limits = json!({"limits": {"maxParallelDownloads": 4}});
+    killed_at_twenty_moments(Place::on_a_volume("kills-volume", Options::default(), limits).await).await;
+}
+
+async fn killed_at_twenty_moments(mut place: Place) {
     let slow = FileScript { trickle: Some(200_000), gzip: false, ..FileScript::default() };
     let script = || Script::polls(1).made("Observation", FILES, 20_000).files(slow.clone());
-    let mut place =
-        Place::start("kills", Options::default(), json!({"limits": {"maxParallelDownloads": 4}})).await;
     let place = &mut place;
     place.fhir.script(script());
     let undisturbed = place.landed("undisturbed", json!({})).await;

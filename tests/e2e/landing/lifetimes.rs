@@ -12,7 +12,7 @@ const MIB: u64 = 1 << 20;
 
 /// Starts a run with one big file, at a rate that would take minutes, and waits until a part of the file was sent.
 /// Returns the id of the job.
-async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
+pub(super) async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
     let slow = FileScript { gzip: false, trickle: Some(6_000_000), ..FileScript::default() };
     place.fhir.script(Script::polls(0).made("Observation", 1, 1_000_000_000).files(slow));
     place.export(name, json!({}), spec).await;
@@ -22,7 +22,7 @@ async fn midway(place: &Place, name: &str, spec: serde_json::Value) -> String {
 }
 
 /// Waits until the server sends nothing more of the job's first file.
-async fn no_more_is_sent(place: &Place, job: &str) {
+pub(super) async fn no_more_is_sent(place: &Place, job: &str) {
     let sent = || place.fhir.job(job).unwrap().files[0].bytes_sent;
     let mut before = sent();
     // The condition is that time passes and nothing is sent: the two looks are 300 ms apart, six times as long as a

@@ -12,4 +12,5 @@ mod runs;
 mod shared;
 mod smart;
 mod verdicts;
+mod volume;
 mod wire;

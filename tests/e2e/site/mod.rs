@@ -39,6 +39,8 @@ pub struct Site {
     pub client: Client,
     pub fhir: Server,
     pub folder: Folder,
+    /// The folder of a volume in which the containers are, if the storage is one.
+    pub lake: Option<PathBuf>,
     pub operator: Option<Process>,
     /// The program that runs as the operator.
     pub program: PathBuf,
@@ -79,6 +81,7 @@ impl Site {
             client,
             fhir,
             folder: Folder::new("e2e").unwrap(),
+            lake: None,
             operator: None,
             program: env!("CARGO_BIN_EXE_fhir-export-operator").into(),
             kubeconfig: shared.kubernetes.admin_kubeconfig(),
@@ -90,6 +93,24 @@ impl Site {
         };
         site.secret("storage", json!({"key": shared.azurite.key()}), true).await;
         site
+    }
+
+    /// Gives the operator a volume, of which this namespace may use one folder. Returns the storage of a `FhirServer` that
+    /// names it. Until [`mount`](Self::mount) is called, the volume is missing.
+    pub fn volume(&mut self) -> Value {
+        let volumes = self.folder.path().join("volumes");
+        std::fs::create_dir(&volumes).unwrap();
+        self.flags.push(format!("--volumes={}", volumes.display()));
+        self.flags.push(format!("--volume-grants={}=lake/exports", self.namespace));
+        self.lake = Some(volumes.join("lake/exports/fhir"));
+        json!({"type": "Volume", "azureBlob": null, "volume": {"claimName": "lake", "path": "exports/fhir"}})
+    }
+
+    /// Makes the directory of the volume, and marks it as one.
+    pub fn mount(&self) {
+        let volume = self.folder.path().join("volumes/lake");
+        std::fs::create_dir(&volume).unwrap();
+        std::fs::write(volume.join(".fhir-export-volume"), b"").unwrap();
     }
 
     /// The blob endpoint of the emulator.

@@ -41,7 +41,11 @@ impl Traces {
             };
             let folder = manifest.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
             for blob in [manifest, format!("{folder}log.ndjson")] {
-                if let Some(text) = stored(&container, &blob).await {
+                let text = match &site.lake {
+                    Some(lake) => std::fs::read_to_string(lake.join(&container).join(&blob)).ok(),
+                    None => stored(&container, &blob).await,
+                };
+                if let Some(text) = text {
                     all.add(&format!("{container}/{blob}"), text);
                 }
             }

@@ -10,7 +10,7 @@ use fhir_export_operator::core::landing::{Checkpoint, Content, FileForm, Issues,
 use fhir_export_operator::core::ledger::StorageFailure;
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
-use fhir_export_operator::storage::{BlobStorage, FolderStorage};
+use fhir_export_operator::storage::{BlobStorage, FolderStorage, StorageByType};
 use futures::{StreamExt, stream};
 use stage::{Azurite, AzuriteOptions};
 use tempfile::TempDir;
@@ -72,6 +72,18 @@ pub async fn folder(name: &str) -> Kit<FolderStorage> {
 pub async fn folder_at(root: &Path, server: Arc<FhirServer>, name: &str) -> Kit<FolderStorage> {
     let store = FolderStorage::new(root).with_part_size(256);
     let behind = Behind::Folder { root: root.to_owned(), _kept: None };
+    let kit = Kit { store, server, container: name.to_owned(), behind };
+    kit.store.make_container(kit.target()).await.unwrap();
+    kit
+}
+
+/// The operator's storage with a container of this name in a folder of a volume.
+pub async fn volume(name: &str) -> Kit<StorageByType> {
+    let directory = TempDir::new().unwrap();
+    let root = lake::volume(directory.path(), "lake").join("clinic/exports");
+    let store = lake::by_type(directory.path(), &[("fhir", "lake/clinic")]);
+    let server = lake::volume_server("fhir", "lake", Some("clinic/exports"));
+    let behind = Behind::Folder { root, _kept: Some(directory) };
     let kit = Kit { store, server, container: name.to_owned(), behind };
     kit.store.make_container(kit.target()).await.unwrap();
     kit

@@ -76,3 +76,4 @@ macro_rules! contract {
 
 contract!(on_azurite, super::kit::azurite, super::kit::azurite_of_its_own);
 contract!(on_a_folder, super::kit::folder, super::kit::folder);
+contract!(on_a_volume, super::kit::volume, super::kit::volume);

@@ -25,10 +25,10 @@ use crate::core::effect::{Effect, Observation};
 use crate::core::landing::{self as files, LandPlace, LandPlan, LandProgress, Landed};
 use crate::core::retry::after;
 
-/// The time between two looks at a landing that runs beside the reconciles. The end of the landing wakes the run
-/// earlier.
+/// The time between two looks at a landing that runs beside the reconciles, unless progress is written more often. The
+/// end of the landing wakes the run earlier.
 const LOOK: Duration = Duration::from_secs(30);
-/// The status shows a landing that takes longer than this.
+/// The status shows a landing that takes longer than this, or than the interval at which progress is written.
 const SOON: Duration = Duration::from_secs(5);
 
 pub(super) fn observe(turn: &mut Turn<'_>, mut memory: Landing, seen: Observation) -> Phase {
@@ -147,10 +147,12 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::perform(Effect::StopLanding));
     }
     let failed = memory.tries.retry.failures > 0;
+    let interval = turn.tuning.progress_interval;
+    let (soon, look) = (SOON.min(interval), LOOK.min(interval));
     // A landing that finishes within seconds is not worth a write of its own.
     let long = failed
         || memory.tries.refreshes > 0
-        || task_since.is_some_and(|since| after(since, SOON) <= turn.now);
+        || task_since.is_some_and(|since| after(since, soon) <= turn.now);
     // Only a look that just took place, or a failure, has news to write.
     if long && (turn.task_runs || failed) {
         turn.status.transaction_time = Some(memory.manifest.transaction_time.clone());
@@ -161,7 +163,7 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[Some(due), deadline]));
     }
     if turn.task_runs {
-        let look = turn.later(if long { LOOK } else { SOON });
+        let look = turn.later(if long { look } else { soon });
         return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[Some(look), deadline]));
     }
     let Some(plan) = plan(turn, &memory, place) else {
@@ -175,24 +177,24 @@ fn land(turn: &mut Turn<'_>, mut memory: Landing, task_since: Option<Timestamp>,
 }
 
 /// Takes in the state of the landing.
-fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::Landing) -> Phase {
+fn stands(turn: &mut Turn<'_>, mut memory: Landing, state: files::LandState) -> Phase {
     let LandingStage::Copying { task_since } = &mut memory.stage else {
         return Phase::Landing(Box::new(memory));
     };
     match state {
-        files::Landing::Running(progress) => {
+        files::LandState::Running(progress) => {
             turn.task_runs = true;
             task_since.get_or_insert(turn.now);
             came_on(turn, &mut memory, progress);
             Phase::Landing(Box::new(memory))
         }
-        files::Landing::Done(landed) => {
+        files::LandState::Done(landed) => {
             memory.stage = LandingStage::Landed(concluding(landed));
             turn.server_answered();
             goes_on(turn);
             Phase::Landing(Box::new(memory))
         }
-        files::Landing::Failed(failure) => {
+        files::LandState::Failed(failure) => {
             *task_since = None;
             came_on(turn, &mut memory, failure.progress);
             landing_failure::observe(turn, memory, failure)

@@ -105,7 +105,7 @@ fn what_no_server_meant_is_no_agreement() {
     // Neither is a truncated page, whereas a truncated manifest may only have been too long.
     for (body, deletes) in [("<html>", 1), ("{\"transactionTime\":", 0)] {
         let mut world = running(json!({}));
-        let cut = Answer { body: body.as_bytes().to_vec(), truncated: true, ..html(200) };
+        let cut = Answer { body: body.to_owned().into(), truncated: true, ..html(200) };
         world.fake.polls.push_back(Ok(cut));
         cancel(&mut world);
         assert_eq!((world.says(Failed).as_str(), world.fake.deletes_sent()), ("True/Cancelled", deletes));

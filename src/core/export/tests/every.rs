@@ -135,7 +135,7 @@ fn landings() -> Vec<Observation> {
     let progress = LandProgress { files: 1, of: 2, bytes: 100, kept: 0 };
     let failed = |kind| {
         let message = "f/Patient-1.ndjson could not be had".to_owned();
-        files::Landing::Failed(LandFailure {
+        files::LandState::Failed(LandFailure {
             kind,
             reason: Reason::DownloadFailed,
             message,
@@ -152,7 +152,7 @@ fn landings() -> Vec<Observation> {
         LandFailureKind::Storage(StorageFailureKind::Denied),
         LandFailureKind::Storage(StorageFailureKind::Transient { retry_after: None }),
     ];
-    [files::Landing::Running(progress), files::Landing::Done(Arc::new(Vec::new()))]
+    [files::LandState::Running(progress), files::LandState::Done(Arc::new(Vec::new()))]
         .into_iter()
         .chain(kinds.map(failed))
         .map(Observation::Landing)
@@ -173,7 +173,7 @@ fn world_in(phase: PhaseName) -> World {
         }
         Landing => {
             let mut world = with(bulk_server(json!({})));
-            world.fake.landings.push_back(files::Landing::Running(LandProgress::default()));
+            world.fake.landings.push_back(files::LandState::Running(LandProgress::default()));
             world
         }
         Checking => with(stored_server()),

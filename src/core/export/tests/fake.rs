@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::core::landing::{LandPlan, Landed, Landing};
+use crate::core::landing::{LandPlan, LandState, Landed};
 use crate::core::ledger::{JobFolder, StorageFailure};
 use crate::core::wire::{Answer, Failure, Method, Reply, Request};
 
@@ -109,7 +109,7 @@ pub(super) struct Fake {
     /// Jobs whose cancel the server agreed to, although it continues them (Slow).
     pub(super) agreed: BTreeSet<String>,
     /// The states of landings to come; when empty, everything lands.
-    pub(super) landings: VecDeque<Landing>,
+    pub(super) landings: VecDeque<LandState>,
     /// Changes what landed before it is reported.
     pub(super) spoil: fn(&mut Vec<Landed>),
     pub(super) landing_stopped: usize,

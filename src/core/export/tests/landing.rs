@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::bulk_server;
 use super::world::{Broken, World};
 use crate::api::ConditionType::{Complete, Failed, Verified};
-use crate::core::landing::{LandProgress, Landing};
+use crate::core::landing::{LandProgress, LandState};
 
 fn world(bulk_data: Value, spec: Value) -> World {
     let mut whole = json!({"request": {"level": "System", "container": "lake"}});
@@ -28,8 +28,8 @@ fn ran(bulk_data: Value, spec: Value, change: impl FnOnce(&mut World)) -> World 
     world
 }
 
-fn running(files: u64, of: u64) -> Landing {
-    Landing::Running(LandProgress { files, of, bytes: files * 100, kept: 0 })
+fn running(files: u64, of: u64) -> LandState {
+    LandState::Running(LandProgress { files, of, bytes: files * 100, kept: 0 })
 }
 
 #[test]

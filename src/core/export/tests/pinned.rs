@@ -8,10 +8,10 @@ use super::{bulk_server, stored_server};
 use crate::api::ConditionType::{Complete, Failed, Reconciling, Verified};
 use crate::api::{Compression, Dialect, FhirServer, Reason};
 use crate::core::effect::Effect;
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
+use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, LandState};
 
-fn running(files: u64) -> Landing {
-    Landing::Running(LandProgress { files, of: 2, bytes: files * 100, kept: 0 })
+fn running(files: u64) -> LandState {
+    LandState::Running(LandProgress { files, of: 2, bytes: files * 100, kept: 0 })
 }
 
 /// A world whose first landing is under way.
@@ -73,7 +73,7 @@ fn the_manifest_names_the_blobs_that_were_planned() {
 #[test]
 fn another_attempt_goes_where_the_server_says_then() {
     let mut world = landing();
-    world.fake.landings.push_back(Landing::Failed(LandFailure {
+    world.fake.landings.push_back(LandState::Failed(LandFailure {
         kind: LandFailureKind::Permanent,
         reason: Reason::DownloadFailed,
         message: "a file could not be had".into(),

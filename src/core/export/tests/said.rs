@@ -21,15 +21,11 @@ pub(super) fn job_failure(status: u16, cause: &str) -> Answer {
 }
 
 pub(super) fn html(status: u16) -> Answer {
-    Answer {
-        body: b"<html>gateway</html>".to_vec(),
-        content_type: Some("text/html".into()),
-        ..answer(status)
-    }
+    Answer { body: "<html>gateway</html>".into(), content_type: Some("text/html".into()), ..answer(status) }
 }
 
 pub(super) fn body(text: &str) -> Answer {
-    Answer { body: text.into(), ..answer(200) }
+    Answer { body: text.to_owned().into(), ..answer(200) }
 }
 
 pub(super) fn manifest(request: &str, output: &Value) -> Answer {

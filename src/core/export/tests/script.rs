@@ -12,7 +12,7 @@ use super::law::SECRET;
 use super::said::{answer, body, html, job_failure, manifest, outcome};
 use super::world::{Broken, failure};
 use crate::api::Reason;
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
+use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, LandState};
 use crate::core::ledger::StorageFailureKind;
 use crate::core::wire::{Answer, Failure, FailureKind, Reply, Sent};
 
@@ -43,13 +43,13 @@ pub(super) enum Event {
     Stranger(i64),
     Claim,
     Folders(bool),
-    Landing(Landing),
+    Landing(LandState),
     Spoil,
     CleanUp(Reply),
 }
 
 /// The possible states of a landing: running, or with each kind of failure.
-fn landings() -> impl Strategy<Value = Landing> {
+fn landings() -> impl Strategy<Value = LandState> {
     let kinds = prop_oneof![
         select(vec![
             LandFailureKind::Expired,
@@ -63,10 +63,10 @@ fn landings() -> impl Strategy<Value = Landing> {
     (kinds, any::<bool>(), 0..9_u64).prop_map(|(kind, runs, files)| {
         let progress = LandProgress { files, of: 9, bytes: files * 100, kept: 0 };
         if runs {
-            return Landing::Running(progress);
+            return LandState::Running(progress);
         }
         let message = "f/Patient-1.ndjson could not be had; check the server".to_owned();
-        Landing::Failed(LandFailure {
+        LandState::Failed(LandFailure {
             kind,
             reason: Reason::DownloadFailed,
             message,

@@ -18,7 +18,7 @@ use super::{at, azure_server, bulk_server, stored_server};
 use crate::api::{DeletionPolicy, FhirServer, Reason, RunState};
 use crate::core::export::PhaseName;
 use crate::core::export::states::{SHOWN, TRANSITIONS};
-use crate::core::landing::{FileForm, LandFailure, LandFailureKind, LandProgress, Landed, Landing};
+use crate::core::landing::{FileForm, LandFailure, LandFailureKind, LandProgress, LandState, Landed};
 use crate::core::ledger::StorageFailureKind;
 use crate::core::wire::{Answer, FailureKind, Sent};
 
@@ -90,7 +90,7 @@ fn lands(world: &mut World) {
     world
         .fake
         .landings
-        .extend((0..3).map(|_| Landing::Running(LandProgress { files: 1, of: 2, bytes: 1, kept: 0 })));
+        .extend((0..3).map(|_| LandState::Running(LandProgress { files: 1, of: 2, bytes: 1, kept: 0 })));
 }
 
 fn fails(kind: LandFailureKind) -> impl Fn(&mut World) {
@@ -99,7 +99,7 @@ fn fails(kind: LandFailureKind) -> impl Fn(&mut World) {
         let message = "a file could not be had".to_owned();
         let failure =
             LandFailure { kind, reason: Reason::DownloadFailed, message, progress, obstructed: Vec::new() };
-        world.fake.landings.push_back(Landing::Failed(failure));
+        world.fake.landings.push_back(LandState::Failed(failure));
     }
 }
 

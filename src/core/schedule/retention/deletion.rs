@@ -102,7 +102,7 @@ pub(in super::super) fn due(turn: &mut Turn<'_>) -> Due {
 }
 
 fn impossible(turn: &Turn<'_>, server: &ServerView<'_>) -> Option<Impossible> {
-    if server.blob_endpoint().is_none() {
+    if server.store_name().is_none() {
         return Some(Impossible::NoStorage);
     }
     let container = requests::container(server.spec(), &turn.spec().template.spec.request);

@@ -32,10 +32,11 @@ pub(super) struct NamedFolder {
     pub(super) folder: RunFolder,
 }
 
-/// A hash of the server and its storage account: folders with the same hash lie in the same account.
+/// A hash of the server and its store: folders with the same hash lie in the same storage account or volume.
 pub(super) fn storage_of(server: &ServerView<'_>) -> Option<String> {
-    let endpoint = server.blob_endpoint()?.trim_end_matches('/');
-    Some(digest(format!("{}\n{endpoint}", server.uid()).as_bytes(), 8))
+    let store = server.store_name()?;
+    let store = store.trim_end_matches('/');
+    Some(digest(format!("{}\n{store}", server.uid()).as_bytes(), 8))
 }
 
 /// The folder of a run's last attempt.

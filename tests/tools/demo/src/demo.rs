@@ -222,7 +222,7 @@ impl Demo {
             return Ok(());
         }
         self.tell.say(
-            "`make demo HOLD=1` leaves it all up to play with; KUBE_CONTEXT=name uses a cluster of yours.",
+            "`make demo CLUSTER=1 HOLD=1` leaves it all up to play with; KUBE_CONTEXT=name uses a cluster of yours.",
         )
     }
 

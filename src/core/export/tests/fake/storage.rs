@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::super::said::{container, folder};
 use super::Fake;
-use crate::core::landing::{FileForm, Issues, LandFile, LandPlan, Landed, Landing, Sum};
+use crate::core::landing::{FileForm, Issues, LandFile, LandPlan, LandState, Landed, Sum};
 use crate::core::ledger::{Checked, JobFolder, Seen, StorageFailure, Verification, VerifyPlan};
 
 impl Fake {
@@ -65,7 +65,7 @@ impl Fake {
         Verification::Done(seen.collect())
     }
 
-    pub(in super::super) fn land(&mut self, plan: &LandPlan) -> Landing {
+    pub(in super::super) fn land(&mut self, plan: &LandPlan) -> LandState {
         self.planned.push(plan.clone());
         if let Some(landing) = self.landings.pop_front() {
             return landing;
@@ -82,7 +82,7 @@ impl Fake {
         };
         let mut all: Vec<Landed> = plan.files.iter().map(landed).collect();
         (self.spoil)(&mut all);
-        Landing::Done(Arc::new(all))
+        LandState::Done(Arc::new(all))
     }
 
     pub(in super::super) fn store(&mut self, body: &[u8]) -> Result<String, StorageFailure> {

@@ -10,14 +10,14 @@ use crate::api::ConditionType::{Failed, Reconciling, ServerReachable};
 use crate::api::Reason;
 use crate::core::effect::Observation;
 use crate::core::export::Phase;
-use crate::core::export::memory::{Landing as LandingMemory, LandingTries};
-use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, Landing};
+use crate::core::export::memory::{Landing, LandingTries};
+use crate::core::landing::{LandFailure, LandFailureKind, LandProgress, LandState};
 use crate::core::ledger::StorageFailureKind as Kind;
 use crate::core::manifest::Manifest;
 
-fn failed(kind: LandFailureKind, reason: Reason, files: u64) -> Landing {
+fn failed(kind: LandFailureKind, reason: Reason, files: u64) -> LandState {
     let progress = LandProgress { files, of: 2, bytes: files * 100, kept: 0 };
-    Landing::Failed(LandFailure {
+    LandState::Failed(LandFailure {
         kind,
         reason,
         message: "f/Patient-1.ndjson could not be had".into(),
@@ -110,10 +110,12 @@ fn an_outage_of_six_hours_costs_time_and_no_attempt() {
 #[test]
 fn the_next_try_begins_with_the_files_that_could_be_had() {
     let blob = "f/Patient-1.ndjson".to_owned();
-    let Landing::Failed(failure) = failed(LandFailureKind::Source, Reason::DownloadFailed, 1) else { return };
+    let LandState::Failed(failure) = failed(LandFailureKind::Source, Reason::DownloadFailed, 1) else {
+        return;
+    };
     let world = ran(json!({}), json!({}), |w| {
         let obstructed = vec![blob.clone()];
-        w.fake.landings.push_back(Landing::Failed(LandFailure { obstructed, ..failure }));
+        w.fake.landings.push_back(LandState::Failed(LandFailure { obstructed, ..failure }));
     });
     assert_eq!(world.fake.planned.iter().map(|plan| plan.last.len()).collect::<Vec<_>>(), [0, 1]);
 }
@@ -122,11 +124,12 @@ fn the_next_try_begins_with_the_files_that_could_be_had() {
 fn bytes_that_are_kept_are_progress() {
     let mut world = world(json!({}), json!({}));
     for _ in 0..20 {
-        let Landing::Failed(mut failure) = failed(LandFailureKind::Source, Reason::DownloadFailed, 0) else {
+        let LandState::Failed(mut failure) = failed(LandFailureKind::Source, Reason::DownloadFailed, 0)
+        else {
             return;
         };
         failure.progress.kept = 1 << 20;
-        world.fake.landings.push_back(Landing::Failed(failure));
+        world.fake.landings.push_back(LandState::Failed(failure));
     }
     world.run();
     assert_eq!(world.state(), "Complete");
@@ -176,9 +179,10 @@ fn that_an_attempt_was_given_up_is_seen_also_when_its_write_was_not_heard_of() {
     world.fake.landings.push_back(failed(LandFailureKind::Storage(Kind::Permanent), Reason::UploadFailed, 1));
     assert!(world.run_until(|w| w.state() == "Waiting" && w.status().attempts == Some(1)));
     // The write succeeded and its answer was lost, so the memory is that of the time before.
-    let manifest = Manifest::parse(br#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#).unwrap();
+    let manifest =
+        Manifest::parse(&r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[]}"#.into()).unwrap();
     let tries = LandingTries::default();
-    world.memory.phase = Phase::Landing(Box::new(LandingMemory::new(manifest, tries, None)));
+    world.memory.phase = Phase::Landing(Box::new(Landing::new(manifest, tries, None)));
     world.unsaved = Some(Observation::Landing(failed(LandFailureKind::Expired, Reason::LinkExpired, 1)));
     world.run();
     assert_eq!((world.state().as_str(), world.fake.kick_offs_sent()), ("Complete", 2));

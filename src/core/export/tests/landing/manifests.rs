@@ -59,6 +59,9 @@ fn the_mark_of_completeness_is_waited_for_as_the_files_are() {
         (Kind::Denied, "NoStorageAccess"),
         (Kind::Missing, "NoStorageAccess"),
         (Kind::Full, "NoStorageAccess"),
+        (Kind::ReadOnly, "NoStorageAccess"),
+        (Kind::NotMounted, "NoStorageAccess"),
+        (Kind::NotGranted, "NoStorageAccess"),
         (Kind::Transient { retry_after: None }, "StorageUnreachable"),
     ] {
         let mut world = world(json!({}), json!({"backoffLimit": 0}));

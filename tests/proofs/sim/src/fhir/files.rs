@@ -115,7 +115,7 @@ impl Fhir {
                 Opened::Given(head, rest.slice(..upto), None)
             }
             Flaw::Page(times) if nth < times => {
-                let body = Bytes::from(page(200).body);
+                let body = page(200).body;
                 Opened::Given(
                     FileHead { content_type: Some("text/html".into()), ..FileHead::default() },
                     body,

@@ -1,4 +1,4 @@
-//! A relay to the API server that a test can disturb. It accepts plain HTTP, so that it can answer in place of the API
+//! A gate before the API server, which a test can disturb. It accepts plain HTTP, so that it can answer in place of the API
 //! server.
 
 use std::path::Path;
@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// What the relay does with new and with open connections.
+/// What the gate does with new and with open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Forwards everything.
@@ -29,7 +29,7 @@ pub enum Way {
     Failing,
 }
 
-/// A request whose answer the relay holds back: the first that contains `text`.
+/// A request whose answer the gate holds back: the first that contains `text`.
 #[derive(Clone, Debug, Default)]
 struct Hold {
     text: String,
@@ -37,15 +37,16 @@ struct Hold {
     released: bool,
 }
 
-pub struct Relay {
+/// A gate before the API server: it ends the operator's plain HTTP, reads its requests, and forwards them by TLS.
+pub struct ApiGate {
     port: u16,
     way: watch::Sender<Way>,
     hold: watch::Sender<Hold>,
     work: JoinHandle<()>,
 }
 
-impl Relay {
-    /// Starts a relay to the API server of a kubeconfig, on the runtime of the caller.
+impl ApiGate {
+    /// Starts a gate before the API server of a kubeconfig, on the runtime of the caller.
     pub async fn start(kubeconfig: &Path) -> Self {
         let text = std::fs::read_to_string(kubeconfig).unwrap();
         let config: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -67,12 +68,12 @@ impl Relay {
         Self { port, way, hold, work }
     }
 
-    /// The URL on which the relay accepts connections.
+    /// The URL on which the gate accepts connections.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Changes what the relay does from now on.
+    /// Changes what the gate does from now on.
     pub fn go(&self, way: Way) {
         self.way.send_replace(way);
     }
@@ -88,7 +89,7 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
+impl Drop for ApiGate {
     fn drop(&mut self) {
         self.work.abort();
     }

@@ -1,0 +1,64 @@
+//! The name of the store that a `FhirServer` names, as statuses and messages have it, and the URLs of files in it.
+
+use crate::api::{Storage, StorageType, Volume};
+
+/// What the name of a volume begins with. A blob endpoint begins with `http`.
+const VOLUME: &str = "volume:";
+
+/// The name of a store: the blob endpoint of the storage account as the `FhirServer` has it, or `volume:CLAIM/PATH`.
+/// `None` if the settings for its type are missing.
+pub fn store_name(storage: &Storage) -> Option<String> {
+    match storage.type_ {
+        StorageType::AzureBlob => Some(storage.azure_blob.as_ref()?.endpoint.clone()),
+        StorageType::Volume => {
+            let Volume { claim_name, path } = storage.volume.as_ref()?;
+            Some(match path.as_deref() {
+                None | Some("") => format!("{VOLUME}{claim_name}"),
+                Some(path) => format!("{VOLUME}{claim_name}/{path}"),
+            })
+        }
+    }
+}
+
+/// The URL of a landed file in the manifest beside it: absolute in a storage account. On a volume it is relative to
+/// the manifest in `folder`, because each reader mounts the volume at a path of its own. `key` names the file in the
+/// container.
+pub(super) fn file_url(store: &str, container: &str, folder: &str, key: &str) -> String {
+    if store.starts_with(VOLUME) {
+        let below = key.strip_prefix(folder).and_then(|below| below.strip_prefix('/'));
+        return below.unwrap_or(key).to_owned();
+    }
+    format!("{}/{container}/{key}", store.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn each_store_has_a_name_of_its_own() {
+        let name = |storage: Value| store_name(&serde_json::from_value(storage).unwrap());
+        let volume = |volume: Value| json!({ "type": "Volume", "volume": volume });
+        let blob = json!({ "type": "AzureBlob", "azureBlob": { "endpoint": "https://lake.example.org/",
+            "auth": { "type": "SameAsServer" } } });
+        assert_eq!(name(blob).unwrap(), "https://lake.example.org/");
+        assert_eq!(name(volume(json!({ "claimName": "lake" }))).unwrap(), "volume:lake");
+        assert_eq!(name(volume(json!({ "claimName": "lake", "path": "a/b" }))).unwrap(), "volume:lake/a/b");
+        assert_eq!(name(json!({ "type": "Volume" })), None);
+        assert_eq!(name(json!({ "type": "AzureBlob" })), None);
+    }
+
+    #[test]
+    fn urls_of_files() {
+        let key = "20261124T020304-0123abcd/deleted/Bundle-1.ndjson";
+        let url = |store: &str| file_url(store, "exports", "20261124T020304-0123abcd", key);
+        let absolute = "https://lake.example.org/exports/20261124T020304-0123abcd/deleted/Bundle-1.ndjson";
+        assert_eq!(url("https://lake.example.org"), absolute);
+        assert_eq!(url("https://lake.example.org/"), absolute);
+        assert_eq!(url("volume:lake"), "deleted/Bundle-1.ndjson");
+        assert_eq!(url("volume:lake/clinic"), "deleted/Bundle-1.ndjson");
+    }
+}
