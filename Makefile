@@ -98,9 +98,10 @@ sim-planted: ## Plant nineteen faults in the operator, and show that the simulat
 	@$(TARGET)/debug/planted $(FAULTS)
 
 .PHONY: bench
-bench: ## Measure how files land, optimised: RUNS="1x5000000000 1000x5000000" is FILESxBYTES each
-	cargo build --release --locked --workspace --bin fhir-export-operator --bin bulk-fhir --bin bench
-	$(TARGET)/release/bench $(RUNS)
+bench: ## Measure how files land beside a plain program, and small figures: SHAPES="large 1x5000000000", ROUNDS=n, COMPARE=old.json
+	cargo build --release --locked --workspace --bin fhir-export-operator --bin bench
+	$(TARGET)/release/bench $(SHAPES) --rounds $(or $(ROUNDS),3) --json $(or $(JSON),$(TARGET)/bench.json) \
+	  $(if $(COMPARE),--compare '$(COMPARE)') $(BENCH_ARGS)
 
 # With --workspace, here and below: so programs are built with the features of the tests, and share what these built.
 .PHONY: operator

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::stream::StreamExt;
 
+use super::super::runs::Part;
 use super::super::world::World;
 use crate::api::FhirServer;
 use crate::core::landing::{
@@ -40,10 +41,10 @@ pub(super) struct Fetch<W: World> {
     /// `None` after a part could not be stored.
     upload: Option<UploadOf<W>>,
     /// Bytes that were read and are not in a part yet.
-    rest: BytesMut,
+    rest: Part,
     /// The size of the part that `rest` becomes, unless it is the last; `None` if the object can hold no other part.
     part: Option<usize>,
-    /// The sums over the bytes that are in parts.
+    /// The sums over all bytes that were read.
     tally: Tally,
     /// How many bytes of the parts are known to be stored.
     stored: u64,
@@ -112,7 +113,7 @@ impl<W: World> Fetch<W> {
             compressed: head.resumable_as_it_is && !head.resumable,
             part: upload.part_size(0),
             upload: Some(upload),
-            rest: BytesMut::new(),
+            rest: Part::default(),
             tally: Tally::default(),
             stored: 0,
             overlap: 0,
@@ -149,7 +150,7 @@ impl<W: World> Fetch<W> {
             compressed: false,
             part: upload.part_size(tally.bytes()),
             upload: Some(upload),
-            rest: BytesMut::new(),
+            rest: Part::default(),
             stored: tally.bytes(),
             overlap: 0,
             tally,
@@ -161,7 +162,7 @@ impl<W: World> Fetch<W> {
 
     /// The number of bytes that were read so far.
     pub(super) fn offset(&self) -> u64 {
-        self.tally.bytes() + self.rest.len() as u64
+        self.tally.bytes()
     }
 
     /// The number of stored bytes that no later fetch of this file has to read again.
@@ -240,7 +241,7 @@ impl<W: World> Fetch<W> {
         }
         while !piece.is_empty() {
             let Some(size) = self.part else { return Ok(Some(Poured::TooLong)) };
-            self.fill(&mut piece, size);
+            self.fill(world, &mut piece, size);
             if self.rest.len() == size {
                 self.store(world).await?;
             }
@@ -250,11 +251,10 @@ impl<W: World> Fetch<W> {
 
     /// Hands the full part to the store. If there is no memory to read ahead, waits until the part is stored.
     async fn store(&mut self, world: &W) -> Result<(), StorageFailure> {
-        let body = self.rest.split().freeze();
-        self.tally.feed(&body);
+        let body = self.rest.take();
         let after = Checkpoint::after(self.content, &self.tally).ok_or_else(not_resumable)?;
         let mut upload = self.upload.take().ok_or_else(over)?;
-        let taken = match world.runs().read_ahead().hold(body) {
+        let taken = match world.runs().part_memory().hold(body) {
             Ok(held) => upload.part(held, &after).await,
             Err(body) => match upload.part(body, &after).await {
                 Ok(()) => upload.settle().await,
@@ -285,16 +285,12 @@ impl<W: World> Fetch<W> {
         self.stored = stored;
     }
 
-    /// Moves bytes of a piece into the next part, which holds `size` bytes. A part is one allocation of just its size.
-    fn fill(&mut self, piece: &mut Bytes, size: usize) {
+    /// Moves bytes of a piece into the next part, which holds `size` bytes. They are hashed and counted now, while the
+    /// processor's caches hold them.
+    fn fill(&mut self, world: &W, piece: &mut Bytes, size: usize) {
         let part = piece.split_to(piece.len().min(size - self.rest.len()));
-        if self.rest.capacity() < self.rest.len() + part.len() {
-            // A small file gets a small allocation; after a first part, another full one is likely.
-            let wanted =
-                if self.tally.bytes() == 0 { (2 * self.rest.len()).max(part.len()).min(size) } else { size };
-            self.rest.reserve(wanted - self.rest.len().min(wanted));
-        }
-        self.rest.extend_from_slice(&part);
+        self.tally.feed(&part);
+        self.rest.push(&part, size, world.runs().part_memory());
     }
 
     fn see(&mut self, piece: &Bytes) {
@@ -307,12 +303,18 @@ impl<W: World> Fetch<W> {
     }
 
     /// Ends a fetch whose body was read to its end; `None` if a part of it could not be stored.
-    pub(super) fn finish(self) -> Option<Read<W>> {
-        let (mut tally, last) = (self.tally, self.rest.freeze());
-        tally.feed(&last);
+    pub(super) fn finish(mut self) -> Option<Read<W>> {
+        let last = self.rest.take();
         let outcomes = self.outcomes.unwrap_or_default();
         let form = self.form.finish(self.framed);
-        Some(Read { upload: self.upload?, stored: self.stored, last, sum: tally.finish(), form, outcomes })
+        Some(Read {
+            upload: self.upload?,
+            stored: self.stored,
+            last,
+            sum: self.tally.finish(),
+            form,
+            outcomes,
+        })
     }
 }
 

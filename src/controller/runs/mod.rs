@@ -1,9 +1,9 @@
 //! In-memory state of runs between two reconciles: back-off, places, seats, claims, probes, and tasks beside the
 //! reconcile. A restart loses it; status holds everything that must not be lost.
 
-mod ahead;
 mod beside;
 mod claims;
+mod part_memory;
 mod places;
 mod probes;
 mod versions;
@@ -13,9 +13,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use self::ahead::ReadAhead;
 pub(super) use self::beside::{Beside, tell};
 use self::claims::JobClaims;
+pub(super) use self::part_memory::{Part, PartMemory};
 use self::places::Places;
 use self::probes::Probes;
 pub(super) use self::probes::Probing;
@@ -36,7 +36,7 @@ pub struct Runs {
     listings: Listings,
     claims: JobClaims,
     probes: Probes,
-    ahead: ReadAhead,
+    parts: PartMemory,
     /// Notified when no answer to a request is outstanding any more.
     settled: Notify,
 }
@@ -123,9 +123,9 @@ impl Runs {
         &self.probes
     }
 
-    /// The memory for reading files ahead of the store.
-    pub(super) fn read_ahead(&self) -> &ReadAhead {
-        &self.ahead
+    /// The memory for parts of files that are landed.
+    pub(super) fn part_memory(&self) -> &PartMemory {
+        &self.parts
     }
 
     /// Takes the state of a run out. The caller must give it back with [`Self::keep`] or [`Self::goes_out`].
