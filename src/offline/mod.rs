@@ -1,4 +1,5 @@
-//! Answers about manifests without a cluster: whether the API server would accept them, and which requests they lead to.
+//! Answers about manifests without a cluster: whether the API server would accept them, and which requests they lead
+//! to.
 //!
 //! Uses: api, core.
 

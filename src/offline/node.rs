@@ -61,7 +61,8 @@ impl Node {
         }
     }
 
-    /// The line of the field at `path`, such as `spec.request.types[0]`, or of the innermost part of it that is written.
+    /// The line of the field at `path`, such as `spec.request.types[0]`, or of the innermost part of it that is
+    /// written.
     pub fn line_of(&self, path: &str) -> u64 {
         let (mut line, mut node) = (self.line, self);
         for step in path.split(['.', '[', ']']).filter(|step| !step.is_empty()) {

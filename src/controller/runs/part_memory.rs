@@ -151,7 +151,7 @@ mod tests {
     fn a_part_that_was_stored_leaves_its_memory_to_the_next_one() {
         let memory = PartMemory::default();
         let (mut one, mut other) = (Part::default(), Part::default());
-        let piece = [7; 300 << 10];
+        let piece = vec![7; 300 << 10];
         one.push(&piece[..10], 1 << 20, &memory);
         assert!(one.spare.is_none(), "a short part needs no memory of a whole one");
         one.push(&piece, 1 << 20, &memory);
@@ -159,7 +159,7 @@ mod tests {
         other.push(&piece, 1 << 20, &memory);
         let first = one.take();
         let address = first.as_ptr();
-        assert_eq!((first.as_ref(), one.len()), ([&piece[..10], &piece].concat().as_slice(), 0));
+        assert_eq!((first.as_ref(), one.len()), ([&piece[..10], &piece[..]].concat().as_slice(), 0));
         drop(first);
         one.push(&piece, 1 << 20, &memory);
         assert_eq!((one.bytes.as_ptr(), one.bytes.capacity()), (address, 1 << 20));
@@ -172,7 +172,7 @@ mod tests {
         let memory = PartMemory::default();
         let mut parts: Vec<Part> = (0..5).map(|_| Part::default()).collect();
         for part in &mut parts {
-            part.push(&[7; 300 << 10], 1 << 20, &memory);
+            part.push(&vec![7; 300 << 10], 1 << 20, &memory);
         }
         let spare = memory.spare();
         let kept: Vec<usize> = (0..5)

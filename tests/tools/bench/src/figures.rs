@@ -1,7 +1,7 @@
 //! Figures, each with the bar that it is held against, as a table and as JSON.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -107,10 +107,10 @@ impl Results {
             Some(older) => (format!(" {} | Change |", older.commit), "---|---|"),
             None => (String::new(), ""),
         };
-        table += &format!("| Figure | Value | Bar | Verdict |{more}\n|---|---|---|---|{line}\n");
+        let _ = writeln!(table, "| Figure | Value | Bar | Verdict |{more}\n|---|---|---|---|{line}");
         for figure in &self.figures {
             let (Figure { name, value, unit, bar }, verdict) = (figure, figure.verdict());
-            table += &format!("| {name} | {} {unit} | {bar} | {verdict} |", shown(*value));
+            let _ = write!(table, "| {name} | {} {unit} | {bar} | {verdict} |", shown(*value));
             if let Some(older) = &older {
                 table += &older.values.get(name).map_or(" | |".to_owned(), |old| {
                     format!(" {} | {:+.0} % |", shown(*old), (value / old - 1.0) * 100.0)

@@ -42,7 +42,7 @@ pub async fn measure(world: &World, shape: &Shape, rounds: u32, gzip: bool) -> R
     for round in 0..rounds {
         let name = format!("{}-{round}", shape.name());
         eprintln!("bench: {name}");
-        ours.push(by_operator(world, shape, &sums, &name, gzip).await?);
+        ours.push(Box::pin(by_operator(world, shape, &sums, &name, gzip)).await?);
         if !gzip {
             plain.push(by_plain(world, shape, &sums, &format!("plain-{name}"))?);
         }
@@ -54,12 +54,12 @@ type Sums = BTreeMap<(u64, String), u64>;
 
 async fn by_operator(world: &World, shape: &Shape, sums: &Sums, name: &str, gzip: bool) -> Result<Run> {
     let mut operator = world.operator(name)?;
-    world.connect(name, shape, gzip).await?;
+    Box::pin(world.connect(name, shape, gzip)).await?;
     small::settle().await;
     world.origin.begin();
     let measured = Measured::begin(operator.pid())?;
     let (machine_before, own_before) = (machine()?, cpu(std::process::id())?);
-    let (created, ended) = world.land(name).await?;
+    let (created, ended) = Box::pin(world.land(name)).await?;
     let used = measured.used()?;
     let busy = machine()? - machine_before - (cpu(std::process::id())? - own_before) - used.cpu;
     let asked = world.origin.asked();

@@ -118,7 +118,7 @@ async fn bench(args: &Args) -> Result<()> {
     let world = World::start(operator, longest, Duration::from_millis(args.latency_ms)).await?;
     let mut figures = Vec::new();
     for shape in &args.shapes {
-        figures.extend(landing::measure(&world, shape, args.rounds, args.gzip).await?);
+        figures.extend(Box::pin(landing::measure(&world, shape, args.rounds, args.gzip)).await?);
     }
     figures.extend(small::measure(&world, args.rounds).await?);
     let results = Results::of(figures);

@@ -102,7 +102,7 @@ impl Plain {
             at += left;
             let id = format!("{at:016}");
             self.put(to, n, &format!("comp=block&blockid={id}"), "", left)?;
-            list += &format!("<Latest>{id}</Latest>");
+            list.extend(["<Latest>", id.as_str(), "</Latest>"]);
             while left > 0 {
                 let sip =
                     memory.get_mut(..usize::try_from(left.min(SIP)).unwrap_or_default()).unwrap_or_default();

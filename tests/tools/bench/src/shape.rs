@@ -1,6 +1,7 @@
 //! What is landed: how many files, and how long each of them is.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -100,7 +101,11 @@ impl Write for Hashed<'_> {
 
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Writes `length` bytes of made observations, which are the same each time.
@@ -128,11 +133,8 @@ pub fn make(to: &Path, length: u64) -> io::Result<()> {
         let mut first = true;
         while text.len() < 920 {
             text.push_str(if std::mem::take(&mut first) { "" } else { "," });
-            text.push_str(&format!(
-                "{{\"text\":\"measured at {} and again at {}\"}}",
-                random() % 4096,
-                random() % 64
-            ));
+            let (first, second) = (random() % 4096, random() % 64);
+            let _ = write!(text, "{{\"text\":\"measured at {first} and again at {second}\"}}");
         }
         text.push_str("],\"x\":\"");
         let filling = usize::try_from(LINE).unwrap_or_default().saturating_sub(text.len() + 3);

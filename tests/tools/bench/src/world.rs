@@ -99,7 +99,8 @@ impl World {
                 server.and_then(|server| server.status.as_ref()).map(|status| &status.conditions);
             conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.is_true()))
         };
-        self.until("the server to be ready", SOON, await_condition(servers, name, is_ready)).await.map(drop)
+        let ready = Box::pin(await_condition(servers, name, is_ready));
+        self.until("the server to be ready", SOON, ready).await.map(drop)
     }
 
     /// Exports everything that a server has into a container of the same name. Returns when the export was created, and
