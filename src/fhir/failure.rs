@@ -71,7 +71,8 @@ pub fn held_back(origin: &Origin, until: jiff::Timestamp) -> Failure {
     }
 }
 
-/// Nothing was sent because the server was deleted, or the operator told to end, while the download waited for its turn.
+/// Nothing was sent because the server was deleted, or the operator told to end, while the download waited for its
+/// turn.
 pub fn no_turn(server: &FhirServer) -> Failure {
     Failure {
         sent: Sent::No,
