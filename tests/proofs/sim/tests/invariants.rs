@@ -10,13 +10,18 @@ use fhir_export_operator::core::planted::{CAN_PLANT, Fault};
 use sim::Law;
 
 /// The invariants that neither the simulation nor a property test checks, and the tests that do.
-const ELSEWHERE: [(&str, &str, &str); 2] = [
+const ELSEWHERE: [(&str, &str, &str); 3] = [
     (
         "container-is-ledger",
         "tests/e2e/landing/kills.rs",
         "killed_at_twenty_moments_it_lands_the_same_and_fetches_no_landed_file_twice",
     ),
     ("address-checked", "src/core/reach.rs", "the_node_and_its_cloud_are_never_reached"),
+    (
+        "volume-of-one-namespace",
+        "tests/edge_storage/volumes.rs",
+        "what_another_namespace_was_granted_is_out_of_reach",
+    ),
 ];
 
 fn root() -> PathBuf {
