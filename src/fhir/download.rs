@@ -16,6 +16,7 @@ use url::Url;
 use super::authorization::Credentials;
 use super::download_limits::DownloadPermit;
 use super::held_back::Client;
+use super::hush::Hush;
 use super::origin::{FileTrust, Origin, file_trust};
 use super::pieces::{self, BodyHead};
 use super::wire::{FhirWire, TokenSource, token};
@@ -44,8 +45,8 @@ impl FhirWire {
             return Ok(FileAnswer::Elsewhere(failure::no_file_url(server)));
         };
         for _ in 0..=MAX_HOPS {
-            let response = match self.ask(server, &url, file).await? {
-                FileReply::Answered(response) => response,
+            let (response, hush) = match self.ask(server, &url, file).await? {
+                FileReply::Answered(response, hush) => (response, hush),
                 FileReply::Elsewhere(message) => return Ok(FileAnswer::Elsewhere(message)),
             };
             if response.status().is_redirection() {
@@ -55,7 +56,7 @@ impl FhirWire {
                     continue;
                 }
             }
-            return Ok(self.read_answer(server, &url, file, response, permit).await);
+            return Ok(self.read_answer(server, &url, file, (response, &hush), permit).await);
         }
         Ok(FileAnswer::Refused(Answer { status: 310, ..Answer::default() }))
     }
@@ -89,12 +90,16 @@ impl FhirWire {
         let seconds = self.timeout_seconds(server);
         let ask = Ask { tenure: self.tenure(), seconds, server, url, file, origin: &origin, own };
         let response = ask.send(&credentials, header.as_ref()).await?;
+        let hush = Hush::of(header.as_ref(), &credentials.headers);
         let Some(refused) = header.filter(|_| response.status().as_u16() == 401) else {
-            return Ok(FileReply::Answered(response));
+            return Ok(FileReply::Answered(response, hush));
         };
         match self.instead(server, &credentials, &refused).await {
-            Ok(Some((other, header))) => ask.send(&other, Some(&header)).await.map(FileReply::Answered),
-            _ => Ok(FileReply::Answered(response)),
+            Ok(Some((other, header))) => {
+                let hush = Hush::of(Some(&header), &other.headers);
+                ask.send(&other, Some(&header)).await.map(|response| FileReply::Answered(response, hush))
+            }
+            _ => Ok(FileReply::Answered(response, hush)),
         }
     }
 
@@ -103,7 +108,7 @@ impl FhirWire {
         server: &FhirServer,
         url: &Url,
         file: &FileRequest,
-        response: Response,
+        (response, hush): (Response, &Hush),
         permit: DownloadPermit,
     ) -> FileAnswer {
         let status = response.status().as_u16();
@@ -112,7 +117,7 @@ impl FhirWire {
             if let Some(origin) = Origin::of(url) {
                 self.learn(server, &origin, &answer);
             }
-            return FileAnswer::Refused(answer);
+            return FileAnswer::Refused(hush.on(answer));
         }
         let headers = response.headers();
         let range = if status == 206 { Range::of(headers) } else { None };
@@ -211,7 +216,8 @@ impl Ask<'_> {
 }
 
 enum FileReply {
-    Answered(Response),
+    /// The response, and what hides the credentials that were sent.
+    Answered(Response, Hush),
     Elsewhere(String),
 }
 

@@ -9,6 +9,7 @@ mod download;
 mod download_limits;
 mod failure;
 pub mod held_back;
+mod hush;
 mod oauth;
 pub mod origin;
 mod pieces;

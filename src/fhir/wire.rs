@@ -16,6 +16,7 @@ use super::authorization::{self, Authorization, Credentials, bearer_header};
 use super::clients::{ClientPool, timeout_seconds};
 use super::download_limits::DownloadLimits;
 use super::held_back::{Client, HeldBack};
+use super::hush::Hush;
 use super::origin::{Origin, is_trusted};
 use super::{answer, failure};
 use crate::api::{FhirServer, KeyRef, Reason};
@@ -230,7 +231,7 @@ impl FhirWire {
         let (method, status) = (request.method, answer.status);
         tracing::debug!(server = %failure::named(server), ?method, status, ?took, "answered");
         self.learn(server, origin, &answer);
-        Ok(answer)
+        Ok(Hush::of(token, &credentials.headers).on(answer))
     }
 
     /// Reads the credentials again after `refused` was rejected, and returns them if the `Authorization` or a

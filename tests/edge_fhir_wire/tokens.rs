@@ -1,9 +1,9 @@
 //! The requests that carry a token, and what happens when the token is refused or its Secret is gone.
 
 use fhir_export_operator::api::Reason;
-use fhir_export_operator::core::wire::{FailureKind, Request, Sent};
+use fhir_export_operator::core::wire::{FailureKind, FileRequest, Request, Sent};
 use fhir_export_operator::credentials::{CacheTimes, EntraSettings};
-use fhir_export_operator::ports::Wire;
+use fhir_export_operator::ports::{FileAnswer, Wire};
 use serde_json::json;
 
 use crate::cluster::{Cluster, bearer, cancel, get, kick_off, server, wire, wire_with};
@@ -136,6 +136,23 @@ async fn user_name_and_password() {
     assert_eq!(fhir.headers("authorization"), [Some("Basic YW5uOnA6dw==".to_owned()), None]);
     cluster.keys.lock().unwrap().remove(&("login".to_owned(), "password".to_owned()));
     assert_eq!(wire.authorize(&clinic).await.unwrap_err().reason, Reason::SecretKeyMissing);
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_credentials_is_hidden() {
+    let said = "the token sesame-1 or the key gateway-key-1 is unknown";
+    let fhir = Server::http(move |_, _| answer("403 Forbidden", "x-progress: sesame-1\r\n", said)).await;
+    let cluster = Cluster::with(&[("token", "token", "sesame-1"), ("gateway", "key", "gateway-key-1")]);
+    let wire = wire(&cluster, EntraSettings::default());
+    let headers = json!([{ "name": "X-Key", "secretRef": { "name": "gateway", "key": "key" } }]);
+    let clinic = server("clinic", &fhir.url(), &bearer(), &json!({ "headers": headers }));
+    let told = wire.send(&clinic, &get(&fhir.url())).await.unwrap();
+    assert_eq!(told.body, "the token *** or the key *** is unknown");
+    assert_eq!(told.progress.as_deref(), Some("***"));
+    let file = FileRequest { url: fhir.url(), with_token: true, resume: None, compressed: false };
+    let FileAnswer::Refused(told) = wire.open(&clinic, &file).await.unwrap() else { panic!("not refused") };
+    assert_eq!(told.body, "the token *** or the key *** is unknown");
+    assert_eq!(fhir.headers("x-key"), [Some("gateway-key-1".to_owned()), Some("gateway-key-1".to_owned())]);
 }
 
 #[tokio::test]
