@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use azure_fhir::{Access, KnownToken, Options, Script, Server};
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::release::{NAMESPACE, Release, export, namespace, secret, server};
@@ -38,7 +37,7 @@ async fn healthy(release: &Release, fhir: &Server, prefix: &str) -> Lateness {
     for name in &names {
         release.until(&format!("fexp/{name}"), "research", "Complete=True Exported").await;
     }
-    let (jobs, requests) = (fhir.jobs(), fhir.requests());
+    let jobs = fhir.jobs();
     let entries = release.kubernetes.audit().entries().unwrap();
     let mut late = Lateness { kick_off: Duration::ZERO, poll: Duration::ZERO };
     for name in &names {
@@ -52,11 +51,9 @@ async fn healthy(release: &Release, fhir: &Server, prefix: &str) -> Lateness {
         };
         let created = entries.iter().find(made).map(|entry| entry.received).unwrap();
         late.kick_off = late.kick_off.max(job.created.duration_since(created).unsigned_abs());
-        let polls: Vec<Timestamp> =
-            requests.iter().filter(|r| r.is_poll() && r.path.ends_with(&job.id)).map(|r| r.at).collect();
-        assert!(polls.len() > POLLS as usize, "{name}: {} polls", polls.len());
-        let gaps = polls.windows(2).map(|pair| pair[1].duration_since(pair[0]).unsigned_abs());
-        late.poll = gaps.max().unwrap().max(late.poll);
+        let gaps = fhir.poll_gaps(&job.id);
+        assert!(gaps.len() >= POLLS as usize, "{name}: {gaps:?}");
+        late.poll = gaps.into_iter().max().unwrap().max(late.poll);
     }
     late
 }

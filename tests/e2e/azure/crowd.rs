@@ -128,16 +128,14 @@ async fn healthy(site: &Site, prefix: &str) -> Lateness {
     for name in &names {
         site.complete(name).await;
     }
-    let (jobs, requests) = (site.fhir.jobs(), site.fhir.requests());
+    let jobs = site.fhir.jobs();
     let mut late = Lateness { kick_off: Duration::ZERO, poll: Duration::ZERO };
     for (name, created) in names.iter().zip(created) {
         let job = jobs.iter().find(|job| job.container.as_ref() == Some(name)).unwrap();
         late.kick_off = late.kick_off.max(job.created.duration_since(created).unsigned_abs());
-        let polls: Vec<Timestamp> =
-            requests.iter().filter(|r| r.is_poll() && r.path.ends_with(&job.id)).map(|r| r.at).collect();
-        assert!(polls.len() > POLLS as usize, "{name}: {} polls", polls.len());
-        let gaps = polls.windows(2).map(|pair| pair[1].duration_since(pair[0]).unsigned_abs());
-        late.poll = gaps.max().unwrap().max(late.poll);
+        let gaps = site.fhir.poll_gaps(&job.id);
+        assert!(gaps.len() >= POLLS as usize, "{name}: {gaps:?}");
+        late.poll = gaps.into_iter().max().unwrap().max(late.poll);
     }
     late
 }
