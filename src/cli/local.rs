@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::generate::print;
 use crate::config::WorkArgs;
 use crate::local::{self, Deletion, Format, OnInterrupt, Run};
+use crate::operator::run::block_on;
 use crate::stop::Stop;
 
 /// Where the state is unless a flag says otherwise.
@@ -113,15 +113,4 @@ pub fn local(args: LocalArgs) -> Result<ExitCode, Stop> {
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
-    let done = runtime.block_on(work);
-    // A name lookup in progress must not delay the exit.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    done
 }

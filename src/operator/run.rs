@@ -23,11 +23,16 @@ use crate::storage::{self, BlobStorage, FolderStorage, StorageByType};
 /// once.
 pub fn run_blocking(config: Config) -> Result<(), Stop> {
     logs::begin(config.log_format, &config.log_filter);
+    block_on(run(config))
+}
+
+/// Does `work` in a runtime of its own.
+pub fn block_on<T>(work: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|e| Stop::because(format!("The program cannot start its threads: {e}.")))?;
-    let done = runtime.block_on(run(config));
+    let done = runtime.block_on(work);
     // A name lookup in progress must not delay the exit.
     runtime.shutdown_timeout(Duration::from_secs(1));
     done
