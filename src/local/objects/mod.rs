@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::key::{Key, ObjectKind};
 use super::refusal::Refusal;
@@ -190,7 +191,7 @@ impl Objects {
             return Err(Refusal::AlreadyExists(key.clone()));
         }
         self.checked(key, &object, None)?;
-        let new = born(object, &uid(), Timestamp::now());
+        let new = born(object, &Uuid::new_v4().to_string(), Timestamp::now());
         self.commit(&mut all, key, ChangeType::Added, new)
     }
 
@@ -215,7 +216,7 @@ impl Objects {
     pub fn apply(&self, key: &Key, object: Value) -> Result<Applied, Refusal> {
         let mut all = self.all();
         let Some(old) = all.objects.get(key).cloned() else {
-            let new = born(object, &uid(), Timestamp::now());
+            let new = born(object, &Uuid::new_v4().to_string(), Timestamp::now());
             self.commit(&mut all, key, ChangeType::Added, new)?;
             return Ok(Applied::Created);
         };
@@ -317,15 +318,6 @@ fn same_version(key: &Key, object: &Value, version: Option<&str>) -> Result<(), 
         return Ok(());
     }
     Err(Refusal::Conflict(key.clone()))
-}
-
-/// A random UUID (version 4).
-fn uid() -> String {
-    let random: u128 = rand::random();
-    let marked = (random & !(0xf << 76 | 0x3 << 62)) | 0x4 << 76 | 0x2 << 62;
-    let digits = format!("{marked:032x}");
-    let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 #[cfg(test)]
