@@ -1,8 +1,7 @@
 //! `validate` and `plan`: manifests without a cluster.
 
 use std::fmt::Write as _;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use kube::ResourceExt;
@@ -11,16 +10,13 @@ use serde_json::json;
 use super::generate;
 use crate::api::{AuthType, FhirServer};
 use crate::core::wire::{Method, Patients, Request};
-use crate::offline::{Checked, Definitions, Document, Plan, Problem, plan as planned, read};
+use crate::offline::{Checked, Definitions, Plan, documents, plan as planned};
 use crate::stop::Stop;
-
-/// The most bytes that are read of one file; no list of manifests is longer.
-const LONGEST: u64 = 64 << 20;
 
 /// The files that a command reads, and the form of its output.
 #[derive(Debug, Args)]
 pub struct Manifests {
-    /// Files with YAML or JSON manifests; - for standard input
+    /// Files or directories with YAML or JSON manifests; - for standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// The form of the output
@@ -113,31 +109,6 @@ pub fn plan(manifests: &Manifests) -> Result<(), Stop> {
 
 fn definitions() -> Result<Definitions, Stop> {
     Definitions::load().map_err(|e| Stop::because(format!("The definitions cannot be written as JSON: {e}.")))
-}
-
-/// The documents of all files, and the files that are not YAML.
-fn documents(files: &[PathBuf]) -> Result<(Vec<Document>, Vec<Problem>), Stop> {
-    let (mut documents, mut problems) = (Vec::new(), Vec::new());
-    for file in files {
-        let (name, text) = content(file)?;
-        match read(&name, &text) {
-            Ok(found) => documents.extend(found),
-            Err(problem) => problems.push(*problem),
-        }
-    }
-    Ok((documents, problems))
-}
-
-fn content(file: &Path) -> Result<(String, String), Stop> {
-    let mut text = String::new();
-    let (name, done) = if file == Path::new("-") {
-        ("standard input".to_owned(), std::io::stdin().take(LONGEST).read_to_string(&mut text))
-    } else {
-        let opened = std::fs::File::open(file);
-        (file.display().to_string(), opened.and_then(|open| open.take(LONGEST).read_to_string(&mut text)))
-    };
-    done.map_err(|error| Stop::because(format!("{name} cannot be read: {error}.")))?;
-    Ok((name, text))
 }
 
 fn count(n: usize, of: &str) -> String {

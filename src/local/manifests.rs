@@ -1,8 +1,7 @@
 //! Reads manifests: YAML or JSON, many documents a file. Nothing of them is stored unless all of them are good.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use super::key::{Key, ObjectKind};
 use super::objects::meta;
 use super::secrets::Secrets;
 use crate::api::{GROUP, VERSION};
-use crate::offline::{Document, Fault, Problem, read};
+use crate::offline::{Document, Fault, Problem, documents, is_name};
 use crate::stop::Stop;
 
 /// Kinds that a set of manifests for a cluster may hold and that mean nothing here.
@@ -46,21 +45,9 @@ impl Manifests {
     /// names file, line and field of everything that cannot be read.
     pub fn read(files: &[PathBuf]) -> Result<Self, Stop> {
         let mut manifests = Self::default();
-        let mut problems = Vec::new();
-        for file in files {
-            for (name, text) in texts(file)? {
-                match read(&name, &text) {
-                    Ok(documents) => {
-                        problems.extend(
-                            documents
-                                .into_iter()
-                                .filter_map(|one| manifests.add(one).err().map(|problem| *problem)),
-                        );
-                    }
-                    Err(problem) => problems.push(*problem),
-                }
-            }
-        }
+        let (documents, mut problems) = documents(files)?;
+        problems
+            .extend(documents.into_iter().filter_map(|one| manifests.add(one).err().map(|problem| *problem)));
         let mut keys = BTreeSet::new();
         for Manifest { key, document, .. } in &manifests.objects {
             if !keys.insert(key) {
@@ -123,12 +110,7 @@ fn check_metadata(object: &Value) -> Result<(), Fault> {
         .map_err(|e| fault(&format!("metadata.{}", e.path()), e.inner().to_string()))?;
     for (member, longest, dots) in [("name", 253, true), ("namespace", 63, false)] {
         let Some(word) = meta(object, member) else { continue };
-        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let good = word.len() <= longest
-            && word.chars().all(|c| inner(c) || c == '-' || (dots && c == '.'))
-            && word.starts_with(inner)
-            && word.ends_with(inner);
-        if !good {
+        if word.len() > longest || !is_name(word) || word.contains('.') && !dots {
             let message = format!("{word:?} is not a name of lower-case letters, digits and hyphens");
             return Err(fault(&format!("metadata.{member}"), message));
         }
@@ -137,32 +119,6 @@ fn check_metadata(object: &Value) -> Result<(), Fault> {
         return Err(fault("metadata.name", "it is required".into()));
     }
     Ok(())
-}
-
-/// The texts of a file, of standard input or of the files in a directory, each with its name.
-fn texts(file: &Path) -> Result<Vec<(String, String)>, Stop> {
-    let unreadable =
-        |file: &Path, e: &std::io::Error| Stop::because(format!("{} cannot be read: {e}.", file.display()));
-    if file == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(|e| unreadable(Path::new("Standard input"), &e))?;
-        return Ok(vec![("Standard input".into(), text)]);
-    }
-    let mut files = vec![file.to_owned()];
-    if file.is_dir() {
-        let entries = std::fs::read_dir(file).map_err(|e| unreadable(file, &e))?;
-        let is_manifest =
-            |path: &PathBuf| path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
-        files = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_manifest).collect();
-        files.sort();
-    }
-    let read = |file: PathBuf| {
-        let text = std::fs::read_to_string(&file).map_err(|e| unreadable(&file, &e))?;
-        Ok((file.display().to_string(), text))
-    };
-    files.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

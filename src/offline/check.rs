@@ -71,11 +71,18 @@ fn name_problem(document: &Document) -> Option<Problem> {
     if name.is_empty() {
         return Some(document.problem("metadata.name", "is required"));
     }
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let generated = document.node.field("metadata").is_some_and(|field| field.value.text("name").is_none());
-    let inner = name.chars().all(|c| plain(c) || matches!(c, '-' | '.')) && name.len() <= MAX_NAME;
-    let ends = name.starts_with(plain) && (generated || name.ends_with(plain));
-    let segments = !name.contains("..") && !name.contains(".-") && !name.contains("-.");
+    // The API server appends letters and digits to a prefix.
+    let good = name.len() <= MAX_NAME && if generated { is_name(&format!("{name}x")) } else { is_name(name) };
     let message = "use lower-case letters, digits, hyphens and dots, with a letter or digit at both ends";
-    (!(inner && ends && segments)).then(|| document.problem("metadata.name", message))
+    (!good).then(|| document.problem("metadata.name", message))
+}
+
+/// Whether a text has the form of an object's name, whatever its length (Kubernetes: "DNS Subdomain Names").
+pub fn is_name(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let label = |label: &str| {
+        label.starts_with(plain) && label.ends_with(plain) && label.chars().all(|c| plain(c) || c == '-')
+    };
+    text.split('.').all(label)
 }
