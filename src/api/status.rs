@@ -23,6 +23,13 @@ pub struct FhirExportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<RunState>,
+    /// Why the export shows this state, as one of the documented reasons: a copy of the reason of the condition that
+    /// decides the state. Absent in exports that ended under a release that did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The sentence of the same condition: the cause, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Conditions of the types Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified,
     /// Complete, Failed and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
