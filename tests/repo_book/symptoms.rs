@@ -1,0 +1,111 @@
+//! The sentences that docs/troubleshooting.md quotes are the product's own words.
+
+use std::collections::BTreeSet;
+
+use fhir_export_operator::api::{Reason, RunState};
+
+use crate::known::conditions;
+use crate::nothing;
+use crate::pages::{files, read};
+
+const PAGE: &str = "docs/troubleshooting.md";
+
+/// The texts of the product in one line each: what a program formats into them is `…`, and whether a sentence begins
+/// with a capital does not count.
+fn words(code: &str) -> String {
+    let mut text = String::new();
+    // A backslash at the end of a line joins a text to its next line.
+    let mut lines = code.lines();
+    while let Some(line) = lines.next() {
+        match line.strip_suffix('\\') {
+            Some(begun) => {
+                text += begun;
+                text += &joined(&mut lines);
+            }
+            None => text += line,
+        }
+        text.push('\n');
+    }
+    let mut plain = String::new();
+    let mut depth = 0_usize;
+    for c in text.replace("\\\"", "\"").chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    plain.push('…');
+                }
+            }
+            '\n' => {
+                depth = 0;
+                plain.push(c);
+            }
+            _ if depth == 0 => plain.push(c),
+            _ => {}
+        }
+    }
+    plain.to_lowercase()
+}
+
+/// The rest of a text that goes on over several lines.
+fn joined<'a>(lines: &mut impl Iterator<Item = &'a str>) -> String {
+    let mut rest = String::new();
+    for line in lines {
+        let line = line.trim_start();
+        match line.strip_suffix('\\') {
+            Some(more) => rest += more,
+            None => {
+                rest += line;
+                break;
+            }
+        }
+    }
+    rest
+}
+
+fn quotes(page: &str) -> Vec<(usize, &str)> {
+    page.lines().enumerate().filter_map(|(n, line)| Some((n + 1, line.strip_prefix("> ")?))).collect()
+}
+
+#[test]
+fn every_quoted_sentence_is_the_products_own() {
+    let code = files("src", "rs").iter().map(|file| words(&read(file))).collect::<Vec<_>>().join("\n");
+    let page = read(PAGE);
+    let quotes = quotes(&page);
+    assert!(!quotes.is_empty());
+    let wrong = quotes.into_iter().filter(|(_, quote)| {
+        // A name that the page leaves out at the end may be words in the code.
+        !code.contains(quote.to_lowercase().trim_matches('…'))
+    });
+    nothing(&wrong.map(|(n, quote)| format!("{PAGE}:{n}: nothing says \"{quote}\"")).collect::<Vec<_>>());
+}
+
+/// Words of the API that the page names and that are no reasons, states or conditions.
+const OTHER_WORDS: [&str; 4] = ["True", "False", "Unknown", "Forbid"];
+
+#[test]
+fn every_symptom_names_reasons_that_exist() {
+    let reasons = Reason::ALL.iter().map(|reason| reason.as_str().to_owned());
+    let states = RunState::ALL.iter().map(|state| state.as_str().to_owned());
+    let others = OTHER_WORDS.iter().map(ToString::to_string);
+    let known: BTreeSet<String> = reasons.chain(states).chain(conditions()).chain(others).collect();
+    let page = read(PAGE);
+    // One word of mixed case is a word of the API; columns have capitals only, and fields begin with a small letter.
+    let is_word = |span: &&str| {
+        span.starts_with(|c: char| c.is_ascii_uppercase())
+            && span.chars().all(|c| c.is_ascii_alphanumeric())
+            && span.contains(|c: char| c.is_ascii_lowercase())
+    };
+    let named: BTreeSet<&str> = page.split('`').skip(1).step_by(2).filter(is_word).collect();
+    let wrong = named.iter().filter(|word| !known.contains(**word));
+    nothing(&wrong.map(|word| format!("{PAGE} names {word}, which does not exist")).collect::<Vec<_>>());
+    let told = Reason::ALL.iter().filter(|reason| named.contains(reason.as_str())).count();
+    assert!(told > 0, "the page names no reason");
+}
+
+#[test]
+fn texts_are_joined_and_what_is_put_into_them_is_left_out() {
+    let code = "format!(\n    \"No {kind} \\\"{name}\\\" in \\\n     namespace {n:?}; it is {}\",\n    x\n)";
+    assert!(words(code).contains("no … \"…\" in namespace …; it is …"), "{}", words(code));
+}
