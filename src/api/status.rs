@@ -23,11 +23,12 @@ pub struct FhirExportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<RunState>,
-    /// Why the export shows this state, as one of the documented reasons: a copy of the reason of the condition that
-    /// decides the state. Absent in exports that ended under a release that did not write it.
+    /// Why the export shows its `state`, in one CamelCase word: the reason of the condition that decides the state. The
+    /// documentation lists all reasons (docs/reasons.md).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The sentence of the same condition: the cause, and what to do about it.
+    /// Why the export shows its `state`, in one sentence with the cause and the next step: the message of the condition
+    /// that decides the state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// Conditions of the types Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified,

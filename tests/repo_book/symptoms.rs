@@ -84,12 +84,37 @@ fn every_quoted_sentence_is_the_products_own() {
 /// Words of the API that the page names and that are no reasons, states or conditions.
 const OTHER_WORDS: [&str; 4] = ["True", "False", "Unknown", "Forbid"];
 
-#[test]
-fn every_symptom_names_reasons_that_exist() {
+/// The words of the API that the page may name in backticks.
+fn known() -> BTreeSet<String> {
     let reasons = Reason::ALL.iter().map(|reason| reason.as_str().to_owned());
     let states = RunState::ALL.iter().map(|state| state.as_str().to_owned());
     let others = OTHER_WORDS.iter().map(ToString::to_string);
-    let known: BTreeSet<String> = reasons.chain(states).chain(conditions()).chain(others).collect();
+    reasons.chain(states).chain(conditions()).chain(others).collect()
+}
+
+/// Lines of the program begin with a time and a name; the next word is a state or a reason.
+#[test]
+fn the_picture_of_the_demonstration_shows_states_and_reasons_that_exist() {
+    let known = known();
+    let picture = read("docs/demo.svg");
+    let texts = picture.lines().filter_map(|line| line.split_once("\">")?.1.strip_suffix("</text>"));
+    let words = texts.filter_map(|text| {
+        let mut words = text.split_whitespace();
+        let time = words.next()?;
+        let told = time.contains(':') && time.split(':').all(|part| part.parse::<u8>().is_ok());
+        words.nth(1).filter(|_| told)
+    });
+    let words: Vec<&str> = words.map(|word| word.trim_end_matches([':', ','])).collect();
+    assert!(words.contains(&"KickedOff") && words.contains(&"Failed"), "run `make demo-picture`: {words:?}");
+    let wrong = words.iter().filter(|word| !known.contains(**word));
+    nothing(
+        &wrong.map(|word| format!("docs/demo.svg shows {word}: run `make demo-picture`")).collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn every_symptom_names_reasons_that_exist() {
+    let known = known();
     let page = read(PAGE);
     // One word of mixed case is a word of the API; columns have capitals only, and fields begin with a small letter.
     let is_word = |span: &&str| {
