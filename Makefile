@@ -146,7 +146,9 @@ check-generated: operator ## Fail if `make generate` would change anything
 .PHONY: book
 book: ## Build the documentation as a book, in target/book/html: needs mdbook (cargo install mdbook --locked)
 	@rm -rf target/book; mkdir -p target/book/src
-	@git ls-files -z '*.md' docs examples charts crds LICENSE | xargs -0 cp --parents -t target/book/src
+	@git ls-files -z '*.md' docs examples charts crds tests/chart_e2e .github deny.toml LICENSE | \
+	  xargs -0 cp --parents -t target/book/src
+	@sed -i 's|\[The table of contents\](docs/SUMMARY.md)|The table of contents|' target/book/src/README.md
 	@sed -E 's|\]\(([^.])|](docs/\1|; s|\]\(\.\./|](|' docs/SUMMARY.md >target/book/src/SUMMARY.md
 	@mdbook build
 	@echo 'built target/book/html/index.html'
