@@ -11,8 +11,8 @@ pub fn flags_markdown(mut command: Command) -> String {
     command.build();
     let mut text = String::from(
         "# Commands and flags\n\n\
-         Every command of the program with its arguments and flags, in the words of `--help`. The chart sets the flags of\n\
-         `run` from its values. This page is written by `fhir-export-operator flags`.\n",
+         Every command of the program with its arguments and flags, in the words of `--help`. The chart sets the flags\n\
+         of `run` from its values. This page is written by `fhir-export-operator flags`.\n",
     );
     of_command(&mut text, &command, command.get_name());
     text

@@ -19,8 +19,8 @@ const REPEATED: (&str, &str) = ("spec.template.spec.request", "`spec.request` of
 pub fn kinds_markdown() -> Result<String, serde_json::Error> {
     let mut text = String::from(
         "# Kinds\n\n\
-         Every field of the three kinds, in the words of `kubectl explain`. A field in **bold** is required. This page is\n\
-         written by `fhir-export-operator kinds`.\n",
+         Every field of the three kinds, in the words of `kubectl explain`. A field in **bold** is required. This page\n\
+         is written by `fhir-export-operator kinds`.\n",
     );
     for crd in crds()? {
         of_kind(&mut text, &crd)?;

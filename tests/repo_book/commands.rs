@@ -41,8 +41,8 @@ struct Command {
     words: Vec<String>,
 }
 
-/// The commands of a block. A line that ends with a backslash goes on, `$` stands for the prompt, and what follows a pipe
-/// is a command of its own.
+/// The commands of a block. A line that ends with a backslash goes on, `$` stands for the prompt, and what follows a
+/// pipe is a command of its own.
 fn commands(place: &str, text: &str) -> Vec<Command> {
     let text = text.replace("\\\n", " ");
     let lines = text.lines().map(|line| line.trim_start().trim_start_matches("$ "));

@@ -1,5 +1,5 @@
-//! What the README and the pages of `docs` show works: every page is in the book, manifests are valid, commands name what
-//! exists, and sentences of the product are its own.
+//! What the README and the pages of `docs` show works: every page is in the book, manifests are valid, commands name
+//! what exists, and sentences of the product are its own.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod commands;

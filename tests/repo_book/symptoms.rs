@@ -64,8 +64,17 @@ fn joined<'a>(lines: &mut impl Iterator<Item = &'a str>) -> String {
     rest
 }
 
-fn quotes(page: &str) -> Vec<(usize, &str)> {
-    page.lines().enumerate().filter_map(|(n, line)| Some((n + 1, line.strip_prefix("> ")?))).collect()
+/// The quotations of a page, each with the number of its last line. Lines that follow each other are one.
+fn quotes(page: &str) -> Vec<(usize, String)> {
+    let mut quotes: Vec<(usize, String)> = Vec::new();
+    for (number, line) in page.lines().enumerate() {
+        let Some(line) = line.strip_prefix("> ") else { continue };
+        match quotes.last_mut().filter(|(last, _)| *last == number) {
+            Some((last, quote)) => (*last, *quote) = (number + 1, format!("{quote} {line}")),
+            None => quotes.push((number + 1, line.to_owned())),
+        }
+    }
+    quotes
 }
 
 #[test]

@@ -20,8 +20,8 @@ use crate::site::PATIENCE;
 
 const EARLIER: &str = "df878be";
 
-/// What definitions of the earlier version may drop: fields that only repeat what the conditions say, so that an operator
-/// which goes back loses nothing.
+/// What definitions of the earlier version may drop: fields that only repeat what the conditions say, so that an
+/// operator which goes back loses nothing.
 const MAY_BE_LOST: [&str; 2] = ["status.message", "status.reason"];
 
 /// Kicks off the jobs that the earlier version had started. Returns their ids and status URLs, by the names of their

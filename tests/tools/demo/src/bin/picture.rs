@@ -14,8 +14,8 @@ const LINE: f64 = 19.0;
 /// The space around the text, in pixels.
 const EDGE: f64 = 22.0;
 
-/// What is left out, to keep the picture small: lines that say in other words what a line beside them says, and the list
-/// of files at the end.
+/// What is left out, to keep the picture small: lines that say in other words what a line beside them says, and the
+/// list of files at the end.
 const LEFT_OUT: [&str; 15] = [
     "  note: ",
     "  NotTried: ",
