@@ -131,6 +131,11 @@ check-generated: operator ## Fail if `make generate` would change anything
 	if ((status)); then echo 'The above is not current: run make generate.' >&2; fi; \
 	exit "$$status"
 
+.PHONY: dashboard-picture
+dashboard-picture: ## Draw docs/dashboard.svg: the dashboard of the chart, with the metrics of a live operator
+	FHIR_EXPORT_PICTURE='$(abspath docs/dashboard.svg)' \
+	  cargo test --quiet --locked --test e2e every_query_of_the_dashboard -- --nocapture
+
 .PHONY: deny
 deny: $(DENY) ## Check licences, sources, bans and doubles of the dependencies
 	"$(DENY)" --workspace --locked check --hide-inclusion-graph licenses sources bans

@@ -126,7 +126,7 @@ async fn metrics_and_health_are_served() {
     let running = start(&client, "served", &server).await;
     assert_eq!(get(running.config.health_addr, "livez").await.unwrap().0, 200);
     let lines = [
-        r#"fhir_export_exports{state="Running"} 1"#,
+        r#"fhir_export_runs{state="Running"} 1"#,
         r#"fhir_export_http_requests_total{op="kickoff",code_class="2xx"} 1"#,
         r#"fhir_export_http_requests_total{op="metadata",code_class="2xx"}"#,
         r#"fhir_export_status_writes_total{kind="FhirExport"}"#,
