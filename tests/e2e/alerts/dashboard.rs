@@ -34,7 +34,9 @@ fn panels() -> Vec<Value> {
 /// The query of a target, with the times that Grafana would fill in.
 pub fn filled(target: &Value) -> String {
     let query = target["expr"].as_str().unwrap();
-    query.replace("$__rate_interval", "10m").replace("$__range", "2h")
+    // The clock of promtool starts at 0, which is 1970.
+    let now = "(time() + scalar(max(process_start_time_seconds)))";
+    query.replace("$__rate_interval", "10m").replace("$__range", "2h").replace("time()", now)
 }
 
 /// The queries of a panel.

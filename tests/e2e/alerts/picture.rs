@@ -24,7 +24,8 @@ fn answers(said: &str) -> Vec<(f64, Vec<(BTreeMap<String, String>, f64)>)> {
     for line in said.lines().map(str::trim) {
         if let Some(at) = line.split_once("\", time: ").map(|(_, at)| at.trim_end_matches(',')) {
             minute = Some(minutes(at));
-        } else if let (Some(got), Some(at)) = (line.strip_prefix("got: "), minute.take()) {
+        } else if let Some(got) = line.strip_prefix("got: ") {
+            let at = minute.take().unwrap();
             let samples = got.split(", {").filter(|sample| *sample != "nil").map(|sample| {
                 let (labels, value) = sample.trim_start_matches('{').rsplit_once("} ").unwrap();
                 let pairs =
@@ -84,6 +85,8 @@ async fn series(panel: &Value, recording: &Recording) -> BTreeMap<String, Points
                 for (label, value) in &labels {
                     legend = legend.replace(&format!("{{{{{label}}}}}"), value);
                 }
+                // A label that only Prometheus adds.
+                let legend = legend.replace(['{', '}'], "");
                 all.entry(legend).or_default().push((at, value));
             }
         }
@@ -108,12 +111,13 @@ fn shown(value: f64, unit: &str) -> String {
 }
 
 fn rounded(value: f64) -> String {
-    let text = if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
-    match text.split_once('.') {
-        Some((whole, "00")) => whole.to_owned(),
-        Some(_) => text.trim_end_matches('0').to_owned(),
-        None => text,
-    }
+    let digits = match value.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 0.1 || size == 0.0 => 2,
+        _ => 4,
+    };
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// A rectangle in which something is drawn.
@@ -267,9 +271,13 @@ fn what_promtool_says_is_read() {
         |pairs: &[(&str, &str)]| pairs.iter().map(|(l, v)| ((*l).to_owned(), (*v).to_owned())).collect();
     let first = vec![(labels(&[("a", "b"), ("c", "d")]), 1.0), (labels(&[("a", "e"), ("c", "f")]), 25.0)];
     assert_eq!(answers(said), [(62.0, first), (0.5, vec![]), (0.0, vec![(BTreeMap::new(), 3.0)])]);
-    for (value, unit, told) in
-        [(0.25, "s", "250 ms"), (5400.0, "s", "1.5 h"), (2048.0, "bytes", "2 KiB"), (3.0, "none", "3")]
-    {
+    for (value, unit, told) in [
+        (0.25, "s", "250 ms"),
+        (5400.0, "s", "1.5 h"),
+        (2048.0, "bytes", "2 KiB"),
+        (3.0, "none", "3"),
+        (0.0042, "none", "0.0042"),
+    ] {
         assert_eq!(shown(value, unit), told);
     }
 }
