@@ -122,7 +122,7 @@ async fn release_notes_are_the_section_of_the_changelog() {
     }
 }
 
-/// What Artifact Hub knows as kinds of changes (`docs/helm_annotations.md` of its repository).
+/// The kinds of changes are those that Artifact Hub knows (helm_annotations in the documentation of its repository).
 #[tokio::test]
 async fn the_changelog_of_today_becomes_an_annotation() {
     let said = script(".ci/release-notes", &["Unreleased", "--chart"]).await.ok().unwrap();

@@ -37,7 +37,7 @@ impl Collector for Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let help = "Memory that the process has in use.";
         gauge(&mut encoder, "process_resident_memory_bytes", help, kibibytes(&status, "VmRSS:"))?;
-        let help = "Addresses that the process has reserved.";
+        let help = "Size of the address space of the process.";
         gauge(&mut encoder, "process_virtual_memory_bytes", help, kibibytes(&status, "VmSize:"))?;
         gauge(&mut encoder, "process_threads", "Threads of the process.", number(&status, "Threads:"))?;
         gauge(&mut encoder, "process_open_fds", "Open files and connections.", open_files())?;
