@@ -1,10 +1,11 @@
-# The image: one static program, and the certificate authorities that it trusts. The context is a folder that `make image`
-# lays out for the architecture of this machine, and .ci/image-context for a release:
+# The image: one static program, and the certificate authorities that it trusts. The context is a folder that `make
+# image` lays out for the architecture of this machine, and .ci/image-context for a release:
 #
 #   amd64/fhir-export-operator, arm64/fhir-export-operator     static programs
 #   ca-certificates.crt                                        the authorities
 #
-# Nothing else is needed: names are resolved by what the container runtime puts into /etc, time zones are in the program.
+# Nothing else is needed: names are resolved by what the container runtime puts into /etc, time zones are in the
+# program.
 FROM scratch
 ARG TARGETARCH
 ARG VERSION=""

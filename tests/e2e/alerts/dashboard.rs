@@ -2,6 +2,7 @@
 //! in the metrics of a live operator.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use bulk_fhir::{Options, Script};
 use fhir_export_operator::api::{FhirExportSchedule, RUN_NOW_ANNOTATION};
@@ -165,7 +166,7 @@ async fn every_query_of_the_dashboard_has_an_answer() {
             let nothing = json!({"spec": {"groups": []}});
             let output = promtool(&nothing, &tests, ["test", "rules", "tests.yaml"]).await;
             if !output.succeeded() {
-                wrong += &format!("{}: {query}\n{}{}\n", panel["title"], output.stdout, output.stderr);
+                writeln!(wrong, "{}: {query}\n{}{}", panel["title"], output.stdout, output.stderr).unwrap();
             }
         }
     }

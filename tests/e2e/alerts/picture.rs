@@ -16,9 +16,11 @@ const COLOURS: [&str; 6] = ["#1d6fa5", "#e07b39", "#3a8f5b", "#a23b72", "#7a6ff0
 
 /// The value of a series at minutes of the recording.
 type Points = Vec<(f64, f64)>;
+/// The labels of a series.
+type Labels = BTreeMap<String, String>;
 
 /// The answer of promtool to a query, by time: `{a="b"} 1E+00, {a="c"} 2E+00`, or `nil`.
-fn answers(said: &str) -> Vec<(f64, Vec<(BTreeMap<String, String>, f64)>)> {
+fn answers(said: &str) -> Vec<(f64, Vec<(Labels, f64)>)> {
     let mut all = Vec::new();
     let mut minute = None;
     for line in said.lines().map(str::trim) {
@@ -113,7 +115,7 @@ fn shown(value: f64, unit: &str) -> String {
 fn rounded(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
-        size if size >= 0.1 || size == 0.0 => 2,
+        size if size >= 0.1 || size < f64::EPSILON => 2,
         _ => 4,
     };
     let text = format!("{value:.digits$}");
