@@ -116,12 +116,13 @@ operator:
 	@cargo build --quiet --locked --workspace --bin fhir-export-operator
 
 .PHONY: generate
-generate: operator ## Write what is made from the code: definitions, the charts' copies of them, pages of reasons, states, kinds and flags
+generate: operator ## Write what is made from the code: definitions, their copies in the charts, the charts' READMEs, pages of reasons, states, kinds and flags
 	$(OPERATOR) crds --write crds
 	$(OPERATOR) reasons --write docs/reasons.md
 	$(OPERATOR) states --write docs/states.md
 	$(OPERATOR) kinds --write docs/reference/kinds.md
 	$(OPERATOR) flags --write docs/reference/flags.md
+	charts/readme
 	charts/sync
 
 .PHONY: check-generated
@@ -138,6 +139,7 @@ check-generated: operator ## Fail if `make generate` would change anything
 	diff -u docs/states.md "$$made/states.md" || status=1; \
 	diff -u docs/reference/kinds.md "$$made/kinds.md" || status=1; \
 	diff -u docs/reference/flags.md "$$made/flags.md" || status=1; \
+	charts/readme --check || status=1; \
 	charts/sync --check || status=1; \
 	if ((status)); then echo 'The above is not current: run make generate.' >&2; fi; \
 	exit "$$status"
@@ -152,6 +154,11 @@ book: ## Build the documentation as a book, in target/book/html: needs mdbook (c
 	@sed -E 's|\]\(([^.])|](docs/\1|; s|\]\(\.\./|](|' docs/SUMMARY.md >target/book/src/SUMMARY.md
 	@mdbook build
 	@echo 'built target/book/html/index.html'
+
+.PHONY: dashboard-picture
+dashboard-picture: ## Draw docs/dashboard.svg: the dashboard of the chart, with the metrics of a live operator
+	FHIR_EXPORT_PICTURE='$(abspath docs/dashboard.svg)' \
+	  cargo test --quiet --locked --test e2e every_query_of_the_dashboard -- --nocapture
 
 .PHONY: deny
 deny: $(DENY) ## Check licences, sources, bans and doubles of the dependencies
@@ -193,10 +200,12 @@ image: ## Build the container image: IMAGE=name, TAG=tag, ENGINE=buildah, podman
 	@triple=$$(rustc -vV | sed -n 's/^host: //p'); \
 	RUSTFLAGS='-C target-feature=+crt-static' \
 	  cargo build --release --locked --bin fhir-export-operator --target "$$triple"; \
-	context='$(TARGET)/image'; rm -rf "$$context"; mkdir -p "$$context"; \
-	cp "$(TARGET)/$$triple/release/fhir-export-operator" "$$context/"; \
+	case $$triple in x86_64-*) arch=amd64 ;; aarch64-*) arch=arm64 ;; *) echo "image: no image for $$triple" >&2; exit 1 ;; esac; \
+	context='$(TARGET)/image'; rm -rf "$$context"; mkdir -p "$$context/$$arch"; \
+	cp "$(TARGET)/$$triple/release/fhir-export-operator" "$$context/$$arch/"; \
 	cp '$(CA_BUNDLE)' "$$context/ca-certificates.crt"; \
-	$(ENGINE) build -f Dockerfile -t '$(IMAGE):$(TAG)' "$$context"
+	$(ENGINE) build -f Dockerfile --build-arg TARGETARCH="$$arch" --build-arg VERSION='$(TAG)' \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || true)" -t '$(IMAGE):$(TAG)' "$$context"
 	@echo 'built $(IMAGE):$(TAG)'
 
 .PHONY: clean
