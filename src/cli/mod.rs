@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! Uses: api, cluster, config, core, credentials, local, offline, operator, ports, stop.
+//! Uses: api, cluster, config, core, credentials, local, offline, operator, show, stop.
 
 mod generate;
 mod jwks;
@@ -18,7 +18,9 @@ use clap::{Parser, Subcommand};
 use crate::config::RunArgs;
 use crate::operator;
 
-pub use generate::{reasons_markdown, states_markdown};
+pub use generate::{print, reasons_markdown, states_markdown};
+pub use jwks::jwks;
+pub use schedule::request_run;
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
 #[derive(Debug, Parser)]
@@ -94,7 +96,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Crds { write } => generate::crds(write.as_deref()),
         Command::Reasons { write } => generate::reasons(write.as_deref()),
         Command::States { write } => generate::states(write.as_deref()),
-        Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
+        Command::Jwks { key, key_id } => jwks(&key, key_id.as_deref()),
         Command::Validate(files) => manifests::validate(&files),
         Command::Plan(files) => manifests::plan(&files),
         Command::Schedule(command) => schedule::schedule(&command),
@@ -114,7 +116,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Prints what is wrong with the command line, and returns the exit code. Requested help and the version are not
 /// errors; help that clap shows because the command is missing is an error.
-fn refuse(error: &clap::Error) -> ExitCode {
+pub fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // The reader may have closed the pipe.
