@@ -27,11 +27,17 @@ pub enum Store<'n> {
     Account(&'n str),
     /// A folder of a volume, as `CLAIM` or `CLAIM/PATH`.
     Volume(&'n str),
+    /// A store of another type.
+    Other(&'n str),
 }
 
 /// The store that this name means.
 pub fn store_of(name: &str) -> Store<'_> {
-    name.strip_prefix(VOLUME).map_or(Store::Account(name), Store::Volume)
+    match name.strip_prefix(VOLUME) {
+        Some(folder) => Store::Volume(folder),
+        None if name.starts_with("http") => Store::Account(name),
+        None => Store::Other(name),
+    }
 }
 
 /// The URL of a landed file in the manifest beside it: absolute in a storage account. On a volume it is relative to
@@ -62,6 +68,7 @@ mod tests {
         assert_eq!(name(volume(json!({ "claimName": "lake" }))).unwrap(), "volume:lake");
         assert_eq!(name(volume(json!({ "claimName": "lake", "path": "a/b" }))).unwrap(), "volume:lake/a/b");
         assert_eq!(store_of("volume:lake/a/b"), Store::Volume("lake/a/b"));
+        assert_eq!(store_of("file:///lake"), Store::Other("file:///lake"));
         assert_eq!(store_of("https://lake.example.org/"), Store::Account("https://lake.example.org/"));
         assert_eq!(name(json!({ "type": "Volume" })), None);
         assert_eq!(name(json!({ "type": "AzureBlob" })), None);

@@ -197,7 +197,10 @@ fn manifest(wanted: &Wanted, namespace: Option<&str>) -> Value {
 
 /// An object with those members that have a value.
 fn with<const N: usize>(object: Value, members: [(&str, Option<Value>); N]) -> Value {
-    let mut object: Map<String, Value> = object.as_object().cloned().unwrap_or_default();
+    let mut object = match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
     object.extend(members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     Value::Object(object)
 }

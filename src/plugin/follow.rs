@@ -133,9 +133,8 @@ async fn watch(
                 if let Some(end) = look.end() {
                     ends.entry(name).or_insert(Ending::Ended(end));
                 }
-                match telling {
-                    Telling::Progress => show.update(look),
-                    Telling::Ends => {}
+                if telling == Telling::Progress {
+                    show.update(look);
                 }
             }
             Ok(None) if seen.contains_key(&name) => {

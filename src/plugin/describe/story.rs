@@ -46,12 +46,12 @@ pub fn what(export: &FhirExport) -> String {
 }
 
 fn narrowed(request: &ExportRequest) -> Vec<String> {
-    let list = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
+    let list = |list: Option<&Vec<String>>| list.cloned().filter(|list| !list.is_empty());
     let mut parts = Vec::new();
-    if let Some(types) = list(&request.types) {
+    if let Some(types) = list(request.types.as_ref()) {
         parts.push(format!("only {}", enumerated(&types)));
     }
-    if let Some(filters) = list(&request.type_filters) {
+    if let Some(filters) = list(request.type_filters.as_ref()) {
         parts.push(format!("narrowed by {}", counted(filters.len() as u64, "filter")));
     }
     if let Some(since) = &request.since {
@@ -60,7 +60,7 @@ fn narrowed(request: &ExportRequest) -> Vec<String> {
     if let Some(until) = &request.until {
         parts.push(format!("changed before {until}"));
     }
-    if let Some(data) = list(&request.include_associated_data) {
+    if let Some(data) = list(request.include_associated_data.as_ref()) {
         parts.push(format!("with {}", enumerated(&data)));
     }
     if request.azure.as_ref().is_some_and(|azure| azure.anonymization.is_some()) {

@@ -74,6 +74,13 @@ impl StoreArgs {
             (None, Some(Store::Account(endpoint))) => {
                 StorePlace::Account { endpoint: endpoint.to_owned(), named: false }
             }
+            (_, Some(Store::Other(name))) => {
+                return Err(format!(
+                    "The files lie in {name}, which this plugin cannot read: use the tools of that store, beginning with \
+                     {container}/{}.",
+                    manifest.path
+                ));
+            }
             (_, Some(Store::Volume(folder))) => StorePlace::Directory(self.directory(folder)?),
             (None, None) => {
                 return Err(format!(
@@ -165,6 +172,8 @@ mod tests {
         assert_eq!(mounted, Ok(StorePlace::Directory("/mnt/lake/clinic/fhir".into())));
         assert!(store(flags(None, None), Some("volume:lake")).unwrap_err().contains("--volume"));
         assert!(store(flags(Some("/mnt"), None), Some("volume:lake/../x")).is_err());
+        let other = store(flags(None, None), Some("file:///lake")).unwrap_err();
+        assert!(other.contains("file:///lake") && other.contains("lake/f/manifest.json"), "{other}");
     }
 
     #[test]

@@ -24,17 +24,17 @@ async fn landed(place: &Place) -> FhirExport {
 }
 
 /// The plugin with a SAS token of the caller, and the endpoint of the emulator.
-async fn with_sas(place: &Place, arguments: &[&str], permissions: &str) -> Tool {
+async fn with_sas(site: &Site, arguments: &[&str], permissions: &str) -> Tool {
     let azurite = &shared().await.azurite;
     let sas = blobs::sas(azurite.account(), azurite.key(), permissions).unwrap();
-    place.site.marks.lock().unwrap().add_secret("the caller's SAS token", &sas);
+    site.marks.lock().unwrap().add_secret("the caller's SAS token", &sas);
     let endpoint = Site::blob_endpoint().await;
-    plugin(place, &[arguments, &["--endpoint", &endpoint]].concat()).env("AZURE_STORAGE_SAS_TOKEN", sas)
+    plugin(site, &[arguments, &["--endpoint", &endpoint]].concat()).env("AZURE_STORAGE_SAS_TOKEN", sas)
 }
 
-async fn succeeds(place: &Place, tool: Tool) -> String {
+async fn succeeds(site: &Site, tool: Tool) -> String {
     let output = tool.run().await.unwrap();
-    place.site.told(output.ok())
+    site.told(output.ok())
 }
 
 /// The visible files below a directory: contents by path.
@@ -63,13 +63,16 @@ async fn from_a_storage_account_with_a_sas_token() {
     let directory = place.site.folder.path().join("lake");
     let to = directory.to_str().unwrap().to_owned();
 
-    let listed = succeeds(&place, with_sas(&place, &["files", "cohort", "-o", "json"], "rl").await).await;
+    let listed =
+        succeeds(&place.site, with_sas(&place.site, &["files", "cohort", "-o", "json"], "rl").await).await;
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed.len() + 1, stored.len());
-    let urls = succeeds(&place, with_sas(&place, &["files", "cohort", "-o", "url"], "rl").await).await;
+    let urls =
+        succeeds(&place.site, with_sas(&place.site, &["files", "cohort", "-o", "url"], "rl").await).await;
     assert!(urls.lines().all(|url| url.contains(&folder) && !url.contains("sig=")), "{urls}");
 
-    let fetched = succeeds(&place, with_sas(&place, &["download", "cohort", &to], "rl").await).await;
+    let fetched =
+        succeeds(&place.site, with_sas(&place.site, &["download", "cohort", &to], "rl").await).await;
     assert!(fetched.contains(&format!("{} files in {to} as the manifest says", listed.len())), "{fetched}");
     let mut there = BTreeMap::new();
     files_in(&directory, "", &mut there);
@@ -78,38 +81,41 @@ async fn from_a_storage_account_with_a_sas_token() {
     let lost = there.keys().find(|name| name.starts_with("Patient")).unwrap();
     std::fs::remove_file(directory.join(lost)).unwrap();
     std::fs::write(directory.join(format!(".{lost}.part")), "half").unwrap();
-    let again = succeeds(&place, with_sas(&place, &["download", "cohort", &to], "rl").await).await;
+    let again = succeeds(&place.site, with_sas(&place.site, &["download", "cohort", &to], "rl").await).await;
     assert!(again.contains(&format!("{} of them there already", listed.len() - 1)), "{again}");
     let mut there = BTreeMap::new();
     files_in(&directory, "", &mut there);
     assert_eq!(there, stored);
     std::fs::write(directory.join("Patient-1.ndjson"), "{}\n").unwrap();
-    let taken = with_sas(&place, &["download", "cohort", &to], "rl").await.run().await.unwrap();
+    let taken = with_sas(&place.site, &["download", "cohort", &to], "rl").await.run().await.unwrap();
     assert_said(&taken, 1, "Patient-1.ndjson is there already and is not the file of this export");
 
-    let verified = succeeds(&place, with_sas(&place, &["verify", "cohort"], "rl").await).await;
+    let verified = succeeds(&place.site, with_sas(&place.site, &["verify", "cohort"], "rl").await).await;
     assert!(verified.contains("as the manifest says"), "{verified}");
     let container = blobs::container(&shared().await.azurite, &place.container()).await.unwrap();
     blobs::put(&container, &format!("{folder}/Patient-1.ndjson"), b"{\"resourceType\":\"Patient\"}\n")
         .await
         .unwrap();
-    let changed = with_sas(&place, &["verify", "cohort"], "rl").await.run().await.unwrap();
+    let changed = with_sas(&place.site, &["verify", "cohort"], "rl").await.run().await.unwrap();
     assert_eq!(changed.code, 3, "{changed:?}");
     assert!(changed.stdout.contains("wrong: Patient-1.ndjson: it has 27 bytes instead of "), "{changed:?}");
     let fresh = place.site.folder.path().join("fresh");
-    let refused =
-        with_sas(&place, &["download", "cohort", fresh.to_str().unwrap()], "rl").await.run().await.unwrap();
+    let refused = with_sas(&place.site, &["download", "cohort", fresh.to_str().unwrap()], "rl")
+        .await
+        .run()
+        .await
+        .unwrap();
     assert_said(&refused, 1, "Patient-1.ndjson is not as the manifest says (it has 27 bytes instead of ");
     assert!(!fresh.join("Patient-1.ndjson").exists() && !fresh.join("manifest.json").exists());
 
-    let blind = with_sas(&place, &["verify", "cohort"], "w").await.run().await.unwrap();
+    let blind = with_sas(&place.site, &["verify", "cohort"], "w").await.run().await.unwrap();
     assert_said(&blind, 1, "error: The files cannot be read: ");
     blobs::put(&container, &format!("{folder}/manifest.json"), b"{}").await.unwrap();
-    let forged = with_sas(&place, &["verify", "cohort"], "rl").await.run().await.unwrap();
+    let forged = with_sas(&place.site, &["verify", "cohort"], "rl").await.run().await.unwrap();
     assert_eq!(forged.code, 3, "{forged:?}");
     assert!(forged.stdout.contains("is not the one that the operator stored"), "{forged:?}");
     container.delete(None).await.unwrap();
-    let gone = with_sas(&place, &["verify", "cohort"], "rl").await.run().await.unwrap();
+    let gone = with_sas(&place.site, &["verify", "cohort"], "rl").await.run().await.unwrap();
     assert_eq!(gone.code, 3, "{gone:?}");
     assert!(gone.stdout.contains(&format!("The container {} is gone", place.container())), "{gone:?}");
 }
@@ -120,17 +126,17 @@ async fn no_credential_goes_to_an_endpoint_that_only_the_cluster_names() {
     landed(&place).await;
     let sas = "sig=somebody-s-own-4711";
     let refused =
-        plugin(&place, &["files", "cohort"]).env("AZURE_STORAGE_SAS_TOKEN", sas).run().await.unwrap();
+        plugin(&place.site, &["files", "cohort"]).env("AZURE_STORAGE_SAS_TOKEN", sas).run().await.unwrap();
     assert_said(&refused, 1, "which is no blob endpoint of Azure: name the endpoint with --endpoint");
     let endpoint = Site::blob_endpoint().await;
-    // Without any credential, the next step is named; PATH is empty, so that no tool of the machine is asked.
-    let nobody =
-        plugin(&place, &["files", "cohort", "--endpoint", &endpoint]).env("PATH", "").run().await.unwrap();
-    assert_said(
-        &nobody,
-        1,
-        "error: You are not logged in to Azure (there is no token for storage): run az login",
-    );
+    // A login that does not work is told with its next step. It is one that asks no tool of this machine.
+    let nobody = plugin(&place.site, &["files", "cohort", "--endpoint", &endpoint])
+        .env("AZURE_TENANT_ID", "00000000-0000-0000-0000-000000000000")
+        .env("AZURE_CLIENT_ID", "00000000-0000-0000-0000-000000000000")
+        .env("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
+    let nobody = nobody.run().await.unwrap();
+    assert_said(&nobody, 1, "error: You are not logged in to Azure (");
+    assert_said(&nobody, 1, "run az login, or set AZURE_STORAGE_SAS_TOKEN");
 }
 
 #[tokio::test]
@@ -139,7 +145,7 @@ async fn from_a_volume_compressed() {
         Place::on_a_volume("kubectl-volume", Options::default(), json!({"storage": {"compression": "Gzip"}}))
             .await;
     let export = landed(&place).await;
-    let unmounted = call(&place, &["files", "cohort"]).await;
+    let unmounted = call(&place.site, &["files", "cohort"]).await;
     assert_said(
         &unmounted,
         1,
@@ -147,15 +153,15 @@ async fn from_a_volume_compressed() {
     );
     let mounted = place.site.folder.path().join("volumes/lake");
     let volume = ["--volume", mounted.to_str().unwrap()];
-    let table = told(&place, &[&["files", "cohort"], &volume[..]].concat()).await;
+    let table = told(&place.site, &[&["files", "cohort"], &volume[..]].concat()).await;
     assert!(table.starts_with("FILE") && table.contains("Patient-1.ndjson "), "{table}");
     assert!(table.contains("deleted/Bundle-1.ndjson "), "{table}");
-    let verified = told(&place, &[&["verify", "cohort"], &volume[..]].concat()).await;
+    let verified = told(&place.site, &[&["verify", "cohort"], &volume[..]].concat()).await;
     assert!(verified.contains("as the manifest says"), "{verified}");
 
     let directory = place.site.folder.path().join("unpacked");
     let to = directory.to_str().unwrap();
-    told(&place, &[&["download", "cohort", to], &volume[..]].concat()).await;
+    told(&place.site, &[&["download", "cohort", to], &volume[..]].concat()).await;
     let mut there = BTreeMap::new();
     files_in(&directory, "", &mut there);
     let served: u64 = place.fhir.expected(&place.last_job().id).iter().map(|file| file.lines).sum();
@@ -171,8 +177,38 @@ async fn from_a_volume_compressed() {
     damaged[middle] ^= 0xff;
     std::fs::write(folder.join("Patient-1.ndjson.gz"), damaged).unwrap();
     std::fs::remove_file(folder.join("deleted/Bundle-1.ndjson.gz")).unwrap();
-    let wrong = call(&place, &[&["verify", "cohort"], &volume[..]].concat()).await;
+    let wrong = call(&place.site, &[&["verify", "cohort"], &volume[..]].concat()).await;
     assert_eq!(wrong.code, 3, "{wrong:?}");
     assert!(wrong.stdout.contains("wrong: Patient-1.ndjson: "), "{wrong:?}");
     assert!(wrong.stdout.contains("wrong: deleted/Bundle-1.ndjson is missing"), "{wrong:?}");
+}
+
+/// Azure's FHIR service writes the files and counts, and states no checksums; the FhirServer names the account.
+#[tokio::test]
+async fn files_that_the_server_wrote() {
+    let site = Site::start("kubectl-azure").await;
+    site.export("whole", json!({"level": "System", "container": site.namespace}), json!({})).await;
+    let export = site.complete("whole").await;
+    let refused = plugin(&site, &["files", "whole"])
+        .env("AZURE_STORAGE_SAS_TOKEN", "sig=4711-own")
+        .run()
+        .await
+        .unwrap();
+    assert_said(&refused, 1, "name the endpoint with --endpoint");
+    let table = succeeds(&site, with_sas(&site, &["files", "whole"], "rl").await).await;
+    assert!(table.contains("Patient-"), "{table}");
+    let verified = succeeds(&site, with_sas(&site, &["verify", "whole"], "rl").await).await;
+    assert!(
+        verified.contains("as the manifest says") && verified.contains("has no checksums for "),
+        "{verified}"
+    );
+    let container = blobs::container(&shared().await.azurite, &site.namespace).await.unwrap();
+    let folder = export.status.unwrap().output.unwrap().folder.unwrap();
+    let names = blobs::names(&container, &folder).await.unwrap();
+    let victim = names.iter().find(|name| name.contains("/Patient-")).unwrap();
+    blobs::put(&container, victim, b"").await.unwrap();
+    let short = with_sas(&site, &["verify", "whole"], "rl").await.run().await.unwrap();
+    assert_eq!(short.code, 3, "{short:?}");
+    let file = victim.rsplit('/').next().unwrap();
+    assert!(short.stdout.contains(&format!("wrong: {file}: it holds 0 resources instead of ")), "{short:?}");
 }

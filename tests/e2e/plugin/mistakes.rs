@@ -16,15 +16,16 @@ async fn each_mistake_has_its_sentence() {
     for arguments in
         [["describe", "cohrt-42"], ["wait", "cohrt-42"], ["cancel", "cohrt-42"], ["files", "cohrt-42"]]
     {
-        let wrong = call(&place, &arguments).await;
+        let wrong = call(&place.site, &arguments).await;
         let said = format!(
             "error: There is no FhirExport cohrt-42 in namespace {namespace}: did you mean cohort-42?\n"
         );
         assert_said(&wrong, 1, &said);
     }
-    let elsewhere = plugin(&place, &["describe", "cohort-42", "--context", "nowhere"]).run().await.unwrap();
+    let elsewhere =
+        plugin(&place.site, &["describe", "cohort-42", "--context", "nowhere"]).run().await.unwrap();
     assert_said(&elsewhere, 1, "error: No cluster to work on: failed to load current context: nowhere; ");
-    let early = call(&place, &["verify", "cohort-42"]).await;
+    let early = call(&place.site, &["verify", "cohort-42"]).await;
     assert_said(
         &early,
         1,
@@ -47,7 +48,7 @@ async fn without_rights_the_missing_one_is_named() {
             format!("create FhirExport {namespace}/other"),
         ),
     ] {
-        let refused = plugin(&place, &arguments).kubeconfig(&nobody).run().await.unwrap();
+        let refused = plugin(&place.site, &arguments).kubeconfig(&nobody).run().await.unwrap();
         assert_said(&refused, 1, &format!("error: You may not {what} ("));
         assert_said(&refused, 1, "ask an administrator to bind you the role for exports");
         assert_eq!(refused.stderr.trim_end().lines().count(), 1, "{refused:?}");
@@ -64,7 +65,8 @@ async fn without_a_cluster_the_address_is_not_blamed_on_the_user() {
         "users": [{"name": "lost", "user": {}}],
         "contexts": [{"name": "lost", "context": {"cluster": "lost", "user": "lost"}}]});
     std::fs::write(&kubeconfig, text.to_string()).unwrap();
-    let lost = plugin(&place, &["list", "--kubeconfig", kubeconfig.to_str().unwrap()]).run().await.unwrap();
+    let lost =
+        plugin(&place.site, &["list", "--kubeconfig", kubeconfig.to_str().unwrap()]).run().await.unwrap();
     assert_said(&lost, 1, "error: The API server does not answer to list FhirExports");
     assert_said(&lost, 1, "check the cluster with kubectl cluster-info.");
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use stage::{Output, Process, ProcessOptions, Tool};
 
-use crate::place::Place;
+use crate::site::Site;
 
 /// The program, which kubectl finds by its name.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-fhirexport");
@@ -25,31 +25,31 @@ const CREDENTIALS: [&str; 5] = [
     "AZURE_FEDERATED_TOKEN_FILE",
 ];
 
-/// The plugin with these arguments, in the namespace of the place.
-pub fn plugin(place: &Place, arguments: &[&str]) -> Tool {
-    let all = [arguments, &["-n", &place.site.namespace]].concat();
-    let tool = Tool::new(Path::new(PROGRAM), all).unwrap().kubeconfig(&place.site.kubeconfig);
+/// The plugin with these arguments, in the namespace of the test.
+pub fn plugin(site: &Site, arguments: &[&str]) -> Tool {
+    let all = [arguments, &["-n", &site.namespace]].concat();
+    let tool = Tool::new(Path::new(PROGRAM), all).unwrap().kubeconfig(&site.kubeconfig);
     CREDENTIALS.iter().fold(tool, |tool, name| tool.env(name, ""))
 }
 
 /// Calls the plugin and waits for its end.
-pub async fn call(place: &Place, arguments: &[&str]) -> Output {
-    plugin(place, arguments).run().await.unwrap()
+pub async fn call(site: &Site, arguments: &[&str]) -> Output {
+    plugin(site, arguments).run().await.unwrap()
 }
 
 /// Calls the plugin, which has to succeed, and returns its standard output.
-pub async fn told(place: &Place, arguments: &[&str]) -> String {
-    let output = call(place, arguments).await;
-    place.site.told(output.ok())
+pub async fn told(site: &Site, arguments: &[&str]) -> String {
+    let output = call(site, arguments).await;
+    site.told(output.ok())
 }
 
 /// Starts the plugin; what it says, on either output, is in its log.
-pub fn start(place: &Place, arguments: &[&str]) -> Process {
-    let log: PathBuf = place.site.folder.path().join(format!("plugin-{}.log", arguments.join("-")));
+pub fn start(site: &Site, arguments: &[&str]) -> Process {
+    let log: PathBuf = site.folder.path().join(format!("plugin-{}.log", arguments.join("-")));
     let options = ProcessOptions::new(PROGRAM, &log)
         .args(arguments)
-        .args(["-n", &place.site.namespace])
-        .env("KUBECONFIG", &place.site.kubeconfig);
+        .args(["-n", &site.namespace])
+        .env("KUBECONFIG", &site.kubeconfig);
     Process::start(&options).unwrap()
 }
 

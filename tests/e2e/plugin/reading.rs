@@ -10,51 +10,52 @@ use crate::site::{PATIENCE, shared};
 #[tokio::test]
 async fn an_export_from_the_first_look_to_the_last() {
     let place = Place::start("kubectl", Options::default(), json!({})).await;
-    let nothing = call(&place, &["list"]).await;
+    let nothing = call(&place.site, &["list"]).await;
     assert_said(&nothing, 0, &format!("No exports found in namespace {}.", place.site.namespace));
 
     place.fhir.script(Script::stuck());
     place.export("stuck", json!({"types": ["Patient"]}), json!({})).await;
     place.site.until("stuck", "running", |o| o.status.as_ref().is_some_and(|s| s.job.is_some())).await;
-    let timeout = call(&place, &["wait", "stuck", "--timeout", "1s"]).await;
+    let timeout = call(&place.site, &["wait", "stuck", "--timeout", "1s"]).await;
     assert_said(
         &timeout,
         4,
         "the time is over: the export goes on; look again with kubectl fhirexport watch stuck",
     );
-    let mut watch = start(&place, &["watch", "stuck"]);
+    let mut watch = start(&place.site, &["watch", "stuck"]);
     watch.wait_for_log("Running", PATIENCE).await.unwrap();
     watch.sigint().unwrap();
     assert_eq!(watch.wait_at_most(PATIENCE).await.unwrap(), Some(130));
     assert!(watch.log_end().contains("interrupted: the export goes on"), "{}", watch.log_end());
-    let story = told(&place, &["describe", "stuck"]).await;
+    let story = told(&place.site, &["describe", "stuck"]).await;
     assert!(story.contains("To do       Follow it with kubectl fhirexport watch stuck"), "{story}");
-    let mut wait = start(&place, &["wait", "stuck"]);
+    let mut watch = start(&place.site, &["watch", "stuck", "--timeout=1h"]);
+    watch.wait_for_log("Running", PATIENCE).await.unwrap();
     place.site.delete("stuck").await;
-    assert_eq!(wait.wait_at_most(PATIENCE).await.unwrap(), Some(3), "{}", wait.log_end());
+    assert_eq!(watch.wait_at_most(PATIENCE).await.unwrap(), Some(3), "{}", watch.log_end());
     place.site.gone("stuck").await;
 
     place.export("cohort", json!({}), json!({})).await;
-    let watched = call(&place, &["watch", "cohort"]).await;
+    let watched = call(&place.site, &["watch", "cohort"]).await;
     assert_said(&watched, 0, "Complete");
     assert!(watched.stdout.starts_with("fhirexport.fhirexport.dev/cohort complete: "), "{watched:?}");
     assert!(watched.stdout.contains(&format!("/{}/", place.container())), "{watched:?}");
-    let waited = told(&place, &["wait", "cohort"]).await;
+    let waited = told(&place.site, &["wait", "cohort"]).await;
     assert_eq!(waited, watched.stdout, "an export that has ended is not waited for");
 
-    let table = told(&place, &["list"]).await;
+    let table = told(&place.site, &["list"]).await;
     assert!(table.starts_with("NAME     SERVER   LEVEL    STATE      REASON"), "{table}");
     assert!(table.contains("cohort   clinic   System   Complete"), "{table}");
     assert!(!table.contains('\u{1b}'), "no colours outside a terminal");
-    let all = told(&place, &["list", "-A", "-o", "wide", "--server", "clinic"]).await;
+    let all = told(&place.site, &["list", "-A", "-o", "wide", "--server", "clinic"]).await;
     assert!(all.starts_with("NAMESPACE") && all.contains(&place.container()), "{all}");
-    let list: Value = serde_json::from_str(&told(&place, &["list", "-o", "json"]).await).unwrap();
+    let list: Value = serde_json::from_str(&told(&place.site, &["list", "-o", "json"]).await).unwrap();
     assert_eq!(list["items"][0]["status"]["state"], "Complete");
     assert_eq!(list["items"][0]["metadata"].get("managedFields"), None);
-    assert_eq!(told(&place, &["list", "-o", "name"]).await, "fhirexport.fhirexport.dev/cohort\n");
-    assert!(told(&place, &["list", "--server", "other", "-o", "name"]).await.is_empty());
+    assert_eq!(told(&place.site, &["list", "-o", "name"]).await, "fhirexport.fhirexport.dev/cohort\n");
+    assert!(told(&place.site, &["list", "--server", "other", "-o", "name"]).await.is_empty());
 
-    let story = told(&place, &["describe", "cohort"]).await;
+    let story = told(&place.site, &["describe", "cohort"]).await;
     for part in [
         "State       Complete",
         "All data on the server clinic (",
@@ -70,17 +71,17 @@ async fn an_export_from_the_first_look_to_the_last() {
 #[tokio::test]
 async fn a_failure_is_told_with_its_cause_and_its_code() {
     let place = Place::start("kubectl-failed", Options::default(), json!({})).await;
-    place.fhir.script(Script::fails(500, "exception", "the disk is full").every_time());
-    place.export("broken", json!({}), json!({"backoffLimit": 0})).await;
-    let waited = call(&place, &["wait", "broken"]).await;
+    place.fhir.script(Script::fails(422, "processing", "the disk is full"));
+    place.export("broken", json!({}), json!({})).await;
+    let waited = call(&place.site, &["wait", "broken"]).await;
     assert_eq!(waited.code, 3, "{waited:?}");
     assert!(waited.stdout.starts_with("fhirexport.fhirexport.dev/broken failed: "), "{waited:?}");
     assert!(waited.stdout.contains("the disk is full"), "{waited:?}");
-    let table = told(&place, &["list"]).await;
+    let table = told(&place.site, &["list"]).await;
     assert!(table.contains("Failed   ExportFailed"), "{table}");
-    let story = told(&place, &["describe", "broken"]).await;
+    let story = told(&place.site, &["describe", "broken"]).await;
     assert!(story.contains("Why         ExportFailed: ") && story.contains("the disk is full"), "{story}");
-    let files = call(&place, &["files", "broken"]).await;
+    let files = call(&place.site, &["files", "broken"]).await;
     assert_said(&files, 1, "The export broken is Failed and has no complete set of files");
 }
 
@@ -98,6 +99,6 @@ async fn kubectl_finds_it() {
     let kubectl = shared().await.kubernetes.kubectl(arguments).await.unwrap();
     let listed = kubectl.env("PATH", path.unwrap()).run().await.unwrap();
     assert_eq!(place.site.told(listed.ok()), "fhirexport.fhirexport.dev/cohort\n");
-    let help = plugin(&place, &["--help"]).run().await.unwrap().ok().unwrap();
+    let help = plugin(&place.site, &["--help"]).run().await.unwrap().ok().unwrap();
     assert!(help.contains("Usage: kubectl fhirexport "), "{help}");
 }

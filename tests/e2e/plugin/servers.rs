@@ -30,7 +30,7 @@ async fn judged(place: &Place, ready: &str) {
 async fn a_server_is_checked_from_both_sides() {
     let place = Place::start("kubectl-server", Options::default(), json!({})).await;
     judged(&place, "True").await;
-    let good = told(&place, &["server", "check", "clinic"]).await;
+    let good = told(&place.site, &["server", "check", "clinic"]).await;
     assert!(good.contains("  ok     Ready ") && good.contains("  ok     StorageAccessible "), "{good}");
     for line in [
         "  ok     Name               the host has the address 127.0.0.1",
@@ -44,11 +44,11 @@ async fn a_server_is_checked_from_both_sides() {
         .change_server(json!({"storage": {"azureBlob": {"auth": {"secretRef": {"name": "missing"}}}}}))
         .await;
     judged(&place, "False").await;
-    let bad = call(&place, &["server", "check", "clinic", "--no-request"]).await;
+    let bad = call(&place.site, &["server", "check", "clinic", "--no-request"]).await;
     assert_eq!(bad.code, 3, "{bad:?}");
     assert!(bad.stdout.contains("wrong  ") && bad.stdout.contains("Secret"), "{bad:?}");
     assert!(!bad.stdout.contains("Seen from this machine"), "{bad:?}");
-    let wrong = call(&place, &["server", "check", "clinik"]).await;
+    let wrong = call(&place.site, &["server", "check", "clinik"]).await;
     assert_said(&wrong, 1, "did you mean clinic?");
 }
 
@@ -57,7 +57,7 @@ async fn events_are_shown_where_the_log_may_not_be_read() {
     let place = Place::start("kubectl-logs", Options::default(), json!({})).await;
     place.fhir.script(Script::polls(1));
     place.landed("cohort", json!({"types": ["Patient"]})).await;
-    let shown = call(&place, &["logs", "cohort"]).await;
+    let shown = call(&place.site, &["logs", "cohort"]).await;
     // The operator of this test is no pod.
     assert_said(&shown, 0, "note: the operator's log is not shown: no pod of the operator was found");
     let lines: Vec<&str> = shown.stdout.lines().collect();
@@ -74,10 +74,10 @@ async fn events_are_shown_where_the_log_may_not_be_read() {
         shared().await.kubernetes.kubectl(arguments).await.unwrap().run().await.unwrap().ok().unwrap();
     }
     let viewer = shared().await.kubernetes.kubeconfig_for("default", &place.site.namespace).await.unwrap();
-    let shown = plugin(&place, &["logs", "cohort"]).kubeconfig(&viewer).run().await.unwrap();
+    let shown = plugin(&place.site, &["logs", "cohort"]).kubeconfig(&viewer).run().await.unwrap();
     assert_said(&shown, 0, "note: the events are not shown: you may not list events in namespace ");
     assert_said(&shown, 0, "you may not list pods in all namespaces; name that of the operator");
-    let waited = plugin(&place, &["wait", "cohort"]).kubeconfig(&viewer).run().await.unwrap();
+    let waited = plugin(&place.site, &["wait", "cohort"]).kubeconfig(&viewer).run().await.unwrap();
     assert!(waited.stdout.contains("cohort complete: "), "a viewer may wait: {waited:?}");
 }
 
@@ -92,7 +92,7 @@ async fn what_needs_no_cluster_asks_none() {
         vec!["version"],
         vec!["create", "x", "--server", "clinic", "--level", "system", "--dry-run=client"],
     ] {
-        let alone = plugin(&place, &arguments).kubeconfig("/nowhere").run().await.unwrap();
+        let alone = plugin(&place.site, &arguments).kubeconfig("/nowhere").run().await.unwrap();
         assert!(alone.succeeded() && !alone.stdout.is_empty(), "{alone:?}");
     }
 }
