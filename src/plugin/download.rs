@@ -1,7 +1,7 @@
 //! `download`: the files of an export into a directory, each compared with the manifest before it gets its name.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -90,7 +90,7 @@ async fn fetch(
     bar: &ProgressBar,
 ) -> Result<Fetched, Stop> {
     let target = directory.join(&file.path);
-    match summed(&target) {
+    match tokio::task::block_in_place(|| summed(&target)) {
         Ok(Some(sum)) if differences(file, &sum).is_empty() => {
             bar.inc(sum.bytes);
             return Ok(Fetched::There(sum.bytes));
@@ -105,15 +105,16 @@ async fn fetch(
         Err(error) => return Err(failed(&target, &error)),
     }
     let part = part(&target);
-    let mut sink = Part { file: begun(&target, &part), bar: Counted { bar, taken: 0 } };
-    let reading = store.read(file, &mut sink).await?;
-    let sum = match reading {
-        Reading::Whole(sum) => sum,
-        Reading::Missing => return Err(not_as_listed(file, "is missing in the container", &part)),
-        Reading::Unreadable(why) => {
-            return Err(not_as_listed(file, &format!("cannot be read ({why})"), &part));
-        }
-    };
+    let mut sink =
+        Part { file: begun(&target, &part), goes_on: goes_on(file), bar: Counted { bar, taken: 0 } };
+    let mut reading = store.read(file, &mut sink).await?;
+    let is_good = matches!(&reading, Reading::Whole(sum) if differences(file, sum).is_empty());
+    if sink.goes_on && !is_good {
+        // What an earlier call had written may be damaged: only a file that was read whole is judged.
+        sink.goes_on = false;
+        reading = store.read(file, &mut sink).await?;
+    }
+    let sum = whole(reading, file, &part)?;
     let differences = differences(file, &sum);
     if !differences.is_empty() {
         let what = format!("is not as the manifest says ({})", differences.join(", "));
@@ -122,6 +123,20 @@ async fn fetch(
     sink.file.and_then(|file| file.sync_all()).map_err(|e| failed(&part, &e))?;
     fs::rename(&part, &target).map_err(|e| failed(&target, &e))?;
     Ok(Fetched::Now(sum.bytes))
+}
+
+/// Whether the file can be read on after a part of it: it is stored as it is, and the manifest says how it must be.
+fn goes_on(file: &StoredFile) -> bool {
+    file.sha256.is_some() && file.key.ends_with(&file.path)
+}
+
+/// The sums of a file that was read whole.
+fn whole(reading: Reading, file: &StoredFile, part: &Path) -> Result<Sum, Stop> {
+    match reading {
+        Reading::Whole(sum) => Ok(sum),
+        Reading::Missing => Err(not_as_listed(file, "is missing in the container", part)),
+        Reading::Unreadable(why) => Err(not_as_listed(file, &format!("cannot be read ({why})"), part)),
+    }
 }
 
 /// The error for a file that cannot be had as the manifest says. What was written of it is removed.
@@ -144,17 +159,33 @@ fn failed(path: &Path, error: &io::Error) -> Stop {
 /// A file that is being written. The first failure is kept, and nothing is written after it.
 struct Part<'b> {
     file: io::Result<File>,
+    /// Whether what is written already counts.
+    goes_on: bool,
     bar: Counted<'b>,
 }
 
 impl Sink for Part<'_> {
-    fn begin(&mut self) {
-        self.bar.begin();
-        if let Ok(file) = &mut self.file
-            && let Err(error) = file.set_len(0).and_then(|()| io::Seek::rewind(file))
-        {
+    fn begin(&mut self) -> Tally {
+        let goes_on = self.goes_on;
+        let stand = |file: &mut File| -> io::Result<Tally> {
+            file.rewind()?;
+            if goes_on {
+                return tally(file);
+            }
+            file.set_len(0)?;
+            Ok(Tally::default())
+        };
+        let stood = match &mut self.file {
+            Ok(file) => tokio::task::block_in_place(|| stand(file)),
+            // It is told once the file is read.
+            Err(_) => return Tally::default(),
+        };
+        let tally = stood.unwrap_or_else(|error| {
             self.file = Err(error);
-        }
+            Tally::default()
+        });
+        self.bar.stands_at(tally.bytes());
+        tally
     }
 
     fn take(&mut self, piece: &[u8]) {
@@ -177,7 +208,7 @@ fn begun(target: &Path, part: &Path) -> io::Result<File> {
     if let Some(above) = target.parent() {
         make(above)?;
     }
-    OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(part)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(part)
 }
 
 fn make(directory: &Path) -> io::Result<()> {
@@ -189,6 +220,7 @@ fn keep(directory: &Path, name: &str, body: &[u8]) -> io::Result<()> {
     let target = directory.join(name);
     let part = part(&target);
     let mut file = begun(&target, &part)?;
+    file.set_len(0)?;
     file.write_all(body)?;
     file.sync_all()?;
     fs::rename(&part, &target)
@@ -230,10 +262,15 @@ fn summed(path: &Path) -> io::Result<Option<Sum>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    tally(&mut file).map(|tally| Some(tally.finish()))
+}
+
+/// The running sums of a local file, from where it stands to its end.
+fn tally(file: &mut File) -> io::Result<Tally> {
     let (mut tally, mut piece) = (Tally::default(), vec![0; PIECE]);
     loop {
         match file.read(&mut piece)? {
-            0 => return Ok(Some(tally.finish())),
+            0 => return Ok(tally),
             read => tally.feed(piece.get(..read).unwrap_or_default()),
         }
     }
@@ -267,13 +304,17 @@ mod tests {
         let target = folder.path().join("deleted/Bundle-1.ndjson");
         let part = part(&target);
         let bar = ProgressBar::hidden();
-        let mut sink = Part { file: begun(&target, &part), bar: Counted { bar: &bar, taken: 0 } };
-        for piece in [&b"broken off"[..], b"whole"] {
-            sink.begin();
-            sink.take(piece);
-        }
-        sink.file.unwrap().sync_all().unwrap();
-        assert_eq!((fs::read(&part).unwrap(), bar.position()), (b"whole".to_vec(), 5));
+        let written = |goes_on: bool| {
+            let mut sink =
+                Part { file: begun(&target, &part), goes_on, bar: Counted { bar: &bar, taken: 0 } };
+            let there = sink.begin().bytes();
+            sink.take(b"whole");
+            sink.file.unwrap().sync_all().unwrap();
+            (there, fs::read(&part).unwrap())
+        };
+        assert_eq!(written(true), (0, b"whole".to_vec()));
+        assert_eq!(written(true), (5, b"wholewhole".to_vec()), "it goes on");
+        assert_eq!(written(false), (0, b"whole".to_vec()), "it begins anew");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&part), mode(target.parent().unwrap())), (FILE_MODE, DIRECTORY_MODE));
         assert_eq!(summed(&part).unwrap().unwrap().bytes, 5);

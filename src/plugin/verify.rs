@@ -13,6 +13,7 @@ use super::exit::Exit;
 use super::files::{Files, Reading, Sink, StoreArgs, Unlisted};
 use crate::cli::print;
 use crate::core::export::counted;
+use crate::core::landing::Tally;
 use crate::core::stored_manifest::{StoredFile, differences};
 use crate::stop::Stop;
 
@@ -136,10 +137,19 @@ pub struct Counted<'b> {
     pub taken: u64,
 }
 
+impl Counted<'_> {
+    /// Moves the bar to where it is when this many bytes of the file are read.
+    pub fn stands_at(&mut self, bytes: u64) {
+        let others = self.bar.position().saturating_sub(self.taken);
+        self.bar.set_position(others + bytes);
+        self.taken = bytes;
+    }
+}
+
 impl Sink for Counted<'_> {
-    fn begin(&mut self) {
-        self.bar.set_position(self.bar.position().saturating_sub(self.taken));
-        self.taken = 0;
+    fn begin(&mut self) -> Tally {
+        self.stands_at(0);
+        Tally::default()
     }
 
     fn take(&mut self, piece: &[u8]) {

@@ -48,8 +48,8 @@ pub struct Listed {
 
 /// What takes in a file that is read.
 pub trait Sink {
-    /// The file begins, or begins anew: what was taken of it does not count.
-    fn begin(&mut self);
+    /// The file begins, or is read on after a failure. Returns what the sink has of it: reading goes on after these bytes.
+    fn begin(&mut self) -> Tally;
     /// The next piece.
     fn take(&mut self, piece: &[u8]);
 }
@@ -139,14 +139,10 @@ impl Files {
         Ok(Listed { body, files })
     }
 
-    /// Reads a file whole, decompressed, and passes it to `sink`. Begins anew while that may help. Fails with a sentence
+    /// Reads a file, decompressed, and passes to `sink` what that has not got yet. Tries again while that may help. Fails with a sentence
     /// if the store, and not only this file, cannot be read.
     pub async fn read(&self, file: &StoredFile, sink: &mut (dyn Sink + Send)) -> Result<Reading, Stop> {
-        let read = patiently(async || {
-            sink.begin();
-            self.read_once(file, sink).await
-        });
-        match read.await {
+        match patiently(async || self.read_once(file, sink).await).await {
             Ok(Some(sum)) => Ok(Reading::Whole(sum)),
             Ok(None) => Ok(Reading::Missing),
             Err(StorageFailure { kind: StorageFailureKind::Permanent, message }) => {
@@ -161,16 +157,19 @@ impl Files {
         file: &StoredFile,
         sink: &mut (dyn Sink + Send),
     ) -> Result<Option<Sum>, StorageFailure> {
-        let mut tally = Tally::default();
+        let mut tally = sink.begin();
+        let from = tally.bytes();
         let mut both = |piece: &[u8]| {
             tally.feed(piece);
             sink.take(piece);
         };
-        let found = match &self.store {
-            Store::Account(account) => account.read_through(self.target(), &file.key, &mut both).await?,
-            Store::Directory(directory) => {
-                directory.read_through(self.target(), &file.key, &mut both).await?
-            }
+        let (target, key) = (self.target(), &file.key);
+        // A file that is compressed can only be read from its beginning.
+        let found = match (&self.store, from) {
+            (Store::Account(account), 0) => account.read_through(target, key, &mut both).await?,
+            (Store::Account(account), from) => account.read_rest(target, key, from, &mut both).await?,
+            (Store::Directory(directory), 0) => directory.read_through(target, key, &mut both).await?,
+            (Store::Directory(directory), from) => directory.read_rest(target, key, from, &mut both).await?,
         };
         Ok(found.then(|| tally.finish()))
     }

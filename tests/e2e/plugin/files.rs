@@ -80,7 +80,7 @@ async fn from_a_storage_account_with_a_sas_token() {
     // The same command goes on where an earlier one was interrupted.
     let lost = there.keys().find(|name| name.starts_with("Patient")).unwrap();
     std::fs::remove_file(directory.join(lost)).unwrap();
-    std::fs::write(directory.join(format!(".{lost}.part")), "half").unwrap();
+    std::fs::write(directory.join(format!(".{lost}.part")), "half of another file").unwrap();
     let again = succeeds(&place.site, with_sas(&place.site, &["download", "cohort", &to], "rl").await).await;
     assert!(again.contains(&format!("{} of them there already", listed.len() - 1)), "{again}");
     let mut there = BTreeMap::new();
