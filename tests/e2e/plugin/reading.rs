@@ -2,6 +2,7 @@
 
 use bulk_fhir::{Options, Script};
 use serde_json::{Value, json};
+use stage::{Process, ProcessOptions, Terminal};
 
 use super::{assert_said, call, plugin, start, told};
 use crate::place::Place;
@@ -101,4 +102,38 @@ async fn kubectl_finds_it() {
     assert_eq!(place.site.told(listed.ok()), "fhirexport.fhirexport.dev/cohort\n");
     let help = plugin(&place.site, &["--help"]).run().await.unwrap().ok().unwrap();
     assert!(help.contains("Usage: kubectl fhirexport "), "{help}");
+}
+
+/// On a terminal there are bars while an export runs, and colours in the list.
+#[tokio::test]
+async fn bars_and_colours_are_for_terminals() {
+    let place = Place::start("kubectl-terminal", Options::default(), json!({})).await;
+    place.fhir.script(Script::stuck());
+    place.export("stuck", json!({}), json!({})).await;
+    place.site.until_condition("stuck", "Reconciling", "False", "KickedOff").await;
+    let on = |terminal: &Terminal, arguments: &[&str]| {
+        let options = ProcessOptions::new(super::PROGRAM, terminal.path())
+            .args(arguments)
+            .args(["-n", &place.site.namespace])
+            .env("KUBECONFIG", &place.site.kubeconfig)
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR");
+        options.stdout(terminal.path())
+    };
+    let screen = Terminal::open().unwrap();
+    let mut list = Process::start(&on(&screen, &["list"])).unwrap();
+    screen.until_shown("\u{1b}[36mRunning\u{1b}[0m", PATIENCE).await.unwrap();
+    assert_eq!(list.wait_at_most(PATIENCE).await.unwrap(), Some(0));
+    let screen = Terminal::open().unwrap();
+    let mut plain = Process::start(&on(&screen, &["list"]).env("NO_COLOR", "1")).unwrap();
+    screen.until_shown("Running", PATIENCE).await.unwrap();
+    assert_eq!(plain.wait_at_most(PATIENCE).await.unwrap(), Some(0));
+    assert!(!screen.text().contains('\u{1b}'), "{:?}", screen.text());
+    let screen = Terminal::open().unwrap();
+    let mut watch = Process::start(&on(&screen, &["watch", "stuck", "--timeout=1h"])).unwrap();
+    // A bar is drawn anew in its line.
+    screen.until_shown("\u{1b}[2K", PATIENCE).await.unwrap();
+    place.site.change("stuck", json!({"cancel": true})).await;
+    screen.until_shown("fhirexport.fhirexport.dev/stuck cancelled", PATIENCE).await.unwrap();
+    assert_eq!(watch.wait_at_most(PATIENCE).await.unwrap(), Some(3));
 }
