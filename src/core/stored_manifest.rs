@@ -88,7 +88,8 @@ fn file(kind: FileKind, entry: Entry, container: &str, folder: &str) -> Result<S
 
 /// Whether a path leads to a visible file below the directory that it is relative to, on any system.
 fn is_below(path: &str) -> bool {
-    let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(['\\', ':', '\0']);
+    let odd = |c: char| matches!(c, '\\' | ':') || c.is_control();
+    let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(odd);
     path.split('/').all(plain)
 }
 
@@ -143,6 +144,7 @@ mod tests {
             ".ssh",
             "a\\\\b",
             "c:x",
+            "\\u001b[2J",
             "",
         ] {
             let body = format!(r#"{{"output":[{{"url":"{url}"}}]}}"#);

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::connection::Connected;
 use super::exit::Exit;
 use super::output::named;
+use crate::cli::print;
 use crate::cluster::CallError;
 use crate::show::{End, Key, Look, ObjectKind, Show};
 use crate::stop::Stop;
@@ -89,7 +90,7 @@ pub async fn until_the_end(
     };
     show.finish();
     for (name, ending) in &ends {
-        println!("{}", conclusion(&cluster.namespace, name, ending));
+        print(&format!("{}\n", conclusion(&cluster.namespace, name, ending)))?;
     }
     let left: Vec<&str> = names.iter().filter(|name| !ends.contains_key(*name)).map(String::as_str).collect();
     let early = outcome?;
