@@ -10,6 +10,6 @@ mod check;
 pub mod folder;
 mod key;
 
-pub use azure::{BlobStorage, StorageHosts, http_client};
+pub use azure::{BlobStorage, CallerCredential, EndpointFrom, StorageHosts, http_client};
 pub use by_type::{StorageByType, UploadByType};
 pub use folder::FolderStorage;
