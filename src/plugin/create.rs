@@ -178,7 +178,7 @@ fn manifest(wanted: &Wanted, namespace: Option<&str>) -> Value {
     let spec = with(
         json!({ "serverRef": server, "request": request }),
         [
-            ("suspend", wanted.suspend.then(|| json!(true))),
+            ("suspend", wanted.suspend.then_some(json!(true))),
             ("activeDeadlineSeconds", seconds(wanted.deadline)),
             ("backoffLimit", wanted.backoff_limit.map(|limit| json!(limit))),
             ("ttlSecondsAfterFinished", seconds(wanted.ttl)),

@@ -1,6 +1,8 @@
 //! The objects of kinds of other projects, compared with what their definitions say (`foreign.yaml`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,7 +40,7 @@ enum Type {
     String,
 }
 
-fn kinds() -> Vec<Kind> {
+fn kinds() -> Vec<Known> {
     serde_saphyr::from_str(include_str!("foreign.yaml")).unwrap()
 }
 
@@ -56,7 +58,7 @@ impl Shape {
     }
 }
 
-impl Kind {
+impl Known {
     /// What is wrong with a value at `path`, and with what is below it.
     fn problems(&self, path: &str, value: &Value, found: &mut Vec<String>) {
         let Some(shape) = self.fields.get(path) else {

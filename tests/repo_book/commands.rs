@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::known::{Kind, conditions, has_field, has_value, kind, wrong_fragment};
+use crate::known::{Known, conditions, has_field, has_value, kind, wrong_fragment};
 use crate::nothing;
 use crate::pages::{blocks_in, read, root};
 
@@ -91,7 +91,7 @@ fn values<'a>(words: &[&'a str], flags: &[&str]) -> Vec<&'a str> {
 fn wrong_kubectl(words: &[&str]) -> Option<String> {
     let plain = plain(words);
     let verb = *plain.first()?;
-    let mut ours: Option<&Kind> = None;
+    let mut ours: Option<&Known> = None;
     if words.contains(&"--raw") {
         return None;
     }
@@ -127,7 +127,7 @@ fn wrong_kubectl(words: &[&str]) -> Option<String> {
     patch.or(wrong_wait).or_else(|| outputs.into_iter().find_map(|path| wrong_path(ours, path)))
 }
 
-fn wrong_wait(kind: &Kind, wanted: &str) -> Option<String> {
+fn wrong_wait(kind: &Known, wanted: &str) -> Option<String> {
     if let Some(condition) = wanted.strip_prefix("condition=") {
         return wrong_condition(condition.split('=').next().unwrap_or_default());
     }
@@ -139,7 +139,7 @@ fn wrong_condition(name: &str) -> Option<String> {
 }
 
 /// What a JSON path names that objects of this kind do not have.
-fn wrong_path(kind: &Kind, path: &str) -> Option<String> {
+fn wrong_path(kind: &Known, path: &str) -> Option<String> {
     let condition = path.split("@.type==\"").nth(1).and_then(|rest| rest.split('"').next());
     if let Some(wrong) = condition.and_then(wrong_condition) {
         return Some(wrong);

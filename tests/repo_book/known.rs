@@ -57,13 +57,13 @@ pub fn conditions() -> impl Iterator<Item = String> {
 }
 
 /// Our kind of this name.
-pub fn kind(name: &str) -> Option<&'static Kind> {
+pub fn kind(name: &str) -> Option<&'static Known> {
     KINDS.iter().find(|kind| kind.names.iter().any(|known| known == name))
 }
 
 /// What is wrong with the spec of an object of which only a part is shown; `None` if it is right for one of our kinds.
 pub fn wrong_fragment(spec: &Value) -> Option<String> {
-    let of = |kind: &Kind| {
+    let of = |kind: &Known| {
         let object = json!({ "apiVersion": "fhirexport.dev/v1alpha1", "kind": kind.kind, "spec": spec });
         let definition = DEFINITIONS.find(&kind.kind, DEFINITIONS.version()).unwrap();
         let faults = definition.faults(&object, None);

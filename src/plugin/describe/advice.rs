@@ -26,7 +26,7 @@ pub fn to_do(export: &FhirExport, now: Timestamp) -> String {
         let namespace = export.namespace().unwrap_or_default();
         format!("kubectl fhirexport {command} {} -n {namespace}", export.name_any())
     };
-    let advice = told(status).and_then(|condition| advice(condition)).unwrap_or_default();
+    let advice = told(status).and_then(advice).unwrap_or_default();
     let next = match status.state {
         Some(RunState::Complete) => {
             format!(

@@ -2,7 +2,9 @@
 //! in the metrics of a live operator.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use bulk_fhir::{Options, Script};
 use fhir_export_operator::api::{FhirExportSchedule, RUN_NOW_ANNOTATION};
