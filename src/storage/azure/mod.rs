@@ -7,7 +7,6 @@ mod bounded;
 mod delete;
 mod download;
 mod failure;
-mod hosts;
 mod in_flight;
 mod jobs;
 mod landed;
@@ -25,7 +24,6 @@ use std::sync::Arc;
 
 use azure_core::http::Transport;
 
-pub use hosts::StorageHosts;
 pub use upload::BlobUpload;
 
 use account::Account;
@@ -39,6 +37,7 @@ use crate::core::reach::Reach;
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 use crate::ports::Tenure;
+use crate::storage::StorageHosts;
 
 /// How many connections are kept open to one account.
 const MAX_IDLE: usize = 64;

@@ -77,3 +77,5 @@ macro_rules! contract {
 contract!(on_azurite, super::kit::azurite, super::kit::azurite_of_its_own);
 contract!(on_a_folder, super::kit::folder, super::kit::folder);
 contract!(on_a_volume, super::kit::volume, super::kit::volume);
+contract!(on_versity, super::kit::versity, super::kit::versity_of_its_own);
+contract!(on_moto, super::kit::moto, super::kit::moto_of_its_own);
