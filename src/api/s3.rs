@@ -137,7 +137,10 @@ pub struct WebIdentity {
     /// The ARN of the role, such as `arn:aws:iam::123456789012:role/exports`. Its trust policy must admit the
     /// ServiceAccount, with the audience `sts.amazonaws.com`.
     #[serde(rename = "roleARN")]
-    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^arn:[a-z-]+:iam::[0-9]*:role/[A-Za-z0-9+=,.@_/-]+$"))]
+    #[schemars(
+        length(min = 1, max = 2048),
+        regex(pattern = r"^arn:[a-z-]+:iam::[0-9]*:role/[A-Za-z0-9+=,.@_/-]+$")
+    )]
     pub role_arn: String,
     /// A ServiceAccount in the namespace of this FhirServer. It must carry the label
     /// `fhirexport.dev/credential: "true"`, and its annotation `eks.amazonaws.com/role-arn` must equal `roleARN`.

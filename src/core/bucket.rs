@@ -65,8 +65,8 @@ const SCHEME: &str = "s3://";
 /// What separates the bucket from the endpoint in the name of a store.
 const AT: &str = "?endpoint=";
 
-/// The name of the store, as statuses and messages have it: `s3://BUCKET/PREFIX?endpoint=ENDPOINT`, without `BUCKET` and
-/// `PREFIX` if the settings name none.
+/// The name of the store, as statuses and messages have it: `s3://BUCKET/PREFIX?endpoint=ENDPOINT`, without `BUCKET`
+/// and `PREFIX` if the settings name none.
 pub(super) fn store_name(s3: &S3) -> String {
     let bucket = s3.bucket.as_deref().unwrap_or_default();
     let prefix = s3.prefix.as_ref().map(|prefix| format!("/{prefix}")).unwrap_or_default();
@@ -125,7 +125,11 @@ mod tests {
     #[test]
     fn the_name_of_a_store_leads_to_its_files() {
         for (more, name, url) in [
-            (json!({}), "s3://?endpoint=https://s3.eu-central-1.amazonaws.com", "s3://lake/f/Patient-1.ndjson"),
+            (
+                json!({}),
+                "s3://?endpoint=https://s3.eu-central-1.amazonaws.com",
+                "s3://lake/f/Patient-1.ndjson",
+            ),
             (
                 json!({ "bucket": "clinic", "prefix": "a/b", "endpoint": "https://minio.example:9000" }),
                 "s3://clinic/a/b?endpoint=https://minio.example:9000",

@@ -182,7 +182,9 @@ impl AssumedRole {
         };
         CredentialProblem::lasting(
             Reason::TokenRefused,
-            format!("{host} does not let ServiceAccount {service_account} assume {role_arn} ({said}): {next}"),
+            format!(
+                "{host} does not let ServiceAccount {service_account} assume {role_arn} ({said}): {next}"
+            ),
         )
     }
 }

@@ -10,7 +10,9 @@ use url::Url;
 
 use super::flow::{TokenFlow, TokenTarget};
 use super::in_use::InUse;
-use super::{AssumedRole, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity, Issuer};
+use super::{
+    AssumedRole, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity, Issuer,
+};
 use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
 
 /// Time limit of a token request to Entra, retries included.

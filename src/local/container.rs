@@ -82,7 +82,8 @@ pub fn faults(server: &Value, in_a_directory: bool) -> Vec<Fault> {
         }
     }
     if text("spec.storage.s3.auth.type") == Some("WebIdentity") && !in_a_directory {
-        let message = "the token of a ServiceAccount exists only in a cluster: use AccessKey here, or --container";
+        let message =
+            "the token of a ServiceAccount exists only in a cluster: use AccessKey here, or --container";
         faults.push(Fault::new("spec.storage.s3.auth.type", message));
     }
     faults

@@ -161,7 +161,11 @@ mod tests {
         let admitted = |endpoint: &str| hosts.admit_token_service(&Url::parse(endpoint).unwrap());
         assert_eq!(admitted("https://sts.example.org"), Ok(()));
         for endpoint in ["http://sts.example.org", "https://sts.example.org:8443", "https://evil.example"] {
-            assert_eq!(admitted(endpoint).unwrap_err().kind, StorageFailureKind::HostNotAllowed, "{endpoint}");
+            assert_eq!(
+                admitted(endpoint).unwrap_err().kind,
+                StorageFailureKind::HostNotAllowed,
+                "{endpoint}"
+            );
         }
         assert!(admitted("https://evil.example:9").unwrap_err().message.contains("add evil.example:9 to"));
     }

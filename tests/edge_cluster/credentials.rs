@@ -138,7 +138,11 @@ async fn service_accounts_are_checked_before_a_token_is_asked_for() {
         async move { source.service_account_token("accounts", "good", &role).await }
     };
     let arn = "arn:aws:iam::123456789012:role/exports";
-    wrong(role(arn).await, Reason::ServiceAccountMismatch, &["no annotation", "eks.amazonaws.com/role-arn", arn]);
+    wrong(
+        role(arn).await,
+        Reason::ServiceAccountMismatch,
+        &["no annotation", "eks.amazonaws.com/role-arn", arn],
+    );
     let notes = json!({ "metadata": { "annotations": { "eks.amazonaws.com/role-arn": arn } } });
     api.patch("good", &PatchParams::default(), &Patch::Merge(notes)).await.unwrap();
     let token = role(arn).await.unwrap();
@@ -146,5 +150,9 @@ async fn service_accounts_are_checked_before_a_token_is_asked_for() {
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     assert_eq!(claims["aud"], json!(["sts.amazonaws.com"]));
-    wrong(role("arn:aws:iam::123456789012:role/admin").await, Reason::ServiceAccountMismatch, &["role/admin"]);
+    wrong(
+        role("arn:aws:iam::123456789012:role/admin").await,
+        Reason::ServiceAccountMismatch,
+        &["role/admin"],
+    );
 }

@@ -77,11 +77,7 @@ impl CredentialSource for Secrets {
         self.values.lock().unwrap().get(&key.name).cloned().map(Into::into).ok_or_else(missing)
     }
 
-    async fn secret(
-        &self,
-        _: &str,
-        name: &str,
-    ) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
+    async fn secret(&self, _: &str, name: &str) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
         *self.reads.lock().unwrap() += 1;
         let values = self.values.lock().unwrap();
         let keys = values.iter().filter_map(|(key, value)| {

@@ -57,7 +57,8 @@ impl Stub {
 }
 
 fn xml(status: u16, code: &str) -> HttpReply {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>a secret name</Message></Error>");
+    let body =
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>a secret name</Message></Error>");
     HttpReply::text(status, "application/xml", &body)
 }
 
@@ -71,14 +72,34 @@ async fn answers_of_a_store_in_trouble() {
     let region = "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>";
     let old = xml(403, "AccessDenied").header("Date", "Mon, 01 Jan 2024 00:00:00 GMT");
     let table = [
-        (xml(503, "SlowDown").header("retry-after", "120"), transient(Some(120)), "busy or out of order (503 SlowDown)"),
-        (xml(403, "AccessDenied"), StorageFailureKind::Denied, "permit s3:ListBucket and s3:GetObject for the bucket lake"),
+        (
+            xml(503, "SlowDown").header("retry-after", "120"),
+            transient(Some(120)),
+            "busy or out of order (503 SlowDown)",
+        ),
+        (
+            xml(403, "AccessDenied"),
+            StorageFailureKind::Denied,
+            "permit s3:ListBucket and s3:GetObject for the bucket lake",
+        ),
         (xml(403, "InvalidAccessKeyId"), StorageFailureKind::Denied, "put the current one into its Secret"),
-        (xml(403, "SignatureDoesNotMatch"), StorageFailureKind::Denied, "put the current one into its Secret"),
+        (
+            xml(403, "SignatureDoesNotMatch"),
+            StorageFailureKind::Denied,
+            "put the current one into its Secret",
+        ),
         (xml(400, "ExpiredToken"), StorageFailureKind::Denied, "has ended (400 ExpiredToken): put a new one"),
         (old, StorageFailureKind::Denied, "set the clocks"),
-        (xml(403, "RequestTimeTooSkewed"), transient(None), "differ too much (403 RequestTimeTooSkewed): set them"),
-        (xml(404, "NoSuchBucket"), StorageFailureKind::NotFound, "has no bucket lake (404 NoSuchBucket): create it"),
+        (
+            xml(403, "RequestTimeTooSkewed"),
+            transient(None),
+            "differ too much (403 RequestTimeTooSkewed): set them",
+        ),
+        (
+            xml(404, "NoSuchBucket"),
+            StorageFailureKind::NotFound,
+            "has no bucket lake (404 NoSuchBucket): create it",
+        ),
         (
             xml(301, "PermanentRedirect").header("x-amz-bucket-region", "eu-west-1"),
             StorageFailureKind::Permanent,
@@ -135,7 +156,8 @@ async fn a_store_that_overwrites_gets_no_file() {
     for heeds_the_first in [false, true] {
         let stub = Stub::start(None, move |url, _| {
             let part = HttpReply::empty(200).header("etag", "\"a\"");
-            let begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>";
+            let begun =
+                "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>";
             match url.split(' ').next().unwrap() {
                 "POST" if url.contains("uploads=") => HttpReply::text(200, "application/xml", begun),
                 "POST" => HttpReply::text(200, "application/xml", "<CompleteMultipartUploadResult/>"),
@@ -147,9 +169,14 @@ async fn a_store_that_overwrites_gets_no_file() {
         .await;
         let storage = lake::s3_storage(&s3_secrets(), EntraSettings::default(), StorageHosts::default());
         let server = lake::s3_server("fhir", &stub.url(), &json!({}));
-        let failure = storage.store(Target::new(&server, "lake"), "f/manifest.json", b"{}").await.unwrap_err();
+        let failure =
+            storage.store(Target::new(&server, "lake"), "f/manifest.json", b"{}").await.unwrap_err();
         assert_eq!(failure.kind, StorageFailureKind::Permanent);
-        assert!(failure.message.contains("overwrites objects although it is asked not to"), "{}", failure.message);
+        assert!(
+            failure.message.contains("overwrites objects although it is asked not to"),
+            "{}",
+            failure.message
+        );
         let written = stub.requests().into_iter().filter(|(url, _)| url.contains("manifest.json")).count();
         assert_eq!(written, 0, "nothing of the run was written");
     }
@@ -179,7 +206,10 @@ async fn a_secret_without_a_key_is_told() {
     let server = lake::s3_server("fhir", "http://127.0.0.1:9", &json!({}));
     let failure = storage.probe(&server, Some("lake")).await.unwrap_err();
     assert_eq!(failure.kind, StorageFailureKind::Missing);
-    assert_eq!(failure.message, "Secret fhir/s3 has no AWS_ACCESS_KEY_ID or no AWS_SECRET_ACCESS_KEY; add both");
+    assert_eq!(
+        failure.message,
+        "Secret fhir/s3 has no AWS_ACCESS_KEY_ID or no AWS_SECRET_ACCESS_KEY; add both"
+    );
 }
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/exports";
@@ -211,7 +241,11 @@ async fn a_role_is_assumed_once_for_each_namespace_and_again_after_a_refusal() {
     let port = service.socket.address.port();
     let store = Stub::start(None, |url, _| {
         // The store knows every key but the first one.
-        if url.contains("ASIA1%2F") { xml(400, "ExpiredToken") } else { HttpReply::text(200, "text/xml", EMPTY) }
+        if url.contains("ASIA1%2F") {
+            xml(400, "ExpiredToken")
+        } else {
+            HttpReply::text(200, "text/xml", EMPTY)
+        }
     })
     .await;
     let hosts = StorageHosts::parse(&format!("localhost:{port}")).unwrap();
@@ -261,7 +295,12 @@ async fn a_role_that_cannot_be_assumed_is_told() {
     for (status, code, kind, told) in [
         (403, "AccessDenied", StorageFailureKind::Missing, "system:serviceaccount:fhir:exports"),
         (400, "InvalidIdentityToken", StorageFailureKind::Missing, "register the issuer of the cluster"),
-        (400, "IDPCommunicationError", StorageFailureKind::Transient { retry_after: None }, "the operator retries"),
+        (
+            400,
+            "IDPCommunicationError",
+            StorageFailureKind::Transient { retry_after: None },
+            "the operator retries",
+        ),
     ] {
         let refusal = format!(
             "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>a secret</Message></Error>\
@@ -276,6 +315,10 @@ async fn a_role_that_cannot_be_assumed_is_told() {
         let server = lake::s3_server("fhir", "http://127.0.0.1:9", &role);
         let failure = storage.probe(&server, Some("lake")).await.unwrap_err();
         assert_eq!(failure.kind, kind, "{}", failure.message);
-        assert!(failure.message.contains(told) && !failure.message.contains("a secret"), "{}", failure.message);
+        assert!(
+            failure.message.contains(told) && !failure.message.contains("a secret"),
+            "{}",
+            failure.message
+        );
     }
 }

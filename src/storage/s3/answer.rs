@@ -60,7 +60,9 @@ impl Answer {
     pub(super) fn region(&self) -> Option<String> {
         let header = self.headers.get("x-amz-bucket-region").and_then(|value| value.to_str().ok());
         let named = header.map(str::to_owned).or_else(|| self.failure()?.region);
-        named.filter(|region| region.len() <= 32 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+        named.filter(|region| {
+            region.len() <= 32 && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        })
     }
 
     /// Whether repeating the request may lead to a better answer.
@@ -68,7 +70,13 @@ impl Answer {
         let busy = matches!(self.status, 408 | 429 | 500 | 502 | 503 | 504);
         let code = matches!(
             self.code(),
-            Some("SlowDown" | "InternalError" | "RequestTimeout" | "ConditionalRequestConflict" | "OperationAborted")
+            Some(
+                "SlowDown"
+                    | "InternalError"
+                    | "RequestTimeout"
+                    | "ConditionalRequestConflict"
+                    | "OperationAborted"
+            )
         );
         busy || code
     }
@@ -218,7 +226,10 @@ struct ListedBucket {
 impl BucketList {
     /// The names of the buckets, each with the time when it was created.
     pub(super) fn into_iter(self) -> impl Iterator<Item = (String, Timestamp)> {
-        self.buckets.all.into_iter().filter_map(|bucket| Some((bucket.name, bucket.creation_date.parse().ok()?)))
+        self.buckets
+            .all
+            .into_iter()
+            .filter_map(|bucket| Some((bucket.name, bucket.creation_date.parse().ok()?)))
     }
 }
 
@@ -232,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_failure_may_come_with_status_200() {
-        let failed = "<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code><Message>x</Message></Error>";
+        let failed =
+            "<?xml version=\"1.0\"?>\n  <Error><Code>InternalError</Code><Message>x</Message></Error>";
         let answer = answer(200, failed);
         assert!(!answer.is_success() && answer.is_passing());
         assert_eq!(answer.code(), Some("InternalError"));

@@ -55,8 +55,7 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) fn new(account: &Arc<Account>, place: BucketPlace) -> Result<Self, StorageFailure> {
-        let wrong =
-            || StorageFailure::permanent(format!("the S3 endpoint {} is not a URL", place.endpoint));
+        let wrong = || StorageFailure::permanent(format!("the S3 endpoint {} is not a URL", place.endpoint));
         let mut root = Url::parse(&place.endpoint).map_err(|_| wrong())?;
         let host = root.host_str().filter(|_| matches!(root.scheme(), "http" | "https")).ok_or_else(wrong)?;
         if place.bucket.is_empty() {

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::bucket::{Account, Bucket, Way};
 use super::failure;
-use super::keys::{AccessKey, Access};
+use super::keys::{Access, AccessKey};
 use crate::api::{FhirServer, NameRef, Reason, S3, S3AuthType, WebIdentity};
 use crate::core::bucket::{BucketPlace, endpoint, token_service};
 use crate::core::folder;
@@ -151,7 +151,9 @@ pub(super) fn container(
 ) -> Result<Bucket, StorageFailure> {
     // Other names could lead to another host or another folder.
     if !folder::is_container(name) {
-        return Err(StorageFailure::permanent(format!("{name:?} cannot be the name of a container; it is refused")));
+        return Err(StorageFailure::permanent(format!(
+            "{name:?} cannot be the name of a container; it is refused"
+        )));
     }
     Bucket::new(account, BucketPlace::of(settings(server)?, name))
 }

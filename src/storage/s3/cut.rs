@@ -10,8 +10,8 @@ const SIZES: [u64; 5] = [8 * MIB, 32 * MIB, 128 * MIB, 512 * MIB, 2048 * MIB];
 /// The number of parts of each size.
 const EACH: u64 = MAX_PARTS / SIZES.len() as u64;
 
-/// The size in bytes of the part that begins at `offset`, unless it is the last one. `None` if an object has no room for
-/// a part there, or if no part begins there.
+/// The size in bytes of the part that begins at `offset`, unless it is the last one. `None` if an object has no room
+/// for a part there, or if no part begins there.
 pub(super) fn part_size(offset: u64) -> Option<usize> {
     let mut left = offset;
     for size in SIZES {

@@ -78,22 +78,25 @@ pub(super) fn refused(bucket: &Bucket, answer: &Answer, right: Right) -> Storage
         (Some("RequestTimeTooSkewed" | "RequestExpired"), _) => StorageFailure::transient(format!(
             "the clocks of the operator's node and of the S3 store {host} differ too much ({said}): set them"
         )),
-        (Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"), _) | (_, 300..=399) => {
-            StorageFailure::permanent(elsewhere(bucket, answer, &said))
-        }
+        (Some("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed"), _)
+        | (_, 300..=399) => StorageFailure::permanent(elsewhere(bucket, answer, &said)),
         (Some("NoSuchBucket"), _) => of(
             StorageFailureKind::NotFound,
             format!("the S3 store {host} has no bucket {name} ({said}): create it"),
         ),
-        (Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest"), _) => StorageFailure::transient(
-            format!("bytes changed on their way to the S3 store {host} ({said}); they are sent again"),
-        ),
+        (Some("BadDigest" | "XAmzContentChecksumMismatch" | "InvalidDigest"), _) => {
+            StorageFailure::transient(format!(
+                "bytes changed on their way to the S3 store {host} ({said}); they are sent again"
+            ))
+        }
         (Some("NotImplemented"), _) | (_, 501) => StorageFailure::permanent(format!(
             "the S3 store {host} lacks a function that landing files needs ({said}): use one that has it"
         )),
         (Some("QuotaExceeded" | "XMinioStorageFull" | "XMinioAdminBucketQuotaExceeded"), _) | (_, 507) => of(
             StorageFailureKind::Full,
-            format!("there is no room in the bucket {name} of the S3 store {host} ({said}): make room, or raise its quota"),
+            format!(
+                "there is no room in the bucket {name} of the S3 store {host} ({said}): make room, or raise its quota"
+            ),
         ),
         (Some("InvalidObjectState"), _) => StorageFailure::permanent(format!(
             "a file in the bucket {name} is archived ({said}); keep files out of archives until runs are taken in"
@@ -128,8 +131,8 @@ fn denied(bucket: &Bucket, answer: &Answer, right: Right, said: &str) -> String 
     let (host, name) = (bucket.host(), bucket.name());
     if let Some(skew) = answer.skew().filter(|skew| *skew > SKEW) {
         return format!(
-            "the S3 store {host} refuses the request ({said}), and its clock differs from that of the operator's node by \
-             {} s: set the clocks",
+            "the S3 store {host} refuses the request ({said}), and its clock differs from that of the operator's node \
+             by {} s: set the clocks",
             skew.as_secs()
         );
     }
@@ -154,7 +157,8 @@ pub(super) fn unanswered(bucket: &Bucket, cause: &Cause) -> StorageFailure {
     let host = bucket.host();
     StorageFailure::transient(match cause {
         Cause::Name(name) => format!(
-            "the S3 store {host} has no address (the name {name} does not resolve): check the endpoint; it is tried again"
+            "the S3 store {host} has no address (the name {name} does not resolve): check the endpoint; it is tried \
+             again"
         ),
         Cause::Address(refused) => {
             format!("no connection to the S3 store {host} ({refused}): check the endpoint; it is tried again")

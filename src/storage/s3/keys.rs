@@ -41,8 +41,7 @@ pub(super) struct AccessKey {
 
 impl PartialEq for AccessKey {
     fn eq(&self, other: &Self) -> bool {
-        let session =
-            |key: &Self| key.session.as_ref().map(|session| session.expose_secret().to_owned());
+        let session = |key: &Self| key.session.as_ref().map(|session| session.expose_secret().to_owned());
         self.id == other.id
             && self.secret.expose_secret() == other.secret.expose_secret()
             && session(self) == session(other)
@@ -108,7 +107,8 @@ mod tests {
         let told = format!("{one:?}");
         assert!(!told.contains("hush") && !told.contains("token"), "{told}");
         assert!(one.is(&Access::Key(key("AKIA", "hush", Some("token")))));
-        for other in [key("B", "hush", Some("token")), key("AKIA", "x", Some("token")), key("AKIA", "hush", None)]
+        for other in
+            [key("B", "hush", Some("token")), key("AKIA", "x", Some("token")), key("AKIA", "hush", None)]
         {
             assert!(!one.is(&Access::Key(other)));
         }

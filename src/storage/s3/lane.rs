@@ -71,9 +71,14 @@ impl State {
         }
     }
 
-    /// The upload of another process, of which the store has these parts; `None` if they are not those that its progress
-    /// was noted after.
-    pub(super) fn resumed(object: Object, id: &str, progress: Progress, parts: Vec<StoredPart>) -> Option<Self> {
+    /// The upload of another process, of which the store has these parts; `None` if they are not those that its
+    /// progress was noted after.
+    pub(super) fn resumed(
+        object: Object,
+        id: &str,
+        progress: Progress,
+        parts: Vec<StoredPart>,
+    ) -> Option<Self> {
         let chain = parts.iter().fold(Chain::default(), |chain, part| chain.with(&part.etag));
         let whole = parts.len() as u64 == progress.parts && progress.is_after(&chain);
         let plain = progress.checkpoint.bytes();

@@ -45,7 +45,8 @@ impl Bucket {
             if let Some(after) = &after {
                 call = call.ask("continuation-token", after);
             }
-            let page: ObjectPage = self.done(&call).await?.document().ok_or_else(|| failure::not_of_s3(self))?;
+            let page: ObjectPage =
+                self.done(&call).await?.document().ok_or_else(|| failure::not_of_s3(self))?;
             let next = page.next();
             let (found, below) = page.into_parts();
             // What lies elsewhere was not asked for.

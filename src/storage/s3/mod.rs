@@ -42,9 +42,9 @@ use crate::storage::StorageHosts;
 /// How many connections are kept open to one host.
 const MAX_IDLE: usize = 64;
 
-/// The HTTP client for all requests to S3 stores. It follows no redirects (a signature is for one host) and decompresses
-/// nothing (ranges refer to the stored bytes). It trusts `extra_ca` (PEM) besides the system's authorities, and connects
-/// only to addresses within `reach`. Each request has its own time limits.
+/// The HTTP client for all requests to S3 stores. It follows no redirects (a signature is for one host) and
+/// decompresses nothing (ranges refer to the stored bytes). It trusts `extra_ca` (PEM) besides the system's
+/// authorities, and connects only to addresses within `reach`. Each request has its own time limits.
 pub fn s3_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client, reqwest::Error> {
     client_builder(extra_ca, Some(reach.clone()))?
         .no_gzip()
@@ -75,8 +75,8 @@ impl S3Storage {
         Self { connections: Arc::new(connections), proven: Proven::default() }
     }
 
-    /// Runs an operation with the account of a server. If the store refuses the credentials and there are others by now,
-    /// the operation runs once more with those.
+    /// Runs an operation with the account of a server. If the store refuses the credentials and there are others by
+    /// now, the operation runs once more with those.
     async fn with_account<T, F, Fut>(
         &self,
         server: &Arc<FhirServer>,

@@ -169,11 +169,13 @@ impl Bucket {
 
 /// The list of the parts of an object, as a store reads it.
 fn list(parts: &[StoredPart]) -> String {
-    let mut list = String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    let mut list =
+        String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     for (part, number) in parts.iter().zip(1..) {
         let etag = part.etag.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let sha256 = part.sha256.as_ref();
-        let sha256 = sha256.map(|sha256| format!("<ChecksumSHA256>{sha256}</ChecksumSHA256>")).unwrap_or_default();
+        let sha256 =
+            sha256.map(|sha256| format!("<ChecksumSHA256>{sha256}</ChecksumSHA256>")).unwrap_or_default();
         list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>{sha256}</Part>");
     }
     list + "</CompleteMultipartUpload>"
@@ -190,7 +192,8 @@ mod tests {
             StoredPart { etag: "<&>".into(), sha256: None },
         ];
         let text = list(&parts);
-        let first = "<Part><PartNumber>1</PartNumber><ETag>\"a\"</ETag><ChecksumSHA256>c2hh</ChecksumSHA256></Part>";
+        let first =
+            "<Part><PartNumber>1</PartNumber><ETag>\"a\"</ETag><ChecksumSHA256>c2hh</ChecksumSHA256></Part>";
         assert!(text.contains(first), "{text}");
         assert!(text.contains("<PartNumber>2</PartNumber><ETag>&lt;&amp;&gt;</ETag></Part>"), "{text}");
     }

@@ -87,7 +87,10 @@ impl Bucket {
     /// Reads a small object whole; `None` if it does not exist. Fails if it is larger than `max` bytes.
     pub(super) async fn whole(&self, key: &str, max: usize) -> Result<Option<Vec<u8>>, StorageFailure> {
         let too_large = || {
-            StorageFailure::permanent(format!("the file {key} in the bucket {} is larger than {max} bytes", self.name()))
+            StorageFailure::permanent(format!(
+                "the file {key} in the bucket {} is larger than {max} bytes",
+                self.name()
+            ))
         };
         let call = Call::get(&self.key(key)?);
         let mut opened = match self.open(&call).await.map_err(|cause| failure::unanswered(self, &cause))? {

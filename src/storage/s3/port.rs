@@ -57,7 +57,9 @@ impl ObjectStore for S3Storage {
             }
             let containers = match connect::all(server, &account)? {
                 // A folder does not tell when it was made.
-                Some(all) => all.folders(folder::OWN_CONTAINER).await?.into_iter().map(|name| (name, after)).collect(),
+                Some(all) => {
+                    all.folders(folder::OWN_CONTAINER).await?.into_iter().map(|name| (name, after)).collect()
+                }
                 None => connect::store(server, &account)?.buckets(folder::OWN_CONTAINER).await?,
             };
             let jobs = containers.into_iter().filter(|(_, began)| *began >= after);
@@ -112,8 +114,12 @@ impl ObjectStore for S3Storage {
         key: &str,
         max: usize,
     ) -> Result<Option<Vec<u8>>, StorageFailure> {
-        self.with_bucket(target.server, target.container, |bucket| async move { bucket.whole(key, max).await })
-            .await
+        self.with_bucket(
+            target.server,
+            target.container,
+            |bucket| async move { bucket.whole(key, max).await },
+        )
+        .await
     }
 
     async fn read_through(
@@ -151,6 +157,7 @@ impl ObjectStore for S3Storage {
         server: &Arc<FhirServer>,
         plan: &FolderPlan,
     ) -> Result<FolderDeletion, StorageFailure> {
-        self.with_bucket(server, &plan.container, |bucket| async move { bucket.delete_folder(plan).await }).await
+        self.with_bucket(server, &plan.container, |bucket| async move { bucket.delete_folder(plan).await })
+            .await
     }
 }

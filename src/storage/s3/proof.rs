@@ -39,7 +39,11 @@ impl Proven {
 
 impl S3Storage {
     /// Fails unless the bucket of a container was shown to heed the condition. Asks the store if nobody did so far.
-    pub(super) async fn prove(&self, server: &Arc<FhirServer>, container: &str) -> Result<(), StorageFailure> {
+    pub(super) async fn prove(
+        &self,
+        server: &Arc<FhirServer>,
+        container: &str,
+    ) -> Result<(), StorageFailure> {
         self.with_bucket(server, container, |bucket| async move {
             if self.proven.has(&bucket) {
                 return Ok(());
@@ -74,8 +78,8 @@ impl Bucket {
 
     fn overwrites(&self) -> StorageFailure {
         StorageFailure::permanent(format!(
-            "the S3 store {} overwrites objects although it is asked not to (If-None-Match), so files could be lost: use \
-             one that heeds it",
+            "the S3 store {} overwrites objects although it is asked not to (If-None-Match), so files could be lost: \
+             use one that heeds it",
             self.host()
         ))
     }

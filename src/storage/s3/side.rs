@@ -1,8 +1,8 @@
 //! The objects beside an object that has more than one part: while it is uploaded, how far the upload is; afterwards,
 //! the marks of the object. Their names begin with a dot, so readers and listings of data skip them.
 //!
-//! S3 fixes the metadata of such an object when its upload begins, before anything is known of the file. So the metadata
-//! hold the id of the upload, and the marks lie in an object with that id in its name.
+//! S3 fixes the metadata of such an object when its upload begins, before anything is known of the file. So the
+//! metadata hold the id of the upload, and the marks lie in an object with that id in its name.
 
 use std::collections::BTreeMap;
 
@@ -211,7 +211,9 @@ mod tests {
                 assert!(is_hidden(&there) && there.starts_with(&all_beside(key)), "{there}");
             }
         }
-        for key in ["f/Patient-1.ndjson", "f/.x", "f/.x.upload", "f/.x.0123.marks", "f/x.0123456789abcdef.marks"] {
+        for key in
+            ["f/Patient-1.ndjson", "f/.x", "f/.x.upload", "f/.x.0123.marks", "f/x.0123456789abcdef.marks"]
+        {
             assert_eq!(Beside::parse(key), None, "{key}");
         }
         assert!(is_hidden("f/") && is_hidden(".fhir") && !is_hidden("f/x"));

@@ -206,7 +206,9 @@ async fn farthest(bucket: &Bucket, object: &Object) -> Result<Option<(State, Che
         }
         let noted = bucket.whole(&beside, LONGEST_PROGRESS).await?;
         let progress = noted.and_then(|noted| Progress::decode(&noted));
-        let Some(progress) = progress.filter(|progress| progress.compression == object.compression) else { continue };
+        let Some(progress) = progress.filter(|progress| progress.compression == object.compression) else {
+            continue;
+        };
         let checkpoint = progress.checkpoint.clone();
         if best.as_ref().is_some_and(|(_, other)| other.bytes() >= checkpoint.bytes()) {
             continue;

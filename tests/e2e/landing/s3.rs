@@ -101,7 +101,14 @@ async fn a_wrong_key_is_told_and_the_right_one_is_taken() {
     // The operator keeps a key for a minute, but not for another FhirServer.
     place.change_server(json!({"storage": {"s3": {"auth": {"secretRef": {"name": "other"}}}}})).await;
     server_says(&place, "StorageAccessible", "False", "DependencyMissing").await;
-    place.site.secret("other", json!({"AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_SECRET_ACCESS_KEY": "no/secret"}), true).await;
+    place
+        .site
+        .secret(
+            "other",
+            json!({"AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_SECRET_ACCESS_KEY": "no/secret"}),
+            true,
+        )
+        .await;
     let message = server_says(&place, "StorageAccessible", "False", "NoStorageAccess").await;
     assert!(message.contains("put the current one into its Secret"), "{message}");
     place.site.secret("other", right, true).await;
