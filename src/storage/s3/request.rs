@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use futures::StreamExt;
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use rusty_s3::Method;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
@@ -172,6 +172,10 @@ impl Bucket {
             if let Ok(value) = HeaderValue::try_from(value) {
                 map.insert(HeaderName::from_static(name), value);
             }
+        }
+        // An empty body has a length, too, which some stores insist on.
+        if call.body.is_empty() && matches!(call.method, Method::Post | Method::Put) {
+            map.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         let method = match call.method {
             Method::Head => reqwest::Method::HEAD,

@@ -155,24 +155,36 @@ async fn join(state: &State, marks: &Marks) -> Result<Committed, StorageFailure>
         .with_bucket(&object.server, &object.container, |bucket| async move {
             let (key, id) = (object.key.as_str(), state.id.as_str());
             if let (Some(upload), false) = (&state.upload, state.ended) {
-                // Before the object, which is never without its marks.
-                bucket.overwrite(&Beside::new(key, id, Side::Marks).key(), encode_marks(marks)).await?;
-                if let Joined::Now = bucket.join(key, upload, &state.parts).await? {
+                if !promise(&bucket, key, id, marks).await? {
+                    bucket.abort(key, upload).await?;
+                } else if let Joined::Now = bucket.join(key, upload, &state.parts).await? {
                     tidy(&bucket, key, Some(id)).await;
                     return Ok(Committed::Now);
                 }
             }
             // Another writer was first, or the answer to an earlier request of this one was lost.
-            let winner = match bucket.origin(key).await? {
-                None => return Err(begun_anew(key)),
-                Some(Origin::Parts(winner)) => Some(winner),
-                Some(Origin::Whole(_) | Origin::Other) => None,
+            let origin = bucket.origin(key).await?;
+            let winner = match &origin {
+                Some(Origin::Parts(winner)) => Some(winner.as_str()),
+                Some(Origin::Whole(_) | Origin::Other) | None => None,
             };
-            tidy(&bucket, key, winner.as_deref()).await;
-            let ours = winner.as_deref() == Some(id);
-            Ok(if ours { Committed::Now } else { Committed::AlreadyThere })
+            tidy(&bucket, key, winner).await;
+            origin.map(|_| Committed::AlreadyThere).ok_or_else(|| begun_anew(key))
         })
         .await
+}
+
+/// Stores the marks of an object before the object, which is never without them. Returns false if another process has
+/// stored other marks for the same upload: the object of this upload would then have marks that are not its own.
+async fn promise(bucket: &Bucket, key: &str, id: &str, marks: &Marks) -> Result<bool, StorageFailure> {
+    let (beside, body) = (Beside::new(key, id, Side::Marks).key(), encode_marks(marks));
+    let call = Call::new(Method::Put, Right::Write, &bucket.key(&beside)?).body(body.clone());
+    match bucket.create(call).await? {
+        Committed::Now => Ok(true),
+        Committed::AlreadyThere => {
+            Ok(bucket.whole(&beside, body.len().max(LONGEST_PROGRESS)).await? == Some(body))
+        }
+    }
 }
 
 /// Ends all other uploads of an object that exists, since none of them can become it any more, and deletes what lies
