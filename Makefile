@@ -109,10 +109,11 @@ operator:
 	@cargo build --quiet --locked --workspace --bin fhir-export-operator
 
 .PHONY: generate
-generate: operator ## Write what is made from the code: definitions, the charts' copies of them, docs/reasons.md, docs/states.md
+generate: operator ## Write what is made from the code: definitions, their copies in the charts, the charts' READMEs, docs/reasons.md, docs/states.md
 	$(OPERATOR) crds --write crds
 	$(OPERATOR) reasons --write docs/reasons.md
 	$(OPERATOR) states --write docs/states.md
+	charts/readme
 	charts/sync
 
 .PHONY: check-generated
@@ -125,9 +126,15 @@ check-generated: operator ## Fail if `make generate` would change anything
 	diff -ru crds "$$made/crds" || status=1; \
 	diff -u docs/reasons.md "$$made/reasons.md" || status=1; \
 	diff -u docs/states.md "$$made/states.md" || status=1; \
+	charts/readme --check || status=1; \
 	charts/sync --check || status=1; \
 	if ((status)); then echo 'The above is not current: run make generate.' >&2; fi; \
 	exit "$$status"
+
+.PHONY: dashboard-picture
+dashboard-picture: ## Draw docs/dashboard.svg: the dashboard of the chart, with the metrics of a live operator
+	FHIR_EXPORT_PICTURE='$(abspath docs/dashboard.svg)' \
+	  cargo test --quiet --locked --test e2e every_query_of_the_dashboard -- --nocapture
 
 .PHONY: deny
 deny: $(DENY) ## Check licences, sources, bans and doubles of the dependencies
@@ -169,10 +176,12 @@ image: ## Build the container image: IMAGE=name, TAG=tag, ENGINE=buildah, podman
 	@triple=$$(rustc -vV | sed -n 's/^host: //p'); \
 	RUSTFLAGS='-C target-feature=+crt-static' \
 	  cargo build --release --locked --bin fhir-export-operator --target "$$triple"; \
-	context='$(TARGET)/image'; rm -rf "$$context"; mkdir -p "$$context"; \
-	cp "$(TARGET)/$$triple/release/fhir-export-operator" "$$context/"; \
+	case $$triple in x86_64-*) arch=amd64 ;; aarch64-*) arch=arm64 ;; *) echo "image: no image for $$triple" >&2; exit 1 ;; esac; \
+	context='$(TARGET)/image'; rm -rf "$$context"; mkdir -p "$$context/$$arch"; \
+	cp "$(TARGET)/$$triple/release/fhir-export-operator" "$$context/$$arch/"; \
 	cp '$(CA_BUNDLE)' "$$context/ca-certificates.crt"; \
-	$(ENGINE) build -f Dockerfile -t '$(IMAGE):$(TAG)' "$$context"
+	$(ENGINE) build -f Dockerfile --build-arg TARGETARCH="$$arch" --build-arg VERSION='$(TAG)' \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || true)" -t '$(IMAGE):$(TAG)' "$$context"
 	@echo 'built $(IMAGE):$(TAG)'
 
 .PHONY: clean

@@ -15,7 +15,7 @@ fn yaml_files(folder: &Path) -> Vec<PathBuf> {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.ends_with("examples/gitops") {
-            // Objects of other projects: tests/api_gitops.rs runs what is in them.
+            // Objects of other projects, too: tests/api_gitops looks at them.
         } else if path.is_dir() {
             found.extend(yaml_files(&path));
         } else if path.extension().is_some_and(|e| e == "yaml") {

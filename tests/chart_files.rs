@@ -1,9 +1,13 @@
 //! The files of the charts in the repository: copies are current, versions agree, and values are documented.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use fhir_export_operator::offline::{Checked, Definitions, read as documents};
 use serde_json::Value;
 
 fn file(path: &str) -> PathBuf {
@@ -42,6 +46,101 @@ fn the_copies_in_the_charts_are_current() {
     let check = Command::new(file("charts/sync")).arg("--check").output().unwrap();
     let said = String::from_utf8_lossy(&check.stdout) + String::from_utf8_lossy(&check.stderr);
     assert!(check.status.success(), "{said}");
+}
+
+#[test]
+fn the_tables_of_values_are_current() {
+    let check = Command::new(file("charts/readme")).arg("--check").output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout) + String::from_utf8_lossy(&check.stderr);
+    assert!(check.status.success(), "{said}");
+}
+
+/// Appends the path and the value of each leaf.
+fn leaves(path: &str, value: &Value, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, value) in members {
+                let dot = if path.is_empty() { "" } else { "." };
+                leaves(&format!("{path}{dot}{name}"), value, found);
+            }
+        }
+        Value::String(text) if !text.is_empty() => found.push((path.into(), text.clone())),
+        other => found.push((path.into(), other.to_string())),
+    }
+}
+
+#[test]
+fn the_tables_of_values_name_each_with_its_default() {
+    for chart in ["fhir-export-operator", "fhir-export-operator-crds"] {
+        let readme = read(&format!("charts/{chart}/README.md"));
+        let (_, readme) = readme.split_once("\n## Values\n").unwrap();
+        let mut all = Vec::new();
+        leaves("", &yaml(&format!("charts/{chart}/values.yaml")), &mut all);
+        for (path, default) in &all {
+            let rows: Vec<_> = readme.lines().filter(|l| l.starts_with(&format!("| `{path}` | `"))).collect();
+            assert_eq!(rows.len(), 1, "{chart}: {path}");
+            let shown = rows[0].split('`').nth(3).unwrap();
+            let shown: Value = serde_saphyr::from_str(shown).unwrap();
+            let mut same = Vec::new();
+            leaves(path, &shown, &mut same);
+            assert_eq!(same, [(path.clone(), default.clone())], "{chart}");
+        }
+    }
+}
+
+#[test]
+fn the_icon_is_the_drawing_of_the_repository() {
+    for chart in ["fhir-export-operator", "fhir-export-operator-crds"] {
+        let chart = yaml(&format!("charts/{chart}/Chart.yaml"));
+        let icon = chart["icon"].as_str().unwrap().strip_prefix("data:image/svg+xml;base64,").unwrap();
+        assert_eq!(BASE64.decode(icon).unwrap(), read("charts/icon.svg").into_bytes());
+    }
+}
+
+/// The kinds and the form of the annotations are those that Artifact Hub describes (helm_annotations in the documentation of its repository).
+#[test]
+fn the_annotations_for_artifact_hub_are_what_it_reads() {
+    for chart in ["fhir-export-operator", "fhir-export-operator-crds"] {
+        let chart = yaml(&format!("charts/{chart}/Chart.yaml"));
+        assert_eq!(chart["annotations"]["artifacthub.io/license"], env!("CARGO_PKG_LICENSE"));
+        assert_eq!(chart["annotations"]["artifacthub.io/category"], "integration-delivery");
+    }
+    let chart = yaml("charts/fhir-export-operator/Chart.yaml");
+    let annotation = |name: &str| {
+        let text = chart["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap().to_owned();
+        serde_saphyr::from_str::<Vec<Value>>(&text).unwrap()
+    };
+    let definitions = Definitions::load().unwrap();
+    let kinds: BTreeSet<String> = definitions.kinds().cloned().collect();
+    let told = annotation("crds");
+    assert_eq!(
+        told.iter().map(|crd| crd["kind"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(),
+        kinds
+    );
+    for crd in &told {
+        let name = crd["name"].as_str().unwrap();
+        let written = yaml(&format!("crds/{}.yaml", name.split('.').next().unwrap()));
+        assert_eq!(
+            (&written["metadata"]["name"], &written["spec"]["names"]["kind"]),
+            (&crd["name"], &crd["kind"])
+        );
+        assert_eq!(written["spec"]["versions"][0]["name"], crd["version"]);
+        assert!(crd["displayName"].is_string() && crd["description"].is_string(), "{name}");
+    }
+    let examples = annotation("crdsExamples");
+    assert_eq!(
+        examples.iter().map(|e| e["kind"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>(),
+        kinds
+    );
+    for example in examples {
+        for document in documents("Chart.yaml", &example.to_string()).unwrap() {
+            match definitions.check(&document) {
+                Checked::Valid => {}
+                Checked::Refused(problems) => panic!("{problems:?}"),
+                Checked::Foreign => panic!("{example}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -119,8 +218,17 @@ fn every_value_is_in_the_schema_and_in_the_documented_file() {
 #[test]
 fn the_notes_point_to_nothing_that_only_a_clone_has() {
     let notes = read("charts/fhir-export-operator/templates/NOTES.txt");
-    for folder in ["examples/", "docs/", "charts/", "crds/"] {
-        assert!(!notes.contains(folder), "{folder}");
+    for told in [
+        &notes,
+        &read("charts/fhir-export-operator-crds/templates/NOTES.txt"),
+        &read("charts/fhir-export-operator/README.md"),
+        &read("charts/fhir-export-operator-crds/README.md"),
+    ] {
+        // The table says what this value is in a clone.
+        let told = told.replace("docs/runbooks.md", "");
+        for folder in ["examples/", "docs/", "charts/", "crds/"] {
+            assert!(!told.replace("charts/readme writes", "").contains(folder), "{folder}");
+        }
     }
     assert!(
         notes.contains("helm show readme")

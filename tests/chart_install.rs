@@ -153,6 +153,8 @@ async fn the_examples_are_accepted(kubernetes: &Kubernetes) {
         examples += 1;
     }
     assert!(examples >= 10, "{examples}");
+    let nightly = "apply --dry-run=server --validate=strict -k examples/gitops/nightly";
+    assert!(kubectl(kubernetes, nightly).await.contains("fhirexportschedule.fhirexport.dev/nightly created"));
     // The examples of the chart's README follow.
     let readme = std::fs::read_to_string(file("charts/fhir-export-operator/README.md")).unwrap();
     let manifests: Vec<_> =

@@ -40,15 +40,17 @@ pub struct Client {
 impl Client {
     /// The client that sends requests for `server` to `origin`.
     pub fn of(server: &FhirServer, origin: &Origin) -> Self {
-        let spec = &server.spec;
-        // The settings hold names of Secrets and no secret values.
-        let settings = serde_json::to_string(&(&spec.auth, &spec.headers, &spec.tls)).unwrap_or_default();
-        Self {
-            origin: origin.clone(),
-            base: spec.url.trim_end_matches('/').to_owned(),
-            identity: (server.namespace().unwrap_or_default(), settings),
-        }
+        let (base, identity) = base_and_identity(server);
+        Self { origin: origin.clone(), base, identity }
     }
+}
+
+/// What the requests for `server` have in common, whatever origin they go to.
+fn base_and_identity(server: &FhirServer) -> (String, (String, String)) {
+    let spec = &server.spec;
+    // The settings hold names of Secrets and no secret values.
+    let settings = serde_json::to_string(&(&spec.auth, &spec.headers, &spec.tls)).unwrap_or_default();
+    (spec.url.trim_end_matches('/').to_owned(), (server.namespace().unwrap_or_default(), settings))
 }
 
 /// The clients that were asked to wait, and until when.
@@ -79,6 +81,14 @@ impl HeldBack {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = all.iter().filter(|(_, held)| now < held.until);
         held.map(|(client, _)| &client.origin).collect::<HashSet<_>>().len()
+    }
+
+    /// Whether requests for `server`, to any origin, have to wait.
+    pub fn holds(&self, server: &FhirServer, now: Timestamp) -> bool {
+        let (base, identity) = base_and_identity(server);
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = all.iter().filter(|(_, held)| now < held.until);
+        held.any(|(client, _)| client.base == base && client.identity == identity)
     }
 
     /// Records an answer to `client`. Waits that it requests are observed up to `cap`.

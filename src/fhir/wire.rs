@@ -313,6 +313,10 @@ impl Wire for FhirWire {
         self.held_back.count(Timestamp::now())
     }
 
+    fn throttles(&self, server: &FhirServer) -> bool {
+        self.held_back.holds(server, Timestamp::now())
+    }
+
     fn forget(&self, uid: &str) {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.download_limits.forget(uid);

@@ -60,22 +60,22 @@ impl Exports {
             landed_files: Counter::default(),
             landed_bytes: Counter::default(),
         };
-        r.register("exports", "FhirExports, by status.state", all.states.clone());
+        r.register("runs", "FhirExports, by status.state", all.states.clone());
         r.register(
-            "exports_idle_seconds",
+            "runs_idle_seconds",
             "Time since the conditions of the longest idle export in a state last changed",
             all.oldest.clone(),
         );
-        r.register("exports_blocked", "Exports that are blocked, by reason", all.blocked.clone());
+        r.register("runs_blocked", "Exports that are blocked, by reason", all.blocked.clone());
         r.register(
-            "exports_near_deadline",
+            "runs_near_deadline",
             "Exports that have used nine tenths of their deadline",
             all.near_deadline.clone(),
         );
         r.register("unsettled_jobs", "Jobs on servers that may be running unnoticed", all.unsettled.clone());
-        r.register("exports_finished", "FhirExports that ended, by reason", all.finished.clone());
+        r.register("runs_finished", "FhirExports that ended, by reason", all.finished.clone());
         r.register(
-            "export_duration_seconds",
+            "run_duration_seconds",
             "Time from the start to the end of a FhirExport",
             all.duration.clone(),
         );
@@ -86,20 +86,20 @@ impl Exports {
         );
         r.register("retries", "Failed attempts that are followed by another one", all.retries.clone());
         r.register("kick_offs_uncertain", "Kick-offs whose answer was lost", all.uncertain.clone());
-        r.register("cancel_unconfirmed", "Cancels that were given up", all.cancel_unconfirmed.clone());
+        r.register("cancels_unconfirmed", "Cancels that were given up", all.cancel_unconfirmed.clone());
         r.register(
             "verifications",
             "Exports that ended, by the result of their verification",
             all.verifications.clone(),
         );
-        r.register("export_files", "NDJSON files of exports that completed", all.files.clone());
+        r.register("completed_files", "NDJSON files of exports that completed", all.files.clone());
         r.register(
-            "export_resources",
+            "completed_resources",
             "Resources of exports that completed, where they were counted",
             all.resources.clone(),
         );
         r.register(
-            "export_bytes",
+            "completed_bytes",
             "Bytes of exports that completed, where the container was listed",
             all.bytes.clone(),
         );

@@ -72,6 +72,10 @@ impl<W: Wire> Wire for Metered<W> {
         self.wire.throttled_origins()
     }
 
+    fn throttles(&self, server: &FhirServer) -> bool {
+        self.wire.throttles(server)
+    }
+
     fn forget(&self, uid: &str) {
         self.wire.forget(uid);
     }

@@ -1,5 +1,5 @@
 //! The operator's metrics, each described in docs/metrics.md. Labels come from fixed sets, except the names
-//! of schedules: never a URL or a message.
+//! of schedules and FHIR servers: never a URL or a message.
 //!
 //! Uses: api, core, ports.
 
@@ -7,6 +7,7 @@ mod census;
 mod exports;
 mod labels;
 pub mod metered;
+mod process;
 mod requests;
 mod schedules;
 mod servers;
@@ -28,6 +29,7 @@ use crate::ports::ExportTask;
 use exports::Exports;
 pub use labels::{Kind, Operation, ReconcileOutcome};
 use labels::{TASKS, task_label};
+use process::Process;
 use requests::Requests;
 use schedules::Schedules;
 use servers::Servers;
@@ -79,10 +81,11 @@ impl Metrics {
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
 
-        let mut registry = Registry::with_prefix("fhir_export");
-        let r = &mut registry;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process::started_now()));
+        let r = registry.sub_registry_with_prefix("fhir_export");
         r.register("reconciles", "Reconciles of objects, by how they ended", reconciles.clone());
-        r.register("reconcile_seconds", "Duration of reconciles", reconcile_seconds.clone());
+        r.register("reconcile_duration_seconds", "Duration of reconciles", reconcile_seconds.clone());
         r.register("status_writes", "Writes of status", status_writes.clone());
         r.register(
             "task_panics",
@@ -218,9 +221,9 @@ impl Metrics {
         self.exports.count(exports, server_of, tuning, now);
     }
 
-    /// Sets the gauges of the existing servers.
-    pub fn count_servers(&self, servers: &[Arc<FhirServer>]) {
-        self.servers.count(servers);
+    /// Sets the gauges of the existing servers; `throttled` says which of them have asked the operator to wait.
+    pub fn count_servers(&self, servers: &[Arc<FhirServer>], throttled: impl Fn(&FhirServer) -> bool) {
+        self.servers.count(servers, throttled);
     }
 
     /// Sets the gauges of the existing schedules.

@@ -37,7 +37,11 @@ impl Requests {
             poll_wait: Histogram::new(exponential_buckets(0.1, 3.0, 12)),
         };
         r.register("http_requests", "Requests to FHIR servers, by class of answer", all.answered.clone());
-        r.register("http_request_seconds", "Duration of requests to FHIR servers", all.seconds.clone());
+        r.register(
+            "http_request_duration_seconds",
+            "Duration of requests to FHIR servers",
+            all.seconds.clone(),
+        );
         r.register("http_throttled", "Answers with status 429 or 503", all.throttled.clone());
         r.register(
             "http_held_back",

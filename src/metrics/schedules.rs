@@ -1,5 +1,4 @@
-//! Metrics of schedules. Only they have names as labels: schedules are few, and an alert must say which one it is
-//! about.
+//! Metrics of schedules. They have names as labels: schedules are few, and an alert must say which one it is about.
 
 use std::sync::Arc;
 

@@ -38,14 +38,14 @@ fn an_end_is_counted_once_and_by_a_known_reason() {
     metrics.export_moved(&open, &FhirExportStatus::default());
     let text = metrics.text();
     for line in [
-        r#"fhir_export_exports_finished_total{outcome="complete",reason="Exported"} 1"#,
-        r#"fhir_export_exports_finished_total{outcome="failed",reason="Unknown"} 1"#,
-        r#"fhir_export_exports_finished_total{outcome="failed",reason="JobDied"} 0"#,
-        r#"fhir_export_export_duration_seconds_sum{outcome="complete"} 60.0"#,
+        r#"fhir_export_runs_finished_total{outcome="complete",reason="Exported"} 1"#,
+        r#"fhir_export_runs_finished_total{outcome="failed",reason="Unknown"} 1"#,
+        r#"fhir_export_runs_finished_total{outcome="failed",reason="JobDied"} 0"#,
+        r#"fhir_export_run_duration_seconds_sum{outcome="complete"} 60.0"#,
         r#"fhir_export_verifications_total{result="passed"} 2"#,
-        "fhir_export_export_files_total 3",
-        "fhir_export_export_resources_total 40",
-        "fhir_export_export_bytes_total 500",
+        "fhir_export_completed_files_total 3",
+        "fhir_export_completed_resources_total 40",
+        "fhir_export_completed_bytes_total 500",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
@@ -55,7 +55,7 @@ fn an_end_is_counted_once_and_by_a_known_reason() {
 #[test]
 fn servers_are_counted_by_what_they_say() {
     let server = |conditions: serde_json::Value| -> Arc<FhirServer> {
-        let object = json!({ "metadata": { "name": "clinic" },
+        let object = json!({ "metadata": { "name": "clinic", "namespace": "ns" },
             "spec": { "url": "https://x.example.org", "dialect": "Azure", "auth": { "type": "None" } },
             "status": { "conditions": conditions } });
         Arc::new(serde_json::from_value(object).unwrap())
@@ -65,11 +65,14 @@ fn servers_are_counted_by_what_they_say() {
         "lastTransitionTime": "2026-01-01T00:00:00Z" })
     };
     let metrics = Metrics::new();
-    metrics.count_servers(&[
-        server(json!([says("Ready", "True"), says("Authenticated", "True")])),
-        server(json!([says("Ready", "False"), says("Authenticated", "False")])),
-        server(json!([])),
-    ]);
+    metrics.count_servers(
+        &[
+            server(json!([says("Ready", "True"), says("Authenticated", "True")])),
+            server(json!([says("Ready", "False"), says("Authenticated", "False")])),
+            server(json!([])),
+        ],
+        |_| false,
+    );
     let text = metrics.text();
     for (condition, status, count) in [
         ("Ready", "True", 1),
@@ -82,6 +85,37 @@ fn servers_are_counted_by_what_they_say() {
         let line = format!(r#"fhir_export_servers{{condition="{condition}",status="{status}"}} {count}"#);
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
+}
+
+fn named_server(name: &str, conditions: &serde_json::Value) -> Arc<FhirServer> {
+    let object = json!({ "metadata": { "name": name, "namespace": "ns" },
+        "spec": { "url": "https://x.example.org", "dialect": "Azure", "auth": { "type": "None" } },
+        "status": { "conditions": conditions } });
+    Arc::new(serde_json::from_value(object).unwrap())
+}
+
+#[test]
+fn a_server_is_told_of_by_name_as_long_as_it_is_there() {
+    let metrics = Metrics::new();
+    let conditions = json!([
+        condition("Ready", "False"),
+        condition("Authenticated", "True"),
+        condition("Stalled", "Unknown")
+    ]);
+    let servers = [named_server("clinic", &conditions), named_server("hospital", &json!([]))];
+    metrics.count_servers(&servers, |server| server.metadata.name.as_deref() == Some("hospital"));
+    let text = metrics.text();
+    for line in [
+        r#"fhir_export_server_condition{namespace="ns",server="clinic",condition="Ready"} 0"#,
+        r#"fhir_export_server_condition{namespace="ns",server="clinic",condition="Authenticated"} 1"#,
+        r#"fhir_export_server_throttled{namespace="ns",server="clinic"} 0"#,
+        r#"fhir_export_server_throttled{namespace="ns",server="hospital"} 1"#,
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+    }
+    assert_eq!(text.matches("fhir_export_server_condition{").count(), 2, "{text}");
+    metrics.count_servers(&[], |_| true);
+    assert!(!metrics.text().contains("clinic"));
 }
 
 fn condition(type_: &str, status: &str) -> serde_json::Value {
@@ -148,7 +182,7 @@ fn exposed(text: &str) -> BTreeMap<String, Series> {
 /// The series in the tables of the document: a name, and labels, which may be followed by their values in brackets.
 fn documented(text: &str) -> BTreeMap<String, Series> {
     let quoted = |text: &str| text.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
-    let rows = text.lines().filter(|l| l.starts_with("| `fhir_export_"));
+    let rows = text.lines().filter(|l| l.starts_with("| `fhir_export_") || l.starts_with("| `process_"));
     rows.map(|row| {
         let cells: Vec<_> = row.trim_matches('|').split('|').collect();
         assert!(cells.len() == 3 && !cells[2].trim().is_empty(), "{row}");
@@ -167,6 +201,9 @@ fn the_document_tells_of_each_series_and_of_no_other() {
     let metrics = Metrics::new();
     let conditions = [condition("LastRunSucceeded", "True"), condition("Ready", "True")];
     metrics.tell_schedules(&[schedule(&json!({ "conditions": conditions }))]);
+    let conditions =
+        ["Ready", "Authenticated", "StorageAccessible", "Stalled"].map(|type_| condition(type_, "True"));
+    metrics.count_servers(&[named_server("clinic", &json!(conditions))], |_| false);
     let mut served = exposed(&metrics.text());
     assert!(served.len() > 25, "{served:?}");
     for (name, labels) in &mut served {

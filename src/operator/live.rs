@@ -65,7 +65,7 @@ impl<W: Wire, C> Live<W, C> {
             self.stores.server(&namespace, &name)
         };
         self.metrics.count_exports(&self.stores.exports(), server_of, &self.tuning, Timestamp::now());
-        self.metrics.count_servers(&self.stores.server_store().state());
+        self.metrics.count_servers(&self.stores.server_store().state(), |server| self.wire.throttles(server));
         self.metrics.tell_schedules(&self.stores.schedules());
         self.metrics.throttled_origins(self.wire.throttled_origins());
     }

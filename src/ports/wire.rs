@@ -66,6 +66,10 @@ pub trait Wire: Send + Sync {
     fn throttled_origins(&self) -> usize {
         0
     }
+    /// Whether a server has asked this client of it to wait, for metrics.
+    fn throttles(&self, _server: &FhirServer) -> bool {
+        false
+    }
     /// Drops what is cached for a `FhirServer` that was deleted, by its uid.
     fn forget(&self, _uid: &str) {}
 }

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod pod;
+mod published;
 mod rights;
 mod values;
 
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use stage::{Output, Tool};
 
 const OPERATOR: &str = "charts/fhir-export-operator";
+const CRDS: &str = "charts/fhir-export-operator-crds";
 
 fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -63,6 +65,12 @@ async fn rendered(chart: &str, values: Value) -> Vec<Value> {
 
 fn of_kind<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
     objects.iter().filter(|o| o["kind"] == kind).collect()
+}
+
+/// The image of the operator's container.
+fn image(objects: &[Value]) -> &str {
+    let deployment = of_kind(objects, "Deployment")[0];
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
 }
 
 /// Whether the rules of a role grant `verb` on `resource`.

@@ -3,16 +3,8 @@
 use fhir_export_operator::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
-use stage::Tool;
 
-use super::{OPERATOR, file, of_kind, rendered, template, template_as_it_is, yaml};
-
-const CRDS: &str = "charts/fhir-export-operator-crds";
-
-fn image(objects: &[Value]) -> &str {
-    let deployment = of_kind(objects, "Deployment")[0];
-    deployment["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap()
-}
+use super::{CRDS, OPERATOR, image, of_kind, rendered, template, template_as_it_is, yaml};
 
 #[tokio::test]
 async fn without_an_image_one_sentence_says_what_to_set() {
@@ -73,28 +65,6 @@ async fn alerts_are_tuned_by_name() {
         let refused = rules(overrides).await.ok().unwrap_err().to_string();
         assert!(refused.contains(said), "{refused}");
     }
-}
-
-#[tokio::test]
-async fn a_packaged_chart_names_its_image_by_digest() {
-    let parts = stage::helm().await.unwrap();
-    let folder = stage::Folder::new("package").unwrap();
-    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
-    let package = async |digest: &str| {
-        let to = folder.path().to_str().unwrap();
-        let args = ["1.2.3", "registry.example/published", digest, to];
-        let tool =
-            Tool::new(&file("charts/package"), args).unwrap().env("HELM", parts.program("HELM").unwrap());
-        tool.run().await.unwrap()
-    };
-    let refused = package("latest").await.ok().unwrap_err().to_string();
-    assert!(refused.contains("latest is not a digest"), "{refused}");
-    package(&digest).await.ok().unwrap();
-    let chart = folder.path().join("fhir-export-operator-1.2.3.tgz");
-    let output = template_as_it_is(chart.to_str().unwrap(), &json!({})).await;
-    let objects = yaml(&output.ok().unwrap());
-    assert_eq!(image(&objects), format!("registry.example/published@{digest}"));
-    assert!(folder.path().join("fhir-export-operator-crds-1.2.3.tgz").exists());
 }
 
 #[tokio::test]

@@ -90,8 +90,8 @@ const CASES: &[Case] = &[
     case(
         "FhirExportStuck",
         &[
-            ("fhir_export_exports_idle_seconds{state=\"Cancelling\"}", "0+60x60"),
-            ("fhir_export_exports_idle_seconds{state=\"Running\"}", "0+6000x60"),
+            ("fhir_export_runs_idle_seconds{state=\"Cancelling\"}", "0+60x60"),
+            ("fhir_export_runs_idle_seconds{state=\"Running\"}", "0+6000x60"),
         ],
         "20m",
         "22m",
@@ -101,7 +101,7 @@ const CASES: &[Case] = &[
     case(
         "FhirExportLandingStuck",
         &[
-            ("fhir_export_exports{state=\"Landing\"}", "2x200"),
+            ("fhir_export_runs{state=\"Landing\"}", "2x200"),
             ("fhir_export_landed_bytes_total", "0+1000x60 60000x200"),
         ],
         "100m",
@@ -110,18 +110,18 @@ const CASES: &[Case] = &[
     ),
     case(
         "FhirExportQueuedLong",
-        &[("fhir_export_exports_idle_seconds{state=\"Queued\"}", "0+60x600")],
+        &[("fhir_export_runs_idle_seconds{state=\"Queued\"}", "0+60x600")],
         "360m",
         "372m",
         "",
     ),
-    case("FhirExportNearDeadline", &[("fhir_export_exports_near_deadline", "0x30 1x60")], "30m", "37m", ""),
+    case("FhirExportNearDeadline", &[("fhir_export_runs_near_deadline", "0x30 1x60")], "30m", "37m", ""),
     // An export that is not allowed waits for its owner: nobody has to be woken for it.
     case(
         "FhirExportBlocked",
         &[
-            ("fhir_export_exports_blocked{reason=\"ConnectionFailed\"}", "0x30 3x60"),
-            ("fhir_export_exports_blocked{reason=\"NotAllowed\"}", "5x90"),
+            ("fhir_export_runs_blocked{reason=\"ConnectionFailed\"}", "0x30 3x60"),
+            ("fhir_export_runs_blocked{reason=\"NotAllowed\"}", "5x90"),
         ],
         "59m",
         "62m",
@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
         &[
             ("fhir_export_kick_offs_uncertain_total", "0x30 1x90"),
             ("fhir_export_unsettled_jobs", "0x30 1x90"),
-            ("fhir_export_exports{state=\"Uncertain\"}", "0x120"),
+            ("fhir_export_runs{state=\"Uncertain\"}", "0x120"),
         ],
         "35m",
         "45m",
@@ -140,7 +140,7 @@ const CASES: &[Case] = &[
     ),
     case(
         "FhirExportCancelUnconfirmed",
-        &[("fhir_export_cancel_unconfirmed_total", "0x30 1x60")],
+        &[("fhir_export_cancels_unconfirmed_total", "0x30 1x60")],
         "30m",
         "32m",
         "",
@@ -148,9 +148,9 @@ const CASES: &[Case] = &[
     case(
         "FhirExportFailed",
         &[
-            ("fhir_export_exports_finished_total{outcome=\"failed\",reason=\"JobDied\"}", "0x30 2x60"),
-            ("fhir_export_exports_finished_total{outcome=\"failed\",reason=\"Cancelled\"}", "0+1x90"),
-            ("fhir_export_exports_finished_total{outcome=\"complete\",reason=\"Exported\"}", "0+1x90"),
+            ("fhir_export_runs_finished_total{outcome=\"failed\",reason=\"JobDied\"}", "0x30 2x60"),
+            ("fhir_export_runs_finished_total{outcome=\"failed\",reason=\"Cancelled\"}", "0+1x90"),
+            ("fhir_export_runs_finished_total{outcome=\"complete\",reason=\"Exported\"}", "0+1x90"),
         ],
         "30m",
         "32m",
@@ -163,7 +163,7 @@ const CASES: &[Case] = &[
             ("fhir_export_verifications_total{result=\"failed\"}", "0x30 1x60"),
             ("fhir_export_verifications_total{result=\"unknown\"}", "0+1x90"),
             (
-                "fhir_export_exports_finished_total{outcome=\"failed\",reason=\"VerificationFailed\"}",
+                "fhir_export_runs_finished_total{outcome=\"failed\",reason=\"VerificationFailed\"}",
                 "0x30 1x60",
             ),
         ],
@@ -194,29 +194,74 @@ const CASES: &[Case] = &[
     case(
         "FhirServerNotReady",
         &[
-            ("fhir_export_servers{condition=\"Ready\",status=\"False\"}", "0x30 1x60"),
-            ("fhir_export_servers{condition=\"Ready\",status=\"Unknown\"}", "3x90"),
+            (
+                "fhir_export_server_condition{namespace=\"a\",server=\"clinic\",condition=\"Ready\"}",
+                "1x30 0x60",
+            ),
+            ("fhir_export_server_condition{namespace=\"b\",server=\"clinic\",condition=\"Ready\"}", "1x90"),
+            // Nobody knows: the series is gone.
+            (
+                "fhir_export_server_condition{namespace=\"c\",server=\"clinic\",condition=\"Ready\"}",
+                "1x30 _x60",
+            ),
         ],
         "44m",
         "47m",
-        "",
+        "namespace=\"a\", server=\"clinic\"",
     ),
     case(
         "FhirServerTokenRefused",
-        &[("fhir_export_servers{condition=\"Authenticated\",status=\"False\"}", "0x30 1x60")],
+        &[
+            (
+                "fhir_export_server_condition{namespace=\"a\",server=\"clinic\",condition=\"Authenticated\"}",
+                "1x30 0x60",
+            ),
+            (
+                "fhir_export_server_condition{namespace=\"b\",server=\"clinic\",condition=\"Authenticated\"}",
+                "1x90",
+            ),
+            // Nobody knows: the series is gone.
+            (
+                "fhir_export_server_condition{namespace=\"c\",server=\"clinic\",condition=\"Authenticated\"}",
+                "1x30 _x60",
+            ),
+        ],
         "44m",
         "47m",
-        "",
+        "namespace=\"a\", server=\"clinic\"",
     ),
     case(
         "FhirServerStorageRefused",
-        &[("fhir_export_servers{condition=\"StorageAccessible\",status=\"False\"}", "0x30 1x60")],
+        &[
+            (
+                "fhir_export_server_condition{namespace=\"a\",server=\"clinic\",condition=\"StorageAccessible\"}",
+                "1x30 0x60",
+            ),
+            (
+                "fhir_export_server_condition{namespace=\"b\",server=\"clinic\",condition=\"StorageAccessible\"}",
+                "1x90",
+            ),
+            // Nobody knows: the series is gone.
+            (
+                "fhir_export_server_condition{namespace=\"c\",server=\"clinic\",condition=\"StorageAccessible\"}",
+                "1x30 _x60",
+            ),
+        ],
         "44m",
         "47m",
-        "",
+        "namespace=\"a\", server=\"clinic\"",
     ),
     // Throttling that ends for a minute starts the alert's time again.
-    case("FhirServerThrottled", &[("fhir_export_throttled_origins", "1x50 0x1 1x90")], "110m", "114m", ""),
+    case(
+        "FhirServerThrottled",
+        &[
+            ("fhir_export_server_throttled{namespace=\"a\",server=\"clinic\"}", "1x50 0x1 1x90"),
+            ("fhir_export_server_throttled{namespace=\"b\",server=\"clinic\"}", "0x200"),
+        ],
+        "110m",
+        "114m",
+        "namespace=\"a\", server=\"clinic\"",
+    ),
 ];
 
 /// The test file for promtool of a case.
@@ -226,8 +271,7 @@ fn tests(case: &Case) -> String {
         series.push(json!({"series": "fhir_export_leader", "values": "1x700"}));
     }
     series.extend(case.series.iter().map(|(series, values)| json!({"series": series, "values": values})));
-    let firing =
-        "sum by (alertname, kind, task, state, reason, namespace, schedule) (ALERTS{alertstate=\"firing\"})";
+    let firing = "sum by (alertname, kind, task, state, reason, namespace, schedule, server) (ALERTS{alertstate=\"firing\"})";
     let comma = if case.labels.is_empty() { "" } else { ", " };
     let fired = format!("{{alertname=\"{}\"{comma}{}}}", case.alert, case.labels);
     json!({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [{
@@ -259,7 +303,7 @@ async fn what_is_made_up_fires_and_rests_as_it_should() {
 async fn an_alert_that_does_not_fire_is_found() {
     let object = rendered(super::on()).await;
     let quiet =
-        case("FhirExportNearDeadline", &[("fhir_export_exports_near_deadline", "0x60")], "10m", "37m", "");
+        case("FhirExportNearDeadline", &[("fhir_export_runs_near_deadline", "0x60")], "10m", "37m", "");
     assert!(!promtool(&object, &tests(&quiet), ["test", "rules", "tests.yaml"]).await.succeeded());
 }
 
@@ -271,7 +315,7 @@ async fn descriptions_are_filled_in() {
     let told = "An export has been New for 1h 0m 0s, a state that lasts moments.";
     let tests = json!({"rule_files": ["rules.yaml"], "tests": [{
         "interval": "1m",
-        "input_series": [{"series": "fhir_export_exports_idle_seconds{state=\"New\"}", "values": "3600x30"}],
+        "input_series": [{"series": "fhir_export_runs_idle_seconds{state=\"New\"}", "values": "3600x30"}],
         "alert_rule_test": [{"alertname": "FhirExportStuck", "eval_time": "10m", "exp_alerts": [{
             "exp_labels": {"severity": "critical", "state": "New"},
             "exp_annotations": {"summary": rule["annotations"]["summary"], "description": told,

@@ -15,18 +15,18 @@ use crate::site::{PATIENCE, Site};
 
 /// Seconds of the alerts' time per second of a recording. The tests run the operator about thirty times as fast as by
 /// default, and the alerts' time runs faster still.
-const STRETCH: f64 = 150.0;
+pub const STRETCH: f64 = 150.0;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Scrapes an operator repeatedly and keeps the expositions.
-struct Scraper {
+pub struct Scraper {
     address: String,
     began: Instant,
-    text: String,
+    pub text: String,
 }
 
 impl Scraper {
-    async fn start(site: &mut Site) -> Self {
+    pub async fn start(site: &mut Site) -> Self {
         let operator = site.operator.as_mut().unwrap();
         operator.wait_for_log("the operator is ready", PATIENCE).await.unwrap();
         let log = std::fs::read_to_string(operator.log()).unwrap();
@@ -43,7 +43,7 @@ impl Scraper {
     }
 
     /// Scrapes until `holds` is true, and then for `minutes` of the alerts' time.
-    async fn until(&mut self, minutes: f64, mut holds: impl AsyncFnMut() -> bool) {
+    pub async fn until(&mut self, minutes: f64, mut holds: impl AsyncFnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds().await {
             assert!(Instant::now() < deadline, "it did not happen");
@@ -51,6 +51,19 @@ impl Scraper {
         }
         let until = Instant::now() + Duration::from_secs_f64(minutes * 60.0 / STRETCH);
         while Instant::now() < until {
+            self.scrape().await;
+        }
+    }
+
+    /// Scrapes until `holds` is true of what was scraped.
+    pub async fn until_scraped(&mut self, holds: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(
+                Instant::now() < deadline,
+                "it was not seen in {}",
+                self.text.rsplit("# at ").next().unwrap()
+            );
             self.scrape().await;
         }
     }

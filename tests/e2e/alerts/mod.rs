@@ -3,14 +3,14 @@
 //! on recordings made while parts were being killed.
 
 mod cases;
+mod dashboard;
 mod live;
+mod metric_names;
+mod picture;
 mod recorded;
 mod recording;
 mod rules;
 
-use std::sync::Arc;
-
-use fhir_export_operator::metrics::Metrics;
 use serde_json::{Value, json};
 
 use rules::{file, names, promtool, rendered, rules, selectors, template};
@@ -60,17 +60,7 @@ async fn each_alert_has_what_a_woken_person_needs() {
 
 #[tokio::test]
 async fn alerts_use_only_what_is_exposed() {
-    let metrics = Metrics::new();
-    let nightly = json!({"metadata": {"name": "nightly", "namespace": "ns"},
-        "spec": {"schedule": "30 1 * * *", "template": {"spec": {"serverRef": {"name": "clinic"},
-            "request": {"level": "System"}}}},
-        "status": {"lastSuccessfulTime": "2026-01-01T00:00:00Z", "conditions": [
-            {"type": "Ready", "status": "True", "reason": "X", "message": "",
-             "lastTransitionTime": "2026-01-01T00:00:00Z"},
-            {"type": "LastRunSucceeded", "status": "True", "reason": "X", "message": "",
-             "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
-    metrics.tell_schedules(&[Arc::new(serde_json::from_value(nightly).unwrap())]);
-    let text = metrics.text();
+    let text = metric_names::everything().text();
     let series: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
     let exposes = |name: &str, wanted: &[(&String, &String)]| {
         series.iter().any(|line| {

@@ -13,6 +13,11 @@ pub fn file(path: &str) -> PathBuf {
 
 /// Runs `helm template` on the chart with `settings` as `metrics.prometheusRule`.
 pub async fn template(settings: Value) -> Output {
+    template_of("templates/alerts.yaml", json!({ "prometheusRule": settings })).await
+}
+
+/// Runs `helm template` for one template of the chart, with `settings` as `metrics`.
+pub async fn template_of(path: &str, settings: Value) -> Output {
     let folder = Folder::new("alerts").unwrap();
     let args = [
         "template",
@@ -21,7 +26,7 @@ pub async fn template(settings: Value) -> Output {
         "--kube-version",
         "1.33.0",
         "--show-only",
-        "templates/alerts.yaml",
+        path,
         "--values",
         "-",
     ];
@@ -33,7 +38,7 @@ pub async fn template(settings: Value) -> Output {
         .env("HELM_DATA_HOME", folder.path())
         .stdin(
             &json!({"image": {"repository": "registry.example/fhir-export-operator"},
-            "metrics": {"prometheusRule": settings}})
+            "metrics": settings})
             .to_string(),
         )
         .unwrap()

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::figures::{Bar, Figure, median};
 use crate::measure::{Measured, cpu, machine};
-use crate::plain::Plain;
+use crate::plain::{BLOCK, Plain};
 use crate::shape::Shape;
 use crate::world::World;
 use crate::{Error, Result, small};
@@ -38,16 +38,19 @@ struct PlainRun {
 /// Lands a shape `rounds` times by the operator and by the plain program, in turn.
 pub async fn measure(world: &World, shape: &Shape, rounds: u32, gzip: bool) -> Result<Vec<Figure>> {
     let sums = shape.sums(&world.made())?;
-    let (mut ours, mut plain) = (Vec::new(), Vec::new());
+    let (mut ours, mut plain, mut client) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         let name = format!("{}-{round}", shape.name());
         eprintln!("bench: {name}");
         ours.push(Box::pin(by_operator(world, shape, &sums, &name, gzip)).await?);
         if !gzip {
-            plain.push(by_plain(world, shape, &sums, &format!("plain-{name}"))?);
+            plain.push(by_plain(world, shape, &sums, &format!("plain-{name}"), false)?);
+            if shape.longest() <= BLOCK {
+                client.push(by_plain(world, shape, &sums, &format!("client-{name}"), true)?);
+            }
         }
     }
-    Ok(figures(shape, &ours, &plain))
+    Ok(figures(shape, &ours, &plain, &client))
 }
 
 type Sums = BTreeMap<(u64, String), u64>;
@@ -82,9 +85,11 @@ async fn by_operator(world: &World, shape: &Shape, sums: &Sums, name: &str, gzip
     })
 }
 
-fn by_plain(world: &World, shape: &Shape, sums: &Sums, name: &str) -> Result<PlainRun> {
+fn by_plain(world: &World, shape: &Shape, sums: &Sums, name: &str, client: bool) -> Result<PlainRun> {
     let (origin, sink) = (world.origin.address, world.sink.address);
-    let plain = Plain { shape: shape.clone(), origin, sink, container: name.to_owned(), threads: 4 };
+    // The operator reads eight files at once; more threads only get in the way of each other.
+    let threads = if client { 8 } else { 4 };
+    let plain = Plain { shape: shape.clone(), origin, sink, container: name.to_owned(), threads, client };
     world.sink.create(name);
     world.origin.begin();
     let ended =
@@ -122,7 +127,7 @@ fn landed(world: &World, sums: &Sums, container: &str) -> Result<(f64, Option<In
     Ok((ratio(requests, blobs.len() as u64), last))
 }
 
-fn figures(shape: &Shape, ours: &[Run], plain: &[PlainRun]) -> Vec<Figure> {
+fn figures(shape: &Shape, ours: &[Run], plain: &[PlainRun], client: &[PlainRun]) -> Vec<Figure> {
     let bytes = ratio(shape.total(), 1_000_000);
     let of = |get: &dyn Fn(&Run) -> f64| median(ours.iter().map(get));
     let name = |what: &str| format!("{}: {what}", shape.name());
@@ -146,6 +151,15 @@ fn figures(shape: &Shape, ours: &[Run], plain: &[PlainRun]) -> Vec<Figure> {
                 "",
                 Bar::AtLeast(bar),
             ),
+        ]);
+    }
+    if !client.is_empty() {
+        let client_speed = bytes / median(client.iter().map(|run| run.window));
+        let client_cpu = median(client.iter().map(|run| run.cpu)) / bytes * 1_000.0;
+        figures.extend([
+            Figure::new(name("HTTP client alone, transfer"), client_speed, "MB/s", Bar::None),
+            Figure::new(name("HTTP client alone, CPU"), client_cpu, "s/GB", Bar::None),
+            Figure::new(name("transfer, times the HTTP client's"), speed / client_speed, "", Bar::None),
         ]);
     }
     let cpu_bar = if large { Bar::AtMost(1.4) } else { Bar::None };

@@ -4,6 +4,7 @@
 //! The operator is a process of its own, so that its memory and CPU time are its own. The server of the files and the
 //! storage account are threads of this process, and cost as little as they can.
 
+mod client;
 mod connection;
 mod figures;
 mod landing;

@@ -1,5 +1,7 @@
 //! The work of a landing with the least that it takes: download, SHA-256, lines, and one request or blocks with the
 //! sums as metadata. Threads, blocking sockets, no checkpoints, no checks, no retries: what this machine can do.
+//! With `--client`, tasks and the operator's HTTP client take the place of threads and sockets: what this machine can
+//! do with that client.
 
 use std::fmt::Write;
 use std::io::{Error, Result};
@@ -9,11 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_lc_rs::digest::{Context, SHA256};
 use clap::Args;
 
+use crate::client;
 use crate::connection::Connection;
 use crate::shape::{Shape, hex};
 
 /// A file up to this length in bytes is stored with one request; a longer one in blocks of this length.
-const BLOCK: u64 = 4 << 20;
+pub const BLOCK: u64 = 4 << 20;
 /// How many bytes are hashed and passed on at once.
 const SIP: u64 = 256 << 10;
 
@@ -35,24 +38,32 @@ pub struct Plain {
     /// How many files to land at once
     #[arg(long, default_value_t = 4)]
     pub threads: usize,
+    /// Use the operator's HTTP client, for files that are stored with one request each
+    #[arg(long)]
+    pub client: bool,
 }
 
 impl Plain {
     /// The arguments with which this program does this work.
-    pub fn args(&self) -> [String; 6] {
-        let Self { shape, origin, sink, container, threads } = self;
-        [
+    pub fn args(&self) -> Vec<String> {
+        let Self { shape, origin, sink, container, threads, client } = self;
+        let mut args = vec![
             "plain".to_owned(),
             format!("--shape={}", shape.name()),
             format!("--origin={origin}"),
             format!("--sink={sink}"),
             format!("--container={container}"),
             format!("--threads={threads}"),
-        ]
+        ];
+        args.extend(client.then(|| "--client".to_owned()));
+        args
     }
 
     /// Lands all files.
     pub fn run(&self) -> Result<()> {
+        if self.client {
+            return client::run(self);
+        }
         let next = AtomicU64::new(0);
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(|| self.land(&next))).collect();
@@ -135,7 +146,7 @@ fn answered(by: &mut Connection) -> Result<()> {
     if head.second() == "201" { Ok(()) } else { Err(Error::other(head.first)) }
 }
 
-struct Sums {
+pub struct Sums {
     hash: Context,
     lines: usize,
     bytes: usize,
@@ -148,21 +159,28 @@ impl Default for Sums {
 }
 
 impl Sums {
-    fn add(&mut self, piece: &[u8]) {
+    /// Counts and hashes the next bytes.
+    pub fn add(&mut self, piece: &[u8]) {
         self.hash.update(piece);
         self.lines += memchr::memchr_iter(b'\n', piece).count();
         self.bytes += piece.len();
     }
 
+    /// The sums as metadata: names and values of fields.
+    pub fn metadata(self) -> [(&'static str, String); 3] {
+        [
+            ("x-ms-meta-fhirexport_sha256", hex(self.hash.finish().as_ref())),
+            ("x-ms-meta-fhirexport_lines", self.lines.to_string()),
+            ("x-ms-meta-fhirexport_bytes", self.bytes.to_string()),
+        ]
+    }
+
     /// The sums as fields of a request.
     fn marks(self) -> String {
         let mut fields = "If-None-Match: *\r\n".to_owned();
-        let sha256 = hex(self.hash.finish().as_ref());
-        for (name, value) in
-            [("sha256", sha256), ("lines", self.lines.to_string()), ("bytes", self.bytes.to_string())]
-        {
+        for (name, value) in self.metadata() {
             // Writing to a string never fails.
-            let _ = write!(fields, "x-ms-meta-fhirexport_{name}: {value}\r\n");
+            let _ = write!(fields, "{name}: {value}\r\n");
         }
         fields
     }

@@ -1,8 +1,6 @@
-//! The health checks for Argo CD and Flux in `examples/gitops`, run on objects with each condition and reason that the
-//! operator sets in each phase.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+//! The health checks for Argo CD and Flux, run on objects with each condition and reason that the operator sets in each
+//! phase.
 
-use std::path::Path;
 use std::sync::LazyLock;
 
 use fhir_export_operator::api::{ConditionStatus, ConditionType, Reason};
@@ -22,13 +20,11 @@ enum Health {
 
 type Condition = (ConditionType, ConditionStatus, Reason);
 
-static ARGO: LazyLock<Value> = LazyLock::new(|| read("argocd-cm.yaml"));
-static FLUX: LazyLock<Value> = LazyLock::new(|| read("flux-kustomization.yaml"));
-
-fn read(path: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/gitops").join(path);
-    serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap()
-}
+static ARGO: LazyLock<Value> = LazyLock::new(|| super::objects("argocd/argocd-cm.yaml").remove(0));
+static FLUX: LazyLock<Value> = LazyLock::new(|| {
+    let objects = super::objects("flux/kustomizations.yaml");
+    objects.into_iter().find(|object| object["spec"].get("healthCheckExprs").is_some()).unwrap()
+});
 
 fn object(conditions: &[Condition]) -> Value {
     let listed: Vec<Value> = conditions
