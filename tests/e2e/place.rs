@@ -155,8 +155,8 @@ impl Place {
     /// The names of the folders in this test's container, on a volume or in an S3 store.
     pub async fn folders(&self) -> BTreeSet<String> {
         if let Some(bucket) = &self.site.bucket {
-            let files = bucket.folder(&format!("{S3_PREFIX}/{}", self.container())).await.unwrap();
-            return files.into_keys().filter_map(|n| Some(n.split_once('/')?.0.to_owned())).collect();
+            let names = bucket.names(&format!("{S3_PREFIX}/{}", self.container())).await.unwrap();
+            return names.iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
         }
         let folders = std::fs::read_dir(self.site.lake.as_ref().unwrap().join(self.container())).unwrap();
         folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
@@ -169,8 +169,7 @@ impl Place {
             read_below(&lake.join(self.container()), "", &mut files);
             files.into_keys().collect()
         } else if let Some(bucket) = &self.site.bucket {
-            let place = format!("{S3_PREFIX}/{}", self.container());
-            bucket.folder(&place).await.unwrap().into_keys().collect()
+            bucket.names(&format!("{S3_PREFIX}/{}", self.container())).await.unwrap()
         } else {
             let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
             blobs::names(&container, "").await.unwrap()

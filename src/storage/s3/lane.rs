@@ -131,27 +131,27 @@ impl State {
                 let body = body.clone();
                 async move { bucket.store_part(key, upload, number, body).await }
             })
-            .await?;
+            .await;
         match part {
-            Some(part) => {
+            Ok(Some(part)) => {
                 self.chain = self.chain.with(&part.etag);
                 self.parts.push(part);
+                Ok(())
             }
-            None => self.end().await?,
+            Ok(None) => self.give_up(begun_anew(key)).await,
+            Err(failure) => self.give_up(failure).await,
         }
-        Ok(())
     }
 
-    /// The upload has ended at the store: either the object exists, or everything begins anew.
-    async fn end(&mut self) -> Result<(), StorageFailure> {
-        let object = &self.object;
-        let key = object.key.as_str();
+    /// Ends the upload if its object exists, so that nothing of it is needed any more; otherwise fails.
+    async fn give_up(&mut self, failure: StorageFailure) -> Result<(), StorageFailure> {
+        let (object, key) = (&self.object, self.object.key.as_str());
         let exists = object
             .storage
             .with_bucket(&object.server, &object.container, |bucket| async move { bucket.origin(key).await })
-            .await?;
-        self.ended = true;
-        exists.map(drop).ok_or_else(|| begun_anew(key))
+            .await;
+        self.ended = exists.is_ok_and(|exists| exists.is_some());
+        if self.ended { Ok(()) } else { Err(failure) }
     }
 
     async fn begun(&mut self) -> Result<String, StorageFailure> {

@@ -29,7 +29,7 @@ const MARKS: [(&str, &str); 6] = [
     ("form", "x-amz-meta-fhirexport-form"),
 ];
 /// The most bytes of marks.
-const LONGEST_MARKS: usize = 64 << 10;
+pub(super) const LONGEST_MARKS: usize = 64 << 10;
 
 /// Adds marks as metadata.
 pub(super) fn marked(call: Call, marks: &Marks) -> Call {

@@ -8,7 +8,7 @@ use super::cut;
 use super::failure::Right;
 use super::lane::{Lane, Object, State, begun_anew};
 use super::multipart::Joined;
-use super::object::{Origin, marked};
+use super::object::{LONGEST_MARKS, Origin, marked};
 use super::request::Call;
 use super::side::{Beside, Progress, Side, all_beside, encode_marks};
 use crate::core::landing::{Checkpoint, Content, Marks};
@@ -155,11 +155,21 @@ async fn join(state: &State, marks: &Marks) -> Result<Committed, StorageFailure>
         .with_bucket(&object.server, &object.container, |bucket| async move {
             let (key, id) = (object.key.as_str(), state.id.as_str());
             if let (Some(upload), false) = (&state.upload, state.ended) {
-                if !promise(&bucket, key, id, marks).await? {
-                    bucket.abort(key, upload).await?;
-                } else if let Joined::Now = bucket.join(key, upload, &state.parts).await? {
-                    tidy(&bucket, key, Some(id)).await;
-                    return Ok(Committed::Now);
+                let promised = promise(&bucket, key, id, marks).await?;
+                let committed = match promised {
+                    Promised::Now => Some(Committed::Now),
+                    // Whoever stored the marks may put the parts together at the same time: stores let both succeed.
+                    Promised::Before => Some(Committed::AlreadyThere),
+                    Promised::Otherwise => None,
+                };
+                match committed {
+                    Some(committed) => {
+                        if let Joined::Now = bucket.join(key, upload, &state.parts).await? {
+                            tidy(&bucket, key, Some(id)).await;
+                            return Ok(committed);
+                        }
+                    }
+                    None => bucket.abort(key, upload).await?,
                 }
             }
             // Another writer was first, or the answer to an earlier request of this one was lost.
@@ -174,16 +184,26 @@ async fn join(state: &State, marks: &Marks) -> Result<Committed, StorageFailure>
         .await
 }
 
-/// Stores the marks of an object before the object, which is never without them. Returns false if another process has
-/// stored other marks for the same upload: the object of this upload would then have marks that are not its own.
-async fn promise(bucket: &Bucket, key: &str, id: &str, marks: &Marks) -> Result<bool, StorageFailure> {
+/// Whether the marks of an upload are stored.
+enum Promised {
+    /// This process has stored them.
+    Now,
+    /// Another process that continued the same upload has stored the same marks.
+    Before,
+    /// Another process has stored other marks: the object would have marks that are not its own.
+    Otherwise,
+}
+
+/// Stores the marks of an object before the object, which is never without them.
+async fn promise(bucket: &Bucket, key: &str, id: &str, marks: &Marks) -> Result<Promised, StorageFailure> {
     let (beside, body) = (Beside::new(key, id, Side::Marks).key(), encode_marks(marks));
     let call = Call::new(Method::Put, Right::Write, &bucket.key(&beside)?).body(body.clone());
     match bucket.create(call).await? {
-        Committed::Now => Ok(true),
-        Committed::AlreadyThere => {
-            Ok(bucket.whole(&beside, body.len().max(LONGEST_PROGRESS)).await? == Some(body))
-        }
+        Committed::Now => Ok(Promised::Now),
+        Committed::AlreadyThere => match bucket.whole(&beside, LONGEST_MARKS).await? {
+            Some(there) if there == body => Ok(Promised::Before),
+            Some(_) | None => Ok(Promised::Otherwise),
+        },
     }
 }
 

@@ -117,24 +117,13 @@ pub async fn versity(name: &str) -> Kit<S3Storage> {
 pub async fn versity_of_its_own(name: &str) -> Kit<S3Storage> {
     let server = Box::new(S3Server::start(S3Kind::Versity).await.unwrap());
     let kit = s3(&server, name).await;
-    own(kit, server)
+    let behind = Behind::S3 { bucket: Bucket::open(&server, name).unwrap(), _own: Some(server) };
+    Kit { behind, ..kit }
 }
 
 /// A store in the shared server of moto, with the bucket `contract-<name>`.
 pub async fn moto(name: &str) -> Kit<S3Storage> {
     s3(s3_server(S3Kind::Moto).await, &format!("contract-{name}")).await
-}
-
-/// A store in a server of moto that no other test uses.
-pub async fn moto_of_its_own(name: &str) -> Kit<S3Storage> {
-    let server = Box::new(S3Server::start(S3Kind::Moto).await.unwrap());
-    let kit = s3(&server, name).await;
-    own(kit, server)
-}
-
-fn own(kit: Kit<S3Storage>, server: Box<S3Server>) -> Kit<S3Storage> {
-    let Behind::S3 { bucket, .. } = kit.behind else { panic!("this is no S3 store") };
-    Kit { behind: Behind::S3 { bucket, _own: Some(server) }, ..kit }
 }
 
 async fn s3(server: &S3Server, name: &str) -> Kit<S3Storage> {

@@ -10,9 +10,9 @@ mod whole;
 mod writers;
 
 /// Defines each test of the contract for one implementation. `$alone` creates a store that no other test uses, for
-/// tests that keep it busy.
+/// tests that keep it busy; without it these are left out.
 macro_rules! contract {
-    ($name:ident, $ready:path, $alone:path) => {
+    ($name:ident, $ready:path $(, $alone:path)?) => {
         mod $name {
             use super::{deletion, killed, listing, names, whole, writers};
 
@@ -46,10 +46,12 @@ macro_rules! contract {
                 writers::two_at_once(&$ready("writers").await).await;
             }
 
-            #[tokio::test(flavor = "multi_thread")]
-            async fn twenty_thousand_objects_are_listed() {
-                listing::many(&$alone("many").await).await;
-            }
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn twenty_thousand_objects_are_listed() {
+                    listing::many(&$alone("many").await).await;
+                }
+            )?
 
             #[tokio::test]
             async fn listings_show_committed_objects_only() {
@@ -78,4 +80,5 @@ contract!(on_azurite, super::kit::azurite, super::kit::azurite_of_its_own);
 contract!(on_a_folder, super::kit::folder, super::kit::folder);
 contract!(on_a_volume, super::kit::volume, super::kit::volume);
 contract!(on_versity, super::kit::versity, super::kit::versity_of_its_own);
-contract!(on_moto, super::kit::moto, super::kit::moto_of_its_own);
+// It answers some hundred requests a second, and an S3 store is asked for the marks of each object.
+contract!(on_moto, super::kit::moto);
