@@ -33,6 +33,13 @@ help: ## List the targets
 demo: ## Show a live export, a crash and a cancel. CLUSTER=1: on a control plane; HOLD=1 stays up; KUBE_CONTEXT=name: in that cluster
 	@tests/tools/demo/run
 
+.PHONY: demo-picture
+demo-picture: ## Draw docs/demo.svg, the picture in the README, from what `make demo` shows
+	@cargo build --quiet --locked --workspace --bin fhir-export-operator --bin bulk-fhir --bin picture
+	@shown=$$(mktemp); trap 'rm -f "$$shown"' EXIT; \
+	DEMO_BUILT=1 tests/tools/demo/local/run >"$$shown"; \
+	$(TARGET)/debug/picture <"$$shown" >docs/demo.svg
+
 .PHONY: interop
 interop: ## Run exports and schedules of HAPI FHIR and sekmet-fhir through the operator, and compare what landed with what they hold
 	@tests/proofs/interop/run
@@ -109,10 +116,12 @@ operator:
 	@cargo build --quiet --locked --workspace --bin fhir-export-operator
 
 .PHONY: generate
-generate: operator ## Write what is made from the code: definitions, their copies in the charts, the charts' READMEs, docs/reasons.md, docs/states.md
+generate: operator ## Write what is made from the code: definitions, their copies in the charts, the charts' READMEs, pages of reasons, states, kinds and flags
 	$(OPERATOR) crds --write crds
 	$(OPERATOR) reasons --write docs/reasons.md
 	$(OPERATOR) states --write docs/states.md
+	$(OPERATOR) kinds --write docs/reference/kinds.md
+	$(OPERATOR) flags --write docs/reference/flags.md
 	charts/readme
 	charts/sync
 
@@ -122,14 +131,29 @@ check-generated: operator ## Fail if `make generate` would change anything
 	$(OPERATOR) crds --write "$$made/crds"; \
 	$(OPERATOR) reasons --write "$$made/reasons.md"; \
 	$(OPERATOR) states --write "$$made/states.md"; \
+	$(OPERATOR) kinds --write "$$made/kinds.md"; \
+	$(OPERATOR) flags --write "$$made/flags.md"; \
 	status=0; \
 	diff -ru crds "$$made/crds" || status=1; \
 	diff -u docs/reasons.md "$$made/reasons.md" || status=1; \
 	diff -u docs/states.md "$$made/states.md" || status=1; \
+	diff -u docs/reference/kinds.md "$$made/kinds.md" || status=1; \
+	diff -u docs/reference/flags.md "$$made/flags.md" || status=1; \
 	charts/readme --check || status=1; \
 	charts/sync --check || status=1; \
 	if ((status)); then echo 'The above is not current: run make generate.' >&2; fi; \
 	exit "$$status"
+
+# The pages with what they link to, in the same places as in the repository.
+.PHONY: book
+book: ## Build the documentation as a book, in target/book/html: needs mdbook (cargo install mdbook --locked)
+	@rm -rf target/book; mkdir -p target/book/src
+	@git ls-files -z '*.md' docs examples charts crds tests/chart_e2e .github deny.toml LICENSE | \
+	  xargs -0 cp --parents -t target/book/src
+	@sed -i 's|\[The table of contents\](docs/SUMMARY.md)|The table of contents|' target/book/src/README.md
+	@sed -E 's|\]\(([^.])|](docs/\1|; s|\]\(\.\./|](|' docs/SUMMARY.md >target/book/src/SUMMARY.md
+	@mdbook build
+	@echo 'built target/book/html/index.html'
 
 .PHONY: dashboard-picture
 dashboard-picture: ## Draw docs/dashboard.svg: the dashboard of the chart, with the metrics of a live operator

@@ -38,3 +38,19 @@ fn the_page_of_states_is_current() {
         "docs/states.md is stale: run `make generate`"
     );
 }
+
+#[test]
+fn the_page_of_kinds_is_current() {
+    assert!(
+        committed("docs/reference/kinds.md") == cli::kinds_markdown().unwrap(),
+        "docs/reference/kinds.md is stale: run `make generate`"
+    );
+}
+
+#[test]
+fn the_page_of_flags_is_current() {
+    assert!(
+        committed("docs/reference/flags.md") == cli::flags_markdown(),
+        "docs/reference/flags.md is stale: run `make generate`"
+    );
+}

@@ -30,22 +30,22 @@ pub struct Allow {
     #[schemars(length(max = 256), inner(length(min = 1, max = 63)))]
     pub containers: Option<Vec<String>>,
     /// Names that exports may use in `parameters`. As soon as `allow` is set, any name that is not listed
-    /// here is forbidden.
+    /// here is forbidden. Default: no name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     pub parameters: Option<Vec<String>>,
     /// Values that exports may use in `includeAssociatedData`. As soon as `allow` is set, any value that is
-    /// not listed here is forbidden.
+    /// not listed here is forbidden. Default: no value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
     pub associated_data: Option<Vec<String>>,
     /// Search parameters that identify people, such as `identifier` or `birthdate`, and that exports may
     /// nevertheless use in `typeFilters`. As soon as `allow` is set, identifying parameters that are not
-    /// listed here are forbidden; other search parameters are always allowed.
+    /// listed here are forbidden; other search parameters are always allowed. Default: no parameter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
     pub search_parameters: Option<Vec<String>>,
-    /// Whether exports must be de-identified, and with which configurations.
+    /// Whether exports must be de-identified, and with which configurations. Default: they need not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anonymization: Option<AllowedAnonymization>,
 }

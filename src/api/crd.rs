@@ -159,6 +159,35 @@ mod tests {
         }
     }
 
+    /// The words by which the explanation of an optional field says what happens without it.
+    const WITHOUT_IT: [&str; 6] =
+        ["Default: ", "(default)", "Required ", "; required with ", "; only with ", "Settings for type "];
+
+    /// Adds the optional fields below `schema` whose explanation does not say what happens without them.
+    fn untold(schema: &Value, path: &str, found: &mut Vec<String>) {
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let words = field["description"].as_str().unwrap_or_default();
+            let told = required.contains(&name.as_str()) || WITHOUT_IT.iter().any(|way| words.contains(way));
+            if !told {
+                found.push(path.clone());
+            }
+            untold(field, &path, found);
+            untold(&field["items"], &format!("{path}[]"), found);
+        }
+    }
+
+    #[test]
+    fn every_optional_field_of_a_spec_says_what_happens_without_it() {
+        for schema in schemas() {
+            let mut found = Vec::new();
+            untold(&schema["properties"]["spec"], "spec", &mut found);
+            assert_eq!(found, Vec::<String>::new(), "add `Default: …` to the explanation");
+        }
+    }
+
     #[test]
     fn an_unseen_object_says_so() {
         for schema in schemas() {

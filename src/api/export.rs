@@ -53,6 +53,7 @@ pub enum ErrorFilePolicy {
     printcolumn(name = "Server", type_ = "string", json_path = ".spec.serverRef.name"),
     printcolumn(name = "Level", type_ = "string", json_path = ".spec.request.level"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.job.progress.summary"),
     printcolumn(name = "Resources", type_ = "integer", json_path = ".status.output.resources"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -69,7 +70,8 @@ pub enum ErrorFilePolicy {
         type_ = "string",
         json_path = ".status.transactionTime",
         priority = "1"
-    )
+    ),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = "1")
 )]
 #[x_kube(
     validation = Rule::new("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)")
@@ -92,9 +94,9 @@ pub struct FhirExportSpec {
             .reason(Reason::FieldValueForbidden)
     )]
     pub request: ExportRequest,
-    /// Do not start the export after this instant; if it has not started by then, it is `Failed` with reason
-    /// StartWindowMissed. This protects against unwanted exports when the object is restored from a backup or
-    /// recreated by GitOps.
+    /// Do not start the export after this instant, such as 2026-12-01T04:00:00Z; if it has not started by then, it is
+    /// `Failed` with reason StartWindowMissed. Set it where a backup or GitOps may create the object again, which would
+    /// export again. Default: no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kick_off_before: Option<Timestamp>,
     /// Pauses the export. Before its start, the export waits and its deadline does not run. After its start,
@@ -106,12 +108,14 @@ pub struct FhirExportSpec {
     /// `suspend`. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
-    /// How long the export may take, in seconds from its first start, over all attempts. Default: the
+    /// How long the export may take, in seconds from its first start, over all attempts. When the time is over, the
+    /// operator cancels the job, and the export is `Failed`. Raise it for exports of more than a week. Default: the
     /// server's `defaults.activeDeadlineSeconds`, else 604800 (7 days).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// How often to start a new attempt after a failure whose cause may pass. Default: 2.
+    /// How often to start a new attempt after a failure whose cause may pass. Each attempt is a new job on the server,
+    /// with a folder of its own. Set it to 0 to get exactly one. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub backoff_limit: Option<i32>,

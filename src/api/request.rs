@@ -148,8 +148,8 @@ pub struct ExportRequest {
             .reason(Reason::FieldValueInvalid)
     )]
     pub output_format: Option<String>,
-    /// Whether the server must reject parameters that it does not know (Strict, default) or may ignore them
-    /// (Lenient). With Lenient an export may hold more or other data than requested.
+    /// Whether the server must reject parameters that it does not know: Strict (default), or Lenient, which lets it
+    /// ignore them. With Lenient an export may hold more or other data than requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handling: Option<Handling>,
     /// Additional data to export (`includeAssociatedData`). Azure knows `_history` and `_deleted`, with level
@@ -161,14 +161,14 @@ pub struct ExportRequest {
         inner(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]*$"))
     )]
     pub include_associated_data: Option<Vec<String>>,
-    /// Settings that only Azure's FHIR service understands; only with dialect Azure.
+    /// Settings that only Azure's FHIR service understands; only with dialect Azure. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub azure: Option<AzureRequest>,
-    /// Settings that only FHIR Bulk Data servers understand; only with dialect BulkData.
+    /// Settings that only FHIR Bulk Data servers understand; only with dialect BulkData. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bulk_data: Option<BulkDataRequest>,
-    /// Further parameters of the kick-off, sent as they are. A parameter that has its own field in `request`
-    /// is rejected here.
+    /// Further parameters of the kick-off, sent as they are. Use them for parameters of your server that have no
+    /// field of their own in `request`; those that have one are rejected here. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     #[x_kube(

@@ -53,6 +53,11 @@ pub enum ConcurrencyPolicy {
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Server",
@@ -66,6 +71,12 @@ pub enum ConcurrencyPolicy {
         name = "Failures",
         type_ = "integer",
         json_path = ".status.consecutiveFailures",
+        priority = "1"
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = "1"
     )
 )]
@@ -131,7 +142,7 @@ pub struct Incremental {
     #[schemars(range(min = 0, max = 604_800))]
     pub overlap_seconds: Option<i64>,
     /// Begin the first chain with the changes since this instant instead of a full run. Use it if everything before
-    /// this instant is already exported.
+    /// this instant is already exported. Default: the first run is full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 40))]
     #[x_kube(validation = Rule::new("self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\
@@ -148,7 +159,7 @@ pub struct Incremental {
 /// The FhirExport to create for each run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct ExportTemplate {
-    /// The labels and annotations of the FhirExports.
+    /// Labels and annotations for the FhirExports, besides those that the schedule sets. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<TemplateMetadata>,
     /// The spec of the FhirExports, without the fields that the schedule sets: `since`, `until`, `suspend`, `cancel`
@@ -159,7 +170,7 @@ pub struct ExportTemplate {
 /// The labels and annotations of the FhirExports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct TemplateMetadata {
-    /// The labels.
+    /// Labels for the FhirExports, such as `team: cardiology`. Those of fhirexport.dev are refused. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend(
         "maxProperties" = 16,
@@ -169,7 +180,7 @@ pub struct TemplateMetadata {
         .message("labels of fhirexport.dev are the schedule's to set")
         .reason(Reason::FieldValueForbidden))]
     pub labels: Option<BTreeMap<String, String>>,
-    /// The annotations.
+    /// Annotations for the FhirExports. Those of fhirexport.dev are refused. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend(
         "maxProperties" = 16,
@@ -204,12 +215,13 @@ pub struct ExportTemplateSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub active_deadline_seconds: Option<i64>,
-    /// How often to start a new attempt after a failure whose cause may pass. Default: 2.
+    /// How often to start a new attempt after a failure whose cause may pass. Each attempt is a new job on the server,
+    /// with a folder of its own. Set it to 0 to get exactly one. Default: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 20))]
     pub backoff_limit: Option<i32>,
     /// How many seconds after its end a run's FhirExport is deleted, even if the history limits would keep it. The
-    /// schedule records the result in its status first.
+    /// schedule records the result in its status first. Default: the history limits alone decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 315_360_000))]
     pub ttl_seconds_after_finished: Option<i64>,

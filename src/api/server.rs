@@ -50,7 +50,13 @@ pub enum Dialect {
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Software", type_ = "string", json_path = ".status.software", priority = "1"),
-    printcolumn(name = "FHIR", type_ = "string", json_path = ".status.fhirVersion", priority = "1")
+    printcolumn(name = "FHIR", type_ = "string", json_path = ".status.fhirVersion", priority = "1"),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].message",
+        priority = "1"
+    )
 )]
 #[x_kube(
     validation = Rule::new("self.url.startsWith('https://') || (has(self.allowInsecureHTTP) && \
@@ -176,15 +182,16 @@ pub struct FhirServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Allow>,
     /// Where the server deviates from the Bulk Data specification; only with dialect BulkData. Leave it out
-    /// unless the detection is wrong: the operator reads the server's CapabilityStatement.
+    /// unless the detection is wrong: the operator reads the server's CapabilityStatement. Default: Auto for each
+    /// field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bulk_data: Option<BulkDataDialect>,
     /// Caps on the load that the operator puts on this server: exports and downloads at once, how often it
-    /// polls, and how long it waits. Each field has a default. Lower them if the server is throttling or
-    /// slow; raise them if exports queue although the server is idle.
+    /// polls, and how long it waits. Lower them if the server is throttling or slow; raise them if exports queue
+    /// although the server is idle. Default: that of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
-    /// Defaults for exports that do not set these fields themselves.
+    /// Values for exports that do not set these fields themselves. Default: that of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<ServerDefaults>,
     /// Pauses all exports of this server, as their own `suspend` would. Default: false.
@@ -312,23 +319,25 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 64))]
     pub max_parallel_downloads: Option<i32>,
-    /// The shortest time, in seconds, between two polls of a job. Default: 10, or maxPollSeconds if that is
-    /// less; the first polls then come after 1, 2, 4 and 8 seconds.
+    /// The shortest time, in seconds, between two polls of a job. Raise it if the polls burden the server. Default: 10,
+    /// or maxPollSeconds if that is less; the first polls then come after 1, 2, 4 and 8 seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub min_poll_seconds: Option<i32>,
     /// The longest time, in seconds, between two polls of a job or two tries of a request when the server
-    /// does not name a delay. Default: 300, or minPollSeconds if that is more.
+    /// does not name a delay. Lower it to learn sooner that a job is done. Default: 300, or minPollSeconds if that is
+    /// more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub max_poll_seconds: Option<i32>,
     /// The longest wait that the server may request with `Retry-After`, in seconds; longer ones are cut to
-    /// this. Default: 7200 (2 hours).
+    /// this. Raise it if the server insists on longer pauses. Default: 7200 (2 hours).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 86400))]
     pub max_retry_after_seconds: Option<i32>,
     /// How long one request may take, in seconds. For a file it covers the time until the download begins.
-    /// Default: 60. The operator may be set to allow less.
+    /// Raise it if exports report TimedOut and the server is only slow. Default: 60. The operator may be set to allow
+    /// less.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 3600))]
     pub request_timeout_seconds: Option<i32>,

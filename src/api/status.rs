@@ -23,6 +23,14 @@ pub struct FhirExportStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub state: Option<RunState>,
+    /// Why the export shows its `state`, in one CamelCase word: the reason of the condition that decides the state. The
+    /// documentation lists all reasons (docs/reasons.md).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Why the export shows its `state`, in one sentence with the cause and the next step: the message of the condition
+    /// that decides the state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Conditions of the types Accepted, Reconciling, Suspended, ServerReachable, KickOffUncertain, Verified,
     /// Complete, Failed and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,4 +1,4 @@
-//! Output that is generated from the code: the custom resource definitions, docs/reasons.md and docs/states.md.
+//! Output that is generated from the code: the custom resource definitions, and pages of the documentation.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,10 +22,14 @@ pub fn crds(folder: Option<&Path>) -> Result<(), Stop> {
     }
 }
 
-/// Prints the page of reasons, or writes it to `file`.
-pub fn reasons(file: Option<&Path>) -> Result<(), Stop> {
-    let text = reasons_markdown();
-    file.map_or_else(|| print(&text), |file| write(file, &text))
+/// Prints a page of the documentation, or writes it to `file`.
+pub fn page(text: &str, file: Option<&Path>) -> Result<(), Stop> {
+    file.map_or_else(|| print(text), |file| write(file, text))
+}
+
+/// A text as it stands in a cell of a table.
+pub fn cell(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
 /// The page of reasons, as Markdown.
@@ -42,12 +46,6 @@ pub fn reasons_markdown() -> String {
         let _ = writeln!(text, "| `{reason}` | {} | {} |", reason.meaning(), reason.advice());
     }
     text
-}
-
-/// Prints the page of states, or writes it to `file`.
-pub fn states(file: Option<&Path>) -> Result<(), Stop> {
-    let text = states_markdown();
-    file.map_or_else(|| print(&text), |file| write(file, &text))
 }
 
 /// The page of states: the phases of a run, what moves it from one to the next, and what it shows in each.

@@ -2,8 +2,10 @@
 //!
 //! Uses: api, cluster, config, core, credentials, local, offline, operator, ports, stop.
 
+mod flags;
 mod generate;
 mod jwks;
+mod kinds;
 mod local;
 mod manifests;
 mod schedule;
@@ -13,12 +15,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::RunArgs;
 use crate::operator;
+use crate::stop::Stop;
 
 pub use generate::{reasons_markdown, states_markdown};
+pub use kinds::kinds_markdown;
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
 #[derive(Debug, Parser)]
@@ -52,6 +56,18 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         write: Option<PathBuf>,
     },
+    /// Print the fields of all kinds, as Markdown
+    Kinds {
+        /// Write to this file instead
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
+    /// Print the commands of this program and their flags, as Markdown
+    Flags {
+        /// Write to this file instead
+        #[arg(long, value_name = "FILE")]
+        write: Option<PathBuf>,
+    },
     /// Print the public half of a private key as JWKS, to register a SMART Backend Services client
     Jwks {
         /// File with the private key, PEM or JWK; - for standard input
@@ -70,6 +86,11 @@ enum Command {
     Schedule(schedule::Command),
     /// Print the version
     Version,
+}
+
+/// The page of this program's commands and flags, as Markdown.
+pub fn flags_markdown() -> String {
+    flags::flags_markdown(Cli::command())
 }
 
 /// Runs the command in `arguments`. Exit code 2 means that the command line is invalid, 1 that the command
@@ -92,8 +113,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(stop) => Err(stop),
         },
         Command::Crds { write } => generate::crds(write.as_deref()),
-        Command::Reasons { write } => generate::reasons(write.as_deref()),
-        Command::States { write } => generate::states(write.as_deref()),
+        Command::Reasons { write } => generate::page(&reasons_markdown(), write.as_deref()),
+        Command::States { write } => generate::page(&states_markdown(), write.as_deref()),
+        Command::Kinds { write } => kinds_markdown()
+            .map_err(|e| Stop::because(format!("The definitions cannot be written as JSON: {e}.")))
+            .and_then(|page| generate::page(&page, write.as_deref())),
+        Command::Flags { write } => generate::page(&flags_markdown(), write.as_deref()),
         Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
         Command::Validate(files) => manifests::validate(&files),
         Command::Plan(files) => manifests::plan(&files),
@@ -145,8 +170,6 @@ fn brief(error: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {

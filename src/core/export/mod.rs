@@ -13,6 +13,7 @@ mod check;
 mod clean_up;
 mod clock;
 mod conclude;
+mod deciding;
 mod decision;
 mod end;
 mod flow;

@@ -20,6 +20,10 @@ use crate::site::PATIENCE;
 
 const EARLIER: &str = "df878be";
 
+/// What definitions of the earlier version may drop: fields that only repeat what the conditions say, so that an
+/// operator which goes back loses nothing.
+const MAY_BE_LOST: [&str; 2] = ["status.message", "status.reason"];
+
 /// Kicks off the jobs that the earlier version had started. Returns their ids and status URLs, by the names of their
 /// exports.
 async fn kick_off(place: &Place) -> BTreeMap<String, (String, String)> {
@@ -102,7 +106,8 @@ async fn exports_of_an_earlier_version_go_on_in_every_phase() {
     let seen = statuses.seen.lock().unwrap().clone();
     assert!(seen.len() > 20, "{}", seen.len());
     for (plural, status) in seen {
-        let lost = schema::lost(&recording.schemas[&plural], &status);
+        let mut lost = schema::lost(&recording.schemas[&plural], &status);
+        lost.retain(|field| !MAY_BE_LOST.contains(&field.as_str()));
         assert!(
             lost.is_empty(),
             "the definitions of {EARLIER} do not keep {lost:?} of {plural}. May an operator that goes back lose it? \

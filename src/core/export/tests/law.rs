@@ -1,7 +1,7 @@
 //! The invariants of ARCHITECTURE.md, checked at each step, write and effect of every test here.
 
 use super::world::World;
-use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus};
+use crate::api::{Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, RunState};
 use crate::core::condition;
 use crate::core::effect::{Effect, Requeue};
 use crate::core::export::memory::LandingStage;
@@ -42,6 +42,9 @@ pub(super) fn step(world: &World, current: &FhirExport, facts: &Facts, decided: 
     }
     if decided.status != before {
         small_and_clean(&decided.status);
+        if !is_terminal(&before) {
+            told_by_a_condition(decided);
+        }
     }
     for note in &decided.notes {
         assert!(!note.message.contains(SECRET), "token-stays: {note:?}");
@@ -77,6 +80,38 @@ fn small_and_clean(status: &FhirExportStatus) {
     for c in &status.conditions {
         assert!(!c.message.is_empty() && c.message.len() <= 1024, "{c:?}");
     }
+}
+
+/// `status.reason` and `status.message` are those of the condition that decides `status.state`, and no second truth. An
+/// object that is being deleted may keep the word that it had, whatever its conditions say since.
+fn told_by_a_condition(decided: &Decision) {
+    let status = &decided.status;
+    let Some(state) = status.state else {
+        assert_eq!((&status.reason, &status.message), (&None, &None));
+        return;
+    };
+    let told = |type_| {
+        condition::find(&status.conditions, type_).filter(|c| {
+            Some(&c.reason) == status.reason.as_ref() && Some(&c.message) == status.message.as_ref()
+        })
+    };
+    let by_true = |type_| told(type_).is_some_and(Condition::is_true);
+    let right = match state {
+        RunState::Complete => by_true(ConditionType::Complete),
+        RunState::Failed | RunState::Cancelled => by_true(ConditionType::Failed),
+        RunState::Suspended => by_true(ConditionType::Suspended),
+        RunState::Uncertain => by_true(ConditionType::KickOffUncertain),
+        RunState::Queued | RunState::Starting | RunState::Cancelling => by_true(ConditionType::Reconciling),
+        RunState::Waiting | RunState::Running | RunState::Landing | RunState::Verifying => {
+            let unreachable = told(ConditionType::ServerReachable);
+            told(ConditionType::Reconciling).is_some()
+                || unreachable.is_some_and(|c| c.status == ConditionStatus::False)
+        }
+        RunState::Unknown => false,
+    };
+    let any = status.conditions.iter().any(|c| Some(&c.message) == status.message.as_ref());
+    let kept = matches!(decided.memory.phase, Phase::Leaving(_)) && (any || status.message.is_none());
+    assert!(right || kept, "no condition that decides {state} has this reason and message: {status:#?}");
 }
 
 /// `quiet-when-unchanged`: the same inputs at the same time write nothing.
