@@ -125,7 +125,8 @@ pub struct S3Auth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub web_identity: Option<WebIdentity>,
     /// The Secret with the access key, under the keys `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, and
-    /// `AWS_SESSION_TOKEN` if it is a temporary one. It must carry the label `fhirexport.dev/credential: "true"`.
+    /// `AWS_SESSION_TOKEN` if it is a temporary one; only with type AccessKey. It must carry the label
+    /// `fhirexport.dev/credential: "true"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<NameRef>,
 }
@@ -145,8 +146,8 @@ pub struct WebIdentity {
     /// A ServiceAccount in the namespace of this FhirServer. It must carry the label
     /// `fhirexport.dev/credential: "true"`, and its annotation `eks.amazonaws.com/role-arn` must equal `roleARN`.
     pub service_account_ref: NameRef,
-    /// The https endpoint of a security token service other than that of AWS in `region`. The operator's owner must
-    /// list its host (flag `--storage-hosts`), since it receives the token of the ServiceAccount.
+    /// The https endpoint of another security token service. The operator's owner must list its host (flag
+    /// `--storage-hosts`), since it receives the token of the ServiceAccount. Default: that of AWS in `region`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https://[^\s/?#@]+$"))]
     pub sts_endpoint: Option<String>,

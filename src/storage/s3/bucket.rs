@@ -6,9 +6,8 @@ use std::sync::Arc;
 use rusty_s3::Method;
 use url::Url;
 
-use super::failure;
+use super::call::Call;
 use super::keys::{Access, encoded};
-use super::request::Call;
 use crate::api::{S3, S3Encryption, S3EncryptionType};
 use crate::core::bucket::BucketPlace;
 use crate::core::ledger::StorageFailure;
@@ -113,7 +112,11 @@ impl Bucket {
 
     /// The key in the bucket of an object of the container. Rejects one that could mean another place than it says.
     pub(super) fn key(&self, key: &str) -> Result<String, StorageFailure> {
-        key::components(key).ok_or_else(|| failure::of_key(key))?;
+        key::components(key).ok_or_else(|| {
+            StorageFailure::permanent(format!(
+                "{key:?} cannot be the name of an object of a run; it is refused"
+            ))
+        })?;
         Ok(self.prefix(key))
     }
 

@@ -3,8 +3,8 @@
 use rusty_s3::Method;
 
 use super::bucket::Bucket;
-use super::failure::{self, Right};
-use super::request::Call;
+use super::call::{Call, Right};
+use super::failure;
 use crate::core::bucket::DEFAULT_REGION;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::bucket::Bucket;
+use super::call::Right;
 use super::keys::Access;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::credentials::CredentialProblem;
@@ -11,41 +12,6 @@ use crate::credentials::cause::Cause;
 
 /// A clock that differs by more than this is named as the cause of a refusal. AWS admits fifteen minutes.
 const SKEW: Duration = Duration::from_secs(300);
-
-/// What a request needs the right for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Right {
-    /// To list the bucket and to read its objects.
-    Read,
-    /// To list the buckets of the account.
-    ListBuckets,
-    /// To write objects, in parts or at once.
-    Write,
-    /// To delete objects.
-    Delete,
-    /// To create a bucket.
-    CreateBucket,
-}
-
-impl Right {
-    /// The actions of a policy that grant it.
-    fn actions(self) -> &'static str {
-        match self {
-            Self::Read => "s3:ListBucket and s3:GetObject",
-            Self::ListBuckets => "s3:ListAllMyBuckets (or name a bucket in defaultContainer or s3.bucket)",
-            Self::Write => {
-                "s3:PutObject, s3:AbortMultipartUpload, s3:ListMultipartUploadParts and s3:ListBucketMultipartUploads"
-            }
-            Self::Delete => "s3:DeleteObject",
-            Self::CreateBucket => "s3:CreateBucket (or make the bucket yourself)",
-        }
-    }
-}
-
-/// The failure for a key that could mean another place than it says.
-pub(super) fn of_key(key: &str) -> StorageFailure {
-    StorageFailure::permanent(format!("{key:?} cannot be the name of an object of a run; it is refused"))
-}
 
 /// The failure for a credential that cannot be used.
 pub(super) fn of_credential(problem: &CredentialProblem) -> StorageFailure {

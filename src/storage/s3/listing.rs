@@ -8,8 +8,8 @@ use rusty_s3::Method;
 
 use super::answer::{BucketList, ObjectPage};
 use super::bucket::Bucket;
-use super::failure::{self, Right};
-use super::request::Call;
+use super::call::{Call, Right};
+use super::failure;
 use super::side::{Beside, Side, is_hidden};
 use crate::core::landing::LedgerEntry;
 use crate::core::ledger::{Ledger, StorageFailure};

@@ -5,6 +5,7 @@
 
 mod answer;
 mod bucket;
+mod call;
 mod connect;
 mod create;
 mod cut;

@@ -5,9 +5,9 @@ use rusty_s3::Method;
 
 use super::answer::{Initiated, ListedPart, PartPage, UploadPage};
 use super::bucket::Bucket;
-use super::failure::{self, Right};
+use super::call::{Call, Right, checksum};
+use super::failure;
 use super::object::UPLOAD_ID;
-use super::request::{Call, checksum};
 use crate::core::ledger::StorageFailure;
 
 /// A part that is stored.

@@ -7,8 +7,8 @@ use rusty_s3::Method;
 
 use super::answer::Answer;
 use super::bucket::Bucket;
-use super::failure::{self, Right};
-use super::request::Call;
+use super::call::{Call, Right};
+use super::failure;
 use super::side::{Beside, Side, decode_marks};
 use crate::core::landing::Marks;
 use crate::core::ledger::StorageFailure;

@@ -8,9 +8,8 @@ use rusty_s3::Method;
 
 use super::S3Storage;
 use super::bucket::Bucket;
-use super::failure::Right;
+use super::call::{Call, Right};
 use super::multipart::Joined;
-use super::request::Call;
 use crate::api::FhirServer;
 use crate::core::ledger::StorageFailure;
 use crate::ports::Committed;

@@ -9,8 +9,9 @@ use rusty_s3::Method;
 
 use super::S3Storage;
 use super::bucket::Bucket;
-use super::failure::{self, Right};
-use super::request::{Call, Opened};
+use super::call::{Call, Right};
+use super::failure;
+use super::request::Opened;
 use crate::api::FhirServer;
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;

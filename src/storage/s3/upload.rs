@@ -4,12 +4,11 @@ use bytes::Bytes;
 use rusty_s3::Method;
 
 use super::bucket::Bucket;
+use super::call::{Call, Right};
 use super::cut;
-use super::failure::Right;
 use super::lane::{Lane, Object, State, begun_anew};
 use super::multipart::Joined;
 use super::object::{LONGEST_MARKS, Origin, marked};
-use super::request::Call;
 use super::side::{Beside, Progress, Side, all_beside, encode_marks};
 use crate::core::landing::{Checkpoint, Content, Marks};
 use crate::core::ledger::StorageFailure;
