@@ -56,7 +56,7 @@ fn form(arg: &Arg) -> String {
     let long = arg.get_long().map(|long| format!("--{long}"));
     let flags: Vec<String> = [short, long].into_iter().flatten().collect();
     let names: Vec<&str> =
-        arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+        arg.get_value_names().unwrap_or_default().iter().map(clap::builder::Str::as_str).collect();
     let value = if arg.get_action().takes_values() { names.join(" ") } else { String::new() };
     [flags.join(", "), value].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }

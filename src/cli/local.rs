@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::generate::print;
 use crate::config::WorkArgs;
-use crate::local::{self, Deletion, Format, OnInterrupt, Run};
+use crate::local::{self, Deletion, OnInterrupt, Run};
 use crate::operator::run::block_on;
+use crate::show::Format;
 use crate::stop::Stop;
 
 /// Where the state is unless a flag says otherwise.

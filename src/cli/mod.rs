@@ -1,6 +1,6 @@
 //! The command line.
 //!
-//! Uses: api, cluster, config, core, credentials, local, offline, operator, ports, stop.
+//! Uses: api, cluster, config, core, credentials, local, offline, operator, show, stop.
 
 mod flags;
 mod generate;
@@ -21,8 +21,10 @@ use crate::config::RunArgs;
 use crate::operator;
 use crate::stop::Stop;
 
-pub use generate::{reasons_markdown, states_markdown};
+pub use generate::{print, reasons_markdown, states_markdown};
+pub use jwks::jwks;
 pub use kinds::kinds_markdown;
+pub use schedule::request_run;
 
 /// Runs FHIR bulk exports that are described as Kubernetes resources.
 #[derive(Debug, Parser)]
@@ -119,7 +121,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             .map_err(|e| Stop::because(format!("The definitions cannot be written as JSON: {e}.")))
             .and_then(|page| generate::page(&page, write.as_deref())),
         Command::Flags { write } => generate::page(&flags_markdown(), write.as_deref()),
-        Command::Jwks { key, key_id } => jwks::jwks(&key, key_id.as_deref()),
+        Command::Jwks { key, key_id } => jwks(&key, key_id.as_deref()),
         Command::Validate(files) => manifests::validate(&files),
         Command::Plan(files) => manifests::plan(&files),
         Command::Schedule(command) => schedule::schedule(&command),
@@ -139,7 +141,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Prints what is wrong with the command line, and returns the exit code. Requested help and the version are not
 /// errors; help that clap shows because the command is missing is an error.
-fn refuse(error: &clap::Error) -> ExitCode {
+pub fn refuse(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // The reader may have closed the pipe.

@@ -2,13 +2,13 @@
 
 use clap::Subcommand;
 use jiff::Timestamp;
+use kube::Client;
 
 use super::generate;
 use crate::api::{ConditionStatus, ConditionType, FhirExportSchedule};
-use crate::cluster::{client_and_namespace, run_now};
+use crate::cluster::{CallError, client_and_namespace, run_now};
 use crate::core::condition;
 use crate::core::schedule::name_of_token;
-use crate::ports::ClusterFailure;
 use crate::stop::Stop;
 
 /// A command on a schedule.
@@ -35,21 +35,27 @@ pub fn schedule(command: &Command) -> Result<(), Stop> {
         .enable_all()
         .build()
         .map_err(|e| Stop::because(format!("The program cannot start: {e}.")))?;
-    let token = format!("{}{}", if *full { "full-" } else { "" }, Timestamp::now());
     runtime.block_on(async {
         let (client, current) = client_and_namespace().await?;
         let namespace = namespace.clone().unwrap_or(current);
-        let asked = run_now(client, &namespace, name, &token).await.map_err(|failure| match failure {
-            ClusterFailure::NotFound => Stop::because(format!(
-                "There is no FhirExportSchedule {namespace}/{name}; list them with kubectl get fsched -A."
-            )),
-            other => Stop::because(other.to_string()),
-        })?;
-        if let Some(why) = held_back(&asked) {
-            eprintln!("note: {why}");
-        }
-        generate::print(&format!("fhirexport.fhirexport.dev/{}\n", name_of_token(name, &token)))
+        let requested = request_run(client, &namespace, name, *full).await?;
+        generate::print(&format!("fhirexport.fhirexport.dev/{requested}\n"))
     })
+}
+
+/// Requests a run of a schedule, says on stderr why it does not start at once, and returns the name of its FhirExport.
+pub async fn request_run(client: Client, namespace: &str, name: &str, full: bool) -> Result<String, Stop> {
+    let token = format!("{}{}", if full { "full-" } else { "" }, Timestamp::now());
+    let asked = run_now(client, namespace, name, &token).await.map_err(|error| match error {
+        CallError::NotFound => Stop::because(format!(
+            "There is no FhirExportSchedule {namespace}/{name}; list them with kubectl get fsched -A."
+        )),
+        other => Stop::because(other.told(&format!("annotate FhirExportSchedule {namespace}/{name}"))),
+    })?;
+    if let Some(why) = held_back(&asked) {
+        eprintln!("note: {why}");
+    }
+    Ok(name_of_token(name, &token))
 }
 
 /// Why the requested run does not start at once, as far as the schedule's status says.

@@ -15,7 +15,7 @@ const WORDS: usize = 512;
 
 /// Why a call failed.
 #[derive(Debug)]
-pub(super) enum CallError {
+pub enum CallError {
     /// 409: the object has changed since it was read.
     Conflict,
     /// 404: the object does not exist.
@@ -31,7 +31,8 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    pub(super) fn of(error: &kube::Error) -> Self {
+    /// Classifies an error of the client.
+    pub fn of(error: &kube::Error) -> Self {
         match error {
             // Matched by code, because the answer for a resource that is not served at all has no reason.
             kube::Error::Api(status) if status.code == 404 => Self::NotFound,
@@ -44,6 +45,31 @@ impl CallError {
             kube::Error::Api(status) => Self::Unreachable(words(status)),
             kube::Error::SerdeError(error) => Self::Refused(format!("its answer cannot be read: {error}")),
             other => Self::Unreachable(root_cause(other)),
+        }
+    }
+
+    /// The failure for the person who made the call, as one sentence. `what` completes the sentence "You may not …".
+    pub fn told(&self, what: &str) -> String {
+        match self {
+            Self::Conflict => {
+                format!("Somebody changed the object while this command wanted to {what}: try again.")
+            }
+            Self::NotFound => format!("There is nothing to {what}: the object does not exist."),
+            Self::AlreadyExists => {
+                format!("An object of that name exists already, so nothing was done to {what}.")
+            }
+            Self::Forbidden(words) => format!(
+                "You may not {what} ({}): ask an administrator to bind you the role for exports, editor or viewer, in \
+                 that namespace.",
+                words.trim_end_matches('.')
+            ),
+            Self::Refused(words) => {
+                format!("The API server refuses to {what}: {}.", words.trim_end_matches('.'))
+            }
+            Self::Unreachable(cause) => format!(
+                "The API server does not answer to {what} ({}): check the cluster with kubectl cluster-info.",
+                cause.trim_end_matches('.')
+            ),
         }
     }
 
@@ -70,7 +96,7 @@ impl CallError {
 
 /// Makes a call, with retries. `request` may reach the server more than once, so it must be harmless when
 /// repeated. All writes here are, because they name the resource version that they were decided on.
-pub(super) async fn call<T, F, Fut>(request: F) -> Result<T, CallError>
+pub async fn call<T, F, Fut>(request: F) -> Result<T, CallError>
 where
     F: Fn() -> Fut,
     Fut: Future<Output = kube::Result<T>>,

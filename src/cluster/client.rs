@@ -1,12 +1,13 @@
 //! The connection to the API server.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use axum::http::header::USER_AGENT;
 
-use kube::config::InferConfigError;
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tracing::info;
 
@@ -46,16 +47,47 @@ pub async fn client_and_namespace() -> Result<(Client, String), Stop> {
     Ok((client(settings)?, namespace))
 }
 
+/// Which cluster a person means.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// The kubeconfig; `None` for KUBECONFIG, `~/.kube/config` or the pod's ServiceAccount.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in it; `None` for the current one.
+    pub context: Option<String>,
+}
+
+/// A client of the cluster that a person means, and the namespace of the context. `agent` is its `User-Agent`.
+pub async fn chosen(choice: &Choice, agent: &'static str) -> Result<(Client, String), Stop> {
+    let settings = if choice.kubeconfig.is_none() && choice.context.is_none() {
+        Config::infer().await.map_err(|e| e.source().map_or_else(|| no_cluster(&e), no_cluster))?
+    } else {
+        named(choice).await.map_err(|e| no_cluster(&e))?
+    };
+    let namespace = settings.default_namespace.clone();
+    Ok((client(with_agent(settings, agent))?, namespace))
+}
+
+async fn named(choice: &Choice) -> Result<Config, KubeconfigError> {
+    let options = KubeConfigOptions { context: choice.context.clone(), ..KubeConfigOptions::default() };
+    match &choice.kubeconfig {
+        Some(file) => Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &options).await,
+        None => Config::from_kubeconfig(&options).await,
+    }
+}
+
 /// Finds the settings, with kube's own retries off, because they can last for minutes; each call here retries within
 /// its own time limit.
 async fn infer() -> Result<Config, InferConfigError> {
-    let mut settings = Config::infer().await?;
+    let agent = concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION"));
+    Ok(with_agent(Config::infer().await?, agent))
+}
+
+fn with_agent(mut settings: Config, agent: &'static str) -> Config {
     settings.default_retry = false;
     settings.connect_timeout = Some(Duration::from_secs(5));
     // The API server's audit log records this header.
-    let agent = HeaderValue::from_static(concat!("fhir-export-operator/", env!("CARGO_PKG_VERSION")));
-    settings.headers.push((USER_AGENT, agent));
-    Ok(settings)
+    settings.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
+    settings
 }
 
 fn no_cluster(error: &dyn Error) -> Stop {

@@ -21,8 +21,8 @@ pub mod stores;
 pub mod watch;
 mod write;
 
-pub use call::root_cause;
-pub use client::{client, client_and_namespace, client_within, settings};
+pub use call::{CallError, call, root_cause};
+pub use client::{Choice, chosen, client, client_and_namespace, client_within, settings};
 pub use credentials::KubeCredentials;
 pub use run_now::run_now;
 pub use stores::KubeStores;

@@ -5,9 +5,8 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::NAME;
-use super::call::call;
+use super::call::{CallError, call};
 use crate::api::{FhirExportSchedule, RUN_NOW_ANNOTATION};
-use crate::ports::ClusterFailure;
 
 /// Sets the annotation `fhirexport.dev/run-now` to `token`, and returns the schedule.
 pub async fn run_now(
@@ -15,11 +14,9 @@ pub async fn run_now(
     namespace: &str,
     name: &str,
     token: &str,
-) -> Result<FhirExportSchedule, ClusterFailure> {
+) -> Result<FhirExportSchedule, CallError> {
     let api: Api<FhirExportSchedule> = Api::namespaced(client, namespace);
     let patch = Patch::Merge(json!({ "metadata": { "annotations": { RUN_NOW_ANNOTATION: token } } }));
     let parameters = PatchParams { field_manager: Some(NAME.into()), ..PatchParams::default() };
-    call(|| api.patch(name, &parameters, &patch))
-        .await
-        .map_err(|e| e.failure(&format!("annotate FhirExportSchedule {namespace}/{name}")))
+    call(|| api.patch(name, &parameters, &patch)).await
 }

@@ -119,6 +119,30 @@ struct Software {
     version: Option<String>,
 }
 
+/// What a server says of itself and of its exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Name and version of the software, cleaned by [`words::clean`].
+    pub software: String,
+    /// The FHIR version.
+    pub fhir_version: Option<String>,
+    /// The names of the export operations, each once, in alphabetical order.
+    pub exports: Vec<String>,
+}
+
+/// Reads what a `CapabilityStatement` offers; `None` if the body is something else.
+pub fn offered(body: &[u8]) -> Option<Offered> {
+    let read: Capability = serde_json::from_slice(body).ok()?;
+    if read.resource_type != "CapabilityStatement" {
+        return None;
+    }
+    let mut exports: Vec<String> = read.exports().map(words::clean).collect();
+    exports.sort_unstable();
+    exports.dedup();
+    let fhir_version = read.fhir_version.as_deref().map(words::clean);
+    Some(Offered { software: read.software(), fhir_version, exports })
+}
+
 impl Capability {
     /// Name and version of the software, cleaned by [`words::clean`].
     pub(super) fn software(&self) -> String {
@@ -129,23 +153,26 @@ impl Capability {
 
     /// The version of the Bulk Data specification, if the statement names it.
     pub(super) fn version(&self) -> Option<Version> {
-        let operations = || {
-            self.rest
-                .0
-                .iter()
-                .flat_map(|r| r.operation.0.iter().chain(r.resource.0.iter().flat_map(|r| &r.operation.0)))
-        };
-        let mut names: Vec<&str> = operations()
-            .map(|o| o.name.trim_start_matches('$'))
-            .filter(|n| n.starts_with("export"))
-            .collect();
+        let mut names: Vec<&str> = self.exports().filter(|name| name.starts_with("export")).collect();
         names.sort_unstable();
         names.dedup();
-        let canonicals: Vec<&str> = operations()
+        let canonicals: Vec<&str> = self
+            .operations()
             .map(|o| o.definition.as_str())
             .chain(self.instantiates.0.iter().chain(&self.implementation_guide.0).map(String::as_str))
             .collect();
         version_in(&canonicals, &names)
+    }
+
+    fn operations(&self) -> impl Iterator<Item = &Operation> {
+        let rests = self.rest.0.iter();
+        rests.flat_map(|r| r.operation.0.iter().chain(r.resource.0.iter().flat_map(|r| &r.operation.0)))
+    }
+
+    /// The names of the operations that concern exports, without a leading `$`.
+    fn exports(&self) -> impl Iterator<Item = &str> {
+        let names = self.operations().map(|operation| operation.name.trim_start_matches('$'));
+        names.filter(|name| name.contains("export"))
     }
 
     /// Whether the software is Azure's FHIR service, or the open-source server behind it.
@@ -173,6 +200,8 @@ mod tests {
         );
         let read: Capability = serde_json::from_str(&text).unwrap();
         assert_eq!(read.version(), Some(Version::Stu2));
+        assert_eq!(offered(text.as_bytes()).unwrap().exports, ["export"]);
+        assert_eq!(offered(b"{\"resourceType\":\"Patient\"}"), None);
         let Rest { operation, resource } = &read.rest.0[0];
         assert_eq!(
             (read.instantiates.0.len(), read.rest.0.len(), operation.0.len(), resource.0.len()),

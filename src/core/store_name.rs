@@ -22,6 +22,26 @@ pub fn store_name(storage: &Storage) -> Option<String> {
     }
 }
 
+/// The store that a name of [`store_name`] means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store<'n> {
+    /// The storage account with this blob endpoint.
+    Account(&'n str),
+    /// A folder of a volume, as `CLAIM` or `CLAIM/PATH`.
+    Volume(&'n str),
+    /// A store of another type.
+    Other(&'n str),
+}
+
+/// The store that this name means.
+pub fn store_of(name: &str) -> Store<'_> {
+    match name.strip_prefix(VOLUME) {
+        Some(folder) => Store::Volume(folder),
+        None if name.starts_with("http") => Store::Account(name),
+        None => Store::Other(name),
+    }
+}
+
 /// The URL of a landed file in the manifest beside it: absolute in a storage account, and `s3://BUCKET/KEY` in an S3
 /// store. On a volume it is relative to the manifest in `folder`, because each reader mounts the volume at a path of its
 /// own. `key` names the file in the container.
@@ -50,6 +70,9 @@ mod tests {
         assert_eq!(name(blob).unwrap(), "https://lake.example.org/");
         assert_eq!(name(volume(json!({ "claimName": "lake" }))).unwrap(), "volume:lake");
         assert_eq!(name(volume(json!({ "claimName": "lake", "path": "a/b" }))).unwrap(), "volume:lake/a/b");
+        assert_eq!(store_of("volume:lake/a/b"), Store::Volume("lake/a/b"));
+        assert_eq!(store_of("file:///lake"), Store::Other("file:///lake"));
+        assert_eq!(store_of("https://lake.example.org/"), Store::Account("https://lake.example.org/"));
         assert_eq!(name(json!({ "type": "Volume" })), None);
         assert_eq!(name(json!({ "type": "AzureBlob" })), None);
         let s3 = json!({ "bucket": "lake", "region": "eu-central-1", "auth": { "type": "Anonymous" } });

@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::container::{self, Container};
-use super::key::{Key, ObjectKind};
 use super::manifests::{Manifest, refused};
 use super::objects::{Applied, Objects, meta};
 use crate::api::VERSION;
 use crate::offline::{Fault, Problem};
+use crate::show::{Key, ObjectKind};
 use crate::stop::Stop;
 
 /// Checks all manifests and then stores them, so that a fault in one of them changes nothing. With a container, it is

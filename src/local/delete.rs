@@ -7,13 +7,13 @@ use serde_json::Value;
 
 use super::api::NAMESPACE;
 use super::container::Container;
-use super::key::{Key, ObjectKind};
 use super::manifests::Manifests;
 use super::objects::{Objects, Preconditions, meta};
 use super::session::{open, work_until};
 use crate::config::Config;
 use crate::operator::signals::Signals;
 use crate::serve::logs;
+use crate::show::{Key, ObjectKind};
 use crate::stop::Stop;
 
 /// What to delete.

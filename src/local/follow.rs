@@ -7,10 +7,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::interrupt::{Choice, OnInterrupt, ask};
-use super::key::{Key, ObjectKind};
 use super::objects::Objects;
-use super::show::{End, Look, Show};
 use crate::operator::signals::{Interruption, Signals};
+use crate::show::{End, Key, Look, ObjectKind, Show};
 
 /// The exit code if every export is complete.
 const ALL_COMPLETE: u8 = 0;

@@ -7,11 +7,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::api::NAMESPACE;
-use super::key::{Key, ObjectKind};
 use super::objects::meta;
 use super::secrets::Secrets;
 use crate::api::{GROUP, VERSION};
 use crate::offline::{Document, Fault, Problem, documents, is_name};
+use crate::show::{Key, ObjectKind};
 use crate::stop::Stop;
 
 /// Kinds that a set of manifests for a cluster may hold and that mean nothing here.

@@ -2,9 +2,9 @@
 //!
 //! `api` answers the operator's own client within the process, from the objects of the state file. Everything else is
 //! what stands around an operator in a cluster: reading manifests (`manifests`, `apply`), credentials
-//! (`secrets`), a directory in place of a storage account (`container`), and telling people what happens (`show`).
+//! (`secrets`), a directory in place of a storage account (`container`).
 //!
-//! Uses: api, config, offline, operator, ports, serve, stop, storage.
+//! Uses: api, config, offline, operator, ports, serve, show, stop, storage.
 
 mod api;
 mod apply;
@@ -12,18 +12,14 @@ mod container;
 mod delete;
 mod follow;
 mod interrupt;
-mod key;
 mod manifests;
 mod objects;
-mod print;
 mod refusal;
 mod run;
 mod secrets;
 mod session;
-mod show;
 mod state;
 
 pub use delete::{Deletion, delete};
 pub use interrupt::OnInterrupt;
-pub use print::Format;
 pub use run::{Run, get, run};

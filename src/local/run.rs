@@ -8,15 +8,13 @@ use super::apply::apply;
 use super::container::Container;
 use super::follow::Follow;
 use super::interrupt::OnInterrupt;
-use super::key::{Key, ObjectKind};
 use super::manifests::Manifests;
-use super::print::{self, Format};
 use super::session::{open, work_until};
-use super::show::Show;
 use super::state;
 use crate::config::Config;
 use crate::operator::signals::Signals;
 use crate::serve::logs;
+use crate::show::{self, Format, Key, ObjectKind, Show};
 use crate::stop::Stop;
 
 /// How often the progress of an export is written. In a cluster it is rare, because each write costs an API server
@@ -90,7 +88,7 @@ pub async fn run(run: Run) -> Result<(String, u8), Stop> {
         let watch = async |signals: &mut Signals| follow.until_the_end(signals).await;
         work_until(config, &objects, manifests.secrets, container, &mut signals, watch).await?
     };
-    let printed = run.output.map(|format| print::objects(format, &follow.objects())).transpose()?;
+    let printed = run.output.map(|format| show::objects(format, &follow.objects())).transpose()?;
     Ok((printed.unwrap_or_default(), follow.conclude(interrupted)))
 }
 
@@ -102,7 +100,7 @@ pub fn get(file: &Path, format: Option<Format>) -> Result<String, Stop> {
     objects.sort_by(|one, other| one.0.cmp(&other.0));
     let objects: Vec<serde_json::Value> = objects.into_iter().map(|(_, object)| object).collect();
     match format {
-        Some(format) => print::objects(format, &objects),
-        None => Ok(print::table(&objects)),
+        Some(format) => show::objects(format, &objects),
+        None => Ok(show::table(&objects)),
     }
 }

@@ -8,7 +8,7 @@ use crate::api::{
     Condition, ConditionStatus, ConditionType, FhirExport, FhirExportStatus, FhirServer, Reason, RunState,
 };
 use crate::core::condition;
-use crate::core::export::{deadline, is_terminal};
+use crate::core::export::{blocked_by, deadline, is_terminal};
 use crate::core::tuning::Tuning;
 
 /// The state of an export that the operator has not looked at, or whose `status.state` it does not know.
@@ -63,7 +63,7 @@ impl Census {
         let idle = now.duration_since(last_moved(export, status).unwrap_or(now)).as_secs().max(0);
         let oldest = self.oldest.entry(state).or_default();
         *oldest = idle.max(*oldest);
-        if let Some(reason) = blocked_by(status) {
+        if let Some(reason) = blocked_by(status).and_then(known) {
             *self.blocked.entry(reason).or_default() += 1;
         }
         if is_near_deadline(export, status, server, tuning, now) {
@@ -90,17 +90,9 @@ fn last_moved(export: &FhirExport, status: &FhirExportStatus) -> Option<Timestam
         .max()
 }
 
-/// The reason why an export cannot continue: its server's owner, the connection to the server, or
-/// something in the cluster.
-fn blocked_by(status: &FhirExportStatus) -> Option<&'static str> {
-    let of = |type_| condition::find(&status.conditions, type_);
-    let refused = |c: &&Condition| c.status == ConditionStatus::False;
-    let waits = |c: &&Condition| c.is_true() && status.state == Some(RunState::Waiting);
-    let found = of(ConditionType::Accepted)
-        .filter(refused)
-        .or_else(|| of(ConditionType::ServerReachable).filter(refused))
-        .or_else(|| of(ConditionType::Reconciling).filter(waits))?;
-    Reason::ALL.iter().find(|reason| found.because(**reason)).map(|reason| reason.as_str())
+/// The reason of a condition, if it is one that the operator knows.
+fn known(condition: &Condition) -> Option<&'static str> {
+    Reason::ALL.iter().find(|reason| condition.because(**reason)).map(|reason| reason.as_str())
 }
 
 fn is_near_deadline(

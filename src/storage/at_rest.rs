@@ -85,6 +85,14 @@ impl<'a> Unpack<'a> {
     }
 }
 
+/// The failure for a file that ends before the part that is to be read.
+pub(super) fn shorter(container: &str, key: &str) -> StorageFailure {
+    StorageFailure {
+        kind: StorageFailureKind::Permanent,
+        message: format!("the file {container}/{key} is shorter than it was"),
+    }
+}
+
 /// The failure for a file that cannot be decompressed.
 pub(super) fn not_what_landed(container: &str, key: &str) -> StorageFailure {
     StorageFailure {

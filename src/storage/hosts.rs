@@ -87,7 +87,8 @@ fn place(url: &Url) -> Option<(String, u16)> {
     Some((url.host_str()?.to_owned(), url.port_or_known_default()?))
 }
 
-fn is_azure(url: &Url) -> bool {
+/// Whether a URL is a blob endpoint in one of Azure's clouds.
+pub(super) fn is_azure(url: &Url) -> bool {
     let Some(Host::Domain(name)) = url.host() else { return false };
     AZURE.iter().any(|suffix| {
         let account = name.strip_suffix(suffix).and_then(|rest| rest.strip_suffix('.'));

@@ -13,7 +13,7 @@ mod key;
 mod marks;
 pub mod s3;
 
-pub use azure::{BlobStorage, http_client};
+pub use azure::{BlobStorage, CallerCredential, EndpointFrom, http_client};
 pub use by_type::{StorageByType, UploadByType};
 pub use folder::FolderStorage;
 pub use hosts::StorageHosts;

@@ -15,6 +15,7 @@ mod alerts;
 mod azure;
 mod landing;
 mod place;
+mod plugin;
 mod schedules;
 mod site;
 mod upgrades;

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::pages::read;
 
 /// One of our kinds, by all names that kubectl knows it by.
-pub struct Kind {
+pub struct Known {
     pub kind: String,
     names: Vec<String>,
     pub schema: Value,
 }
 
-pub static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+pub static KINDS: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let all = crds().unwrap().into_iter();
     all.map(|crd| {
         let names = crd.spec.names;
@@ -23,7 +23,7 @@ pub static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         let mut known = vec![names.plural.clone(), names.kind.to_lowercase()];
         known.push(format!("{}.{}", names.plural, crd.spec.group));
         known.extend(names.short_names.into_iter().flatten());
-        Kind { kind: names.kind, names: known, schema: serde_json::to_value(schema).unwrap() }
+        Known { kind: names.kind, names: known, schema: serde_json::to_value(schema).unwrap() }
     })
     .collect()
 });

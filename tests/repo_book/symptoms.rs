@@ -53,13 +53,8 @@ fn joined<'a>(lines: &mut impl Iterator<Item = &'a str>) -> String {
     let mut rest = String::new();
     for line in lines {
         let line = line.trim_start();
-        match line.strip_suffix('\\') {
-            Some(more) => rest += more,
-            None => {
-                rest += line;
-                break;
-            }
-        }
+        let Some(more) = line.strip_suffix('\\') else { return rest + line };
+        rest += more;
     }
     rest
 }

@@ -22,7 +22,7 @@ fn sources() -> Sources {
     Sources::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
 }
 
-/// Which top-level folders each top-level folder uses. `main.rs` and `lib.rs` are the door, not a room.
+/// Which top-level folders each top-level folder uses. `main.rs`, `lib.rs` and `bin/` are the doors, not rooms.
 fn used(imports: &Imports) -> Folders {
     let mut folders = Folders::new();
     for (from, to) in imports.between_files() {
@@ -32,7 +32,7 @@ fn used(imports: &Imports) -> Folders {
             used.insert(to.to_owned());
         }
     }
-    folders.retain(|folder, _| !matches!(folder.as_str(), "lib" | "main"));
+    folders.retain(|folder, _| !matches!(folder.as_str(), "lib" | "main" | "bin"));
     folders
 }
 

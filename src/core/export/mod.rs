@@ -49,7 +49,8 @@ use flow::{Flow, Next};
 pub use memory::JobOwner;
 pub use phase::{Phase, PhaseName};
 pub use server_view::{ServerView, deadline};
-pub use status::{competes, holds_place, is_terminal, job_owner, says_the_same};
+pub use status::{blocked_by, competes, holds_place, is_terminal, job_owner, says_the_same};
+pub use summary::{counted, took};
 use turn::Turn;
 
 /// More phases than a run enters in one decision, so that no mistake can send it round in circles.

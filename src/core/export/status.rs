@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::memory::{Doubt, JobOwner};
-use crate::api::{ConditionStatus, ConditionType, FhirExportStatus, Reason};
+use crate::api::{Condition, ConditionStatus, ConditionType, FhirExportStatus, Reason, RunState};
 use crate::core::condition;
 
 /// Whether a run has ended. The status of an ended run never changes again, except for `observedGeneration`.
@@ -52,6 +52,18 @@ pub fn competes(status: &FhirExportStatus) -> bool {
 pub(super) fn queued_since(status: &FhirExportStatus) -> Option<Timestamp> {
     let queued = condition::find(&status.conditions, ConditionType::Reconciling)?;
     (queued.is_true() && queued.because(Reason::Queued)).then_some(queued.last_transition_time)
+}
+
+/// The condition that says why an export cannot continue: its server's owner, the connection to the server, or something
+/// in the cluster. `None` if nothing hinders it.
+pub fn blocked_by(status: &FhirExportStatus) -> Option<&Condition> {
+    let of = |type_| condition::find(&status.conditions, type_);
+    let refused = |c: &&Condition| c.status == ConditionStatus::False;
+    let waits = |c: &&Condition| c.is_true() && status.state == Some(RunState::Waiting);
+    of(ConditionType::Accepted)
+        .filter(refused)
+        .or_else(|| of(ConditionType::ServerReachable).filter(refused))
+        .or_else(|| of(ConditionType::Reconciling).filter(waits))
 }
 
 /// Whether the job in the status is known to be the run's own.

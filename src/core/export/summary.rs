@@ -3,7 +3,7 @@
 use crate::api::{Job, Output};
 
 /// A number with its noun, such as `1,234 resources`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+pub fn counted(number: u64, noun: &str) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (n, digit) in digits.chars().enumerate() {
@@ -21,7 +21,7 @@ pub(super) fn files_text(number: usize) -> String {
 }
 
 /// How long a run took.
-pub(super) fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
+pub fn took(now: jiff::Timestamp, start: jiff::Timestamp) -> String {
     let seconds = now.duration_since(start).as_secs().max(0);
     match seconds {
         0..=119 => format!("{seconds} seconds"),

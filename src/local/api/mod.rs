@@ -19,11 +19,11 @@ use kube::Client;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::key::{Key, ObjectKind};
 use super::objects::{Objects, Preconditions, meta};
 use super::refusal::Refusal;
 use super::secrets::Secrets;
 use crate::api::{GROUP, VERSION};
+use crate::show::{Key, ObjectKind};
 
 /// The namespace of objects that name none.
 pub const NAMESPACE: &str = "default";

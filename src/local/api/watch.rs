@@ -9,8 +9,8 @@ use futures::stream::{self, Stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::local::key::ObjectKind;
 use crate::local::objects::{Change, ChangeType, Objects};
+use crate::show::ObjectKind;
 
 /// How long a watch lasts that does not say so, in seconds.
 const LASTS: u64 = 300;

@@ -11,11 +11,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::key::{Key, ObjectKind};
 use super::refusal::Refusal;
 use super::state::{Contents, StateFile};
 use crate::api::VERSION;
 use crate::offline::{Definitions, Fault};
+use crate::show::{Key, ObjectKind};
 pub use object::meta;
 use object::{born, changed, deleted, differ, is_released, owners, set_version, with_status};
 

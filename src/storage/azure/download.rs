@@ -47,7 +47,17 @@ pub(super) enum Progress {
 impl<'a> Download<'a> {
     /// A blob of which nothing was read yet. `size` is its length in bytes according to the listing.
     pub(super) fn new(container: &'a str, blob: &'a str, size: u64) -> Self {
-        Self { container, blob, size, offset: 0, etag: None, tries: 0, fruitless: 0 }
+        Self::after(container, blob, size, 0)
+    }
+
+    /// A blob whose first `offset` bytes, at most `size`, were read before.
+    pub(super) fn after(container: &'a str, blob: &'a str, size: u64, offset: u64) -> Self {
+        Self { container, blob, size, offset, etag: None, tries: 0, fruitless: 0 }
+    }
+
+    /// The name of the blob.
+    pub(super) fn blob(&self) -> &'a str {
+        self.blob
     }
 
     /// Reads on until the end or until the connection breaks off, and passes each piece to `take` once. Holds

@@ -4,6 +4,7 @@ mod account;
 mod accounts;
 mod block;
 mod bounded;
+mod caller;
 mod delete;
 mod download;
 mod failure;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use azure_core::http::Transport;
 
+pub use caller::{CallerCredential, EndpointFrom};
 pub use upload::BlobUpload;
 
 use account::Account;
@@ -57,8 +59,17 @@ pub fn http_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client
 /// Azure Blob Storage: the storage accounts of all `FhirServer`s.
 #[derive(Clone)]
 pub struct BlobStorage {
-    accounts: Arc<Accounts>,
+    source: Source,
     page: i32,
+}
+
+/// Where the account of an operation comes from.
+#[derive(Clone)]
+enum Source {
+    /// The `FhirServer` that the operation names.
+    Servers(Arc<Accounts>),
+    /// The person who calls: this account, for every operation.
+    Caller(Arc<Account>),
 }
 
 impl BlobStorage {
@@ -76,13 +87,16 @@ impl BlobStorage {
         hosts: StorageHosts,
     ) -> Self {
         let transport = Transport::new(Arc::new(Outgoing { http: Bounded(http), tenure }));
-        Self { accounts: Arc::new(Accounts::new(identities, transport, hosts)), page: listing::PAGE }
+        let accounts = Arc::new(Accounts::new(identities, transport, hosts));
+        Self { source: Source::Servers(accounts), page: listing::PAGE }
     }
 
     /// Rejects endpoints whose address is outside `reach`.
     #[must_use]
     pub fn reaching(mut self, reach: Reach) -> Self {
-        self.accounts = Arc::new(self.accounts.within(reach));
+        if let Source::Servers(accounts) = &self.source {
+            self.source = Source::Servers(Arc::new(accounts.within(reach)));
+        }
         self
     }
 
@@ -104,12 +118,16 @@ impl BlobStorage {
         F: Fn(Arc<Account>) -> Fut,
         Fut: Future<Output = Result<T, StorageFailure>>,
     {
-        let account = self.accounts.of(server).await?;
+        let accounts = match &self.source {
+            Source::Servers(accounts) => accounts,
+            Source::Caller(account) => return operation(Arc::clone(account)).await,
+        };
+        let account = accounts.of(server).await?;
         let failure = match operation(Arc::clone(&account)).await {
             Err(failure) if failure.kind == StorageFailureKind::Denied => failure,
             result => return result,
         };
-        match self.accounts.instead_of(server, &account).await? {
+        match accounts.instead_of(server, &account).await? {
             Some(other) => operation(other).await,
             None => Err(failure),
         }

@@ -5,7 +5,7 @@ use super::download::{Download, Progress};
 use super::listing;
 use crate::core::ledger::StorageFailure;
 use crate::ports::Target;
-use crate::storage::at_rest::{Unpack, not_what_landed};
+use crate::storage::at_rest::{Unpack, not_what_landed, shorter};
 
 impl BlobStorage {
     /// See [`ObjectStore::read_through`](crate::ports::ObjectStore::read_through).
@@ -15,46 +15,81 @@ impl BlobStorage {
         path: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        let Target { server, container } = target;
-        let size = self
-            .with_account(server, |account| async move {
-                let mut found = None;
-                listing::blobs(&account, container, path, self.page, |name, size| {
-                    if name == path {
-                        found = Some(size);
-                    }
-                })
-                .await?;
-                Ok(found)
+        let Some(size) = self.size_of(target, path).await? else { return Ok(false) };
+        let mut sink = Unpack::of(path, take);
+        let mut decoded = Ok(());
+        let mut unpack = |piece: &[u8]| {
+            if decoded.is_ok() {
+                decoded = sink.take(piece);
+            }
+        };
+        if !self.drain(target, Download::new(target.container, path, size), &mut unpack).await? {
+            return Ok(false);
+        }
+        let decoded = decoded.and_then(|()| sink.finish());
+        decoded.map(|()| true).map_err(|_| not_what_landed(target.container, path))
+    }
+
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Returns
+    /// false if the file does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails for good if the file is shorter than `from` bytes.
+    pub async fn read_rest(
+        &self,
+        target: Target<'_>,
+        path: &str,
+        from: u64,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<bool, StorageFailure> {
+        let Some(size) = self.size_of(target, path).await? else { return Ok(false) };
+        if size < from {
+            return Err(shorter(target.container, path));
+        }
+        self.drain(target, Download::after(target.container, path, size, from), take).await
+    }
+
+    /// The size of a file in bytes; `None` if it does not exist.
+    async fn size_of(&self, target: Target<'_>, path: &str) -> Result<Option<u64>, StorageFailure> {
+        self.with_account(target.server, |account| async move {
+            let mut found = None;
+            listing::blobs(&account, target.container, path, self.page, |name, size| {
+                if name == path {
+                    found = Some(size);
+                }
             })
             .await?;
-        let Some(size) = size else { return Ok(false) };
-        let sink = Unpack::of(path, take);
-        let state = tokio::sync::Mutex::new((Download::new(container, path, size), sink, Ok(())));
+            Ok(found)
+        })
+        .await
+    }
+
+    /// Reads a download to its end. Returns false if the file has gone.
+    async fn drain(
+        &self,
+        target: Target<'_>,
+        download: Download<'_>,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<bool, StorageFailure> {
+        let path = download.blob();
+        let state = tokio::sync::Mutex::new((download, take));
         loop {
             let progress = self
-                .with_account(server, |account| {
+                .with_account(target.server, |account| {
                     let state = &state;
                     async move {
-                        let (download, sink, decoded) = &mut *state.lock().await;
-                        let mut take = |piece: &[u8]| {
-                            if decoded.is_ok() {
-                                *decoded = sink.take(piece);
-                            }
-                        };
-                        download.read_on(&account, &mut take).await
+                        let (download, take) = &mut *state.lock().await;
+                        download.read_on(&account, &mut **take).await
                     }
                 })
                 .await?;
             match progress {
                 Progress::Broken => {}
-                Progress::Whole => {
-                    let (_, sink, decoded) = state.into_inner();
-                    let decoded = decoded.and_then(|()| sink.finish());
-                    return decoded.map(|()| true).map_err(|_| not_what_landed(container, path));
-                }
+                Progress::Whole => return Ok(true),
                 Progress::Gone => return Ok(false),
                 Progress::Archived => {
+                    let container = target.container;
                     return Err(StorageFailure::permanent(format!(
                         "the blob {container}/{path} is in the archive tier; keep files out of it until runs are \
                          taken in"

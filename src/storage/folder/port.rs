@@ -17,7 +17,7 @@ use crate::core::ledger::{
 use crate::ports::{ObjectStore, Target};
 
 impl FolderStorage {
-    fn object(&self, target: Target<'_>, key: &str) -> Object {
+    pub(super) fn object(&self, target: Target<'_>, key: &str) -> Object {
         Object {
             storage: self.of(target.server),
             container: target.container.to_owned(),

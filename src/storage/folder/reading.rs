@@ -1,7 +1,7 @@
 //! Reads objects, and stores small ones.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use tokio::io::AsyncReadExt;
 
@@ -9,11 +9,12 @@ use super::blocking::blocking;
 use super::open::Object;
 use super::place::Place;
 use super::side::{self, Names, UPLOADS};
-use super::{Folder, failure, listing};
+use super::{Folder, FolderStorage, failure, listing};
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::sha256_hex;
-use crate::storage::at_rest::{Unpack, not_what_landed};
+use crate::ports::Target;
+use crate::storage::at_rest::{Unpack, not_what_landed, shorter};
 use crate::storage::check::{chosen, looked_at, sizes};
 
 /// How many bytes are read at once.
@@ -87,17 +88,22 @@ fn put(place: &Place, name: &str, body: &[u8]) -> io::Result<()> {
 }
 
 impl Folder {
-    /// Reads an object in pieces; `None` if it does not exist.
+    /// Reads an object in pieces, after its first `from` bytes, and returns its size; `None` if it does not exist.
     async fn pieces(
         &self,
         object: Object,
+        from: u64,
         mut take: impl FnMut(&[u8]) + Send,
     ) -> Result<Option<u64>, StorageFailure> {
         let opened = {
             let object = object.clone();
             blocking(move || object.file()).await?
         };
-        let Some((file, size)) = opened else { return Ok(None) };
+        let Some((mut file, size)) = opened else { return Ok(None) };
+        if size < from {
+            return Err(shorter(&object.container, &object.key));
+        }
+        file.seek(SeekFrom::Start(from)).map_err(|error| object.failure(&error))?;
         let mut file = tokio::fs::File::from_std(file);
         let mut piece = vec![0; PIECE];
         loop {
@@ -117,7 +123,7 @@ impl Folder {
         let mut unpack = Unpack::of(&object.key, take);
         let mut decoded = Ok(());
         let found = self
-            .pieces(object.clone(), |piece| {
+            .pieces(object.clone(), 0, |piece| {
                 if decoded.is_ok() {
                     decoded = unpack.take(piece);
                 }
@@ -151,7 +157,7 @@ impl Folder {
         for (index, key, _) in chosen(plan, &sizes) {
             let mut counter = LineCounter::default();
             let object = Object { storage: self.clone(), container: plan.container.clone(), key };
-            let size = self.pieces(object, |piece| counter.feed(piece)).await?;
+            let size = self.pieces(object, 0, |piece| counter.feed(piece)).await?;
             if let Some(file) = checked.get_mut(index) {
                 *file = Checked { bytes: size, lines: size.map(|_| counter.finish()) };
             }
@@ -169,5 +175,24 @@ impl Folder {
         };
         let looked = listing::objects(&place, |_, _| ()).and_then(|()| place.may_write());
         looked.map_err(|error| failure::of(what, &error))
+    }
+}
+
+impl FolderStorage {
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Returns
+    /// false if the file does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Fails for good if the file is shorter than `from` bytes.
+    pub async fn read_rest(
+        &self,
+        target: Target<'_>,
+        key: &str,
+        from: u64,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<bool, StorageFailure> {
+        let folder = self.of(target.server);
+        Ok(folder.pieces(self.object(target, key), from, take).await?.is_some())
     }
 }

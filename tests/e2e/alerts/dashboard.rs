@@ -70,7 +70,7 @@ async fn the_chart_brings_the_dashboard_where_it_is_wanted() {
     let data = object["data"].as_object().unwrap();
     assert_eq!(data.len(), 1);
     let (name, text) = data.iter().next().unwrap();
-    assert!(name.ends_with(".json"), "{name}");
+    assert_eq!(Path::new(name).extension(), Some(OsStr::new("json")), "{name}");
     assert_eq!(serde_json::from_str::<Value>(text.as_str().unwrap()).unwrap(), dashboard());
 }
 

@@ -115,8 +115,8 @@ fn shown(value: f64, unit: &str) -> String {
 fn rounded(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
-        size if size >= 0.1 || size < f64::EPSILON => 2,
-        _ => 4,
+        size if (f64::EPSILON..0.1).contains(&size) => 4,
+        _ => 2,
     };
     let text = format!("{value:.digits$}");
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }

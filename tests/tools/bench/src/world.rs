@@ -116,7 +116,9 @@ impl World {
             let status = export.and_then(|export| export.status.as_ref());
             status.is_some_and(|status| status.completion_time.is_some())
         };
-        let ended = self.until("the export to end", LONG, await_condition(exports, name, has_ended)).await?;
+        let ended =
+            Box::pin(self.until("the export to end", LONG, await_condition(exports, name, has_ended)))
+                .await?;
         let ended_at = Instant::now();
         let status = ended.and_then(|export| export.status).unwrap_or_default();
         match status.state_word() {

@@ -1,6 +1,11 @@
-//! Progress on stderr: bars on a terminal, elsewhere one line for each change.
+//! What people are told of objects: progress on stderr (bars on a terminal, elsewhere one line for each change), and
+//! whole objects as YAML, JSON or a table.
+//!
+//! Uses: api, stop.
 
+mod key;
 mod look;
+mod print;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -9,8 +14,9 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Zoned;
 
-use super::key::{Key, ObjectKind};
+pub use key::{Key, ObjectKind};
 pub use look::{End, Look};
+pub use print::{Format, objects, table};
 
 /// The width of names in lines and bars, in characters; longer ones are not cut.
 const WIDTH: usize = 16;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use super::key::{Key, ObjectKind};
 use crate::api::{Condition, ConditionType};
-use crate::local::key::{Key, ObjectKind};
 
 /// How an export ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

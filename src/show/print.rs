@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::key::Key;
-use super::show::Look;
+use super::look::Look;
 use crate::stop::Stop;
 
 /// A format for objects.

@@ -1,0 +1,171 @@
+//! The manifest that lies beside the files of an export, as whoever reads the files needs it.
+
+use serde::Deserialize;
+
+use super::address::BlobAddress;
+use super::landing::{FileKind, Sum};
+use super::manifest::{Capped, json};
+
+/// The longest stored manifest that is read, in bytes: with as many files as can land, and a checksum for each.
+pub const MAX_STORED: usize = 64 << 20;
+
+/// A file that a stored manifest lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// What the file holds.
+    pub kind: FileKind,
+    /// The resource type; `None` if the file holds many.
+    pub type_: Option<String>,
+    /// The URL, as the manifest has it.
+    pub url: String,
+    /// The key of the file in its container.
+    pub key: String,
+    /// The path below the folder of the manifest, without a suffix for compression.
+    pub path: String,
+    /// Number of resources, if the manifest says so.
+    pub count: Option<u64>,
+    /// The size in bytes, before compression, if the manifest says so.
+    pub bytes: Option<u64>,
+    /// The SHA-256 in hexadecimal, before compression, if the manifest says so.
+    pub sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    output: Capped<Entry>,
+    #[serde(default)]
+    deleted: Option<Capped<Entry>>,
+    #[serde(default)]
+    error: Option<Capped<Entry>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    #[serde(rename = "type", default)]
+    type_: Option<String>,
+    url: String,
+    #[serde(default)]
+    count: Option<u64>,
+    #[serde(default)]
+    file_size: Option<u64>,
+    #[serde(default)]
+    sha256: Option<String>,
+}
+
+/// Reads the manifest at `key` in `container`. URLs of files are absolute, or relative to the manifest. The error says in
+/// a few words what is wrong; a file outside the folder of the manifest is an error, too.
+pub fn files(body: &[u8], container: &str, key: &str) -> Result<Vec<StoredFile>, String> {
+    let raw: Raw = json(body)?;
+    let lists = [
+        (FileKind::Output, Some(raw.output)),
+        (FileKind::Deleted, raw.deleted),
+        (FileKind::Error, raw.error),
+    ];
+    let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let entries =
+        lists.into_iter().flat_map(|(kind, list)| list.into_iter().flat_map(|l| l.0).map(move |e| (kind, e)));
+    entries.map(|(kind, entry)| file(kind, entry, container, folder)).collect()
+}
+
+fn file(kind: FileKind, entry: Entry, container: &str, folder: &str) -> Result<StoredFile, String> {
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    let key = if entry.url.contains("://") {
+        let address = BlobAddress::parse(&entry.url, None).map_err(|_| "a file with an unusable URL")?;
+        if address.container != container {
+            return Err(format!("a file in the container {} instead of {container}", address.container));
+        }
+        address.blob
+    } else {
+        format!("{prefix}{}", entry.url)
+    };
+    let below = key.strip_prefix(&prefix).filter(|below| is_below(below));
+    let below = below.ok_or("a file outside the folder of the manifest")?;
+    let path = below.strip_suffix(".gz").unwrap_or(below).to_owned();
+    let Entry { type_, url, count, file_size, sha256 } = entry;
+    Ok(StoredFile { kind, type_, url, key, path, count, bytes: file_size, sha256 })
+}
+
+/// Whether a path leads to a visible file below the directory that it is relative to, on any system.
+fn is_below(path: &str) -> bool {
+    let odd = |c: char| matches!(c, '\\' | ':') || c.is_control();
+    let plain = |name: &str| !name.is_empty() && !name.starts_with('.') && !name.contains(odd);
+    path.split('/').all(plain)
+}
+
+/// How a file that was read differs from what the manifest says of it; empty if it does not. Each is a clause.
+pub fn differences(file: &StoredFile, read: &Sum) -> Vec<String> {
+    let mut differences = Vec::new();
+    if let Some(bytes) = file.bytes.filter(|bytes| *bytes != read.bytes) {
+        differences.push(format!("it has {} bytes instead of {bytes}", read.bytes));
+    }
+    if let Some(count) = file.count.filter(|count| *count != read.lines) {
+        differences.push(format!("it holds {} resources instead of {count}", read.lines));
+    }
+    if file.sha256.as_ref().is_some_and(|sha256| !sha256.eq_ignore_ascii_case(&read.sha256)) {
+        differences.push("its SHA-256 is another one".to_owned());
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LANDED: &str = r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[
+        {"type":"Patient","url":"https://lake.example.org/exports/f-1/Patient-1.ndjson.gz","count":3,"fileSize":9,"sha256":"ab"}],
+        "deleted":[{"url":"https://lake.example.org/exports/f-1/deleted/Bundle-1.ndjson"}],"error":[]}"#;
+
+    #[test]
+    fn files_of_an_account_and_of_a_volume() {
+        let listed = files(LANDED.as_bytes(), "exports", "f-1/manifest.json").unwrap();
+        let [patient, bundle] = listed.as_slice() else { panic!("{listed:?}") };
+        assert_eq!(
+            (patient.key.as_str(), patient.path.as_str()),
+            ("f-1/Patient-1.ndjson.gz", "Patient-1.ndjson")
+        );
+        assert_eq!((patient.count, patient.bytes, patient.sha256.as_deref()), (Some(3), Some(9), Some("ab")));
+        assert_eq!((bundle.kind, bundle.path.as_str()), (FileKind::Deleted, "deleted/Bundle-1.ndjson"));
+        let relative = LANDED.replace("https://lake.example.org/exports/f-1/", "");
+        let on_volume = files(relative.as_bytes(), "exports", "f-1/manifest.json").unwrap();
+        let keys = |files: &[StoredFile]| files.iter().map(|file| file.key.clone()).collect::<Vec<_>>();
+        assert_eq!(keys(&on_volume), keys(&listed));
+    }
+
+    #[test]
+    fn no_file_lies_elsewhere() {
+        for url in [
+            "https://lake.example.org/others/f-1/Patient-1.ndjson",
+            "https://lake.example.org/exports/f-2/Patient-1.ndjson",
+            "https://lake.example.org/exports/f-1/%2e%2e/x",
+            "../x",
+            "a/../../x",
+            "/etc/x",
+            ".ssh",
+            "a\\\\b",
+            "c:x",
+            "\\u001b[2J",
+            "",
+        ] {
+            let body = format!(r#"{{"output":[{{"url":"{url}"}}]}}"#);
+            assert!(files(body.as_bytes(), "exports", "f-1/manifest.json").is_err(), "{url}");
+        }
+        assert_eq!(files(b"<html>", "exports", "manifest.json").unwrap_err(), "a web page");
+    }
+
+    #[test]
+    fn what_differs_is_said() {
+        let listed = files(LANDED.as_bytes(), "exports", "f-1/manifest.json").unwrap();
+        let read = |bytes, lines, sha256: &str| Sum { bytes, lines, sha256: sha256.into() };
+        assert!(differences(&listed[0], &read(9, 3, "AB")).is_empty());
+        assert_eq!(
+            differences(&listed[0], &read(8, 2, "cd")),
+            [
+                "it has 8 bytes instead of 9",
+                "it holds 2 resources instead of 3",
+                "its SHA-256 is another one"
+            ]
+        );
+        assert!(differences(&listed[1], &read(8, 2, "cd")).is_empty(), "nothing is said of this file");
+    }
+}

@@ -1,0 +1,130 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+const NOW: &str = "2026-11-23T03:00:00Z";
+
+fn export(status: &Value) -> FhirExport {
+    serde_json::from_value(json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
+        "metadata": { "name": "cohort-42", "namespace": "research", "creationTimestamp": "2026-11-23T01:58:29Z" },
+        "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "Group", "groupID": "42",
+            "types": ["Patient", "Condition", "Observation"], "since": "2026-01-01T00:00:00Z" } },
+        "status": status }))
+    .unwrap()
+}
+
+fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({ "type": type_, "status": status, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-01-01T00:00:00Z" })
+}
+
+fn story(status: &Value) -> String {
+    text(&export(status), &Ok(Vec::new()), NOW.parse().unwrap(), Paint::Plain)
+}
+
+/// The sentences behind a label.
+fn part(story: &str, label: &str) -> String {
+    let line = story.lines().find(|line| line.starts_with(label));
+    line.map(|line| line.get(LABELS + 1..).unwrap_or_default().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn a_complete_export_is_told_whole() {
+    let status = json!({
+        "state": "Complete", "attempts": 2, "startTime": "2026-11-23T01:58:30Z",
+        "completionTime": "2026-11-23T02:41:30Z", "server": { "uid": "1", "url": "https://clinic.example.org" },
+        "job": { "id": "48151623", "intentTime": "2026-11-23T01:58:30Z", "kickOffTime": "2026-11-23T01:58:31Z",
+            "destination": { "endpoint": "https://lake.example.org/" } },
+        "output": { "container": "research-lake", "folder": "f-48151623", "files": 212, "resources": 1_048_576,
+            "bytes": 2_147_000_000_i64, "errorFiles": 1, "errorIssues": 5,
+            "checks": { "files": "Passed", "counts": "Passed", "checksums": "Unknown", "requestedTypes": "Passed" },
+            "types": [{ "type": "Patient", "files": 1, "resources": 4920 },
+                { "type": "Observation", "files": 158, "resources": 801_334 }] },
+        "conditions": [condition("Verified", "True", "CountsMatch", "all 212 files are in the container"),
+            condition("Complete", "True", "CompletedWithErrors", "the server reports 5 issues")] });
+    let events = vec![Told {
+        time: Some("2026-11-23T02:41:30Z".parse().unwrap()),
+        type_: "Normal".into(),
+        reason: "Complete".into(),
+        note: "1,048,576 resources".into(),
+        count: 1,
+    }];
+    let told = text(&export(&status), &Ok(events), NOW.parse().unwrap(), Paint::Plain);
+    assert_eq!(
+        told,
+        "Export      research/cohort-42\n\
+         State       Complete\n\
+         What        The data of the patients of Group 42 on the server clinic (https://clinic.example.org), only \
+         Patient, Condition and Observation, changed since 2026-01-01T00:00:00Z.\n\
+         When        Created at 2026-11-23T01:58:29Z (61m ago). The server accepted it at 2026-11-23T01:58:31Z (61m \
+         ago) as job 48151623. This is attempt 2 of at most 3. It ended at 2026-11-23T02:41:30Z (18m ago), after 43 \
+         minutes.\n\
+         Where       212 files with 1,048,576 resources (2.15 GB) in https://lake.example.org/research-lake/f-48151623. \
+         They hold 801,334 Observation and 4,920 Patient. The server also wrote 1 error file with 5 issues.\n\
+         Verified    All 212 files are in the container. Passed: files, counts and requested types. Not checked, or \
+         only in part: checksums.\n\
+         Why         CompletedWithErrors: the server reports 5 issues.\n\
+         To do       Read the error files. Fetch the files with kubectl fhirexport download cohort-42 -n research; check \
+         them again at any time with kubectl fhirexport verify cohort-42 -n research.\n\
+         \n\
+         Events\n  18m     Normal   Complete             1,048,576 resources\n"
+    );
+}
+
+#[test]
+fn each_state_says_what_to_do() {
+    for (status, wanted) in [
+        (json!({ "state": "Running" }), "Follow it with kubectl fhirexport watch cohort-42 -n research."),
+        (
+            json!({ "state": "Suspended" }),
+            "Let it go on with kubectl fhirexport resume cohort-42 -n research.",
+        ),
+        (json!({ "state": "Cancelled" }), "Nothing. To export the data, create a new export."),
+        (
+            json!({ "state": "Failed", "conditions": [condition("Failed", "True", "GroupNotFound", "no such Group")] }),
+            "Correct groupID in a new FhirExport. Then create a new export: this one does not start again.",
+        ),
+        (
+            json!({ "state": "Failed", "conditions": [condition("Failed", "True", "FromALaterVersion", "why")] }),
+            "Create a new export: this one does not start again.",
+        ),
+        (
+            json!({ "state": "Waiting",
+                "conditions": [condition("Reconciling", "True", "ServerNotFound", "no FhirServer")] }),
+            "Create it, or correct serverRef in a new FhirExport. Follow it with kubectl fhirexport watch cohort-42 -n \
+             research.",
+        ),
+        (
+            Value::Null,
+            "No operator has looked at it: check that fhir-export-operator runs, and that it watches namespace research.",
+        ),
+    ] {
+        assert_eq!(part(&story(&status), "To do"), wanted, "{status}");
+    }
+}
+
+#[test]
+fn a_failure_and_its_leftovers_are_told() {
+    let status = json!({ "state": "Failed",
+        "conditions": [condition("Failed", "True", "KickOffUncertain", "the answer was lost.")],
+        "unsettledJobs": [{ "intentTime": "2026-11-23T01:58:30Z", "reason": "AnswerLost" }] });
+    let told = story(&status);
+    assert_eq!(part(&told, "Why"), "KickOffUncertain: the answer was lost.");
+    assert!(
+        part(&told, "Beware").contains("a job whose status URL is unknown (started at 2026-11-23T01:58:30Z")
+    );
+    assert!(told.ends_with("No events: the API server keeps them for a while only.\n"), "{told}");
+}
+
+#[test]
+fn work_that_goes_on_says_how_far_it_is() {
+    let status = json!({ "state": "Landing", "nextAttemptTime": "2026-11-23T03:05:00Z",
+        "job": { "intentTime": "2026-11-23T01:58:30Z", "progress": { "summary": "12 of 200 files" } },
+        "output": { "container": "lake", "folder": "f" } });
+    let told = story(&status);
+    assert_eq!(part(&told, "Where"), "The files go to lake/f. So far: 12 of 200 files.");
+    assert!(part(&told, "When").ends_with("The next try is due at 2026-11-23T03:05:00Z."), "{told}");
+    let refused = text(&export(&status), &Err("you may not".into()), NOW.parse().unwrap(), Paint::Plain);
+    assert!(refused.ends_with("The events are not shown: you may not.\n"), "{refused}");
+}

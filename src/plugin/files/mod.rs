@@ -1,0 +1,156 @@
+//! `files`: what an export brought. Beside it, what `download` and `verify` share: the place of the files, the caller's
+//! credential, and reading.
+
+mod credential;
+mod place;
+mod store;
+
+use clap::{Args, ValueEnum};
+use indicatif::DecimalBytes;
+use serde_json::json;
+
+use super::connection::Connected;
+use super::describe::export;
+use super::paint::Paint;
+use super::table::Table;
+use crate::core::landing::FileKind;
+use crate::core::stored_manifest::StoredFile;
+use crate::stop::Stop;
+
+pub use place::StoreArgs;
+pub use store::{Files, Listed, Reading, Sink, Unlisted};
+
+/// How many characters of a SHA-256 are shown in a table.
+const SHORT: usize = 12;
+
+/// The flags of `files`.
+#[derive(Debug, Args)]
+pub struct FilesArgs {
+    /// Name of the export
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The form of the output
+    #[arg(short, long, value_name = "FORM", value_enum)]
+    output: Option<FileForm>,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+/// The form of a list of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileForm {
+    /// One JSON document, with whole checksums
+    Json,
+    /// One YAML document, with whole checksums
+    Yaml,
+    /// The URLs, one a line; on a volume, the paths in the container
+    Url,
+}
+
+/// Reads the manifest of an export, and returns the list of its files.
+pub async fn files(cluster: &Connected, args: &FilesArgs, paint: Paint) -> Result<String, Stop> {
+    let export = export(cluster, &args.name).await?;
+    let store = Files::of(cluster, &export, &args.store).await?;
+    let listed = store.manifest().await.map_err(Unlisted::into_stop)?;
+    text(&listed.files, args.output, paint)
+}
+
+/// What a file holds, as a word.
+fn word(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::Output => "data",
+        FileKind::Deleted => "deleted",
+        FileKind::Error => "errors",
+    }
+}
+
+fn text(files: &[StoredFile], form: Option<FileForm>, paint: Paint) -> Result<String, Stop> {
+    let failed = |e: &dyn std::fmt::Display| Stop::because(format!("The list cannot be printed: {e}."));
+    let documents = || -> Vec<serde_json::Value> {
+        let document = |file: &StoredFile| {
+            json!({ "path": file.path, "kind": word(file.kind), "type": file.type_, "url": file.url, "resources": file.count,
+                "bytes": file.bytes, "sha256": file.sha256 })
+        };
+        files.iter().map(document).collect()
+    };
+    match form {
+        None => Ok(table(files).text(paint)),
+        Some(FileForm::Json) => {
+            serde_json::to_string_pretty(&documents()).map(|text| text + "\n").map_err(|e| failed(&e))
+        }
+        Some(FileForm::Yaml) => serde_saphyr::to_string(&documents())
+            .map(|text| text.trim_end().to_owned() + "\n")
+            .map_err(|e| failed(&e)),
+        Some(FileForm::Url) => Ok(files.iter().map(|file| url(file) + "\n").collect()),
+    }
+}
+
+fn url(file: &StoredFile) -> String {
+    if file.url.contains("://") { file.url.clone() } else { file.key.clone() }
+}
+
+fn table(files: &[StoredFile]) -> Table {
+    let mut table = Table::new(vec!["FILE", "KIND", "TYPE", "RESOURCES", "SIZE", "SHA256"]);
+    for file in files {
+        let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let sum = file.sha256.as_deref().map_or("-", |sum| sum.get(..SHORT).unwrap_or(sum));
+        table.row(vec![
+            file.path.clone().into(),
+            word(file.kind).into(),
+            file.type_.clone().unwrap_or_else(|| "-".to_owned()).into(),
+            number(file.count).into(),
+            file.bytes.map_or_else(|| "-".to_owned(), |bytes| DecimalBytes(bytes).to_string()).into(),
+            sum.into(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn listed() -> Vec<StoredFile> {
+        let of = |kind, path: &str, url: &str, sum: Option<&str>| StoredFile {
+            kind,
+            type_: sum.map(|_| "Patient".to_owned()),
+            url: url.to_owned(),
+            key: format!("f/{path}"),
+            path: path.to_owned(),
+            count: sum.map(|_| 3),
+            bytes: sum.map(|_| 1500),
+            sha256: sum.map(str::to_owned),
+        };
+        vec![
+            of(
+                FileKind::Output,
+                "Patient-1.ndjson",
+                "https://lake/c/f/Patient-1.ndjson",
+                Some("0123456789abcdef"),
+            ),
+            of(FileKind::Error, "error/OperationOutcome-1.ndjson", "error/OperationOutcome-1.ndjson", None),
+        ]
+    }
+
+    #[test]
+    fn each_form_of_the_list() {
+        let text = |form| text(&listed(), form, Paint::Plain).unwrap();
+        assert_eq!(
+            text(None),
+            "FILE                              KIND     TYPE      RESOURCES   SIZE      SHA256\n\
+             Patient-1.ndjson                  data     Patient   3           1.50 kB   0123456789ab\n\
+             error/OperationOutcome-1.ndjson   errors   -         -           -         -\n"
+        );
+        assert_eq!(
+            text(Some(FileForm::Url)),
+            "https://lake/c/f/Patient-1.ndjson\nf/error/OperationOutcome-1.ndjson\n"
+        );
+        let json: Value = serde_json::from_str(&text(Some(FileForm::Json))).unwrap();
+        assert_eq!((&json[0]["sha256"], &json[1]["resources"]), (&json!("0123456789abcdef"), &Value::Null));
+        let yaml: Value = serde_saphyr::from_str(&text(Some(FileForm::Yaml))).unwrap();
+        assert_eq!(yaml, json);
+    }
+}

@@ -1,0 +1,95 @@
+//! Tables as kubectl prints them: upper-case headings, columns three spaces apart, no lines.
+
+use super::paint::{Paint, Tone};
+
+/// The gap between columns, in spaces.
+const GAP: usize = 3;
+
+/// One entry of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// An entry whose colour follows from `tone`.
+    pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        Self { text: text.into(), tone }
+    }
+}
+
+impl<T: Into<String>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::toned(text, Tone::Neutral)
+    }
+}
+
+/// A table with headings.
+#[derive(Clone, Debug)]
+pub struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table without rows.
+    pub fn new(headings: Vec<&'static str>) -> Self {
+        Self { headings, rows: Vec::new() }
+    }
+
+    /// Adds a row: one entry for each heading.
+    pub fn row(&mut self, row: Vec<Cell>) {
+        self.rows.push(row);
+    }
+
+    /// The table as text, one line for each row.
+    pub fn text(&self, paint: Paint) -> String {
+        let headings: Vec<Cell> = self.headings.iter().map(|heading| Cell::from(*heading)).collect();
+        let all: Vec<&Vec<Cell>> = std::iter::once(&headings).chain(&self.rows).collect();
+        let width = |column: usize| {
+            all.iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.text.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.headings.len()).map(width).collect();
+        all.iter().map(|row| line(row, &widths, paint)).collect()
+    }
+}
+
+fn line(row: &[Cell], widths: &[usize], paint: Paint) -> String {
+    let mut line = String::new();
+    // The spaces before the next entry.
+    let mut gap = 0;
+    for (cell, width) in row.iter().zip(widths) {
+        line.push_str(&" ".repeat(gap));
+        line.push_str(&paint.tint(cell.tone, &cell.text));
+        gap = GAP + width.saturating_sub(cell.text.chars().count());
+    }
+    line.truncate(line.trim_end().len());
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_with_and_without_colours() {
+        let mut table = Table::new(vec!["NAME", "STATE", "AGE"]);
+        table.row(vec!["a".into(), Cell::toned("Failed", Tone::Bad), "3d".into()]);
+        table.row(vec!["längster".into(), Cell::toned("Running", Tone::Busy), "5m".into()]);
+        let plain = table.text(Paint::Plain);
+        assert_eq!(
+            plain,
+            "NAME       STATE     AGE\n\
+             a          Failed    3d\n\
+             längster   Running   5m\n"
+        );
+        let coloured = table.text(Paint::Colours);
+        assert!(coloured.contains("\u{1b}[31mFailed\u{1b}[0m    3d"), "{coloured:?}");
+    }
+}
