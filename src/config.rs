@@ -107,7 +107,7 @@ pub struct Config {
     pub entra_authority_host: Option<Url>,
     /// Audiences that a `FhirServer` may request besides its own `url`.
     pub entra_audiences: BTreeSet<String>,
-    /// Blob endpoints that may receive Entra tokens besides Azure's own.
+    /// Hosts that may receive tokens besides those of the clouds: blob endpoints, and token services for S3.
     pub storage_hosts: StorageHosts,
     /// The directory in which volumes are mounted, each in a directory with the name of its claim.
     pub volumes: PathBuf,

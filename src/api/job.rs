@@ -39,16 +39,16 @@ pub struct Job {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Destination {
-    /// The container: of the storage account, or a directory of the volume. Absent when Azure's FHIR service
-    /// creates one for the job.
+    /// The container: of the storage account, a directory of the volume, or the bucket or prefix of an S3 store. Absent
+    /// when Azure's FHIR service creates one for the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The folder in the container that the operator writes the files to. Absent when the server writes them
     /// itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
-    /// The storage that the operator writes the files to: the blob endpoint of the storage account, or
-    /// `volume:CLAIM/PATH`. Absent when the server writes them itself.
+    /// The storage that the operator writes the files to: the blob endpoint of the storage account,
+    /// `volume:CLAIM/PATH` or `s3://BUCKET/PREFIX?endpoint=ENDPOINT`. Absent when the server writes them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
     /// How the operator compresses the files: None or Gzip. Absent when the server writes them itself.

@@ -22,6 +22,7 @@ mod reference;
 mod request;
 mod retention;
 mod run_state;
+mod s3;
 mod schedule;
 mod schedule_status;
 mod server;
@@ -52,6 +53,7 @@ pub use retention::{
     DeletedFolder, DeletingFolder, KeptFolder, RetainedChain, Retention, RetentionStatus, RunFolder,
 };
 pub use run_state::RunState;
+pub use s3::{S3, S3Auth, S3AuthType, S3Encryption, S3EncryptionType, WebIdentity};
 pub use schedule::{
     ConcurrencyPolicy, ExportTemplate, ExportTemplateSpec, FhirExportSchedule, FhirExportScheduleSpec,
     Incremental, TemplateMetadata,

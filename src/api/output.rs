@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Output {
-    /// The container: of the storage account, or a directory of the volume.
+    /// The container: of the storage account, a directory of the volume, or the bucket or prefix of an S3 store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The folder in the container. Absent when the files are at its root.

@@ -73,8 +73,8 @@ reasons! {
             --own-identity-namespaces.",
     AudienceNotAllowed: "The audience is not on the operator's list."
         => "Remove audience, or ask the operator's owner for the flag --entra-audiences.",
-    StorageHostNotAllowed: "The operator sends no Entra token to the host of the blob endpoint."
-        => "Correct storage.azureBlob.endpoint, or ask the operator's owner for the flag --storage-hosts.",
+    StorageHostNotAllowed: "The operator sends no token to the host of the blob endpoint or of the token service for S3."
+        => "Correct storage, or ask the operator's owner for the flag --storage-hosts.",
     VolumeNotAllowed: "The namespace of the FhirServer may not use the folder of the volume."
         => "Correct storage.volume, or ask the operator's owner to grant the folder (volumes in the chart).",
     VolumeNotMounted: "The volume is not mounted into the operator."

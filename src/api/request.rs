@@ -127,9 +127,9 @@ pub struct ExportRequest {
             .reason(Reason::FieldValueInvalid)
     )]
     pub until: Option<String>,
-    /// The container for the files: of the server's storage account, or a directory of its volume. Each export
-    /// writes to its own folder in it. Default: the server's `defaultContainer`, else a new container for this
-    /// export.
+    /// The container for the files: of the server's storage account, a directory of its volume, or a bucket of its S3
+    /// store (a prefix, if the server names the bucket). Each export writes to its own folder in it. Default: the
+    /// server's `defaultContainer`, else a new container for this export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(

@@ -49,7 +49,7 @@ pub struct RetainedChain {
     pub id: String,
     /// Whether the chain begins with a full run that succeeded.
     pub full: bool,
-    /// The container: of the storage account, or a directory of the volume.
+    /// The container: of the storage account, a directory of the volume, or the bucket or prefix of an S3 store.
     pub container: String,
     /// A hash of the FhirServer's uid and its storage, so that the operator deletes nothing in another storage
     /// account or volume.
@@ -74,7 +74,7 @@ pub struct RunFolder {
 /// A folder that the operator is deleting.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DeletingFolder {
-    /// The container: of the storage account, or a directory of the volume.
+    /// The container: of the storage account, a directory of the volume, or the bucket or prefix of an S3 store.
     pub container: String,
     /// The folder.
     pub folder: String,
@@ -85,7 +85,7 @@ pub struct DeletingFolder {
 /// A folder that the operator deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct DeletedFolder {
-    /// The container: of the storage account, or a directory of the volume.
+    /// The container: of the storage account, a directory of the volume, or the bucket or prefix of an S3 store.
     pub container: String,
     /// The folder.
     pub folder: String,
@@ -100,7 +100,7 @@ pub struct DeletedFolder {
 /// A folder that the operator does not delete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 pub struct KeptFolder {
-    /// The container: of the storage account, or a directory of the volume.
+    /// The container: of the storage account, a directory of the volume, or the bucket or prefix of an S3 store.
     pub container: String,
     /// The folder.
     pub folder: String,

@@ -211,7 +211,8 @@ pub struct ChainedRun {
     pub since: Option<String>,
     /// The server's `transactionTime` of the run: the instant up to which it exported changes.
     pub transaction_time: String,
-    /// The container of the run's files: of the storage account, or a directory of the volume.
+    /// The container of the run's files: of the storage account, a directory of the volume, or the bucket or prefix of
+    /// an S3 store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
     /// The folder in the container.

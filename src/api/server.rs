@@ -86,6 +86,20 @@ pub enum Dialect {
     validation = Rule::new("!has(self.storage) || self.storage.type != 'Volume' || self.dialect == 'BulkData'")
         .message("type Volume needs dialect BulkData: Azure's FHIR service writes only to its storage account")
         .field_path(".storage.type")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("!has(self.storage) || self.storage.type != 'S3' || self.dialect == 'BulkData'")
+        .message("type S3 needs dialect BulkData: Azure's FHIR service writes only to its storage account")
+        .field_path(".storage.type")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("!has(self.storage) || !has(self.storage.s3) || !has(self.storage.s3.endpoint) || \
+        self.storage.s3.endpoint.startsWith('https://') || (has(self.allowInsecureHTTP) && self.allowInsecureHTTP)")
+        .message("use https (allowInsecureHTTP: true permits http, for test stores only)")
+        .field_path(".storage.s3.endpoint")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("!has(self.storage) || !has(self.storage.s3) || \
+        self.storage.s3.auth.type != 'Anonymous' || (has(self.allowInsecureHTTP) && self.allowInsecureHTTP)")
+        .message("auth type Anonymous is for tests only: it needs allowInsecureHTTP: true")
+        .field_path(".storage.s3.auth.type")
         .reason(Reason::FieldValueInvalid)
 )]
 pub struct FhirServerSpec {
@@ -100,8 +114,8 @@ pub struct FhirServerSpec {
             .reason(Reason::FieldValueForbidden)
     )]
     pub url: String,
-    /// Permits http for `url` and the blob endpoint. Only for test servers and the storage emulator: tokens
-    /// and patient data then travel unencrypted. Default: false.
+    /// Permits http for `url` and the endpoint of the storage. Only for test servers and storage emulators:
+    /// tokens and patient data then travel unencrypted. Default: false.
     #[serde(rename = "allowInsecureHTTP", default, skip_serializing_if = "Option::is_none")]
     pub allow_insecure_http: Option<bool>,
     /// Azure (Azure's FHIR service, which writes the files itself) or BulkData (any other Bulk Data server,
@@ -119,8 +133,8 @@ pub struct FhirServerSpec {
     /// operator cannot check the files, and `Verified` is Unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<Storage>,
-    /// The container for exports that name none: of the storage account, or a directory of the volume. Default: a
-    /// new container for each export.
+    /// The container for exports that name none: of the storage account, a directory of the volume, or a bucket (or
+    /// a prefix in the one that `storage.s3.bucket` names). Default: a new container for each export.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(

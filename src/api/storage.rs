@@ -4,7 +4,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Entra, KeyRef};
+use super::{Entra, KeyRef, S3};
 
 /// The kinds of storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,6 +13,8 @@ pub enum StorageType {
     AzureBlob,
     /// A volume that is mounted into the operator.
     Volume,
+    /// S3, of AWS or another store that speaks its API.
+    S3,
 }
 
 /// Compression of stored files.
@@ -24,7 +26,7 @@ pub enum Compression {
     Gzip,
 }
 
-/// The storage that exports of this server land in: a storage account or a volume.
+/// The storage that exports of this server land in: a storage account, a volume or an S3 store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -35,11 +37,15 @@ pub enum Compression {
     validation = Rule::new("(self.type == 'Volume') == has(self.volume)")
         .message("volume is required when type is Volume, and forbidden otherwise")
         .field_path(".volume")
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("(self.type == 'S3') == has(self.s3)")
+        .message("s3 is required when type is S3, and forbidden otherwise")
+        .field_path(".s3")
         .reason(Reason::FieldValueInvalid)
 )]
 pub struct Storage {
-    /// The kind of storage: AzureBlob (an Azure storage account) or Volume (a volume that is mounted into the
-    /// operator; only with dialect BulkData).
+    /// The kind of storage: AzureBlob (an Azure storage account), Volume (a volume that is mounted into the
+    /// operator) or S3 (AWS or another store that speaks its API). Volume and S3 need dialect BulkData.
     #[serde(rename = "type")]
     pub type_: StorageType,
     /// Settings for type AzureBlob: an Azure storage account.
@@ -48,6 +54,9 @@ pub struct Storage {
     /// Settings for type Volume: a folder of a volume that is mounted into the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<Volume>,
+    /// Settings for type S3: AWS or another store that speaks its API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3>,
     /// Compression of stored files: None (default), or Gzip for files named `.ndjson.gz`. Applies only to
     /// files that the operator writes, that is, with dialect BulkData.
     #[serde(default, skip_serializing_if = "Option::is_none")]

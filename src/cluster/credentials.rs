@@ -15,10 +15,8 @@ use serde::de::DeserializeOwned;
 
 use super::call::{CallError, call};
 use crate::api::{CREDENTIAL_LABEL, KeyRef, Reason};
-use crate::credentials::{CredentialProblem, CredentialSource};
+use crate::credentials::{CredentialProblem, CredentialSource, Federated};
 
-/// The annotation that names the Entra identity that a `ServiceAccount` is federated with.
-const CLIENT_ID: &str = "azure.workload.identity/client-id";
 /// Lifetime of a `ServiceAccount` token, in seconds. It is exchanged for an access token at once.
 const TOKEN_SECONDS: i64 = 3600;
 
@@ -137,24 +135,24 @@ impl CredentialSource for KubeCredentials {
         &self,
         namespace: &str,
         name: &str,
-        audience: &str,
-        client_id: &str,
+        of: &Federated,
     ) -> Result<SecretString, CredentialProblem> {
         let account: ServiceAccount = self.labelled(namespace, name).await?;
-        let annotated = account.annotations().get(CLIENT_ID);
-        if annotated.map(String::as_str) != Some(client_id) {
+        let (annotation, wanted) = (of.annotation(), of.name());
+        let annotated = account.annotations().get(annotation);
+        if annotated.map(String::as_str) != Some(wanted) {
             let found = annotated.map_or("has no annotation".to_string(), |id| format!("says {id} in"));
             return Err(CredentialProblem::lasting(
                 Reason::ServiceAccountMismatch,
                 format!(
-                    "ServiceAccount {namespace}/{name} {found} {CLIENT_ID}, but clientID is {client_id}: make \
-                     them equal"
+                    "ServiceAccount {namespace}/{name} {found} {annotation}, but {} is {wanted}: make them equal",
+                    of.field()
                 ),
             ));
         }
         let request = TokenRequest {
             spec: TokenRequestSpec {
-                audiences: vec![audience.to_string()],
+                audiences: vec![of.audience().to_string()],
                 expiration_seconds: Some(TOKEN_SECONDS),
                 ..TokenRequestSpec::default()
             },

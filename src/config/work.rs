@@ -101,8 +101,8 @@ pub struct WorkArgs {
         value_parser = plain
     )]
     pub(super) entra_audiences: Words,
-    /// Blob endpoints that may receive Entra tokens besides Azure's own, as host or host:port, separated by
-    /// commas
+    /// Hosts that may receive tokens besides those of the clouds, as host or host:port, separated by commas: blob
+    /// endpoints those of Entra, security token services for S3 those of ServiceAccounts
     #[arg(
         long, env = "FHIR_EXPORT_STORAGE_HOSTS", value_name = "HOSTS", default_value = "",
         value_parser = StorageHosts::parse

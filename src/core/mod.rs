@@ -7,6 +7,7 @@ pub mod admission;
 pub mod allow;
 pub mod answer;
 pub mod azure;
+pub mod bucket;
 pub mod bulk;
 pub mod capability;
 pub mod condition;

@@ -343,6 +343,7 @@ fn storage(spec: &FhirServerSpec, seen: Option<&Result<(), StorageFailure>>) -> 
         Some(Ok(())) => {
             let message = match spec.storage.as_ref().map(|storage| storage.type_) {
                 Some(StorageType::Volume) => "the volume is mounted and can be written to",
+                Some(StorageType::S3) => "the S3 store can be listed",
                 Some(StorageType::AzureBlob) | None => "the storage account can be listed",
             };
             Finding::new(ConditionStatus::True, Reason::ContainerListed, message)

@@ -1,12 +1,13 @@
 //! The name of the store that a `FhirServer` names, as statuses and messages have it, and the URLs of files in it.
 
+use super::bucket;
 use crate::api::{Storage, StorageType, Volume};
 
 /// What the name of a volume begins with. A blob endpoint begins with `http`.
 const VOLUME: &str = "volume:";
 
-/// The name of a store: the blob endpoint of the storage account as the `FhirServer` has it, or `volume:CLAIM/PATH`.
-/// `None` if the settings for its type are missing.
+/// The name of a store: the blob endpoint of the storage account as the `FhirServer` has it, `volume:CLAIM/PATH`, or
+/// `s3://BUCKET/PREFIX?endpoint=ENDPOINT`. `None` if the settings for its type are missing.
 pub fn store_name(storage: &Storage) -> Option<String> {
     match storage.type_ {
         StorageType::AzureBlob => Some(storage.azure_blob.as_ref()?.endpoint.clone()),
@@ -17,6 +18,7 @@ pub fn store_name(storage: &Storage) -> Option<String> {
                 Some(path) => format!("{VOLUME}{claim_name}/{path}"),
             })
         }
+        StorageType::S3 => storage.s3.as_ref().map(bucket::store_name),
     }
 }
 
@@ -40,15 +42,16 @@ pub fn store_of(name: &str) -> Store<'_> {
     }
 }
 
-/// The URL of a landed file in the manifest beside it: absolute in a storage account. On a volume it is relative to
-/// the manifest in `folder`, because each reader mounts the volume at a path of its own. `key` names the file in the
-/// container.
+/// The URL of a landed file in the manifest beside it: absolute in a storage account, and `s3://BUCKET/KEY` in an S3
+/// store. On a volume it is relative to the manifest in `folder`, because each reader mounts the volume at a path of its
+/// own. `key` names the file in the container.
 pub(super) fn file_url(store: &str, container: &str, folder: &str, key: &str) -> String {
     if store.starts_with(VOLUME) {
         let below = key.strip_prefix(folder).and_then(|below| below.strip_prefix('/'));
         return below.unwrap_or(key).to_owned();
     }
-    format!("{}/{container}/{key}", store.trim_end_matches('/'))
+    bucket::file_url(store, container, key)
+        .unwrap_or_else(|| format!("{}/{container}/{key}", store.trim_end_matches('/')))
 }
 
 #[cfg(test)]
@@ -72,6 +75,10 @@ mod tests {
         assert_eq!(store_of("https://lake.example.org/"), Store::Account("https://lake.example.org/"));
         assert_eq!(name(json!({ "type": "Volume" })), None);
         assert_eq!(name(json!({ "type": "AzureBlob" })), None);
+        let s3 = json!({ "bucket": "lake", "region": "eu-central-1", "auth": { "type": "Anonymous" } });
+        let named = name(json!({ "type": "S3", "s3": s3 })).unwrap();
+        assert_eq!(named, "s3://lake?endpoint=https://s3.eu-central-1.amazonaws.com");
+        assert_eq!(name(json!({ "type": "S3" })), None);
     }
 
     #[test]
@@ -83,5 +90,6 @@ mod tests {
         assert_eq!(url("https://lake.example.org/"), absolute);
         assert_eq!(url("volume:lake"), "deleted/Bundle-1.ndjson");
         assert_eq!(url("volume:lake/clinic"), "deleted/Bundle-1.ndjson");
+        assert_eq!(url("s3://lake?endpoint=https://s3.example"), format!("s3://lake/exports/{key}"));
     }
 }

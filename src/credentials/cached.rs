@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use super::{CredentialProblem, CredentialSource};
+use super::{CredentialProblem, CredentialSource, Federated};
 use crate::api::KeyRef;
 
 /// How long [`CachedSource`] keeps what it has read.
@@ -102,10 +102,9 @@ impl CredentialSource for CachedSource {
         &self,
         namespace: &str,
         name: &str,
-        audience: &str,
-        client_id: &str,
+        of: &Federated,
     ) -> Result<SecretString, CredentialProblem> {
-        self.inner.service_account_token(namespace, name, audience, client_id).await
+        self.inner.service_account_token(namespace, name, of).await
     }
 }
 

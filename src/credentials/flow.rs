@@ -17,11 +17,8 @@ use azure_identity::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{CredentialProblem, CredentialSource};
+use super::{CredentialProblem, CredentialSource, Federated};
 use crate::api::Reason;
-
-/// The audience of federated ServiceAccount tokens; Entra accepts no other.
-const FEDERATION_AUDIENCE: &str = "api://AzureADTokenExchange";
 
 /// One way to obtain an Entra token.
 #[derive(Clone)]
@@ -72,7 +69,7 @@ impl TokenTarget {
                     source: source.clone(),
                     namespace: namespace.clone(),
                     name: name.clone(),
-                    client_id: client_id.clone(),
+                    of: Federated::Entra(client_id.clone()),
                 };
                 let options = Some(ClientAssertionCredentialOptions { client_options });
                 ClientAssertionCredential::new(self.tenant_id.clone(), client_id, assertion, options)
@@ -125,7 +122,7 @@ struct ServiceAccountToken {
     source: Arc<dyn CredentialSource>,
     namespace: String,
     name: String,
-    client_id: String,
+    of: Federated,
 }
 
 impl std::fmt::Debug for ServiceAccountToken {
@@ -138,7 +135,7 @@ impl std::fmt::Debug for ServiceAccountToken {
 impl ClientAssertion for ServiceAccountToken {
     async fn secret(&self, _: Option<ClientMethodOptions<'_>>) -> azure_core::Result<String> {
         self.source
-            .service_account_token(&self.namespace, &self.name, FEDERATION_AUDIENCE, &self.client_id)
+            .service_account_token(&self.namespace, &self.name, &self.of)
             .await
             .map(|token| token.expose_secret().to_owned())
             .map_err(|problem| azure_core::Error::new(ErrorKind::Credential, problem))

@@ -6,10 +6,13 @@ use std::time::Duration;
 use azure_core::credentials::TokenCredential;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use super::flow::{TokenFlow, TokenTarget};
 use super::in_use::InUse;
-use super::{CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity, Issuer};
+use super::{
+    AssumedRole, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identity, Issuer,
+};
 use crate::api::{Cloud, Entra, EntraType, KeyRef, Reason};
 
 /// Time limit of a token request to Entra, retries included.
@@ -25,6 +28,21 @@ pub struct Identities {
     http: reqwest::Client,
     entra: InUse<EntraKey>,
     clients: InUse<ClientKey>,
+    roles: InUse<RoleKey>,
+}
+
+/// What identifies an assumed role of AWS. The namespace is part of it, so that no identity is shared between
+/// namespaces.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RoleKey {
+    /// The namespace of the `FhirServer`.
+    pub namespace: String,
+    /// The name of the `ServiceAccount`, in that namespace.
+    pub service_account: String,
+    /// The ARN of the role.
+    pub role_arn: String,
+    /// The endpoint of the security token service.
+    pub endpoint: Url,
 }
 
 /// What identifies an OAuth client: everything that it was created from, except the secret.
@@ -83,7 +101,8 @@ impl Identities {
 
     /// Creates an empty collection over a cache of credentials that the caller shares.
     pub fn with_source(source: Arc<CachedSource>, settings: EntraSettings, http: reqwest::Client) -> Self {
-        Self { source, settings, http, entra: InUse::default(), clients: InUse::default() }
+        let (entra, clients, roles) = (InUse::default(), InUse::default(), InUse::default());
+        Self { source, settings, http, entra, clients, roles }
     }
 
     /// The cached source of credentials.
@@ -146,6 +165,20 @@ impl Identities {
         self.clients.get(key, Some(made_with.into()), || {
             let credential = make(secret)?;
             Ok(Identity::new(Issuer::Host(host), LONGEST_OF_CLIENT, Box::new(move || Ok(credential.clone()))))
+        })
+    }
+
+    /// The identity of an assumed role. Its tokens hold [`RoleKeys`](super::RoleKeys). The caller has checked that the
+    /// token of the `ServiceAccount` may go to the endpoint.
+    pub fn role(&self, key: &RoleKey) -> Result<Arc<Identity>, CredentialProblem> {
+        self.roles.get(key.clone(), None, || {
+            let RoleKey { namespace, service_account, role_arn, endpoint } = key.clone();
+            let issuer = Issuer::Host(host_of(endpoint.as_str()));
+            let source: Arc<dyn CredentialSource> = self.source.clone();
+            let http = self.http.clone();
+            let role: Arc<dyn TokenCredential> =
+                Arc::new(AssumedRole { source, http, namespace, service_account, role_arn, endpoint });
+            Ok(Identity::new(issuer, LONGEST, Box::new(move || Ok(role.clone()))))
         })
     }
 
@@ -252,7 +285,7 @@ impl Identities {
 }
 
 fn host_of(authority: &str) -> String {
-    url::Url::parse(authority)
+    Url::parse(authority)
         .ok()
         .and_then(|url| url.host_str().map(str::to_owned))
         .unwrap_or_else(|| "the authority".to_owned())

@@ -6,6 +6,7 @@
 //!
 //! Uses: api, core.
 
+mod assumed_role;
 mod cached;
 pub mod cause;
 mod flow;
@@ -20,11 +21,12 @@ mod source;
 mod token_problem;
 pub mod transport;
 
+pub use assumed_role::{AssumedRole, RoleKeys};
 pub use cached::{CacheTimes, CachedSource};
-pub use identities::{ClientKey, Identities};
+pub use identities::{ClientKey, Identities, RoleKey};
 pub use identity::Identity;
 pub use key_pair::KeyProblem;
 pub use settings::EntraSettings;
 pub use signing_key::{SigningKey, USABLE_KEYS};
-pub use source::{CredentialProblem, CredentialSource};
+pub use source::{CredentialProblem, CredentialSource, Federated};
 pub use token_problem::{Issuer, address_refused, no_answer, token_problem};

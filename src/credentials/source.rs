@@ -35,6 +35,50 @@ impl CredentialProblem {
     }
 }
 
+/// What the token of a `ServiceAccount` is exchanged for. The `ServiceAccount` must name it in an annotation, so that
+/// not everybody who may write a `FhirServer` can use each `ServiceAccount` for each identity.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Federated {
+    /// The client id of an Entra identity.
+    Entra(String),
+    /// The ARN of an AWS role.
+    AwsRole(String),
+}
+
+impl Federated {
+    /// The audience of the token.
+    pub fn audience(&self) -> &'static str {
+        match self {
+            // Entra accepts no other.
+            Self::Entra(_) => "api://AzureADTokenExchange",
+            Self::AwsRole(_) => "sts.amazonaws.com",
+        }
+    }
+
+    /// The annotation of the `ServiceAccount` that names the identity.
+    pub fn annotation(&self) -> &'static str {
+        match self {
+            Self::Entra(_) => "azure.workload.identity/client-id",
+            Self::AwsRole(_) => "eks.amazonaws.com/role-arn",
+        }
+    }
+
+    /// The field of a `FhirServer` that names the identity.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Entra(_) => "clientID",
+            Self::AwsRole(_) => "roleARN",
+        }
+    }
+
+    /// The identity.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Entra(name) | Self::AwsRole(name) => name,
+        }
+    }
+}
+
 /// Reads credentials. The implementation over the API server is `cluster::credentials`, which does not cache.
 ///
 /// Each method rejects objects without the credential label (`CredentialNotLabelled`), except ConfigMaps,
@@ -65,14 +109,12 @@ pub trait CredentialSource: Send + Sync {
         key: &str,
     ) -> Result<String, CredentialProblem>;
 
-    /// A short-lived token of a labelled ServiceAccount for `audience` (TokenRequest API). The
-    /// ServiceAccount's annotation `azure.workload.identity/client-id` must equal `client_id`, else the error
-    /// is `ServiceAccountMismatch`.
+    /// A short-lived token of a labelled ServiceAccount, to be exchanged for the identity `of` (TokenRequest API). The
+    /// ServiceAccount's annotation must name that identity, else the error is `ServiceAccountMismatch`.
     async fn service_account_token(
         &self,
         namespace: &str,
         name: &str,
-        audience: &str,
-        client_id: &str,
+        of: &Federated,
     ) -> Result<SecretString, CredentialProblem>;
 }

@@ -81,6 +81,11 @@ pub fn faults(server: &Value, in_a_directory: bool) -> Vec<Fault> {
             faults.push(Fault::new(&field, message));
         }
     }
+    if text("spec.storage.s3.auth.type") == Some("WebIdentity") && !in_a_directory {
+        let message =
+            "the token of a ServiceAccount exists only in a cluster: use AccessKey here, or --container";
+        faults.push(Fault::new("spec.storage.s3.auth.type", message));
+    }
     faults
 }
 
@@ -125,5 +130,9 @@ mod tests {
             said(&federated, true),
             ["spec.auth.entra.type", "spec.storage.azureBlob.auth.entra.type"]
         );
+        let role = json!({ "spec": { "dialect": "BulkData",
+            "storage": { "s3": { "auth": { "type": "WebIdentity" } } } } });
+        assert_eq!(said(&role, false), ["spec.storage.s3.auth.type"]);
+        assert!(said(&role, true).is_empty(), "a directory is there in its place");
     }
 }

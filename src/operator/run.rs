@@ -17,7 +17,7 @@ use crate::fhir::{FhirWire, WireSettings};
 use crate::ports::Tenure;
 use crate::serve::logs;
 use crate::stop::Stop;
-use crate::storage::{self, BlobStorage, FolderStorage, StorageByType};
+use crate::storage::{self, BlobStorage, FolderStorage, S3Storage, StorageByType};
 
 /// Runs the operator until SIGTERM or SIGINT. It then finishes what is in flight; a second signal ends it at
 /// once.
@@ -91,7 +91,10 @@ pub fn edges(config: &Config, client: &Client, tenure: Tenure) -> Result<(FhirWi
         .reaching(reach.clone());
     let grants = config.volume_grants.clone();
     let volumes = FolderStorage::of_volumes(tenure.clone(), &config.volumes, grants);
-    let container = StorageByType::new(blobs, volumes);
+    let client = storage::s3_client(&extra_ca, &reach).map_err(unusable)?;
+    let hosts = config.storage_hosts.clone();
+    let s3 = S3Storage::new(tenure.clone(), identities.clone(), client, hosts, reach.clone());
+    let container = StorageByType::new(blobs, volumes, s3);
     let (max_downloads, max_request_timeout) = (config.max_downloads, Some(config.max_request_timeout));
     let settings = WireSettings { extra_ca, max_downloads, max_request_timeout, reach };
     Ok((FhirWire::new(identities, settings).within(tenure), container))

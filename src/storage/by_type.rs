@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::azure::{BlobStorage, BlobUpload};
 use super::folder::{FolderStorage, FolderUpload};
+use super::s3::{S3Storage, S3Upload};
 use crate::api::{Compression, FhirServer, StorageType};
 use crate::core::landing::{Checkpoint, Content, Marks};
 use crate::core::ledger::{
@@ -19,12 +20,13 @@ use crate::ports::{Committed, ObjectStore, Target, Upload};
 pub struct StorageByType {
     blobs: BlobStorage,
     volumes: FolderStorage,
+    s3: S3Storage,
 }
 
 impl StorageByType {
-    /// Uses `blobs` for type `AzureBlob` and `volumes` for type `Volume`.
-    pub fn new(blobs: BlobStorage, volumes: FolderStorage) -> Self {
-        Self { blobs, volumes }
+    /// Uses `blobs` for type `AzureBlob`, `volumes` for type `Volume` and `s3` for type `S3`.
+    pub fn new(blobs: BlobStorage, volumes: FolderStorage, s3: S3Storage) -> Self {
+        Self { blobs, volumes, s3 }
     }
 }
 
@@ -40,6 +42,8 @@ pub enum UploadByType {
     AzureBlob(BlobUpload),
     /// An upload into a folder of a volume.
     Volume(FolderUpload),
+    /// An upload into an S3 store.
+    S3(S3Upload),
 }
 
 impl Upload for UploadByType {
@@ -47,6 +51,7 @@ impl Upload for UploadByType {
         match self {
             Self::AzureBlob(upload) => upload.part_size(offset),
             Self::Volume(upload) => upload.part_size(offset),
+            Self::S3(upload) => upload.part_size(offset),
         }
     }
 
@@ -54,6 +59,7 @@ impl Upload for UploadByType {
         match self {
             Self::AzureBlob(upload) => upload.part(body, after).await,
             Self::Volume(upload) => upload.part(body, after).await,
+            Self::S3(upload) => upload.part(body, after).await,
         }
     }
 
@@ -61,6 +67,7 @@ impl Upload for UploadByType {
         match self {
             Self::AzureBlob(upload) => upload.settle().await,
             Self::Volume(upload) => upload.settle().await,
+            Self::S3(upload) => upload.settle().await,
         }
     }
 
@@ -68,6 +75,7 @@ impl Upload for UploadByType {
         match self {
             Self::AzureBlob(upload) => upload.stored(),
             Self::Volume(upload) => upload.stored(),
+            Self::S3(upload) => upload.stored(),
         }
     }
 
@@ -75,6 +83,7 @@ impl Upload for UploadByType {
         match self {
             Self::AzureBlob(upload) => upload.commit(last, marks).await,
             Self::Volume(upload) => upload.commit(last, marks).await,
+            Self::S3(upload) => upload.commit(last, marks).await,
         }
     }
 }
@@ -86,6 +95,7 @@ impl ObjectStore for StorageByType {
         match type_of(server) {
             StorageType::AzureBlob => self.blobs.probe(server, container).await,
             StorageType::Volume => self.volumes.probe(server, container).await,
+            StorageType::S3 => self.s3.probe(server, container).await,
         }
     }
 
@@ -98,6 +108,7 @@ impl ObjectStore for StorageByType {
         match type_of(server) {
             StorageType::AzureBlob => self.blobs.find_jobs(server, container, after).await,
             StorageType::Volume => self.volumes.find_jobs(server, container, after).await,
+            StorageType::S3 => self.s3.find_jobs(server, container, after).await,
         }
     }
 
@@ -110,6 +121,7 @@ impl ObjectStore for StorageByType {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.count_files(target, job_id, began).await,
             StorageType::Volume => self.volumes.count_files(target, job_id, began).await,
+            StorageType::S3 => self.s3.count_files(target, job_id, began).await,
         }
     }
 
@@ -122,6 +134,7 @@ impl ObjectStore for StorageByType {
         match type_of(server) {
             StorageType::AzureBlob => self.blobs.verify(server, plan, read).await,
             StorageType::Volume => self.volumes.verify(server, plan, read).await,
+            StorageType::S3 => self.s3.verify(server, plan, read).await,
         }
     }
 
@@ -129,6 +142,7 @@ impl ObjectStore for StorageByType {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.store(target, key, body).await,
             StorageType::Volume => self.volumes.store(target, key, body).await,
+            StorageType::S3 => self.s3.store(target, key, body).await,
         }
     }
 
@@ -141,6 +155,7 @@ impl ObjectStore for StorageByType {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.read(target, key, max).await,
             StorageType::Volume => self.volumes.read(target, key, max).await,
+            StorageType::S3 => self.s3.read(target, key, max).await,
         }
     }
 
@@ -153,6 +168,7 @@ impl ObjectStore for StorageByType {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.read_through(target, key, take).await,
             StorageType::Volume => self.volumes.read_through(target, key, take).await,
+            StorageType::S3 => self.s3.read_through(target, key, take).await,
         }
     }
 
@@ -160,6 +176,7 @@ impl ObjectStore for StorageByType {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.ledger(target, folder).await,
             StorageType::Volume => self.volumes.ledger(target, folder).await,
+            StorageType::S3 => self.s3.ledger(target, folder).await,
         }
     }
 
@@ -167,6 +184,7 @@ impl ObjectStore for StorageByType {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.make_container(target).await,
             StorageType::Volume => self.volumes.make_container(target).await,
+            StorageType::S3 => self.s3.make_container(target).await,
         }
     }
 
@@ -184,6 +202,7 @@ impl ObjectStore for StorageByType {
             StorageType::Volume => {
                 UploadByType::Volume(self.volumes.begin(target, key, content, compression))
             }
+            StorageType::S3 => UploadByType::S3(self.s3.begin(target, key, content, compression)),
         }
     }
 
@@ -202,6 +221,10 @@ impl ObjectStore for StorageByType {
                 let resumed = self.volumes.resume(target, key, compression).await?;
                 resumed.map(|(upload, after)| (UploadByType::Volume(upload), after))
             }
+            StorageType::S3 => {
+                let resumed = self.s3.resume(target, key, compression).await?;
+                resumed.map(|(upload, after)| (UploadByType::S3(upload), after))
+            }
         })
     }
 
@@ -213,6 +236,7 @@ impl ObjectStore for StorageByType {
         match type_of(server) {
             StorageType::AzureBlob => self.blobs.delete_folder(server, plan).await,
             StorageType::Volume => self.volumes.delete_folder(server, plan).await,
+            StorageType::S3 => self.s3.delete_folder(server, plan).await,
         }
     }
 }

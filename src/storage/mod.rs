@@ -8,8 +8,13 @@ pub mod azure;
 mod by_type;
 mod check;
 pub mod folder;
+mod hosts;
 mod key;
+mod marks;
+pub mod s3;
 
-pub use azure::{BlobStorage, CallerCredential, EndpointFrom, StorageHosts, http_client};
+pub use azure::{BlobStorage, CallerCredential, EndpointFrom, http_client};
 pub use by_type::{StorageByType, UploadByType};
 pub use folder::FolderStorage;
+pub use hosts::StorageHosts;
+pub use s3::{S3Storage, s3_client};

@@ -151,6 +151,16 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
         merge(&mut volume, more);
         json!({ "dialect": "BulkData", "storage": { "type": "Volume", "volume": volume } })
     };
+    let on_s3 = |more: Value| {
+        let auth = json!({ "type": "AccessKey", "secretRef": { "name": "s" } });
+        let mut s3 = json!({ "bucket": "lake", "region": "eu-central-1", "auth": auth });
+        merge(&mut s3, more);
+        json!({ "dialect": "BulkData", "storage": { "type": "S3", "s3": s3 } })
+    };
+    let in_s3 = "spec.storage.s3.prefix: use a relative path of letters, digits, dots, hyphens and underscores, in \
+        which no name begins with a dot or hyphen";
+    let bucket = "spec.storage.s3.bucket: use a bucket name of lower-case letters, digits, and single hyphens and \
+        dots between them";
     let both = |type_: &str| {
         let auth = json!({ "type": "SASToken", "secretRef": key() });
         json!({ "dialect": "BulkData", "storage": { "type": type_, "volume": { "claimName": "lake" },
@@ -202,6 +212,43 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             with(on_volume(json!({})), json!({ "dialect": "Azure" })),
             "spec.storage.type: type Volume needs dialect BulkData: Azure's FHIR service writes only to its storage \
              account",
+        ),
+        (
+            json!({ "dialect": "BulkData", "storage": { "type": "S3" } }),
+            "spec.storage.s3: s3 is required when type is S3, and forbidden otherwise",
+        ),
+        (
+            with(on_s3(json!({})), json!({ "dialect": "Azure" })),
+            "spec.storage.type: type S3 needs dialect BulkData: Azure's FHIR service writes only to its storage account",
+        ),
+        (
+            on_s3(json!({ "bucket": null, "prefix": "a" })),
+            "spec.storage.s3.prefix: prefix needs bucket: without bucket, each container is a bucket",
+        ),
+        (on_s3(json!({ "prefix": "a/../b" })), in_s3),
+        (on_s3(json!({ "prefix": "/a" })), in_s3),
+        (on_s3(json!({ "bucket": "My_Data" })), bucket),
+        (on_s3(json!({ "bucket": "a..b" })), bucket),
+        (
+            on_s3(json!({ "endpoint": "http://127.0.0.1:9000" })),
+            "spec.storage.s3.endpoint: use https (allowInsecureHTTP: true permits http, for test stores only)",
+        ),
+        (
+            on_s3(json!({ "auth": { "type": "Anonymous" } })),
+            "spec.storage.s3.auth.type: auth type Anonymous is for tests only: it needs allowInsecureHTTP: true",
+        ),
+        (
+            on_s3(json!({ "auth": { "type": "AccessKey" } })),
+            "spec.storage.s3.auth.secretRef: secretRef is required when type is AccessKey, and forbidden otherwise",
+        ),
+        (
+            on_s3(json!({ "auth": { "type": "WebIdentity" } })),
+            "spec.storage.s3.auth.webIdentity: webIdentity is required when type is WebIdentity, and forbidden \
+             otherwise",
+        ),
+        (
+            on_s3(json!({ "serverSideEncryption": { "type": "AES256", "keyID": "alias/a" } })),
+            "spec.storage.s3.serverSideEncryption.keyID: keyID is allowed only when type is KMS",
         ),
         (on_volume(json!({ "path": "../other" })), path),
         (on_volume(json!({ "path": "/etc" })), path),

@@ -1,6 +1,6 @@
 //! The world of one test of landings: that of every end-to-end test ([`Site`]), with a Bulk Data server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -9,9 +9,9 @@ use fhir_export_operator::api::{FhirExport, Output};
 use serde_json::{Value, json};
 use stage::{Azurite, wait_until};
 
-use crate::site::{PATIENCE, Site, merge, shared};
+use crate::site::{PATIENCE, S3_PREFIX, Site, merge, shared};
 
-/// A Bulk Data server, the operator, and a container of Azurite or on a volume.
+/// A Bulk Data server, the operator, and a container of Azurite, on a volume or in an S3 store.
 pub struct Place {
     pub site: Site,
     pub fhir: Server,
@@ -41,6 +41,16 @@ impl Place {
         let mut storage = json!({"storage": site.volume()});
         merge(&mut storage, change);
         Self::on(site, options, storage).await
+    }
+
+    /// Starts a world with a `FhirServer` named `clinic`, whose storage is an S3 store, and an operator.
+    pub async fn on_s3(name: &str, options: Options, change: Value) -> Self {
+        let mut site = Site::without_server(name, azure_fhir::Options::default()).await;
+        let mut storage = json!({"storage": site.s3().await});
+        merge(&mut storage, change);
+        let mut place = Self::on(site, options, storage).await;
+        place.site.start_operator().await;
+        place
     }
 
     /// Starts a world with a `FhirServer` named `clinic` but without an operator.
@@ -119,6 +129,11 @@ impl Place {
 
     /// The contents of all blobs of a run, by their names in its folder.
     pub async fn blobs(&self, object: &FhirExport) -> BTreeMap<String, Vec<u8>> {
+        if let Some(bucket) = &self.site.bucket {
+            let output = output(object);
+            let place = format!("{S3_PREFIX}/{}/{}", output.container.unwrap(), output.folder.unwrap());
+            return bucket.folder(&place).await.unwrap();
+        }
         match &self.site.lake {
             Some(lake) => {
                 let output = output(object);
@@ -137,12 +152,24 @@ impl Place {
         blobs::folder(&container, output.folder.as_deref().unwrap()).await.unwrap()
     }
 
+    /// The names of the folders in this test's container, on a volume or in an S3 store.
+    pub async fn folders(&self) -> BTreeSet<String> {
+        if let Some(bucket) = &self.site.bucket {
+            let names = bucket.names(&format!("{S3_PREFIX}/{}", self.container())).await.unwrap();
+            return names.iter().filter_map(|name| Some(name.split_once('/')?.0.to_owned())).collect();
+        }
+        let folders = std::fs::read_dir(self.site.lake.as_ref().unwrap().join(self.container())).unwrap();
+        folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     /// The names, without their folders, of the blobs in this test's container that are not in `folder`.
     pub async fn names_outside(&self, folder: &str) -> Vec<String> {
         let names = if let Some(lake) = &self.site.lake {
             let mut files = BTreeMap::new();
             read_below(&lake.join(self.container()), "", &mut files);
             files.into_keys().collect()
+        } else if let Some(bucket) = &self.site.bucket {
+            bucket.names(&format!("{S3_PREFIX}/{}", self.container())).await.unwrap()
         } else {
             let container = blobs::container(&shared().await.azurite, &self.container()).await.unwrap();
             blobs::names(&container, "").await.unwrap()

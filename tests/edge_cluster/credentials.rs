@@ -3,9 +3,9 @@
 use base64::Engine;
 use fhir_export_operator::api::{KeyRef, Reason};
 use fhir_export_operator::cluster::KubeCredentials;
-use fhir_export_operator::credentials::{CredentialProblem, CredentialSource};
+use fhir_export_operator::credentials::{CredentialProblem, CredentialSource, Federated};
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, Patch, PatchParams, PostParams};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ async fn service_accounts_are_checked_before_a_token_is_asked_for() {
     let source = KubeCredentials::new(client);
     let ask = |name: &'static str| {
         let source = source.clone();
-        async move { source.service_account_token("accounts", name, "api://AzureADTokenExchange", "client").await }
+        async move { source.service_account_token("accounts", name, &Federated::Entra("client".into())).await }
     };
     let token = ask("good").await.unwrap();
     let claims = token.expose_secret().split('.').nth(1).unwrap();
@@ -131,4 +131,28 @@ async fn service_accounts_are_checked_before_a_token_is_asked_for() {
     wrong(ask("plain").await, Reason::CredentialNotLabelled, &["ServiceAccount accounts/plain"]);
     wrong(ask("other").await, Reason::ServiceAccountMismatch, &["accounts/other", "somebody", "client"]);
     wrong(ask("bare").await, Reason::ServiceAccountMismatch, &["accounts/bare", "no annotation"]);
+
+    // A role of AWS is another identity, with an annotation and an audience of its own.
+    let role = |arn: &str| {
+        let (source, role) = (source.clone(), Federated::AwsRole(arn.to_owned()));
+        async move { source.service_account_token("accounts", "good", &role).await }
+    };
+    let arn = "arn:aws:iam::123456789012:role/exports";
+    wrong(
+        role(arn).await,
+        Reason::ServiceAccountMismatch,
+        &["no annotation", "eks.amazonaws.com/role-arn", arn],
+    );
+    let notes = json!({ "metadata": { "annotations": { "eks.amazonaws.com/role-arn": arn } } });
+    api.patch("good", &PatchParams::default(), &Patch::Merge(notes)).await.unwrap();
+    let token = role(arn).await.unwrap();
+    let claims = token.expose_secret().split('.').nth(1).unwrap();
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!(claims["aud"], json!(["sts.amazonaws.com"]));
+    wrong(
+        role("arn:aws:iam::123456789012:role/admin").await,
+        Reason::ServiceAccountMismatch,
+        &["role/admin"],
+    );
 }

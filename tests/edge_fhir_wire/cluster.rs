@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::wire::{Method, Request};
 use fhir_export_operator::credentials::{
-    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
+    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Federated, Identities,
 };
 use fhir_export_operator::fhir::{FhirWire, WireSettings};
 use secrecy::SecretString;
@@ -83,10 +83,9 @@ impl CredentialSource for Cluster {
         &self,
         namespace: &str,
         name: &str,
-        audience: &str,
-        client_id: &str,
+        of: &Federated,
     ) -> Result<SecretString, CredentialProblem> {
-        assert_eq!((audience, client_id), ("api://AzureADTokenExchange", CLIENT));
+        assert_eq!(*of, Federated::Entra(CLIENT.into()));
         self.read(namespace, name, "token").map(Into::into)
     }
 }

@@ -11,13 +11,15 @@ use fhir_export_operator::api::{FhirServer, KeyRef, Reason};
 use fhir_export_operator::core::reach::Reach;
 use fhir_export_operator::core::volume::{VolumeFolder, VolumeGrants};
 use fhir_export_operator::credentials::{
-    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Identities,
+    CacheTimes, CachedSource, CredentialProblem, CredentialSource, EntraSettings, Federated, Identities,
 };
 use fhir_export_operator::ports::Tenure;
-use fhir_export_operator::storage::{BlobStorage, FolderStorage, StorageByType, StorageHosts, http_client};
+use fhir_export_operator::storage::{
+    BlobStorage, FolderStorage, S3Storage, StorageByType, StorageHosts, http_client, s3_client,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
-use stage::{Azurite, AzuriteOptions};
+use stage::{Azurite, AzuriteOptions, S3_KEY, S3_KEY_ID, S3_REGION};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -75,8 +77,13 @@ impl CredentialSource for Secrets {
         self.values.lock().unwrap().get(&key.name).cloned().map(Into::into).ok_or_else(missing)
     }
 
-    async fn secret(&self, _: &str, _: &str) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
-        unreachable!("storage reads single keys")
+    async fn secret(&self, _: &str, name: &str) -> Result<BTreeMap<String, SecretString>, CredentialProblem> {
+        *self.reads.lock().unwrap() += 1;
+        let values = self.values.lock().unwrap();
+        let keys = values.iter().filter_map(|(key, value)| {
+            Some((key.strip_prefix(name)?.strip_prefix('/')?.to_owned(), value.clone().into()))
+        });
+        Ok(keys.collect())
     }
 
     async fn config_map_key(&self, _: &str, _: &str, _: &str) -> Result<String, CredentialProblem> {
@@ -85,12 +92,12 @@ impl CredentialSource for Secrets {
 
     async fn service_account_token(
         &self,
-        _: &str,
-        _: &str,
-        _: &str,
-        _: &str,
+        namespace: &str,
+        name: &str,
+        of: &Federated,
     ) -> Result<SecretString, CredentialProblem> {
-        unreachable!("no test federates")
+        let token = format!("{namespace}/{name} for {} of {}", of.audience(), of.name());
+        Ok(token.into())
     }
 }
 
@@ -102,12 +109,47 @@ pub fn storage(secrets: &Arc<Secrets>, settings: EntraSettings) -> BlobStorage {
 
 /// Like [`storage`], with the hosts that may receive Entra tokens.
 pub fn storage_with(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> BlobStorage {
+    let client = http_client(&settings.extra_ca, &Reach::default()).unwrap();
+    BlobStorage::new(identities(secrets, settings), client, hosts)
+}
+
+fn identities(secrets: &Arc<Secrets>, settings: EntraSettings) -> Arc<Identities> {
     let memory =
         CacheTimes { found: Duration::from_hours(1), missing: Duration::ZERO, spared: Duration::ZERO };
     let source = Arc::new(CachedSource::with_times(Arc::clone(secrets) as Arc<dyn CredentialSource>, memory));
     let http = settings.http_client().unwrap();
-    let client = http_client(&settings.extra_ca, &Reach::default()).unwrap();
-    BlobStorage::new(Arc::new(Identities::with_source(source, settings, http)), client, hosts)
+    Arc::new(Identities::with_source(source, settings, http))
+}
+
+/// The storage edge for S3 over these Secrets, which it remembers as [`storage`] does.
+pub fn s3_storage(secrets: &Arc<Secrets>, settings: EntraSettings, hosts: StorageHosts) -> S3Storage {
+    let client = s3_client(&settings.extra_ca, &Reach::default()).unwrap();
+    S3Storage::new(Tenure::default(), identities(secrets, settings), client, hosts, Reach::default())
+}
+
+/// The Secret `s3` with the access key of the stores.
+pub fn s3_secrets() -> Arc<Secrets> {
+    let secrets = Arc::new(Secrets::default());
+    secrets.set("s3/AWS_ACCESS_KEY_ID", S3_KEY_ID);
+    secrets.set("s3/AWS_SECRET_ACCESS_KEY", S3_KEY);
+    secrets
+}
+
+/// A server in this namespace, whose storage is an S3 store. `more` is merged into its settings, which name the access
+/// key in the Secret `s3`.
+pub fn s3_server(namespace: &str, endpoint: &str, more: &Value) -> Arc<FhirServer> {
+    let auth = json!({ "type": "AccessKey", "secretRef": { "name": "s3" } });
+    let mut s3 = json!({ "region": S3_REGION, "endpoint": endpoint, "auth": auth });
+    s3.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let server = json!({
+        "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirServer",
+        "metadata": { "name": "clinic", "namespace": namespace, "uid": "u3", "generation": 1 },
+        "spec": {
+            "url": "https://clinic.example.org/fhir", "dialect": "BulkData", "auth": { "type": "None" },
+            "storage": { "type": "S3", "s3": s3 },
+        },
+    });
+    Arc::new(serde_json::from_value(server).unwrap())
 }
 
 /// A server whose storage is at `endpoint`.
@@ -147,7 +189,9 @@ pub fn by_type_within(tenure: Tenure, volumes: &Path, grants: &[(&str, &str)]) -
     let grants = grants.iter().map(|(to, folder)| ((*to).to_owned(), VolumeFolder::parse(folder).unwrap()));
     let grants = VolumeGrants::new(grants).unwrap();
     let volumes = FolderStorage::of_volumes(tenure, volumes, grants).with_part_size(256);
-    StorageByType::new(storage(&Arc::new(Secrets::default()), EntraSettings::default()), volumes)
+    let none = Arc::new(Secrets::default());
+    let s3 = s3_storage(&none, EntraSettings::default(), StorageHosts::default());
+    StorageByType::new(storage(&none, EntraSettings::default()), volumes, s3)
 }
 
 /// Creates a directory that is used as a volume, although nothing is mounted there.

@@ -1,5 +1,5 @@
-//! Tests of the storage edge against Azurite and folders of the file system: credentials, lists, counts, checks, broken
-//! connections, and the contract of the port.
+//! Tests of the storage edge against Azurite, S3 stores and folders of the file system: credentials, lists, counts,
+//! checks, broken connections, and the contract of the port.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod blocks;
@@ -12,6 +12,7 @@ mod faults;
 mod folders;
 mod lake;
 mod memory;
+mod s3;
 mod store;
 mod verify;
 mod volumes;

@@ -114,7 +114,7 @@ pub(super) fn store_name(turn: &Turn<'_>) -> Option<String> {
     pinned.or_else(|| turn.server()?.store_name())
 }
 
-/// A sentence if the FhirServer now names another storage account or volume than the one that the job's files land in.
+/// A sentence if the FhirServer now names another store than the one that the job's files land in.
 /// Current credentials are never sent to an endpoint that only a status names.
 pub(super) fn storage_moved(turn: &Turn<'_>) -> Option<String> {
     let pinned = destination(turn)?.endpoint.as_deref()?;

@@ -10,13 +10,13 @@ use url::Url;
 
 use super::account::{Access, Account, BlobEndpoint, KEPT};
 use super::failure;
-use super::hosts::StorageHosts;
 use super::signature::{AccountKey, SasToken};
 use crate::api::{AzureBlob, BlobAuthType, Entra, FhirServer, KeyRef, Reason};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::reach::Reach;
 use crate::credentials::transport::check_address;
 use crate::credentials::{CredentialProblem, CredentialSource, Identities};
+use crate::storage::StorageHosts;
 
 /// The audience of a token for storage alone.
 const AUDIENCE: &str = "https://storage.azure.com";

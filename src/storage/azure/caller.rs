@@ -8,12 +8,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::account::{Access, Account, BlobEndpoint};
 use super::bounded::Bounded;
-use super::hosts::is_azure;
 use super::outgoing::Outgoing;
 use super::signature::SasToken;
 use super::{BlobStorage, Source, listing};
 use crate::core::ledger::StorageFailure;
 use crate::ports::Tenure;
+use crate::storage::hosts::is_azure;
 
 /// How a person proves who they are to a storage account.
 pub enum CallerCredential {

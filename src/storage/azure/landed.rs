@@ -11,15 +11,12 @@ use super::account::Account;
 use super::failure;
 use super::listing::{options, read};
 use super::signature::Right;
-use crate::core::landing::{FileForm, Issues, LedgerEntry, Marks, Sum};
+use crate::core::landing::{LedgerEntry, Marks};
 use crate::core::ledger::{Ledger, StorageFailure};
+use crate::storage::marks::{fields, read_marks};
 
-const SOURCE: &str = "fhirexport_source";
-const SHA256: &str = "fhirexport_sha256";
-const LINES: &str = "fhirexport_lines";
-const BYTES: &str = "fhirexport_bytes";
-const ISSUES: &str = "fhirexport_issues";
-const FORM: &str = "fhirexport_form";
+/// What the names of the metadata begin with that hold the marks of a blob.
+const PREFIX: &str = "fhirexport_";
 
 /// Lists the blobs below a prefix, committed or only started.
 pub(super) async fn ledger(
@@ -68,43 +65,22 @@ pub(super) async fn make_container(account: &Account, container: &str) -> Result
 
 /// The metadata that hold the marks of a blob.
 pub(super) fn metadata(marks: &Marks) -> HashMap<String, String> {
-    let Issues { errors, warnings, information } = marks.issues;
-    [
-        (SOURCE, marks.source.clone()),
-        (SHA256, marks.sum.sha256.clone()),
-        (LINES, marks.sum.lines.to_string()),
-        (BYTES, marks.sum.bytes.to_string()),
-        (ISSUES, format!("{errors},{warnings},{information}")),
-        (FORM, marks.form.as_str().to_owned()),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
+    fields(marks).into_iter().map(|(name, value)| (format!("{PREFIX}{name}"), value)).collect()
 }
 
 /// Parses the marks from metadata; `None` for a blob that no landing wrote.
 fn marks(values: &HashMap<String, String>) -> Option<Marks> {
     // The service keeps the case of names, but not every emulator or proxy does.
-    let value =
-        |wanted: &str| values.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, v)| v);
-    let mut issues = value(ISSUES)?.split(',').map(str::parse);
-    let mut next = || issues.next()?.ok();
-    Some(Marks {
-        source: value(SOURCE)?.clone(),
-        sum: Sum {
-            sha256: value(SHA256)?.clone(),
-            lines: value(LINES)?.parse().ok()?,
-            bytes: value(BYTES)?.parse().ok()?,
-        },
-        // Older releases did not record the form.
-        form: FileForm::from_word(value(FORM).map(String::as_str)),
-        issues: Issues { errors: next()?, warnings: next()?, information: next()? },
+    read_marks(|field| {
+        let wanted = format!("{PREFIX}{field}");
+        values.iter().find(|(name, _)| name.eq_ignore_ascii_case(&wanted)).map(|(_, value)| value.as_str())
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::landing::{FileForm, Issues, Sum};
 
     #[test]
     fn marks_are_read_back() {
@@ -114,18 +90,10 @@ mod tests {
             form: FileForm::Framed,
             issues: Issues { errors: 1, warnings: 2, information: 3 },
         };
-        let mut values = metadata(&marks);
+        let values = metadata(&marks);
+        assert_eq!(values["fhirexport_sha256"], "def");
         assert_eq!(super::marks(&values), Some(marks.clone()));
         let upper = values.iter().map(|(name, value)| (name.to_uppercase(), value.clone())).collect();
         assert_eq!(super::marks(&upper), Some(marks));
-        for name in [SOURCE, SHA256, LINES, BYTES, ISSUES] {
-            let taken = values.remove(name).unwrap();
-            assert_eq!(super::marks(&values), None, "without {name}");
-            values.insert(name.to_owned(), taken);
-        }
-        values.remove(FORM);
-        assert_eq!(super::marks(&values).unwrap().form, FileForm::Unframed, "of an older release");
-        values.insert(LINES.to_owned(), "many".to_owned());
-        assert_eq!(super::marks(&values), None);
     }
 }

@@ -8,7 +8,6 @@ mod caller;
 mod delete;
 mod download;
 mod failure;
-mod hosts;
 mod in_flight;
 mod jobs;
 mod landed;
@@ -27,7 +26,6 @@ use std::sync::Arc;
 use azure_core::http::Transport;
 
 pub use caller::{CallerCredential, EndpointFrom};
-pub use hosts::StorageHosts;
 pub use upload::BlobUpload;
 
 use account::Account;
@@ -41,6 +39,7 @@ use crate::core::reach::Reach;
 use crate::credentials::Identities;
 use crate::credentials::transport::client_builder;
 use crate::ports::Tenure;
+use crate::storage::StorageHosts;
 
 /// How many connections are kept open to one account.
 const MAX_IDLE: usize = 64;

@@ -36,6 +36,12 @@ async fn killed_at_twenty_moments_on_a_volume() {
     killed_at_twenty_moments(Place::on_a_volume("kills-volume", Options::default(), limits).await).await;
 }
 
+#[tokio::test]
+async fn killed_at_twenty_moments_in_s3() {
+    let limits = json!({"limits": {"maxParallelDownloads": 4}});
+    killed_at_twenty_moments(Place::on_s3("kills-s3", Options::default(), limits).await).await;
+}
+
 async fn killed_at_twenty_moments(mut place: Place) {
     let slow = FileScript { trickle: Some(200_000), gzip: false, ..FileScript::default() };
     let script = || Script::polls(1).made("Observation", FILES, 20_000).files(slow.clone());

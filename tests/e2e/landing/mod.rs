@@ -9,6 +9,7 @@ mod lifetimes;
 mod patients;
 mod resume;
 mod runs;
+mod s3;
 mod shared;
 mod smart;
 mod verdicts;

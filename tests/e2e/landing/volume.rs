@@ -16,7 +16,7 @@ use crate::place::{Place, output};
 use crate::site::{PATIENCE, condition};
 
 /// Waits until a condition of the `FhirServer` has this status and reason. Returns its message.
-async fn server_says(place: &Place, type_: &str, status: &str, reason: &str) -> String {
+pub(super) async fn server_says(place: &Place, type_: &str, status: &str, reason: &str) -> String {
     let api: Api<FhirServer> = place.site.api();
     let result = wait_for(&format!("{type_}={status} {reason}"), PATIENCE, || async {
         let server = api.get("clinic").await.map_err(|e| e.to_string())?;
@@ -161,7 +161,8 @@ async fn a_link_in_the_place_of_the_container_gets_no_file() {
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
 }
 
-async fn run_now(place: &Place, token: &str) -> BTreeSet<String> {
+/// Has the schedule `nightly` run once. Returns the folders in the container afterwards.
+pub(super) async fn run_now(place: &Place, token: &str) -> BTreeSet<String> {
     let api: Api<FhirExportSchedule> = place.site.api();
     let patch = json!({"metadata": {"annotations": {"fhirexport.dev/run-now": token}}});
     api.patch("nightly", &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
@@ -176,15 +177,11 @@ async fn run_now(place: &Place, token: &str) -> BTreeSet<String> {
     .await;
     place.site.told(result);
     place.site.complete(&name).await;
-    let container = place.site.lake.as_ref().unwrap().join(place.container());
-    let folders = std::fs::read_dir(container).unwrap();
-    folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect()
+    place.folders().await
 }
 
-#[tokio::test]
-async fn a_schedule_deletes_the_folders_of_old_chains() {
-    let place = Place::on_a_volume("volume-retained", Options::default(), json!({})).await;
-    place.fhir.script(Script::polls(0).every_time());
+/// Creates the schedule `nightly`, which keeps one chain and runs only when it is told to.
+pub(super) async fn nightly(place: &Place) {
     let object: FhirExportSchedule = serde_json::from_value(json!({
         "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule", "metadata": {"name": "nightly"},
         "spec": {"schedule": "0 0 29 2 *", "incremental": {"overlapSeconds": 0}, "retention": {"fullChains": 1},
@@ -192,6 +189,13 @@ async fn a_schedule_deletes_the_folders_of_old_chains() {
                 "request": {"level": "System", "container": place.container()}}}}}))
     .unwrap();
     place.site.api().create(&PostParams::default(), &object).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schedule_deletes_the_folders_of_old_chains() {
+    let place = Place::on_a_volume("volume-retained", Options::default(), json!({})).await;
+    place.fhir.script(Script::polls(0).every_time());
+    nightly(&place).await;
     let first = run_now(&place, "full-a").await;
     let second = run_now(&place, "b").await;
     assert!(first.len() == 1 && second.len() == 2 && second.is_superset(&first), "{first:?} {second:?}");

@@ -11,13 +11,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use azure_fhir::{Options, Server, Storage};
+use blobs::s3::Bucket;
 use fhir_export_operator::api::{FhirExport, FhirServer, crds};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
-use stage::{Folder, Process, ProcessOptions, Shared, wait_for};
+use stage::{
+    Folder, Process, ProcessOptions, S3_KEY, S3_KEY_ID, S3_REGION, S3Kind, S3Server, Shared, wait_for,
+};
 use tokio::sync::OnceCell;
 
 pub use marks::Marks;
@@ -26,11 +29,22 @@ pub use marks::Marks;
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 static SHARED: OnceCell<Shared> = OnceCell::const_new();
+static S3: OnceCell<S3Server> = OnceCell::const_new();
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// The control plane, with the CRDs, and the storage emulator that all tests share. Starts them at the first call.
 pub async fn shared() -> &'static Shared {
     SHARED.get_or_init(|| async { Shared::start(&crds().unwrap()).await.unwrap() }).await
+}
+
+/// The bucket of the S3 store.
+const BUCKET: &str = "clinic-lake";
+/// The folder of that bucket in which the containers are.
+pub const S3_PREFIX: &str = "exports/fhir";
+
+/// The S3 store that all tests share. Starts it at the first call.
+async fn s3() -> &'static S3Server {
+    S3.get_or_init(|| async { S3Server::start(S3Kind::Versity).await.unwrap() }).await
 }
 
 /// The world of one test.
@@ -41,6 +55,8 @@ pub struct Site {
     pub folder: Folder,
     /// The folder of a volume in which the containers are, if the storage is one.
     pub lake: Option<PathBuf>,
+    /// The bucket of an S3 store in which the containers are, if the storage is one.
+    pub bucket: Option<Bucket>,
     pub operator: Option<Process>,
     /// The program that runs as the operator.
     pub program: PathBuf,
@@ -82,6 +98,7 @@ impl Site {
             fhir,
             folder: Folder::new("e2e").unwrap(),
             lake: None,
+            bucket: None,
             operator: None,
             program: env!("CARGO_BIN_EXE_fhir-export-operator").into(),
             kubeconfig: shared.kubernetes.admin_kubeconfig(),
@@ -104,6 +121,21 @@ impl Site {
         self.flags.push(format!("--volume-grants={}=lake/exports", self.namespace));
         self.lake = Some(volumes.join("lake/exports/fhir"));
         json!({"type": "Volume", "azureBlob": null, "volume": {"claimName": "lake", "path": "exports/fhir"}})
+    }
+
+    /// Makes the bucket of an S3 store, and a Secret with its access key. Returns the storage of a `FhirServer` that names
+    /// it.
+    pub async fn s3(&mut self) -> Value {
+        let store = s3().await;
+        let bucket = Bucket::open(store, BUCKET).unwrap();
+        bucket.create().await.unwrap();
+        self.bucket = Some(bucket);
+        let keys = json!({"AWS_ACCESS_KEY_ID": S3_KEY_ID, "AWS_SECRET_ACCESS_KEY": S3_KEY});
+        self.secret("s3", keys, true).await;
+        let endpoint = store.endpoint().unwrap().to_string();
+        json!({"type": "S3", "azureBlob": null, "s3": {"region": S3_REGION, "bucket": BUCKET,
+            "prefix": S3_PREFIX, "endpoint": endpoint.trim_end_matches('/'),
+            "auth": {"type": "AccessKey", "secretRef": {"name": "s3"}}}})
     }
 
     /// Makes the directory of the volume, and marks it as one.

@@ -4,16 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use azure_storage_blob::BlobContainerClient;
+use blobs::s3::Bucket;
 use bytes::Bytes;
 use fhir_export_operator::api::{Compression, FhirServer};
 use fhir_export_operator::core::landing::{Checkpoint, Content, FileForm, Issues, Marks, Tally};
 use fhir_export_operator::core::ledger::StorageFailure;
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::{Committed, ObjectStore, Target, Upload};
-use fhir_export_operator::storage::{BlobStorage, FolderStorage, StorageByType};
+use fhir_export_operator::storage::{BlobStorage, FolderStorage, S3Storage, StorageByType, StorageHosts};
 use futures::{StreamExt, stream};
-use stage::{Azurite, AzuriteOptions};
+use serde_json::json;
+use stage::{Azurite, AzuriteOptions, S3Kind, S3Server};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::lake::{self, Secrets, by_key};
@@ -32,6 +35,11 @@ enum Behind {
         container: BlobContainerClient,
         /// An Azurite that ends with the test.
         _own: Option<Box<Azurite>>,
+    },
+    S3 {
+        bucket: Bucket,
+        /// A store that ends with the test.
+        _own: Option<Box<S3Server>>,
     },
     Folder {
         root: PathBuf,
@@ -89,12 +97,51 @@ pub async fn volume(name: &str) -> Kit<StorageByType> {
     kit
 }
 
+/// The stores that all tests of this program share.
+async fn s3_server(kind: S3Kind) -> &'static S3Server {
+    static VERSITY: OnceCell<S3Server> = OnceCell::const_new();
+    static MOTO: OnceCell<S3Server> = OnceCell::const_new();
+    let cell = match kind {
+        S3Kind::Versity => &VERSITY,
+        S3Kind::Moto => &MOTO,
+    };
+    cell.get_or_init(|| async { S3Server::start(kind).await.unwrap() }).await
+}
+
+/// A store in the shared Versity gateway, with the bucket `contract-<name>`.
+pub async fn versity(name: &str) -> Kit<S3Storage> {
+    s3(s3_server(S3Kind::Versity).await, &format!("contract-{name}")).await
+}
+
+/// A store in a Versity gateway that no other test uses.
+pub async fn versity_of_its_own(name: &str) -> Kit<S3Storage> {
+    let server = Box::new(S3Server::start(S3Kind::Versity).await.unwrap());
+    let kit = s3(&server, name).await;
+    let behind = Behind::S3 { bucket: Bucket::open(&server, name).unwrap(), _own: Some(server) };
+    Kit { behind, ..kit }
+}
+
+/// A store in the shared server of moto, with the bucket `contract-<name>`.
+pub async fn moto(name: &str) -> Kit<S3Storage> {
+    s3(s3_server(S3Kind::Moto).await, &format!("contract-{name}")).await
+}
+
+async fn s3(server: &S3Server, name: &str) -> Kit<S3Storage> {
+    let storage = lake::s3_storage(&lake::s3_secrets(), EntraSettings::default(), StorageHosts::default());
+    let endpoint = server.endpoint().unwrap();
+    let fhir = lake::s3_server("fhir", endpoint.as_str(), &json!({}));
+    let behind = Behind::S3 { bucket: Bucket::open(server, name).unwrap(), _own: None };
+    let kit = Kit { store: storage, server: fhir, container: name.to_owned(), behind };
+    kit.store.make_container(kit.target()).await.unwrap();
+    kit
+}
+
 impl Kit<FolderStorage> {
     /// The directory of all containers.
     pub fn root(&self) -> &Path {
         match &self.behind {
             Behind::Folder { root, .. } => root,
-            Behind::Azure { .. } => panic!("this is no folder"),
+            Behind::Azure { .. } | Behind::S3 { .. } => panic!("this is no folder"),
         }
     }
 }
@@ -116,6 +163,10 @@ impl<S: ObjectStore> Kit<S> {
             Behind::Azure { container, .. } => {
                 let puts = keys.iter().map(|key| lake::put(container, key, body));
                 stream::iter(puts).buffer_unordered(8).collect::<Vec<()>>().await;
+            }
+            Behind::S3 { bucket, .. } => {
+                let puts = keys.iter().map(|key| bucket.put(key, body));
+                stream::iter(puts).buffer_unordered(8).for_each(|put| async { put.unwrap() }).await;
             }
             Behind::Folder { root, .. } => {
                 for key in keys {

@@ -32,7 +32,7 @@ pub(super) struct NamedFolder {
     pub(super) folder: RunFolder,
 }
 
-/// A hash of the server and its store: folders with the same hash lie in the same storage account or volume.
+/// A hash of the server and its store: folders with the same hash lie in the same store.
 pub(super) fn storage_of(server: &ServerView<'_>) -> Option<String> {
     let store = server.store_name()?;
     let store = store.trim_end_matches('/');

@@ -1,5 +1,6 @@
-//! Where a token of Entra may go. A token opens every account that the identity may use, so a host named by a
-//! `FhirServer` gets one only if it belongs to Azure, or if the operator's owner named it.
+//! Where a token may go. A token of Entra opens every account that the identity may use, and that of a ServiceAccount
+//! every role that trusts it. So a host named by a `FhirServer` gets one only if it belongs to Azure, or if the
+//! operator's owner named it.
 
 use std::collections::BTreeSet;
 
@@ -24,6 +25,24 @@ impl StorageHosts {
     pub fn parse(list: &str) -> Result<Self, String> {
         let words = list.split(',').map(str::trim).filter(|word| !word.is_empty());
         words.map(|word| host(word).ok_or_else(|| format!("{word} is not host or host:port"))).collect()
+    }
+
+    /// Whether the token of a ServiceAccount may go to this security token service, which a `FhirServer` names: only over
+    /// TLS, and only to a host on the list.
+    pub(super) fn admit_token_service(&self, endpoint: &Url) -> Result<(), StorageFailure> {
+        let place = place(endpoint);
+        if endpoint.scheme() == "https" && place.as_ref().is_some_and(|place| self.0.contains(place)) {
+            return Ok(());
+        }
+        let (host, port) = place.unwrap_or_default();
+        let host = if port == 443 { host } else { format!("{host}:{port}") };
+        Err(StorageFailure {
+            kind: StorageFailureKind::HostNotAllowed,
+            message: format!(
+                "the token of a ServiceAccount goes to the security token service of AWS only, and over TLS: leave out \
+                 stsEndpoint, or ask the operator's owner to add {host} to --storage-hosts"
+            ),
+        })
     }
 
     /// Whether a token may go to this blob endpoint: only over TLS, and only to known hosts.
@@ -135,6 +154,21 @@ mod tests {
              correct storage.azureBlob.endpoint, or ask the operator's owner to add evil.example:8443 to \
              --storage-hosts"
         );
+    }
+
+    #[test]
+    fn a_token_service_of_somebody_else_is_on_the_list_or_gets_no_token() {
+        let hosts = StorageHosts::parse("sts.example.org").unwrap();
+        let admitted = |endpoint: &str| hosts.admit_token_service(&Url::parse(endpoint).unwrap());
+        assert_eq!(admitted("https://sts.example.org"), Ok(()));
+        for endpoint in ["http://sts.example.org", "https://sts.example.org:8443", "https://evil.example"] {
+            assert_eq!(
+                admitted(endpoint).unwrap_err().kind,
+                StorageFailureKind::HostNotAllowed,
+                "{endpoint}"
+            );
+        }
+        assert!(admitted("https://evil.example:9").unwrap_err().message.contains("add evil.example:9 to"));
     }
 
     #[test]
