@@ -81,7 +81,7 @@ pub(super) fn file_url(store: &str, container: &str, key: &str) -> Option<String
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::panic, clippy::unwrap_used)]
 mod tests {
     use serde_json::{Value, json};
 
@@ -89,7 +89,8 @@ mod tests {
 
     fn s3(more: Value) -> S3 {
         let mut all = json!({ "region": "eu-central-1", "auth": { "type": "Anonymous" } });
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let Value::Object(more) = more else { panic!("no settings") };
+        all.as_object_mut().unwrap().extend(more);
         serde_json::from_value(all).unwrap()
     }
 

@@ -163,7 +163,7 @@ impl Bucket {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::panic, clippy::unwrap_used)]
 mod tests {
     use serde_json::{Value, json};
 
@@ -171,7 +171,8 @@ mod tests {
 
     fn bucket(more: Value) -> Bucket {
         let mut all = json!({ "region": "eu-central-1", "auth": { "type": "Anonymous" } });
-        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let Value::Object(more) = more else { panic!("no settings") };
+        all.as_object_mut().unwrap().extend(more);
         let s3: S3 = serde_json::from_value(all).unwrap();
         let way = Way { http: reqwest::Client::new(), tenure: Tenure::default() };
         let account = Arc::new(Account::new(&s3, Access::Anonymous, way));

@@ -169,16 +169,17 @@ impl Bucket {
 
 /// The list of the parts of an object, as a store reads it.
 fn list(parts: &[StoredPart]) -> String {
-    let mut list =
-        String::from("<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
-    for (part, number) in parts.iter().zip(1..) {
+    let part = |(part, number): (&StoredPart, u32)| {
         let etag = part.etag.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         let sha256 = part.sha256.as_ref();
         let sha256 =
             sha256.map(|sha256| format!("<ChecksumSHA256>{sha256}</ChecksumSHA256>")).unwrap_or_default();
-        list += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>{sha256}</Part>");
-    }
-    list + "</CompleteMultipartUpload>"
+        format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag>{sha256}</Part>")
+    };
+    let parts: String = parts.iter().zip(1..).map(part).collect();
+    format!(
+        "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{parts}</CompleteMultipartUpload>"
+    )
 }
 
 #[cfg(test)]
