@@ -103,14 +103,10 @@ impl Exports {
             "Bytes of exports that completed, where the container was listed",
             all.bytes.clone(),
         );
-        r.register(
-            "landed_files",
-            "Files that the operator wrote to storage accounts",
-            all.landed_files.clone(),
-        );
+        r.register("landed_files", "Files that the operator wrote to storage", all.landed_files.clone());
         r.register(
             "landed_bytes",
-            "Bytes of files that the operator wrote to storage accounts",
+            "Bytes of files that the operator wrote to storage",
             all.landed_bytes.clone(),
         );
         all.begin();

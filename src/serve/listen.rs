@@ -1,7 +1,7 @@
 //! The two HTTP listeners: one for metrics, one for health.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::http::{StatusCode, header};
@@ -31,9 +31,12 @@ pub async fn listen(
     health: Health,
     refresh: impl Fn(&Metrics) + Clone + Send + Sync + 'static,
 ) -> Result<Listeners, Stop> {
+    // A refresh removes series before it adds them again, so no other scrape may read in between.
+    let turn = Arc::new(Mutex::new(()));
     let scrape = move || {
-        let (metrics, refresh) = (metrics.clone(), refresh.clone());
+        let (metrics, refresh, turn) = (metrics.clone(), refresh.clone(), turn.clone());
         async move {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             refresh(&metrics);
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
             ([(header::CONTENT_TYPE, kind)], metrics.text())

@@ -5,7 +5,6 @@
 //! object links that part file itself, which completes the winner's commit whether the winner is slow or dead.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
 
 use super::failure;
 use super::open::{Object, Open, claim};
@@ -47,8 +46,8 @@ impl Sealed {
             Ok(()) => {}
             Err(error) if failure::is_there(&error) => {
                 let there = place.stat(name).map_err(failure)?;
-                let ours = file.metadata().map_err(failure)?;
-                if there.is_none_or(|there| (there.st_dev, there.st_ino) != (ours.dev(), ours.ino())) {
+                let ours = rustix::fs::fstat(file).map_err(|error| failure(error.into()))?;
+                if there.is_none_or(|there| (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)) {
                     // The file there does not come from a landing, so these marks do not belong to it.
                     place.remove(&marks).map_err(failure)?;
                     return Ok(Committed::AlreadyThere);

@@ -15,7 +15,7 @@ async fn kubectl(site: &Site, line: &str) -> String {
 async fn row(site: &Site, name: &str) -> Vec<String> {
     let table = kubectl(site, &format!("get fexp {name}")).await;
     let (head, row) = table.split_once('\n').unwrap();
-    let starts: Vec<usize> = ["NAME", "SERVER", "LEVEL", "STATE", "PROGRESS", "RESOURCES", "AGE"]
+    let starts: Vec<usize> = ["NAME", "SERVER", "LEVEL", "STATE", "REASON", "PROGRESS", "RESOURCES", "AGE"]
         .iter()
         .map(|c| head.find(c).unwrap())
         .collect();
@@ -29,7 +29,7 @@ async fn the_columns_tell_each_state() {
     let request = |container: &str| json!({"level": "System", "container": container});
     site.export("waits", request("columns"), json!({"serverRef": {"name": "nobody"}})).await;
     site.until_condition("waits", "Reconciling", "True", "ServerNotFound").await;
-    assert_eq!(row(&site, "waits").await, ["waits", "nobody", "System", "Waiting", "", ""]);
+    assert_eq!(row(&site, "waits").await, ["waits", "nobody", "System", "Waiting", "ServerNotFound", "", ""]);
 
     site.fhir.script(Script { file_interval_ms: 1, ..Script::stuck() }.container("columns-runs"));
     site.export("runs", request("columns-runs"), json!({})).await;
@@ -39,19 +39,19 @@ async fn the_columns_tell_each_state() {
         })
         .await;
     let shown = row(&site, "runs").await;
-    assert_eq!(shown[..4], ["runs", "clinic", "System", "Running"]);
-    assert!(shown[4].contains(" file") && shown[5].is_empty(), "{shown:?}");
+    assert_eq!(shown[..5], ["runs", "clinic", "System", "Running", "KickedOff"]);
+    assert!(shown[5].contains(" file") && shown[6].is_empty(), "{shown:?}");
 
     site.export("queues", request("columns"), json!({})).await;
     let queued = site.until_condition("queues", "Reconciling", "True", "Queued").await;
-    assert_eq!(row(&site, "queues").await, ["queues", "clinic", "System", "Queued", "", ""]);
+    assert_eq!(row(&site, "queues").await, ["queues", "clinic", "System", "Queued", "Queued", "", ""]);
     let why = condition(&queued, "Reconciling").unwrap().2;
     let server = format!("waits for one of the 1 places of FhirServer {}/clinic", site.namespace);
     assert!(why.starts_with(&server), "{why}");
 
     site.export("holds", request("columns"), json!({"suspend": true})).await;
     let held = site.until_condition("holds", "Suspended", "True", "Suspended").await;
-    assert_eq!(row(&site, "holds").await, ["holds", "clinic", "System", "Suspended", "", ""]);
+    assert_eq!(row(&site, "holds").await, ["holds", "clinic", "System", "Suspended", "Suspended", "", ""]);
     assert_eq!(condition(&held, "Suspended").unwrap().2, "held by spec.suspend; set it to false to go on");
 
     site.fhir
@@ -59,11 +59,14 @@ async fn the_columns_tell_each_state() {
     let output = site.complete("runs").await.status.unwrap().output.unwrap();
     let (files, resources) =
         (format!("{} files", output.files.unwrap()), output.resources.unwrap().to_string());
-    assert_eq!(row(&site, "runs").await, ["runs", "clinic", "System", "Complete", &files, &resources]);
+    assert_eq!(
+        row(&site, "runs").await,
+        ["runs", "clinic", "System", "Complete", "Exported", &files, &resources]
+    );
 
     site.change("holds", json!({"cancel": true})).await;
     site.failed("holds", "Cancelled").await;
-    assert_eq!(row(&site, "holds").await, ["holds", "clinic", "System", "Cancelled", "", ""]);
+    assert_eq!(row(&site, "holds").await, ["holds", "clinic", "System", "Cancelled", "Cancelled", "", ""]);
 }
 
 #[tokio::test]
