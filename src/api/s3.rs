@@ -13,7 +13,11 @@ use super::NameRef;
     validation = Rule::new("!has(self.prefix) || has(self.bucket)")
         .message("prefix needs bucket: without bucket, each container is a bucket")
         .field_path(".prefix")
-        .reason(Reason::FieldValueForbidden)
+        .reason(Reason::FieldValueForbidden),
+    validation = Rule::new("has(self.bucket) || has(self.expectedBucketOwner) || has(self.endpoint)")
+        .message("set expectedBucketOwner or bucket: without both, exports may name the bucket of any AWS account")
+        .field_path(".expectedBucketOwner")
+        .reason(Reason::FieldValueRequired)
 )]
 pub struct S3 {
     /// The bucket that all exports of this FhirServer land in. The container of an export (`request.container`,
@@ -51,7 +55,8 @@ pub struct S3 {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
     /// The AWS account that must own the buckets. Names of buckets are the same for everybody: with this field, AWS
-    /// refuses each request for a bucket that belongs to somebody else. Default: not checked.
+    /// refuses each request for a bucket that belongs to somebody else. Required on AWS without `bucket`. Default: not
+    /// checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 12, max = 12), regex(pattern = r"^[0-9]{12}$"))]
     pub expected_bucket_owner: Option<String>,

@@ -146,6 +146,17 @@ pub trait ObjectStore: Send + Sync {
         folder: &str,
     ) -> impl Future<Output = Result<Ledger, StorageFailure>> + Send;
 
+    /// The marks of the committed object `key` in the folder of a landing; `None` if it does not exist, or if no landing
+    /// wrote it.
+    fn marks(
+        &self,
+        target: Target<'_>,
+        folder: &str,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<Marks>, StorageFailure>> + Send {
+        marks_of_ledger(self, target, folder, key)
+    }
+
     /// Creates a container, unless it exists.
     fn make_container(&self, target: Target<'_>) -> impl Future<Output = Result<(), StorageFailure>> + Send;
 
@@ -174,4 +185,14 @@ pub trait ObjectStore: Send + Sync {
         server: &Arc<FhirServer>,
         plan: &FolderPlan,
     ) -> impl Future<Output = Result<FolderDeletion, StorageFailure>> + Send;
+}
+
+async fn marks_of_ledger<S: ObjectStore + ?Sized>(
+    store: &S,
+    target: Target<'_>,
+    folder: &str,
+    key: &str,
+) -> Result<Option<Marks>, StorageFailure> {
+    let landed = store.ledger(target, folder).await?.landed;
+    Ok(landed.into_iter().find(|entry| entry.blob == key).and_then(|entry| entry.marks))
 }

@@ -180,6 +180,19 @@ impl ObjectStore for StorageByType {
         }
     }
 
+    async fn marks(
+        &self,
+        target: Target<'_>,
+        folder: &str,
+        key: &str,
+    ) -> Result<Option<Marks>, StorageFailure> {
+        match type_of(target.server) {
+            StorageType::AzureBlob => self.blobs.marks(target, folder, key).await,
+            StorageType::Volume => self.volumes.marks(target, folder, key).await,
+            StorageType::S3 => self.s3.marks(target, folder, key).await,
+        }
+    }
+
     async fn make_container(&self, target: Target<'_>) -> Result<(), StorageFailure> {
         match type_of(target.server) {
             StorageType::AzureBlob => self.blobs.make_container(target).await,

@@ -222,8 +222,13 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             "spec.storage.type: type S3 needs dialect BulkData: Azure's FHIR service writes only to its storage account",
         ),
         (
-            on_s3(json!({ "bucket": null, "prefix": "a" })),
+            on_s3(json!({ "bucket": null, "prefix": "a", "expectedBucketOwner": "123456789012" })),
             "spec.storage.s3.prefix: prefix needs bucket: without bucket, each container is a bucket",
+        ),
+        (
+            on_s3(json!({ "bucket": null })),
+            "spec.storage.s3.expectedBucketOwner: set expectedBucketOwner or bucket: without both, exports may name \
+             the bucket of any AWS account",
         ),
         (on_s3(json!({ "prefix": "a/../b" })), in_s3),
         (on_s3(json!({ "prefix": "/a" })), in_s3),

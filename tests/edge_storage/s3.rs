@@ -151,6 +151,58 @@ async fn a_short_trouble_is_sat_out() {
 }
 
 #[tokio::test]
+async fn a_small_file_is_read_again_after_a_short_trouble() {
+    let stub = Stub::start(None, |_, number| match number {
+        1 => xml(503, "SlowDown"),
+        _ => HttpReply::text(200, "application/json", "{}"),
+    })
+    .await;
+    let storage = lake::s3_storage(&s3_secrets(), EntraSettings::default(), StorageHosts::default());
+    let server = lake::s3_server("fhir", &stub.url(), &json!({}));
+    let target = Target::new(&server, "lake");
+    assert_eq!(storage.read(target, "f/x.json", 9).await.unwrap().as_deref(), Some(&b"{}"[..]));
+    assert_eq!(stub.requests().len(), 2);
+    let failure = storage.read(target, "f/x.json", 1).await.unwrap_err();
+    assert_eq!(failure.kind, StorageFailureKind::Permanent, "{}", failure.message);
+}
+
+#[tokio::test]
+async fn a_key_that_has_ended_is_told_without_a_code() {
+    // The answer to HEAD has no body.
+    let stub = Stub::start(None, |_, _| HttpReply::empty(400)).await;
+    let storage = lake::s3_storage(&s3_secrets(), EntraSettings::default(), StorageHosts::default());
+    let server = lake::s3_server("fhir", &stub.url(), &json!({}));
+    let failure = storage.marks(Target::new(&server, "lake"), "f", "f/x.ndjson").await.unwrap_err();
+    assert_eq!(failure.kind, StorageFailureKind::Denied);
+    assert!(
+        failure.message.contains("has ended (400): put a new one into its Secret"),
+        "{}",
+        failure.message
+    );
+    assert!(stub.requests().iter().all(|(url, _)| url.starts_with("HEAD ")), "one object is asked for");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_say_whether_it_overwrites_gets_no_file() {
+    let stub = Stub::start(None, |url, _| {
+        let begun = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>";
+        match url.split(' ').next().unwrap() {
+            "POST" if url.contains("uploads=") => HttpReply::text(200, "application/xml", begun),
+            "POST" => xml(404, "NoSuchUpload"),
+            "PUT" if url.contains("partNumber=") => HttpReply::empty(200).header("etag", "\"a\""),
+            "PUT" => xml(412, "PreconditionFailed"),
+            _ => HttpReply::empty(204),
+        }
+    })
+    .await;
+    let storage = lake::s3_storage(&s3_secrets(), EntraSettings::default(), StorageHosts::default());
+    let server = lake::s3_server("fhir", &stub.url(), &json!({}));
+    let failure = storage.store(Target::new(&server, "lake"), "f/manifest.json", b"{}").await.unwrap_err();
+    assert_eq!(failure.kind, StorageFailureKind::Transient { retry_after: None }, "{}", failure.message);
+    assert!(failure.message.contains("does not say whether it overwrites"), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn a_store_that_overwrites_gets_no_file() {
     // The first store heeds no condition at all, the second one only that of objects with one part.
     for heeds_the_first in [false, true] {

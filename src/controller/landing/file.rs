@@ -344,9 +344,8 @@ async fn landed_before<W: World>(
     file: &LandFile,
     ours: &Marks,
 ) -> Result<(), Obstacle> {
-    let ledger = world.objects().ledger(Target::new(server, &plan.container), &plan.folder).await?;
-    let theirs =
-        ledger.landed.into_iter().find(|entry| entry.blob == file.blob).and_then(|entry| entry.marks);
+    let target = Target::new(server, &plan.container);
+    let theirs = world.objects().marks(target, &plan.folder, &file.blob).await?;
     if theirs.is_some_and(|theirs| theirs.are_of_the_same_bytes(ours)) {
         Ok(())
     } else {

@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 const RETRY_AFTER: HeaderName = HeaderName::from_static("retry-after");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
+/// The longest wait that an account may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Repeats a request after a passing failure, within a bound. The client's own policies sleep as long as the account
 /// asks, which would hold up the reconcile; here a longer wait ends the tries, and the caller is told about it.
@@ -46,7 +48,7 @@ impl Policy for Patience {
                 Err(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Connection) => wait,
                 _ => return result,
             };
-            if Instant::now() + wait_now > until {
+            if wait_now > until.saturating_duration_since(Instant::now()) {
                 return result;
             }
             tokio::time::sleep(wait_now).await;
@@ -61,10 +63,11 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
     matches!(u16::from(status), 408 | 429 | 500..=599)
 }
 
-/// The wait that the account asks for, in either of its headers.
+/// The wait that the account asks for, in either of its headers; at most an hour.
 pub(super) fn retry_after(headers: &Headers) -> Option<Duration> {
     let number = |name: &HeaderName| headers.get_optional_str(name)?.trim().parse::<u64>().ok();
     number(&RETRY_AFTER_MS)
         .map(Duration::from_millis)
         .or_else(|| number(&RETRY_AFTER).map(Duration::from_secs))
+        .map(|wait| wait.min(LONGEST_WAIT))
 }

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
+use quick_xml::Reader;
+use quick_xml::events::Event;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 /// An answer that was taken in whole.
 #[derive(Debug)]
@@ -14,6 +16,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+    /// Whether the store has done what was asked.
+    success: bool,
     /// The store's own code for a failure, such as `NoSuchBucket`.
     code: Option<String>,
     at: Timestamp,
@@ -29,9 +33,10 @@ struct Failure {
 
 impl Answer {
     pub(super) fn new(status: u16, headers: HeaderMap, body: Vec<u8>, at: Timestamp) -> Self {
-        let mut answer = Self { status, headers, body, code: None, at };
+        let mut answer = Self { status, headers, body, success: false, code: None, at };
         // The answer to a commit begins before its outcome is known: a failure may come with status 200.
-        if !answer.is_success() || answer.is_failure() {
+        answer.success = (200..300).contains(&status) && !answer.is_a("Error");
+        if !answer.success {
             answer.code = answer.failure().map(|failure| failure.code).filter(|code| is_code(code));
         }
         answer
@@ -39,12 +44,32 @@ impl Answer {
 
     /// Whether the store has done what was asked.
     pub(super) fn is_success(&self) -> bool {
-        (200..300).contains(&self.status) && self.code.is_none()
+        self.success
     }
 
-    fn is_failure(&self) -> bool {
-        let start = self.body.get(..self.body.len().min(512)).unwrap_or_default();
-        String::from_utf8_lossy(start).contains("<Error>")
+    /// Whether the body is a document whose root element has this name. White space, a declaration and comments may
+    /// come before the root, and the root may have attributes.
+    fn is_a(&self, name: &str) -> bool {
+        let body = self.body.trim_ascii_start();
+        let Ok(text) = std::str::from_utf8(body) else { return false };
+        if !text.starts_with('<') {
+            return false;
+        }
+        let mut reader = Reader::from_str(text);
+        loop {
+            match reader.read_event() {
+                Ok(Event::Start(root) | Event::Empty(root)) => {
+                    return root.local_name().as_ref() == name.as_bytes();
+                }
+                Ok(Event::Eof) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Whether the store says that it has put the parts of an upload together. The document must be there to its end.
+    pub(super) fn is_completion(&self) -> bool {
+        self.success && self.is_a("CompleteMultipartUploadResult") && self.document::<IgnoredAny>().is_some()
     }
 
     fn failure(&self) -> Option<Failure> {
@@ -81,10 +106,10 @@ impl Answer {
         busy || code
     }
 
-    /// The wait that the store asks for.
+    /// The wait that the store asks for, at most an hour.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         let value = self.headers.get("retry-after")?.to_str().ok()?.trim();
-        value.parse().ok().map(Duration::from_secs)
+        value.parse().ok().map(|seconds: u64| Duration::from_secs(seconds.min(3600)))
     }
 
     /// How far the clock of the store is from that of this machine.
@@ -101,7 +126,7 @@ impl Answer {
 
     /// The document in the answer; `None` if it is another one, such as the page of a gateway.
     pub(super) fn document<T: DeserializeOwned>(&self) -> Option<T> {
-        quick_xml::de::from_str(std::str::from_utf8(&self.body).ok()?).ok()
+        quick_xml::de::from_str(std::str::from_utf8(self.body.trim_ascii_start()).ok()?).ok()
     }
 }
 
@@ -248,6 +273,35 @@ mod tests {
         let answer = answer(200, failed);
         assert!(!answer.is_success() && answer.is_passing());
         assert_eq!(answer.code(), Some("InternalError"));
+        let failed = "<Error xmlns=\"a\"><Code>SlowDown</Code></Error>";
+        let late = format!("<?xml version=\"1.0\"?>{}{failed}", " ".repeat(9000));
+        let answer = self::answer(200, &late);
+        assert!(!answer.is_success() && !answer.is_completion());
+        assert_eq!(answer.code(), Some("SlowDown"));
+        assert!(!self::answer(200, "<Error/>").is_success(), "a failure without a code is one, too");
+    }
+
+    #[test]
+    fn only_a_whole_document_tells_that_parts_were_put_together() {
+        let told = "<?xml version=\"1.0\"?>\n \n<CompleteMultipartUploadResult xmlns=\"http://s3.example/doc/\">\
+                    <Location>x</Location><ETag>\"a-1\"</ETag></CompleteMultipartUploadResult>";
+        assert!(answer(200, told).is_completion());
+        assert!(answer(200, &format!("  {told}")).is_completion());
+        assert!(answer(200, "<CompleteMultipartUploadResult/>").is_completion());
+        assert!(!answer(500, told).is_completion());
+        let declared = "<?xml version=\"1.0\"?>  ";
+        for body in ["", "   ", declared, "<html>Sign in</html>", "<Error/>", "Complete", &told[..60]] {
+            assert!(!answer(200, body).is_completion(), "{body}");
+        }
+        assert!(!answer(200, &told[..told.len() - 5]).is_completion());
+    }
+
+    #[test]
+    fn no_store_makes_the_operator_wait_for_ever() {
+        let headers: HeaderMap =
+            [(reqwest::header::RETRY_AFTER, "18446744073709551615".parse().unwrap())].into_iter().collect();
+        let answer = Answer::new(503, headers, Vec::new(), Timestamp::UNIX_EPOCH);
+        assert_eq!(answer.retry_after(), Some(Duration::from_secs(3600)));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 pub(super) const STALLED: Duration = Duration::from_secs(15);
 /// How long the answer to a commit may not begin, or bring no byte: the store puts the parts together meanwhile.
 const COMMITTING: Duration = Duration::from_secs(600);
-/// The lowest rate, in bytes per second, at which a body is sent: the answer to it may take that much longer.
-const SLOWEST: u64 = 64 << 10;
+/// The lowest rate, in bytes per second, at which a body is sent or taken in: the request may take that much longer.
+pub(super) const SLOWEST: u64 = 64 << 10;
 
 /// What a request needs the right for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

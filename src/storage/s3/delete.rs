@@ -4,15 +4,13 @@
 use futures::{StreamExt, stream};
 
 use super::bucket::Bucket;
+use super::object::is_plain;
 use super::side::Beside;
 use crate::core::folder;
 use crate::core::ledger::{FolderDeletion, FolderPlan, StorageFailure};
-use crate::core::manifest::sha256_hex;
 
 /// How many files are deleted at the same time.
 const PARALLEL: usize = 8;
-/// The most bytes of a manifest.
-const LONGEST_MANIFEST: usize = 64 << 20;
 
 /// What lies in a folder, by key.
 #[derive(Default)]
@@ -37,7 +35,7 @@ impl Bucket {
             return Err(StorageFailure::permanent(format!("{} is not the folder of a run", plan.folder)));
         }
         let path = format!("{}/{}", plan.folder, folder::MANIFEST);
-        let manifest = self.whole(&path, LONGEST_MANIFEST).await?.map(|body| sha256_hex(&body));
+        let manifest = self.sha256(&path).await?;
         let content = self.content(plan).await?;
         if !plan.is_meant(manifest.as_deref(), !content.files.is_empty()) {
             return Ok(FolderDeletion::Changed);
@@ -52,7 +50,7 @@ impl Bucket {
         }
         let prefix = format!("{}/", plan.folder);
         for (key, upload) in self.uploads(&prefix).await? {
-            if key.strip_prefix(&prefix).is_some_and(folder::is_of_a_run) {
+            if is_plain(&key) && key.strip_prefix(&prefix).is_some_and(folder::is_of_a_run) {
                 self.abort(&key, &upload).await?;
             }
         }
@@ -89,7 +87,10 @@ impl Bucket {
         for (key, size) in self.list(&prefix).await? {
             let Some(below) = key.strip_prefix(&prefix) else { continue };
             let beside = Beside::parse(below).map(|beside| beside.object());
-            if beside.is_some_and(|object| folder::is_of_a_run(&object)) {
+            if !is_plain(&key) {
+                // Deleting the object of such a key would delete another one.
+                content.others += 1;
+            } else if beside.is_some_and(|object| folder::is_of_a_run(&object)) {
                 content.beside.push(key);
             } else if size == 0 && (below.is_empty() || below.ends_with('/')) {
                 content.markers.push(key);

@@ -6,6 +6,7 @@ use super::answer::Answer;
 use super::bucket::Bucket;
 use super::call::Right;
 use super::keys::Access;
+use super::listing::MOST_KEYS;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::credentials::CredentialProblem;
 use crate::credentials::cause::Cause;
@@ -26,6 +27,42 @@ pub(super) fn of_credential(problem: &CredentialProblem) -> StorageFailure {
 /// The failure for an answer that is not one of S3, such as the page of a gateway.
 pub(super) fn not_of_s3(bucket: &Bucket) -> StorageFailure {
     StorageFailure::transient(format!("{} does not answer as S3 does: check the endpoint", bucket.host()))
+}
+
+/// The failure for an answer of success that does not say what was done.
+pub(super) fn untold(bucket: &Bucket) -> StorageFailure {
+    StorageFailure::transient(format!(
+        "the S3 store {} does not say whether it has written a file; it is tried again",
+        bucket.host()
+    ))
+}
+
+/// The failure for a listing that has no end, or too many keys to hold.
+pub(super) fn too_many(bucket: &Bucket) -> StorageFailure {
+    StorageFailure::permanent(format!(
+        "the bucket {} of the S3 store {} lists more than {MOST_KEYS} keys in one folder: move some away",
+        bucket.name(),
+        bucket.host()
+    ))
+}
+
+/// Explains the refusal of a request whose answer has no body, and so no code: status 400. It comes if the token of a
+/// temporary key has ended.
+pub(super) fn ended(bucket: &Bucket, answer: &Answer) -> StorageFailure {
+    let (host, said) = (bucket.host(), answer.status);
+    if answer.region().is_some_and(|region| region != bucket.region()) {
+        return StorageFailure::permanent(elsewhere(bucket, answer, &said.to_string()));
+    }
+    let message = match bucket.access() {
+        Access::Key(_) => format!(
+            "the temporary access key for the S3 store {host} has ended ({said}): put a new one into its Secret"
+        ),
+        Access::Role(_) => {
+            format!("the temporary access key of the role for the S3 store {host} has ended ({said})")
+        }
+        Access::Anonymous => return refused(bucket, answer, Right::Read),
+    };
+    StorageFailure { kind: StorageFailureKind::Denied, message }
 }
 
 /// Explains an answer that is not one of success. Only the code of the store is repeated, since bodies may hold names.

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::bucket::Bucket;
+use super::object::is_plain;
 use crate::core::folder;
 use crate::core::ledger::{JobFolder, Seen, StorageFailure};
 
@@ -42,7 +43,8 @@ impl Bucket {
             None => None,
         };
         let prefix = folder.as_ref().map(|folder| format!("{folder}/")).unwrap_or_default();
-        let files = self.list(&prefix).await?.into_iter().filter(|(key, _)| key.ends_with(".ndjson"));
+        let listed = self.list(&prefix).await?.into_iter();
+        let files = listed.filter(|(key, _)| key.ends_with(".ndjson") && is_plain(key));
         let sizes: Vec<u64> = files.map(|(_, size)| size).collect();
         Ok(Seen { folder, files: sizes.len() as u64, bytes: sizes.iter().sum() })
     }

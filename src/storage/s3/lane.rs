@@ -1,5 +1,5 @@
-//! The work behind one upload: it takes the parts in order, puts small ones together, stores them, and notes after each
-//! how far the upload is. It runs beside the download that fills the next part.
+//! The work behind one upload: it takes the parts in order, puts small ones together, stores them, and notes now and
+//! then how far the upload is. It runs beside the download that fills the next part.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +16,10 @@ use crate::api::{Compression, FhirServer};
 use crate::core::landing::Checkpoint;
 use crate::core::ledger::StorageFailure;
 use crate::storage::at_rest;
+
+/// By how many bytes the tail grows before how far an upload is gets noted again, unless a part was stored. In a bucket
+/// with versions, each note is one.
+const NOTED_EACH: usize = 2 << 20;
 
 /// The object that an upload is to become.
 #[derive(Clone)]
@@ -51,8 +55,12 @@ pub(super) struct State {
     chain: Chain,
     /// The bytes after the parts, as they are to be stored: too few for a part.
     pub(super) tail: Bytes,
-    /// The number of bytes in the parts and in the tail, before compression.
+    /// The number of bytes, before compression, that another process can continue after.
     pub(super) plain: u64,
+    /// The length of the tail when how far the upload is was noted last; 0 after a part was stored.
+    noted_tail: usize,
+    /// How far the upload is, if that is not noted.
+    pending: Option<Checkpoint>,
 }
 
 impl State {
@@ -68,6 +76,8 @@ impl State {
             chain: Chain::default(),
             tail: Bytes::new(),
             plain: 0,
+            noted_tail: 0,
+            pending: None,
         }
     }
 
@@ -90,7 +100,9 @@ impl State {
             noted: true,
             parts,
             chain,
-            tail: progress.tail.into(),
+            noted_tail: progress.tail.len(),
+            tail: progress.tail,
+            pending: None,
             plain,
         })
     }
@@ -102,14 +114,25 @@ impl State {
         }
         let packed = at_rest::pack(body, self.object.compression).await?;
         let next = self.followed_by(packed);
-        if next.len() >= SMALLEST {
+        let stored = next.len() >= SMALLEST;
+        if stored {
             self.tail = Bytes::new();
             self.store(next).await?;
         } else {
             self.tail = next;
         }
+        self.pending = Some(after.clone());
+        if stored || !self.noted || self.tail.len() >= self.noted_tail + NOTED_EACH {
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    /// Notes how far the upload is, if that is not noted.
+    async fn catch_up(&mut self) -> Result<(), StorageFailure> {
+        let Some(after) = self.pending.take() else { return Ok(()) };
         if !self.ended {
-            self.note(after).await?;
+            self.note(&after).await?;
         }
         self.plain = after.bytes();
         Ok(())
@@ -174,7 +197,8 @@ impl State {
     async fn note(&mut self, after: &Checkpoint) -> Result<(), StorageFailure> {
         let (object, parts) = (&self.object, self.parts.len() as u64);
         let (upload, compression) = (self.upload.clone(), object.compression);
-        let progress = Progress::new(upload, parts, &self.chain, after.clone(), compression, &self.tail);
+        let progress =
+            Progress::new(upload, parts, &self.chain, after.clone(), compression, self.tail.clone());
         let beside = Beside::new(&object.key, &self.id, Side::Upload).key();
         let (key, body) = (beside.as_str(), Bytes::from(progress.encode()));
         object
@@ -185,6 +209,7 @@ impl State {
             })
             .await?;
         self.noted = true;
+        self.noted_tail = self.tail.len();
         Ok(())
     }
 }
@@ -219,8 +244,11 @@ impl Lane {
             while let Some(job) = next.recv().await {
                 match job {
                     Job::Part(body, after) => state.take(body, &after).await?,
-                    // Whoever wanted to know may be gone.
-                    Job::Settle(settled) => drop(settled.send(())),
+                    Job::Settle(settled) => {
+                        state.catch_up().await?;
+                        // Whoever wanted to know may be gone.
+                        let _ = settled.send(());
+                    }
                 }
                 reached.store(state.plain, Ordering::Relaxed);
             }

@@ -10,12 +10,15 @@ use super::answer::{BucketList, ObjectPage};
 use super::bucket::Bucket;
 use super::call::{Call, Right};
 use super::failure;
+use super::object::is_plain;
 use super::side::{Beside, Side, is_hidden};
 use crate::core::landing::LedgerEntry;
 use crate::core::ledger::{Ledger, StorageFailure};
 
 /// How many objects are asked for their marks at the same time: a list does not tell them.
 const PARALLEL: usize = 32;
+/// The most keys of one listing; each page counts as one more, so that a listing has an end.
+pub(super) const MOST_KEYS: usize = 1_000_000;
 
 impl Bucket {
     /// Keys and sizes of all objects of the container whose keys begin with `prefix`, in the order of the store.
@@ -36,6 +39,7 @@ impl Bucket {
     ) -> Result<(Vec<(String, u64)>, Vec<String>), StorageFailure> {
         let (mut objects, mut folders) = (Vec::new(), Vec::new());
         let mut after: Option<String> = None;
+        let mut listed = 0;
         loop {
             let mut call = Call::get("").ask("list-type", "2").ask("encoding-type", "url");
             call = call.ask("prefix", self.prefix(prefix));
@@ -49,6 +53,10 @@ impl Bucket {
                 self.done(&call).await?.document().ok_or_else(|| failure::not_of_s3(self))?;
             let next = page.next();
             let (found, below) = page.into_parts();
+            listed += 1 + found.len() + below.len();
+            if listed > MOST_KEYS {
+                return Err(failure::too_many(self));
+            }
             // What lies elsewhere was not asked for.
             let ours = |key: &str| self.below(key).filter(|key| key.starts_with(prefix)).map(str::to_owned);
             objects.extend(found.into_iter().filter_map(|(key, size)| Some((ours(&key)?, size))));
@@ -76,10 +84,10 @@ impl Bucket {
 
     /// The objects of a folder with their marks, and the keys of those whose upload has begun.
     pub(super) async fn ledger(self, folder: &str) -> Result<Ledger, StorageFailure> {
-        let listed = self.list(&format!("{folder}/")).await?;
+        let listed = self.list(&format!("{folder}/")).await?.into_iter().map(|(key, _)| key);
         let bucket = Arc::new(self);
         let (beside, objects): (Vec<String>, Vec<String>) =
-            listed.into_iter().map(|(key, _)| key).partition(|key| is_hidden(key));
+            listed.filter(|key| is_plain(key)).partition(|key| is_hidden(key));
         let marked = objects.into_iter().map(|key| {
             let bucket = Arc::clone(&bucket);
             async move {

@@ -7,6 +7,7 @@ use super::answer::{Initiated, ListedPart, PartPage, UploadPage};
 use super::bucket::Bucket;
 use super::call::{Call, Right, checksum};
 use super::failure;
+use super::listing::MOST_KEYS;
 use super::object::UPLOAD_ID;
 use crate::core::ledger::StorageFailure;
 
@@ -23,7 +24,9 @@ pub(super) struct StoredPart {
 pub(super) enum Joined {
     /// The object exists now.
     Now,
-    /// An object exists already, another writer is at it, or the upload has ended.
+    /// An object exists already, and the store does not replace it.
+    Exists,
+    /// Another writer is at the object, or the upload has ended.
     Contested,
 }
 
@@ -100,7 +103,8 @@ impl Bucket {
                 }
                 parts.push(StoredPart { etag, sha256 });
             }
-            match page.next_part_number_marker.filter(|next| page.is_truncated && Some(*next) > after) {
+            let next = page.next_part_number_marker.filter(|next| page.is_truncated && *next < upto);
+            match next.filter(|next| Some(*next) > after) {
                 Some(next) => after = Some(next),
                 None => return Ok(parts),
             }
@@ -120,18 +124,19 @@ impl Bucket {
             .header("if-none-match", "*")
             .committing(list(parts));
         let answer = self.send(&call).await?;
-        let contested = matches!(answer.status, 409 | 412)
-            || matches!(answer.code(), Some("PreconditionFailed" | "NoSuchUpload" | "InvalidPart"));
-        match contested {
-            true => Ok(Joined::Contested),
-            false if answer.is_success() => Ok(Joined::Now),
-            false => Err(failure::refused(self, &answer, Right::Write)),
+        match (answer.code(), answer.status) {
+            (Some("PreconditionFailed"), _) | (_, 412) => Ok(Joined::Exists),
+            (Some("NoSuchUpload" | "InvalidPart"), _) | (_, 409) => Ok(Joined::Contested),
+            _ if answer.is_completion() => Ok(Joined::Now),
+            // The store began to answer before it knew the outcome, and never told it.
+            _ if answer.is_success() => Err(failure::untold(self)),
+            _ => Err(failure::refused(self, &answer, Right::Write)),
         }
     }
 
     /// Ends an upload without an object. One that has ended is a success.
     pub(super) async fn abort(&self, key: &str, upload: &str) -> Result<(), StorageFailure> {
-        let call = Call::new(Method::Delete, Right::Write, &self.prefix(key)).ask("uploadId", upload);
+        let call = Call::new(Method::Delete, Right::Write, &self.key(key)?).ask("uploadId", upload);
         let answer = self.send(&call).await?;
         if answer.is_success() || answer.code() == Some("NoSuchUpload") {
             return Ok(());
@@ -143,6 +148,7 @@ impl Bucket {
     pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<(String, String)>, StorageFailure> {
         let mut uploads = Vec::new();
         let mut after: Option<(String, String)> = None;
+        let mut listed = 0;
         loop {
             let mut call = Call::new(Method::Get, Right::Write, "").ask("uploads", "");
             call = call.ask("prefix", self.prefix(prefix));
@@ -151,6 +157,10 @@ impl Bucket {
             }
             let answer = self.done(&call).await?;
             let page: UploadPage = answer.document().ok_or_else(|| failure::not_of_s3(self))?;
+            listed += 1 + page.uploads.len();
+            if listed > MOST_KEYS {
+                return Err(failure::too_many(self));
+            }
             for upload in page.uploads {
                 // What lies elsewhere was not asked for.
                 if let Some(key) = self.below(&upload.key).filter(|key| key.starts_with(prefix)) {

@@ -13,6 +13,7 @@ use super::side::{Beside, Side, decode_marks};
 use crate::core::landing::Marks;
 use crate::core::ledger::StorageFailure;
 use crate::ports::Committed;
+use crate::storage::key;
 use crate::storage::marks::{fields, read_marks};
 
 /// What the names of the headers begin with that hold the metadata of an object.
@@ -60,6 +61,22 @@ impl Origin {
     }
 }
 
+/// Whether the store says that it has written an object: the page of a gateway names no tag.
+fn is_written(answer: &Answer) -> bool {
+    answer.is_success() && answer.header("etag").is_some()
+}
+
+/// A key without the slash at its end.
+fn without_slash(key: &str) -> &str {
+    key.strip_suffix('/').unwrap_or(key)
+}
+
+/// Whether a listed key is one that the operator may ask for: it means no other place than it says. That of an empty
+/// object which stands for a folder is one, too.
+pub(super) fn is_plain(key: &str) -> bool {
+    key::components(without_slash(key)).is_some()
+}
+
 impl Bucket {
     /// The origin of an object; `None` if it does not exist.
     pub(super) async fn origin(&self, key: &str) -> Result<Option<Origin>, StorageFailure> {
@@ -67,6 +84,8 @@ impl Bucket {
         match answer.status {
             404 => Ok(None),
             _ if answer.is_success() => Ok(Some(Origin::of(&answer))),
+            // The answer to HEAD has no body, so it names no code.
+            400 if answer.code().is_none() => Err(failure::ended(self, &answer)),
             _ => Err(failure::refused(self, &answer, Right::Read)),
         }
     }
@@ -93,19 +112,12 @@ impl Bucket {
             ))
         };
         let call = Call::get(&self.key(key)?);
-        let mut opened = match self.open(&call).await.map_err(|cause| failure::unanswered(self, &cause))? {
-            Ok(opened) => opened,
-            Err(answer) if answer.code() == Some("NoSuchKey") => return Ok(None),
-            Err(answer) => return Err(failure::refused(self, &answer, Right::Read)),
-        };
-        let mut content = Vec::new();
-        while let Some(piece) = opened.piece().await.map_err(|cause| failure::unanswered(self, &cause))? {
-            content.extend_from_slice(&piece);
-            if content.len() > max {
-                return Err(too_large());
-            }
+        let answer = self.send_for(&call, max).await?.ok_or_else(too_large)?;
+        match answer.status {
+            200..=299 => Ok(Some(answer.body)),
+            _ if answer.code() == Some("NoSuchKey") => Ok(None),
+            _ => Err(failure::refused(self, &answer, Right::Read)),
         }
-        Ok(Some(content))
     }
 
     /// Creates an object with one request, unless one exists. `call` is a PUT with the body and what goes with it.
@@ -113,7 +125,8 @@ impl Bucket {
         let answer = self.send(&self.encrypted(call).header("if-none-match", "*")).await?;
         match answer.status {
             412 => Ok(Committed::AlreadyThere),
-            _ if answer.is_success() => Ok(Committed::Now),
+            _ if is_written(&answer) => Ok(Committed::Now),
+            _ if answer.is_success() => Err(failure::untold(self)),
             _ => Err(failure::refused(self, &answer, Right::Write)),
         }
     }
@@ -121,15 +134,34 @@ impl Bucket {
     /// Writes an object of the operator's own, whether or not it exists.
     pub(super) async fn overwrite(&self, key: &str, body: impl Into<Bytes>) -> Result<(), StorageFailure> {
         let call = Call::new(Method::Put, Right::Write, &self.key(key)?).body(body);
-        self.done(&self.encrypted(call)).await.map(drop)
+        let answer = self.done(&self.encrypted(call)).await?;
+        if is_written(&answer) { Ok(()) } else { Err(failure::untold(self)) }
     }
 
-    /// Deletes an object. One that does not exist is a success.
+    /// Deletes an object, or the empty object with a slash at its end that stands for a folder. One that does not exist
+    /// is a success.
     pub(super) async fn delete(&self, key: &str) -> Result<(), StorageFailure> {
+        // The store would take a key such as `f/../x` for another one.
+        self.key(without_slash(key))?;
         let answer = self.send(&Call::new(Method::Delete, Right::Delete, &self.prefix(key))).await?;
         if answer.is_success() || answer.code() == Some("NoSuchKey") {
             return Ok(());
         }
         Err(failure::refused(self, &answer, Right::Delete))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_lead_elsewhere_are_not_asked_for() {
+        for key in ["f/x.ndjson", "f/deleted/", "f/", ".x"] {
+            assert!(is_plain(key), "{key}");
+        }
+        for key in ["f/../g/x.ndjson", "f/./x", "f//x", "f//", "/", "", "..", "f/..", "f/../"] {
+            assert!(!is_plain(key), "{key}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::lane::Object;
 use super::{S3Storage, S3Upload, connect};
 use crate::api::{Compression, FhirServer};
 use crate::core::folder;
-use crate::core::landing::{Checkpoint, Content};
+use crate::core::landing::{Checkpoint, Content, Marks};
 use crate::core::ledger::{
     Checked, FolderDeletion, FolderPlan, JobFolder, Ledger, Seen, StorageFailure, StorageFailureKind,
     VerifyPlan,
@@ -133,6 +133,18 @@ impl ObjectStore for S3Storage {
 
     async fn ledger(&self, target: Target<'_>, folder: &str) -> Result<Ledger, StorageFailure> {
         self.with_bucket(target.server, target.container, |bucket| bucket.ledger(folder)).await
+    }
+
+    async fn marks(
+        &self,
+        target: Target<'_>,
+        _folder: &str,
+        key: &str,
+    ) -> Result<Option<Marks>, StorageFailure> {
+        let marks = self
+            .with_bucket(target.server, target.container, |bucket| async move { bucket.marks(key).await })
+            .await?;
+        Ok(marks.flatten())
     }
 
     async fn make_container(&self, target: Target<'_>) -> Result<(), StorageFailure> {

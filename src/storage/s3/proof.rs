@@ -11,7 +11,7 @@ use super::bucket::Bucket;
 use super::call::{Call, Right};
 use super::multipart::Joined;
 use crate::api::FhirServer;
-use crate::core::ledger::StorageFailure;
+use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::ports::Committed;
 
 /// The object that is tried to be overwritten, at the root of the container. It stays there.
@@ -56,7 +56,8 @@ impl S3Storage {
 }
 
 impl Bucket {
-    /// Tries to overwrite an object, at once and in parts. Fails if either is done.
+    /// Tries to overwrite an object, at once and in parts. Fails if either is done, and if the object may not be
+    /// overwritten when that is asked for.
     async fn never_overwrites(&self) -> Result<(), StorageFailure> {
         let key = self.key(OBJECT)?;
         let put = || self.create(Call::new(Method::Put, Right::Write, &key).body(CONTENT));
@@ -70,9 +71,30 @@ impl Bucket {
             None => return Err(StorageFailure::transient("the test upload has ended; it is begun again")),
         };
         match joined {
-            Joined::Now => Err(self.overwrites()),
-            Joined::Contested => self.abort(OBJECT, &upload).await,
+            Joined::Now => return Err(self.overwrites()),
+            Joined::Exists => self.abort(OBJECT, &upload).await?,
+            Joined::Contested => {
+                self.abort(OBJECT, &upload).await?;
+                return Err(StorageFailure::transient(format!(
+                    "the S3 store {} does not say whether it overwrites objects; it is asked again",
+                    self.host()
+                )));
+            }
         }
+        self.may_overwrite().await
+    }
+
+    /// Overwrites the object unconditionally, as the notes of how far uploads are will be.
+    async fn may_overwrite(&self) -> Result<(), StorageFailure> {
+        self.overwrite(OBJECT, CONTENT).await.map_err(|mut failure| {
+            if failure.kind == StorageFailureKind::Denied {
+                failure.message.push_str(
+                    "; if a policy demands If-None-Match of each PutObject (s3:if-none-match), exempt objects whose \
+                     names begin with a dot: the operator notes in them how far uploads are",
+                );
+            }
+            failure
+        })
     }
 
     fn overwrites(&self) -> StorageFailure {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use rusty_s3::Method;
+use sha2::{Digest, Sha256};
 
 use super::S3Storage;
 use super::bucket::Bucket;
@@ -15,7 +16,7 @@ use super::request::Opened;
 use crate::api::FhirServer;
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;
-use crate::core::manifest::sha256_hex;
+use crate::core::manifest::{hex, sha256_hex};
 use crate::ports::{Committed, Target};
 use crate::storage::at_rest::{Unpack, not_what_landed};
 use crate::storage::check::{chosen, looked_at, sizes};
@@ -204,6 +205,19 @@ impl S3Storage {
 }
 
 impl Bucket {
+    /// The SHA-256 of an object in hexadecimal; `None` if it does not exist. Holds a piece of it in memory at a time.
+    pub(super) async fn sha256(&self, key: &str) -> Result<Option<String>, StorageFailure> {
+        let (mut download, mut hash) = (Download::new(key), Sha256::new());
+        loop {
+            let progress = download.read_on(self, &mut |piece: &[u8]| hash.update(piece)).await?;
+            match progress {
+                Progress::Broken => {}
+                Progress::Whole => return Ok(Some(hex(&hash.finalize()))),
+                Progress::Gone => return Ok(None),
+            }
+        }
+    }
+
     /// Stores a small object unless one exists. One with the same content is a success. Returns its SHA-256 in
     /// hexadecimal.
     pub(super) async fn store_small(&self, key: &str, body: &[u8]) -> Result<String, StorageFailure> {

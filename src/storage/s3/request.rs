@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::answer::Answer;
 use super::bucket::Bucket;
-use super::call::{Call, STALLED};
+use super::call::{Call, SLOWEST, STALLED};
 use super::failure;
 use crate::core::ledger::StorageFailure;
 use crate::credentials::cause::Cause;
@@ -20,8 +20,11 @@ use crate::credentials::cause::Cause;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The first wait between two tries; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest answer that is taken in whole, in bytes.
-const LONGEST: usize = 32 << 20;
+/// The longest answer that is taken in whole, in bytes: a page of a thousand keys, each of 1 KiB that is encoded as
+/// three.
+const LONGEST: usize = 4 << 20;
+/// The longest answer that tells of a failure, in bytes.
+const LONGEST_FAILURE: usize = 1 << 20;
 
 /// An answer whose body is still to come.
 pub(super) struct Opened {
@@ -43,21 +46,28 @@ impl Opened {
 impl Bucket {
     /// Sends a request and takes in its answer, whatever it says. Passing failures are sat out for a while.
     pub(super) async fn send(&self, call: &Call) -> Result<Answer, StorageFailure> {
+        // An answer without an end is no answer.
+        let endless = || failure::unanswered(self, &Cause::Broken);
+        self.send_for(call, LONGEST).await?.ok_or_else(endless)
+    }
+
+    /// Sends a request as [`send`](Self::send) does. `None` if the answer is longer than `most` bytes.
+    pub(super) async fn send_for(&self, call: &Call, most: usize) -> Result<Option<Answer>, StorageFailure> {
         let until = Instant::now() + PATIENCE;
         let mut wait = FIRST_WAIT;
         loop {
             let answer = match self.once(call).await {
-                Ok(opened) => taken_in(opened, call.stalled).await,
+                Ok(opened) => taken_in(opened, call, most).await,
                 Err(cause) => Err(cause),
             };
             let wait_now = match &answer {
-                Ok(answer) if answer.is_passing() => answer.retry_after().unwrap_or(wait),
+                Ok(Some(answer)) if answer.is_passing() => answer.retry_after().unwrap_or(wait),
                 Err(Cause::Connect(_) | Cause::ConnectTimeout | Cause::Timeout | Cause::Broken) => wait,
                 Ok(_) | Err(Cause::Name(_) | Cause::Address(_) | Cause::Tls(_)) => {
                     return answer.map_err(|cause| failure::unanswered(self, &cause));
                 }
             };
-            if Instant::now() + wait_now > until {
+            if wait_now > until.saturating_duration_since(Instant::now()) {
                 return answer.map_err(|cause| failure::unanswered(self, &cause));
             }
             tokio::time::sleep(wait_now).await;
@@ -77,7 +87,7 @@ impl Bucket {
         if (200..300).contains(&opened.status) {
             return Ok(Ok(opened));
         }
-        taken_in(opened, call.stalled).await.map(Err)
+        taken_in(opened, call, LONGEST).await?.map(Err).ok_or(Cause::Broken)
     }
 
     /// Sends a request once. One that writes is sent only while this process may act (invariant lease-before-act).
@@ -116,18 +126,28 @@ impl Bucket {
     }
 }
 
-/// The whole answer.
-async fn taken_in(opened: Opened, stalled: Duration) -> Result<Answer, Cause> {
+/// The whole answer; `None` if it is longer than `most` bytes. One that comes too slowly counts as none.
+async fn taken_in(opened: Opened, call: &Call, most: usize) -> Result<Option<Answer>, Cause> {
+    let success = (200..300).contains(&opened.status);
+    let most = if success { most } else { LONGEST_FAILURE };
+    let whole = call.wait() + Duration::from_secs(60 + most as u64 / SLOWEST);
+    match timeout(whole, body(opened, call.stalled, most)).await {
+        Ok(Ok(None)) if !success => Err(Cause::Broken),
+        Ok(answer) => answer,
+        Err(_) => Err(Cause::Timeout),
+    }
+}
+
+async fn body(opened: Opened, stalled: Duration, most: usize) -> Result<Option<Answer>, Cause> {
     let Opened { status, headers, response } = opened;
     let mut body = Vec::new();
     let mut pieces = response.bytes_stream();
     loop {
         match timeout(stalled, pieces.next()).await {
-            Ok(Some(Ok(piece))) if body.len() + piece.len() <= LONGEST => body.extend_from_slice(&piece),
-            // An answer without an end is no answer.
-            Ok(Some(Ok(_))) => return Err(Cause::Broken),
+            Ok(Some(Ok(piece))) if body.len() + piece.len() <= most => body.extend_from_slice(&piece),
+            Ok(Some(Ok(_))) => return Ok(None),
             Ok(Some(Err(error))) => return Err(Cause::of(&error)),
-            Ok(None) => return Ok(Answer::new(status, headers, body, Timestamp::now())),
+            Ok(None) => return Ok(Some(Answer::new(status, headers, body, Timestamp::now()))),
             Err(_) => return Err(Cause::Timeout),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -131,7 +132,7 @@ pub(super) struct Progress {
     pub(super) checkpoint: Checkpoint,
     pub(super) compression: Compression,
     /// The bytes after the parts and up to the checkpoint, as they are to be stored: too few for a part.
-    pub(super) tail: Vec<u8>,
+    pub(super) tail: Bytes,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -150,9 +151,9 @@ impl Progress {
         chain: &Chain,
         checkpoint: Checkpoint,
         compression: Compression,
-        tail: &[u8],
+        tail: Bytes,
     ) -> Self {
-        Self { upload, parts, chain: chain.text(), checkpoint, compression, tail: tail.to_vec() }
+        Self { upload, parts, chain: chain.text(), checkpoint, compression, tail }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -165,6 +166,7 @@ impl Progress {
         };
         // Texts and numbers can always be written.
         let mut bytes = serde_json::to_vec(&line).unwrap_or_default();
+        bytes.reserve_exact(1 + self.tail.len());
         bytes.push(b'\n');
         bytes.extend_from_slice(&self.tail);
         bytes
@@ -176,7 +178,8 @@ impl Progress {
         let (line, tail) = bytes.split_at_checked(end)?;
         let Line { upload, parts, chain, checkpoint, compression } = serde_json::from_slice(line).ok()?;
         let checkpoint = Checkpoint::decode(&checkpoint)?;
-        Some(Self { upload, parts, chain, checkpoint, compression, tail: tail.get(1..)?.to_vec() })
+        let tail = Bytes::copy_from_slice(tail.get(1..)?);
+        Some(Self { upload, parts, chain, checkpoint, compression, tail })
     }
 
     /// Whether these are the parts that the upload had.
@@ -226,7 +229,8 @@ mod tests {
         let checkpoint = Checkpoint::after(Content::of_etag("s", "1"), &tally).unwrap();
         let chain = Chain::default().with("\"a\"").with("b");
         let upload = Some("id/with+odd=characters".to_owned());
-        let progress = Progress::new(upload, 2, &chain, checkpoint, Compression::Gzip, b"\n\0tail\n");
+        let tail = Bytes::from_static(b"\n\0tail\n");
+        let progress = Progress::new(upload, 2, &chain, checkpoint, Compression::Gzip, tail);
         let read = Progress::decode(&progress.encode()).unwrap();
         assert_eq!(read, progress);
         assert!(read.is_after(&Chain::default().with("a").with("\"b\"")), "quotes are not part of a tag");

@@ -137,7 +137,7 @@ async fn put(state: &State, body: Bytes, marks: &Marks) -> Result<Committed, Sto
             let call = Call::new(Method::Put, Right::Write, &bucket.key(&object.key)?);
             let call = marked(call.header("content-type", object.content_type()).body(body), marks);
             let committed = bucket.create(call).await?;
-            if noted {
+            if noted && committed == Committed::Now {
                 tidy(&bucket, &object.key, None).await;
             }
             Ok(committed)
@@ -177,8 +177,12 @@ async fn join(state: &State, marks: &Marks) -> Result<Committed, StorageFailure>
                 Some(Origin::Parts(winner)) => Some(winner.as_str()),
                 Some(Origin::Whole(_) | Origin::Other) | None => None,
             };
+            if origin.is_none() {
+                // Another writer may be putting its parts together now: its marks must stay.
+                return Err(begun_anew(key));
+            }
             tidy(&bucket, key, winner).await;
-            origin.map(|_| Committed::AlreadyThere).ok_or_else(|| begun_anew(key))
+            Ok(Committed::AlreadyThere)
         })
         .await
 }
