@@ -75,9 +75,14 @@ pub(super) fn store_name(s3: &S3) -> String {
 
 /// The URL of a file, `s3://BUCKET/KEY`, from the name of its store; `None` if the store is no S3 store.
 pub(super) fn file_url(store: &str, container: &str, key: &str) -> Option<String> {
+    url(store, &format!("{container}/{key}"))
+}
+
+/// The URL of a path that begins with the container, from the name of its store; `None` if the store is no S3 store.
+pub(super) fn url(store: &str, path: &str) -> Option<String> {
     let place = store.strip_prefix(SCHEME)?.split(AT).next().unwrap_or_default();
     let slash = if place.is_empty() { "" } else { "/" };
-    Some(format!("{SCHEME}{place}{slash}{container}/{key}"))
+    Some(format!("{SCHEME}{place}{slash}{path}"))
 }
 
 #[cfg(test)]

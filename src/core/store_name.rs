@@ -54,6 +54,18 @@ pub(super) fn file_url(store: &str, container: &str, folder: &str, key: &str) ->
         .unwrap_or_else(|| format!("{}/{container}/{key}", store.trim_end_matches('/')))
 }
 
+/// Where a folder lies, for people: its URL, `s3://BUCKET/…` in an S3 store and `volume:CLAIM/…` on a volume. Without a
+/// folder, where the container lies; without a name of the store, the path in it.
+pub fn folder_url(store: Option<&str>, container: &str, folder: Option<&str>) -> String {
+    let path = folder.map_or_else(|| container.to_owned(), |folder| format!("{container}/{folder}"));
+    match store {
+        Some(store) => {
+            bucket::url(store, &path).unwrap_or_else(|| format!("{}/{path}", store.trim_end_matches('/')))
+        }
+        None => path,
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -91,5 +103,20 @@ mod tests {
         assert_eq!(url("volume:lake"), "deleted/Bundle-1.ndjson");
         assert_eq!(url("volume:lake/clinic"), "deleted/Bundle-1.ndjson");
         assert_eq!(url("s3://lake?endpoint=https://s3.example"), format!("s3://lake/exports/{key}"));
+    }
+
+    #[test]
+    fn places_of_folders() {
+        for (store, folder, wanted) in [
+            (Some("https://lake.example.org/"), Some("f"), "https://lake.example.org/exports/f"),
+            (Some("https://lake.example.org"), None, "https://lake.example.org/exports"),
+            (Some("volume:lake/clinic"), Some("f"), "volume:lake/clinic/exports/f"),
+            (Some("s3://lake/a/b?endpoint=https://s3.example"), Some("f"), "s3://lake/a/b/exports/f"),
+            (Some("s3://?endpoint=https://s3.example"), Some("f"), "s3://exports/f"),
+            (Some("s3://?endpoint=https://s3.example"), None, "s3://exports"),
+            (None, Some("f"), "exports/f"),
+        ] {
+            assert_eq!(folder_url(store, "exports", folder), wanted, "{store:?}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! The manifest that lies beside the files of an export, as whoever reads the files needs it.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::address::BlobAddress;
+use super::folder::MANIFEST;
 use super::landing::{FileKind, Sum};
-use super::manifest::{Capped, json};
+use super::manifest::{Capped, is_type, json};
 
-/// The longest stored manifest that is read, in bytes: with as many files as can land, and a checksum for each.
+/// The largest stored manifest that is read, in bytes: room for `MAX_FILES` entries with URL and checksum.
 pub const MAX_STORED: usize = 64 << 20;
 
 /// A file that a stored manifest lists.
@@ -28,6 +31,17 @@ pub struct StoredFile {
     pub bytes: Option<u64>,
     /// The SHA-256 in hexadecimal, before compression, if the manifest says so.
     pub sha256: Option<String>,
+}
+
+/// What became of reading a stored file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Retrieved {
+    /// The file was read to its end.
+    Whole,
+    /// The file does not exist.
+    Missing,
+    /// The store gave the file, and it is not what landed: a clause that says why.
+    Damaged(String),
 }
 
 #[derive(Deserialize)]
@@ -54,7 +68,8 @@ struct Entry {
 }
 
 /// Reads the manifest at `key` in `container`. URLs of files are absolute, or relative to the manifest. The error says in
-/// a few words what is wrong; a file outside the folder of the manifest is an error, too.
+/// a few words what is wrong. A file outside the folder of the manifest is an error, and so are two files with one
+/// path, a file in the place of the manifest, and a type or checksum that cannot be one.
 pub fn files(body: &[u8], container: &str, key: &str) -> Result<Vec<StoredFile>, String> {
     let raw: Raw = json(body)?;
     let lists = [
@@ -65,7 +80,26 @@ pub fn files(body: &[u8], container: &str, key: &str) -> Result<Vec<StoredFile>,
     let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
     let entries =
         lists.into_iter().flat_map(|(kind, list)| list.into_iter().flat_map(|l| l.0).map(move |e| (kind, e)));
-    entries.map(|(kind, entry)| file(kind, entry, container, folder)).collect()
+    let files: Vec<StoredFile> =
+        entries.map(|(kind, entry)| file(kind, entry, container, folder)).collect::<Result<_, _>>()?;
+    distinct(&files)?;
+    Ok(files)
+}
+
+/// Refuses two files with one path, and a file in the place of the manifest. Upper and lower case count as the same,
+/// since some file systems do not tell them apart.
+fn distinct(files: &[StoredFile]) -> Result<(), &'static str> {
+    let mut paths = HashSet::new();
+    for file in files {
+        let path = file.path.to_lowercase();
+        if path == MANIFEST {
+            return Err("a file in the place of the manifest");
+        }
+        if !paths.insert(path) {
+            return Err("two files with the same path");
+        }
+    }
+    Ok(())
 }
 
 fn file(kind: FileKind, entry: Entry, container: &str, folder: &str) -> Result<StoredFile, String> {
@@ -83,7 +117,20 @@ fn file(kind: FileKind, entry: Entry, container: &str, folder: &str) -> Result<S
     let below = below.ok_or("a file outside the folder of the manifest")?;
     let path = below.strip_suffix(".gz").unwrap_or(below).to_owned();
     let Entry { type_, url, count, file_size, sha256 } = entry;
+    // The manifest of Azure's FHIR service is stored as the server wrote it, and an empty type says nothing.
+    let type_ = type_.filter(|type_| !type_.is_empty());
+    if type_.as_deref().is_some_and(|type_| !is_type(type_)) {
+        return Err("a file with an invalid type".to_owned());
+    }
+    if sha256.as_deref().is_some_and(|sum| !is_sha256(sum)) {
+        return Err("a file with an invalid checksum".to_owned());
+    }
     Ok(StoredFile { kind, type_, url, key, path, count, bytes: file_size, sha256 })
+}
+
+/// Whether `text` is a SHA-256 in hexadecimal.
+pub fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether a path leads to a visible file below the directory that it is relative to, on any system.
@@ -112,8 +159,10 @@ pub fn differences(file: &StoredFile, read: &Sum) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const SUM: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const LANDED: &str = r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[
-        {"type":"Patient","url":"https://lake.example.org/exports/f-1/Patient-1.ndjson.gz","count":3,"fileSize":9,"sha256":"ab"}],
+        {"type":"Patient","url":"https://lake.example.org/exports/f-1/Patient-1.ndjson.gz","count":3,"fileSize":9,
+        "sha256":"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}],
         "deleted":[{"url":"https://lake.example.org/exports/f-1/deleted/Bundle-1.ndjson"}],"error":[]}"#;
 
     #[test]
@@ -124,7 +173,7 @@ mod tests {
             (patient.key.as_str(), patient.path.as_str()),
             ("f-1/Patient-1.ndjson.gz", "Patient-1.ndjson")
         );
-        assert_eq!((patient.count, patient.bytes, patient.sha256.as_deref()), (Some(3), Some(9), Some("ab")));
+        assert_eq!((patient.count, patient.bytes, patient.sha256.as_deref()), (Some(3), Some(9), Some(SUM)));
         assert_eq!((bundle.kind, bundle.path.as_str()), (FileKind::Deleted, "deleted/Bundle-1.ndjson"));
         let relative = LANDED.replace("https://lake.example.org/exports/f-1/", "");
         let on_volume = files(relative.as_bytes(), "exports", "f-1/manifest.json").unwrap();
@@ -154,10 +203,46 @@ mod tests {
     }
 
     #[test]
+    fn no_two_files_have_one_path() {
+        let listed = |urls: [&str; 2]| {
+            let body = format!(r#"{{"output":[{{"url":"{}"}}],"error":[{{"url":"{}"}}]}}"#, urls[0], urls[1]);
+            files(body.as_bytes(), "exports", "f-1/manifest.json")
+        };
+        for same in [["a.ndjson", "a.ndjson"], ["a.ndjson", "a.ndjson.gz"], ["d/A.ndjson", "d/a.ndjson"]] {
+            assert_eq!(listed(same).unwrap_err(), "two files with the same path", "{same:?}");
+        }
+        for place in ["manifest.json", "Manifest.JSON", "manifest.json.gz"] {
+            assert_eq!(listed(["a", place]).unwrap_err(), "a file in the place of the manifest");
+        }
+        assert_eq!(listed(["a.ndjson", "error/a.ndjson"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_type_and_a_checksum_are_nothing_else() {
+        let listed = |what: &str| {
+            let body = format!(r#"{{"output":[{{"url":"a.ndjson",{what}}}]}}"#);
+            files(body.as_bytes(), "exports", "f-1/manifest.json").map(|mut files| files.remove(0).type_)
+        };
+        assert_eq!(listed(r#""type":"Patient""#), Ok(Some("Patient".to_owned())));
+        for nothing in [r#""type":"""#, r#""type":null,"sha256":null"#] {
+            assert_eq!(listed(nothing), Ok(None), "{nothing}");
+        }
+        for type_ in ["\\u001b[2J", "a b", "../x"] {
+            let refused = listed(&format!(r#""type":"{type_}""#));
+            assert_eq!(refused.unwrap_err(), "a file with an invalid type", "{type_}");
+        }
+        let long = format!("{SUM}0");
+        for sum in ["", "ab", "\\u001b[2J", long.as_str(), &SUM.replace('0', "g")] {
+            let refused = listed(&format!(r#""sha256":"{sum}""#));
+            assert_eq!(refused.unwrap_err(), "a file with an invalid checksum", "{sum}");
+        }
+    }
+
+    #[test]
     fn what_differs_is_said() {
         let listed = files(LANDED.as_bytes(), "exports", "f-1/manifest.json").unwrap();
         let read = |bytes, lines, sha256: &str| Sum { bytes, lines, sha256: sha256.into() };
-        assert!(differences(&listed[0], &read(9, 3, "AB")).is_empty());
+        assert!(differences(&listed[0], &read(9, 3, &SUM.to_uppercase())).is_empty());
         assert_eq!(
             differences(&listed[0], &read(8, 2, "cd")),
             [

@@ -62,15 +62,8 @@ pub async fn cancel(cluster: &Connected, args: &CancelArgs) -> Result<Exit, Stop
     if !args.wait {
         return Ok(Exit::Done);
     }
-    let names = [name.clone()];
-    match until_the_end(cluster, &names, Telling::Ends, args.limit).await? {
-        // Cancelled is what was asked for; complete means that the cancel came too late.
-        Exit::Unsuccessful if export(cluster, name).await.is_ok_and(|export| is_cancelled(&export)) => {
-            Ok(Exit::Done)
-        }
-        Exit::Done => Ok(Exit::Unsuccessful),
-        other @ (Exit::Unsuccessful | Exit::TimedOut | Exit::Interrupted) => Ok(other),
-    }
+    let names = std::slice::from_ref(name);
+    Ok(until_the_end(cluster, names, names, Telling::Ends, args.limit).await?.exit_of_cancel())
 }
 
 /// Suspends an object, or lets it go on.
@@ -102,10 +95,6 @@ fn say(kind: ObjectKind, name: &str, what: &str) -> Result<(), Stop> {
 fn ended(export: &FhirExport) -> Option<RunState> {
     let status = export.status.as_ref()?;
     status.completion_time.and(status.state)
-}
-
-fn is_cancelled(export: &FhirExport) -> bool {
-    ended(export) == Some(RunState::Cancelled)
 }
 
 /// The word for the state in which an object has ended, if it has; only exports end.

@@ -55,7 +55,7 @@ impl Connection {
     }
 }
 
-/// The kind with its plural, for sentences.
+/// The plural of a kind for sentences, such as `FhirExports`.
 fn plural(kind: ObjectKind) -> String {
     format!("{kind}s")
 }

@@ -136,8 +136,8 @@ pub async fn create(
     let created = cluster.create(ObjectKind::Export, &manifest, dry_run).await?;
     shown(args.output, &created, if dry_run { "created (server dry run)" } else { "created" })?;
     if args.wait && !dry_run {
-        let names = [args.wanted.name.clone()];
-        return until_the_end(&cluster, &names, Telling::Progress, args.limit).await;
+        let names = std::slice::from_ref(&args.wanted.name);
+        return Ok(until_the_end(&cluster, names, names, Telling::Progress, args.limit).await?.exit());
     }
     Ok(Exit::Done)
 }

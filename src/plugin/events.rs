@@ -1,14 +1,15 @@
-//! The events of an object, as people read them.
+//! The events of an export, as people read them.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Event;
-use kube::Api;
 use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
 
 use super::age::age;
 use super::connection::Connected;
+use crate::api::FhirExport;
 use crate::cluster::{CallError, call};
-use crate::show::ObjectKind;
+use crate::show::{ObjectKind, visible};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,19 +44,20 @@ impl Told {
         }
     }
 
-    /// The event in a line: its age, type, reason, how often it happened if more than once, and what happened.
+    /// The event in a line: its age, type, reason, what happened, and how often if more than once. Control characters are
+    /// replaced, since anybody who may create events can write them.
     pub fn line(&self, now: Timestamp) -> String {
         let age = self.time.map_or_else(|| "<unknown>".to_owned(), |time| age(time, now));
         let times = if self.count > 1 { format!(" ({} times)", self.count) } else { String::new() };
-        format!("{age:<7} {:<8} {:<20} {}{times}", self.type_, self.reason, self.note)
+        visible(&format!("{age:<7} {:<8} {:<20} {}{times}", self.type_, self.reason, self.note))
     }
 }
 
-/// The events about an object, oldest first. The error completes "the events are not shown: …".
-pub async fn about(cluster: &Connected, kind: ObjectKind, name: &str) -> Result<Vec<Told>, String> {
+/// The events about an export, oldest first, without those about an earlier export of the same name. The error completes
+/// "the events are not shown: …".
+pub async fn about(cluster: &Connected, export: &FhirExport) -> Result<Vec<Told>, String> {
     let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let which =
-        ListParams::default().fields(&format!("involvedObject.kind={kind},involvedObject.name={name}"));
+    let which = ListParams::default().fields(&selector(export));
     let listed = call(|| api.list(&which)).await.map_err(|error| match error {
         CallError::Forbidden(_) => format!("you may not list events in namespace {}", cluster.namespace),
         CallError::Unreachable(why) => format!("the API server does not answer ({why})"),
@@ -65,6 +67,16 @@ pub async fn about(cluster: &Connected, kind: ObjectKind, name: &str) -> Result<
     let mut events: Vec<Told> = listed.items.into_iter().map(Told::of).collect();
     events.sort_by_key(|event| event.time);
     Ok(events)
+}
+
+/// The field selector for the events about an export.
+fn selector(export: &FhirExport) -> String {
+    let named =
+        format!("involvedObject.kind={},involvedObject.name={}", ObjectKind::Export, export.name_any());
+    match export.uid() {
+        Some(uid) => format!("{named},involvedObject.uid={uid}"),
+        None => named,
+    }
 }
 
 #[cfg(test)]
@@ -84,5 +96,25 @@ mod tests {
         let told = Told::of(event);
         let line = told.line("2026-11-23T02:03:00Z".parse().unwrap());
         assert_eq!(line, "3m      Warning  Throttled            wait (7 times)");
+    }
+
+    #[test]
+    fn what_others_write_is_no_escape_sequence() {
+        let event: Event = serde_json::from_value(json!({
+            "metadata": {}, "involvedObject": {}, "type": "Normal", "reason": "\u{1b}[2J", "message": "a\nb" }))
+        .unwrap();
+        let line = Told::of(event).line(Timestamp::UNIX_EPOCH);
+        assert_eq!(line, "<unknown> Normal   \u{fffd}[2J                 a\u{fffd}b");
+    }
+
+    #[test]
+    fn an_earlier_export_of_the_name_is_another_one() {
+        let export: FhirExport = serde_json::from_value(json!({
+            "apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExport",
+            "metadata": { "name": "cohort", "namespace": "research", "uid": "7f1c" },
+            "spec": { "serverRef": { "name": "clinic" }, "request": { "level": "System" } } }))
+        .unwrap();
+        let wanted = "involvedObject.kind=FhirExport,involvedObject.name=cohort,involvedObject.uid=7f1c";
+        assert_eq!(selector(&export), wanted);
     }
 }

@@ -17,6 +17,12 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Tells on standard error what is not in order, as a sentence, and is the end of the command that found it.
+    pub fn not_in_order(sentence: &str) -> Self {
+        eprintln!("error: {sentence}");
+        Self::Unsuccessful
+    }
+
     /// The exit code.
     pub const fn code(self) -> u8 {
         match self {

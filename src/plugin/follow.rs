@@ -1,6 +1,6 @@
 //! `watch` and `wait`: exports until they end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::output::named;
 use crate::cli::print;
 use crate::cluster::CallError;
-use crate::show::{End, Key, Look, ObjectKind, Show};
+use crate::show::{End, Key, Look, ObjectKind, Show, visible};
 use crate::stop::Stop;
 
 /// The flags of `watch` and `wait`.
@@ -61,43 +61,105 @@ enum Ending {
     Deleted,
 }
 
-/// What is known of an export that may not be there yet.
+/// A report of the watch: the name of an export, and its object, `None` if there is none, or why the watch failed.
 type Sight = (String, watcher::Result<Option<DynamicObject>>);
+
+/// What became of exports that were waited for.
+#[derive(Debug)]
+pub struct Endings {
+    /// How they ended, by name.
+    ends: BTreeMap<String, Ending>,
+    /// Why the wait was over before each of them had ended; `None` if each has.
+    early: Option<Exit>,
+}
+
+impl Endings {
+    /// The exit code for somebody who wants the data: success if each export is complete.
+    pub fn exit(&self) -> Exit {
+        self.exit_if(|ending| matches!(ending, Ending::Ended(End::Complete(_))))
+    }
+
+    /// The exit code for somebody who cancelled the exports: success if each is cancelled. The cancel came too late for one
+    /// that is complete.
+    pub fn exit_of_cancel(&self) -> Exit {
+        self.exit_if(|ending| matches!(ending, Ending::Ended(End::Cancelled)))
+    }
+
+    fn exit_if(&self, wanted: impl Fn(&Ending) -> bool) -> Exit {
+        let ended = if self.ends.values().all(wanted) { Exit::Done } else { Exit::Unsuccessful };
+        self.early.unwrap_or(ended)
+    }
+}
+
+/// Exports that are waited for, and what is known of them.
+struct Awaited<'n> {
+    names: &'n [String],
+    /// The names of those that exist or have existed.
+    seen: BTreeSet<String>,
+    ends: BTreeMap<String, Ending>,
+}
+
+impl<'n> Awaited<'n> {
+    /// Waits for `names`, of which `known` exist or have existed.
+    fn new(names: &'n [String], known: &[String]) -> Self {
+        Self { names, seen: known.iter().cloned().collect(), ends: BTreeMap::new() }
+    }
+
+    /// Takes in how an export is now.
+    fn there(&mut self, name: String, look: &Look) {
+        if let Some(end) = look.end() {
+            self.ends.entry(name.clone()).or_insert(Ending::Ended(end));
+        }
+        self.seen.insert(name);
+    }
+
+    /// Takes in that an export does not exist: it was deleted if it ever existed, and else is yet to be created.
+    fn absent(&mut self, name: String) {
+        if self.seen.contains(&name) {
+            self.ends.entry(name).or_insert(Ending::Deleted);
+        }
+    }
+
+    /// The names of those that have not ended.
+    fn left(&self) -> Vec<&'n str> {
+        self.names.iter().filter(|name| !self.ends.contains_key(*name)).map(String::as_str).collect()
+    }
+}
 
 /// Waits for the exports that the flags name.
 pub async fn follow(cluster: &Connected, args: &FollowArgs, telling: Telling) -> Result<Exit, Stop> {
     for name in &args.names {
         cluster.get(ObjectKind::Export, name).await?;
     }
-    until_the_end(cluster, &args.names, telling, args.limit).await
+    Ok(until_the_end(cluster, &args.names, &args.names, telling, args.limit).await?.exit())
 }
 
-/// Waits until the exports have ended, tells how, and says by the exit code whether all are complete. An export that does
-/// not exist is waited for until it does; one that is deleted then has ended.
+/// Waits until the exports have ended, tells how, and returns it. One that is deleted has ended. `known` are those that
+/// exist or have existed; any other is waited for until it exists.
 pub async fn until_the_end(
     cluster: &Connected,
     names: &[String],
+    known: &[String],
     telling: Telling,
     limit: Limit,
-) -> Result<Exit, Stop> {
+) -> Result<Endings, Stop> {
     let mut show = Show::new(telling == Telling::Progress && std::io::stderr().is_terminal());
     let deadline = limit.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut ends: BTreeMap<String, Ending> = BTreeMap::new();
+    let mut awaited = Awaited::new(names, known);
     let outcome = tokio::select! {
-        done = watch(cluster, names, telling, &mut show, &mut ends) => done.map(|()| None),
+        done = watch(cluster, telling, &mut show, &mut awaited) => done.map(|()| None),
         () = until(deadline) => Ok(Some(Exit::TimedOut)),
         _ = tokio::signal::ctrl_c() => Ok(Some(Exit::Interrupted)),
     };
     show.finish();
-    for (name, ending) in &ends {
+    for (name, ending) in &awaited.ends {
         print(&format!("{}\n", conclusion(&cluster.namespace, name, ending)))?;
     }
-    let left: Vec<&str> = names.iter().filter(|name| !ends.contains_key(*name)).map(String::as_str).collect();
     let early = outcome?;
     if let Some(exit) = early {
-        eprintln!("{}", left_running(&left, &cluster.namespace, exit));
+        eprintln!("{}", left_running(&awaited.left(), &cluster.namespace, exit));
     }
-    Ok(early.unwrap_or_else(|| exit(ends.values())))
+    Ok(Endings { ends: awaited.ends, early })
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -110,39 +172,30 @@ async fn until(deadline: Option<Instant>) {
 /// Watches exports until each has ended.
 async fn watch(
     cluster: &Connected,
-    names: &[String],
     telling: Telling,
     show: &mut Show,
-    ends: &mut BTreeMap<String, Ending>,
+    awaited: &mut Awaited<'_>,
 ) -> Result<(), Stop> {
     let one = |name: &String| -> BoxStream<'static, Sight> {
         let name = name.clone();
         let sights = watcher::watch_object(cluster.objects(ObjectKind::Export), &name).default_backoff();
         sights.map(move |sight| (name.clone(), sight)).boxed()
     };
-    let mut sights = stream::select_all(names.iter().map(one));
+    let mut sights = stream::select_all(awaited.names.iter().map(one));
     let mut silent = false;
-    let mut seen: BTreeMap<String, Key> = BTreeMap::new();
-    while names.iter().any(|name| !ends.contains_key(name)) {
+    while !awaited.left().is_empty() {
         // Each stream goes on for ever.
         let Some((name, sight)) = sights.next().await else { return Ok(()) };
         match sight {
             Ok(Some(object)) => {
                 silent = false;
                 let Some(look) = look(object) else { continue };
-                seen.insert(name.clone(), look.key.clone());
-                if let Some(end) = look.end() {
-                    ends.entry(name).or_insert(Ending::Ended(end));
-                }
+                awaited.there(name, &look);
                 if telling == Telling::Progress {
                     show.update(look);
                 }
             }
-            Ok(None) if seen.contains_key(&name) => {
-                ends.entry(name).or_insert(Ending::Deleted);
-            }
-            // It is yet to be created.
-            Ok(None) => {}
+            Ok(None) => awaited.absent(name),
             Err(error) => {
                 let told = lost(&error, &cluster.namespace)?;
                 if !std::mem::replace(&mut silent, true) {
@@ -181,16 +234,16 @@ fn lost(error: &watcher::Error, namespace: &str) -> Result<String, Stop> {
     }
 }
 
-/// How an export ended, in one line.
+/// How an export ended, in one line. Control characters are replaced.
 fn conclusion(namespace: &str, name: &str, ending: &Ending) -> String {
     let key = Key { kind: ObjectKind::Export, namespace: namespace.to_owned(), name: name.to_owned() };
     let told = match ending {
         Ending::Ended(End::Complete(output)) => format!("complete: {output}"),
         Ending::Ended(End::Failed(why)) => format!("failed: {why}"),
         Ending::Ended(End::Cancelled) => "cancelled".to_owned(),
-        Ending::Deleted => "was deleted before it had ended".to_owned(),
+        Ending::Deleted => "was deleted before its end was seen".to_owned(),
     };
-    format!("{} {told}", named(&key))
+    visible(&format!("{} {told}", named(&key)))
 }
 
 /// What is said of exports that are not waited for any longer.
@@ -203,16 +256,17 @@ fn left_running(names: &[&str], namespace: &str, why: Exit) -> String {
     format!("{why}: the export goes on; look again with kubectl fhirexport watch {names} -n {namespace}")
 }
 
-/// The exit code for exports that ended like this.
-fn exit<'e>(mut ends: impl Iterator<Item = &'e Ending>) -> Exit {
-    let complete = |ending: &Ending| matches!(ending, Ending::Ended(End::Complete(_)));
-    if ends.all(complete) { Exit::Done } else { Exit::Unsuccessful }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn endings(all: &[&Ending], early: Option<Exit>) -> Endings {
+        let ends = all.iter().enumerate().map(|(at, ending)| (at.to_string(), (*ending).clone())).collect();
+        Endings { ends, early }
+    }
 
     #[test]
     fn times_are_written_as_for_kubectl() {
@@ -225,23 +279,52 @@ mod tests {
     }
 
     #[test]
-    fn each_end_has_its_line_and_its_code() {
-        for (ending, line, code) in [
+    fn each_end_has_its_line_and_its_codes() {
+        for (ending, line, code, code_of_cancel) in [
             (
                 Ending::Ended(End::Complete("9 resources in 2 files in x/c/f".into())),
                 "complete: 9 resources in 2",
                 0,
+                3,
             ),
-            (Ending::Ended(End::Failed("no such Group".into())), "failed: no such Group", 3),
-            (Ending::Ended(End::Cancelled), "cancelled", 3),
-            (Ending::Deleted, "was deleted before it had ended", 3),
+            (Ending::Ended(End::Failed("no such \u{1b}[2J".into())), "failed: no such \u{fffd}[2J", 3, 3),
+            (Ending::Ended(End::Cancelled), "cancelled", 3, 0),
+            (Ending::Deleted, "was deleted before its end was seen", 3, 3),
         ] {
             let said = conclusion("research", "cohort", &ending);
             assert!(said.starts_with(&format!("fhirexport.fhirexport.dev/cohort {line}")), "{said}");
-            assert_eq!(exit([&ending].into_iter()).code(), code, "{said}");
+            let alone = endings(&[&ending], None);
+            assert_eq!(
+                (alone.exit().code(), alone.exit_of_cancel().code()),
+                (code, code_of_cancel),
+                "{said}"
+            );
             let done = Ending::Ended(End::Complete(String::new()));
-            assert_eq!(exit([&done, &ending].into_iter()).code(), code, "one that is not complete counts");
+            assert_eq!(
+                endings(&[&done, &ending], None).exit().code(),
+                code,
+                "one that is not complete counts"
+            );
+            let early = endings(&[&ending], Some(Exit::TimedOut));
+            assert_eq!((early.exit(), early.exit_of_cancel()), (Exit::TimedOut, Exit::TimedOut));
         }
+    }
+
+    #[test]
+    fn what_is_not_there_was_deleted_or_is_yet_to_be_created() {
+        let names = ["known".to_owned(), "new".to_owned()];
+        let [known, new] = &names;
+        let mut awaited = Awaited::new(&names, std::slice::from_ref(known));
+        awaited.absent(new.clone());
+        assert_eq!(awaited.left(), ["known", "new"]);
+        awaited.absent(known.clone());
+        assert_eq!(awaited.left(), ["new"], "it exists when the wait begins");
+        let key = Key { kind: ObjectKind::Export, namespace: "research".into(), name: new.clone() };
+        awaited.there(new.clone(), &Look::at(&key, &json!({ "status": { "state": "Running" } })));
+        assert_eq!(awaited.left(), ["new"]);
+        awaited.absent(new.clone());
+        assert!(awaited.left().is_empty());
+        assert!(awaited.ends.values().all(|ending| *ending == Ending::Deleted));
     }
 
     #[test]

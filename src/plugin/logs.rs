@@ -11,11 +11,13 @@ use super::connection::Connected;
 use super::describe::export;
 use super::events::about;
 use crate::cluster::{CallError, call};
-use crate::show::ObjectKind;
+use crate::show::visible;
 use crate::stop::Stop;
 
-/// The label by which the operator's pods are found, as the chart sets it.
-const OPERATOR: &str = "app.kubernetes.io/name=fhir-export-operator";
+/// The label by which the operator's pods are found. The chart sets it whatever name the operator is given.
+const OPERATOR: &str = "app.kubernetes.io/part-of=fhir-export-operator";
+/// The operator's container in its pods, as the chart names it.
+const CONTAINER: &str = "operator";
 
 /// The flags of `logs`.
 #[derive(Debug, Args)]
@@ -31,9 +33,9 @@ pub struct LogsArgs {
 /// Reads the events of an export and the lines of the operator's pods about it, and returns them. What may not be read is
 /// said on stderr.
 pub async fn logs(cluster: &Connected, args: &LogsArgs) -> Result<String, Stop> {
-    export(cluster, &args.name).await?;
+    let export = export(cluster, &args.name).await?;
     let mut text = String::new();
-    match about(cluster, ObjectKind::Export, &args.name).await {
+    match about(cluster, &export).await {
         Ok(events) => {
             let now = Timestamp::now();
             text.extend(events.iter().map(|event| event.line(now) + "\n"));
@@ -47,51 +49,62 @@ pub async fn logs(cluster: &Connected, args: &LogsArgs) -> Result<String, Stop> 
     Ok(text)
 }
 
-/// The lines about an export in the logs of all pods of the operator, in the order of their times. The error completes
-/// "the log is not shown: …".
+/// The lines about an export in the logs of all pods of the operator, in the order of their times. A pod whose log cannot
+/// be read is named on stderr. The error completes "the log is not shown: …".
 async fn lines(cluster: &Connected, args: &LogsArgs) -> Result<Vec<String>, String> {
     let pods: Api<Pod> = match &args.operator_namespace {
         Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
         None => Api::all(cluster.client.clone()),
     };
     let which = ListParams::default().labels(OPERATOR);
-    let found = call(|| pods.list(&which)).await.map_err(|error| refused(&error, args))?;
+    let everywhere = args.operator_namespace.is_none();
+    let found = call(|| pods.list(&which)).await.map_err(|error| refused(&error, everywhere))?;
     if found.items.is_empty() {
         return Err(
             "no pod of the operator was found; name its namespace with --operator-namespace".to_owned()
         );
     }
+    let whole = LogParams { container: Some(CONTAINER.to_owned()), ..LogParams::default() };
     let mut lines = Vec::new();
     for pod in found.items {
-        let namespace = pod.namespace().unwrap_or_default();
+        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
         let there: Api<Pod> = Api::namespaced(cluster.client.clone(), &namespace);
-        let (name, whole) = (pod.name_any(), LogParams::default());
-        let log = call(|| there.logs(&name, &whole)).await.map_err(|error| refused(&error, args))?;
-        lines.extend(log.lines().filter_map(|line| told(line, &cluster.namespace, &args.name)));
+        match call(|| there.logs(&name, &whole)).await {
+            Ok(log) => {
+                lines.extend(log.lines().filter_map(|line| told(line, &cluster.namespace, &args.name)));
+            }
+            Err(error) => {
+                let why = refused(&error, false);
+                eprintln!("note: the log of the pod {namespace}/{name} is not shown: {why}");
+            }
+        }
     }
     // Each begins with its time.
     lines.sort();
     Ok(lines)
 }
 
-fn refused(error: &CallError, args: &LogsArgs) -> String {
+/// Why pods could not be listed, `everywhere` or in the namespace that the flags name, or why one could not be read.
+fn refused(error: &CallError, everywhere: bool) -> String {
     match error {
-        CallError::Forbidden(_) if args.operator_namespace.is_none() => {
+        CallError::Forbidden(_) if everywhere => {
             "you may not list pods in all namespaces; name that of the operator with --operator-namespace"
                 .to_owned()
         }
         CallError::Forbidden(_) => {
             "you may not read the operator's pods; ask its owner for their logs".to_owned()
         }
+        CallError::NotFound => "it is gone".to_owned(),
         other => other.told("read the operator's pods").trim_end_matches('.').to_owned(),
     }
 }
 
-/// A line of the operator's log for people, if it is about this export. Lines that are not JSON stay as they are.
+/// A line of the operator's log for people, if it is about this export. Lines that are not JSON stay as they are, but for
+/// control characters: anybody may run a pod with the operator's label.
 fn told(line: &str, namespace: &str, name: &str) -> Option<String> {
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
         let fields = [format!("namespace=\"{namespace}\""), format!("name=\"{name}\"")];
-        return fields.iter().all(|field| line.contains(field)).then(|| line.to_owned());
+        return fields.iter().all(|field| line.contains(field)).then(|| visible(line));
     };
     let text = |member: &str| entry.get(member).and_then(Value::as_str);
     let is_about = text("namespace") == Some(namespace) && text("name") == Some(name);
@@ -100,7 +113,7 @@ fn told(line: &str, namespace: &str, name: &str) -> Option<String> {
     }
     let reason = text("reason").map(|reason| format!("{reason}: ")).unwrap_or_default();
     let part = |member: &str| text(member).unwrap_or_default();
-    Some(format!("{} {:<5} {reason}{}", part("timestamp"), part("level"), part("message")))
+    Some(visible(&format!("{} {:<5} {reason}{}", part("timestamp"), part("level"), part("message"))))
 }
 
 #[cfg(test)]
@@ -132,18 +145,21 @@ mod tests {
     }
 
     #[test]
+    fn no_line_brings_an_escape_sequence() {
+        let line = json!({ "timestamp": "2026-11-23T01:00:00Z", "level": "INFO", "namespace": "research",
+            "name": "cohort", "message": "\u{1b}[2J" });
+        let shown = told(&line.to_string(), "research", "cohort").unwrap();
+        assert_eq!(shown, "2026-11-23T01:00:00Z INFO  \u{fffd}[2J");
+        let text = "\u{1b}[2J namespace=\"research\" name=\"cohort\"";
+        assert!(told(text, "research", "cohort").unwrap().starts_with("\u{fffd}[2J "));
+    }
+
+    #[test]
     fn what_may_not_be_read_has_a_next_step() {
-        let said = |namespace: Option<&str>, error: &CallError| {
-            refused(
-                error,
-                &LogsArgs { name: "cohort".into(), operator_namespace: namespace.map(str::to_owned) },
-            )
-        };
         let forbidden = CallError::Forbidden("no".to_owned());
-        assert!(said(None, &forbidden).ends_with("with --operator-namespace"));
-        assert!(said(Some("fhir-export"), &forbidden).ends_with("ask its owner for their logs"));
-        assert!(
-            said(None, &CallError::Unreachable("x".into())).starts_with("The API server does not answer")
-        );
+        assert!(refused(&forbidden, true).ends_with("with --operator-namespace"));
+        assert!(refused(&forbidden, false).ends_with("ask its owner for their logs"));
+        let silent = CallError::Unreachable("x".to_owned());
+        assert!(refused(&silent, true).starts_with("The API server does not answer"));
     }
 }

@@ -144,8 +144,8 @@ async fn perform(cli: Cli) -> Result<Exit, Stop> {
         Command::Suspend(args) => change::suspend(&cluster.await?, &args, true).await?,
         Command::Resume(args) => change::suspend(&cluster.await?, &args, false).await?,
         Command::Run(args) => return run::run(&cluster.await?, &args).await,
-        Command::Files(args) => print(&files::files(&cluster.await?, &args, paint).await?)?,
-        Command::Download(args) => print(&download::download(&cluster.await?, &args).await?)?,
+        Command::Files(args) => return files::files(&cluster.await?, &args, paint).await,
+        Command::Download(args) => return download::download(&cluster.await?, &args).await,
         Command::Verify(args) => return verify::verify(&cluster.await?, &args).await,
         Command::Logs(args) => print(&logs::logs(&cluster.await?, &args).await?)?,
         Command::Server(ServerCommand::Check(args)) => {

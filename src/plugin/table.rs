@@ -1,6 +1,7 @@
 //! Tables as kubectl prints them: upper-case headings, columns three spaces apart, no lines.
 
 use super::paint::{Paint, Tone};
+use crate::show::visible;
 
 /// The gap between columns, in spaces.
 const GAP: usize = 3;
@@ -13,9 +14,10 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// An entry whose colour follows from `tone`.
+    /// An entry whose colour follows from `tone`. Control characters in the text are replaced.
     pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        Self { text: text.into(), tone }
+        let text: String = text.into();
+        Self { text: visible(&text), tone }
     }
 }
 
@@ -91,5 +93,12 @@ mod tests {
         );
         let coloured = table.text(Paint::Colours);
         assert!(coloured.contains("\u{1b}[31mFailed\u{1b}[0m    3d"), "{coloured:?}");
+    }
+
+    #[test]
+    fn a_text_brings_no_escape_sequence() {
+        let mut table = Table::new(vec!["NAME", "AGE"]);
+        table.row(vec!["\u{1b}[2J".into(), "3d".into()]);
+        assert_eq!(table.text(Paint::Plain), "NAME   AGE\n\u{fffd}[2J   3d\n");
     }
 }

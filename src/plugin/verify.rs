@@ -37,7 +37,7 @@ pub struct Findings {
     files: u64,
     /// How many of them are as the manifest says.
     good: u64,
-    /// How many files the manifest has no checksum for, so that only lines were counted.
+    /// How many of the good files have no checksum in the manifest, so that only their lines were compared.
     unsigned: u64,
     /// The resources and bytes of the good files.
     resources: u64,
@@ -53,7 +53,7 @@ impl Findings {
         let read = match reading {
             Reading::Whole(read) => read,
             Reading::Missing => return self.wrong.push(format!("{} is missing", file.path)),
-            Reading::Unreadable(why) => return self.wrong.push(format!("{}: {why}", file.path)),
+            Reading::Damaged(why) => return self.wrong.push(format!("{}: {why}", file.path)),
         };
         let differences = differences(file, read);
         if differences.is_empty() {
@@ -109,7 +109,7 @@ pub async fn verify(cluster: &Connected, args: &VerifyArgs) -> Result<Exit, Stop
             print(&format!("wrong: {sentence}\n"))?;
             return Ok(Exit::Unsuccessful);
         }
-        Err(unreadable @ Unlisted::Unreadable(_)) => return Err(unreadable.into_stop()),
+        Err(Unlisted::Unreadable(sentence)) => return Err(Stop::because(sentence)),
     };
     let bar = progress(&listed.files);
     let reads = stream::iter(&listed.files).map(|file| {
@@ -218,7 +218,7 @@ mod tests {
         let mut findings = Findings::default();
         findings.add(&file("c", Some("ab")), &whole(2, "cd"));
         findings.add(&file("b", Some("ab")), &Reading::Missing);
-        findings.add(&file("a", Some("ab")), &Reading::Unreadable("it cannot be decompressed".to_owned()));
+        findings.add(&file("a", Some("ab")), &Reading::Damaged("it cannot be decompressed".to_owned()));
         findings.add(&file("d", Some("ab")), &whole(2, "ab"));
         assert!(!findings.in_order());
         assert_eq!(

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::key::{Key, ObjectKind};
 use crate::api::{Condition, ConditionType};
+use crate::core::store_name::folder_url;
 
 /// How an export ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,9 +127,10 @@ fn output(object: &Value) -> Option<String> {
     let files = number("files")?;
     let resources = number("resources").map_or_else(String::new, |n| format!("{n} resources in "));
     let endpoint = object.pointer("/status/job/destination/endpoint").and_then(Value::as_str);
-    let place: Vec<&str> = [endpoint, text("container"), text("folder")].into_iter().flatten().collect();
+    let place =
+        text("container").map(|container| format!(" in {}", folder_url(endpoint, container, text("folder"))));
     let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
-    Some(format!("{resources}{files} in {}", place.join("/")))
+    Some(format!("{resources}{files}{}", place.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -163,15 +165,22 @@ mod tests {
 
     #[test]
     fn an_end_is_what_the_conditions_say() {
-        let end = |state: &str, conditions: Value| {
+        let ended = |endpoint: &str, state: &str, conditions: Value| {
             look(&json!({ "state": state, "completionTime": "2026-01-01T00:00:00Z", "conditions": conditions,
-                "job": { "destination": { "endpoint": "file:///lake" } },
+                "job": { "destination": { "endpoint": endpoint } },
                 "output": { "container": "c", "folder": "f", "files": 2, "resources": 9 } }))
             .end()
             .unwrap()
         };
+        let end = |state: &str, conditions: Value| ended("file:///lake", state, conditions);
         let complete = end("Complete", json!([condition("Complete", "True", "done")]));
         assert_eq!(complete, End::Complete("9 resources in 2 files in file:///lake/c/f".into()));
+        let in_s3 = ended(
+            "s3://clinic/a?endpoint=https://s3.example",
+            "Complete",
+            json!([condition("Complete", "True", "done")]),
+        );
+        assert_eq!(in_s3, End::Complete("9 resources in 2 files in s3://clinic/a/c/f".into()));
         let failed = end("Failed", json!([condition("Failed", "True", "no such Group; correct groupID")]));
         assert_eq!(failed, End::Failed("no such Group; correct groupID".into()));
         assert_eq!(end("Cancelled", json!([condition("Failed", "True", "cancelled")])), End::Cancelled);

@@ -1,11 +1,12 @@
 //! What people are told of objects: progress on stderr (bars on a terminal, elsewhere one line for each change), and
 //! whole objects as YAML, JSON or a table.
 //!
-//! Uses: api, stop.
+//! Uses: api, core, stop.
 
 mod key;
 mod look;
 mod print;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -17,6 +18,7 @@ use jiff::Zoned;
 pub use key::{Key, ObjectKind};
 pub use look::{End, Look};
 pub use print::{Format, objects, table};
+pub use visible::visible;
 
 /// The width of names in lines and bars, in characters; longer ones are not cut.
 const WIDTH: usize = 16;
@@ -43,17 +45,18 @@ impl Show {
         Self { told: BTreeMap::new(), bars: bars.then(Bars::default) }
     }
 
-    /// Prints a line, above the bars if there are any.
+    /// Prints a line, above the bars if there are any. Control characters are replaced.
     pub fn say(&self, line: &str) {
+        let line = visible(line);
         let printed = match &self.bars {
-            Some(bars) if !bars.paused => bars.all.println(line),
+            Some(bars) if !bars.paused => bars.all.println(&line),
             Some(_) | None => writeln!(io::stderr(), "{line}"),
         };
         // Nobody reads it, and the exports matter more.
         let _ = printed;
     }
 
-    /// Takes in what an object was before this call, which is no news.
+    /// Records the present look of an object without telling it, so that `update` tells only later changes.
     pub fn remember(&mut self, look: Look) {
         self.told.insert(look.key.clone(), look);
     }
@@ -114,7 +117,7 @@ impl Bars {
         }
         let bar = self.of.entry(look.key.clone()).or_insert_with(|| {
             let bar = self.all.add(ProgressBar::new(100));
-            bar.set_prefix(look.key.name.clone());
+            bar.set_prefix(visible(&look.key.name));
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -127,8 +130,8 @@ impl Bars {
         }
         bar.set_position(look.percent.unwrap_or(0));
         bar.set_message(match &look.progress {
-            Some(progress) => format!("{}, {progress}", look.word()),
-            None => look.word().to_owned(),
+            Some(progress) => visible(&format!("{}, {progress}", look.word())),
+            None => visible(look.word()),
         });
     }
 }

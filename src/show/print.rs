@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::key::Key;
 use super::look::Look;
+use super::visible::visible;
 use crate::stop::Stop;
 
 /// A format for objects.
@@ -37,7 +38,7 @@ pub fn objects(format: Format, objects: &[Value]) -> Result<String, Stop> {
     }
 }
 
-/// A table of the objects, one line each.
+/// A table of the objects, one line each. Control characters are replaced.
 pub fn table(objects: &[Value]) -> String {
     let mut text =
         format!("{:<19} {:<12} {:<24} {:<10} {}\n", "KIND", "NAMESPACE", "NAME", "STATE", "PROGRESS");
@@ -47,7 +48,8 @@ pub fn table(objects: &[Value]) -> String {
         let (state, progress) = (look.word(), look.progress.as_deref().unwrap_or("-"));
         let Key { kind, namespace, name } = &key;
         let kind = kind.as_str();
-        let _ = writeln!(text, "{kind:<19} {namespace:<12} {name:<24} {state:<10} {progress}");
+        let line = format!("{kind:<19} {namespace:<12} {name:<24} {state:<10} {progress}");
+        let _ = writeln!(text, "{}", visible(&line));
     }
     text
 }

@@ -8,6 +8,7 @@ use flate2::write::{GzEncoder, MultiGzDecoder};
 
 use crate::api::Compression;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
+use crate::core::stored_manifest::Retrieved;
 
 /// Compresses a part if `compression` says so. Each part is a gzip member of its own, so an upload can be
 /// continued after any of them; gzip readers accept several members in one file. An empty part stays empty.
@@ -85,11 +86,22 @@ impl<'a> Unpack<'a> {
     }
 }
 
-/// The failure for a file that ends before the part that is to be read.
-pub(super) fn shorter(container: &str, key: &str) -> StorageFailure {
-    StorageFailure {
-        kind: StorageFailureKind::Permanent,
-        message: format!("the file {container}/{key} is shorter than it was"),
+/// The result for a file that ends before the part that is to be read.
+pub(super) fn shorter(container: &str, key: &str) -> Retrieved {
+    Retrieved::Damaged(format!("the file {container}/{key} is shorter than it was"))
+}
+
+/// The result for a file that was read to its end; `unpacked` says whether it could be decompressed.
+pub(super) fn read(container: &str, key: &str, unpacked: bool) -> Retrieved {
+    if unpacked { Retrieved::Whole } else { Retrieved::Damaged(not_what_landed(container, key).message) }
+}
+
+/// Whether a file was there, as `ObjectStore::read_through` says it. A damaged file is a failure that stays.
+pub(super) fn was_there(retrieved: Retrieved) -> Result<bool, StorageFailure> {
+    match retrieved {
+        Retrieved::Whole => Ok(true),
+        Retrieved::Missing => Ok(false),
+        Retrieved::Damaged(why) => Err(StorageFailure::permanent(why)),
     }
 }
 
@@ -98,5 +110,19 @@ pub(super) fn not_what_landed(container: &str, key: &str) -> StorageFailure {
     StorageFailure {
         kind: StorageFailureKind::Permanent,
         message: format!("the file {container}/{key} is not what landed: it cannot be decompressed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_damaged_file_is_a_failure() {
+        assert_eq!(was_there(read("c", "f", true)), Ok(true));
+        assert_eq!(was_there(Retrieved::Missing), Ok(false));
+        assert_eq!(was_there(read("c", "f", false)), Err(not_what_landed("c", "f")));
+        let shorter = was_there(shorter("c", "f")).unwrap_err();
+        assert_eq!(shorter.message, "the file c/f is shorter than it was");
     }
 }

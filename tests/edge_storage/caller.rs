@@ -5,6 +5,7 @@ use std::sync::Arc;
 use fhir_export_operator::api::FhirServer;
 use fhir_export_operator::core::ledger::{StorageFailure, StorageFailureKind};
 use fhir_export_operator::core::reach::Reach;
+use fhir_export_operator::core::stored_manifest::Retrieved;
 use fhir_export_operator::ports::Target;
 use fhir_export_operator::storage::{
     BlobStorage, CallerCredential, EndpointFrom, FolderStorage, http_client,
@@ -16,6 +17,7 @@ use crate::lake::{azurite, container, put, sas};
 
 const CONTAINER: &str = "callers";
 const KEY: &str = "f/Patient-1.ndjson";
+const COMPRESSED: &str = "f/Patient-1.ndjson.gz";
 
 enum Store {
     Account(BlobStorage),
@@ -23,16 +25,21 @@ enum Store {
 }
 
 impl Store {
-    async fn rest(&self, key: &str, from: u64) -> Result<Option<Vec<u8>>, StorageFailure> {
+    /// Reads a file after its first `from` bytes as it is stored, or decompressed if there is no `from`.
+    async fn read(&self, key: &str, from: Option<u64>) -> Result<(Retrieved, Vec<u8>), StorageFailure> {
         let spec = json!({"url": "https://localhost", "dialect": "BulkData", "auth": {"type": "None"}});
         let nobody = Arc::new(FhirServer::new("nobody", serde_json::from_value(spec).unwrap()));
         let (target, mut read) = (Target::new(&nobody, CONTAINER), Vec::new());
         let mut take = |piece: &[u8]| read.extend_from_slice(piece);
-        let found = match self {
-            Self::Account(account) => account.read_rest(target, key, from, &mut take).await?,
-            Self::Directory(directory) => directory.read_rest(target, key, from, &mut take).await?,
+        let retrieved = match (self, from) {
+            (Self::Account(account), None) => account.read_whole(target, key, &mut take).await?,
+            (Self::Account(account), Some(from)) => account.read_rest(target, key, from, &mut take).await?,
+            (Self::Directory(directory), None) => directory.read_whole(target, key, &mut take).await?,
+            (Self::Directory(directory), Some(from)) => {
+                directory.read_rest(target, key, from, &mut take).await?
+            }
         };
-        Ok(found.then_some(read))
+        Ok((retrieved, read))
     }
 }
 
@@ -47,21 +54,31 @@ async fn account(permissions: &str) -> BlobStorage {
 #[tokio::test]
 async fn a_file_is_read_on_where_it_was_left() {
     let body: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    put(&container(azurite().await, CONTAINER).await, KEY, &body).await;
+    let container = container(azurite().await, CONTAINER).await;
+    put(&container, KEY, &body).await;
+    put(&container, COMPRESSED, b"no gzip").await;
     let folder = stage::Folder::new("callers").unwrap();
     std::fs::create_dir_all(folder.path().join(CONTAINER).join("f")).unwrap();
     std::fs::write(folder.path().join(CONTAINER).join(KEY), &body).unwrap();
+    std::fs::write(folder.path().join(CONTAINER).join(COMPRESSED), "no gzip").unwrap();
     let size = body.len() as u64;
     for store in [Store::Account(account("rl").await), Store::Directory(FolderStorage::new(folder.path()))] {
         for from in [0, 1, 700_001, size - 1, size] {
-            let rest = store.rest(KEY, from).await.unwrap().unwrap();
+            let (retrieved, rest) = store.read(KEY, Some(from)).await.unwrap();
+            assert_eq!(retrieved, Retrieved::Whole);
             assert!(rest == body[usize::try_from(from).unwrap()..], "from {from}: {} bytes", rest.len());
         }
-        assert_eq!(store.rest("f/Patient-2.ndjson", 0).await.unwrap(), None);
-        let beyond = store.rest(KEY, size + 1).await.unwrap_err();
-        assert_eq!(beyond.kind, StorageFailureKind::Permanent, "{beyond:?}");
-        assert!(beyond.message.contains("is shorter than it was"), "{beyond:?}");
+        assert!(store.read(KEY, None).await.unwrap() == (Retrieved::Whole, body.clone()));
+        for from in [None, Some(0)] {
+            assert_eq!(store.read("f/Patient-2.ndjson", from).await.unwrap().0, Retrieved::Missing);
+        }
+        for (key, from, why) in
+            [(KEY, Some(size + 1), "is shorter than it was"), (COMPRESSED, None, "cannot be decompressed")]
+        {
+            let (retrieved, _) = store.read(key, from).await.unwrap();
+            assert!(matches!(&retrieved, Retrieved::Damaged(said) if said.contains(why)), "{retrieved:?}");
+        }
     }
-    let blind = Store::Account(account("w").await).rest(KEY, 0).await.unwrap_err();
+    let blind = Store::Account(account("w").await).read(KEY, Some(0)).await.unwrap_err();
     assert_eq!(blind.kind, StorageFailureKind::Denied, "{blind:?}");
 }

@@ -12,7 +12,7 @@ use super::connection::Connected;
 use super::events::{Told, about};
 use super::paint::{Paint, Tone};
 use crate::api::{FhirExport, RunState};
-use crate::show::ObjectKind;
+use crate::show::{ObjectKind, visible};
 use crate::stop::Stop;
 
 /// The width of the labels, in characters.
@@ -21,7 +21,7 @@ const LABELS: usize = 11;
 /// Reads an export and its events, and returns the story.
 pub async fn describe(cluster: &Connected, name: &str, paint: Paint) -> Result<String, Stop> {
     let export = export(cluster, name).await?;
-    let events = about(cluster, ObjectKind::Export, name).await;
+    let events = about(cluster, &export).await;
     Ok(text(&export, &events, Timestamp::now(), paint))
 }
 
@@ -49,7 +49,7 @@ fn text(export: &FhirExport, events: &Result<Vec<Told>, String>, now: Timestamp,
         if !sentences.is_empty() {
             let label = paint.tint(Tone::Heading, &format!("{label:<LABELS$}"));
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{label} {}", paint.tint(tone, sentences));
+            let _ = writeln!(text, "{label} {}", paint.tint(tone, &visible(sentences)));
         }
     };
     part("Export", &story::name(export), Tone::Neutral);

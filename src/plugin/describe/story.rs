@@ -10,6 +10,7 @@ use crate::api::{
 };
 use crate::core::condition;
 use crate::core::export::{counted, took};
+use crate::core::store_name::folder_url;
 use crate::plugin::age::instant;
 
 /// How many attempts an export has unless `backoffLimit` says otherwise.
@@ -180,17 +181,13 @@ fn number(count: i64, noun: &str) -> String {
 
 /// The place of the files: store, container and folder, as far as they are known.
 fn place(export: &FhirExport) -> Option<String> {
-    let status = export.status.as_ref()?;
-    let destination = status.job.as_ref().and_then(|job| job.destination.as_ref());
-    let output = status.output.as_ref()?;
-    let endpoint = destination.and_then(|destination| destination.endpoint.as_deref());
-    let parts = [
-        endpoint.map(|endpoint| endpoint.trim_end_matches('/')),
-        output.container.as_deref(),
-        output.folder.as_deref(),
-    ];
-    let place: Vec<&str> = parts.into_iter().flatten().collect();
-    output.container.is_some().then(|| place.join("/"))
+    let output = export.status.as_ref()?.output.as_ref()?;
+    Some(folder_url(store(export), output.container.as_deref()?, output.folder.as_deref()))
+}
+
+/// The name of the store of the files, if the status has it.
+pub fn store(export: &FhirExport) -> Option<&str> {
+    export.status.as_ref()?.job.as_ref()?.destination.as_ref()?.endpoint.as_deref()
 }
 
 /// What the operator checked of the files.

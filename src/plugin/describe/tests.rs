@@ -38,6 +38,7 @@ fn a_complete_export_is_told_whole() {
             "destination": { "endpoint": "https://lake.example.org/" } },
         "output": { "container": "research-lake", "folder": "f-48151623", "files": 212, "resources": 1_048_576,
             "bytes": 2_147_000_000_i64, "errorFiles": 1, "errorIssues": 5,
+            "manifest": { "path": "f-48151623/manifest.json", "sha256": "ab" },
             "checks": { "files": "Passed", "counts": "Passed", "checksums": "Unknown", "requestedTypes": "Passed" },
             "types": [{ "type": "Patient", "files": 1, "resources": 4920 },
                 { "type": "Observation", "files": 158, "resources": 801_334 }] },
@@ -65,8 +66,8 @@ fn a_complete_export_is_told_whole() {
          Verified    All 212 files are in the container. Passed: files, counts and requested types. Not checked, or \
          only in part: checksums.\n\
          Why         CompletedWithErrors: the server reports 5 issues.\n\
-         To do       Read the error files. Fetch the files with kubectl fhirexport download cohort-42 -n research; check \
-         them again at any time with kubectl fhirexport verify cohort-42 -n research.\n\
+         To do       Read the error files. Fetch the files into a directory DIR with kubectl fhirexport download \
+         cohort-42 DIR -n research; check them again at any time with kubectl fhirexport verify cohort-42 -n research.\n\
          \n\
          Events\n  18m     Normal   Complete             1,048,576 resources\n"
     );
@@ -102,6 +103,36 @@ fn each_state_says_what_to_do() {
     ] {
         assert_eq!(part(&story(&status), "To do"), wanted, "{status}");
     }
+}
+
+#[test]
+fn only_files_that_can_be_fetched_are_offered() {
+    let complete = |endpoint: &str, manifest: &Value| {
+        story(&json!({ "state": "Complete",
+            "job": { "intentTime": "2026-11-23T01:58:30Z", "destination": { "endpoint": endpoint } },
+            "output": { "container": "lake", "folder": "f", "files": 2, "manifest": manifest } }))
+    };
+    let manifest = json!({ "path": "f/manifest.json", "sha256": "ab" });
+    let s3 = "s3://clinic/a?endpoint=https://s3.example";
+    for (endpoint, manifest, offered) in [
+        ("https://lake.example.org", &manifest, true),
+        ("volume:lake", &manifest, true),
+        (s3, &manifest, false),
+        ("file:///lake", &manifest, false),
+        ("https://lake.example.org", &Value::Null, false),
+    ] {
+        let told = part(&complete(endpoint, manifest), "To do");
+        assert_eq!(told.contains("download cohort-42 DIR -n research"), offered, "{endpoint}: {told}");
+        assert!(offered || told == "Fetch the files with the tools of their store.", "{endpoint}: {told}");
+    }
+    assert_eq!(part(&complete(s3, &manifest), "Where"), "2 files in s3://clinic/a/lake/f.");
+}
+
+#[test]
+fn texts_of_others_bring_no_escape_sequences() {
+    let failed = condition("Failed", "True", "ExportFailed", "the server says \u{1b}[2Jhello");
+    let told = story(&json!({ "state": "Failed", "conditions": [failed] }));
+    assert_eq!(part(&told, "Why"), "ExportFailed: the server says \u{fffd}[2Jhello.");
 }
 
 #[test]

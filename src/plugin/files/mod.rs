@@ -11,10 +11,13 @@ use serde_json::json;
 
 use super::connection::Connected;
 use super::describe::export;
+use super::exit::Exit;
 use super::paint::Paint;
 use super::table::Table;
+use crate::cli::print;
 use crate::core::landing::FileKind;
 use crate::core::stored_manifest::StoredFile;
+use crate::show::visible;
 use crate::stop::Stop;
 
 pub use place::StoreArgs;
@@ -47,12 +50,16 @@ enum FileForm {
     Url,
 }
 
-/// Reads the manifest of an export, and returns the list of its files.
-pub async fn files(cluster: &Connected, args: &FilesArgs, paint: Paint) -> Result<String, Stop> {
+/// Reads the manifest of an export, and prints the list of its files.
+pub async fn files(cluster: &Connected, args: &FilesArgs, paint: Paint) -> Result<Exit, Stop> {
     let export = export(cluster, &args.name).await?;
     let store = Files::of(cluster, &export, &args.store).await?;
-    let listed = store.manifest().await.map_err(Unlisted::into_stop)?;
-    text(&listed.files, args.output, paint)
+    let listed = match store.manifest().await {
+        Ok(listed) => listed,
+        Err(unlisted) => return unlisted.into_exit(),
+    };
+    print(&text(&listed.files, args.output, paint)?)?;
+    Ok(Exit::Done)
 }
 
 /// What a file holds, as a word.
@@ -81,7 +88,7 @@ fn text(files: &[StoredFile], form: Option<FileForm>, paint: Paint) -> Result<St
         Some(FileForm::Yaml) => serde_saphyr::to_string(&documents())
             .map(|text| text.trim_end().to_owned() + "\n")
             .map_err(|e| failed(&e)),
-        Some(FileForm::Url) => Ok(files.iter().map(|file| url(file) + "\n").collect()),
+        Some(FileForm::Url) => Ok(files.iter().map(|file| visible(&url(file)) + "\n").collect()),
     }
 }
 

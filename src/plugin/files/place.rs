@@ -58,7 +58,7 @@ pub fn endpoint_of_server(server: &FhirServer) -> Option<String> {
 }
 
 impl StoreArgs {
-    /// Whether the flags alone say where the store is.
+    /// Whether `--endpoint` names the storage account, so that the FhirServer need not be read.
     pub fn names_store(&self) -> bool {
         self.endpoint.is_some()
     }

@@ -14,9 +14,10 @@ use crate::core::landing::{Sum, Tally};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
 use crate::core::reach::Reach;
-use crate::core::stored_manifest::{MAX_STORED, StoredFile, files};
+use crate::core::stored_manifest::{MAX_STORED, Retrieved, StoredFile, files};
 use crate::plugin::connection::Connected;
 use crate::plugin::describe::parsed;
+use crate::plugin::exit::Exit;
 use crate::ports::{ObjectStore as _, Target};
 use crate::show::ObjectKind;
 use crate::stop::Stop;
@@ -28,7 +29,7 @@ const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Du
 /// The files of one export.
 pub struct Files {
     store: Store,
-    /// The ports name a FhirServer with each operation. The caller's stores do not look at it.
+    /// A placeholder: every storage operation takes a FhirServer, and the caller's stores ignore it.
     nobody: Arc<FhirServer>,
     place: Place,
 }
@@ -57,28 +58,30 @@ pub trait Sink {
 /// What became of reading a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It was read whole.
+    /// The file was read whole.
     Whole(Sum),
-    /// It does not exist.
+    /// The file does not exist.
     Missing,
-    /// It is there and cannot be read, as a clause.
-    Unreadable(String),
+    /// The file is not what was stored: a clause that says why.
+    Damaged(String),
 }
 
 /// Why the manifest of an export is of no use.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unlisted {
-    /// It is gone, or other than the one that the operator stored, or the container is gone. As a sentence.
+    /// The manifest is gone, or other than the one that the operator stored, or the container is gone. As a sentence.
     NotAsStored(String),
-    /// It cannot be read now. As a sentence.
+    /// The manifest cannot be read now. As a sentence.
     Unreadable(String),
 }
 
 impl Unlisted {
-    /// The sentence.
-    pub fn into_stop(self) -> Stop {
+    /// The end of a command that needs the manifest: unsuccessful if the manifest is not as stored, and an error if it
+    /// cannot be read.
+    pub fn into_exit(self) -> Result<Exit, Stop> {
         match self {
-            Self::NotAsStored(sentence) | Self::Unreadable(sentence) => Stop::because(sentence),
+            Self::NotAsStored(sentence) => Ok(Exit::not_in_order(&sentence)),
+            Self::Unreadable(sentence) => Err(Stop::because(sentence)),
         }
     }
 }
@@ -133,30 +136,23 @@ impl Files {
                 "The manifest {path} is not the one that the operator stored: somebody changed it, so do not use the data."
             )));
         }
-        let files = files(&body, &self.place.container, &manifest.path).map_err(|what| {
-            Unlisted::NotAsStored(format!("The manifest {path} cannot be used: it is {what}."))
-        })?;
+        let files = files(&body, &self.place.container, &manifest.path)
+            .map_err(|what| Unlisted::NotAsStored(format!("The manifest {path} cannot be used: {what}.")))?;
         Ok(Listed { body, files })
     }
 
-    /// Reads a file, decompressed, and passes to `sink` what that has not got yet. Tries again while that may help. Fails with a sentence
-    /// if the store, and not only this file, cannot be read.
+    /// Reads a file, decompressed, and passes to `sink` the bytes after those it already has. Retries passing failures.
+    /// Fails if the whole store cannot be read, and if the store does not give the file.
     pub async fn read(&self, file: &StoredFile, sink: &mut (dyn Sink + Send)) -> Result<Reading, Stop> {
-        match patiently(async || self.read_once(file, sink).await).await {
-            Ok(Some(sum)) => Ok(Reading::Whole(sum)),
-            Ok(None) => Ok(Reading::Missing),
-            Err(StorageFailure { kind: StorageFailureKind::Permanent, message }) => {
-                Ok(Reading::Unreadable(message))
-            }
-            Err(failure) => Err(Stop::because(sentence(&failure))),
-        }
+        let read = patiently(async || self.read_once(file, sink).await).await;
+        read.map_err(|failure| Stop::because(sentence(&failure)))
     }
 
     async fn read_once(
         &self,
         file: &StoredFile,
         sink: &mut (dyn Sink + Send),
-    ) -> Result<Option<Sum>, StorageFailure> {
+    ) -> Result<Reading, StorageFailure> {
         let mut tally = sink.begin();
         let from = tally.bytes();
         let mut both = |piece: &[u8]| {
@@ -165,13 +161,17 @@ impl Files {
         };
         let (target, key) = (self.target(), &file.key);
         // A file that is compressed can only be read from its beginning.
-        let found = match (&self.store, from) {
-            (Store::Account(account), 0) => account.read_through(target, key, &mut both).await?,
+        let retrieved = match (&self.store, from) {
+            (Store::Account(account), 0) => account.read_whole(target, key, &mut both).await?,
             (Store::Account(account), from) => account.read_rest(target, key, from, &mut both).await?,
-            (Store::Directory(directory), 0) => directory.read_through(target, key, &mut both).await?,
+            (Store::Directory(directory), 0) => directory.read_whole(target, key, &mut both).await?,
             (Store::Directory(directory), from) => directory.read_rest(target, key, from, &mut both).await?,
         };
-        Ok(found.then(|| tally.finish()))
+        Ok(match retrieved {
+            Retrieved::Whole => Reading::Whole(tally.finish()),
+            Retrieved::Missing => Reading::Missing,
+            Retrieved::Damaged(why) => Reading::Damaged(why),
+        })
     }
 }
 
@@ -224,4 +224,62 @@ async fn named_by_server(cluster: &Connected, export: &FhirExport) -> Result<Opt
 fn nobody() -> Result<Arc<FhirServer>, Stop> {
     let spec = json!({ "url": "https://localhost", "dialect": "BulkData", "auth": { "type": "None" } });
     Ok(Arc::new(FhirServer::new("nobody", parsed(spec)?)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::api::StoredManifest;
+    use crate::core::landing::FileKind;
+
+    #[test]
+    fn a_changed_manifest_is_a_finding_and_an_unreadable_one_an_error() {
+        let changed = Unlisted::NotAsStored("The manifest is gone.".to_owned()).into_exit();
+        assert_eq!(changed.unwrap(), Exit::Unsuccessful);
+        let unreadable = Unlisted::Unreadable("The files cannot be read: no.".to_owned()).into_exit();
+        assert_eq!(unreadable.unwrap_err().to_string(), "The files cannot be read: no.");
+    }
+
+    #[tokio::test]
+    async fn only_what_is_wrong_with_the_file_counts_as_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("lake/f")).unwrap();
+        std::fs::write(folder.path().join("lake/f/a.ndjson.gz"), "no gzip").unwrap();
+        let file = |key: &str| StoredFile {
+            kind: FileKind::Output,
+            type_: None,
+            url: key.to_owned(),
+            key: key.to_owned(),
+            path: key.to_owned(),
+            count: None,
+            bytes: None,
+            sha256: None,
+        };
+        let files = Files {
+            store: Store::Directory(FolderStorage::new(folder.path())),
+            nobody: nobody().unwrap(),
+            place: Place {
+                store: StorePlace::Directory(folder.path().to_owned()),
+                container: "lake".to_owned(),
+                manifest: StoredManifest { path: "f/manifest.json".into(), sha256: String::new() },
+            },
+        };
+        let mut sink = Ignore;
+        let damaged = files.read(&file("f/a.ndjson.gz"), &mut sink).await.unwrap();
+        assert!(matches!(&damaged, Reading::Damaged(why) if why.contains("not what landed")), "{damaged:?}");
+        assert_eq!(files.read(&file("f/b.ndjson"), &mut sink).await.unwrap(), Reading::Missing);
+        let refused = files.read(&file("f/.hidden"), &mut sink).await.unwrap_err().to_string();
+        assert!(refused.starts_with("The files cannot be read: "), "{refused}");
+    }
+
+    struct Ignore;
+
+    impl Sink for Ignore {
+        fn begin(&mut self) -> Tally {
+            Tally::default()
+        }
+
+        fn take(&mut self, _: &[u8]) {}
+    }
 }

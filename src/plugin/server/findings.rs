@@ -6,6 +6,7 @@ use super::look::{Metadata, Seen};
 use crate::api::{Condition, ConditionStatus, ConditionType, Dialect, FhirServer, Reason};
 use crate::credentials::cause::Cause;
 use crate::plugin::paint::{Paint, Tone};
+use crate::show::visible;
 
 /// The width of the names of findings, in characters.
 const NAMES: usize = 18;
@@ -80,7 +81,7 @@ fn of_condition(condition: &Condition) -> Finding {
     Finding::new(mark, condition.type_.clone(), format!("{told}{}", advice.unwrap_or_default()))
 }
 
-/// What was seen from this machine. It is no more than a note: the operator may see the server from elsewhere.
+/// What was seen from this machine. None of it is `Wrong`, since the operator may reach the server from elsewhere.
 pub fn seen_from_here(server: &FhirServer, seen: &Seen) -> Vec<Finding> {
     let name = match &seen.addresses {
         Ok(addresses) => {
@@ -163,13 +164,13 @@ fn of_cause(server: &FhirServer, cause: &Cause) -> Finding {
     Finding::new(Mark::Note, name, told)
 }
 
-/// The findings as text.
+/// The findings as text. Control characters are replaced: the server chooses some of the words.
 pub fn text(server: &FhirServer, operator: &[Finding], here: &[Finding], paint: Paint) -> String {
     let heading = |text: &str| paint.tint(Tone::Heading, text);
     let FhirServer { spec, .. } = server;
     let name = format!("{}/{}", server.namespace().unwrap_or_default(), server.name_any());
-    let mut text =
-        format!("{} ({}, dialect {:?})\n", heading(&format!("FhirServer {name}")), spec.url, spec.dialect);
+    let (head, url) = (heading(&format!("FhirServer {name}")), visible(&spec.url));
+    let mut text = format!("{head} ({url}, dialect {:?})\n", spec.dialect);
     text.push_str(&heading("What the operator found"));
     text.push('\n');
     text.extend(operator.iter().map(|finding| line(finding, paint)));
@@ -187,7 +188,8 @@ fn line(Finding { mark, name, told }: &Finding, paint: Paint) -> String {
         Mark::Note => ("note ", Tone::Held),
         Mark::Wrong => ("wrong", Tone::Bad),
     };
-    format!("  {}  {name:<NAMES$} {told}\n", paint.tint(tone, word))
+    let found = visible(&format!("{name:<NAMES$} {told}"));
+    format!("  {}  {found}\n", paint.tint(tone, word))
 }
 
 #[cfg(test)]
@@ -274,5 +276,14 @@ mod tests {
             let told = text(&server, &[], &findings, Paint::Plain);
             assert!(told.contains(wanted) && told.contains("the host has the address 192.0.2.1"), "{told}");
         }
+    }
+
+    #[test]
+    fn a_server_writes_no_escape_sequence() {
+        let offered = Offered { software: "\u{1b}[2J".to_owned(), fhir_version: None, exports: Vec::new() };
+        let server = server(&json!({}), &json!([]));
+        let findings = seen_from_here(&server, &seen(Metadata::Read(offered)));
+        let told = text(&server, &[], &findings, Paint::Plain);
+        assert!(told.contains(" \u{fffd}[2J, FHIR of") && !told.contains('\u{1b}'), "{told:?}");
     }
 }

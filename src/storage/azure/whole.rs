@@ -4,8 +4,9 @@ use super::BlobStorage;
 use super::download::{Download, Progress};
 use super::listing;
 use crate::core::ledger::StorageFailure;
+use crate::core::stored_manifest::Retrieved;
 use crate::ports::Target;
-use crate::storage::at_rest::{Unpack, not_what_landed, shorter};
+use crate::storage::at_rest::{Unpack, read, shorter, was_there};
 
 impl BlobStorage {
     /// See [`ObjectStore::read_through`](crate::ports::ObjectStore::read_through).
@@ -15,7 +16,18 @@ impl BlobStorage {
         path: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        let Some(size) = self.size_of(target, path).await? else { return Ok(false) };
+        was_there(self.read_whole(target, path, take).await?)
+    }
+
+    /// Reads a file from its beginning, decompressed, and passes each piece to `take` once. Fails if the store does not
+    /// give the file; what is wrong with the file itself is a result.
+    pub async fn read_whole(
+        &self,
+        target: Target<'_>,
+        path: &str,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Retrieved, StorageFailure> {
+        let Some(size) = self.size_of(target, path).await? else { return Ok(Retrieved::Missing) };
         let mut sink = Unpack::of(path, take);
         let mut decoded = Ok(());
         let mut unpack = |piece: &[u8]| {
@@ -24,30 +36,27 @@ impl BlobStorage {
             }
         };
         if !self.drain(target, Download::new(target.container, path, size), &mut unpack).await? {
-            return Ok(false);
+            return Ok(Retrieved::Missing);
         }
         let decoded = decoded.and_then(|()| sink.finish());
-        decoded.map(|()| true).map_err(|_| not_what_landed(target.container, path))
+        Ok(read(target.container, path, decoded.is_ok()))
     }
 
-    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Returns
-    /// false if the file does not exist.
-    ///
-    /// # Errors
-    ///
-    /// Fails for good if the file is shorter than `from` bytes.
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Fails
+    /// if the store does not give the file. A file that is shorter than `from` bytes is damaged.
     pub async fn read_rest(
         &self,
         target: Target<'_>,
         path: &str,
         from: u64,
         take: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> Result<bool, StorageFailure> {
-        let Some(size) = self.size_of(target, path).await? else { return Ok(false) };
+    ) -> Result<Retrieved, StorageFailure> {
+        let Some(size) = self.size_of(target, path).await? else { return Ok(Retrieved::Missing) };
         if size < from {
-            return Err(shorter(target.container, path));
+            return Ok(shorter(target.container, path));
         }
-        self.drain(target, Download::after(target.container, path, size, from), take).await
+        let rest = Download::after(target.container, path, size, from);
+        Ok(if self.drain(target, rest, take).await? { Retrieved::Whole } else { Retrieved::Missing })
     }
 
     /// The size of a file in bytes; `None` if it does not exist.

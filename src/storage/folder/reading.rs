@@ -13,8 +13,9 @@ use super::{Folder, FolderStorage, failure, listing};
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::sha256_hex;
+use crate::core::stored_manifest::Retrieved;
 use crate::ports::Target;
-use crate::storage::at_rest::{Unpack, not_what_landed, shorter};
+use crate::storage::at_rest::{Unpack, read, shorter, was_there};
 use crate::storage::check::{chosen, looked_at, sizes};
 
 /// How many bytes are read at once.
@@ -88,7 +89,8 @@ fn put(place: &Place, name: &str, body: &[u8]) -> io::Result<()> {
 }
 
 impl Folder {
-    /// Reads an object in pieces, after its first `from` bytes, and returns its size; `None` if it does not exist.
+    /// Reads an object in pieces, after its first `from` bytes, and returns its size; `None` if it does not exist. Nothing
+    /// is read of an object that is shorter.
     async fn pieces(
         &self,
         object: Object,
@@ -100,9 +102,6 @@ impl Folder {
             blocking(move || object.file()).await?
         };
         let Some((mut file, size)) = opened else { return Ok(None) };
-        if size < from {
-            return Err(shorter(&object.container, &object.key));
-        }
         file.seek(SeekFrom::Start(from)).map_err(|error| object.failure(&error))?;
         let mut file = tokio::fs::File::from_std(file);
         let mut piece = vec![0; PIECE];
@@ -120,6 +119,15 @@ impl Folder {
         object: Object,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
+        was_there(self.unpacked(&object, take).await?)
+    }
+
+    /// Reads an object from its beginning, decompressed, and passes each piece to `take` once.
+    async fn unpacked(
+        &self,
+        object: &Object,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Retrieved, StorageFailure> {
         let mut unpack = Unpack::of(&object.key, take);
         let mut decoded = Ok(());
         let found = self
@@ -130,12 +138,10 @@ impl Folder {
             })
             .await?;
         if found.is_none() {
-            return Ok(false);
+            return Ok(Retrieved::Missing);
         }
-        decoded
-            .and_then(|()| unpack.finish())
-            .map(|()| true)
-            .map_err(|_| not_what_landed(&object.container, &object.key))
+        let decoded = decoded.and_then(|()| unpack.finish());
+        Ok(read(&object.container, &object.key, decoded.is_ok()))
     }
 
     /// See [`ObjectStore::verify`](crate::ports::ObjectStore::verify).
@@ -179,20 +185,32 @@ impl Folder {
 }
 
 impl FolderStorage {
-    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Returns
-    /// false if the file does not exist.
-    ///
-    /// # Errors
-    ///
-    /// Fails for good if the file is shorter than `from` bytes.
+    /// Reads a file from its beginning, decompressed, and passes each piece to `take` once. Fails if the store does not
+    /// give the file; what is wrong with the file itself is a result.
+    pub async fn read_whole(
+        &self,
+        target: Target<'_>,
+        key: &str,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Retrieved, StorageFailure> {
+        let (folder, object) = (self.of(target.server), self.object(target, key));
+        folder.unpacked(&object, take).await
+    }
+
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Fails
+    /// if the store does not give the file. A file that is shorter than `from` bytes is damaged.
     pub async fn read_rest(
         &self,
         target: Target<'_>,
         key: &str,
         from: u64,
         take: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> Result<bool, StorageFailure> {
+    ) -> Result<Retrieved, StorageFailure> {
         let folder = self.of(target.server);
-        Ok(folder.pieces(self.object(target, key), from, take).await?.is_some())
+        Ok(match folder.pieces(self.object(target, key), from, take).await? {
+            None => Retrieved::Missing,
+            Some(size) if size < from => shorter(target.container, key),
+            Some(_) => Retrieved::Whole,
+        })
     }
 }

@@ -1,12 +1,14 @@
 //! `create`, `cancel`, `suspend`, `resume` and `run`.
 
 use bulk_fhir::{Options, Script};
-use fhir_export_operator::api::FhirExport;
+use fhir_export_operator::api::{FhirExport, FhirExportSchedule};
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{assert_said, call, told};
+use super::{assert_said, call, start, told};
 use crate::place::Place;
-use crate::site::shared;
+use crate::site::{PATIENCE, shared};
 
 const CREATE: [&str; 8] =
     ["create", "cohort", "--server", "clinic", "--level", "system", "--types", "Patient,Condition"];
@@ -88,15 +90,38 @@ async fn what_is_suspended_goes_on_when_it_is_resumed() {
     place.site.complete("cohort").await;
 }
 
-#[tokio::test]
-async fn a_schedule_runs_on_request() {
-    let place = Place::start("kubectl-run", Options::default(), json!({})).await;
+/// Creates a schedule named `yearly`.
+async fn schedule(place: &Place) -> Api<FhirExportSchedule> {
     let schedule = json!({"apiVersion": "fhirexport.dev/v1alpha1", "kind": "FhirExportSchedule",
         "metadata": {"name": "yearly"}, "spec": {"schedule": "0 2 1 1 *", "template": {"spec": {
             "serverRef": {"name": "clinic"},
             "request": {"level": "System", "types": ["Patient"], "container": place.container()}}}}});
-    let api: kube::Api<fhir_export_operator::api::FhirExportSchedule> = place.site.api();
-    api.create(&kube::api::PostParams::default(), &serde_json::from_value(schedule).unwrap()).await.unwrap();
+    let api: Api<FhirExportSchedule> = place.site.api();
+    api.create(&PostParams::default(), &serde_json::from_value(schedule).unwrap()).await.unwrap();
+    api
+}
+
+/// No operator takes the requests up, so the second replaces the first, and the deletion both.
+#[tokio::test]
+async fn a_run_that_cannot_start_any_more_is_not_waited_for() {
+    let place = Place::without_operator("kubectl-run-lost", Options::default(), json!({})).await;
+    let api = schedule(&place).await;
+    let mut first = start(&place.site, &["run", "yearly", "--wait"]);
+    first.wait_for_log("fhirexport.fhirexport.dev/yearly-manual-", PATIENCE).await.unwrap();
+    let mut second = start(&place.site, &["run", "yearly", "--wait", "--timeout=1h"]);
+    assert_eq!(first.wait_at_most(PATIENCE).await.unwrap(), Some(1), "{}", first.log_end());
+    let said = "does not start: another run of its schedule was requested before it had begun";
+    assert!(first.log_end().contains(said), "{}", first.log_end());
+    second.wait_for_log("fhirexport.fhirexport.dev/yearly-manual-", PATIENCE).await.unwrap();
+    api.delete("yearly", &DeleteParams::default()).await.unwrap();
+    assert_eq!(second.wait_at_most(PATIENCE).await.unwrap(), Some(1), "{}", second.log_end());
+    assert!(second.log_end().contains("its schedule was deleted"), "{}", second.log_end());
+}
+
+#[tokio::test]
+async fn a_schedule_runs_on_request() {
+    let place = Place::start("kubectl-run", Options::default(), json!({})).await;
+    schedule(&place).await;
     let ran = told(&place.site, &["run", "yearly", "--wait"]).await;
     let lines: Vec<&str> = ran.lines().collect();
     assert!(lines[1].starts_with(&format!("{} complete: ", lines[0])), "{ran}");

@@ -105,7 +105,7 @@ async fn from_a_storage_account_with_a_sas_token() {
         .run()
         .await
         .unwrap();
-    assert_said(&refused, 1, "Patient-1.ndjson is not as the manifest says (it has 27 bytes instead of ");
+    assert_said(&refused, 3, "Patient-1.ndjson is not as the manifest says (it has 27 bytes instead of ");
     assert!(!fresh.join("Patient-1.ndjson").exists() && !fresh.join("manifest.json").exists());
 
     let blind = with_sas(&place.site, &["verify", "cohort"], "w").await.run().await.unwrap();
@@ -114,6 +114,10 @@ async fn from_a_storage_account_with_a_sas_token() {
     let forged = with_sas(&place.site, &["verify", "cohort"], "rl").await.run().await.unwrap();
     assert_eq!(forged.code, 3, "{forged:?}");
     assert!(forged.stdout.contains("is not the one that the operator stored"), "{forged:?}");
+    for command in [&["files", "cohort"][..], &["download", "cohort", &to]] {
+        let forged = with_sas(&place.site, command, "rl").await.run().await.unwrap();
+        assert_said(&forged, 3, "is not the one that the operator stored");
+    }
     container.delete(None).await.unwrap();
     let gone = with_sas(&place.site, &["verify", "cohort"], "rl").await.run().await.unwrap();
     assert_eq!(gone.code, 3, "{gone:?}");
@@ -202,6 +206,19 @@ async fn files_that_the_server_wrote() {
         verified.contains("as the manifest says") && verified.contains("has no checksums for "),
         "{verified}"
     );
+    // Without checksums only a file that a download of this export brought counts as there.
+    let directory = site.folder.path().join("whole");
+    let to = directory.to_str().unwrap();
+    succeeds(&site, with_sas(&site, &["download", "whole", to], "rl").await).await;
+    let again = succeeds(&site, with_sas(&site, &["download", "whole", to], "rl").await).await;
+    assert!(again.contains("of them there already"), "{again}");
+    std::fs::remove_file(directory.join(".fhirexport-download.lock")).unwrap();
+    let unknown = with_sas(&site, &["download", "whole", to], "rl").await.run().await.unwrap();
+    assert_said(&unknown, 1, "the manifest has no checksum that shows whether it is of this export");
+    std::fs::write(directory.join(".fhirexport-download.lock"), "0".repeat(64)).unwrap();
+    let other = with_sas(&site, &["download", "whole", to], "rl").await.run().await.unwrap();
+    assert_said(&other, 1, "holds the files of another export");
+
     let container = blobs::container(&shared().await.azurite, &site.namespace).await.unwrap();
     let folder = export.status.unwrap().output.unwrap().folder.unwrap();
     let names = blobs::names(&container, &folder).await.unwrap();

@@ -53,7 +53,7 @@ async fn a_server_is_checked_from_both_sides() {
 }
 
 #[tokio::test]
-async fn events_are_shown_where_the_log_may_not_be_read() {
+async fn events_are_shown_where_a_log_cannot_be_read() {
     let place = Place::start("kubectl-logs", Options::default(), json!({})).await;
     place.fhir.script(Script::polls(1));
     place.landed("cohort", json!({"types": ["Patient"]})).await;
@@ -79,6 +79,18 @@ async fn events_are_shown_where_the_log_may_not_be_read() {
     assert_said(&shown, 0, "you may not list pods in all namespaces; name that of the operator");
     let waited = plugin(&place.site, &["wait", "cohort"]).kubeconfig(&viewer).run().await.unwrap();
     assert!(waited.stdout.contains("cohort complete: "), "a viewer may wait: {waited:?}");
+
+    // It comes last, because the pods of all namespaces were looked for above.
+    let namespace = place.site.namespace.as_str();
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "operator-0",
+        "labels": {"app.kubernetes.io/part-of": "fhir-export-operator"}},
+        "spec": {"containers": [{"name": "other", "image": "registry.invalid/other"}]}});
+    let file = place.site.folder.write("pod.json", pod.to_string()).unwrap();
+    let arguments = ["create", "-n", namespace, "-f", file.to_str().unwrap()];
+    shared().await.kubernetes.kubectl(arguments).await.unwrap().run().await.unwrap().ok().unwrap();
+    let shown = call(&place.site, &["logs", "cohort", "--operator-namespace", namespace]).await;
+    assert_said(&shown, 0, &format!("note: the log of the pod {namespace}/operator-0 is not shown: "));
+    assert!(shown.stdout.contains("Normal   KickedOff"), "{shown:?}");
 }
 
 #[tokio::test]
