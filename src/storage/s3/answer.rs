@@ -8,7 +8,7 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 
 /// An answer that was taken in whole.
 #[derive(Debug)]
@@ -69,7 +69,23 @@ impl Answer {
 
     /// Whether the store says that it has put the parts of an upload together. The document must be there to its end.
     pub(super) fn is_completion(&self) -> bool {
-        self.success && self.is_a("CompleteMultipartUploadResult") && self.document::<IgnoredAny>().is_some()
+        self.success && self.is_a("CompleteMultipartUploadResult") && self.has_end()
+    }
+
+    /// Whether the body is a document whose root element ends.
+    fn has_end(&self) -> bool {
+        let Ok(text) = std::str::from_utf8(self.body.trim_ascii_start()) else { return false };
+        let (mut reader, mut depth) = (Reader::from_str(text), 0_u32);
+        loop {
+            match reader.read_event() {
+                Ok(Event::Start(_)) => depth += 1,
+                Ok(Event::End(_)) if depth <= 1 => return true,
+                Ok(Event::End(_)) => depth -= 1,
+                Ok(Event::Empty(_)) if depth == 0 => return true,
+                Ok(Event::Eof) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
     }
 
     fn failure(&self) -> Option<Failure> {
