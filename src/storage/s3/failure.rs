@@ -6,7 +6,6 @@ use super::answer::Answer;
 use super::bucket::Bucket;
 use super::call::Right;
 use super::keys::Access;
-use super::listing::MOST_KEYS;
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::credentials::CredentialProblem;
 use crate::credentials::cause::Cause;
@@ -38,9 +37,9 @@ pub(super) fn untold(bucket: &Bucket) -> StorageFailure {
 }
 
 /// The failure for a listing that has no end, or too many keys to hold.
-pub(super) fn too_many(bucket: &Bucket) -> StorageFailure {
+pub(super) fn too_many(bucket: &Bucket, most: usize) -> StorageFailure {
     StorageFailure::permanent(format!(
-        "the bucket {} of the S3 store {} lists more than {MOST_KEYS} keys in one folder: move some away",
+        "the bucket {} of the S3 store {} lists more than {most} keys in one folder: move some away",
         bucket.name(),
         bucket.host()
     ))

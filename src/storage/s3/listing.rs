@@ -55,7 +55,7 @@ impl Bucket {
             let (found, below) = page.into_parts();
             listed += 1 + found.len() + below.len();
             if listed > MOST_KEYS {
-                return Err(failure::too_many(self));
+                return Err(failure::too_many(self, MOST_KEYS));
             }
             // What lies elsewhere was not asked for.
             let ours = |key: &str| self.below(key).filter(|key| key.starts_with(prefix)).map(str::to_owned);

@@ -159,7 +159,7 @@ impl Bucket {
             let page: UploadPage = answer.document().ok_or_else(|| failure::not_of_s3(self))?;
             listed += 1 + page.uploads.len();
             if listed > MOST_KEYS {
-                return Err(failure::too_many(self));
+                return Err(failure::too_many(self, MOST_KEYS));
             }
             for upload in page.uploads {
                 // What lies elsewhere was not asked for.
