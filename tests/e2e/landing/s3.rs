@@ -3,15 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use bulk_fhir::{FileScript, Options, Script, Shape};
-use kube::ResourceExt;
-use serde_json::{Value, json};
+use bulk_fhir::{FileScript, Options, Script};
+use serde_json::json;
 use stage::wait_for;
 
-use super::lifetimes::{midway, no_more_is_sent};
-use super::volume::{nightly, run_now, server_says};
+use super::volume::{cancelled_without_a_trace, landed_with_every_list, nightly, run_now, server_says, urls};
 use crate::place::{Place, output};
-use crate::site::{PATIENCE, S3_PREFIX, condition};
+use crate::site::{PATIENCE, S3_PREFIX};
 
 /// The keys of all objects in this test's container, hidden ones included.
 async fn keys(place: &Place) -> Vec<String> {
@@ -22,27 +20,14 @@ async fn keys(place: &Place) -> Vec<String> {
 #[tokio::test]
 async fn an_export_lands_whole_and_is_verified() {
     let place = Place::on_s3("s3", Options::default(), json!({"storage": {"exportLog": true}})).await;
-    let manifest = Shape {
-        issues: [("warning".to_owned(), 1)].into(),
-        deleted: vec!["Patient/gone".into()],
-        ..Shape::default()
-    };
-    place.fhir.script(Script::polls(1).manifest(manifest));
-    let object = place.landed("run", json!({})).await;
-    assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");
-    let destination = object.status.as_ref().unwrap().job.as_ref().unwrap().destination.clone().unwrap();
-    let endpoint = destination.endpoint.unwrap();
+    let (object, endpoint) = landed_with_every_list(&place).await;
     assert!(endpoint.starts_with("s3://clinic-lake/exports/fhir?endpoint=http://127.0.0.1:"), "{endpoint}");
     let blobs = place.blobs(&object).await;
     assert!(blobs.contains_key("log.ndjson"));
-    let manifest: Value = serde_json::from_slice(&blobs["manifest.json"]).unwrap();
     let folder = format!("{S3_PREFIX}/{}/{}", place.container(), output(&object).folder.unwrap());
-    let lists = ["output", "deleted", "error"].map(|list| manifest[list].as_array().unwrap().clone());
-    let urls: BTreeSet<String> =
-        lists.iter().flatten().map(|file| file["url"].as_str().unwrap().to_owned()).collect();
     let named = blobs.keys().filter(|name| !["manifest.json", "log.ndjson"].contains(&name.as_str()));
     let named = named.map(|name| format!("s3://clinic-lake/{folder}/{name}"));
-    assert_eq!(urls, named.collect());
+    assert_eq!(urls(&blobs["manifest.json"]), named.collect());
     server_says(&place, "StorageAccessible", "True", "ContainerListed").await;
 }
 
@@ -80,16 +65,7 @@ async fn a_large_file_goes_on_after_a_kill_and_no_part_is_stored_twice() {
 #[tokio::test]
 async fn a_cancelled_landing_shows_no_part_of_a_file() {
     let place = Place::on_s3("s3-cancel", Options::default(), json!({})).await;
-    let first = place.landed("first", json!({})).await;
-    let whole = place.blobs(&first).await;
-    let job = midway(&place, "run", json!({})).await;
-    place.site.change("run", json!({"cancel": true})).await;
-    let object = place.site.failed("run", "Cancelled").await;
-    place.site.until("run", "let go", |o| o.finalizers().is_empty()).await;
-    no_more_is_sent(&place, &job).await;
-    let left = place.blobs(&object).await;
-    assert!(left.is_empty(), "a file that has not landed shows nothing: {:?}", left.keys());
-    assert_eq!(place.blobs(&first).await, whole);
+    cancelled_without_a_trace(&place).await;
 }
 
 #[tokio::test]

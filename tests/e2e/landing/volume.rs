@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use bulk_fhir::{FileScript, Options, Script, Shape};
-use fhir_export_operator::api::{FhirExportSchedule, FhirServer};
+use fhir_export_operator::api::{FhirExport, FhirExportSchedule, FhirServer};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -31,10 +31,9 @@ pub(super) async fn server_says(place: &Place, type_: &str, status: &str, reason
     place.site.told(result)
 }
 
-#[tokio::test]
-async fn an_export_lands_whole_and_is_verified() {
-    let place =
-        Place::on_a_volume("volume", Options::default(), json!({"storage": {"exportLog": true}})).await;
+/// Lands an export whose manifest has data, deletions and errors, and checks its verdict. Returns the export and the name
+/// of its store.
+pub(super) async fn landed_with_every_list(place: &Place) -> (FhirExport, String) {
     let manifest = Shape {
         issues: [("warning".to_owned(), 1)].into(),
         deleted: vec!["Patient/gone".into()],
@@ -44,17 +43,44 @@ async fn an_export_lands_whole_and_is_verified() {
     let object = place.landed("run", json!({})).await;
     assert_eq!(condition(&object, "Verified").unwrap().1, "CountsMatch");
     let destination = object.status.as_ref().unwrap().job.as_ref().unwrap().destination.clone().unwrap();
-    assert_eq!(destination.endpoint.as_deref(), Some("volume:lake/exports/fhir"));
+    (object, destination.endpoint.unwrap())
+}
+
+/// The URLs of all files that a manifest names.
+pub(super) fn urls(manifest: &[u8]) -> BTreeSet<String> {
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    let lists = ["output", "deleted", "error"].map(|list| manifest[list].as_array().unwrap().clone());
+    lists.iter().flatten().map(|file| file["url"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Cancels a landing in the middle of a file: no part of it is shown, and an earlier export stays as it is.
+pub(super) async fn cancelled_without_a_trace(place: &Place) {
+    let first = place.landed("first", json!({})).await;
+    let whole = place.blobs(&first).await;
+    let job = midway(place, "run", json!({})).await;
+    place.site.change("run", json!({"cancel": true})).await;
+    let object = place.site.failed("run", "Cancelled").await;
+    assert!(place.fhir.job(&job).unwrap().cancelled_at.is_some());
+    place.site.until("run", "let go", |o| o.finalizers().is_empty()).await;
+    no_more_is_sent(place, &job).await;
+    let left = place.blobs(&object).await;
+    assert!(left.is_empty(), "a file that has not landed shows nothing: {:?}", left.keys());
+    assert_eq!(place.blobs(&first).await, whole);
+}
+
+#[tokio::test]
+async fn an_export_lands_whole_and_is_verified() {
+    let place =
+        Place::on_a_volume("volume", Options::default(), json!({"storage": {"exportLog": true}})).await;
+    let (object, endpoint) = landed_with_every_list(&place).await;
+    assert_eq!(endpoint, "volume:lake/exports/fhir");
     let mut blobs = place.blobs(&object).await;
     assert!(blobs.remove("log.ndjson").is_some());
     let run = place.site.lake.as_ref().unwrap().join(place.container()).join(output(&object).folder.unwrap());
     std::fs::remove_file(run.join("log.ndjson")).unwrap();
     place.assert_same(&object, &place.last_job().id).await;
     // Each URL of the manifest leads to its file from where the manifest lies.
-    let manifest: Value = serde_json::from_slice(&blobs["manifest.json"]).unwrap();
-    let lists = ["output", "deleted", "error"].map(|list| manifest[list].as_array().unwrap().clone());
-    let urls: BTreeSet<String> =
-        lists.iter().flatten().map(|file| file["url"].as_str().unwrap().to_owned()).collect();
+    let urls = urls(&blobs["manifest.json"]);
     assert_eq!(urls.len() + 1, blobs.len());
     assert!(urls.iter().all(|url| run.join(url).is_file()), "{urls:?}");
     assert!(urls.contains("deleted/Bundle-1.ndjson"), "{urls:?}");
@@ -64,17 +90,7 @@ async fn an_export_lands_whole_and_is_verified() {
 #[tokio::test]
 async fn a_cancelled_landing_shows_no_part_of_a_file() {
     let place = Place::on_a_volume("volume-cancel", Options::default(), json!({})).await;
-    let first = place.landed("first", json!({})).await;
-    let whole = place.blobs(&first).await;
-    let job = midway(&place, "run", json!({})).await;
-    place.site.change("run", json!({"cancel": true})).await;
-    let object = place.site.failed("run", "Cancelled").await;
-    assert!(place.fhir.job(&job).unwrap().cancelled_at.is_some());
-    place.site.until("run", "let go", |o| o.finalizers().is_empty()).await;
-    no_more_is_sent(&place, &job).await;
-    let left = place.blobs(&object).await;
-    assert!(left.is_empty(), "a file that has not landed shows nothing: {:?}", left.keys());
-    assert_eq!(place.blobs(&first).await, whole);
+    cancelled_without_a_trace(&place).await;
 }
 
 #[tokio::test]
