@@ -97,7 +97,8 @@ fn the_icon_is_the_drawing_of_the_repository() {
     }
 }
 
-/// The kinds and the form of the annotations are those that Artifact Hub describes (helm_annotations in the documentation of its repository).
+/// The kinds and the form of the annotations are those that Artifact Hub describes (helm_annotations in the
+/// documentation of its repository).
 #[test]
 fn the_annotations_for_artifact_hub_are_what_it_reads() {
     for chart in ["fhir-export-operator", "fhir-export-operator-crds"] {

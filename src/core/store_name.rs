@@ -43,8 +43,8 @@ pub fn store_of(name: &str) -> Store<'_> {
 }
 
 /// The URL of a landed file in the manifest beside it: absolute in a storage account, and `s3://BUCKET/KEY` in an S3
-/// store. On a volume it is relative to the manifest in `folder`, because each reader mounts the volume at a path of its
-/// own. `key` names the file in the container.
+/// store. On a volume it is relative to the manifest in `folder`, because each reader mounts the volume at a path of
+/// its own. `key` names the file in the container.
 pub(super) fn file_url(store: &str, container: &str, folder: &str, key: &str) -> String {
     if store.starts_with(VOLUME) {
         let below = key.strip_prefix(folder).and_then(|below| below.strip_prefix('/'));

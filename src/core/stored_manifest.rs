@@ -67,8 +67,8 @@ struct Entry {
     sha256: Option<String>,
 }
 
-/// Reads the manifest at `key` in `container`. URLs of files are absolute, or relative to the manifest. The error says in
-/// a few words what is wrong. A file outside the folder of the manifest is an error, and so are two files with one
+/// Reads the manifest at `key` in `container`. URLs of files are absolute, or relative to the manifest. The error says
+/// in a few words what is wrong. A file outside the folder of the manifest is an error, and so are two files with one
 /// path, a file in the place of the manifest, and a type or checksum that cannot be one.
 pub fn files(body: &[u8], container: &str, key: &str) -> Result<Vec<StoredFile>, String> {
     let raw: Raw = json(body)?;

@@ -43,8 +43,8 @@ pub struct Run {
 }
 
 /// Applies the manifests and runs the operator until every export of them has ended, or for ever if there is a
-/// schedule. Returns what to print on standard output, and the exit code: 0 if every export is complete, 1 if one is not,
-/// 130 after an interruption that left or cancelled one.
+/// schedule. Returns what to print on standard output, and the exit code: 0 if every export is complete, 1 if one is
+/// not, 130 after an interruption that left or cancelled one.
 pub async fn run(run: Run) -> Result<(String, u8), Stop> {
     let mut signals = Signals::listen()?;
     let mut manifests = Manifests::read(&run.files)?;

@@ -7,8 +7,8 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 const YEAR: i64 = 365 * DAY;
 
-/// How long ago `then` was, in the words of kubectl: two units while that helps, such as `5m30s`, then one, such as `3d`.
-/// An instant in the future has the age `0s`.
+/// How long ago `then` was, in the words of kubectl: two units while that helps, such as `5m30s`, then one, such as
+/// `3d`. An instant in the future has the age `0s`.
 pub fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs().max(0);
     let two = |whole: i64, unit: &str, part: i64, of: &str| {

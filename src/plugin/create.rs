@@ -16,7 +16,8 @@ use crate::offline::{Definitions, is_name};
 use crate::show::{Key, ObjectKind};
 use crate::stop::Stop;
 
-/// The flags of `create`. What they cannot express is a manifest for kubectl apply: begin it with --dry-run=client -o yaml.
+/// The flags of `create`. What they cannot express is a manifest for kubectl apply: begin it with --dry-run=client -o
+/// yaml.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     #[command(flatten)]

@@ -44,8 +44,8 @@ impl Told {
         }
     }
 
-    /// The event in a line: its age, type, reason, what happened, and how often if more than once. Control characters are
-    /// replaced, since anybody who may create events can write them.
+    /// The event in a line: its age, type, reason, what happened, and how often if more than once. Control characters
+    /// are replaced, since anybody who may create events can write them.
     pub fn line(&self, now: Timestamp) -> String {
         let age = self.time.map_or_else(|| "<unknown>".to_owned(), |time| age(time, now));
         let times = if self.count > 1 { format!(" ({} times)", self.count) } else { String::new() };
@@ -53,8 +53,8 @@ impl Told {
     }
 }
 
-/// The events about an export, oldest first, without those about an earlier export of the same name. The error completes
-/// "the events are not shown: …".
+/// The events about an export, oldest first, without those about an earlier export of the same name. The error
+/// completes "the events are not shown: …".
 pub async fn about(cluster: &Connected, export: &FhirExport) -> Result<Vec<Told>, String> {
     let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let which = ListParams::default().fields(&selector(export));

@@ -79,8 +79,8 @@ impl Endings {
         self.exit_if(|ending| matches!(ending, Ending::Ended(End::Complete(_))))
     }
 
-    /// The exit code for somebody who cancelled the exports: success if each is cancelled. The cancel came too late for one
-    /// that is complete.
+    /// The exit code for somebody who cancelled the exports: success if each is cancelled. The cancel came too late for
+    /// one that is complete.
     pub fn exit_of_cancel(&self) -> Exit {
         self.exit_if(|ending| matches!(ending, Ending::Ended(End::Cancelled)))
     }

@@ -125,8 +125,8 @@ fn row(export: &Value, columns: Columns, now: Timestamp) -> Vec<Cell> {
     row
 }
 
-/// The condition that a reader of the list should know of: why an export failed, cannot continue, or completed otherwise
-/// than asked for.
+/// The condition that a reader of the list should know of: why an export failed, cannot continue, or completed
+/// otherwise than asked for.
 pub fn told(status: &FhirExportStatus) -> Option<&Condition> {
     let of = |type_| condition::find(&status.conditions, type_).filter(|condition| condition.is_true());
     if let Some(failed) = of(ConditionType::Failed) {

@@ -30,8 +30,8 @@ pub struct LogsArgs {
     operator_namespace: Option<String>,
 }
 
-/// Reads the events of an export and the lines of the operator's pods about it, and returns them. What may not be read is
-/// said on stderr.
+/// Reads the events of an export and the lines of the operator's pods about it, and returns them. What may not be read
+/// is said on stderr.
 pub async fn logs(cluster: &Connected, args: &LogsArgs) -> Result<String, Stop> {
     let export = export(cluster, &args.name).await?;
     let mut text = String::new();
@@ -49,8 +49,8 @@ pub async fn logs(cluster: &Connected, args: &LogsArgs) -> Result<String, Stop> 
     Ok(text)
 }
 
-/// The lines about an export in the logs of all pods of the operator, in the order of their times. A pod whose log cannot
-/// be read is named on stderr. The error completes "the log is not shown: …".
+/// The lines about an export in the logs of all pods of the operator, in the order of their times. A pod whose log
+/// cannot be read is named on stderr. The error completes "the log is not shown: …".
 async fn lines(cluster: &Connected, args: &LogsArgs) -> Result<Vec<String>, String> {
     let pods: Api<Pod> = match &args.operator_namespace {
         Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
@@ -99,8 +99,8 @@ fn refused(error: &CallError, everywhere: bool) -> String {
     }
 }
 
-/// A line of the operator's log for people, if it is about this export. Lines that are not JSON stay as they are, but for
-/// control characters: anybody may run a pod with the operator's label.
+/// A line of the operator's log for people, if it is about this export. Lines that are not JSON stay as they are, but
+/// for control characters: anybody may run a pod with the operator's label.
 fn told(line: &str, namespace: &str, name: &str) -> Option<String> {
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
         let fields = [format!("namespace=\"{namespace}\""), format!("name=\"{name}\"")];

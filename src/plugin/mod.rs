@@ -1,5 +1,5 @@
-//! `kubectl fhirexport`: exports from the command line of the person who needs them, with their own rights and their own
-//! credentials. One file for each command; what it prints is a pure function of what it read.
+//! `kubectl fhirexport`: exports from the command line of the person who needs them, with their own rights and their
+//! own credentials. One file for each command; what it prints is a pure function of what it read.
 //!
 //! Uses: api, cli, cluster, core, credentials, offline, operator, ports, show, stop, storage.
 
@@ -41,8 +41,8 @@ use server::ServerCommand;
 /// FHIR bulk exports from the command line.
 ///
 /// Works on the FhirExports of a namespace with your own rights in the cluster. Exit codes: 0 done, or the export is
-/// complete; 1 the command failed; 2 the command line is invalid; 3 the export ended without success, or what was checked
-/// is not in order; 4 the time limit was reached; 130 interrupted.
+/// complete; 1 the command failed; 2 the command line is invalid; 3 the export ended without success, or what was
+/// checked is not in order; 4 the time limit was reached; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-fhirexport", bin_name = "kubectl fhirexport", version)]
 struct Cli {
@@ -79,8 +79,8 @@ enum Command {
     Run(run::RunArgs),
     /// List the files of an export: a table, JSON, YAML or plain URLs
     Files(files::FilesArgs),
-    /// Fetch the files of an export into a directory, several at once, each compared with the manifest; the same command
-    /// goes on after an interruption
+    /// Fetch the files of an export into a directory, several at once, each compared with the manifest; the same
+    /// command goes on after an interruption
     Download(download::DownloadArgs),
     /// Read the files of an export again, and compare counts and checksums with the manifest
     Verify(verify::VerifyArgs),

@@ -146,8 +146,8 @@ pub trait ObjectStore: Send + Sync {
         folder: &str,
     ) -> impl Future<Output = Result<Ledger, StorageFailure>> + Send;
 
-    /// The marks of the committed object `key` in the folder of a landing; `None` if it does not exist, or if no landing
-    /// wrote it.
+    /// The marks of the committed object `key` in the folder of a landing; `None` if it does not exist, or if no
+    /// landing wrote it.
     fn marks(
         &self,
         target: Target<'_>,

@@ -1,7 +1,7 @@
 //! Texts that others wrote, made fit for a terminal.
 
-/// Replaces each control character by U+FFFD. Otherwise whoever wrote the text could move the cursor, or overwrite what a
-/// terminal shows.
+/// Replaces each control character by U+FFFD. Otherwise whoever wrote the text could move the cursor, or overwrite what
+/// a terminal shows.
 pub fn visible(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -27,8 +27,8 @@ impl StorageHosts {
         words.map(|word| host(word).ok_or_else(|| format!("{word} is not host or host:port"))).collect()
     }
 
-    /// Whether the token of a ServiceAccount may go to this security token service, which a `FhirServer` names: only over
-    /// TLS, and only to a host on the list.
+    /// Whether the token of a ServiceAccount may go to this security token service, which a `FhirServer` names: only
+    /// over TLS, and only to a host on the list.
     pub(super) fn admit_token_service(&self, endpoint: &Url) -> Result<(), StorageFailure> {
         let place = place(endpoint);
         if endpoint.scheme() == "https" && place.as_ref().is_some_and(|place| self.0.contains(place)) {

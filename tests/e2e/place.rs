@@ -247,8 +247,8 @@ fn rank(list: List) -> u8 {
     }
 }
 
-/// Adds the files in a folder, by their paths below it, with `above` in front. Leaves out hidden ones, which no reader of
-/// the folder sees. A folder that does not exist has none.
+/// Adds the files in a folder, by their paths below it, with `above` in front. Leaves out hidden ones, which no reader
+/// of the folder sees. A folder that does not exist has none.
 fn read_below(folder: &Path, above: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let entry = entry.unwrap();

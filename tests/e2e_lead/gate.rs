@@ -1,5 +1,5 @@
-//! A gate before the API server, which a test can disturb. It accepts plain HTTP, so that it can answer in place of the API
-//! server.
+//! A gate before the API server, which a test can disturb. It accepts plain HTTP, so that it can answer in place of the
+//! API server.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -54,8 +54,8 @@ pub(super) fn queued_since(status: &FhirExportStatus) -> Option<Timestamp> {
     (queued.is_true() && queued.because(Reason::Queued)).then_some(queued.last_transition_time)
 }
 
-/// The condition that says why an export cannot continue: its server's owner, the connection to the server, or something
-/// in the cluster. `None` if nothing hinders it.
+/// The condition that says why an export cannot continue: its server's owner, the connection to the server, or
+/// something in the cluster. `None` if nothing hinders it.
 pub fn blocked_by(status: &FhirExportStatus) -> Option<&Condition> {
     let of = |type_| condition::find(&status.conditions, type_);
     let refused = |c: &&Condition| c.status == ConditionStatus::False;

@@ -57,8 +57,8 @@ fn command(export: &FhirExport, verb: &str, more: &str) -> String {
     format!("kubectl fhirexport {verb} {name}{more} -n {namespace}")
 }
 
-/// How to get at the files of a complete export. This plugin reads only those that a stored manifest lists, in a storage
-/// account or on a volume.
+/// How to get at the files of a complete export. This plugin reads only those that a stored manifest lists, in a
+/// storage account or on a volume.
 fn fetch(export: &FhirExport) -> String {
     let output = export.status.as_ref().and_then(|status| status.output.as_ref());
     let listed = output.is_some_and(|output| output.manifest.is_some());

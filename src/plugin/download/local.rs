@@ -39,8 +39,8 @@ pub fn failed(path: &Path, error: &io::Error) -> Stop {
     Stop::because(format!("{} cannot be written: {error}; {next}.", path.display()))
 }
 
-/// Makes the directory, locks it against other downloads until the returned file is dropped, and notes in that file which
-/// manifest it is for. Fails if others may write to the directory, or if it may hold files of another export.
+/// Makes the directory, locks it against other downloads until the returned file is dropped, and notes in that file
+/// which manifest it is for. Fails if others may write to the directory, or if it may hold files of another export.
 pub fn claimed(directory: &Path, manifest: &[u8], files: &[StoredFile]) -> Result<File, Stop> {
     let made = made(directory).and_then(|()| fs::metadata(directory));
     guarded(directory, &made.map_err(|e| failed(directory, &e))?)?;
@@ -82,8 +82,8 @@ pub fn part_of(target: &Path) -> PathBuf {
     target.with_file_name(format!(".{name}.{PART}"))
 }
 
-/// Opens a file for reading and writing, and creates it if it does not exist. Then only its owner may use it. Fails if the
-/// path leads to a link, to something else than a file, to another owner's file, or to one that has a second name.
+/// Opens a file for reading and writing, and creates it if it does not exist. Then only its owner may use it. Fails if
+/// the path leads to a link, to something else than a file, to another owner's file, or to one that has a second name.
 pub fn begun(path: &Path) -> io::Result<File> {
     owned(path, OFlags::RDWR | OFlags::CREATE)
 }
@@ -130,7 +130,8 @@ fn made(directory: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory)
 }
 
-/// Refuses a directory that others may write to, since they could put their own files in the place of those of the export.
+/// Refuses a directory that others may write to, since they could put their own files in the place of those of the
+/// export.
 fn guarded(directory: &Path, metadata: &Metadata) -> Result<(), Stop> {
     if metadata.mode() & SHARED_DIRECTORY == 0 {
         return Ok(());

@@ -46,8 +46,8 @@ pub enum StorePlace {
     Directory(PathBuf),
 }
 
-/// The store of an export as its status has it; `None` if the server writes the files, so that only the FhirServer names
-/// the store.
+/// The store of an export as its status has it; `None` if the server writes the files, so that only the FhirServer
+/// names the store.
 pub fn endpoint(export: &FhirExport) -> Option<&str> {
     export.status.as_ref()?.job.as_ref()?.destination.as_ref()?.endpoint.as_deref()
 }
@@ -63,8 +63,8 @@ impl StoreArgs {
         self.endpoint.is_some()
     }
 
-    /// Where the files of `export` lie. `endpoint` is what the status, or the FhirServer, says of the store. The error is
-    /// one sentence.
+    /// Where the files of `export` lie. `endpoint` is what the status, or the FhirServer, says of the store. The error
+    /// is one sentence.
     pub fn place(&self, export: &FhirExport, endpoint: Option<&str>) -> Result<Place, String> {
         let (container, manifest) = listed(export)?;
         let store = match (self.endpoint.as_deref(), endpoint.map(store_of)) {

@@ -49,7 +49,8 @@ pub struct Listed {
 
 /// What takes in a file that is read.
 pub trait Sink {
-    /// The file begins, or is read on after a failure. Returns what the sink has of it: reading goes on after these bytes.
+    /// The file begins, or is read on after a failure. Returns what the sink has of it: reading goes on after these
+    /// bytes.
     fn begin(&mut self) -> Tally;
     /// The next piece.
     fn take(&mut self, piece: &[u8]);

@@ -21,7 +21,8 @@ use look::look;
 /// A command on a FhirServer.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
-    /// Say whether exports of a FhirServer can work, and what to fix: what the operator found, and what is seen from here
+    /// Say whether exports of a FhirServer can work, and what to fix: what the operator found, and what is seen from
+    /// here
     Check(CheckArgs),
 }
 

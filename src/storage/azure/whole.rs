@@ -42,8 +42,8 @@ impl BlobStorage {
         Ok(read(target.container, path, decoded.is_ok()))
     }
 
-    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Fails
-    /// if the store does not give the file. A file that is shorter than `from` bytes is damaged.
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once.
+    /// Fails if the store does not give the file. A file that is shorter than `from` bytes is damaged.
     pub async fn read_rest(
         &self,
         target: Target<'_>,

@@ -89,8 +89,8 @@ fn put(place: &Place, name: &str, body: &[u8]) -> io::Result<()> {
 }
 
 impl Folder {
-    /// Reads an object in pieces, after its first `from` bytes, and returns its size; `None` if it does not exist. Nothing
-    /// is read of an object that is shorter.
+    /// Reads an object in pieces, after its first `from` bytes, and returns its size; `None` if it does not exist.
+    /// Nothing is read of an object that is shorter.
     async fn pieces(
         &self,
         object: Object,
@@ -197,8 +197,8 @@ impl FolderStorage {
         folder.unpacked(&object, take).await
     }
 
-    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once. Fails
-    /// if the store does not give the file. A file that is shorter than `from` bytes is damaged.
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once.
+    /// Fails if the store does not give the file. A file that is shorter than `from` bytes is damaged.
     pub async fn read_rest(
         &self,
         target: Target<'_>,

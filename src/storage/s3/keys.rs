@@ -9,8 +9,8 @@ use rusty_s3::signing::sign;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-/// How long a signature is valid, in seconds. The signature is part of the URL, which proxies may log, so this is short.
-/// The clocks may differ by as much.
+/// How long a signature is valid, in seconds. The signature is part of the URL, which proxies may log, so this is
+/// short. The clocks may differ by as much.
 const VALIDITY: u64 = 300;
 /// What is encoded in paths and queries: everything but the unreserved characters of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');

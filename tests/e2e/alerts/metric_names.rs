@@ -65,8 +65,8 @@ async fn promtool_takes_the_names() {
     assert!(!check_metrics(&bad).await.succeeded());
 }
 
-/// What the linter does not know: no word of a name follows itself, also as a plural, and what a histogram observes is a
-/// time in seconds.
+/// What the linter does not know: no word of a name follows itself, also as a plural, and what a histogram observes is
+/// a time in seconds.
 #[test]
 fn no_name_stutters_and_histograms_have_units() {
     let text = everything().text();

@@ -1,5 +1,5 @@
-//! Landings on a volume: whole exports, a volume that is missing or another namespace's, cancels, and old folders that a
-//! schedule deletes.
+//! Landings on a volume: whole exports, a volume that is missing or another namespace's, cancels, and old folders that
+//! a schedule deletes.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -31,8 +31,8 @@ pub(super) async fn server_says(place: &Place, type_: &str, status: &str, reason
     place.site.told(result)
 }
 
-/// Lands an export whose manifest has data, deletions and errors, and checks its verdict. Returns the export and the name
-/// of its store.
+/// Lands an export whose manifest has data, deletions and errors, and checks its verdict. Returns the export and the
+/// name of its store.
 pub(super) async fn landed_with_every_list(place: &Place) -> (FhirExport, String) {
     let manifest = Shape {
         issues: [("warning".to_owned(), 1)].into(),
@@ -111,8 +111,8 @@ async fn a_volume_that_is_missing_is_told_and_waited_for() {
     assert_eq!(place.fhir.jobs().len(), 1);
 }
 
-/// Limits the size of the operator's files, as a quota would. The unit of `ulimit -f` is 512 or 1024 bytes, depending on
-/// the shell. Without the trap, the signal SIGXFSZ would end the operator.
+/// Limits the size of the operator's files, as a quota would. The unit of `ulimit -f` is 512 or 1024 bytes, depending
+/// on the shell. Without the trap, the signal SIGXFSZ would end the operator.
 #[tokio::test]
 async fn a_full_volume_is_told_and_goes_on_when_there_is_room() {
     let mut place = Place::without_volume("volume-full", Options::default(), json!({})).await;

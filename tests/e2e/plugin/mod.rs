@@ -1,5 +1,5 @@
-//! `kubectl fhirexport` as people use it: on a real API server, with the operator, the Bulk Data test server, Azurite and a
-//! volume.
+//! `kubectl fhirexport` as people use it: on a real API server, with the operator, the Bulk Data test server, Azurite
+//! and a volume.
 
 mod changing;
 mod files;

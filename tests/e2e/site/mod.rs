@@ -112,8 +112,8 @@ impl Site {
         site
     }
 
-    /// Gives the operator a volume, of which this namespace may use one folder. Returns the storage of a `FhirServer` that
-    /// names it. Until [`mount`](Self::mount) is called, the volume is missing.
+    /// Gives the operator a volume, of which this namespace may use one folder. Returns the storage of a `FhirServer`
+    /// that names it. Until [`mount`](Self::mount) is called, the volume is missing.
     pub fn volume(&mut self) -> Value {
         let volumes = self.folder.path().join("volumes");
         std::fs::create_dir(&volumes).unwrap();
@@ -123,8 +123,8 @@ impl Site {
         json!({"type": "Volume", "azureBlob": null, "volume": {"claimName": "lake", "path": "exports/fhir"}})
     }
 
-    /// Makes the bucket of an S3 store, and a Secret with its access key. Returns the storage of a `FhirServer` that names
-    /// it.
+    /// Makes the bucket of an S3 store, and a Secret with its access key. Returns the storage of a `FhirServer` that
+    /// names it.
     pub async fn s3(&mut self) -> Value {
         let store = s3().await;
         let bucket = Bucket::open(store, BUCKET).unwrap();

@@ -285,7 +285,8 @@ impl State {
             let by_name =
                 || book.runs.iter().rev().find(|(_, made)| made.name_any() == run.name).map(|(uid, _)| uid);
             let Some(uid) = run.uid.as_ref().or_else(by_name) else {
-                // The status names the last time that was skipped: a later one may have been skipped in the same decision.
+                // The status names the last time that was skipped: a later one may have been skipped in the same
+                // decision.
                 let newly = status.last_skipped != old.last_skipped;
                 let told = status.last_skipped.as_ref().is_some_and(|skipped| {
                     skipped.time == run.slot_time || newly && skipped.time > run.slot_time
