@@ -132,10 +132,15 @@ impl Site {
         self.bucket = Some(bucket);
         let keys = json!({"AWS_ACCESS_KEY_ID": S3_KEY_ID, "AWS_SECRET_ACCESS_KEY": S3_KEY});
         self.secret("s3", keys, true).await;
-        let endpoint = store.endpoint().unwrap().to_string();
+        let endpoint = Self::s3_endpoint().await;
         json!({"type": "S3", "azureBlob": null, "s3": {"region": S3_REGION, "bucket": BUCKET,
-            "prefix": S3_PREFIX, "endpoint": endpoint.trim_end_matches('/'),
+            "prefix": S3_PREFIX, "endpoint": endpoint,
             "auth": {"type": "AccessKey", "secretRef": {"name": "s3"}}}})
+    }
+
+    /// The endpoint of the S3 store.
+    pub async fn s3_endpoint() -> String {
+        s3().await.endpoint().unwrap().to_string().trim_end_matches('/').to_owned()
     }
 
     /// Makes the directory of the volume, and marks it as one.
