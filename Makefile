@@ -30,7 +30,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show a live export, a crash and a cancel. CLUSTER=1: on a control plane; HOLD=1 stays up; KUBE_CONTEXT=name: in that cluster
+demo: ## Show a live export, a crash and a cancel. STORE=s3|volume: there. CLUSTER=1: on a control plane; HOLD=1: stays up; KUBE_CONTEXT=name
 	@tests/tools/demo/run
 
 .PHONY: demo-picture
