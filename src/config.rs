@@ -103,6 +103,8 @@ pub struct Config {
     pub tuning: Tuning,
     /// A PEM file with additional certificate authorities.
     pub extra_ca: Option<PathBuf>,
+    /// The URL of the OTLP collector that gets traces; `None` for no traces.
+    pub otlp_endpoint: Option<Url>,
     /// The https URL of the Entra authority that replaces those of the clouds.
     pub entra_authority_host: Option<Url>,
     /// Audiences that a `FhirServer` may request besides its own `url`.
@@ -137,6 +139,7 @@ impl WorkArgs {
             max_downloads: usize::from(self.max_downloads),
             max_request_timeout: Duration::from_secs(self.max_request_timeout_seconds.into()),
             extra_ca: self.extra_ca,
+            otlp_endpoint: self.otlp_endpoint,
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
             storage_hosts: self.storage_hosts,
@@ -240,6 +243,8 @@ mod tests {
             ("--lease Ops/fhir", "Ops is not the name of a namespace"),
             ("--lease ops/", "name or namespace/name"),
             ("--lease a/b/c", "name or namespace/name"),
+            ("--otlp-endpoint collector:4318", "use an http or https URL"),
+            ("--otlp-endpoint https://me:hush@collector", "with host and path only"),
             ("--volume-grants lake", "as NAMESPACE=CLAIM"),
             ("--volume-grants Clinic=lake", "Clinic is not the name of a namespace"),
             ("--volume-grants clinic=lake/../x", "cannot be the path of a folder"),

@@ -18,4 +18,5 @@ mod place;
 mod plugin;
 mod schedules;
 mod site;
+mod tracing;
 mod upgrades;

@@ -1,6 +1,7 @@
 //! The world of one test: a namespace, a FHIR server, a storage account and an operator process. When it is dropped,
 //! everything that the operator left behind is searched for secrets and patients.
 
+mod collector;
 mod marks;
 mod traces;
 
@@ -23,7 +24,8 @@ use stage::{
 };
 use tokio::sync::OnceCell;
 
-pub use marks::Marks;
+pub use collector::Collector;
+use marks::Marks;
 
 /// The timeout of waits: long enough for a loaded machine. Tests wait for conditions and fail after this time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +66,8 @@ pub struct Site {
     starts: u32,
     pub flags: Vec<String>,
     pub variables: Vec<(String, String)>,
+    /// Where the operator sends traces, since its first start.
+    pub collector: Option<Collector>,
     /// The values that the test put into Secrets, and others that it added.
     pub marks: Mutex<Marks>,
     /// Exports that were deleted, as they last were.
@@ -105,6 +109,7 @@ impl Site {
             starts: 0,
             flags: Vec::new(),
             variables: Vec::new(),
+            collector: None,
             marks: Mutex::default(),
             gone: Mutex::default(),
         };
@@ -207,6 +212,12 @@ impl Site {
         for (name, value) in &self.variables {
             options = options.env(name, value);
         }
+        if self.collector.is_none() {
+            self.collector = Some(Collector::open(self.folder.path()).await);
+        }
+        // A variable, and no flag: an earlier version does not know it.
+        let collector = self.collector.as_ref().unwrap();
+        options = options.env("FHIR_EXPORT_OTLP_ENDPOINT", collector.url());
         self.operator = Some(Process::start(&options).unwrap());
     }
 
