@@ -72,8 +72,28 @@ pub struct RunArgs {
         value_parser = seconds
     )]
     progress_interval_seconds: Duration,
+    /// Namespace for the Jobs of FhirServers whose transfer.mode is Job; default: none
+    #[arg(
+        long, env = "FHIR_EXPORT_LANDING_JOBS_NAMESPACE", value_name = "NAME", default_value = "",
+        value_parser = namespaces
+    )]
+    landing_jobs_namespace: Words,
+    /// Image of the pods of these Jobs: the operator's own
+    #[arg(long, env = "FHIR_EXPORT_LANDING_JOBS_IMAGE", value_name = "IMAGE")]
+    landing_jobs_image: Option<String>,
     #[command(flatten)]
     work: WorkArgs,
+}
+
+/// Where the Jobs are made that land files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LandingJobs {
+    /// The namespace of the Jobs.
+    pub namespace: String,
+    /// The image of their pods.
+    pub image: String,
+    /// The flags of their pods.
+    pub flags: Vec<String>,
 }
 
 /// The validated configuration of the operator.
@@ -113,6 +133,8 @@ pub struct Config {
     pub volumes: PathBuf,
     /// Which namespace may use which folders of the volumes.
     pub volume_grants: VolumeGrants,
+    /// Where Jobs land files; `None` if no namespace is designated.
+    pub landing_jobs: Option<LandingJobs>,
     /// Networks that hosts named by a `FhirServer` must not be in.
     pub refused_networks: Vec<Network>,
     /// Namespaces whose `FhirServer`s may use the operator's own identity.
@@ -142,6 +164,7 @@ impl WorkArgs {
             storage_hosts: self.storage_hosts,
             volumes: self.volumes,
             volume_grants: self.volume_grants,
+            landing_jobs: None,
             refused_networks: self.refused_networks,
             own_identity_namespaces: self.own_identity_namespaces,
         })
@@ -149,9 +172,25 @@ impl WorkArgs {
 }
 
 impl RunArgs {
+    fn landing_jobs(&self) -> Result<Option<LandingJobs>, String> {
+        let mut namespaces = self.landing_jobs_namespace.iter();
+        match (namespaces.next(), namespaces.next(), &self.landing_jobs_image) {
+            (None, _, _) => Ok(None),
+            (Some(_), Some(_), _) => Err("--landing-jobs-namespace is one namespace.".into()),
+            (Some(_), None, None) => Err("--landing-jobs-namespace needs --landing-jobs-image.".into()),
+            (Some(namespace), None, Some(image)) => Ok(Some(LandingJobs {
+                namespace: namespace.clone(),
+                image: image.clone(),
+                flags: self.work.flags_of_pods(),
+            })),
+        }
+    }
+
     /// Validates the flags together. The error is one sentence.
     pub fn resolve(self) -> Result<Config, String> {
+        let landing_jobs = self.landing_jobs()?;
         let mut config = self.work.resolve()?;
+        config.landing_jobs = landing_jobs;
         config.watch_namespaces = self.watch_namespaces;
         config.metrics_addr = self.metrics_addr;
         config.health_addr = self.health_addr;

@@ -28,6 +28,7 @@ mod schedule_status;
 mod server;
 mod status;
 mod storage;
+mod transfer;
 
 pub use allow::{Allow, AllowedAnonymization, AllowedConfig};
 pub use auth::{
@@ -68,6 +69,7 @@ pub use server::{
 };
 pub use status::{FhirExportStatus, ServerIdentity};
 pub use storage::{AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType, Volume};
+pub use transfer::{PodResources, Transfer, TransferMode};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "fhirexport.dev";

@@ -7,7 +7,7 @@ mod complaints;
 pub mod export;
 mod facts;
 pub mod guard;
-mod landing;
+pub mod landing;
 mod listings;
 mod lock;
 mod members;

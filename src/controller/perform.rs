@@ -180,9 +180,14 @@ fn land<W: World>(
     let state = Arc::new(Mutex::new(running.clone()));
     let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
+    let of_run = uid.clone();
     let task = async move {
         let progress = |progress: LandProgress| tell(&told, LandState::Running(progress));
-        let landed = guarded(landing::land(&beside, &server, &plan, &progress)).await.flatten();
+        let landed = if landing::wanted(&server) {
+            guarded(landing::land_by_pods(&beside, &of_run, &server, &plan, &progress)).await.flatten()
+        } else {
+            guarded(landing::land(&beside, &server, &plan, &progress)).await.flatten()
+        };
         let result = landed.unwrap_or_else(|Panicked| {
             panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
             LandState::Failed(landing_panicked())

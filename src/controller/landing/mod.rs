@@ -1,6 +1,7 @@
 //! Lands the files of a run, in a task beside the reconcile. Files that are in the container already are not fetched
 //! again, and uploads that were begun are resumed.
 
+mod by_pods;
 mod fetch;
 mod file;
 mod task;
@@ -19,6 +20,8 @@ use crate::core::landing::{
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
 use crate::ports::{ObjectStore, Panicked, Target};
+
+pub(in crate::controller) use by_pods::{land_by_pods, wanted};
 
 /// The largest error file, in bytes, that is read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;
@@ -97,7 +100,7 @@ const HOPELESS: usize = 3;
 /// # Errors
 ///
 /// Fails if the task of a file panicked.
-pub(super) async fn land<W: World>(
+pub async fn land<W: World>(
     world: &Arc<W>,
     server: &Arc<FhirServer>,
     plan: &Arc<LandPlan>,
