@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use stage::{Folder, Process, ProcessOptions};
 use tokio::task::JoinHandle;
 
@@ -174,6 +174,16 @@ impl Node {
             return;
         }
         let name = pod.name_any();
+        if pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_none()) {
+            // A pod that a node has is only gone when its kubelet says so.
+            let binding = json!({ "apiVersion": "v1", "kind": "Binding", "metadata": { "name": name },
+                "target": { "apiVersion": "v1", "kind": "Node", "name": "node" } });
+            let new = PostParams::default();
+            let bound = self.pods.create_subresource::<Value, Value>("binding", &name, &new, &binding);
+            if bound.await.is_err() {
+                return;
+            }
+        }
         let directory = self.directory(&name);
         let container = &pod.spec.as_ref().unwrap().containers[0];
         let share = pod.annotations().get("batch.kubernetes.io/job-completion-index").cloned().unwrap();
@@ -199,12 +209,12 @@ impl Node {
         self.report(name, json!({ "phase": phase, "containerStatuses": [container_status(state)] })).await;
     }
 
-    async fn report(&self, name: &str, status: serde_json::Value) {
+    async fn report(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({ "status": status }));
         let _ = self.pods.patch_status(name, &PatchParams::default(), &patch).await;
     }
 }
 
-fn container_status(state: serde_json::Value) -> serde_json::Value {
+fn container_status(state: Value) -> Value {
     json!({ "name": "land", "image": "operator", "imageID": "", "ready": false, "restartCount": 0, "state": state })
 }

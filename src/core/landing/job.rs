@@ -19,6 +19,8 @@ pub const SECRET_DIRECTORY: &str = "/etc/fhir-export/landing";
 
 /// How often the pod of one share may fail before the share is given up.
 const RETRIES: i32 = 4;
+/// The group of the files on volumes, as the operator's chart sets it.
+const VOLUME_GROUP: i64 = 65532;
 /// How long a Job stays after its end if no operator deletes it, in seconds.
 const KEPT: i32 = 3600;
 
@@ -141,6 +143,10 @@ fn pod(template: &PodTemplate, order: &JobOrder, secret: &str) -> Value {
         }],
         "volumes": volumes,
     });
+    if let (Some(_), Some(Value::Object(context))) = (&order.claim, pod.get_mut("securityContext")) {
+        // Files on volumes belong to the group of the operator's pod.
+        context.insert("fsGroup".into(), json!(VOLUME_GROUP));
+    }
     if let (Some(account), Some(pod)) = (&order.transfer.service_account_name, pod.as_object_mut()) {
         pod.insert("serviceAccountName".into(), json!(account));
     }

@@ -7,7 +7,7 @@ use bulk_fhir::{FileScript, Options, Script, Step};
 use fhir_export_operator::api::FhirExport;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use stage::wait_for;
@@ -25,8 +25,13 @@ struct Jobs {
 
 impl Jobs {
     async fn start(name: &str, transfer: Value) -> Self {
-        let mut place =
-            Place::without_operator(name, Options::default(), json!({ "transfer": transfer })).await;
+        let change = json!({ "transfer": transfer });
+        Self::of(Place::without_operator(name, Options::default(), change).await).await
+    }
+
+    /// Starts the operator of a place anew, with a namespace for Jobs.
+    async fn of(mut place: Place) -> Self {
+        place.site.kill_operator().await;
         let namespace = format!("{}-jobs", place.site.namespace);
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
         Api::all(place.site.client.clone()).create(&PostParams::default(), &object).await.unwrap();
@@ -122,7 +127,22 @@ fn slow(files: u64) -> Script {
 
 #[tokio::test]
 async fn two_pods_land_what_the_operator_would() {
-    let jobs = Jobs::start("jobs-whole", json!({ "mode": "Operator" })).await;
+    two_pods_land_the_same(Jobs::start("jobs-whole", json!({ "mode": "Operator" })).await).await;
+}
+
+#[tokio::test]
+async fn two_pods_land_on_a_volume() {
+    let place = Place::on_a_volume("jobs-volume", Options::default(), json!({})).await;
+    two_pods_land_the_same(Jobs::of(place).await).await;
+}
+
+#[tokio::test]
+async fn two_pods_land_in_s3() {
+    let place = Place::on_s3("jobs-s3", Options::default(), json!({})).await;
+    two_pods_land_the_same(Jobs::of(place).await).await;
+}
+
+async fn two_pods_land_the_same(jobs: Jobs) {
     let script = || Script::polls(1).made("Observation", 20, 20_000);
     jobs.place.fhir.script(script());
     let by_operator = jobs.place.landed("by-operator", json!({})).await;
@@ -167,14 +187,17 @@ async fn a_pod_that_is_killed_is_gone_on_with() {
 #[tokio::test]
 async fn a_cancel_and_a_deletion_leave_no_pod() {
     let jobs = Jobs::start("jobs-ended", two_pods()).await;
-    for name in ["cancelled", "deleted"] {
-        jobs.place.fhir.script(slow(200));
-        jobs.place.export(name, json!({}), json!({})).await;
+    for name in ["cancelled", "deleted", "late"] {
+        jobs.place.fhir.script(slow(400));
+        let deadline = if name == "late" { json!({ "activeDeadlineSeconds": 12 }) } else { json!({}) };
+        jobs.place.export(name, json!({}), deadline).await;
         let running = wait_for("two pods", PATIENCE, || async {
             if jobs.kubelet.running() == 2 { Ok(()) } else { Err(jobs.kubelet.logs()) }
         });
         jobs.told(running.await);
-        if name == "cancelled" {
+        if name == "late" {
+            jobs.place.site.failed(name, "DeadlineExceeded").await;
+        } else if name == "cancelled" {
             jobs.place.site.change(name, json!({ "cancel": true })).await;
             jobs.place.site.ended(name).await;
         } else {
@@ -235,6 +258,24 @@ async fn a_run_that_is_deleted_while_no_operator_works_leaves_no_pod() {
     jobs.place.site.start_operator().await;
     jobs.place.site.gone("orphan").await;
     assert_eq!(jobs.left().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_job_whose_export_is_gone_is_swept_away() {
+    let mut jobs = Jobs::start("jobs-swept", two_pods()).await;
+    jobs.place.fhir.script(slow(400));
+    jobs.place.export("swept", json!({}), json!({})).await;
+    jobs.until_landed(2).await;
+    jobs.place.site.kill_operator().await;
+    let exports: Api<FhirExport> = jobs.place.site.api();
+    let none = Patch::Merge(json!({ "metadata": { "finalizers": null } }));
+    exports.patch("swept", &PatchParams::default(), &none).await.unwrap();
+    jobs.place.site.delete("swept").await;
+    jobs.place.site.gone("swept").await;
+    assert!(!jobs.left().await.is_empty());
+    jobs.place.site.start_operator().await;
+    jobs.until_nothing_is_left().await;
+    assert_eq!(jobs.kubelet.running(), 0);
 }
 
 #[tokio::test]
