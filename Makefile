@@ -20,8 +20,8 @@ SECONDS ?= 60
 IMAGE ?= localhost/fhir-export-operator
 TAG ?= $(shell sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$$/\1/p' charts/fhir-export-operator/Chart.yaml)
 ENGINE ?= $(notdir $(firstword $(foreach engine,buildah podman docker,$(shell command -v $(engine)))))
-# The certificate authorities that the program in the image trusts: the file of Debian, Fedora or Alpine, or CA_BUNDLE=file.
-CA_BUNDLE ?= $(firstword $(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem))
+# The certificate authorities that the program in the image trusts: CA_BUNDLE=file, or those that tests/parts/authorities locks.
+CA_BUNDLE ?=
 
 include tests/parts/parts.mk
 
@@ -30,7 +30,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Show a live export, a crash and a cancel. CLUSTER=1: on a control plane; HOLD=1 stays up; KUBE_CONTEXT=name: in that cluster
+demo: ## Show a live export, a crash and a cancel. STORE=s3|volume: there. CLUSTER=1: on a control plane; HOLD=1: stays up; KUBE_CONTEXT=name
 	@tests/tools/demo/run
 
 .PHONY: demo-picture
@@ -195,7 +195,6 @@ $(FUZZ):
 .PHONY: image
 image: ## Build the container image: IMAGE=name, TAG=tag, ENGINE=buildah, podman or docker
 	@if [[ -z '$(ENGINE)' ]]; then echo 'image: buildah, podman or docker is needed, and none is here' >&2; exit 1; fi
-	@if [[ ! -e '$(CA_BUNDLE)' ]]; then echo 'image: CA_BUNDLE must name a file with certificate authorities' >&2; exit 1; fi
 	@echo 'building a static program, optimised: 5 minutes from nothing on two cores'
 	@triple=$$(rustc -vV | sed -n 's/^host: //p'); \
 	RUSTFLAGS='-C target-feature=+crt-static' \
@@ -203,7 +202,9 @@ image: ## Build the container image: IMAGE=name, TAG=tag, ENGINE=buildah, podman
 	case $$triple in x86_64-*) arch=amd64 ;; aarch64-*) arch=arm64 ;; *) echo "image: no image for $$triple" >&2; exit 1 ;; esac; \
 	context='$(TARGET)/image'; rm -rf "$$context"; mkdir -p "$$context/$$arch"; \
 	cp "$(TARGET)/$$triple/release/fhir-export-operator" "$$context/$$arch/"; \
-	cp '$(CA_BUNDLE)' "$$context/ca-certificates.crt"; \
+	authorities='$(CA_BUNDLE)'; \
+	if [[ -z $$authorities ]]; then authorities=$$(tests/parts/fetch authorities); fi; \
+	cp "$${authorities#AUTHORITIES=}" "$$context/ca-certificates.crt"; \
 	$(ENGINE) build -f Dockerfile --build-arg TARGETARCH="$$arch" --build-arg VERSION='$(TAG)' \
 	  --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || true)" -t '$(IMAGE):$(TAG)' "$$context"
 	@echo 'built $(IMAGE):$(TAG)'

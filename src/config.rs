@@ -123,6 +123,8 @@ pub struct Config {
     pub tuning: Tuning,
     /// A PEM file with additional certificate authorities.
     pub extra_ca: Option<PathBuf>,
+    /// The URL of the OTLP collector that gets traces; `None` for no traces.
+    pub otlp_endpoint: Option<Url>,
     /// The https URL of the Entra authority that replaces those of the clouds.
     pub entra_authority_host: Option<Url>,
     /// Audiences that a `FhirServer` may request besides its own `url`.
@@ -159,6 +161,7 @@ impl WorkArgs {
             max_downloads: usize::from(self.max_downloads),
             max_request_timeout: Duration::from_secs(self.max_request_timeout_seconds.into()),
             extra_ca: self.extra_ca,
+            otlp_endpoint: self.otlp_endpoint,
             entra_authority_host: self.entra_authority_host,
             entra_audiences: self.entra_audiences,
             storage_hosts: self.storage_hosts,
@@ -273,12 +276,37 @@ mod tests {
     }
 
     #[test]
+    fn pods_reach_what_the_operator_reaches() {
+        let line = "--landing-jobs-namespace landings --landing-jobs-image x --max-downloads 3 \
+            --storage-hosts 127.0.0.1:10000,blobs.example.org --volume-grants clinic=lake/a,research=lake/b \
+            --refused-networks 127.0.0.0/8,::1/128 --entra-audiences api://one,api://two \
+            --own-identity-namespaces ops --entra-authority-host https://login.example.org";
+        let operator = config(line).unwrap();
+        let jobs = operator.landing_jobs.clone().unwrap();
+        assert_eq!((jobs.namespace.as_str(), jobs.image.as_str()), ("landings", "x"));
+        let pod = config(&jobs.flags.join(" ")).unwrap();
+        assert_eq!(pod.max_downloads, 3);
+        assert_eq!(pod.storage_hosts, operator.storage_hosts);
+        assert_eq!(pod.volume_grants, operator.volume_grants);
+        assert_eq!(pod.refused_networks, operator.refused_networks);
+        assert_eq!(pod.entra_audiences, operator.entra_audiences);
+        assert_eq!(pod.entra_authority_host, operator.entra_authority_host);
+        assert_eq!(pod.own_identity_namespaces, operator.own_identity_namespaces);
+        assert_eq!(pod.landing_jobs, None);
+        assert_eq!(config("").unwrap().landing_jobs, None);
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for (line, said) in [
             ("--watch-namespaces Clinic_1", "Clinic_1"),
             ("--lease Ops/fhir", "Ops is not the name of a namespace"),
+            ("--landing-jobs-namespace a", "needs --landing-jobs-image"),
+            ("--landing-jobs-namespace a,b --landing-jobs-image x", "is one namespace"),
             ("--lease ops/", "name or namespace/name"),
             ("--lease a/b/c", "name or namespace/name"),
+            ("--otlp-endpoint collector:4318", "use an http or https URL"),
+            ("--otlp-endpoint https://me:hush@collector", "with host and path only"),
             ("--volume-grants lake", "as NAMESPACE=CLAIM"),
             ("--volume-grants Clinic=lake", "Clinic is not the name of a namespace"),
             ("--volume-grants clinic=lake/../x", "cannot be the path of a folder"),

@@ -19,3 +19,4 @@ pub mod serve;
 pub mod show;
 pub mod stop;
 pub mod storage;
+pub mod traces;

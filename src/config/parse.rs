@@ -125,6 +125,20 @@ pub fn authority(text: &str) -> Result<Url, String> {
     }
 }
 
+/// The http or https URL of a collector of traces.
+pub fn collector(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| "use a URL such as http://collector:4318".to_string())?;
+    let plain = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if matches!(url.scheme(), "http" | "https") && url.host_str().is_some() && plain {
+        Ok(url)
+    } else {
+        Err("use an http or https URL with host and path only".into())
+    }
+}
+
 /// An address to listen on.
 pub fn listener(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "use an IP address and a port, such as 0.0.0.0:8080".to_string())

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use url::Url;
 
-use super::parse::{Networks, Words, authority, namespaces, networks, plain, seconds, volume_grants};
+use super::parse::{
+    Networks, Words, authority, collector, namespaces, networks, plain, seconds, volume_grants,
+};
 use crate::core::tuning::Tuning;
 use crate::core::volume::VolumeGrants;
 use crate::storage::StorageHosts;
@@ -92,6 +94,10 @@ pub struct WorkArgs {
     /// PEM file with additional certificate authorities to trust for Entra, FHIR servers and storage
     #[arg(long, env = "FHIR_EXPORT_EXTRA_CA", value_name = "FILE")]
     pub(super) extra_ca: Option<PathBuf>,
+    /// URL of the OpenTelemetry collector that gets a trace of each export, by OTLP over HTTP, such as
+    /// http://collector:4318; default: no traces
+    #[arg(long, env = "FHIR_EXPORT_OTLP_ENDPOINT", value_name = "URL", value_parser = collector)]
+    pub(super) otlp_endpoint: Option<Url>,
     /// https URL of the Entra authority for all FhirServers, in place of the one of their cloud
     #[arg(long, env = "FHIR_EXPORT_ENTRA_AUTHORITY_HOST", value_name = "URL", value_parser = authority)]
     pub(super) entra_authority_host: Option<Url>,

@@ -22,6 +22,7 @@ use crate::core::export::{
     job_owner, must_write_first,
 };
 use crate::core::planted::{Fault, planted};
+use crate::core::trace;
 use crate::ports::{Clock, Cluster, ClusterFailure, Randomness};
 
 /// The most effects, requests included, before a run rests. No path needs as many, so the bound only ends an
@@ -217,6 +218,11 @@ impl Look {
                 && self.base.metadata.deletion_timestamp.is_some()
                 && self.base.finalizers().is_empty()
             {
+                if let Some(span) =
+                    world.traces().then(|| trace::deleted(&self.base, world.clock().now())).flatten()
+                {
+                    world.note_span(span);
+                }
                 return Ok(Looked::Rests(Requeue::AwaitChange));
             }
             self.seen = Some(seen);
@@ -276,6 +282,11 @@ impl Look {
             let before = std::mem::replace(&mut self.base, written?);
             if self.notes.is_empty() {
                 transitions::log_export(before.status.as_ref(), &self.base);
+            }
+            if let Some(span) =
+                world.traces().then(|| trace::ended(before.status.as_ref(), &self.base)).flatten()
+            {
+                world.note_span(span);
             }
             world.runs().wrote(&self.base);
         }

@@ -18,6 +18,7 @@ pub mod request;
 pub mod runs;
 pub mod schedule;
 pub mod server;
+mod spans;
 mod transitions;
 pub mod wake;
 pub mod world;

@@ -7,11 +7,13 @@ use kube::ResourceExt;
 use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
+use super::spans::Begun;
 use super::world::World;
 use crate::api::{FhirExport, FhirServer, IN_USE_FINALIZER, Reason};
 use crate::core::effect::{Check, Effect, Observation};
 use crate::core::landing::{LandFailure, LandFailureKind, LandPlan, LandProgress, LandState};
 use crate::core::ledger::{Verification, VerifyPlan};
+use crate::core::trace::{Outcome, SpanName, of_store};
 use crate::core::wire::{Failure, reached};
 use crate::ports::{Cluster, ClusterFailure, ExportTask, ObjectStore, Panicked, Target, Wire, guarded};
 
@@ -83,6 +85,20 @@ pub(super) async fn outside<W: World>(
     server: &Arc<FhirServer>,
     effect: Effect,
 ) -> Observation {
+    let begun = Begun::effect(world.as_ref(), base, &effect);
+    let seen = ask(world, base, server, effect).await;
+    if let Some(begun) = begun {
+        begun.observed(world.as_ref(), &seen);
+    }
+    seen
+}
+
+async fn ask<W: World>(
+    world: &Arc<W>,
+    base: &FhirExport,
+    server: &Arc<FhirServer>,
+    effect: Effect,
+) -> Observation {
     match effect {
         Effect::Authorize(check) => Observation::Authorized(authorize(world.as_ref(), server, check).await),
         Effect::KickOff(request) => {
@@ -146,6 +162,7 @@ fn verify<W: World>(
     let state = Arc::new(Mutex::new(running.clone()));
     let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
+    let begun = Begun::work(world.as_ref(), base, SpanName::Verify);
     let task = async move {
         let read = |files: u64| tell(&told, Verification::Running { files });
         let checked = guarded(beside.objects().verify(&server, &plan, &read)).await;
@@ -156,6 +173,9 @@ fn verify<W: World>(
             },
             |result| result.map_or_else(Verification::Failed, Verification::Done),
         );
+        if let Some(begun) = begun {
+            begun.ended(beside.as_ref(), verified(&result), None);
+        }
         tell(&told, result);
         beside.wake_export(&namespace, &name);
     };
@@ -181,23 +201,43 @@ fn land<W: World>(
     let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
     let of_run = uid.clone();
+    let begun = Begun::work(world.as_ref(), base, SpanName::Land);
     let task = async move {
+        let parts = begun.as_ref().map(Begun::parts);
         let progress = |progress: LandProgress| tell(&told, LandState::Running(progress));
         let landed = if landing::wanted(&server) {
-            guarded(landing::land_by_pods(&beside, &of_run, &server, &plan, &progress)).await.flatten()
+            guarded(landing::land_by_pods(&beside, &of_run, &server, &plan, parts, &progress)).await.flatten()
         } else {
-            guarded(landing::land(&beside, &server, &plan, &progress)).await.flatten()
+            guarded(landing::land(&beside, &server, &plan, parts, &progress)).await.flatten()
         };
         let result = landed.unwrap_or_else(|Panicked| {
             panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
             LandState::Failed(landing_panicked())
         });
+        if let Some(begun) = begun {
+            begun.ended(beside.as_ref(), landed_all(&result), None);
+        }
         tell(&told, result);
         beside.wake_export(&namespace, &name);
     };
     let end = world.spawn(Box::pin(task));
     world.runs().landing_started(&uid, Beside { attempt, state, end });
     running
+}
+
+fn verified(result: &Verification) -> Outcome {
+    match result {
+        Verification::Failed(failure) => of_store(failure),
+        Verification::Panicked => Outcome::Failed(Reason::TaskPanicked.as_str().to_owned()),
+        Verification::Running { .. } | Verification::Done(_) => Outcome::Done,
+    }
+}
+
+fn landed_all(result: &LandState) -> Outcome {
+    match result {
+        LandState::Failed(failure) => Outcome::Failed(failure.reason.as_str().to_owned()),
+        LandState::Running(_) | LandState::Done(_) => Outcome::Done,
+    }
 }
 
 /// Counts and logs that a task ended by a panic.

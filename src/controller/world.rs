@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::runs::Runs;
+use crate::core::trace::Span;
 use crate::core::tuning::Tuning;
 use crate::ports::{Clock, Cluster, EndTask, ExportTask, LandingPods, ObjectStore, Randomness, Stores, Wire};
 
@@ -49,6 +50,12 @@ pub trait World: Send + Sync + 'static {
     fn note_poll_wait(&self, _wait: Duration) {}
     /// Counts a task that panicked.
     fn note_panic(&self, _task: ExportTask) {}
+    /// Whether spans are told to a collector of traces.
+    fn traces(&self) -> bool {
+        false
+    }
+    /// Tells a part of the trace of an export.
+    fn note_span(&self, _span: Span) {}
     /// Starts a task beside the reconciles, and returns the function that ends it.
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask;
     /// Queues a reconcile of an export: a task beside it has news, or its turn has come.

@@ -55,6 +55,13 @@ pub fn token_service(region: &str) -> String {
     format!("https://sts.{region}.{}", domain(region))
 }
 
+/// The region of an endpoint of AWS that is reached over TLS; `None` for the endpoint of another store.
+pub fn aws_region(endpoint: &str) -> Option<&str> {
+    let rest = endpoint.trim_end_matches('/').strip_prefix("https://s3.")?;
+    let (region, of) = rest.split_once('.')?;
+    (!region.is_empty() && of == domain(region)).then_some(region)
+}
+
 /// The domain of the services of AWS in a region.
 fn domain(region: &str) -> &'static str {
     if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
@@ -71,6 +78,29 @@ pub(super) fn store_name(s3: &S3) -> String {
     let bucket = s3.bucket.as_deref().unwrap_or_default();
     let prefix = s3.prefix.as_ref().map(|prefix| format!("/{prefix}")).unwrap_or_default();
     format!("{SCHEME}{bucket}{prefix}{AT}{}", endpoint(s3))
+}
+
+/// An S3 store, as its name has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedBucket<'n> {
+    /// The bucket that holds all containers; `None` if each container is a bucket.
+    pub bucket: Option<&'n str>,
+    /// The folder in the bucket that holds the containers; `None` for its root.
+    pub prefix: Option<&'n str>,
+    /// The endpoint of the store.
+    pub endpoint: &'n str,
+}
+
+impl<'n> NamedBucket<'n> {
+    /// Reads the name of a store; `None` if it is not one of an S3 store.
+    pub fn parse(name: &'n str) -> Option<Self> {
+        let (place, endpoint) = name.strip_prefix(SCHEME)?.split_once(AT)?;
+        let (bucket, prefix) = match place.split_once('/') {
+            Some((bucket, prefix)) => (bucket, Some(prefix)),
+            None => (place, None),
+        };
+        Some(Self { bucket: Some(bucket).filter(|bucket| !bucket.is_empty()), prefix, endpoint })
+    }
 }
 
 /// The URL of a file, `s3://BUCKET/KEY`, from the name of its store; `None` if the store is no S3 store.
@@ -142,9 +172,31 @@ mod tests {
                 "s3://clinic/a/b/lake/f/Patient-1.ndjson",
             ),
         ] {
-            assert_eq!(store_name(&s3(more)), name);
+            let settings = s3(more);
+            assert_eq!(store_name(&settings), name);
+            let named = NamedBucket::parse(name).unwrap();
+            let own = (settings.bucket.as_deref(), settings.prefix.as_deref(), endpoint(&settings));
+            assert_eq!((named.bucket, named.prefix, named.endpoint.to_owned()), own);
             assert_eq!(file_url(name, "lake", "f/Patient-1.ndjson").unwrap(), url);
         }
         assert_eq!(file_url("https://lake.example.org", "lake", "f"), None);
+        assert_eq!(NamedBucket::parse("https://lake.example.org"), None);
+    }
+
+    #[test]
+    fn the_region_of_an_endpoint_of_aws() {
+        for (endpoint, region) in [
+            ("https://s3.eu-central-1.amazonaws.com", Some("eu-central-1")),
+            ("https://s3.eu-central-1.amazonaws.com/", Some("eu-central-1")),
+            ("https://s3.cn-north-1.amazonaws.com.cn", Some("cn-north-1")),
+            ("https://s3.eu-central-1.amazonaws.com.cn", None),
+            ("https://s3.eu-central-1.amazonaws.com.evil.example", None),
+            ("https://s3.a.compute-1.amazonaws.com", None),
+            ("https://s3..amazonaws.com", None),
+            ("http://s3.eu-central-1.amazonaws.com", None),
+            ("https://minio.example:9000", None),
+        ] {
+            assert_eq!(aws_region(endpoint), region, "{endpoint}");
+        }
     }
 }

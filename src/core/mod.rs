@@ -35,6 +35,7 @@ pub mod server;
 mod storage_failure;
 pub mod store_name;
 pub mod stored_manifest;
+pub mod trace;
 pub mod tuning;
 pub mod volume;
 pub mod wire;

@@ -1,6 +1,6 @@
 //! The name of the store that a `FhirServer` names, as statuses and messages have it, and the URLs of files in it.
 
-use super::bucket;
+use super::bucket::{self, NamedBucket};
 use crate::api::{Storage, StorageType, Volume};
 
 /// What the name of a volume begins with. A blob endpoint begins with `http`.
@@ -29,17 +29,21 @@ pub enum Store<'n> {
     Account(&'n str),
     /// A folder of a volume, as `CLAIM` or `CLAIM/PATH`.
     Volume(&'n str),
+    /// An S3 store.
+    S3(NamedBucket<'n>),
     /// A store of another type.
     Other(&'n str),
 }
 
 /// The store that this name means.
 pub fn store_of(name: &str) -> Store<'_> {
-    match name.strip_prefix(VOLUME) {
-        Some(folder) => Store::Volume(folder),
-        None if name.starts_with("http") => Store::Account(name),
-        None => Store::Other(name),
+    if let Some(folder) = name.strip_prefix(VOLUME) {
+        return Store::Volume(folder);
     }
+    if let Some(bucket) = NamedBucket::parse(name) {
+        return Store::S3(bucket);
+    }
+    if name.starts_with("http") { Store::Account(name) } else { Store::Other(name) }
 }
 
 /// The URL of a landed file in the manifest beside it: absolute in a storage account, and `s3://BUCKET/KEY` in an S3
@@ -52,6 +56,14 @@ pub(super) fn file_url(store: &str, container: &str, folder: &str, key: &str) ->
     }
     bucket::file_url(store, container, key)
         .unwrap_or_else(|| format!("{}/{container}/{key}", store.trim_end_matches('/')))
+}
+
+/// The key in its container of a file with this URL, in the S3 store of this name; `None` if the store is no S3 store.
+/// The error says that the file lies elsewhere.
+pub(super) fn key_in_bucket(store: &str, container: &str, url: &str) -> Option<Result<String, &'static str>> {
+    let root = bucket::url(store, container)?;
+    let key = url.strip_prefix(&root).and_then(|rest| rest.strip_prefix('/'));
+    Some(key.map(str::to_owned).ok_or("a file outside the container"))
 }
 
 /// Where a folder lies, for people: its URL, `s3://BUCKET/…` in an S3 store and `volume:CLAIM/…` on a volume. Without a
@@ -90,6 +102,12 @@ mod tests {
         let s3 = json!({ "bucket": "lake", "region": "eu-central-1", "auth": { "type": "Anonymous" } });
         let named = name(json!({ "type": "S3", "s3": s3 })).unwrap();
         assert_eq!(named, "s3://lake?endpoint=https://s3.eu-central-1.amazonaws.com");
+        let bucket = NamedBucket {
+            bucket: Some("lake"),
+            prefix: None,
+            endpoint: "https://s3.eu-central-1.amazonaws.com",
+        };
+        assert_eq!(store_of(&named), Store::S3(bucket));
         assert_eq!(name(json!({ "type": "S3" })), None);
     }
 

@@ -8,6 +8,7 @@ use super::address::BlobAddress;
 use super::folder::MANIFEST;
 use super::landing::{FileKind, Sum};
 use super::manifest::{Capped, is_type, json};
+use super::store_name::key_in_bucket;
 
 /// The largest stored manifest that is read, in bytes: room for `MAX_FILES` entries with URL and checksum.
 pub const MAX_STORED: usize = 64 << 20;
@@ -67,21 +68,31 @@ struct Entry {
     sha256: Option<String>,
 }
 
-/// Reads the manifest at `key` in `container`. URLs of files are absolute, or relative to the manifest. The error says
+/// Where a stored manifest lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The name of the store, if it is known.
+    pub store: Option<&'a str>,
+    /// The container.
+    pub container: &'a str,
+    /// The key of the manifest in the container.
+    pub key: &'a str,
+}
+
+/// Reads the manifest that lies at `origin`. URLs of files are absolute, or relative to the manifest. The error says
 /// in a few words what is wrong. A file outside the folder of the manifest is an error, and so are two files with one
 /// path, a file in the place of the manifest, and a type or checksum that cannot be one.
-pub fn files(body: &[u8], container: &str, key: &str) -> Result<Vec<StoredFile>, String> {
+pub fn files(body: &[u8], origin: Origin<'_>) -> Result<Vec<StoredFile>, String> {
     let raw: Raw = json(body)?;
     let lists = [
         (FileKind::Output, Some(raw.output)),
         (FileKind::Deleted, raw.deleted),
         (FileKind::Error, raw.error),
     ];
-    let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
     let entries =
         lists.into_iter().flat_map(|(kind, list)| list.into_iter().flat_map(|l| l.0).map(move |e| (kind, e)));
     let files: Vec<StoredFile> =
-        entries.map(|(kind, entry)| file(kind, entry, container, folder)).collect::<Result<_, _>>()?;
+        entries.map(|(kind, entry)| file(kind, entry, origin)).collect::<Result<_, _>>()?;
     distinct(&files)?;
     Ok(files)
 }
@@ -102,14 +113,23 @@ fn distinct(files: &[StoredFile]) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn file(kind: FileKind, entry: Entry, container: &str, folder: &str) -> Result<StoredFile, String> {
-    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+/// The key in the container of a file with an absolute URL.
+fn key_of(url: &str, origin: Origin<'_>) -> Result<String, String> {
+    let container = origin.container;
+    if let Some(key) = origin.store.and_then(|store| key_in_bucket(store, container, url)) {
+        return Ok(key?);
+    }
+    let address = BlobAddress::parse(url, None).map_err(|_| "a file with an unusable URL")?;
+    if address.container != container {
+        return Err(format!("a file in the container {} instead of {container}", address.container));
+    }
+    Ok(address.blob)
+}
+
+fn file(kind: FileKind, entry: Entry, origin: Origin<'_>) -> Result<StoredFile, String> {
+    let prefix = origin.key.rsplit_once('/').map_or(String::new(), |(folder, _)| format!("{folder}/"));
     let key = if entry.url.contains("://") {
-        let address = BlobAddress::parse(&entry.url, None).map_err(|_| "a file with an unusable URL")?;
-        if address.container != container {
-            return Err(format!("a file in the container {} instead of {container}", address.container));
-        }
-        address.blob
+        key_of(&entry.url, origin)?
     } else {
         format!("{prefix}{}", entry.url)
     };
@@ -159,6 +179,10 @@ pub fn differences(file: &StoredFile, read: &Sum) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn read(body: &[u8], key: &str) -> Result<Vec<StoredFile>, String> {
+        files(body, Origin { store: None, container: "exports", key })
+    }
+
     const SUM: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const LANDED: &str = r#"{"transactionTime":"2026-01-01T00:00:00Z","output":[
         {"type":"Patient","url":"https://lake.example.org/exports/f-1/Patient-1.ndjson.gz","count":3,"fileSize":9,
@@ -167,7 +191,7 @@ mod tests {
 
     #[test]
     fn files_of_an_account_and_of_a_volume() {
-        let listed = files(LANDED.as_bytes(), "exports", "f-1/manifest.json").unwrap();
+        let listed = read(LANDED.as_bytes(), "f-1/manifest.json").unwrap();
         let [patient, bundle] = listed.as_slice() else { panic!("{listed:?}") };
         assert_eq!(
             (patient.key.as_str(), patient.path.as_str()),
@@ -176,9 +200,32 @@ mod tests {
         assert_eq!((patient.count, patient.bytes, patient.sha256.as_deref()), (Some(3), Some(9), Some(SUM)));
         assert_eq!((bundle.kind, bundle.path.as_str()), (FileKind::Deleted, "deleted/Bundle-1.ndjson"));
         let relative = LANDED.replace("https://lake.example.org/exports/f-1/", "");
-        let on_volume = files(relative.as_bytes(), "exports", "f-1/manifest.json").unwrap();
+        let on_volume = read(relative.as_bytes(), "f-1/manifest.json").unwrap();
         let keys = |files: &[StoredFile]| files.iter().map(|file| file.key.clone()).collect::<Vec<_>>();
         assert_eq!(keys(&on_volume), keys(&listed));
+    }
+
+    #[test]
+    fn files_of_a_bucket() {
+        let of = |store: &'static str, url: &str| {
+            let body = LANDED.replace("https://lake.example.org/exports/", url);
+            let origin = Origin { store: Some(store), container: "exports", key: "f-1/manifest.json" };
+            files(body.as_bytes(), origin)
+                .map(|files| files.into_iter().map(|file| file.key).collect::<Vec<_>>())
+        };
+        let wanted = Ok(vec!["f-1/Patient-1.ndjson.gz".to_owned(), "f-1/deleted/Bundle-1.ndjson".to_owned()]);
+        let (whole, inside) =
+            ("s3://?endpoint=https://s3.example", "s3://clinic/a/b?endpoint=https://s3.example");
+        assert_eq!(of(whole, "s3://exports/"), wanted);
+        assert_eq!(of(inside, "s3://clinic/a/b/exports/"), wanted);
+        for (store, url) in [
+            (whole, "s3://others/"),
+            (inside, "s3://clinic/a/exports/"),
+            (inside, "s3://clinic/a/b/exports2/"),
+            (inside, "https://lake.example.org/exports/"),
+        ] {
+            assert_eq!(of(store, url).unwrap_err(), "a file outside the container", "{url}");
+        }
     }
 
     #[test]
@@ -197,16 +244,16 @@ mod tests {
             "",
         ] {
             let body = format!(r#"{{"output":[{{"url":"{url}"}}]}}"#);
-            assert!(files(body.as_bytes(), "exports", "f-1/manifest.json").is_err(), "{url}");
+            assert!(read(body.as_bytes(), "f-1/manifest.json").is_err(), "{url}");
         }
-        assert_eq!(files(b"<html>", "exports", "manifest.json").unwrap_err(), "a web page");
+        assert_eq!(read(b"<html>", "manifest.json").unwrap_err(), "a web page");
     }
 
     #[test]
     fn no_two_files_have_one_path() {
         let listed = |urls: [&str; 2]| {
             let body = format!(r#"{{"output":[{{"url":"{}"}}],"error":[{{"url":"{}"}}]}}"#, urls[0], urls[1]);
-            files(body.as_bytes(), "exports", "f-1/manifest.json")
+            read(body.as_bytes(), "f-1/manifest.json")
         };
         for same in [["a.ndjson", "a.ndjson"], ["a.ndjson", "a.ndjson.gz"], ["d/A.ndjson", "d/a.ndjson"]] {
             assert_eq!(listed(same).unwrap_err(), "two files with the same path", "{same:?}");
@@ -221,7 +268,7 @@ mod tests {
     fn a_type_and_a_checksum_are_nothing_else() {
         let listed = |what: &str| {
             let body = format!(r#"{{"output":[{{"url":"a.ndjson",{what}}}]}}"#);
-            files(body.as_bytes(), "exports", "f-1/manifest.json").map(|mut files| files.remove(0).type_)
+            read(body.as_bytes(), "f-1/manifest.json").map(|mut files| files.remove(0).type_)
         };
         assert_eq!(listed(r#""type":"Patient""#), Ok(Some("Patient".to_owned())));
         for nothing in [r#""type":"""#, r#""type":null,"sha256":null"#] {
@@ -240,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_said() {
-        let listed = files(LANDED.as_bytes(), "exports", "f-1/manifest.json").unwrap();
+        let listed = read(LANDED.as_bytes(), "f-1/manifest.json").unwrap();
         let read = |bytes, lines, sha256: &str| Sum { bytes, lines, sha256: sha256.into() };
         assert!(differences(&listed[0], &read(9, 3, &SUM.to_uppercase())).is_empty());
         assert_eq!(

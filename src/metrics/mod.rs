@@ -46,6 +46,7 @@ pub struct Metrics {
     status_writes: Family<Labels<1>, Counter>,
     task_panics: Family<Labels<1>, Counter>,
     events_dropped: Counter,
+    spans_dropped: Counter,
     leader: Gauge,
     watches_broken: Gauge,
     unreadable_objects: Family<Labels<1>, Gauge>,
@@ -76,7 +77,7 @@ impl Metrics {
         for task in TASKS {
             drop(task_panics.get_or_create(&[("task", task_label(task))]));
         }
-        let events_dropped = Counter::default();
+        let (events_dropped, spans_dropped) = (Counter::default(), Counter::default());
         let (leader, watches_broken) = (Gauge::default(), Gauge::default());
         let build: Family<Labels<1>, Gauge> = Family::default();
         build.get_or_create(&[("version", env!("CARGO_PKG_VERSION"))]).set(1);
@@ -96,6 +97,11 @@ impl Metrics {
             "events_dropped",
             "Kubernetes events that were not posted, since too many waited",
             events_dropped.clone(),
+        );
+        r.register(
+            "spans_dropped",
+            "Spans of traces that the collector did not take, or for which there was no room",
+            spans_dropped.clone(),
         );
         r.register("leader", "1 if this process leads, else 0", leader.clone());
         r.register(
@@ -120,6 +126,7 @@ impl Metrics {
             status_writes,
             task_panics,
             events_dropped,
+            spans_dropped,
             leader,
             watches_broken,
             unreadable_objects,
@@ -193,6 +200,11 @@ impl Metrics {
     /// Records that an event was dropped, since too many waited.
     pub fn event_dropped(&self) {
         self.events_dropped.inc();
+    }
+
+    /// Records spans that were dropped: the collector did not take them, or too many waited.
+    pub fn spans_dropped(&self, spans: u64) {
+        self.spans_dropped.inc_by(spans);
     }
 
     /// Records a cancel that was given up.

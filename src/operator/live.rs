@@ -15,12 +15,14 @@ use crate::cluster::{KubeCluster, KubeStores};
 use crate::controller::runs::Runs;
 use crate::controller::wake::Wakes;
 use crate::controller::world::World;
+use crate::core::trace::Span;
 use crate::core::tuning::Tuning;
 use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
 use crate::ports::{
     EndTask, ExportTask, LandingPods, ObjectStore, Stores, SystemClock, SystemRandomness, Wire,
 };
+use crate::traces::Traces;
 
 /// Everything that reconciles use.
 pub struct Live<W, C> {
@@ -40,6 +42,8 @@ pub struct Live<W, C> {
     pub wakes: Wakes,
     /// The operator's metrics.
     pub metrics: Arc<Metrics>,
+    /// Where the traces of exports go; `None` if they go nowhere.
+    pub traces: Option<Traces>,
     /// Tasks that run beside the reconciles.
     pub beside: Tasks,
     /// The pods that land files, if a namespace for them is designated.
@@ -59,6 +63,7 @@ pub fn alone<W: Wire, C>(client: Client, wire: W, container: C, tuning: Tuning) 
         runs: Runs::default(),
         wakes: Wakes::new().0,
         metrics,
+        traces: None,
         beside: Tasks::default(),
         pods: None,
     }
@@ -150,6 +155,16 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> World for Live<W, C> {
 
     fn note_panic(&self, task: ExportTask) {
         self.metrics.task_panicked(task);
+    }
+
+    fn traces(&self) -> bool {
+        self.traces.is_some()
+    }
+
+    fn note_span(&self, span: Span) {
+        if let Some(traces) = &self.traces {
+            traces.tell(span);
+        }
     }
 
     fn spawn(&self, task: BoxFuture<'static, ()>) -> EndTask {

@@ -41,10 +41,11 @@ use crate::metrics::metered::Metered;
 use crate::ports::{LandingPods, ObjectStore, Stores, SystemClock, Wire};
 use crate::serve::{Health, listen};
 use crate::stop::Stop;
+use crate::traces::Traces;
 
 /// How often the in-memory state of deleted objects is removed.
 const CLEAN_UP_INTERVAL: Duration = Duration::from_mins(10);
-/// How long events that are not posted yet hold up the end of the operator.
+/// How long events that are not posted yet hold up the end of the operator, and spans that are not sent yet.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Completes when the operator should stop.
@@ -65,6 +66,10 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
     let stores = watches.stores();
     let (wakes, woken) = Wakes::new();
     let tenure = election.as_ref().map(|election| election.tenure.clone()).unwrap_or_default();
+    let traces = match &config.otlp_endpoint {
+        Some(endpoint) => Some(Traces::to(endpoint, config.extra_ca.as_deref(), metrics.clone())?),
+        None => None,
+    };
     let live = Arc::new(Live {
         cluster: KubeCluster::new(client.clone(), metrics.clone()).within(tenure),
         wire: Metered::new(wire, metrics.clone()),
@@ -74,6 +79,7 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
         runs: Runs::default(),
         wakes,
         metrics: metrics.clone(),
+        traces,
         beside: Tasks::default(),
         pods,
     });
@@ -188,6 +194,9 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         self.live.beside.end().await;
         // Events bind nobody, and the log has them: they hold up the end for a moment only.
         let _ = tokio::time::timeout(FAREWELL, self.live.cluster.events_posted()).await;
+        if let Some(traces) = &self.live.traces {
+            let _ = tokio::time::timeout(FAREWELL, traces.sent()).await;
+        }
         leadership.release(&SystemClock).await;
         info!("the operator has stopped");
         Ok(())

@@ -75,7 +75,7 @@ where
     };
     let share = Arc::new(plan.share(index, pods));
     tracing::info!(index, pods, files = share.files.len(), "the pod lands its share");
-    let state = match land(world, &server, &share, &|_| ()).await {
+    let state = match land(world, &server, &share, None, &|_| ()).await {
         Ok(state) => state,
         Err(Panicked) => return Ok(Exit::Passing),
     };

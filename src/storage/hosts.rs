@@ -17,6 +17,15 @@ const AZURE: [&str; 4] = [
     "blob.storage.azure.net",
 ];
 
+/// Who chose the endpoint that the credential of the person who calls goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointFrom {
+    /// The person whose credential it is.
+    Caller,
+    /// An object of the cluster. The credential goes to the endpoints of Azure or AWS only, over TLS.
+    Cluster,
+}
+
 /// Hosts, with their ports, that may get a token besides Azure's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StorageHosts(BTreeSet<(String, u16)>);

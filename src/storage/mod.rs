@@ -13,8 +13,8 @@ mod key;
 mod marks;
 pub mod s3;
 
-pub use azure::{BlobStorage, CallerCredential, EndpointFrom, http_client};
+pub use azure::{BlobStorage, CallerCredential, http_client};
 pub use by_type::{StorageByType, UploadByType};
 pub use folder::FolderStorage;
-pub use hosts::StorageHosts;
-pub use s3::{S3Storage, s3_client};
+pub use hosts::{EndpointFrom, StorageHosts};
+pub use s3::{AccessKey, S3Storage, s3_client};

@@ -19,4 +19,5 @@ mod place;
 mod plugin;
 mod schedules;
 mod site;
+mod tracing;
 mod upgrades;

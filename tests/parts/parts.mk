@@ -2,7 +2,7 @@
 
 .PHONY: parts parts-clean
 
-parts: ## Build or install the control plane, Helm, Azurite, two S3 stores, two FHIR servers, Synthea, promtool and actionlint, once
+parts: ## Build or install the control plane, Helm, Azurite, two S3 stores, two FHIR servers, Synthea, promtool, actionlint and the image's authorities, once
 	@tests/parts/fetch all
 
 parts-clean: ## Remove the parts that were built

@@ -13,6 +13,7 @@ use crate::core::landing::{
 };
 use crate::core::ledger::Ledger;
 use crate::core::retry::after;
+use crate::core::trace::Trace;
 use crate::ports::{Clock, LandingPods, ObjectStore, Panicked, PodsFailure, PodsStand, Target};
 
 /// The time between two looks at the pods and the ledger.
@@ -29,7 +30,8 @@ pub(in crate::controller) fn wanted(server: &FhirServer) -> bool {
     server.spec.transfer.as_ref().is_some_and(|transfer| transfer.mode == TransferMode::Job)
 }
 
-/// Lands all files of a plan by the pods of a Job, for the run with this uid.
+/// Lands all files of a plan by the pods of a Job, for the run with this uid. `trace` gets a span for each file that the
+/// operator lands itself.
 ///
 /// # Errors
 ///
@@ -39,6 +41,7 @@ pub(in crate::controller) async fn land_by_pods<W: World>(
     uid: &str,
     server: &Arc<FhirServer>,
     plan: &Arc<LandPlan>,
+    trace: Option<Trace>,
     told: &(dyn Fn(LandProgress) + Send + Sync),
 ) -> Result<LandState, Panicked> {
     let Some(pods) = world.landing_pods() else {
@@ -49,7 +52,7 @@ pub(in crate::controller) async fn land_by_pods<W: World>(
     if let Err(why) = follow(world.as_ref(), pods, uid, server, plan, told).await {
         return Ok(failed(why, plan));
     }
-    let state = land(world, server, plan, told).await?;
+    let state = land(world, server, plan, trace, told).await?;
     // The next try begins with pods of its own.
     loop {
         match pods.end(uid).await {

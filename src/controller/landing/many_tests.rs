@@ -357,7 +357,7 @@ async fn a_hundred_thousand_files_take_turns() {
 
 /// Lands a plan whose files meet no obstacle.
 async fn landed(world: &Arc<Small>, server: &Arc<FhirServer>, plan: &Arc<LandPlan>) -> Arc<Vec<Landed>> {
-    match land(world, server, plan, &|_| ()).await.unwrap() {
+    match land(world, server, plan, None, &|_| ()).await.unwrap() {
         LandState::Done(landed) => landed,
         other => panic!("it did not land: {other:?}"),
     }

@@ -4,6 +4,7 @@
 mod by_pods;
 mod fetch;
 mod file;
+mod spans;
 mod task;
 
 use std::collections::HashSet;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 
+use self::spans::FileSpans;
 use super::world::World;
 use crate::api::{Compression, FhirServer, Reason};
 use crate::core::landing::{
@@ -19,7 +21,8 @@ use crate::core::landing::{
     MAX_OBSTRUCTED, Marks, OutcomeReader,
 };
 use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
-use crate::ports::{ObjectStore, Panicked, Target};
+use crate::core::trace::Trace;
+use crate::ports::{Clock, ObjectStore, Panicked, Target};
 
 pub(in crate::controller) use by_pods::{land_by_pods, wanted};
 
@@ -94,8 +97,8 @@ impl From<Obstacle> for Stopped {
 const HOPELESS: usize = 3;
 
 /// Lands all files of a plan, or returns why it cannot. A file that cannot be fetched does not hold up the
-/// others. `told` is called with the progress after each file. Each file is landed by a task of its own,
-/// which ends when this future is dropped.
+/// others. `told` is called with the progress after each file, and `trace` gets a span for it. Each file is landed by a
+/// task of its own, which ends when this future is dropped.
 ///
 /// # Errors
 ///
@@ -104,8 +107,10 @@ pub async fn land<W: World>(
     world: &Arc<W>,
     server: &Arc<FhirServer>,
     plan: &Arc<LandPlan>,
+    trace: Option<Trace>,
     told: &(dyn Fn(LandProgress) + Send + Sync),
 ) -> Result<LandState, Panicked> {
+    let spans = FileSpans::new(world.as_ref(), trace);
     let mut landing = Course {
         progress: LandProgress { of: plan.files.len() as u64, ..LandProgress::default() },
         landed: Vec::with_capacity(plan.files.len()),
@@ -113,7 +118,7 @@ pub async fn land<W: World>(
         obstructed: Vec::new(),
         in_a_row: 0,
     };
-    match land_all(world, server, plan, &mut landing, told).await {
+    match land_all(world, server, plan, (&mut landing, spans), told).await {
         Ok(()) => {}
         Err(Stopped::Obstacle(why)) => landing.obstacle = Some(why),
         Err(Stopped::Panicked) => return Err(Panicked),
@@ -171,7 +176,7 @@ async fn land_all<W: World>(
     world: &Arc<W>,
     server: &Arc<FhirServer>,
     plan: &Arc<LandPlan>,
-    course: &mut Course,
+    (course, mut spans): (&mut Course, FileSpans<'_, W>),
     told: &(dyn Fn(LandProgress) + Send + Sync),
 ) -> Result<(), Stopped> {
     let Ledger { landed: mut lying, begun } = open_ledger(world.as_ref(), server, plan).await?;
@@ -202,10 +207,14 @@ async fn land_all<W: World>(
         while running.len() < plan.parallel
             && let Some((index, file)) = waiting.next()
         {
-            running.push(task::land(world, server, plan, (index, file), begun.contains(file.blob.as_str())));
+            let started = world.clock().now();
+            let task = task::land(world, server, plan, (index, file), begun.contains(file.blob.as_str()));
+            running.push(async move { (started, task.await) });
         }
-        let Some(((index, file), ended)) = running.next().await else { return Ok(()) };
-        match ended.map_err(|Panicked| Stopped::Panicked)? {
+        let Some((started, ((index, file), ended))) = running.next().await else { return Ok(()) };
+        let ended = ended.map_err(|Panicked| Stopped::Panicked)?;
+        spans.file(index, started, ended.as_ref());
+        match ended {
             Ok(landed) => {
                 course.landed(index, landed);
                 told(course.progress);

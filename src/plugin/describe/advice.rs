@@ -58,7 +58,7 @@ fn command(export: &FhirExport, verb: &str, more: &str) -> String {
 }
 
 /// How to get at the files of a complete export. This plugin reads only those that a stored manifest lists, in a
-/// storage account or on a volume.
+/// storage account, in an S3 store or on a volume.
 fn fetch(export: &FhirExport) -> String {
     let output = export.status.as_ref().and_then(|status| status.output.as_ref());
     let listed = output.is_some_and(|output| output.manifest.is_some());

@@ -117,7 +117,7 @@ fn only_files_that_can_be_fetched_are_offered() {
     for (endpoint, manifest, offered) in [
         ("https://lake.example.org", &manifest, true),
         ("volume:lake", &manifest, true),
-        (s3, &manifest, false),
+        (s3, &manifest, true),
         ("file:///lake", &manifest, false),
         ("https://lake.example.org", &Value::Null, false),
     ] {

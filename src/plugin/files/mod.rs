@@ -1,7 +1,9 @@
 //! `files`: what an export brought. Beside it, what `download` and `verify` share: the place of the files, the caller's
 //! credential, and reading.
 
-mod credential;
+mod aws_login;
+mod azure_login;
+mod open;
 mod place;
 mod store;
 

@@ -6,6 +6,7 @@ use clap::Args;
 use kube::ResourceExt as _;
 
 use crate::api::{ConditionType, FhirExport, FhirServer, RunState, StoredManifest};
+use crate::core::bucket::{NamedBucket, aws_region};
 use crate::core::condition;
 use crate::core::store_name::{Store, store_of};
 use crate::core::volume::VolumeFolder;
@@ -16,9 +17,12 @@ pub struct StoreArgs {
     /// Directory where the volume of the files is mounted
     #[arg(long, value_name = "DIR", help_heading = "Storage")]
     volume: Option<PathBuf>,
-    /// Blob endpoint of the storage account, if it is not the one of the export, or none of Azure's own
+    /// Endpoint of the storage account or the S3 store, if it is not the one of the export, or none of Azure or AWS
     #[arg(long, value_name = "URL", help_heading = "Storage")]
     endpoint: Option<String>,
+    /// Region of an S3 store, if its endpoint does not name it; else that in AWS_REGION, else us-east-1
+    #[arg(long, value_name = "REGION", help_heading = "Storage")]
+    region: Option<String>,
 }
 
 /// Where the files of an export lie.
@@ -26,6 +30,8 @@ pub struct StoreArgs {
 pub struct Place {
     /// The store.
     pub store: StorePlace,
+    /// The name of the store, as the export or its FhirServer has it; `None` if only the caller named one.
+    pub name: Option<String>,
     /// The container.
     pub container: String,
     /// The manifest, with its SHA-256 from the status.
@@ -42,8 +48,25 @@ pub enum StorePlace {
         /// Whether the caller named it.
         named: bool,
     },
+    /// An S3 store.
+    Bucket(BucketPlace),
     /// A directory, in which the containers are.
     Directory(PathBuf),
+}
+
+/// An S3 store that files lie in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketPlace {
+    /// The endpoint.
+    pub endpoint: String,
+    /// Whether the caller named the endpoint.
+    pub named: bool,
+    /// The region; `None` if neither the caller nor the endpoint names one.
+    pub region: Option<String>,
+    /// The bucket that holds all containers; `None` if each container is a bucket.
+    pub bucket: Option<String>,
+    /// The folder in the bucket that holds the containers.
+    pub prefix: Option<String>,
 }
 
 /// The store of an export as its status has it; `None` if the server writes the files, so that only the FhirServer
@@ -67,6 +90,7 @@ impl StoreArgs {
     /// is one sentence.
     pub fn place(&self, export: &FhirExport, endpoint: Option<&str>) -> Result<Place, String> {
         let (container, manifest) = listed(export)?;
+        let name = endpoint.map(str::to_owned);
         let store = match (self.endpoint.as_deref(), endpoint.map(store_of)) {
             (Some(endpoint), None | Some(Store::Account(_))) => {
                 StorePlace::Account { endpoint: endpoint.to_owned(), named: true }
@@ -81,6 +105,7 @@ impl StoreArgs {
                     manifest.path
                 ));
             }
+            (own, Some(Store::S3(bucket))) => StorePlace::Bucket(self.bucket(own, bucket)),
             (_, Some(Store::Volume(folder))) => StorePlace::Directory(self.directory(folder)?),
             (None, None) => {
                 return Err(format!(
@@ -89,7 +114,19 @@ impl StoreArgs {
                 ));
             }
         };
-        Ok(Place { store, container, manifest })
+        Ok(Place { store, name, container, manifest })
+    }
+
+    /// The S3 store of this name, at the endpoint `own` if the caller named one.
+    fn bucket(&self, own: Option<&str>, named: NamedBucket<'_>) -> BucketPlace {
+        let region = self.region.as_deref().or_else(|| aws_region(own.unwrap_or(named.endpoint)));
+        BucketPlace {
+            endpoint: own.unwrap_or(named.endpoint).to_owned(),
+            named: own.is_some(),
+            region: region.or_else(|| aws_region(named.endpoint)).map(str::to_owned),
+            bucket: named.bucket.map(str::to_owned),
+            prefix: named.prefix.map(str::to_owned),
+        }
     }
 
     /// The directory of a folder of a volume, which the operator names `CLAIM` or `CLAIM/PATH`.
@@ -155,7 +192,7 @@ mod tests {
     }
 
     fn flags(volume: Option<&str>, endpoint: Option<&str>) -> StoreArgs {
-        StoreArgs { volume: volume.map(PathBuf::from), endpoint: endpoint.map(str::to_owned) }
+        StoreArgs { volume: volume.map(PathBuf::from), endpoint: endpoint.map(str::to_owned), region: None }
     }
 
     #[test]
@@ -172,6 +209,23 @@ mod tests {
         assert_eq!(mounted, Ok(StorePlace::Directory("/mnt/lake/clinic/fhir".into())));
         assert!(store(flags(None, None), Some("volume:lake")).unwrap_err().contains("--volume"));
         assert!(store(flags(Some("/mnt"), None), Some("volume:lake/../x")).is_err());
+        let (aws, own) = ("https://s3.eu-central-1.amazonaws.com", "http://127.0.0.1:9000");
+        let bucket = |endpoint: &str, named, region: Option<&str>| {
+            Ok(StorePlace::Bucket(BucketPlace {
+                endpoint: endpoint.to_owned(),
+                named,
+                region: region.map(str::to_owned),
+                bucket: Some("clinic".to_owned()),
+                prefix: Some("a/b".to_owned()),
+            }))
+        };
+        let (at_aws, at_own) =
+            (format!("s3://clinic/a/b?endpoint={aws}"), format!("s3://clinic/a/b?endpoint={own}"));
+        assert_eq!(store(flags(None, None), Some(&at_aws)), bucket(aws, false, Some("eu-central-1")));
+        assert_eq!(store(flags(None, Some(own)), Some(&at_aws)), bucket(own, true, Some("eu-central-1")));
+        assert_eq!(store(flags(None, None), Some(&at_own)), bucket(own, false, None));
+        let asked = StoreArgs { region: Some("garage".to_owned()), ..flags(None, None) };
+        assert_eq!(store(asked, Some(&at_own)), bucket(own, false, Some("garage")));
         let other = store(flags(None, None), Some("file:///lake")).unwrap_err();
         assert!(other.contains("file:///lake") && other.contains("lake/f/manifest.json"), "{other}");
     }

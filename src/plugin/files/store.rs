@@ -4,24 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt as _;
-use serde_json::json;
 
-use super::credential::of_environment;
-use super::place::{Place, StoreArgs, StorePlace, endpoint, endpoint_of_server};
+use super::open::{Store, nobody, open, sentence};
+use super::place::{Place, StoreArgs, endpoint, endpoint_of_server};
 use crate::api::{FhirExport, FhirServer};
-use crate::cluster::root_cause;
 use crate::core::landing::{Sum, Tally};
 use crate::core::ledger::{StorageFailure, StorageFailureKind};
 use crate::core::manifest::sha256_hex;
-use crate::core::reach::Reach;
-use crate::core::stored_manifest::{MAX_STORED, Retrieved, StoredFile, files};
+use crate::core::stored_manifest::{MAX_STORED, Origin, Retrieved, StoredFile, files};
 use crate::plugin::connection::Connected;
 use crate::plugin::describe::parsed;
 use crate::plugin::exit::Exit;
 use crate::ports::{ObjectStore as _, Target};
 use crate::show::ObjectKind;
 use crate::stop::Stop;
-use crate::storage::{BlobStorage, EndpointFrom, FolderStorage, http_client};
 
 /// The waits before the second, third and fourth try of a read that failed for a reason that may pass.
 const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(9)];
@@ -29,14 +25,10 @@ const WAITS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Du
 /// The files of one export.
 pub struct Files {
     store: Store,
-    /// A placeholder: every storage operation takes a FhirServer, and the caller's stores ignore it.
+    /// A placeholder: every storage operation takes a FhirServer. The caller's stores take nothing from it but the
+    /// place of a bucket.
     nobody: Arc<FhirServer>,
     place: Place,
-}
-
-enum Store {
-    Account(Box<BlobStorage>),
-    Directory(FolderStorage),
 }
 
 /// The manifest of an export.
@@ -96,7 +88,8 @@ impl Files {
             None => named_by_server(cluster, export).await?,
         };
         let place = args.place(export, endpoint.as_deref()).map_err(Stop::because)?;
-        Ok(Self { store: open(&place).await?, nobody: nobody()?, place })
+        let store = open(&place.store).await?;
+        Ok(Self { store, nobody: nobody(&place.store)?, place })
     }
 
     fn target(&self) -> Target<'_> {
@@ -115,6 +108,7 @@ impl Files {
         let path = format!("{}/{}", self.place.container, manifest.path);
         let read = patiently(async || match &self.store {
             Store::Account(account) => account.read(target, &manifest.path, MAX_STORED).await,
+            Store::Bucket(bucket) => bucket.read(target, &manifest.path, MAX_STORED).await,
             Store::Directory(directory) => directory.read(target, &manifest.path, MAX_STORED).await,
         });
         let body = match read.await {
@@ -137,7 +131,8 @@ impl Files {
                 "The manifest {path} is not the one that the operator stored: somebody changed it, so do not use the data."
             )));
         }
-        let files = files(&body, &self.place.container, &manifest.path)
+        let Place { name, container, .. } = &self.place;
+        let files = files(&body, Origin { store: name.as_deref(), container, key: &manifest.path })
             .map_err(|what| Unlisted::NotAsStored(format!("The manifest {path} cannot be used: {what}.")))?;
         Ok(Listed { body, files })
     }
@@ -165,6 +160,8 @@ impl Files {
         let retrieved = match (&self.store, from) {
             (Store::Account(account), 0) => account.read_whole(target, key, &mut both).await?,
             (Store::Account(account), from) => account.read_rest(target, key, from, &mut both).await?,
+            (Store::Bucket(bucket), 0) => bucket.read_whole(target, key, &mut both).await?,
+            (Store::Bucket(bucket), from) => bucket.read_rest(target, key, from, &mut both).await?,
             (Store::Directory(directory), 0) => directory.read_whole(target, key, &mut both).await?,
             (Store::Directory(directory), from) => directory.read_rest(target, key, from, &mut both).await?,
         };
@@ -189,25 +186,6 @@ async fn patiently<T>(mut work: impl AsyncFnMut() -> Result<T, StorageFailure>) 
     work().await
 }
 
-/// A failure as a sentence.
-fn sentence(failure: &StorageFailure) -> String {
-    format!("The files cannot be read: {}.", failure.message.trim_end_matches('.'))
-}
-
-async fn open(place: &Place) -> Result<Store, Stop> {
-    match &place.store {
-        StorePlace::Directory(directory) => Ok(Store::Directory(FolderStorage::new(directory))),
-        StorePlace::Account { endpoint, named } => {
-            let from = if *named { EndpointFrom::Caller } else { EndpointFrom::Cluster };
-            let http = http_client(&[], &Reach::default())
-                .map_err(|e| Stop::because(format!("The program cannot use TLS: {}.", root_cause(&e))))?;
-            let account = BlobStorage::of_caller(endpoint, from, of_environment().await?, http);
-            let account = account.map_err(|failure| Stop::because(sentence(&failure)))?;
-            Ok(Store::Account(Box::new(account)))
-        }
-    }
-}
-
 /// The store that the FhirServer of an export names, which the server writes its files to.
 async fn named_by_server(cluster: &Connected, export: &FhirExport) -> Result<Option<String>, Stop> {
     let server = &export.spec.server_ref;
@@ -221,18 +199,14 @@ async fn named_by_server(cluster: &Connected, export: &FhirExport) -> Result<Opt
     Ok(endpoint_of_server(&parsed(object)?))
 }
 
-/// A FhirServer for operations on stores that do not look at it.
-fn nobody() -> Result<Arc<FhirServer>, Stop> {
-    let spec = json!({ "url": "https://localhost", "dialect": "BulkData", "auth": { "type": "None" } });
-    Ok(Arc::new(FhirServer::new("nobody", parsed(spec)?)))
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::api::StoredManifest;
     use crate::core::landing::FileKind;
+    use crate::plugin::files::place::StorePlace;
+    use crate::storage::FolderStorage;
 
     #[test]
     fn a_changed_manifest_is_a_finding_and_an_unreadable_one_an_error() {
@@ -259,9 +233,10 @@ mod tests {
         };
         let files = Files {
             store: Store::Directory(FolderStorage::new(folder.path())),
-            nobody: nobody().unwrap(),
+            nobody: nobody(&StorePlace::Directory(folder.path().to_owned())).unwrap(),
             place: Place {
                 store: StorePlace::Directory(folder.path().to_owned()),
+                name: None,
                 container: "lake".to_owned(),
                 manifest: StoredManifest { path: "f/manifest.json".into(), sha256: String::new() },
             },

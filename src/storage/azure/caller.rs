@@ -13,7 +13,7 @@ use super::signature::SasToken;
 use super::{BlobStorage, Source, listing};
 use crate::core::ledger::StorageFailure;
 use crate::ports::Tenure;
-use crate::storage::hosts::is_azure;
+use crate::storage::hosts::{EndpointFrom, is_azure};
 
 /// How a person proves who they are to a storage account.
 pub enum CallerCredential {
@@ -21,15 +21,6 @@ pub enum CallerCredential {
     Sas(SecretString),
     /// A token of Microsoft Entra ID.
     Identity(Arc<dyn TokenCredential>),
-}
-
-/// Who chose the endpoint that a credential goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndpointFrom {
-    /// The person whose credential it is.
-    Caller,
-    /// An object of the cluster. The credential goes to Azure's own blob endpoints only, over TLS.
-    Cluster,
 }
 
 impl BlobStorage {

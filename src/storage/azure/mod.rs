@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use azure_core::http::Transport;
 
-pub use caller::{CallerCredential, EndpointFrom};
+pub use caller::CallerCredential;
 pub use upload::BlobUpload;
 
 use account::Account;

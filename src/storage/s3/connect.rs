@@ -136,7 +136,8 @@ fn of_role(token: &str) -> Result<Access, StorageFailure> {
     Ok(Access::Role(AccessKey { id, secret, session: Some(session) }))
 }
 
-fn settings(server: &FhirServer) -> Result<&S3, StorageFailure> {
+/// The settings of the store of a server.
+pub(super) fn settings(server: &FhirServer) -> Result<&S3, StorageFailure> {
     server.spec.storage.as_ref().and_then(|storage| storage.s3.as_ref()).ok_or_else(|| StorageFailure {
         kind: StorageFailureKind::NotConfigured,
         message: format!("the FhirServer {} names no S3 store; set storage.s3", server.name_any()),

@@ -59,6 +59,7 @@ pub(super) fn ended(bucket: &Bucket, answer: &Answer) -> StorageFailure {
         Access::Role(_) => {
             format!("the temporary access key of the role for the S3 store {host} has ended ({said})")
         }
+        Access::Caller(_) => callers_ended(host, &said.to_string()),
         Access::Anonymous => return refused(bucket, answer, Right::Read),
     };
     StorageFailure { kind: StorageFailureKind::Denied, message }
@@ -148,10 +149,21 @@ fn denied(bucket: &Bucket, answer: &Answer, right: Right, said: &str) -> String 
         ),
         (Access::Key(_), _) => format!("the S3 store {host} refuses the access key ({said}): {rights}"),
         (Access::Role(_), _) => format!("the S3 store {host} refuses the role ({said}): {rights}"),
+        (Access::Caller(_), Some("InvalidAccessKeyId" | "SignatureDoesNotMatch")) => format!(
+            "the S3 store {host} does not know your access key ({said}): check which login the AWS tools use here"
+        ),
+        (Access::Caller(_), Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired")) => {
+            callers_ended(host, said)
+        }
+        (Access::Caller(_), _) => format!("the S3 store {host} refuses your access key ({said}): {rights}"),
         (Access::Anonymous, _) => {
             format!("the S3 store {host} refuses requests without a signature ({said}): use an access key")
         }
     }
+}
+
+fn callers_ended(host: &str, said: &str) -> String {
+    format!("your login for the S3 store {host} has ended ({said}): log in again, and repeat the command")
 }
 
 /// Explains why there is no answer.

@@ -27,17 +27,21 @@ pub(super) enum Access {
     Key(AccessKey),
     /// With signatures made from the temporary access key of a role.
     Role(AccessKey),
+    /// With signatures made from the access key of the person who calls.
+    Caller(AccessKey),
     /// Not at all.
     Anonymous,
 }
 
 /// An access key.
-#[derive(Debug)]
-pub(super) struct AccessKey {
-    pub(super) id: String,
-    pub(super) secret: SecretString,
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// The id of the key.
+    pub id: String,
+    /// The secret of the key.
+    pub secret: SecretString,
     /// The token that goes with a temporary key.
-    pub(super) session: Option<SecretString>,
+    pub session: Option<SecretString>,
 }
 
 impl PartialEq for AccessKey {
@@ -53,9 +57,11 @@ impl Access {
     /// Whether both prove the same with the same credentials.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Key(one), Self::Key(other)) | (Self::Role(one), Self::Role(other)) => one == other,
+            (Self::Key(one), Self::Key(other))
+            | (Self::Role(one), Self::Role(other))
+            | (Self::Caller(one), Self::Caller(other)) => one == other,
             (Self::Anonymous, Self::Anonymous) => true,
-            (Self::Key(_) | Self::Role(_) | Self::Anonymous, _) => false,
+            (Self::Key(_) | Self::Role(_) | Self::Caller(_) | Self::Anonymous, _) => false,
         }
     }
 
@@ -70,7 +76,7 @@ impl Access {
         headers: &BTreeMap<&'static str, String>,
     ) -> Url {
         match self {
-            Self::Key(key) | Self::Role(key) => sign(
+            Self::Key(key) | Self::Role(key) | Self::Caller(key) => sign(
                 &Timestamp::now(),
                 method,
                 url.clone(),
@@ -114,6 +120,7 @@ mod tests {
             assert!(!one.is(&Access::Key(other)));
         }
         assert!(!one.is(&Access::Role(key("AKIA", "hush", Some("token")))));
+        assert!(!one.is(&Access::Caller(key("AKIA", "hush", Some("token")))));
         assert!(Access::Anonymous.is(&Access::Anonymous) && !Access::Anonymous.is(&one));
     }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod bucket;
 mod call;
+mod caller;
 mod connect;
 mod create;
 mod cut;
@@ -26,9 +27,11 @@ mod upload;
 
 use std::sync::Arc;
 
+pub use keys::AccessKey;
 pub use upload::S3Upload;
 
 use bucket::{Account, Bucket, Way};
+use caller::Source;
 use connect::Connections;
 use proof::Proven;
 
@@ -57,7 +60,7 @@ pub fn s3_client(extra_ca: &[String], reach: &Reach) -> Result<reqwest::Client, 
 /// S3: the stores of all `FhirServer`s.
 #[derive(Clone)]
 pub struct S3Storage {
-    connections: Arc<Connections>,
+    source: Arc<Source>,
     proven: Proven,
 }
 
@@ -73,7 +76,7 @@ impl S3Storage {
         reach: Reach,
     ) -> Self {
         let connections = Connections { identities, way: Way { http, tenure }, hosts, reach };
-        Self { connections: Arc::new(connections), proven: Proven::default() }
+        Self { source: Arc::new(Source::Servers(connections)), proven: Proven::default() }
     }
 
     /// Runs an operation with the account of a server. If the store refuses the credentials and there are others by
@@ -87,12 +90,12 @@ impl S3Storage {
         F: Fn(Arc<Account>) -> Fut,
         Fut: Future<Output = Result<T, StorageFailure>>,
     {
-        let account = self.connections.of(server).await?;
+        let account = self.source.of(server).await?;
         let failure = match operation(Arc::clone(&account)).await {
             Err(failure) if failure.kind == StorageFailureKind::Denied => failure,
             result => return result,
         };
-        match self.connections.instead_of(server, &account.access).await? {
+        match self.source.instead_of(server, &account.access).await? {
             Some(other) => operation(other).await,
             None => Err(failure),
         }

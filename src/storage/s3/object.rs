@@ -77,17 +77,38 @@ pub(super) fn is_plain(key: &str) -> bool {
     key::components(without_slash(key)).is_some()
 }
 
+/// One version of an object.
+pub(super) struct Version {
+    /// The size in bytes.
+    pub(super) size: u64,
+    /// The tag of the version, if the store names one.
+    pub(super) etag: Option<String>,
+}
+
 impl Bucket {
-    /// The origin of an object; `None` if it does not exist.
-    pub(super) async fn origin(&self, key: &str) -> Result<Option<Origin>, StorageFailure> {
+    /// What the store says of an object without sending it; `None` if it does not exist.
+    async fn head(&self, key: &str) -> Result<Option<Answer>, StorageFailure> {
         let answer = self.send(&Call::new(Method::Head, Right::Read, &self.key(key)?)).await?;
         match answer.status {
             404 => Ok(None),
-            _ if answer.is_success() => Ok(Some(Origin::of(&answer))),
+            _ if answer.is_success() => Ok(Some(answer)),
             // The answer to HEAD has no body, so it names no code.
             400 if answer.code().is_none() => Err(failure::ended(self, &answer)),
             _ => Err(failure::refused(self, &answer, Right::Read)),
         }
+    }
+
+    /// The origin of an object; `None` if it does not exist.
+    pub(super) async fn origin(&self, key: &str) -> Result<Option<Origin>, StorageFailure> {
+        Ok(self.head(key).await?.map(|answer| Origin::of(&answer)))
+    }
+
+    /// The version of an object that is there now; `None` if it does not exist.
+    pub(super) async fn version(&self, key: &str) -> Result<Option<Version>, StorageFailure> {
+        let Some(answer) = self.head(key).await? else { return Ok(None) };
+        let size = answer.header("content-length").and_then(|size| size.parse().ok());
+        let size = size.ok_or_else(|| failure::not_of_s3(self))?;
+        Ok(Some(Version { size, etag: answer.header("etag").map(str::to_owned) }))
     }
 
     /// The marks of an object; `None` if it does not exist, and no marks if no landing wrote it.

@@ -14,6 +14,7 @@ use crate::core::ledger::{
     VerifyPlan,
 };
 use crate::ports::{ObjectStore, Target};
+use crate::storage::at_rest::was_there;
 
 impl S3Storage {
     fn object(&self, target: Target<'_>, key: &str, compression: Compression) -> Object {
@@ -128,7 +129,7 @@ impl ObjectStore for S3Storage {
         key: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        self.unpacked(target, key, take).await
+        was_there(self.read_whole(target, key, take).await?)
     }
 
     async fn ledger(&self, target: Target<'_>, folder: &str) -> Result<Ledger, StorageFailure> {

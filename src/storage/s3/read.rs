@@ -12,13 +12,15 @@ use super::S3Storage;
 use super::bucket::Bucket;
 use super::call::{Call, Right};
 use super::failure;
+use super::object::Version;
 use super::request::Opened;
 use crate::api::FhirServer;
 use crate::core::ledger::{Checked, StorageFailure, StorageFailureKind, VerifyPlan};
 use crate::core::lines::LineCounter;
 use crate::core::manifest::{hex, sha256_hex};
+use crate::core::stored_manifest::Retrieved;
 use crate::ports::{Committed, Target};
-use crate::storage::at_rest::{Unpack, not_what_landed};
+use crate::storage::at_rest::{Unpack, read, shorter};
 use crate::storage::check::{chosen, looked_at, sizes};
 
 /// How many tries in a row may bring no byte.
@@ -48,7 +50,12 @@ enum Progress {
 
 impl<'a> Download<'a> {
     fn new(key: &'a str) -> Self {
-        Self { key, offset: 0, etag: None, fruitless: 0 }
+        Self::after(key, 0, None)
+    }
+
+    /// A download of the bytes after the first `offset`, of which there is at least one.
+    fn after(key: &'a str, offset: u64, etag: Option<String>) -> Self {
+        Self { key, offset, etag, fruitless: 0 }
     }
 
     /// Reads on until the end or until the connection breaks off, and passes each piece to `take` once.
@@ -79,8 +86,11 @@ impl<'a> Download<'a> {
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<Progress, StorageFailure> {
         let mut call = Call::get(&bucket.key(self.key)?);
-        if let Some(etag) = self.etag.as_ref().filter(|_| self.offset > 0) {
-            call = call.header("range", format!("bytes={}-", self.offset)).header("if-match", etag);
+        if self.offset > 0 {
+            call = call.header("range", format!("bytes={}-", self.offset));
+            if let Some(etag) = &self.etag {
+                call = call.header("if-match", etag);
+            }
         }
         let Ok(answer) = bucket.open(&call).await else { return Ok(Progress::Broken) };
         let mut opened = match answer {
@@ -119,14 +129,15 @@ fn changed(bucket: &Bucket) -> StorageFailure {
 }
 
 impl S3Storage {
-    /// Reads an object through. Returns false if it does not exist. After a failure, `take` has had a part of it.
-    async fn through(
+    /// Reads a download to its end. Returns false if the object does not exist. After a failure, `take` has had a part
+    /// of it.
+    async fn drain(
         &self,
         target: Target<'_>,
-        key: &str,
+        download: Download<'_>,
         take: &mut (dyn FnMut(&[u8]) + Send),
     ) -> Result<bool, StorageFailure> {
-        let state = tokio::sync::Mutex::new((Download::new(key), take));
+        let state = tokio::sync::Mutex::new((download, take));
         loop {
             let progress = self
                 .with_bucket(target.server, target.container, |bucket| {
@@ -145,24 +156,48 @@ impl S3Storage {
         }
     }
 
-    /// See [`ObjectStore::read_through`](crate::ports::ObjectStore::read_through).
-    pub(super) async fn unpacked(
+    /// Reads a file from its beginning, decompressed, and passes each piece to `take` once. Fails if the store does not
+    /// give the file; what is wrong with the file itself is a result.
+    pub async fn read_whole(
         &self,
         target: Target<'_>,
         key: &str,
         take: &mut (dyn FnMut(&[u8]) + Send),
-    ) -> Result<bool, StorageFailure> {
+    ) -> Result<Retrieved, StorageFailure> {
         let (mut sink, mut decoded) = (Unpack::of(key, take), Ok(()));
         let mut unpack = |piece: &[u8]| {
             if decoded.is_ok() {
                 decoded = sink.take(piece);
             }
         };
-        if !self.through(target, key, &mut unpack).await? {
-            return Ok(false);
+        if !self.drain(target, Download::new(key), &mut unpack).await? {
+            return Ok(Retrieved::Missing);
         }
         let decoded = decoded.and_then(|()| sink.finish());
-        decoded.map(|()| true).map_err(|_| not_what_landed(target.container, key))
+        Ok(read(target.container, key, decoded.is_ok()))
+    }
+
+    /// Reads the bytes of a file as they are stored, after the first `from`, and passes each piece to `take` once.
+    /// Fails if the store does not give the file. A file that is shorter than `from` bytes is damaged.
+    pub async fn read_rest(
+        &self,
+        target: Target<'_>,
+        key: &str,
+        from: u64,
+        take: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<Retrieved, StorageFailure> {
+        let version = self
+            .with_bucket(target.server, target.container, |bucket| async move { bucket.version(key).await })
+            .await?;
+        let Some(Version { size, etag }) = version else { return Ok(Retrieved::Missing) };
+        if size < from {
+            return Ok(shorter(target.container, key));
+        }
+        if size == from {
+            return Ok(Retrieved::Whole);
+        }
+        let rest = Download::after(key, from, etag);
+        Ok(if self.drain(target, rest, take).await? { Retrieved::Whole } else { Retrieved::Missing })
     }
 
     /// See [`ObjectStore::verify`](crate::ports::ObjectStore::verify).
@@ -170,7 +205,7 @@ impl S3Storage {
         &self,
         server: &Arc<FhirServer>,
         plan: &VerifyPlan,
-        read: &(dyn Fn(u64) + Send + Sync),
+        progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Vec<Checked>, StorageFailure> {
         let listed = self
             .with_bucket(server, &plan.container, |bucket| async move { bucket.list(&plan.prefix).await })
@@ -187,7 +222,7 @@ impl S3Storage {
                 bytes += piece.len() as u64;
                 counter.feed(piece);
             };
-            let found = self.through(target, &key, &mut count).await?;
+            let found = self.drain(target, Download::new(&key), &mut count).await?;
             let lines = counter.finish();
             let (bytes, lines) = (Some(bytes).filter(|_| found), Some(lines).filter(|_| found));
             Ok::<_, StorageFailure>((index, Checked { bytes, lines }))
@@ -198,7 +233,7 @@ impl S3Storage {
                 *file = counted;
             }
             files_read += 1;
-            read(files_read);
+            progress(files_read);
         }
         Ok(checked)
     }

@@ -13,7 +13,7 @@ use crate::place::{Place, output};
 use crate::site::{Site, shared};
 
 /// An export with data, deletions and error files.
-async fn landed(place: &Place) -> FhirExport {
+pub async fn landed(place: &Place) -> FhirExport {
     let manifest = Shape {
         issues: [("warning".to_owned(), 1)].into(),
         deleted: vec!["Patient/gone".into()],
@@ -32,13 +32,13 @@ async fn with_sas(site: &Site, arguments: &[&str], permissions: &str) -> Tool {
     plugin(site, &[arguments, &["--endpoint", &endpoint]].concat()).env("AZURE_STORAGE_SAS_TOKEN", sas)
 }
 
-async fn succeeds(site: &Site, tool: Tool) -> String {
+pub async fn succeeds(site: &Site, tool: Tool) -> String {
     let output = tool.run().await.unwrap();
     site.told(output.ok())
 }
 
 /// The visible files below a directory: contents by path.
-fn files_in(directory: &Path, above: &str, files: &mut BTreeMap<String, Vec<u8>>) {
+pub fn files_in(directory: &Path, above: &str, files: &mut BTreeMap<String, Vec<u8>>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();

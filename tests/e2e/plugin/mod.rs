@@ -1,6 +1,7 @@
 //! `kubectl fhirexport` as people use it: on a real API server, with the operator, the Bulk Data test server, Azurite
 //! and a volume.
 
+mod bucket;
 mod changing;
 mod files;
 mod mistakes;
@@ -17,12 +18,15 @@ use crate::site::Site;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-fhirexport");
 
 /// The variables that may hold a credential of the person who runs the tests.
-const CREDENTIALS: [&str; 5] = [
+const CREDENTIALS: [&str; 8] = [
     "AZURE_STORAGE_SAS_TOKEN",
     "AZURE_TENANT_ID",
     "AZURE_CLIENT_ID",
     "AZURE_CLIENT_SECRET",
     "AZURE_FEDERATED_TOKEN_FILE",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
 ];
 
 /// The plugin with these arguments, in the namespace of the test.

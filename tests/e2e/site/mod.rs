@@ -1,6 +1,7 @@
 //! The world of one test: a namespace, a FHIR server, a storage account and an operator process. When it is dropped,
 //! everything that the operator left behind is searched for secrets and patients.
 
+mod collector;
 mod marks;
 mod traces;
 
@@ -23,7 +24,8 @@ use stage::{
 };
 use tokio::sync::OnceCell;
 
-pub use marks::Marks;
+pub use collector::Collector;
+use marks::Marks;
 
 /// The timeout of waits: long enough for a loaded machine. Tests wait for conditions and fail after this time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,6 +66,8 @@ pub struct Site {
     starts: u32,
     pub flags: Vec<String>,
     pub variables: Vec<(String, String)>,
+    /// Where the operator sends traces, since its first start.
+    pub collector: Option<Collector>,
     /// The values that the test put into Secrets, and others that it added.
     pub marks: Mutex<Marks>,
     /// Exports that were deleted, as they last were.
@@ -105,6 +109,7 @@ impl Site {
             starts: 0,
             flags: Vec::new(),
             variables: Vec::new(),
+            collector: None,
             marks: Mutex::default(),
             gone: Mutex::default(),
         };
@@ -132,10 +137,15 @@ impl Site {
         self.bucket = Some(bucket);
         let keys = json!({"AWS_ACCESS_KEY_ID": S3_KEY_ID, "AWS_SECRET_ACCESS_KEY": S3_KEY});
         self.secret("s3", keys, true).await;
-        let endpoint = store.endpoint().unwrap().to_string();
+        let endpoint = Self::s3_endpoint().await;
         json!({"type": "S3", "azureBlob": null, "s3": {"region": S3_REGION, "bucket": BUCKET,
-            "prefix": S3_PREFIX, "endpoint": endpoint.trim_end_matches('/'),
+            "prefix": S3_PREFIX, "endpoint": endpoint,
             "auth": {"type": "AccessKey", "secretRef": {"name": "s3"}}}})
+    }
+
+    /// The endpoint of the S3 store.
+    pub async fn s3_endpoint() -> String {
+        s3().await.endpoint().unwrap().to_string().trim_end_matches('/').to_owned()
     }
 
     /// Makes the directory of the volume, and marks it as one.
@@ -202,6 +212,12 @@ impl Site {
         for (name, value) in &self.variables {
             options = options.env(name, value);
         }
+        if self.collector.is_none() {
+            self.collector = Some(Collector::open(self.folder.path()).await);
+        }
+        // A variable, and no flag: an earlier version does not know it.
+        let collector = self.collector.as_ref().unwrap();
+        options = options.env("FHIR_EXPORT_OTLP_ENDPOINT", collector.url());
         self.operator = Some(Process::start(&options).unwrap());
     }
 
