@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn pods_reach_what_the_operator_reaches() {
         let line = "--landing-jobs-namespace landings --landing-jobs-image x --max-downloads 3 \
-            --storage-hosts 127.0.0.1:10000,blobs.example.org --volume-grants clinic=lake/a,research=lake/b \
+            --storage-hosts 127.0.0.1:10000,[::1]:7,blobs.example.org --volume-grants clinic=lake/a,research=lake/b \
             --refused-networks 127.0.0.0/8,::1/128 --entra-audiences api://one,api://two \
             --own-identity-namespaces ops --entra-authority-host https://login.example.org";
         let operator = config(line).unwrap();

@@ -7,6 +7,7 @@ mod complaints;
 pub mod export;
 mod facts;
 pub mod guard;
+mod land_by_pods;
 pub mod landing;
 mod listings;
 mod lock;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
 
+use super::land_by_pods;
 use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
@@ -205,8 +206,10 @@ fn land<W: World>(
     let task = async move {
         let parts = begun.as_ref().map(Begun::parts);
         let progress = |progress: LandProgress| tell(&told, LandState::Running(progress));
-        let landed = if landing::wanted(&server) {
-            guarded(landing::land_by_pods(&beside, &of_run, &server, &plan, parts, &progress)).await.flatten()
+        let landed = if land_by_pods::wanted(&server) {
+            guarded(land_by_pods::land_by_pods(&beside, &of_run, &server, &plan, parts, &progress))
+                .await
+                .flatten()
         } else {
             guarded(landing::land(&beside, &server, &plan, parts, &progress)).await.flatten()
         };

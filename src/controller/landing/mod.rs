@@ -1,7 +1,6 @@
 //! Lands the files of a run, in a task beside the reconcile. Files that are in the container already are not fetched
 //! again, and uploads that were begun are resumed.
 
-mod by_pods;
 mod fetch;
 mod file;
 mod spans;
@@ -24,22 +23,20 @@ use crate::core::ledger::{Ledger, StorageFailure, StorageFailureKind};
 use crate::core::trace::Trace;
 use crate::ports::{Clock, ObjectStore, Panicked, Target};
 
-pub(in crate::controller) use by_pods::{land_by_pods, wanted};
-
 /// The largest error file, in bytes, that is read back for its words.
 const MAX_READ_BACK: usize = 4 << 20;
 
 /// Why one file did not land.
-struct Obstacle {
-    kind: LandFailureKind,
-    reason: Reason,
-    message: String,
+pub(super) struct Obstacle {
+    pub(super) kind: LandFailureKind,
+    pub(super) reason: Reason,
+    pub(super) message: String,
     /// The number of bytes that this landing stored of the file and that no later try has to fetch again.
     kept: u64,
 }
 
 impl Obstacle {
-    fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, reason, message: message.into(), kept: 0 }
     }
 
@@ -236,7 +233,7 @@ fn note(progress: &mut LandProgress, file: &Landed) {
 }
 
 /// Lists the folder of the landing. Creates the container if it does not exist.
-async fn open_ledger<W: World>(
+pub(super) async fn open_ledger<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::world::World;
-use super::{Obstacle, land, open_ledger};
+use super::landing::{Obstacle, land, open_ledger};
+use super::world::World;
 use crate::api::{FhirServer, Reason, TransferMode};
 use crate::core::landing::{
     Assignments, LandFailure, LandFailureKind, LandPlan, LandProgress, LandState, assignments,
@@ -26,7 +26,7 @@ const SOON_LOOKS: u32 = 30;
 const RENEWED: Duration = Duration::from_mins(10);
 
 /// Whether the files of this server are landed by pods.
-pub(in crate::controller) fn wanted(server: &FhirServer) -> bool {
+pub(super) fn wanted(server: &FhirServer) -> bool {
     server.spec.transfer.as_ref().is_some_and(|transfer| transfer.mode == TransferMode::Job)
 }
 
@@ -36,7 +36,7 @@ pub(in crate::controller) fn wanted(server: &FhirServer) -> bool {
 /// # Errors
 ///
 /// Fails if the task of a file panicked.
-pub(in crate::controller) async fn land_by_pods<W: World>(
+pub(super) async fn land_by_pods<W: World>(
     world: &Arc<W>,
     uid: &str,
     server: &Arc<FhirServer>,
