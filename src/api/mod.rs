@@ -68,7 +68,9 @@ pub use server::{
     LabelSelector, Limits, NamespaceSelection, NamespacesFrom, Resolved, ServerDefaults, Tls,
 };
 pub use status::{FhirExportStatus, ServerIdentity};
-pub use storage::{AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType, Volume};
+pub use storage::{
+    AccessTier, AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType, Volume,
+};
 pub use transfer::{PodResources, Transfer, TransferMode};
 
 /// The API group of all kinds.

@@ -106,8 +106,29 @@ pub struct AzureBlob {
     /// the storage account in the FHIR service's Export settings.
     #[schemars(length(min = 1, max = 512), regex(pattern = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"))]
     pub endpoint: String,
+    /// The encryption scope of what the operator writes, such as `research-key`. It must exist in the account, and the
+    /// container must not require another one. Default: the default scope of the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 63), regex(pattern = r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$"))]
+    pub encryption_scope: Option<String>,
+    /// The access tier of the files that the operator lands: Hot, Cool or Cold. The manifest and the log stay in the
+    /// default tier. Choose a cooler tier for files that are read rarely: reading them costs more, and so does deleting
+    /// them early. Default: that of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_tier: Option<AccessTier>,
     /// How the operator authenticates to the storage account.
     pub auth: AzureBlobAuth,
+}
+
+/// The access tiers of blobs that can be read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum AccessTier {
+    /// For files that are read often.
+    Hot,
+    /// For files that are kept for at least 30 days and read rarely.
+    Cool,
+    /// For files that are kept for at least 90 days and read very rarely.
+    Cold,
 }
 
 /// How the operator authenticates to a storage account.

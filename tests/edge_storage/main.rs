@@ -12,6 +12,7 @@ mod faults;
 mod folders;
 mod lake;
 mod memory;
+mod placement;
 mod s3;
 mod store;
 mod verify;

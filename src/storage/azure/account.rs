@@ -7,7 +7,7 @@ use azure_core::credentials::TokenCredential;
 use azure_core::http::policies::Policy;
 use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_storage_blob::{
-    BlobContainerClient, BlobContainerClientOptions, BlobServiceClient, BlobServiceClientOptions,
+    BlobContainerClient, BlobContainerClientOptions, BlobServiceClient, BlobServiceClientOptions, models,
 };
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::patience::Patience;
 use super::signature::{AccountKey, Right, SasToken};
+use crate::api::{AccessTier, AzureBlob};
 use crate::core::ledger::StorageFailure;
 
 /// The version of the REST API. Every feature used here is older, so older accounts and emulators support it.
@@ -30,6 +31,31 @@ pub(super) enum Access {
     Key(AccountKey),
 }
 
+/// How an account places what is written to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Placement {
+    /// The encryption scope of everything; `None` for that of the container.
+    pub(super) encryption_scope: Option<String>,
+    /// The tier of landed files; `None` for that of the account.
+    pub(super) tier: Option<AccessTier>,
+}
+
+impl Placement {
+    /// The placement that a `FhirServer` asks for.
+    pub(super) fn of(blob: &AzureBlob) -> Self {
+        Self { encryption_scope: blob.encryption_scope.clone(), tier: blob.access_tier }
+    }
+
+    /// The tier in the words of the client.
+    pub(super) fn tier(&self) -> Option<models::AccessTier> {
+        self.tier.map(|tier| match tier {
+            AccessTier::Hot => models::AccessTier::Hot,
+            AccessTier::Cool => models::AccessTier::Cool,
+            AccessTier::Cold => models::AccessTier::Cold,
+        })
+    }
+}
+
 /// How long an account and its clients are kept. A signature made from an account key is valid for much
 /// longer, so an operation that starts with a kept client has enough time.
 pub(super) const KEPT: Duration = Duration::from_secs(600);
@@ -42,6 +68,7 @@ pub(super) struct Account {
     endpoint: Url,
     name: String,
     access: Access,
+    placement: Placement,
     transport: Transport,
     clients: Mutex<Vec<Kept>>,
 }
@@ -57,7 +84,18 @@ struct Kept {
 impl Account {
     pub(super) fn new(endpoint: BlobEndpoint, access: Access, transport: Transport) -> Self {
         let (endpoint, name) = (endpoint.url, endpoint.account);
-        Self { endpoint, name, access, transport, clients: Mutex::default() }
+        let placement = Placement::default();
+        Self { endpoint, name, access, placement, transport, clients: Mutex::default() }
+    }
+
+    /// The same account, where what is written is placed like this.
+    pub(super) fn placing(self, placement: Placement) -> Self {
+        Self { placement, ..self }
+    }
+
+    /// How what is written is placed.
+    pub(super) fn placement(&self) -> &Placement {
+        &self.placement
     }
 
     /// The account's name, for messages.
@@ -65,9 +103,9 @@ impl Account {
         &self.name
     }
 
-    /// Whether both are the same account with the same credentials.
+    /// Whether both are the same account with the same credentials, and place what they write alike.
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint && self.has_credentials_of(other)
+        self.endpoint == other.endpoint && self.placement == other.placement && self.has_credentials_of(other)
     }
 
     /// Whether both accounts use the same credentials.

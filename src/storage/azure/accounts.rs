@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::account::{Access, Account, BlobEndpoint, KEPT};
+use super::account::{Access, Account, BlobEndpoint, KEPT, Placement};
 use super::failure;
 use super::signature::{AccountKey, SasToken};
 use crate::api::{AzureBlob, BlobAuthType, Entra, FhirServer, KeyRef, Reason};
@@ -124,7 +124,7 @@ impl Accounts {
                 Access::Key(account_key)
             }
         };
-        Ok(Account::new(endpoint, access, self.transport.clone()))
+        Ok(Account::new(endpoint, access, self.transport.clone()).placing(Placement::of(blob)))
     }
 
     async fn identity(

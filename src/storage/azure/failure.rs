@@ -119,6 +119,11 @@ fn answered(
              its end"
         ));
     }
+    if let Some(wrong) = code.and_then(misplaced) {
+        return StorageFailure::permanent(format!(
+            "the storage account {account} refuses the encryption scope ({said}): {wrong}"
+        ));
+    }
     match (number, attempt.container) {
         (401 | 403, _) => {
             StorageFailure { kind: StorageFailureKind::Denied, message: denied(&said, attempt) }
@@ -137,6 +142,20 @@ fn answered(
              blob endpoint"
         )),
         _ => StorageFailure::permanent(format!("the storage account {account} refuses the request ({said})")),
+    }
+}
+
+/// Says by the error code what to do about an encryption scope.
+fn misplaced(code: &str) -> Option<&'static str> {
+    match code {
+        "RequestForbiddenByContainerEncryptionPolicy" => Some(
+            "the container or the SAS token requires another one; leave out storage.azureBlob.encryptionScope, or name \
+             that one",
+        ),
+        "EncryptionScopeNotFound" => {
+            Some("create it in the account, or correct storage.azureBlob.encryptionScope")
+        }
+        _ => None,
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) async fn store(
         blob_content_type: Some(CONTENT_TYPE.to_owned()),
         parallel: NonZero::new(1),
         partition_size: NonZero::new(BLOCK),
+        encryption_scope: account.placement().encryption_scope.clone(),
         ..BlockBlobClientUploadOptions::default()
     }
     .if_not_exists();

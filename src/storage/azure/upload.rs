@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use azure_core::http::Body;
 use azure_storage_blob::models::{
-    BlockBlobClientCommitBlockListOptions, BlockBlobClientUploadOptions, BlockListType, BlockLookupList,
+    BlockBlobClientCommitBlockListOptions, BlockBlobClientStageBlockOptions, BlockBlobClientUploadOptions,
+    BlockListType, BlockLookupList,
 };
 use bytes::Bytes;
 
@@ -182,7 +183,11 @@ async fn stage(
 ) -> Result<(), StorageFailure> {
     let client = account.container(container, Right::Create)?.blob_client(blob).block_blob_client();
     let length = body.len() as u64;
-    let staged = client.stage_block(&id.0, length, Body::from(body).into(), None).await;
+    let options = BlockBlobClientStageBlockOptions {
+        encryption_scope: account.placement().encryption_scope.clone(),
+        ..BlockBlobClientStageBlockOptions::default()
+    };
+    let staged = client.stage_block(&id.0, length, Body::from(body).into(), Some(options)).await;
     staged.map(|_| ()).map_err(|error| account.failure(&error, Some(container), Right::Create))
 }
 
@@ -200,6 +205,8 @@ async fn put(
         metadata: Some(landed::metadata(marks)),
         parallel: NonZero::new(1),
         partition_size: NonZero::new(ONE_REQUEST),
+        encryption_scope: account.placement().encryption_scope.clone(),
+        tier: account.placement().tier(),
         ..BlockBlobClientUploadOptions::default()
     }
     .if_not_exists();
@@ -219,6 +226,8 @@ async fn commit(account: &Account, upload: &BlobUpload, marks: &Marks) -> Result
         blob_content_type: Some(upload.content_type().to_owned()),
         metadata: Some(metadata),
         if_none_match: Some("*".into()),
+        encryption_scope: account.placement().encryption_scope.clone(),
+        tier: account.placement().tier(),
         ..BlockBlobClientCommitBlockListOptions::default()
     };
     let list = list.try_into().map_err(|error: azure_core::Error| {
