@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::plan::{Planned, Site};
 use crate::servers::Servers;
+use crate::stores::Stores;
 use crate::{Error, Result};
 
 /// How long requests are repeated: the time in which the API server can start twice.
@@ -32,7 +33,7 @@ pub struct Known {
     pub object: FhirExport,
     /// The status in which the export was first seen to have ended.
     ended: Option<FhirExportStatus>,
-    /// Whether the status was seen to change afterwards.
+    /// Whether the status was seen to change afterwards, but for the generations in it.
     pub changed_after_end: bool,
 }
 
@@ -72,7 +73,7 @@ impl Seen {
     /// Records the current state of an export.
     pub fn export(&self, object: FhirExport) {
         let Some(uid) = object.uid() else { return };
-        let status = object.status.clone().unwrap_or_default();
+        let status = but_for_generations(object.status.clone().unwrap_or_default());
         let mut exports = lock(&self.exports);
         let before = exports.get(&uid);
         // A watch may deliver an older version than a list already did.
@@ -96,6 +97,13 @@ impl Seen {
         let (reason, note) = (event.reason.unwrap_or_default(), event.note.unwrap_or_default());
         lock(&self.events).insert(uid, Noted { about, reason, note });
     }
+}
+
+/// A status without the generations, which follow the spec after the end as well: an owner may cancel what is complete.
+fn but_for_generations(mut status: FhirExportStatus) -> FhirExportStatus {
+    status.observed_generation = None;
+    status.conditions.iter_mut().for_each(|condition| condition.observed_generation = None);
+    status
 }
 
 fn version(export: &FhirExport) -> u64 {
@@ -133,17 +141,11 @@ impl Cluster {
     }
 
     /// Creates a namespace with its Secrets and FhirServers.
-    pub async fn prepare(
-        &self,
-        namespace: &str,
-        servers: &Servers,
-        storage: &azure_fhir::Storage,
-    ) -> Result<()> {
-        let endpoint = storage.named.as_deref().unwrap_or_default();
+    pub async fn prepare(&self, namespace: &str, servers: &Servers, stores: &Stores) -> Result<()> {
         let object: Namespace = serde_json::from_value(json!({ "metadata": { "name": namespace } }))?;
         Api::all(self.client.clone()).create(&PostParams::default(), &object).await?;
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        for (name, data) in servers.secrets(storage) {
+        for (name, data) in servers.secrets().into_iter().chain(stores.secrets()) {
             let labels = json!({ "fhirexport.dev/credential": "true" });
             let secret: Secret = serde_json::from_value(
                 json!({ "metadata": { "name": name, "labels": labels }, "stringData": data }),
@@ -156,7 +158,7 @@ impl Cluster {
                 "apiVersion": "fhirexport.dev/v1alpha1",
                 "kind": "FhirServer",
                 "metadata": { "name": site.name() },
-                "spec": servers.spec(site, endpoint),
+                "spec": servers.spec(site, &stores.spec(site, namespace)),
             }))?;
             api.create(&PostParams::default(), &server).await?;
         }

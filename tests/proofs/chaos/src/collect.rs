@@ -2,26 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use azure_fhir::Storage;
 use fhir_export_operator::core::manifest::sha256_hex;
-use futures::{StreamExt, TryStreamExt, stream};
 use kube::ResourceExt;
 use serde_json::Value;
 
 use crate::Result;
 use crate::cluster::{Cluster, Known};
 use crate::plan::{DOOMED, Plan, Site, number_in};
-use crate::record::{Act, Blob, End, Export, File, Job, Records, Told};
+use crate::record::{Act, End, Export, File, Job, Records, Told};
 use crate::servers::Servers;
+use crate::stores::Stores;
 
-const BLOBS_AT_ONCE: usize = 8;
-
-/// Collects the records of the servers, the API server, the storage account and the operators' logs.
+/// Collects the records of the servers, the API server, the stores and the operators' logs.
 pub async fn collect(
     plan: &Plan,
     cluster: &Cluster,
     servers: &Servers,
-    storage: &Storage,
+    stores: &Stores,
     logs: &[String],
     metrics: &str,
 ) -> Result<Records> {
@@ -32,13 +29,10 @@ pub async fn collect(
     jobs.extend(bulk_jobs(&servers.bulk));
     jobs.extend(bulk_jobs(&servers.smart));
     jobs.extend(hapi_jobs(servers).await?);
-    let mut blobs = Vec::new();
-    for container in Site::ALL.into_iter().flat_map(Site::containers) {
-        blobs.extend(read(storage, &container).await?);
-    }
+    let blobs = stores.objects().await?;
     let namespaces_left =
         if cluster.has_namespace(DOOMED).await? { vec![DOOMED.to_owned()] } else { Vec::new() };
-    let seen = seen(cluster, servers, storage, logs, metrics)?;
+    let seen = seen(cluster, servers, stores, logs, metrics)?;
     let mut trouble = Vec::new();
     for (number, log) in (1..).zip(logs) {
         let panics = log.lines().filter(|line| line.contains("panicked at")).map(str::to_owned);
@@ -206,34 +200,16 @@ async fn hapi_jobs(servers: &Servers) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Every blob of a container. Empty if the container was never created.
-async fn read(storage: &Storage, container: &str) -> Result<Vec<Blob>> {
-    let client = blobs::open(&storage.endpoint, &storage.account, &storage.key, container)?;
-    if !client.exists().await.map_err(blobs::Error::from)? {
-        return Ok(Vec::new());
-    }
-    stream::iter(blobs::names(&client, "").await?)
-        .map(|name| {
-            let client = &client;
-            async move {
-                let body = blobs::read(client, &name).await?;
-                Ok(Blob { container: container.to_owned(), name, sha256: sha256_hex(&body) })
-            }
-        })
-        .buffered(BLOBS_AT_ONCE)
-        .try_collect()
-        .await
-}
-
 /// Describes where secrets, tokens and patients were found: in logs, statuses, events and metrics.
 fn seen(
     cluster: &Cluster,
     servers: &Servers,
-    storage: &Storage,
+    stores: &Stores,
     logs: &[String],
     metrics: &str,
 ) -> Result<Vec<String>> {
-    let mut words = servers.secret_words(storage);
+    let mut words = servers.secret_words();
+    words.extend(stores.secret_words());
     words.extend(azure_fhir::Patients::checked_in()?.ids("Patient"));
     let mut places: Vec<(String, String)> = Vec::new();
     for (number, log) in (1..).zip(logs) {

@@ -6,7 +6,7 @@ use azure_fhir::{EntraFault, Fault, On, RequestFault};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use stage::{Kubernetes, Manner, Relay};
+use stage::{Kubernetes, Manner};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -14,6 +14,7 @@ use crate::Result;
 use crate::operator::Fleet;
 use crate::plan::{Bag, Plan, Site};
 use crate::servers::Servers;
+use crate::stores::Stores;
 use crate::tally::Tally;
 use stage::say;
 
@@ -26,8 +27,8 @@ const KICK_OFF_WITHIN: Duration = Duration::from_secs(4);
 pub struct Fire<'a> {
     /// The FHIR servers and their relays.
     pub servers: &'a Servers,
-    /// The relay before the storage account.
-    pub storage: &'a Relay,
+    /// The stores, with the relays before them.
+    pub stores: &'a Stores,
     /// The operator's processes.
     pub fleet: &'a Mutex<Fleet>,
     /// Locked while the API server must not be restarted.
@@ -151,7 +152,7 @@ impl Fire<'_> {
         self.fleet.lock().await.start()
     }
 
-    /// Injects faults into the control plane and the storage account.
+    /// Injects faults into the control plane and the stores.
     pub async fn control_plane(&self, kubernetes: &mut Kubernetes, plan: &Plan) -> Result<()> {
         let mut dice = StdRng::seed_from_u64(plan.seed.wrapping_add(3));
         let mut bag = Bag::new(&[
@@ -184,15 +185,15 @@ impl Fire<'_> {
                 }
                 Some(OfControlPlane::RefuseStorage) => {
                     self.say("storage refused connections", "");
-                    self.storage.set(Manner::Refuse);
+                    self.stores.set(Manner::Refuse);
                     self.wait(&mut dice, 3_000..9_000).await;
-                    self.storage.set(Manner::Pass);
+                    self.stores.set(Manner::Pass);
                 }
                 Some(OfControlPlane::HangStorage) => {
                     self.say("storage hung", "");
-                    self.storage.set(Manner::Hang);
+                    self.stores.set(Manner::Hang);
                     self.wait(&mut dice, 3_000..9_000).await;
-                    self.storage.set(Manner::Pass);
+                    self.stores.set(Manner::Pass);
                 }
                 None => break,
             }

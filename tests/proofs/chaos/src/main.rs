@@ -15,6 +15,7 @@ mod plan;
 mod record;
 mod scrape;
 mod servers;
+mod stores;
 mod table;
 mod tally;
 mod world;

@@ -141,9 +141,36 @@ pub struct File {
     pub sha256: String,
 }
 
+/// The kinds of stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// A storage account.
+    Account,
+    /// A bucket of an S3 store.
+    Bucket,
+    /// A volume.
+    Volume,
+}
+
+impl Store {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Account, Self::Bucket, Self::Volume];
+
+    /// Where files of such a store are, in words.
+    pub fn place(self) -> &'static str {
+        match self {
+            Self::Account => "in a storage account",
+            Self::Bucket => "in an S3 store",
+            Self::Volume => "on a volume",
+        }
+    }
+}
+
 /// A blob in the storage account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blob {
+    /// The store of the blob.
+    pub store: Store,
     /// The container of the blob.
     pub container: String,
     /// The name of the blob in the container.

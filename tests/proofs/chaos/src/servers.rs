@@ -129,16 +129,12 @@ impl Servers {
     }
 
     /// The Secrets of a namespace, by name.
-    pub fn secrets(&self, storage: &Storage) -> [(&'static str, Value); 3] {
-        [
-            ("storage", json!({ "key": storage.key })),
-            ("smart", json!({ "key.pem": self.key })),
-            ("entra", json!({ "secret": CLIENT_SECRET })),
-        ]
+    pub fn secrets(&self) -> [(&'static str, Value); 2] {
+        [("smart", json!({ "key.pem": self.key })), ("entra", json!({ "secret": CLIENT_SECRET }))]
     }
 
-    /// The spec of the FhirServer of a site. `endpoint` is the relay to the storage account.
-    pub fn spec(&self, site: Site, endpoint: &str) -> Value {
+    /// The spec of the FhirServer of a site, with its storage.
+    pub fn spec(&self, site: Site, storage: &Value) -> Value {
         let path = if site.lands() { "/fhir" } else { "" };
         let relay = self.relays.iter().find(|(of, _)| *of == site);
         let port = relay.map(|(_, relay)| relay.port()).unwrap_or_default();
@@ -159,8 +155,7 @@ impl Servers {
             "allowInsecureHTTP": true,
             "dialect": if site.lands() { "BulkData" } else { "Azure" },
             "auth": auth,
-            "storage": { "type": "AzureBlob", "azureBlob": { "endpoint": endpoint,
-                "auth": { "type": "AccountKey", "secretRef": { "name": "storage", "key": "key" } } } },
+            "storage": storage,
             "limits": { "maxConcurrentExports": most, "maxConcurrentPerGroup": 6, "minPollSeconds": 1,
                 "maxPollSeconds": 2, "maxRetryAfterSeconds": 2, "requestTimeoutSeconds": 6 },
         });
@@ -180,8 +175,8 @@ impl Servers {
         azure + self.bulk.kick_offs() + self.smart.kick_offs() + self.gateway.kick_offs()
     }
 
-    /// Every token that the servers received, and the values in Secrets.
-    pub fn secret_words(&self, storage: &Storage) -> BTreeSet<String> {
+    /// Every token that the servers received, and the values in their Secrets.
+    pub fn secret_words(&self) -> BTreeSet<String> {
         let azure = [&self.azure, &self.entra].map(azure_fhir::Server::requests);
         let bulk = [&self.bulk, &self.smart].map(bulk_fhir::Server::requests);
         let shown = azure.iter().chain(&bulk).flatten().filter_map(|request| {
@@ -190,7 +185,8 @@ impl Servers {
         let mut words: BTreeSet<String> = shown.collect();
         // One line of the key is enough to recognize it.
         words.extend(self.key.lines().nth(1).map(str::to_owned));
-        words.extend([storage.key.clone(), CLIENT_SECRET.to_owned(), "&sig=".to_owned(), "?sig=".to_owned()]);
+        words.extend([CLIENT_SECRET.to_owned(), "&sig=".to_owned(), "?sig=".to_owned()]);
+        words.insert("X-Amz-Signature".to_owned());
         words
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::audit::{Findings, fates};
-use crate::record::Records;
+use crate::record::{Records, Store};
 
 /// The figures of the table that do not come from the audit.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +36,12 @@ pub fn table(figures: &Figures, records: &Records, findings: &Findings) -> Vec<S
     line("jobs", records.jobs.len());
     line("jobs that may run unseen, told", told(records));
     line("files compared", records.blobs.len());
+    for store in Store::ALL {
+        line(
+            &format!("  {}", store.place()),
+            records.blobs.iter().filter(|blob| blob.store == store).count(),
+        );
+    }
     for (kind, found) in findings.kinds() {
         line(kind, found.len());
     }

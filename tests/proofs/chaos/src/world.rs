@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use azure_fhir::Storage;
 use kube::ResourceExt;
-use stage::{Azurite, AzuriteOptions, Folder, Hapi, Kubernetes, KubernetesOptions, Relay, say, timed};
+use stage::{Folder, Hapi, Kubernetes, KubernetesOptions, say, timed};
 use tokio::sync::Mutex;
 use tokio::time::sleep_until;
 
@@ -17,6 +16,7 @@ use crate::plan::{DOOMED, NAMESPACE, Plan};
 use crate::record::{Act, Records};
 use crate::scrape::{self, Series};
 use crate::servers::Servers;
+use crate::stores::Stores;
 use crate::table::Figures;
 use crate::tally::Tally;
 use crate::{Error, Result};
@@ -31,7 +31,7 @@ pub struct World {
     fleet: Option<Mutex<Fleet>>,
     servers: Option<Servers>,
     hapi: Option<Hapi>,
-    azurite: Option<Azurite>,
+    stores: Option<Stores>,
     kubernetes: Option<Kubernetes>,
 }
 
@@ -39,33 +39,27 @@ impl World {
     /// Starts all parts, injects the faults, waits until all exports have ended, and collects the records.
     pub async fn rage(&mut self, plan: &Plan) -> Result<(Records, Figures)> {
         let started = Instant::now();
-        let (hapi, kubernetes, azurite) = timed("starting a control plane, Azurite and HAPI FHIR", async {
-            Ok::<_, Error>(tokio::try_join!(
-                Hapi::start(),
-                Kubernetes::start(KubernetesOptions::default()),
-                Azurite::start(AzuriteOptions::default()),
-            )?)
+        let (hapi, kubernetes, stores) = timed("starting a control plane, the stores and HAPI FHIR", async {
+            tokio::try_join!(
+                async { Hapi::start().await.map_err(Error::from) },
+                async { Kubernetes::start(KubernetesOptions::default()).await.map_err(Error::from) },
+                Stores::start(),
+            )
         })
         .await?;
         let hapi = self.hapi.insert(hapi);
         let kubernetes = self.kubernetes.insert(kubernetes);
-        let azurite = self.azurite.insert(azurite);
-        let mut endpoint = azurite.endpoint()?;
-        let mut storage = Storage::new(endpoint.as_str(), azurite.account(), azurite.key());
-        let relay = Relay::start(endpoint.port().unwrap_or_default()).await?;
-        // The servers write to the account directly, so that the outages of storage concern the operator only.
-        let _ = endpoint.set_port(Some(relay.port()));
-        storage.named = Some(endpoint.as_str().trim_end_matches('/').to_owned());
-        let servers =
-            timed("starting the FHIR servers, and loading HAPI", Servers::start(plan, &storage, hapi))
-                .await?;
+        let stores = self.stores.insert(stores);
+        let servers = Servers::start(plan, stores.account(), hapi);
+        let servers = timed("starting the FHIR servers, and loading HAPI", servers).await?;
         let servers = self.servers.insert(servers);
         let cluster = Cluster::open(kubernetes).await?;
         for namespace in [NAMESPACE, DOOMED] {
-            cluster.prepare(namespace, servers, &storage).await?;
+            cluster.prepare(namespace, servers, stores).await?;
         }
         let folder = Folder::new("chaos")?;
-        let flags = servers.flags(&folder)?;
+        let mut flags = servers.flags(&folder)?;
+        flags.extend(stores.flags());
         let fleet = self.fleet.insert(Mutex::new(Fleet::new(&kubernetes.admin_kubeconfig(), flags).await?));
         fleet.lock().await.start()?;
 
@@ -73,7 +67,7 @@ impl World {
         let began = tokio::time::Instant::now();
         let fire = Fire {
             servers,
-            storage: &relay,
+            stores,
             fleet,
             unbroken: &unbroken,
             tally: &tally,
@@ -92,7 +86,7 @@ impl World {
                 fire.control_plane(kubernetes, plan),
                 wires,
             )?;
-            relay.set(stage::Manner::Pass);
+            stores.set(stage::Manner::Pass);
             servers.calm();
             kubernetes.start_etcd().await?;
             kubernetes.start_api_server().await?;
@@ -107,7 +101,7 @@ impl World {
         let said = fleet.lock().await.said();
         let records = timed(
             "comparing the servers' records with the resources and the containers",
-            collect(plan, &cluster, servers, &storage, &said, &series.text()),
+            collect(plan, &cluster, servers, stores, &said, &series.text()),
         )
         .await?;
         let figures = Figures {
@@ -146,8 +140,8 @@ impl World {
         if let Some(hapi) = self.hapi.take() {
             hapi.stop().await?;
         }
-        if let Some(mut azurite) = self.azurite.take() {
-            azurite.stop().await?;
+        if let Some(stores) = self.stores.take() {
+            stores.stop().await?;
         }
         if let Some(kubernetes) = self.kubernetes.take() {
             kubernetes.stop().await?;

@@ -31,7 +31,7 @@ struct Containers<'a>(BTreeMap<&'a str, BTreeMap<&'a str, &'a str>>);
 impl<'a> Containers<'a> {
     fn of(blobs: &'a [Blob]) -> Self {
         let mut all: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
-        for Blob { container, name, sha256 } in blobs {
+        for Blob { container, name, sha256, .. } in blobs {
             all.entry(container).or_default().insert(name, sha256);
         }
         Self(all)

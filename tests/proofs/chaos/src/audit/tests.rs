@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Findings, audit, fates};
-use crate::record::{Act, Blob, End, Export, File, Job, Must, Records, Told};
+use crate::record::{Act, Blob, End, Export, File, Job, Must, Records, Store, Told};
 
 fn condition(type_: &str, reason: &str) -> Value {
     json!({ "type": type_, "status": "True", "reason": reason, "message": "",
@@ -16,7 +16,7 @@ fn file(name: &str, sha256: &str) -> File {
 }
 
 fn blob(name: &str, sha256: &str) -> Blob {
-    Blob { container: "lake".into(), name: name.into(), sha256: sha256.into() }
+    Blob { store: Store::Account, container: "lake".into(), name: name.into(), sha256: sha256.into() }
 }
 
 fn told(reason: &str, note: &str) -> Told {
