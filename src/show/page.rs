@@ -77,8 +77,8 @@ impl Page {
         let text = serde_json::to_string_pretty(value).map_err(|e| not_printed(&e))?;
         let mut page = String::with_capacity(text.len() + 1);
         for c in text.chars() {
-            // JSON lets DEL and the controls from U+0080 to U+009F stand in strings as they are. Of the others, only the
-            // line ends between the members are left.
+            // JSON lets DEL and the controls from U+0080 to U+009F stand in strings as they are. Of the others, only
+            // the line ends between the members are left.
             if c.is_control() && c != '\n' {
                 // Writing to a String cannot fail.
                 let _ = write!(page, "\\u{:04x}", u32::from(c));
