@@ -4,6 +4,7 @@
 mod bucket;
 mod changing;
 mod files;
+mod journey;
 mod mistakes;
 mod reading;
 mod servers;
