@@ -55,8 +55,7 @@ fn account_at(endpoint: &str, sas: SecretString) -> BlobStorage {
     BlobStorage::of_caller(endpoint, EndpointFrom::Caller, CallerCredential::Sas(sas), http).unwrap()
 }
 
-/// An account with one file of three bytes, which it lists and refuses to give. Azurite does give what is in the archive
-/// tier.
+/// A stand-in for an account with one file of three bytes, which it lists and refuses to give.
 struct Archive {
     code: &'static str,
 }
