@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::api::{Reason, crds_yaml};
 use crate::core::export::PhaseName;
 use crate::core::export::states::{SHOWN, TRANSITIONS, Transition};
+use crate::show::Page;
 use crate::stop::Stop;
 
 /// Prints the definitions as a stream of YAML documents, or writes each to `<plural>.yaml` in `folder`.
@@ -101,15 +101,9 @@ fn of_phase(text: &mut String, phase: PhaseName) {
     }
 }
 
-/// Prints `text` to standard output.
+/// Prints `text`, whose line ends are this program's own, to standard output.
 pub fn print(text: &str) -> Result<(), Stop> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // The reader has closed the pipe, as `head` does.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Stop::because(format!("Standard output cannot be written: {error}.")))
-        }
-        _ => Ok(()),
-    }
+    Page::of(text).print()
 }
 
 fn write(file: &Path, text: &str) -> Result<(), Stop> {

@@ -99,12 +99,12 @@ pub fn local(args: LocalArgs) -> Result<ExitCode, Stop> {
                 verbose: args.verbose,
                 config,
             };
-            let (text, code) = block_on(local::run(run))?;
-            print(&text)?;
+            let (page, code) = block_on(local::run(run))?;
+            page.print()?;
             Ok(ExitCode::from(code))
         }
         Some(Command::Get { output, state }) => {
-            print(&local::get(&state, output)?)?;
+            local::get(&state, output)?.print()?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Delete { name, namespace, files, secret_dir, state, work }) => {

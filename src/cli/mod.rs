@@ -22,7 +22,7 @@ use crate::config::RunArgs;
 use crate::operator;
 use crate::stop::Stop;
 
-pub use generate::{print, reasons_markdown, states_markdown};
+pub use generate::{reasons_markdown, states_markdown};
 pub use jwks::jwks;
 pub use kinds::kinds_markdown;
 pub use schedule::request_run;

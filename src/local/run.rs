@@ -14,7 +14,7 @@ use super::state;
 use crate::config::Config;
 use crate::operator::signals::Signals;
 use crate::serve::logs;
-use crate::show::{self, Format, Key, ObjectKind, Show};
+use crate::show::{self, Format, Key, ObjectKind, Page, Show};
 use crate::stop::Stop;
 
 /// How often the progress of an export is written. In a cluster it is rare, because each write costs an API server
@@ -45,7 +45,7 @@ pub struct Run {
 /// Applies the manifests and runs the operator until every export of them has ended, or for ever if there is a
 /// schedule. Returns what to print on standard output, and the exit code: 0 if every export is complete, 1 if one is
 /// not, 130 after an interruption that left or cancelled one.
-pub async fn run(run: Run) -> Result<(String, u8), Stop> {
+pub async fn run(run: Run) -> Result<(Page, u8), Stop> {
     let mut signals = Signals::listen()?;
     let mut manifests = Manifests::read(&run.files)?;
     let keys: Vec<Key> = manifests.objects.iter().map(|manifest| manifest.key.clone()).collect();
@@ -93,7 +93,7 @@ pub async fn run(run: Run) -> Result<(String, u8), Stop> {
 }
 
 /// The objects of a state file: a table, or with `format` whole.
-pub fn get(file: &Path, format: Option<Format>) -> Result<String, Stop> {
+pub fn get(file: &Path, format: Option<Format>) -> Result<Page, Stop> {
     let contents = state::read(file)?.unwrap_or_default();
     let mut objects: Vec<(Key, serde_json::Value)> =
         contents.objects.into_iter().filter_map(|object| Some((Key::of(&object)?, object))).collect();

@@ -9,8 +9,7 @@ use super::exit::Exit;
 use super::follow::{Limit, Telling, until_the_end};
 use super::output::named;
 use crate::api::{FhirExport, RunState};
-use crate::cli::print;
-use crate::show::{Key, ObjectKind};
+use crate::show::{Key, Line, ObjectKind, Page};
 use crate::stop::Stop;
 
 /// The flags of `cancel`.
@@ -81,14 +80,14 @@ pub async fn suspend(cluster: &Connected, args: &TargetArgs, on: bool) -> Result
     cluster.change(*kind, name, &json!({ "spec": { "suspend": on } })).await?;
     say(*kind, name, word)?;
     if on && *kind == ObjectKind::Export && object.pointer("/status/job/kickOffTime").is_some() {
-        eprintln!("note: the job on the server goes on, and so does the deadline of the export");
+        Line::of("note: the job on the server goes on, and so does the deadline of the export").tell();
     }
     Ok(())
 }
 
 fn say(kind: ObjectKind, name: &str, what: &str) -> Result<(), Stop> {
     let key = Key { kind, namespace: String::new(), name: name.to_owned() };
-    print(&format!("{} {what}\n", named(&key)))
+    Page::from(Line::of(&format!("{} {what}", named(&key)))).print()
 }
 
 /// The state in which an export has ended, if it has.

@@ -11,9 +11,8 @@ use super::exit::Exit;
 use super::follow::{Limit, Telling, time, until_the_end};
 use super::output::{self, Form, named};
 use crate::api::{GROUP, VERSION};
-use crate::cli::print;
 use crate::offline::{Definitions, is_name};
-use crate::show::{Key, ObjectKind};
+use crate::show::{Key, Line, ObjectKind, Page};
 use crate::stop::Stop;
 
 /// The flags of `create`. What they cannot express is a manifest for kubectl apply: begin it with --dry-run=client -o
@@ -151,8 +150,8 @@ fn shown(form: Option<Form>, object: &Value, done: &str) -> Result<(), Stop> {
         name: text("/metadata/name"),
     };
     match form {
-        Some(form) => print(&output::object(form, object)?),
-        None => print(&format!("{} {done}\n", named(&key))),
+        Some(form) => output::object(form, object)?.print(),
+        None => Page::from(Line::of(&format!("{} {done}", named(&key)))).print(),
     }
 }
 

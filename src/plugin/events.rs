@@ -9,7 +9,7 @@ use super::age::age;
 use super::connection::Connected;
 use crate::api::FhirExport;
 use crate::cluster::{CallError, call};
-use crate::show::{ObjectKind, visible};
+use crate::show::{Line, ObjectKind};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +44,12 @@ impl Told {
         }
     }
 
-    /// The event in a line: its age, type, reason, what happened, and how often if more than once. Control characters
-    /// are replaced, since anybody who may create events can write them.
-    pub fn line(&self, now: Timestamp) -> String {
+    /// The event in a line: its age, type, reason, what happened, and how often if more than once. Anybody who
+    /// may create events can write the words.
+    pub fn line(&self, now: Timestamp) -> Line {
         let age = self.time.map_or_else(|| "<unknown>".to_owned(), |time| age(time, now));
         let times = if self.count > 1 { format!(" ({} times)", self.count) } else { String::new() };
-        visible(&format!("{age:<7} {:<8} {:<20} {}{times}", self.type_, self.reason, self.note))
+        Line::of(&format!("{age:<7} {:<8} {:<20} {}{times}", self.type_, self.reason, self.note))
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
         .unwrap();
         let told = Told::of(event);
         let line = told.line("2026-11-23T02:03:00Z".parse().unwrap());
-        assert_eq!(line, "3m      Warning  Throttled            wait (7 times)");
+        assert_eq!(line.as_str(), "3m      Warning  Throttled            wait (7 times)");
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
             "metadata": {}, "involvedObject": {}, "type": "Normal", "reason": "\u{1b}[2J", "message": "a\nb" }))
         .unwrap();
         let line = Told::of(event).line(Timestamp::UNIX_EPOCH);
-        assert_eq!(line, "<unknown> Normal   \u{fffd}[2J                 a\u{fffd}b");
+        assert_eq!(line.as_str(), "<unknown> Normal   \u{fffd}[2J                 a\u{fffd}b");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::show::Line;
+
 /// How a command ended that could do what it was asked. A command that could not has exit code 1, and one whose command
 /// line is invalid 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub enum Exit {
 impl Exit {
     /// Tells on standard error what is not in order, as a sentence, and is the end of the command that found it.
     pub fn not_in_order(sentence: &str) -> Self {
-        eprintln!("error: {sentence}");
+        Line::error(sentence).tell();
         Self::Unsuccessful
     }
 

@@ -14,9 +14,8 @@ use tokio::time::Instant;
 use super::connection::Connected;
 use super::exit::Exit;
 use super::output::named;
-use crate::cli::print;
 use crate::cluster::CallError;
-use crate::show::{End, Key, Look, ObjectKind, Show, visible};
+use crate::show::{End, Key, Line, Look, ObjectKind, Page, Show};
 use crate::stop::Stop;
 
 /// The flags of `watch` and `wait`.
@@ -153,11 +152,11 @@ pub async fn until_the_end(
     };
     show.finish();
     for (name, ending) in &awaited.ends {
-        print(&format!("{}\n", conclusion(&cluster.namespace, name, ending)))?;
+        Page::from(conclusion(&cluster.namespace, name, ending)).print()?;
     }
     let early = outcome?;
     if let Some(exit) = early {
-        eprintln!("{}", left_running(&awaited.left(), &cluster.namespace, exit));
+        Line::of(&left_running(&awaited.left(), &cluster.namespace, exit)).tell();
     }
     Ok(Endings { ends: awaited.ends, early })
 }
@@ -234,8 +233,8 @@ fn lost(error: &watcher::Error, namespace: &str) -> Result<String, Stop> {
     }
 }
 
-/// How an export ended, in one line. Control characters are replaced.
-fn conclusion(namespace: &str, name: &str, ending: &Ending) -> String {
+/// How an export ended, in one line.
+fn conclusion(namespace: &str, name: &str, ending: &Ending) -> Line {
     let key = Key { kind: ObjectKind::Export, namespace: namespace.to_owned(), name: name.to_owned() };
     let told = match ending {
         Ending::Ended(End::Complete(output)) => format!("complete: {output}"),
@@ -243,7 +242,7 @@ fn conclusion(namespace: &str, name: &str, ending: &Ending) -> String {
         Ending::Ended(End::Cancelled) => "cancelled".to_owned(),
         Ending::Deleted => "was deleted before its end was seen".to_owned(),
     };
-    visible(&format!("{} {told}", named(&key)))
+    Line::of(&format!("{} {told}", named(&key)))
 }
 
 /// What is said of exports that are not waited for any longer.
@@ -292,6 +291,7 @@ mod tests {
             (Ending::Deleted, "was deleted before its end was seen", 3, 3),
         ] {
             let said = conclusion("research", "cohort", &ending);
+            let said = said.as_str();
             assert!(said.starts_with(&format!("fhirexport.fhirexport.dev/cohort {line}")), "{said}");
             let alone = endings(&[&ending], None);
             assert_eq!(

@@ -13,7 +13,7 @@ use super::table::{Cell, Table};
 use crate::api::{Condition, ConditionType, FhirExportStatus, Reason, RunState};
 use crate::core::condition;
 use crate::core::export::blocked_by;
-use crate::show::{self, Format, ObjectKind};
+use crate::show::{self, Format, Line, ObjectKind, Page};
 use crate::stop::Stop;
 
 /// The flags of `list`.
@@ -34,7 +34,7 @@ pub struct ListArgs {
 }
 
 /// Lists exports, and returns what to print.
-pub async fn list(cluster: &Connected, args: &ListArgs, paint: Paint) -> Result<String, Stop> {
+pub async fn list(cluster: &Connected, args: &ListArgs, paint: Paint) -> Result<Page, Stop> {
     let mut which = ListParams::default();
     if let Some(labels) = &args.selector {
         which = which.labels(labels);
@@ -48,12 +48,12 @@ pub async fn list(cluster: &Connected, args: &ListArgs, paint: Paint) -> Result<
         Some(ListForm::Yaml) => show::objects(Format::Yaml, &exports),
         Some(ListForm::Name) => Ok(names(&exports)),
         None | Some(ListForm::Wide) if exports.is_empty() => {
-            eprintln!("{}", nothing(args, &cluster.namespace));
-            Ok(String::new())
+            Line::of(&nothing(args, &cluster.namespace)).tell();
+            Ok(Page::default())
         }
         None | Some(ListForm::Wide) => {
             let columns = Columns { namespace: args.all_namespaces, wide: args.output.is_some() };
-            Ok(table(&exports, columns, Timestamp::now()).text(paint))
+            Ok(table(&exports, columns, Timestamp::now()).page(paint))
         }
     }
 }
@@ -139,7 +139,7 @@ pub fn told(status: &FhirExportStatus) -> Option<&Condition> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use serde_json::json;
 
@@ -181,9 +181,9 @@ mod tests {
     #[test]
     fn the_table_says_why_what_does_not_go_on_does_not() {
         let now = "2026-11-23T01:05:30Z".parse().unwrap();
-        let text = table(&all(), Columns { namespace: false, wide: false }, now).text(Paint::Plain);
+        let text = table(&all(), Columns { namespace: false, wide: false }, now).page(Paint::Plain);
         assert_eq!(
-            text,
+            text.as_str(),
             "NAME     SERVER   LEVEL   STATE      REASON          PROGRESS   RESOURCES   AGE\n\
              done     clinic   Group   Complete                              4711        5m30s\n\
              failed   clinic   Group   Failed     GroupNotFound                          5m30s\n\
@@ -193,9 +193,29 @@ mod tests {
     }
 
     #[test]
+    fn no_column_brings_an_escape_sequence() {
+        let now = "2026-11-23T01:05:30Z".parse().unwrap();
+        let mut held = condition("ServerReachable", "False", "\u{1b}[2J reason");
+        held["message"] = json!("\u{9b}2J message\r\n");
+        let status = json!({ "state": "Running", "conditions": [held],
+            "job": { "intentTime": "2026-11-23T01:00:00Z", "progress": { "summary": "\u{1b}[2J progress" } },
+            "output": { "container": "\u{1b}[2J container", "folder": "\u{1b}[2J folder" } });
+        let all = [export("\u{1b}[2J name", &status)];
+        let page = table(&all, Columns { namespace: true, wide: true }, now).page(Paint::Plain);
+        let (text, names) = (page.as_str(), names(&all));
+        for field in ["reason", "message", "progress", "container", "folder", "name"] {
+            assert!(text.contains(&format!("2J {field}")), "{text}");
+        }
+        for text in [text, names.as_str()] {
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+        }
+    }
+
+    #[test]
     fn more_columns_on_request() {
         let now = "2026-11-23T01:05:30Z".parse().unwrap();
-        let text = table(&all(), Columns { namespace: true, wide: true }, now).text(Paint::Plain);
+        let text = table(&all(), Columns { namespace: true, wide: true }, now).page(Paint::Plain);
+        let text = text.as_str();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.first().unwrap().starts_with("NAMESPACE   NAME"), "{text}");
         assert!(lines.get(1).unwrap().ends_with("lake        f-1"), "{text}");

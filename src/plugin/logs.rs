@@ -11,7 +11,7 @@ use super::connection::Connected;
 use super::describe::export;
 use super::events::about;
 use crate::cluster::{CallError, call};
-use crate::show::visible;
+use crate::show::{Line, Page};
 use crate::stop::Stop;
 
 /// The label by which the operator's pods are found. The chart sets it whatever name the operator is given.
@@ -32,26 +32,26 @@ pub struct LogsArgs {
 
 /// Reads the events of an export and the lines of the operator's pods about it, and returns them. What may not be read
 /// is said on stderr.
-pub async fn logs(cluster: &Connected, args: &LogsArgs) -> Result<String, Stop> {
+pub async fn logs(cluster: &Connected, args: &LogsArgs) -> Result<Page, Stop> {
     let export = export(cluster, &args.name).await?;
-    let mut text = String::new();
+    let mut page = Page::default();
     match about(cluster, &export).await {
         Ok(events) => {
             let now = Timestamp::now();
-            text.extend(events.iter().map(|event| event.line(now) + "\n"));
+            page.extend(events.iter().map(|event| event.line(now)));
         }
-        Err(why) => eprintln!("note: the events are not shown: {why}"),
+        Err(why) => Line::of(&format!("note: the events are not shown: {why}")).tell(),
     }
     match lines(cluster, args).await {
-        Ok(lines) => text.extend(lines.into_iter().map(|line| line + "\n")),
-        Err(why) => eprintln!("note: the operator's log is not shown: {why}"),
+        Ok(lines) => page.extend(lines),
+        Err(why) => Line::of(&format!("note: the operator's log is not shown: {why}")).tell(),
     }
-    Ok(text)
+    Ok(page)
 }
 
 /// The lines about an export in the logs of all pods of the operator, in the order of their times. A pod whose log
 /// cannot be read is named on stderr. The error completes "the log is not shown: …".
-async fn lines(cluster: &Connected, args: &LogsArgs) -> Result<Vec<String>, String> {
+async fn lines(cluster: &Connected, args: &LogsArgs) -> Result<Vec<Line>, String> {
     let pods: Api<Pod> = match &args.operator_namespace {
         Some(namespace) => Api::namespaced(cluster.client.clone(), namespace),
         None => Api::all(cluster.client.clone()),
@@ -75,7 +75,7 @@ async fn lines(cluster: &Connected, args: &LogsArgs) -> Result<Vec<String>, Stri
             }
             Err(error) => {
                 let why = refused(&error, false);
-                eprintln!("note: the log of the pod {namespace}/{name} is not shown: {why}");
+                Line::of(&format!("note: the log of the pod {namespace}/{name} is not shown: {why}")).tell();
             }
         }
     }
@@ -99,12 +99,12 @@ fn refused(error: &CallError, everywhere: bool) -> String {
     }
 }
 
-/// A line of the operator's log for people, if it is about this export. Lines that are not JSON stay as they are, but
-/// for control characters: anybody may run a pod with the operator's label.
-fn told(line: &str, namespace: &str, name: &str) -> Option<String> {
+/// A line of the operator's log for people, if it is about this export. Lines that are not JSON stay as they are.
+/// Anybody may run a pod with the operator's label, and write the words.
+fn told(line: &str, namespace: &str, name: &str) -> Option<Line> {
     let Ok(entry) = serde_json::from_str::<Value>(line) else {
         let fields = [format!("namespace=\"{namespace}\""), format!("name=\"{name}\"")];
-        return fields.iter().all(|field| line.contains(field)).then(|| visible(line));
+        return fields.iter().all(|field| line.contains(field)).then(|| Line::of(line));
     };
     let text = |member: &str| entry.get(member).and_then(Value::as_str);
     let is_about = text("namespace") == Some(namespace) && text("name") == Some(name);
@@ -113,7 +113,7 @@ fn told(line: &str, namespace: &str, name: &str) -> Option<String> {
     }
     let reason = text("reason").map(|reason| format!("{reason}: ")).unwrap_or_default();
     let part = |member: &str| text(member).unwrap_or_default();
-    Some(visible(&format!("{} {:<5} {reason}{}", part("timestamp"), part("level"), part("message"))))
+    Some(Line::of(&format!("{} {:<5} {reason}{}", part("timestamp"), part("level"), part("message"))))
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
             told(&line.to_string(), "research", "cohort")
         };
         let shown = "2026-11-23T01:00:00Z INFO  KickedOff: accepted as job 7";
-        assert_eq!(line("FhirExport", "research", "cohort").as_deref(), Some(shown));
+        assert_eq!(line("FhirExport", "research", "cohort"), Some(Line::of(shown)));
         for (kind, namespace, name) in [
             ("FhirExport", "research", "cohort-2"),
             ("FhirExport", "other", "cohort"),
@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(line(kind, namespace, name), None, "{kind} {namespace}/{name}");
         }
         let text = "2026 INFO accepted kind=\"FhirExport\" namespace=\"research\" name=\"cohort\"";
-        assert_eq!(told(text, "research", "cohort").as_deref(), Some(text));
+        assert_eq!(told(text, "research", "cohort"), Some(Line::of(text)));
         assert_eq!(told("it works", "research", "cohort"), None);
     }
 
@@ -149,9 +149,9 @@ mod tests {
         let line = json!({ "timestamp": "2026-11-23T01:00:00Z", "level": "INFO", "namespace": "research",
             "name": "cohort", "message": "\u{1b}[2J" });
         let shown = told(&line.to_string(), "research", "cohort").unwrap();
-        assert_eq!(shown, "2026-11-23T01:00:00Z INFO  \u{fffd}[2J");
+        assert_eq!(shown.as_str(), "2026-11-23T01:00:00Z INFO  \u{fffd}[2J");
         let text = "\u{1b}[2J namespace=\"research\" name=\"cohort\"";
-        assert!(told(text, "research", "cohort").unwrap().starts_with("\u{fffd}[2J "));
+        assert!(told(text, "research", "cohort").unwrap().as_str().starts_with("\u{fffd}[2J "));
     }
 
     #[test]

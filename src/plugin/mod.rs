@@ -3,6 +3,9 @@
 //!
 //! Uses: api, cli, cluster, core, credentials, offline, operator, ports, show, stop, storage.
 
+// Everything is printed as a `Line` or a `Page`, which cannot carry a server's escape sequence to a terminal.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod age;
 mod change;
 mod connection;
@@ -29,8 +32,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::cli::{jwks, print, refuse};
+use crate::cli::{jwks, refuse};
 use crate::operator::run::block_on;
+use crate::show::{Line, Page};
 use crate::stop::Stop;
 use connection::Connection;
 use exit::Exit;
@@ -117,7 +121,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match block_on(perform(cli)) {
         Ok(exit) => exit.into(),
         Err(stop) => {
-            eprintln!("error: {stop}");
+            Line::error(&stop.to_string()).tell();
             ExitCode::FAILURE
         }
     }
@@ -129,9 +133,9 @@ async fn perform(cli: Cli) -> Result<Exit, Stop> {
     // It is awaited only by commands that need a cluster.
     let cluster = connection.open();
     match cli.command {
-        Command::List(args) => print(&list::list(&cluster.await?, &args, paint).await?)?,
+        Command::List(args) => list::list(&cluster.await?, &args, paint).await?.print()?,
         Command::Describe { name } => {
-            print(&describe::describe(&cluster.await?, &name, paint).await?)?;
+            describe::describe(&cluster.await?, &name, paint).await?.print()?;
         }
         Command::Watch(args) => {
             return follow::follow(&cluster.await?, &args, Telling::Progress).await;
@@ -147,13 +151,15 @@ async fn perform(cli: Cli) -> Result<Exit, Stop> {
         Command::Files(args) => return files::files(&cluster.await?, &args, paint).await,
         Command::Download(args) => return download::download(&cluster.await?, &args).await,
         Command::Verify(args) => return verify::verify(&cluster.await?, &args).await,
-        Command::Logs(args) => print(&logs::logs(&cluster.await?, &args).await?)?,
+        Command::Logs(args) => logs::logs(&cluster.await?, &args).await?.print()?,
         Command::Server(ServerCommand::Check(args)) => {
             return server::check(&cluster.await?, &args, paint).await;
         }
         Command::Jwks { key, key_id } => jwks(&key, key_id.as_deref())?,
-        Command::Completion { shell } => print(&completion(shell))?,
-        Command::Version => print(concat!("kubectl-fhirexport ", env!("CARGO_PKG_VERSION"), "\n"))?,
+        Command::Completion { shell } => Page::of(&completion(shell)).print()?,
+        Command::Version => {
+            Page::from(Line::of(concat!("kubectl-fhirexport ", env!("CARGO_PKG_VERSION")))).print()?;
+        }
     }
     Ok(Exit::Done)
 }

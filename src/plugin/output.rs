@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::api::GROUP;
-use crate::show::Key;
+use crate::show::{Key, Line, Page};
 use crate::stop::Stop;
 
 /// The form of a list.
@@ -37,18 +37,15 @@ pub fn named(key: &Key) -> String {
 }
 
 /// The names of objects, one a line.
-pub fn names(objects: &[Value]) -> String {
-    objects.iter().filter_map(Key::of).map(|key| named(&key) + "\n").collect()
+pub fn names(objects: &[Value]) -> Page {
+    objects.iter().filter_map(Key::of).map(|key| Line::of(&named(&key))).collect()
 }
 
 /// One object in this form.
-pub fn object(form: Form, object: &Value) -> Result<String, Stop> {
-    let failed = |e: &dyn std::fmt::Display| Stop::because(format!("The object cannot be printed: {e}."));
+pub fn object(form: Form, object: &Value) -> Result<Page, Stop> {
     match form {
-        Form::Json => serde_json::to_string_pretty(object).map(|text| text + "\n").map_err(|e| failed(&e)),
-        Form::Yaml => serde_saphyr::to_string(object)
-            .map(|text| text.trim_end().to_owned() + "\n")
-            .map_err(|e| failed(&e)),
+        Form::Json => Page::json(object),
+        Form::Yaml => Page::yaml(object),
         Form::Name => Ok(names(std::slice::from_ref(object))),
     }
 }

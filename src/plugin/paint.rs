@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use anstyle::{AnsiColor, Style};
 
 use crate::api::RunState;
+use crate::show::Line;
 
 /// Whether text has colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +42,10 @@ impl Paint {
     }
 
     /// `text` in the colour of `tone`.
-    pub fn tint(self, tone: Tone, text: &str) -> String {
+    pub fn tint(self, tone: Tone, text: &str) -> Line {
         match self {
-            Self::Plain => text.to_owned(),
-            Self::Colours => {
-                let style = tone.style();
-                format!("{style}{text}{style:#}")
-            }
+            Self::Plain => Line::of(text),
+            Self::Colours => Line::styled(text, tone.style()),
         }
     }
 }
@@ -84,8 +82,8 @@ mod tests {
 
     #[test]
     fn only_a_terminal_gets_escape_sequences() {
-        assert_eq!(Paint::Plain.tint(Tone::Bad, "Failed"), "Failed");
-        assert_eq!(Paint::Colours.tint(Tone::Bad, "Failed"), "\u{1b}[31mFailed\u{1b}[0m");
-        assert_eq!(Paint::Colours.tint(Tone::Neutral, "-"), "-");
+        assert_eq!(Paint::Plain.tint(Tone::Bad, "Failed").as_str(), "Failed");
+        assert_eq!(Paint::Colours.tint(Tone::Bad, "Failed").as_str(), "\u{1b}[31mFailed\u{1b}[0m");
+        assert_eq!(Paint::Colours.tint(Tone::Neutral, "-").as_str(), "-");
     }
 }

@@ -10,10 +10,10 @@ use super::exit::Exit;
 use super::follow::{Limit, Telling, until_the_end};
 use super::output::named;
 use crate::api::{ActiveRun, FhirExportSchedule, RUN_NOW_ANNOTATION};
-use crate::cli::{print, request_run};
+use crate::cli::request_run;
 use crate::cluster::{CallError, call};
 use crate::core::schedule::name_of_token;
-use crate::show::{Key, ObjectKind};
+use crate::show::{Key, Line, ObjectKind, Page};
 use crate::stop::Stop;
 
 /// How often the schedule is read until the export of the requested run exists.
@@ -44,7 +44,7 @@ pub async fn run(cluster: &Connected, args: &RunArgs) -> Result<Exit, Stop> {
     let Connected { client, namespace } = cluster;
     let name = request_run(client.clone(), namespace, &args.schedule, args.full).await?;
     let key = Key { kind: ObjectKind::Export, namespace: namespace.clone(), name: name.clone() };
-    print(&format!("{}\n", named(&key)))?;
+    Page::from(Line::of(&named(&key))).print()?;
     if !args.wait {
         return Ok(Exit::Done);
     }

@@ -1,7 +1,7 @@
 //! Tables as kubectl prints them: upper-case headings, columns three spaces apart, no lines.
 
 use super::paint::{Paint, Tone};
-use crate::show::visible;
+use crate::show::{Line, Page};
 
 /// The gap between columns, in spaces.
 const GAP: usize = 3;
@@ -14,10 +14,9 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// An entry whose colour follows from `tone`. Control characters in the text are replaced.
+    /// An entry whose colour follows from `tone`.
     pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        let text: String = text.into();
-        Self { text: visible(&text), tone }
+        Self { text: text.into(), tone }
     }
 }
 
@@ -45,8 +44,8 @@ impl Table {
         self.rows.push(row);
     }
 
-    /// The table as text, one line for each row.
-    pub fn text(&self, paint: Paint) -> String {
+    /// The table, one line for each row.
+    pub fn page(&self, paint: Paint) -> Page {
         let headings: Vec<Cell> = self.headings.iter().map(|heading| Cell::from(*heading)).collect();
         let all: Vec<&Vec<Cell>> = std::iter::once(&headings).chain(&self.rows).collect();
         let width = |column: usize| {
@@ -61,18 +60,16 @@ impl Table {
     }
 }
 
-fn line(row: &[Cell], widths: &[usize], paint: Paint) -> String {
-    let mut line = String::new();
+fn line(row: &[Cell], widths: &[usize], paint: Paint) -> Line {
+    let mut line = Line::default();
     // The spaces before the next entry.
     let mut gap = 0;
     for (cell, width) in row.iter().zip(widths) {
-        line.push_str(&" ".repeat(gap));
-        line.push_str(&paint.tint(cell.tone, &cell.text));
+        line.push(&Line::of(&" ".repeat(gap)));
+        line.push(&paint.tint(cell.tone, &cell.text));
         gap = GAP + width.saturating_sub(cell.text.chars().count());
     }
-    line.truncate(line.trim_end().len());
-    line.push('\n');
-    line
+    line.trimmed()
 }
 
 #[cfg(test)]
@@ -84,21 +81,21 @@ mod tests {
         let mut table = Table::new(vec!["NAME", "STATE", "AGE"]);
         table.row(vec!["a".into(), Cell::toned("Failed", Tone::Bad), "3d".into()]);
         table.row(vec!["längster".into(), Cell::toned("Running", Tone::Busy), "5m".into()]);
-        let plain = table.text(Paint::Plain);
+        let plain = table.page(Paint::Plain);
         assert_eq!(
-            plain,
+            plain.as_str(),
             "NAME       STATE     AGE\n\
              a          Failed    3d\n\
              längster   Running   5m\n"
         );
-        let coloured = table.text(Paint::Colours);
-        assert!(coloured.contains("\u{1b}[31mFailed\u{1b}[0m    3d"), "{coloured:?}");
+        let coloured = table.page(Paint::Colours);
+        assert!(coloured.as_str().contains("\u{1b}[31mFailed\u{1b}[0m    3d"), "{coloured:?}");
     }
 
     #[test]
     fn a_text_brings_no_escape_sequence() {
         let mut table = Table::new(vec!["NAME", "AGE"]);
         table.row(vec!["\u{1b}[2J".into(), "3d".into()]);
-        assert_eq!(table.text(Paint::Plain), "NAME   AGE\n\u{fffd}[2J   3d\n");
+        assert_eq!(table.page(Paint::Plain).as_str(), "NAME   AGE\n\u{fffd}[2J   3d\n");
     }
 }

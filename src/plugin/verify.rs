@@ -1,6 +1,5 @@
 //! `verify`: reads the files of an export again, and compares them with its manifest.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use clap::Args;
@@ -11,10 +10,10 @@ use super::connection::Connected;
 use super::describe::export;
 use super::exit::Exit;
 use super::files::{Files, Reading, Sink, StoreArgs, Unlisted};
-use crate::cli::print;
 use crate::core::export::counted;
 use crate::core::landing::Tally;
 use crate::core::stored_manifest::{StoredFile, differences};
+use crate::show::{Line, Page};
 use crate::stop::Stop;
 
 /// The flags of `verify`.
@@ -71,31 +70,29 @@ impl Findings {
         self.wrong.is_empty()
     }
 
-    /// The findings as text. `place` is where the files are.
-    pub fn text(&self, place: &str) -> String {
+    /// The findings in lines. `place` is where the files are.
+    pub fn page(&self, place: &str) -> Page {
         let mut wrong = self.wrong.clone();
         wrong.sort();
-        let mut text = wrong.iter().fold(String::new(), |text, what| format!("{text}wrong: {what}\n"));
+        let mut page: Page = wrong.iter().map(|what| Line::of(&format!("wrong: {what}"))).collect();
         let good = counted(self.good, "file");
-        // Writing to a String cannot fail.
         if self.in_order() {
             let (resources, bytes) = (counted(self.resources, "line"), DecimalBytes(self.bytes));
-            let _ = writeln!(text, "{good} in {place} as the manifest says: {resources}, {bytes}.");
+            page.push(&Line::of(&format!("{good} in {place} as the manifest says: {resources}, {bytes}.")));
         } else {
             let number = counted(self.wrong.len() as u64, "file");
             let verb = if self.wrong.len() == 1 { "is" } else { "are" };
-            let _ = writeln!(
-                text,
+            page.push(&Line::of(&format!(
                 "{number} of {} in {place} {verb} not as the manifest says: do not use the data, and export again.",
                 self.files
-            );
+            )));
         }
         if self.unsigned > 0 {
             let number = counted(self.unsigned, "file");
-            let _ =
-                writeln!(text, "The manifest has no checksums for {number}: only the lines were counted.");
+            let told = format!("The manifest has no checksums for {number}: only the lines were counted.");
+            page.push(&Line::of(&told));
         }
-        text
+        page
     }
 }
 
@@ -106,7 +103,7 @@ pub async fn verify(cluster: &Connected, args: &VerifyArgs) -> Result<Exit, Stop
     let listed = match store.manifest().await {
         Ok(listed) => listed,
         Err(Unlisted::NotAsStored(sentence)) => {
-            print(&format!("wrong: {sentence}\n"))?;
+            Page::from(Line::of(&format!("wrong: {sentence}"))).print()?;
             return Ok(Exit::Unsuccessful);
         }
         Err(Unlisted::Unreadable(sentence)) => return Err(Stop::because(sentence)),
@@ -125,7 +122,7 @@ pub async fn verify(cluster: &Connected, args: &VerifyArgs) -> Result<Exit, Stop
         findings.add(file, &reading?);
     }
     bar.finish_and_clear();
-    print(&findings.text(&store.shown()))?;
+    findings.page(&store.shown()).print()?;
     Ok(if findings.in_order() { Exit::Done } else { Exit::Unsuccessful })
 }
 
@@ -207,9 +204,23 @@ mod tests {
         findings.add(&file("b", None), &whole(2, "cd"));
         assert!(findings.in_order());
         assert_eq!(
-            findings.text("lake/f"),
+            findings.page("lake/f").as_str(),
             "2 files in lake/f as the manifest says: 4 lines, 2.00 kB.\n\
              The manifest has no checksums for 1 file: only the lines were counted.\n"
+        );
+    }
+
+    #[test]
+    fn no_finding_brings_an_escape_sequence() {
+        let mut findings = Findings::default();
+        findings.add(&file("\u{1b}[2J a", Some("ab")), &Reading::Missing);
+        findings.add(&file("b", Some("ab")), &Reading::Damaged("\u{9b}2J\n wrong: c".to_owned()));
+        let page = findings.page("lake/\u{1b}[2J");
+        assert_eq!(
+            page.as_str(),
+            "wrong: \u{fffd}[2J a is missing\n\
+             wrong: b: \u{fffd}2J\u{fffd} wrong: c\n\
+             2 files of 2 in lake/\u{fffd}[2J are not as the manifest says: do not use the data, and export again.\n"
         );
     }
 
@@ -222,7 +233,7 @@ mod tests {
         findings.add(&file("d", Some("ab")), &whole(2, "ab"));
         assert!(!findings.in_order());
         assert_eq!(
-            findings.text("lake/f"),
+            findings.page("lake/f").as_str(),
             "wrong: a: it cannot be decompressed\n\
              wrong: b is missing\n\
              wrong: c: its SHA-256 is another one\n\

@@ -5,11 +5,10 @@
 
 mod key;
 mod look;
+mod page;
 mod print;
-mod visible;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -17,8 +16,8 @@ use jiff::Zoned;
 
 pub use key::{Key, ObjectKind};
 pub use look::{End, Look};
+pub use page::{Line, Page};
 pub use print::{Format, objects, table};
-pub use visible::visible;
 
 /// The width of names in lines and bars, in characters; longer ones are not cut.
 const WIDTH: usize = 16;
@@ -47,13 +46,14 @@ impl Show {
 
     /// Prints a line, above the bars if there are any. Control characters are replaced.
     pub fn say(&self, line: &str) {
-        let line = visible(line);
-        let printed = match &self.bars {
-            Some(bars) if !bars.paused => bars.all.println(&line),
-            Some(_) | None => writeln!(io::stderr(), "{line}"),
-        };
-        // Nobody reads it, and the exports matter more.
-        let _ = printed;
+        let line = Line::of(line);
+        match &self.bars {
+            Some(bars) if !bars.paused => {
+                // If nobody reads it, the exports matter more.
+                let _ = bars.all.println(line.as_str());
+            }
+            Some(_) | None => line.tell(),
+        }
     }
 
     /// Records the present look of an object without telling it, so that `update` tells only later changes.
@@ -117,7 +117,7 @@ impl Bars {
         }
         let bar = self.of.entry(look.key.clone()).or_insert_with(|| {
             let bar = self.all.add(ProgressBar::new(100));
-            bar.set_prefix(visible(&look.key.name));
+            bar.set_prefix(Line::of(&look.key.name).as_str().to_owned());
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -129,9 +129,10 @@ impl Bars {
             bar.set_style(style);
         }
         bar.set_position(look.percent.unwrap_or(0));
-        bar.set_message(match &look.progress {
-            Some(progress) => visible(&format!("{}, {progress}", look.word())),
-            None => visible(look.word()),
-        });
+        let message = match &look.progress {
+            Some(progress) => Line::of(&format!("{}, {progress}", look.word())),
+            None => Line::of(look.word()),
+        };
+        bar.set_message(message.as_str().to_owned());
     }
 }

@@ -1,13 +1,11 @@
 //! Objects for programs and for people: YAML, JSON or a table.
 
-use std::fmt::Write as _;
-
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::key::Key;
 use super::look::Look;
-use super::visible::visible;
+use super::page::{Line, Page};
 use crate::stop::Stop;
 
 /// A format for objects.
@@ -20,38 +18,34 @@ pub enum Format {
 }
 
 /// The objects in this format.
-pub fn objects(format: Format, objects: &[Value]) -> Result<String, Stop> {
-    let failed = |e: &dyn std::fmt::Display| Stop::because(format!("The objects cannot be printed: {e}."));
+pub fn objects(format: Format, objects: &[Value]) -> Result<Page, Stop> {
     match format {
         Format::Yaml => {
-            let mut text = String::new();
+            let mut page = Page::default();
             for object in objects {
-                let document = serde_saphyr::to_string(object).map_err(|e| failed(&e))?;
-                let _ = writeln!(text, "---\n{}", document.trim_end());
+                page.push(&Line::of("---"));
+                page.append(&Page::yaml(object)?);
             }
-            Ok(text)
+            Ok(page)
         }
-        Format::Json => {
-            let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
-            serde_json::to_string_pretty(&list).map(|text| text + "\n").map_err(|e| failed(&e))
-        }
+        Format::Json => Page::json(&json!({ "apiVersion": "v1", "kind": "List", "items": objects })),
     }
 }
 
-/// A table of the objects, one line each. Control characters are replaced.
-pub fn table(objects: &[Value]) -> String {
-    let mut text =
-        format!("{:<19} {:<12} {:<24} {:<10} {}\n", "KIND", "NAMESPACE", "NAME", "STATE", "PROGRESS");
+/// A table of the objects, one line each.
+pub fn table(objects: &[Value]) -> Page {
+    let headings =
+        format!("{:<19} {:<12} {:<24} {:<10} {}", "KIND", "NAMESPACE", "NAME", "STATE", "PROGRESS");
+    let mut page = Page::from(Line::of(&headings));
     for object in objects {
         let Some(key) = Key::of(object) else { continue };
         let look = Look::at(&key, object);
         let (state, progress) = (look.word(), look.progress.as_deref().unwrap_or("-"));
         let Key { kind, namespace, name } = &key;
         let kind = kind.as_str();
-        let line = format!("{kind:<19} {namespace:<12} {name:<24} {state:<10} {progress}");
-        let _ = writeln!(text, "{}", visible(&line));
+        page.push(&Line::of(&format!("{kind:<19} {namespace:<12} {name:<24} {state:<10} {progress}")));
     }
-    text
+    page
 }
 
 #[cfg(test)]
@@ -64,10 +58,11 @@ mod tests {
         let one = json!({ "apiVersion": "v1", "kind": "FhirExport", "metadata": { "name": "a: b", "namespace": "n" },
             "status": { "state": "Running" } });
         let all = [one.clone(), one.clone()];
-        let yaml: Vec<Value> = serde_saphyr::from_multiple(&objects(Format::Yaml, &all).unwrap()).unwrap();
+        let yaml: Vec<Value> =
+            serde_saphyr::from_multiple(objects(Format::Yaml, &all).unwrap().as_str()).unwrap();
         assert_eq!(yaml, all);
-        let json: Value = serde_json::from_str(&objects(Format::Json, &all).unwrap()).unwrap();
+        let json: Value = serde_json::from_str(objects(Format::Json, &all).unwrap().as_str()).unwrap();
         assert_eq!(json.pointer("/items").unwrap(), &json!(all));
-        assert!(table(&all).lines().nth(1).unwrap().contains("Running"));
+        assert!(table(&all).as_str().lines().nth(1).unwrap().contains("Running"));
     }
 }

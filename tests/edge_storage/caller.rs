@@ -12,6 +12,7 @@ use fhir_export_operator::storage::{
 };
 use secrecy::SecretString;
 use serde_json::json;
+use test_server::{Answering, HttpReply, Served, Socket, WholeRequest};
 
 use crate::lake::{azurite, container, put, sas};
 
@@ -46,9 +47,49 @@ impl Store {
 async fn account(permissions: &str) -> BlobStorage {
     let azurite = azurite().await;
     let sas = SecretString::from(sas(azurite.account(), azurite.key(), permissions));
-    let endpoint = azurite.endpoint().unwrap().to_string();
+    account_at(azurite.endpoint().unwrap().as_str(), sas)
+}
+
+fn account_at(endpoint: &str, sas: SecretString) -> BlobStorage {
     let http = http_client(&[], &Reach::default()).unwrap();
-    BlobStorage::of_caller(&endpoint, EndpointFrom::Caller, CallerCredential::Sas(sas), http).unwrap()
+    BlobStorage::of_caller(endpoint, EndpointFrom::Caller, CallerCredential::Sas(sas), http).unwrap()
+}
+
+/// A stand-in for an account with one file of three bytes, which it lists and refuses to give.
+struct Archive {
+    code: &'static str,
+}
+
+impl Answering for Archive {
+    async fn answer(&self, request: WholeRequest) -> Served {
+        if !request.uri().query().unwrap_or_default().contains("comp=list") {
+            return HttpReply::empty(409).header("x-ms-error-code", self.code).into();
+        }
+        let blob = format!(
+            "<Blob><Name>{KEY}</Name><Properties><Content-Length>3</Content-Length></Properties></Blob>"
+        );
+        let listing = format!(
+            "<?xml version=\"1.0\"?><EnumerationResults><Blobs>{blob}</Blobs><NextMarker/></EnumerationResults>"
+        );
+        HttpReply::text(200, "application/xml", &listing).into()
+    }
+}
+
+#[tokio::test]
+async fn a_blob_in_the_archive_tier_is_to_be_rehydrated() {
+    for code in ["BlobArchived", "BlobBeingRehydrated"] {
+        let socket = Socket::open(0, None, Arc::new(Archive { code })).await.unwrap();
+        let sas = SecretString::from(sas("acc", azurite().await.key(), "rl"));
+        let account = account_at(&format!("http://{}/acc", socket.address), sas);
+        for from in [None, Some(1)] {
+            let account = Store::Account(account.clone());
+            let failure = account.read(KEY, from).await.unwrap_err();
+            assert_eq!(failure.kind, StorageFailureKind::Permanent, "it says nothing about the data");
+            let next =
+                "callers/f/Patient-1.ndjson is in the archive tier, where it cannot be read: rehydrate it by";
+            assert!(failure.message.contains(next), "{code}: {}", failure.message);
+        }
+    }
 }
 
 #[tokio::test]

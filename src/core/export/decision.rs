@@ -92,8 +92,13 @@ pub fn ends_pods(stored: &FhirExportStatus, decision: &Decision) -> bool {
     let held = is_true(&decision.status.conditions, ConditionType::Suspended);
     let over = decision.status.completion_time.is_some() && stored.completion_time.is_none();
     match &decision.effect {
-        Some(Effect::KickOff(_) | Effect::Cancel(_) | Effect::CleanUp(_) | Effect::RemoveFinalizer) => true,
-        Some(Effect::StopLanding) => true,
+        Some(
+            Effect::KickOff(_)
+            | Effect::Cancel(_)
+            | Effect::CleanUp(_)
+            | Effect::RemoveFinalizer
+            | Effect::StopLanding,
+        ) => true,
         Some(Effect::DeleteSelf | Effect::Land(_) | Effect::Verify(_)) => false,
         None
         | Some(

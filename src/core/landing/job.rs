@@ -285,7 +285,7 @@ mod tests {
         let condition = |type_: &str, status: &str| {
             with(json!({ "status": { "conditions": [{ "type": type_, "status": status }] } }))
         };
-        for (job, digest, expected) in [
+        for (job, digest, expected) in vec![
             (with(json!({})), "d", JobStands::Running),
             (condition("Complete", "True"), "d", JobStands::Ended),
             (condition("Failed", "True"), "d", JobStands::Ended),

@@ -3,8 +3,6 @@
 mod advice;
 mod story;
 
-use std::fmt::Write as _;
-
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -12,17 +10,17 @@ use super::connection::Connected;
 use super::events::{Told, about};
 use super::paint::{Paint, Tone};
 use crate::api::{FhirExport, RunState};
-use crate::show::{ObjectKind, visible};
+use crate::show::{Line, ObjectKind, Page};
 use crate::stop::Stop;
 
 /// The width of the labels, in characters.
 const LABELS: usize = 11;
 
 /// Reads an export and its events, and returns the story.
-pub async fn describe(cluster: &Connected, name: &str, paint: Paint) -> Result<String, Stop> {
+pub async fn describe(cluster: &Connected, name: &str, paint: Paint) -> Result<Page, Stop> {
     let export = export(cluster, name).await?;
     let events = about(cluster, &export).await;
-    Ok(text(&export, &events, Timestamp::now(), paint))
+    Ok(page(&export, &events, Timestamp::now(), paint))
 }
 
 /// Reads an export.
@@ -40,16 +38,17 @@ pub fn parsed<T: serde::de::DeserializeOwned>(object: Value) -> Result<T, Stop> 
     })
 }
 
-/// The story as text.
-fn text(export: &FhirExport, events: &Result<Vec<Told>, String>, now: Timestamp, paint: Paint) -> String {
-    let mut text = String::new();
+/// The whole story.
+fn page(export: &FhirExport, events: &Result<Vec<Told>, String>, now: Timestamp, paint: Paint) -> Page {
+    let mut page = Page::default();
     let state = export.status.as_ref().and_then(|status| status.state);
     let tone = state.map_or(Tone::Neutral, Tone::of_state);
     let mut part = |label: &str, sentences: &str, tone: Tone| {
         if !sentences.is_empty() {
-            let label = paint.tint(Tone::Heading, &format!("{label:<LABELS$}"));
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{label} {}", paint.tint(tone, &visible(sentences)));
+            let mut line = paint.tint(Tone::Heading, &format!("{label:<LABELS$}"));
+            line.push(&Line::of(" "));
+            line.push(&paint.tint(tone, sentences));
+            page.push(&line);
         }
     };
     part("Export", &story::name(export), Tone::Neutral);
@@ -61,21 +60,25 @@ fn text(export: &FhirExport, events: &Result<Vec<Told>, String>, now: Timestamp,
     part("Beware", &story::unsettled(export), Tone::Held);
     part("Why", &advice::why(export), Tone::Neutral);
     part("To do", &advice::to_do(export, now), Tone::Neutral);
-    text.push('\n');
-    text.push_str(&told(events, now, paint));
-    text
+    page.push(&Line::default());
+    page.extend(told(events, now, paint));
+    page
 }
 
-fn told(events: &Result<Vec<Told>, String>, now: Timestamp, paint: Paint) -> String {
+fn told(events: &Result<Vec<Told>, String>, now: Timestamp, paint: Paint) -> Vec<Line> {
     match events {
         Ok(events) if events.is_empty() => {
-            "No events: the API server keeps them for a while only.\n".to_owned()
+            vec![Line::of("No events: the API server keeps them for a while only.")]
         }
         Ok(events) => {
-            let heading = paint.tint(Tone::Heading, "Events");
-            events.iter().fold(heading + "\n", |text, event| format!("{text}  {}\n", event.line(now)))
+            let indented = |event: &Told| {
+                let mut line = Line::of("  ");
+                line.push(&event.line(now));
+                line
+            };
+            std::iter::once(paint.tint(Tone::Heading, "Events")).chain(events.iter().map(indented)).collect()
         }
-        Err(why) => format!("The events are not shown: {why}.\n"),
+        Err(why) => vec![Line::of(&format!("The events are not shown: {why}."))],
     }
 }
 

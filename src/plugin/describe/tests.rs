@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// An escape sequence that clears a terminal, as two control characters may begin it.
+const ESCAPE: &str = "\u{1b}[2J\u{9b}2J";
 const NOW: &str = "2026-11-23T03:00:00Z";
 
 fn export(status: &Value) -> FhirExport {
@@ -20,7 +22,72 @@ fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
 }
 
 fn story(status: &Value) -> String {
-    text(&export(status), &Ok(Vec::new()), NOW.parse().unwrap(), Paint::Plain)
+    page(&export(status), &Ok(Vec::new()), NOW.parse().unwrap(), Paint::Plain).as_str().to_owned()
+}
+
+/// `value` with an escape sequence in each text that a server can choose; words of this operator stay.
+fn planted(value: Value) -> Value {
+    match value {
+        Value::String(text) if text.starts_with("x-") => json!(format!("{ESCAPE}{text}")),
+        Value::Array(items) => items.into_iter().map(planted).collect(),
+        Value::Object(members) => members.into_iter().map(|(name, value)| (name, planted(value))).collect(),
+        other => other,
+    }
+}
+
+#[test]
+fn no_field_that_a_server_controls_brings_an_escape_sequence() {
+    let status = |state: &str, conditions: Value| {
+        planted(json!({
+            "state": state, "startTime": "2026-11-23T01:58:30Z", "server": { "uid": "1", "url": "x-url" },
+            "job": { "id": "x-job", "intentTime": "2026-11-23T01:58:30Z", "kickOffTime": "2026-11-23T01:58:31Z",
+                "destination": { "endpoint": "x-endpoint" }, "progress": { "summary": "x-progress" } },
+            "output": { "container": "x-container", "folder": "x-folder", "files": 1, "resources": 1, "bytes": 1,
+                "manifest": { "path": "x-path", "sha256": "x-sum" },
+                "types": [{ "type": "x-type", "files": 1, "resources": 1 }] },
+            "conditions": conditions }))
+    };
+    let failed = json!([condition("Failed", "True", "x-reason", "x-message")]);
+    let unverified = json!([condition("Verified", "False", "x-reason", "x-message")]);
+    let held = json!([condition("ServerReachable", "False", "x-reason", "x-message")]);
+    let event = Told {
+        time: None,
+        type_: format!("{ESCAPE}x-kind"),
+        reason: format!("{ESCAPE}x-why"),
+        note: format!("{ESCAPE}x-note"),
+        count: 1,
+    };
+    let mut all = String::new();
+    for (state, conditions) in [("Failed", failed), ("Complete", unverified), ("Running", held)] {
+        for events in [Ok(vec![event.clone()]), Err(format!("{ESCAPE}x-refusal"))] {
+            let mut status = status(state, conditions.clone());
+            if state == "Running" {
+                // Progress is told until there is output.
+                status.as_object_mut().unwrap().remove("output");
+            }
+            let export = export(&status);
+            let told = page(&export, &events, NOW.parse().unwrap(), Paint::Plain).as_str().to_owned();
+            assert!(!told.contains(|c: char| c.is_control() && c != '\n'), "{told:?}");
+            all.push_str(&told);
+        }
+    }
+    let shown = [
+        "url",
+        "job",
+        "progress",
+        "container",
+        "folder",
+        "type",
+        "reason",
+        "message",
+        "kind",
+        "why",
+        "note",
+        "refusal",
+    ];
+    for field in shown {
+        assert!(all.contains(&format!("x-{field}")), "{field} is shown nowhere: {all}");
+    }
 }
 
 /// The sentences behind a label.
@@ -51,9 +118,9 @@ fn a_complete_export_is_told_whole() {
         note: "1,048,576 resources".into(),
         count: 1,
     }];
-    let told = text(&export(&status), &Ok(events), NOW.parse().unwrap(), Paint::Plain);
+    let told = page(&export(&status), &Ok(events), NOW.parse().unwrap(), Paint::Plain);
     assert_eq!(
-        told,
+        told.as_str(),
         "Export      research/cohort-42\n\
          State       Complete\n\
          What        The data of the patients of Group 42 on the server clinic (https://clinic.example.org), only \
@@ -156,6 +223,6 @@ fn work_that_goes_on_says_how_far_it_is() {
     let told = story(&status);
     assert_eq!(part(&told, "Where"), "The files go to lake/f. So far: 12 of 200 files.");
     assert!(part(&told, "When").ends_with("The next try is due at 2026-11-23T03:05:00Z."), "{told}");
-    let refused = text(&export(&status), &Err("you may not".into()), NOW.parse().unwrap(), Paint::Plain);
-    assert!(refused.ends_with("The events are not shown: you may not.\n"), "{refused}");
+    let refused = page(&export(&status), &Err("you may not".into()), NOW.parse().unwrap(), Paint::Plain);
+    assert!(refused.as_str().ends_with("The events are not shown: you may not.\n"), "{refused:?}");
 }

@@ -15,10 +15,10 @@ use super::describe::export;
 use super::exit::Exit;
 use super::files::{Files, Listed, Reading, StoreArgs};
 use super::verify::{Counted, progress};
-use crate::cli::print;
 use crate::core::export::counted;
 use crate::core::landing::Sum;
 use crate::core::stored_manifest::{StoredFile, differences};
+use crate::show::{Line, Page};
 use crate::stop::Stop;
 use local::{MANIFEST, begun, claimed, failed, keep, make_way, part_of};
 use part::{Part, summed};
@@ -80,7 +80,8 @@ pub async fn download(cluster: &Connected, args: &DownloadArgs) -> Result<Exit, 
     drop(lock);
     let had = if there > 0 { format!(", {there} of them there already") } else { String::new() };
     let (total, bytes, directory) = (counted(now + there, "file"), DecimalBytes(bytes), directory.display());
-    print(&format!("{total} in {directory} as the manifest says: {bytes}{had}.\n"))?;
+    let done = format!("{total} in {directory} as the manifest says: {bytes}{had}.");
+    Page::from(Line::of(&done)).print()?;
     Ok(Exit::Done)
 }
 

@@ -16,10 +16,9 @@ use super::describe::export;
 use super::exit::Exit;
 use super::paint::Paint;
 use super::table::Table;
-use crate::cli::print;
 use crate::core::landing::FileKind;
 use crate::core::stored_manifest::StoredFile;
-use crate::show::visible;
+use crate::show::{Line, Page};
 use crate::stop::Stop;
 
 pub use place::StoreArgs;
@@ -60,7 +59,7 @@ pub async fn files(cluster: &Connected, args: &FilesArgs, paint: Paint) -> Resul
         Ok(listed) => listed,
         Err(unlisted) => return unlisted.into_exit(),
     };
-    print(&text(&listed.files, args.output, paint)?)?;
+    page(&listed.files, args.output, paint)?.print()?;
     Ok(Exit::Done)
 }
 
@@ -73,8 +72,7 @@ fn word(kind: FileKind) -> &'static str {
     }
 }
 
-fn text(files: &[StoredFile], form: Option<FileForm>, paint: Paint) -> Result<String, Stop> {
-    let failed = |e: &dyn std::fmt::Display| Stop::because(format!("The list cannot be printed: {e}."));
+fn page(files: &[StoredFile], form: Option<FileForm>, paint: Paint) -> Result<Page, Stop> {
     let documents = || -> Vec<serde_json::Value> {
         let document = |file: &StoredFile| {
             json!({ "path": file.path, "kind": word(file.kind), "type": file.type_, "url": file.url, "resources": file.count,
@@ -83,14 +81,10 @@ fn text(files: &[StoredFile], form: Option<FileForm>, paint: Paint) -> Result<St
         files.iter().map(document).collect()
     };
     match form {
-        None => Ok(table(files).text(paint)),
-        Some(FileForm::Json) => {
-            serde_json::to_string_pretty(&documents()).map(|text| text + "\n").map_err(|e| failed(&e))
-        }
-        Some(FileForm::Yaml) => serde_saphyr::to_string(&documents())
-            .map(|text| text.trim_end().to_owned() + "\n")
-            .map_err(|e| failed(&e)),
-        Some(FileForm::Url) => Ok(files.iter().map(|file| visible(&url(file)) + "\n").collect()),
+        None => Ok(table(files).page(paint)),
+        Some(FileForm::Json) => Page::json(&documents()),
+        Some(FileForm::Yaml) => Page::yaml(&documents()),
+        Some(FileForm::Url) => Ok(files.iter().map(|file| Line::of(&url(file))).collect()),
     }
 }
 
@@ -146,7 +140,7 @@ mod tests {
 
     #[test]
     fn each_form_of_the_list() {
-        let text = |form| text(&listed(), form, Paint::Plain).unwrap();
+        let text = |form| page(&listed(), form, Paint::Plain).unwrap().as_str().to_owned();
         assert_eq!(
             text(None),
             "FILE                              KIND     TYPE      RESOURCES   SIZE      SHA256\n\
@@ -161,5 +155,33 @@ mod tests {
         assert_eq!((&json[0]["sha256"], &json[1]["resources"]), (&json!("0123456789abcdef"), &Value::Null));
         let yaml: Value = serde_saphyr::from_str(&text(Some(FileForm::Yaml))).unwrap();
         assert_eq!(yaml, json);
+    }
+
+    #[test]
+    fn no_form_brings_an_escape_sequence() {
+        let planted = |word: &str| format!("\u{1b}[2J\u{9b}2J {word}");
+        let file = StoredFile {
+            kind: FileKind::Output,
+            type_: Some(planted("type")),
+            url: planted("url"),
+            key: planted("key"),
+            path: planted("path"),
+            count: None,
+            bytes: None,
+            sha256: Some(planted("sum")),
+        };
+        for (form, shown) in [
+            (None, vec!["type", "path"]),
+            (Some(FileForm::Url), vec!["key"]),
+            (Some(FileForm::Json), vec!["type", "url", "path", "sum"]),
+            (Some(FileForm::Yaml), vec!["type", "url", "path", "sum"]),
+        ] {
+            let page = page(std::slice::from_ref(&file), form, Paint::Plain).unwrap();
+            let text = page.as_str();
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{form:?}: {text:?}");
+            for field in shown {
+                assert!(text.contains(&format!("2J {field}")), "{form:?}: {text}");
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::look::{Metadata, Seen};
 use crate::api::{Condition, ConditionStatus, ConditionType, Dialect, FhirServer, Reason};
 use crate::credentials::cause::Cause;
 use crate::plugin::paint::{Paint, Tone};
-use crate::show::visible;
+use crate::show::{Line, Page};
 
 /// The width of the names of findings, in characters.
 const NAMES: usize = 18;
@@ -164,32 +164,32 @@ fn of_cause(server: &FhirServer, cause: &Cause) -> Finding {
     Finding::new(Mark::Note, name, told)
 }
 
-/// The findings as text. Control characters are replaced: the server chooses some of the words.
-pub fn text(server: &FhirServer, operator: &[Finding], here: &[Finding], paint: Paint) -> String {
+/// The findings in lines. The server chooses some of the words.
+pub fn page(server: &FhirServer, operator: &[Finding], here: &[Finding], paint: Paint) -> Page {
     let heading = |text: &str| paint.tint(Tone::Heading, text);
     let FhirServer { spec, .. } = server;
     let name = format!("{}/{}", server.namespace().unwrap_or_default(), server.name_any());
-    let (head, url) = (heading(&format!("FhirServer {name}")), visible(&spec.url));
-    let mut text = format!("{head} ({url}, dialect {:?})\n", spec.dialect);
-    text.push_str(&heading("What the operator found"));
-    text.push('\n');
-    text.extend(operator.iter().map(|finding| line(finding, paint)));
+    let mut head = heading(&format!("FhirServer {name}"));
+    head.push(&Line::of(&format!(" ({}, dialect {:?})", spec.url, spec.dialect)));
+    let mut page = Page::from_iter([head, heading("What the operator found")]);
+    page.extend(operator.iter().map(|finding| line(finding, paint)));
     if !here.is_empty() {
-        text.push_str(&heading("Seen from this machine, without credentials"));
-        text.push('\n');
-        text.extend(here.iter().map(|finding| line(finding, paint)));
+        page.push(&heading("Seen from this machine, without credentials"));
+        page.extend(here.iter().map(|finding| line(finding, paint)));
     }
-    text
+    page
 }
 
-fn line(Finding { mark, name, told }: &Finding, paint: Paint) -> String {
+fn line(Finding { mark, name, told }: &Finding, paint: Paint) -> Line {
     let (word, tone) = match mark {
         Mark::Good => ("ok   ", Tone::Good),
         Mark::Note => ("note ", Tone::Held),
         Mark::Wrong => ("wrong", Tone::Bad),
     };
-    let found = visible(&format!("{name:<NAMES$} {told}"));
-    format!("  {}  {found}\n", paint.tint(tone, word))
+    let mut line = Line::of("  ");
+    line.push(&paint.tint(tone, word));
+    line.push(&Line::of(&format!("  {name:<NAMES$} {told}")));
+    line
 }
 
 #[cfg(test)]
@@ -229,7 +229,8 @@ mod tests {
         );
         let findings = of_operator(&server);
         assert!(!in_order(&findings));
-        let told = text(&server, &findings, &[], Paint::Plain);
+        let told = page(&server, &findings, &[], Paint::Plain);
+        let told = told.as_str();
         let lines: Vec<&str> = told.lines().collect();
         let [head, _, ready, authenticated, stalled, suspended] = lines.as_slice() else { panic!("{told}") };
         assert_eq!(*head, "FhirServer research/clinic (https://clinic.example.org/fhir, dialect BulkData)");
@@ -273,7 +274,8 @@ mod tests {
             let server = server(&spec, &json!([]));
             let findings = seen_from_here(&server, &seen(metadata));
             assert!(in_order(&findings));
-            let told = text(&server, &[], &findings, Paint::Plain);
+            let told = page(&server, &[], &findings, Paint::Plain);
+            let told = told.as_str();
             assert!(told.contains(wanted) && told.contains("the host has the address 192.0.2.1"), "{told}");
         }
     }
@@ -283,7 +285,8 @@ mod tests {
         let offered = Offered { software: "\u{1b}[2J".to_owned(), fhir_version: None, exports: Vec::new() };
         let server = server(&json!({}), &json!([]));
         let findings = seen_from_here(&server, &seen(Metadata::Read(offered)));
-        let told = text(&server, &[], &findings, Paint::Plain);
+        let told = page(&server, &[], &findings, Paint::Plain);
+        let told = told.as_str();
         assert!(told.contains(" \u{fffd}[2J, FHIR of") && !told.contains('\u{1b}'), "{told:?}");
     }
 }

@@ -12,10 +12,9 @@ use super::describe::parsed;
 use super::exit::Exit;
 use super::paint::Paint;
 use crate::api::FhirServer;
-use crate::cli::print;
 use crate::show::ObjectKind;
 use crate::stop::Stop;
-use findings::{in_order, of_operator, seen_from_here, text};
+use findings::{in_order, of_operator, page, seen_from_here};
 use look::look;
 
 /// A command on a FhirServer.
@@ -49,6 +48,6 @@ pub async fn check(cluster: &Connected, args: &CheckArgs, paint: Paint) -> Resul
     } else {
         seen_from_here(&server, &look(&server, args.extra_ca.as_deref()).await?)
     };
-    print(&text(&server, &operator, &here, paint))?;
+    page(&server, &operator, &here, paint).print()?;
     Ok(if in_order(&operator) { Exit::Done } else { Exit::Unsuccessful })
 }

@@ -100,8 +100,8 @@ impl BlobStorage {
                 Progress::Archived => {
                     let container = target.container;
                     return Err(StorageFailure::permanent(format!(
-                        "the blob {container}/{path} is in the archive tier; keep files out of it until runs are \
-                         taken in"
+                        "the blob {container}/{path} is in the archive tier, where it cannot be read: rehydrate it by \
+                         setting its tier to Hot or Cool, which takes hours, then try again"
                     )));
                 }
             }

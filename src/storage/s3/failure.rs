@@ -102,7 +102,8 @@ pub(super) fn refused(bucket: &Bucket, answer: &Answer, right: Right) -> Storage
             ),
         ),
         (Some("InvalidObjectState"), _) => StorageFailure::permanent(format!(
-            "a file in the bucket {name} is archived ({said}); keep files out of archives until runs are taken in"
+            "a file in the bucket {name} is archived, where it cannot be read ({said}): restore it, which may take hours, \
+             then try again"
         )),
         _ if answer.status == 401 || answer.status == 403 || code.is_some_and(is_of_keys) => {
             of(StorageFailureKind::Denied, denied(bucket, answer, right, &said))
