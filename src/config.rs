@@ -72,8 +72,28 @@ pub struct RunArgs {
         value_parser = seconds
     )]
     progress_interval_seconds: Duration,
+    /// Namespace for the Jobs of FhirServers whose transfer.mode is Job; default: none
+    #[arg(
+        long, env = "FHIR_EXPORT_LANDING_JOBS_NAMESPACE", value_name = "NAME", default_value = "",
+        value_parser = namespaces
+    )]
+    landing_jobs_namespace: Words,
+    /// Image of the pods of these Jobs: the operator's own
+    #[arg(long, env = "FHIR_EXPORT_LANDING_JOBS_IMAGE", value_name = "IMAGE")]
+    landing_jobs_image: Option<String>,
     #[command(flatten)]
     work: WorkArgs,
+}
+
+/// Where the Jobs are made that land files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LandingJobs {
+    /// The namespace of the Jobs.
+    pub namespace: String,
+    /// The image of their pods.
+    pub image: String,
+    /// The flags of their pods.
+    pub flags: Vec<String>,
 }
 
 /// The validated configuration of the operator.
@@ -115,6 +135,8 @@ pub struct Config {
     pub volumes: PathBuf,
     /// Which namespace may use which folders of the volumes.
     pub volume_grants: VolumeGrants,
+    /// Where Jobs land files; `None` if no namespace is designated.
+    pub landing_jobs: Option<LandingJobs>,
     /// Networks that hosts named by a `FhirServer` must not be in.
     pub refused_networks: Vec<Network>,
     /// Namespaces whose `FhirServer`s may use the operator's own identity.
@@ -145,6 +167,7 @@ impl WorkArgs {
             storage_hosts: self.storage_hosts,
             volumes: self.volumes,
             volume_grants: self.volume_grants,
+            landing_jobs: None,
             refused_networks: self.refused_networks,
             own_identity_namespaces: self.own_identity_namespaces,
         })
@@ -152,9 +175,25 @@ impl WorkArgs {
 }
 
 impl RunArgs {
+    fn landing_jobs(&self) -> Result<Option<LandingJobs>, String> {
+        let mut namespaces = self.landing_jobs_namespace.iter();
+        match (namespaces.next(), namespaces.next(), &self.landing_jobs_image) {
+            (None, _, _) => Ok(None),
+            (Some(_), Some(_), _) => Err("--landing-jobs-namespace is one namespace.".into()),
+            (Some(_), None, None) => Err("--landing-jobs-namespace needs --landing-jobs-image.".into()),
+            (Some(namespace), None, Some(image)) => Ok(Some(LandingJobs {
+                namespace: namespace.clone(),
+                image: image.clone(),
+                flags: self.work.flags_of_pods(),
+            })),
+        }
+    }
+
     /// Validates the flags together. The error is one sentence.
     pub fn resolve(self) -> Result<Config, String> {
+        let landing_jobs = self.landing_jobs()?;
         let mut config = self.work.resolve()?;
+        config.landing_jobs = landing_jobs;
         config.watch_namespaces = self.watch_namespaces;
         config.metrics_addr = self.metrics_addr;
         config.health_addr = self.health_addr;
@@ -237,10 +276,33 @@ mod tests {
     }
 
     #[test]
+    fn pods_reach_what_the_operator_reaches() {
+        let line = "--landing-jobs-namespace landings --landing-jobs-image x --max-downloads 3 \
+            --storage-hosts 127.0.0.1:10000,[::1]:7,blobs.example.org --volume-grants clinic=lake/a,research=lake/b \
+            --refused-networks 127.0.0.0/8,::1/128 --entra-audiences api://one,api://two \
+            --own-identity-namespaces ops --entra-authority-host https://login.example.org";
+        let operator = config(line).unwrap();
+        let jobs = operator.landing_jobs.clone().unwrap();
+        assert_eq!((jobs.namespace.as_str(), jobs.image.as_str()), ("landings", "x"));
+        let pod = config(&jobs.flags.join(" ")).unwrap();
+        assert_eq!(pod.max_downloads, 3);
+        assert_eq!(pod.storage_hosts, operator.storage_hosts);
+        assert_eq!(pod.volume_grants, operator.volume_grants);
+        assert_eq!(pod.refused_networks, operator.refused_networks);
+        assert_eq!(pod.entra_audiences, operator.entra_audiences);
+        assert_eq!(pod.entra_authority_host, operator.entra_authority_host);
+        assert_eq!(pod.own_identity_namespaces, operator.own_identity_namespaces);
+        assert_eq!(pod.landing_jobs, None);
+        assert_eq!(config("").unwrap().landing_jobs, None);
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused() {
         for (line, said) in [
             ("--watch-namespaces Clinic_1", "Clinic_1"),
             ("--lease Ops/fhir", "Ops is not the name of a namespace"),
+            ("--landing-jobs-namespace a", "needs --landing-jobs-image"),
+            ("--landing-jobs-namespace a,b --landing-jobs-image x", "is one namespace"),
             ("--lease ops/", "name or namespace/name"),
             ("--lease a/b/c", "name or namespace/name"),
             ("--otlp-endpoint collector:4318", "use an http or https URL"),

@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod offline;
 pub mod operator;
 pub mod plugin;
+pub mod pod;
 pub mod ports;
 pub mod serve;
 pub mod show;

@@ -28,6 +28,7 @@ mod schedule_status;
 mod server;
 mod status;
 mod storage;
+mod transfer;
 
 pub use allow::{Allow, AllowedAnonymization, AllowedConfig};
 pub use auth::{
@@ -70,6 +71,7 @@ pub use status::{FhirExportStatus, ServerIdentity};
 pub use storage::{
     AccessTier, AzureBlob, AzureBlobAuth, BlobAuthType, Compression, Storage, StorageType, Volume,
 };
+pub use transfer::{PodResources, Transfer, TransferMode};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "fhirexport.dev";

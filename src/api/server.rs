@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Allow, BulkDataDialect, Condition, KeyRef, KickOffMethod, ListStyle, NameRef, ServerAuth, Storage,
-    Version,
+    Transfer, Version,
 };
 
 /// The kinds of FHIR server, distinguished by who writes the files.
@@ -100,7 +100,11 @@ pub enum Dialect {
         self.storage.s3.auth.type != 'Anonymous' || (has(self.allowInsecureHTTP) && self.allowInsecureHTTP)")
         .message("auth type Anonymous is for tests only: it needs allowInsecureHTTP: true")
         .field_path(".storage.s3.auth.type")
-        .reason(Reason::FieldValueInvalid)
+        .reason(Reason::FieldValueInvalid),
+    validation = Rule::new("self.dialect == 'BulkData' || !has(self.transfer)")
+        .message("transfer is allowed only when dialect is BulkData: Azure's FHIR service writes the files itself")
+        .field_path(".transfer")
+        .reason(Reason::FieldValueForbidden)
 )]
 pub struct FhirServerSpec {
     /// The base URL, such as `https://clinic.fhir.azurehealthcareapis.com`. Cannot be changed.
@@ -191,6 +195,10 @@ pub struct FhirServerSpec {
     /// although the server is idle. Default: that of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// Where the files are downloaded and stored: in the operator's own pod, or in pods of a Job. Only with dialect
+    /// BulkData. Default: in the operator's pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<Transfer>,
     /// Values for exports that do not set these fields themselves. Default: that of each field.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub defaults: Option<ServerDefaults>,

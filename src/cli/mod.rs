@@ -1,11 +1,12 @@
 //! The command line.
 //!
-//! Uses: api, cluster, config, core, credentials, local, offline, operator, show, stop.
+//! Uses: api, cluster, config, core, credentials, local, offline, operator, pod, show, stop.
 
 mod flags;
 mod generate;
 mod jwks;
 mod kinds;
+mod land;
 mod local;
 mod manifests;
 mod schedule;
@@ -38,6 +39,9 @@ struct Cli {
 enum Command {
     /// Run the operator against the cluster of the pod or of the current kubeconfig
     Run(Box<RunArgs>),
+    /// Land a share of the files of one export, as a pod of a Job that the operator made; exit code 3: the share cannot
+    /// land, 75: another pod may go on with it
+    Land(Box<land::LandArgs>),
     /// Run the exports and schedules of manifests on this machine, without a cluster
     Local(Box<local::LocalArgs>),
     /// Print the custom resource definitions
@@ -109,6 +113,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 eprintln!("error: {sentence}");
                 return ExitCode::from(2);
             }
+        },
+        Command::Land(args) => match land::land(*args) {
+            Ok(code) => return code,
+            Err(stop) => Err(stop),
         },
         Command::Local(args) => match local::local(*args) {
             Ok(code) => return code,

@@ -145,6 +145,28 @@ pub struct WorkArgs {
 }
 
 impl WorkArgs {
+    /// The flags that a pod needs to reach what this operator reaches, and nothing that it may not.
+    pub(super) fn flags_of_pods(&self) -> Vec<String> {
+        let mut flags = vec![
+            format!("--max-downloads={}", self.max_downloads),
+            format!("--max-request-timeout-seconds={}", self.max_request_timeout_seconds),
+        ];
+        let lists = [
+            (
+                "entra-authority-host",
+                self.entra_authority_host.as_ref().map(Url::to_string).unwrap_or_default(),
+            ),
+            ("entra-audiences", joined(&self.entra_audiences)),
+            ("storage-hosts", self.storage_hosts.to_string()),
+            ("volume-grants", self.volume_grants.to_string()),
+            ("refused-networks", joined(&self.refused_networks)),
+            ("own-identity-namespaces", joined(&self.own_identity_namespaces)),
+        ];
+        let named = lists.into_iter().filter(|(_, value)| !value.is_empty());
+        flags.extend(named.map(|(name, value)| format!("--{name}={value}")));
+        flags
+    }
+
     /// The time limits and delays, validated together. The error is one sentence.
     pub(super) fn tuning(&self) -> Result<Tuning, String> {
         let tuning = Tuning {
@@ -167,4 +189,9 @@ impl WorkArgs {
         }
         Ok(tuning)
     }
+}
+
+/// The items of a list, separated by commas.
+fn joined<'a, T: ToString + 'a>(items: impl IntoIterator<Item = &'a T>) -> String {
+    items.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }

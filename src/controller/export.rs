@@ -18,8 +18,8 @@ use crate::api::{FhirExport, FhirExportStatus, FhirServer, RunState, UNREAD_ANNO
 use crate::cluster::stores::server_key;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::export::{
-    Decision, Facts, Inputs, JobOwner, Memory, competes, decide, holds_place, is_terminal, job_owner,
-    must_write_first,
+    Decision, Facts, Inputs, JobOwner, Memory, competes, decide, ends_pods, holds_place, is_terminal,
+    job_owner, must_write_first,
 };
 use crate::core::planted::{Fault, planted};
 use crate::core::trace;
@@ -186,6 +186,9 @@ impl Look {
                 // The look after the export gets a seat decides again.
                 return Ok(Looked::HasNoSeat);
             }
+            if ends_pods(&stored, &next) {
+                end_pods(world.as_ref(), &self.base).await?;
+            }
             let write_first = must_write_first(&stored, &next);
             let Decision { status, memory, effect, requeue, notes, changes } = next;
             transitions::log_phases(&self.base, &changes);
@@ -310,6 +313,22 @@ impl Look {
             world.wake_server(&namespace, &name);
         }
     }
+}
+
+/// Ends the pods that land files of this run.
+///
+/// # Errors
+///
+/// Fails until none is left, so that the look is repeated and the run goes no farther meanwhile.
+async fn end_pods<W: World>(world: &W, export: &FhirExport) -> Result<(), ClusterFailure> {
+    let Some(pods) = world.landing_pods() else { return Ok(()) };
+    let uid = export.uid().unwrap_or_default();
+    // The task would make the Job anew.
+    world.runs().stop_landing(&uid);
+    if pods.end(&uid).await? {
+        return Ok(());
+    }
+    Err(ClusterFailure::Other("the pods that land the files of this run are ending".to_owned()))
 }
 
 /// Whether the decision holds a job's status URL that is not in the stored status. Nothing may delay that write.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use kube::ResourceExt;
 
+use super::land_by_pods;
 use super::landing;
 use super::patients;
 use super::runs::{Beside, tell};
@@ -200,11 +201,18 @@ fn land<W: World>(
     let state = Arc::new(Mutex::new(running.clone()));
     let (namespace, name) = (base.namespace().unwrap_or_default(), base.name_any());
     let (beside, told, server) = (Arc::clone(world), Arc::clone(&state), Arc::clone(server));
+    let of_run = uid.clone();
     let begun = Begun::work(world.as_ref(), base, SpanName::Land);
     let task = async move {
         let parts = begun.as_ref().map(Begun::parts);
         let progress = |progress: LandProgress| tell(&told, LandState::Running(progress));
-        let landed = guarded(landing::land(&beside, &server, &plan, parts, &progress)).await.flatten();
+        let landed = if land_by_pods::wanted(&server) {
+            guarded(land_by_pods::land_by_pods(&beside, &of_run, &server, &plan, parts, &progress))
+                .await
+                .flatten()
+        } else {
+            guarded(landing::land(&beside, &server, &plan, parts, &progress)).await.flatten()
+        };
         let result = landed.unwrap_or_else(|Panicked| {
             panicked(beside.as_ref(), ExportTask::Landing, &namespace, &name);
             LandState::Failed(landing_panicked())

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use super::runs::Runs;
 use crate::core::trace::Span;
 use crate::core::tuning::Tuning;
-use crate::ports::{Clock, Cluster, EndTask, ExportTask, ObjectStore, Randomness, Stores, Wire};
+use crate::ports::{Clock, Cluster, EndTask, ExportTask, LandingPods, ObjectStore, Randomness, Stores, Wire};
 
 /// Everything that a reconcile touches: the ports, the settings and the state of the runs.
 pub trait World: Send + Sync + 'static {
@@ -40,6 +40,10 @@ pub trait World: Send + Sync + 'static {
     fn tuning(&self) -> &Tuning;
     /// The in-memory state of the runs. An implementation creates it once, with `Runs::default()`.
     fn runs(&self) -> &Runs;
+    /// Starts and ends pods that land files; `None` if no namespace for them is designated.
+    fn landing_pods(&self) -> Option<&dyn LandingPods> {
+        None
+    }
     /// Counts files and bytes that have landed.
     fn note_landed(&self, files: u64, bytes: u64);
     /// Counts the wait before the next poll of a job.

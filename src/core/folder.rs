@@ -40,8 +40,19 @@ pub(crate) fn is_job_id(id: &str) -> bool {
 /// Whether a run may have written a file of this name in its folder. Files of other names belong to somebody else.
 pub(crate) fn is_of_a_run(below: &str) -> bool {
     [MANIFEST, MEMBERS_FILE, NEWCOMERS_FILE].contains(&below)
+        || is_assignment(below)
         || below.ends_with(".ndjson")
         || below.ends_with(".ndjson.gz")
+}
+
+/// Name of the file that tells the pods of a landing what to land; `sha256` is that of its content.
+pub(crate) fn assignment(sha256: &str) -> String {
+    format!("landing-{sha256}.json")
+}
+
+fn is_assignment(below: &str) -> bool {
+    let sum = below.strip_prefix("landing-").and_then(|rest| rest.strip_suffix(".json"));
+    sum.is_some_and(|sum| sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Whether `name` can be the name of a blob container.

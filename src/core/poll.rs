@@ -1,5 +1,6 @@
 //! How long to wait before the next poll or try.
 
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -53,7 +54,7 @@ fn instant(number: u64) -> Option<Timestamp> {
 }
 
 /// The bounds of waits, already limited by the operator's own settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bounds {
     /// The shortest wait.
     pub min: Duration,

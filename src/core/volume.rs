@@ -82,6 +82,14 @@ impl fmt::Display for VolumeFolder {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeGrants(BTreeMap<VolumeFolder, String>);
 
+impl fmt::Display for VolumeGrants {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> =
+            self.0.iter().map(|(folder, namespace)| format!("{namespace}={folder}")).collect();
+        f.write_str(&all.join(","))
+    }
+}
+
 impl VolumeGrants {
     /// Grants each folder to its namespace.
     ///

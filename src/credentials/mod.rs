@@ -10,6 +10,7 @@ mod assumed_role;
 mod cached;
 pub mod cause;
 mod flow;
+mod handed;
 mod identities;
 mod identity;
 mod in_use;
@@ -23,6 +24,7 @@ pub mod transport;
 
 pub use assumed_role::{AssumedRole, RoleKeys};
 pub use cached::{CacheTimes, CachedSource};
+pub use handed::{Handed, HandedSource};
 pub use identities::{ClientKey, Identities, RoleKey};
 pub use identity::Identity;
 pub use key_pair::KeyProblem;

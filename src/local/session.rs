@@ -74,8 +74,8 @@ async fn work(
     match container {
         Some(container) => {
             let folder = FolderStorage::new(container.root());
-            operate(config, client, None, wire, folder, stop).await
+            operate(config, client, None, (wire, folder, None), stop).await
         }
-        None => operate(config, client, None, wire, storage, stop).await,
+        None => operate(config, client, None, (wire, storage, None), stop).await,
     }
 }

@@ -1,13 +1,16 @@
 //! The real edges: the API server, FHIR servers, storage accounts, the clock and randomness.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use kube::Client;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::api::FhirExport;
 use crate::cluster::stores::server_key;
+use crate::cluster::watch::Watches;
 use crate::cluster::{KubeCluster, KubeStores};
 use crate::controller::runs::Runs;
 use crate::controller::wake::Wakes;
@@ -16,7 +19,9 @@ use crate::core::trace::Span;
 use crate::core::tuning::Tuning;
 use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
-use crate::ports::{EndTask, ExportTask, ObjectStore, Stores, SystemClock, SystemRandomness, Wire};
+use crate::ports::{
+    EndTask, ExportTask, LandingPods, ObjectStore, Stores, SystemClock, SystemRandomness, Wire,
+};
 use crate::traces::Traces;
 
 /// Everything that reconciles use.
@@ -41,6 +46,27 @@ pub struct Live<W, C> {
     pub traces: Option<Traces>,
     /// Tasks that run beside the reconciles.
     pub beside: Tasks,
+    /// The pods that land files, if a namespace for them is designated.
+    pub pods: Option<Arc<dyn LandingPods>>,
+}
+
+/// What a process needs that lands files and does nothing else. Nothing may be asked of the API server of `client`.
+pub fn alone<W: Wire, C>(client: Client, wire: W, container: C, tuning: Tuning) -> Live<W, C> {
+    let metrics = Metrics::new();
+    let stores = Watches::new(client.clone(), &BTreeSet::new()).stores();
+    Live {
+        cluster: KubeCluster::new(client, metrics.clone()),
+        wire: Metered::new(wire, metrics.clone()),
+        container,
+        stores,
+        tuning,
+        runs: Runs::default(),
+        wakes: Wakes::new().0,
+        metrics,
+        traces: None,
+        beside: Tasks::default(),
+        pods: None,
+    }
 }
 
 /// Tasks that run beside the reconciles.
@@ -113,6 +139,10 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> World for Live<W, C> {
 
     fn runs(&self) -> &Runs {
         &self.runs
+    }
+
+    fn landing_pods(&self) -> Option<&dyn LandingPods> {
+        self.pods.as_deref()
     }
 
     fn note_landed(&self, files: u64, bytes: u64) {

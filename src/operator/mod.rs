@@ -2,8 +2,9 @@
 //!
 //! Uses: api, cluster, config, controller, core, credentials, fhir, metrics, ports, serve, stop, storage, traces.
 
-mod live;
+pub mod live;
 pub mod operate;
 pub mod run;
 pub mod signals;
 pub mod stand_by;
+mod sweep;

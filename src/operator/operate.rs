@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use super::live::{Live, Tasks};
 use super::stand_by::stand_by;
+use super::sweep::sweep;
 use crate::api::{FhirExport, FhirExportSchedule, FhirServer};
 use crate::cluster::lead::{Election, Leadership, LeaseKey, Standing};
 use crate::cluster::neighbours::elder_release;
@@ -37,7 +38,7 @@ use crate::controller::wake::{Wakes, Woken};
 use crate::metrics::Kind;
 use crate::metrics::Metrics;
 use crate::metrics::metered::Metered;
-use crate::ports::{ObjectStore, Stores, SystemClock, Wire};
+use crate::ports::{LandingPods, ObjectStore, Stores, SystemClock, Wire};
 use crate::serve::{Health, listen};
 use crate::stop::Stop;
 use crate::traces::Traces;
@@ -56,8 +57,7 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
     config: Config,
     client: Client,
     election: Option<Election>,
-    wire: W,
-    container: C,
+    (wire, container, pods): (W, C, Option<Arc<dyn LandingPods>>),
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Stop> {
     let metrics = Metrics::new();
@@ -81,6 +81,7 @@ pub async fn operate<W: Wire + 'static, C: ObjectStore + 'static>(
         metrics: metrics.clone(),
         traces,
         beside: Tasks::default(),
+        pods,
     });
     let (counted, broken, unreadable) = (live.clone(), watches.broken(), watches.unreadable());
     let (metrics_addr, health_addr) = (config.metrics_addr, config.health_addr);
@@ -182,6 +183,7 @@ impl<W: Wire + 'static, C: ObjectStore + 'static> Operator<W, C> {
         tokio::select! {
             _ = work => {}
             () = self.forget_the_gone() => {}
+            () = sweep(&self.live) => {}
             _ = watching.join_next() => return Err(Stop::ended_by_itself("a watch")),
             () = farewell => {}
         }

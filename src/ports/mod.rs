@@ -5,6 +5,7 @@
 
 mod clock;
 mod cluster;
+mod pods;
 mod storage;
 mod stores;
 mod task;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use clock::{Clock, Randomness, SystemClock, SystemRandomness};
 pub use cluster::{Cluster, ClusterFailure, Creation};
+pub use pods::{LandingPods, PodsFailure, PodsStand};
 pub use storage::{Committed, ObjectStore, Target, Upload};
 pub use stores::{JobKey, Stores};
 pub use task::{EndTask, ExportTask, Panicked, guarded};

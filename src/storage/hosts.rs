@@ -3,6 +3,7 @@
 //! operator's owner named it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use url::{Host, Url};
 
@@ -28,6 +29,13 @@ pub enum EndpointFrom {
 /// Hosts, with their ports, that may get a token besides Azure's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StorageHosts(BTreeSet<(String, u16)>);
+
+impl fmt::Display for StorageHosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<String> = self.0.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        f.write_str(&all.join(","))
+    }
+}
 
 impl StorageHosts {
     /// Parses hosts `host[:port]`, separated by commas; the default port is 443. The error completes a sentence.

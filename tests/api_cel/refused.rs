@@ -209,6 +209,19 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             "spec.storage.volume: volume is required when type is Volume, and forbidden otherwise",
         ),
         (
+            json!({ "transfer": { "mode": "Operator" } }),
+            "spec.transfer: transfer is allowed only when dialect is BulkData: Azure's FHIR service writes the files \
+             itself",
+        ),
+        (
+            with(on_volume(json!({})), json!({ "transfer": { "mode": "Operator", "parallelism": 2 } })),
+            "spec.transfer.mode: parallelism, resources, serviceAccountName and labels are allowed only when mode is Job",
+        ),
+        (
+            with(on_volume(json!({})), json!({ "transfer": { "mode": "Job", "labels": { "app": "x" } } })),
+            "spec.transfer.labels: use labels that begin with kueue.x-k8s.io/",
+        ),
+        (
             with(on_volume(json!({})), json!({ "dialect": "Azure" })),
             "spec.storage.type: type Volume needs dialect BulkData: Azure's FHIR service writes only to its storage \
              account",

@@ -220,12 +220,14 @@ async fn the_program_takes_every_flag_that_the_chart_gives() {
         "storageHosts": ["blobs.example.org", "[::1]:10000"],
         "volumes": [{ "claimName": "lake", "grants": [{ "namespace": "a" }] },
             { "claimName": "shared", "grants": [{ "namespace": "a", "path": "a/in" }, { "namespace": "b", "path": "b" }] }],
+        "landingJobs": { "namespace": "landings" },
         "refusedNetworks": ["10.96.0.0/12", "::1/128"],
         "extraCA": { "configMap": "authorities" }, "tracing": { "endpoint": "http://collector.observability:4318" },
         "log": { "format": "text", "filter": "info,kube=warn" } });
     let args = arguments(&rendered(OPERATOR, values).await);
     assert_eq!(args[0], "run");
     let config = Line::try_parse_from(&args).unwrap().args.resolve().unwrap();
+    assert_eq!(config.landing_jobs.unwrap().namespace, "landings");
     assert_eq!(config.concurrency, 8);
     assert_eq!(config.max_downloads, 5);
     let collector = config.otlp_endpoint.map(|url| url.to_string());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{OPERATOR, arguments, gives, namespaces, of_kind, rendered, template};
+use super::{OPERATOR, arguments, gives, image, namespaces, of_kind, rendered, template};
 
 /// The roles of the operator itself.
 fn own_roles<'a>(objects: &'a [Value], kind: &str) -> Vec<&'a Value> {
@@ -187,4 +187,35 @@ async fn no_role_lets_editors_move_patient_data() {
     assert!(gives(editor, "fhirexports", "create") && gives(editor, "fhirexportschedules", "create"));
     assert!(!gives(editor, "fhirservers", "create"));
     assert!(of_kind(&rendered(OPERATOR, json!({})).await, "ClusterRole").len() < roles.len());
+}
+
+#[tokio::test]
+async fn jobs_are_made_only_in_the_namespace_that_is_designated() {
+    let without = rendered(OPERATOR, json!({})).await;
+    let roles = |objects: &[Value]| -> Vec<Value> {
+        of_kind(objects, "Role").into_iter().chain(of_kind(objects, "ClusterRole")).cloned().collect()
+    };
+    let none = roles(&without);
+    assert!(none.iter().all(|role| !gives(role, "jobs", "create") && !gives(role, "secrets", "create")));
+    assert!(!arguments(&without).iter().any(|argument| argument.starts_with("--landing-jobs")));
+
+    let with = rendered(OPERATOR, json!({ "landingJobs": { "namespace": "landings" } })).await;
+    let all = roles(&with);
+    let all: Vec<&Value> = all.iter().collect();
+    for (resource, verb) in [
+        ("jobs", "get"),
+        ("jobs", "list"),
+        ("jobs", "create"),
+        ("jobs", "delete"),
+        ("secrets", "create"),
+        ("secrets", "patch"),
+        ("secrets", "delete"),
+        ("secrets", "list"),
+    ] {
+        assert_eq!(namespaces(&all, resource, verb), ["landings"], "{verb} {resource}");
+    }
+    assert!(all.iter().all(|role| !gives(role, "pods", "get") && !gives(role, "jobs", "patch")));
+    let arguments = arguments(&with);
+    assert!(arguments.contains(&"--landing-jobs-namespace=landings".to_owned()), "{arguments:?}");
+    assert!(arguments.contains(&format!("--landing-jobs-image={}", image(&with))), "{arguments:?}");
 }

@@ -13,6 +13,7 @@
 
 mod alerts;
 mod azure;
+mod kubelet;
 mod landing;
 mod place;
 mod plugin;

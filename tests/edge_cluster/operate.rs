@@ -38,10 +38,15 @@ pub async fn start(client: &Client, namespace: &str, server: &FakeServer) -> Run
     );
     let config = Line::parse_from(line.split_whitespace()).args.resolve().unwrap();
     let (stop, stopping) = oneshot::channel();
-    let work =
-        tokio::spawn(operate(config.clone(), client.clone(), None, server.clone(), NoStorage, async {
+    let work = tokio::spawn(operate(
+        config.clone(),
+        client.clone(),
+        None,
+        (server.clone(), NoStorage, None),
+        async {
             let _ = stopping.await;
-        }));
+        },
+    ));
     let address = config.health_addr;
     wait_until("readiness", SOON, || async {
         get(address, "readyz").await.is_some_and(|(code, _)| code == 200)
@@ -160,7 +165,8 @@ async fn an_address_in_use_is_told() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let line = format!("run --metrics-addr {}", taken.local_addr().unwrap());
     let config = Line::parse_from(line.split_whitespace()).args.resolve().unwrap();
-    let done = operate(config, client, None, FakeServer::new(), NoStorage, std::future::pending()).await;
+    let done =
+        operate(config, client, None, (FakeServer::new(), NoStorage, None), std::future::pending()).await;
     let told = done.unwrap_err().to_string();
     assert!(told.contains("cannot listen on") && told.contains("choose another"), "{told}");
 }
@@ -175,7 +181,7 @@ async fn a_stop_while_the_definitions_are_missing_ends_at_once() {
     let config = Line::parse_from(line.split_whitespace()).args.resolve().unwrap();
     let health = config.health_addr;
     let (stop, stopping) = oneshot::channel::<()>();
-    let work = tokio::spawn(operate(config, client, None, FakeServer::new(), NoStorage, async {
+    let work = tokio::spawn(operate(config, client, None, (FakeServer::new(), NoStorage, None), async {
         let _ = stopping.await;
     }));
     wait_until("readiness to say why not", SOON, || async {

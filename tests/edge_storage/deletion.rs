@@ -10,8 +10,9 @@ use fhir_export_operator::core::manifest::sha256_hex;
 use fhir_export_operator::credentials::EntraSettings;
 use fhir_export_operator::ports::ObjectStore;
 use futures::TryStreamExt;
+use test_server::{Answering, HttpReply, Served, Socket, WholeRequest};
 
-use crate::lake::{self, Secrets, by_sas, sas};
+use crate::lake::{self, Secrets, by_key, by_sas, sas};
 
 const FOLDER: &str = "20261122T003003-1187";
 const MANIFEST: &[u8] = br#"{"transactionTime":"2026-11-22T00:30:02Z","output":[]}"#;
@@ -235,4 +236,50 @@ async fn without_the_right_or_with_a_lease_nothing_goes_and_it_is_said() {
     held.break_lease(None).await.unwrap();
     let done = storage.delete_folder(&server, &plan("denied")).await.unwrap();
     assert_eq!(done, FolderDeletion::Done { files: 2, others: 0 });
+}
+
+/// An account that lists one file of a run and refuses to delete it, as one does with an immutability policy.
+struct Immutable(&'static str);
+
+impl Answering for Immutable {
+    async fn answer(&self, request: WholeRequest) -> Served {
+        let Self(code) = self;
+        let refused = |status| HttpReply::empty(status).header("x-ms-error-code", code);
+        match request.method().as_str() {
+            "HEAD" => HttpReply::empty(404).header("x-ms-error-code", "BlobNotFound").into(),
+            "GET" => HttpReply::text(200, "application/xml", &listing()).into(),
+            _ => refused(409).into(),
+        }
+    }
+}
+
+fn listing() -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ContainerName=\"lake\"><Blobs><Blob><Name>{FOLDER}\
+         /Patient-1.ndjson</Name><Properties><Content-Length>3</Content-Length></Properties></Blob></Blobs><NextMarker/>\
+         </EnumerationResults>"
+    )
+}
+
+#[tokio::test]
+async fn what_holds_a_file_is_told_with_the_next_step() {
+    for (code, what) in [
+        ("BlobImmutableDueToPolicy", "an immutability policy or a legal hold keeps a file"),
+        ("BlobImmutableDueToLegalHold", "an immutability policy or a legal hold keeps a file"),
+        ("LeaseIdMissing", "a lease keeps a file"),
+    ] {
+        let socket = Socket::open(0, None, Arc::new(Immutable(code))).await.unwrap();
+        let endpoint = format!("http://{}/acc", socket.address).parse().unwrap();
+        let secrets = Arc::new(Secrets::default());
+        secrets.set("key", lake::azurite().await.key());
+        let storage = lake::storage(&secrets, EntraSettings::default());
+        let plan = FolderPlan { manifest: None, ..plan("lake") };
+        let failure = storage.delete_folder(&lake::server(&endpoint, &by_key()), &plan).await.unwrap_err();
+        assert_eq!(failure.kind, StorageFailureKind::Permanent);
+        assert!(failure.message.starts_with(what), "{}", failure.message);
+        assert!(
+            failure.message.contains("from being deleted (409 ")
+                && failure.message.contains("end it, or wait")
+        );
+    }
 }

@@ -44,6 +44,17 @@
   verbs: [create]
 {{- end -}}
 
+{{- /* What it does in the namespace of landing Jobs. */ -}}
+{{- define "operator.rules.landings" -}}
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, create, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  # create and patch: a Secret for each Job, renewed while the Job runs
+  verbs: [list, create, patch, delete]
+{{- end -}}
+
 {{- /* The Lease of the replica that works, in the operator's own namespace. */ -}}
 {{- define "operator.rules.lease" -}}
 - apiGroups: [coordination.k8s.io]

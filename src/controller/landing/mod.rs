@@ -27,16 +27,16 @@ use crate::ports::{Clock, ObjectStore, Panicked, Target};
 const MAX_READ_BACK: usize = 4 << 20;
 
 /// Why one file did not land.
-struct Obstacle {
-    kind: LandFailureKind,
-    reason: Reason,
-    message: String,
+pub(super) struct Obstacle {
+    pub(super) kind: LandFailureKind,
+    pub(super) reason: Reason,
+    pub(super) message: String,
     /// The number of bytes that this landing stored of the file and that no later try has to fetch again.
     kept: u64,
 }
 
 impl Obstacle {
-    fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
+    pub(super) fn new(kind: LandFailureKind, reason: Reason, message: impl Into<String>) -> Self {
         Self { kind, reason, message: message.into(), kept: 0 }
     }
 
@@ -100,7 +100,7 @@ const HOPELESS: usize = 3;
 /// # Errors
 ///
 /// Fails if the task of a file panicked.
-pub(super) async fn land<W: World>(
+pub async fn land<W: World>(
     world: &Arc<W>,
     server: &Arc<FhirServer>,
     plan: &Arc<LandPlan>,
@@ -233,7 +233,7 @@ fn note(progress: &mut LandProgress, file: &Landed) {
 }
 
 /// Lists the folder of the landing. Creates the container if it does not exist.
-async fn open_ledger<W: World>(
+pub(super) async fn open_ledger<W: World>(
     world: &W,
     server: &Arc<FhirServer>,
     plan: &LandPlan,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::phase::{Phase, PhaseName};
-use crate::api::{FhirExport, FhirExportStatus, FhirServer};
+use crate::api::{ConditionType, FhirExport, FhirExportStatus, FhirServer};
+use crate::core::condition::is_true;
 use crate::core::effect::{Effect, Note, Observation, Requeue};
 use crate::core::planted::{Fault, planted};
 use crate::core::tuning::Tuning;
@@ -83,6 +84,29 @@ pub struct Decision {
     pub notes: Vec<Note>,
     /// The phases that the run left and came into, in order.
     pub changes: Vec<(PhaseName, PhaseName)>,
+}
+
+/// Whether no pod may land files of the run any more when this decision takes effect: the run ends, is held, or begins
+/// another attempt.
+pub fn ends_pods(stored: &FhirExportStatus, decision: &Decision) -> bool {
+    let held = is_true(&decision.status.conditions, ConditionType::Suspended);
+    let over = decision.status.completion_time.is_some() && stored.completion_time.is_none();
+    match &decision.effect {
+        Some(Effect::KickOff(_) | Effect::Cancel(_) | Effect::CleanUp(_) | Effect::RemoveFinalizer) => true,
+        Some(Effect::StopLanding) => true,
+        Some(Effect::DeleteSelf | Effect::Land(_) | Effect::Verify(_)) => false,
+        None
+        | Some(
+            Effect::AddFinalizer
+            | Effect::Authorize(_)
+            | Effect::Poll(_)
+            | Effect::FindJobs { .. }
+            | Effect::CountFiles { .. }
+            | Effect::CountType { .. }
+            | Effect::StoreLog { .. }
+            | Effect::StoreManifest { .. },
+        ) => held || over,
+    }
 }
 
 /// Whether the status must be written before the effect is performed. This holds for every effect that

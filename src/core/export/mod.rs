@@ -44,7 +44,7 @@ mod verdict;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use decision::{Decision, Facts, Followers, Inputs, Memory, must_write_first};
+pub use decision::{Decision, Facts, Followers, Inputs, Memory, ends_pods, must_write_first};
 use flow::{Flow, Next};
 pub use memory::JobOwner;
 pub use phase::{Phase, PhaseName};

@@ -5,26 +5,37 @@
 //! say what it is.
 
 mod answer;
+mod assignment;
 mod checkpoint;
 mod form;
+mod job;
+mod named;
 mod outcomes;
 mod plan;
 mod source;
 mod tally;
+
+use serde::{Deserialize, Serialize};
 
 use crate::api::{Compression, Reason};
 use crate::core::poll::Bounds;
 use crate::core::storage_failure::StorageFailureKind;
 
 pub use answer::{Step, read_answer};
+pub use assignment::{ASSIGNMENT_LIMIT, Assignment, Assignments, Exit, assignments};
 pub use checkpoint::{Checkpoint, Content};
 pub use form::{FileForm, FormReader};
+pub use job::{
+    ASSIGNMENT_ANNOTATION, JobOrder, JobStands, PodTemplate, RUN_LABEL, SECRET_DIRECTORY, job, job_name,
+    stands,
+};
+pub use named::{Named, named};
 pub use outcomes::OutcomeReader;
 pub use plan::{LandPlace, lists_a_file_twice, plan};
 pub use tally::{Sum, Tally};
 
 /// The files of one attempt that are to land, and how.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LandPlan {
     /// The container; created if it does not exist.
     pub container: String,
@@ -47,6 +58,14 @@ pub struct LandPlan {
 }
 
 impl LandPlan {
+    /// The share of pod `index` among `pods`: every file whose place in the manifest is `index` modulo `pods`. The
+    /// shares of all pods are disjoint and together the whole plan, and a pod that replaces another one has its share.
+    #[must_use]
+    pub fn share(&self, index: usize, pods: usize) -> Self {
+        let files = self.files.iter().skip(index).step_by(pods.max(1)).cloned().collect();
+        Self { files, ..self.clone() }
+    }
+
     /// The type that the first line of a file must have, if that is known. Only data files have a known type.
     pub fn type_of<'f>(&self, file: &'f LandFile) -> Option<&'f str> {
         (self.typed && file.kind == FileKind::Output).then(|| file.type_name())
@@ -54,7 +73,7 @@ impl LandPlan {
 }
 
 /// What a file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileKind {
     /// Resources.
     Output,
@@ -65,7 +84,7 @@ pub enum FileKind {
 }
 
 /// One file that is to land.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LandFile {
     /// What the file holds.
     pub kind: FileKind,
@@ -93,7 +112,7 @@ impl LandFile {
 }
 
 /// What a server claims about a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
     /// The number of resources in the file.
     pub count: Option<u64>,

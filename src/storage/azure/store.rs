@@ -63,6 +63,7 @@ pub(super) fn is_there_already(error: &azure_core::Error) -> bool {
                 | "ConditionNotMet"
                 | "UnauthorizedBlobOverwrite"
                 | "BlobImmutableDueToPolicy"
+                | "BlobImmutableDueToLegalHold"
         )
     )
 }
@@ -129,4 +130,28 @@ async fn same_content(
         hash.update(piece.map_err(failure)?);
     }
     Ok(hash.finalize() == Sha256::digest(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use azure_core::error::ErrorKind;
+    use azure_core::http::StatusCode;
+
+    use super::is_there_already;
+
+    fn refusal(code: &str) -> azure_core::Error {
+        ErrorKind::HttpResponse {
+            status: StatusCode::Conflict,
+            error_code: Some(code.to_owned()),
+            raw_response: None,
+        }
+        .into_error()
+    }
+
+    #[test]
+    fn a_blob_under_a_policy_or_a_legal_hold_is_there() {
+        assert!(is_there_already(&refusal("BlobImmutableDueToPolicy")));
+        assert!(is_there_already(&refusal("BlobImmutableDueToLegalHold")));
+        assert!(!is_there_already(&refusal("LeaseIdMissing")));
+    }
 }

@@ -3,6 +3,7 @@
 
 mod at_rest;
 mod dialects;
+mod jobs;
 mod kills;
 mod leaks;
 mod lifetimes;

@@ -10,12 +10,13 @@ use fhir_export_operator::core::planted::{CAN_PLANT, Fault};
 use sim::Law;
 
 /// The invariants that neither the simulation nor a property test checks, and the tests that do.
-const ELSEWHERE: [(&str, &str, &str); 3] = [
+const ELSEWHERE: [(&str, &str, &str); 4] = [
     (
         "container-is-ledger",
         "tests/e2e/landing/kills.rs",
         "killed_at_twenty_moments_it_lands_the_same_and_fetches_no_landed_file_twice",
     ),
+    ("pods-before-end", "tests/e2e/landing/jobs.rs", "a_cancel_and_a_deletion_leave_no_pod"),
     ("address-checked", "src/core/reach.rs", "the_node_and_its_cloud_are_never_reached"),
     (
         "volume-of-one-namespace",
