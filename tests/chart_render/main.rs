@@ -1,6 +1,8 @@
-//! The charts as Helm renders them: the rights of the operator, the confinement of its pod, and the rejected values.
+//! The charts as Helm renders them: the rights of the operator, the confinement of its pod, the rejected values, and
+//! the notes.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod notes;
 mod pod;
 mod published;
 mod rights;

@@ -111,6 +111,25 @@ async fn metrics_are_scraped_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn either_monitor_takes_the_relabelings_of_the_platform() {
+    let target = json!([{ "targetLabel": "cluster", "replacement": "north" }]);
+    let series = json!([{ "sourceLabels": ["__name__"], "regex": "process_.*", "action": "drop" }]);
+    for (value, kind, endpoints) in [
+        ("serviceMonitor", "ServiceMonitor", "endpoints"),
+        ("podMonitor", "PodMonitor", "podMetricsEndpoints"),
+    ] {
+        let given = json!({ "enabled": true, "scrapeTimeout": "9s", "relabelings": target,
+            "metricRelabelings": series, "labels": { "release": "prometheus" } });
+        let objects = rendered(OPERATOR, json!({ "metrics": { value: given } })).await;
+        let monitor = of_kind(&objects, kind)[0];
+        assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus", "{kind}");
+        let endpoint = &monitor["spec"][endpoints][0];
+        assert_eq!(endpoint["scrapeTimeout"], "9s", "{kind}");
+        assert_eq!((&endpoint["relabelings"], &endpoint["metricRelabelings"]), (&target, &series), "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_values_are_refused() {
     for (chart, values, named) in [
         (OPERATOR, json!({ "replicas": 0 }), "replicas"),
