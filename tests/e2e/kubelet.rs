@@ -149,8 +149,8 @@ impl Node {
     /// Writes the keys of the pod's Secret into its directory, if they changed. Returns whether it is there.
     async fn mount(&mut self, pod: &Pod) -> bool {
         let name = pod.name_any();
-        let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-        let Some(secret) = volumes.filter_map(|it| it.secret.as_ref()?.secret_name.clone()).next() else {
+        let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let Some(secret) = volumes.find_map(|it| it.secret.as_ref()?.secret_name.clone()) else {
             return false;
         };
         let Ok(secret) = self.secrets.get(&secret).await else { return false };
@@ -196,7 +196,7 @@ impl Node {
             .env("JOB_COMPLETION_INDEX", &share);
         let process = Process::start(&options).unwrap();
         let status =
-            json!({ "phase": "Running", "containerStatuses": [container_status(json!({ "running": {} }))] });
+            json!({ "phase": "Running", "containerStatuses": [container_status(&json!({ "running": {} }))] });
         self.report(&name, status).await;
         let mut ran = self.ran.lock().unwrap();
         ran.running.insert(name.clone(), process);
@@ -206,7 +206,7 @@ impl Node {
     async fn ended(&self, name: &str, code: i32) {
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
         let state = json!({ "terminated": { "exitCode": code } });
-        self.report(name, json!({ "phase": phase, "containerStatuses": [container_status(state)] })).await;
+        self.report(name, json!({ "phase": phase, "containerStatuses": [container_status(&state)] })).await;
     }
 
     async fn report(&self, name: &str, status: Value) {
@@ -215,6 +215,6 @@ impl Node {
     }
 }
 
-fn container_status(state: Value) -> Value {
+fn container_status(state: &Value) -> Value {
     json!({ "name": "land", "image": "operator", "imageID": "", "ready": false, "restartCount": 0, "state": state })
 }

@@ -285,7 +285,7 @@ mod tests {
         let condition = |type_: &str, status: &str| {
             with(json!({ "status": { "conditions": [{ "type": type_, "status": status }] } }))
         };
-        for (job, digest, expected) in vec![
+        let table = vec![
             (with(json!({})), "d", JobStands::Running),
             (condition("Complete", "True"), "d", JobStands::Ended),
             (condition("Failed", "True"), "d", JobStands::Ended),
@@ -299,7 +299,8 @@ mod tests {
                 "d",
                 JobStands::Outdated,
             ),
-        ] {
+        ];
+        for (job, digest, expected) in table {
             assert_eq!(stands(&job, digest), expected, "{job:?}");
         }
     }

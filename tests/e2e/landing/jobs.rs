@@ -95,9 +95,8 @@ impl Jobs {
         blobs
     }
 
-    /// Asserts that nothing but an interrupted file was requested twice: no file whose path stands `landed` after the
-    /// request number `since`.
-    async fn requested_again(&self, landed: &[String], since: usize) -> Vec<String> {
+    /// Those of the files `landed` that were requested after the request number `since`.
+    fn requested_again(&self, landed: &[String], since: usize) -> Vec<String> {
         let job = self.place.fhir.jobs().last().unwrap().clone();
         let requests = self.place.fhir.requests();
         let again = |name: &&String| {
@@ -179,7 +178,7 @@ async fn a_pod_that_is_killed_is_gone_on_with() {
     let since = jobs.place.fhir.requests().len();
     let killed = jobs.place.site.complete("killed").await;
     assert!(jobs.kubelet.started() >= 3, "another pod went on");
-    assert_eq!(jobs.requested_again(&lying, since).await, Vec::<String>::new());
+    assert_eq!(jobs.requested_again(&lying, since), Vec::<String>::new());
     assert_eq!(jobs.files(&killed).await.len(), 40);
     jobs.until_nothing_is_left().await;
 }
@@ -222,7 +221,7 @@ async fn a_suspended_export_has_no_pods_and_goes_on() {
     let (lying, since) = (jobs.lying().await, jobs.place.fhir.requests().len());
     jobs.place.site.change("held", json!({ "suspend": false })).await;
     let held = jobs.place.site.complete("held").await;
-    assert_eq!(jobs.requested_again(&lying, since).await, Vec::<String>::new());
+    assert_eq!(jobs.requested_again(&lying, since), Vec::<String>::new());
     assert_eq!(jobs.files(&held).await.len(), 40);
 }
 
@@ -295,7 +294,7 @@ async fn a_job_that_somebody_deletes_is_made_again() {
     let (lying, since) = (jobs.lying().await, jobs.place.fhir.requests().len());
     let again = jobs.place.site.complete("again").await;
     assert!(jobs.kubelet.started() >= 4);
-    assert_eq!(jobs.requested_again(&lying, since).await, Vec::<String>::new());
+    assert_eq!(jobs.requested_again(&lying, since), Vec::<String>::new());
     assert_eq!(jobs.files(&again).await.len(), 60);
 }
 

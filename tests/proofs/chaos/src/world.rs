@@ -41,9 +41,11 @@ impl World {
         let started = Instant::now();
         let (hapi, kubernetes, stores) = timed("starting a control plane, the stores and HAPI FHIR", async {
             tokio::try_join!(
-                async { Hapi::start().await.map_err(Error::from) },
-                async { Kubernetes::start(KubernetesOptions::default()).await.map_err(Error::from) },
-                Stores::start(),
+                Box::pin(async { Hapi::start().await.map_err(Error::from) }),
+                Box::pin(async {
+                    Kubernetes::start(KubernetesOptions::default()).await.map_err(Error::from)
+                }),
+                Box::pin(Stores::start()),
             )
         })
         .await?;
