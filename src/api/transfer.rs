@@ -45,16 +45,15 @@ pub struct Transfer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// Labels of the Job, such as `kueue.x-k8s.io/queue-name` to have Kueue queue it. Only labels of
-    /// `kueue.x-k8s.io`. Default: none.
+    /// Labels of the Job: only `kueue.x-k8s.io/queue-name`, to have Kueue queue it. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend(
         "maxProperties" = 8,
         "additionalProperties" = serde_json::json!({ "type": "string", "maxLength": 63 })
     ))]
     #[x_kube(
-        validation = Rule::new("self.all(key, key.startsWith('kueue.x-k8s.io/'))")
-            .message("use labels that begin with kueue.x-k8s.io/")
+        validation = Rule::new("self.all(key, key == 'kueue.x-k8s.io/queue-name')")
+            .message("the only label is kueue.x-k8s.io/queue-name")
             .reason(Reason::FieldValueInvalid)
     )]
     pub labels: Option<BTreeMap<String, String>>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
 use kube::{Api, Client, ResourceExt};
 use secrecy::ExposeSecret;
@@ -91,7 +91,7 @@ impl KubeLandingPods {
         Ok(JobOrder {
             uid: uid.to_owned(),
             pods: landing.assignment.pods,
-            digest: landing.digest.clone(),
+            digest: self.template.digest(&landing.digest),
             transfer,
             claim: storage.and_then(|storage| Some(storage.volume.as_ref()?.claim_name.clone())),
         })
@@ -145,6 +145,28 @@ impl KubeLandingPods {
             Ok(_) | Err(CallError::NotFound | CallError::Conflict) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Deletes the pods of a run that has no Job. Returns whether some of them may still run.
+    async fn end_orphans(&self, uid: &str) -> Result<bool, CallError> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.template.namespace);
+        let selector = ListParams::default().labels(&format!("{RUN_LABEL}={uid}"));
+        let mut left = false;
+        for pod in call(|| pods.list(&selector)).await?.items {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            if matches!(phase, Some("Succeeded" | "Failed")) {
+                continue;
+            }
+            left = true;
+            let (name, parameters) = (pod.name_any(), DeleteParams::default());
+            if pod.metadata.deletion_timestamp.is_none() {
+                match self.change(|| pods.delete(&name, &parameters)).await {
+                    Ok(_) | Err(CallError::NotFound) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(left)
     }
 
     async fn read_job(&self, uid: &str) -> Result<Option<Job>, CallError> {
@@ -226,6 +248,10 @@ impl LandingPods for KubeLandingPods {
                 }
             };
         }
+        // A Job can be deleted without its pods, by whoever may delete it: two sets of them would land the same files.
+        if self.end_orphans(uid).await.map_err(|error| self.failure(error, "list and delete pods"))? {
+            return Ok(PodsStand::Running);
+        }
         let Some(wanted) = job(&self.template, &order) else {
             let message = "the resources of transfer are none of Kubernetes; correct them in the FhirServer";
             return Err(PodsFailure { reason: Reason::DependencyMissing, message: message.to_owned() });
@@ -242,6 +268,10 @@ impl LandingPods for KubeLandingPods {
             if job.metadata.deletion_timestamp.is_none() {
                 self.delete_job(&job).await.map_err(|error| error.failure("delete the Job of a landing"))?;
             }
+            return Ok(false);
+        }
+        let orphans = self.end_orphans(uid).await;
+        if orphans.map_err(|error| error.failure("list and delete the pods of a landing"))? {
             return Ok(false);
         }
         let (secrets, name, parameters) = (self.secrets(), job_name(uid), DeleteParams::default());

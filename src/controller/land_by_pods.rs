@@ -11,7 +11,7 @@ use crate::api::{FhirServer, Reason, TransferMode};
 use crate::core::landing::{
     Assignments, LandFailure, LandFailureKind, LandPlan, LandProgress, LandState, assignments,
 };
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Ledger, StorageFailureKind};
 use crate::core::retry::after;
 use crate::core::trace::Trace;
 use crate::ports::{Clock, LandingPods, ObjectStore, Panicked, PodsFailure, PodsStand, Target};
@@ -50,13 +50,25 @@ pub(super) async fn land_by_pods<W: World>(
         return Ok(failed(Obstacle::new(LandFailureKind::Missing, Reason::DependencyMissing, message), plan));
     };
     if let Err(why) = follow(world.as_ref(), pods, uid, server, plan, told).await {
+        // A store that is busy concerns the pods, too; whatever else is wrong may be that they must not go on.
+        let passes = matches!(why.kind, LandFailureKind::Storage(StorageFailureKind::Transient { .. }));
+        if !passes && let Err(error) = pods.end(uid).await {
+            tracing::warn!("the pods of a landing are not ended yet: {error}");
+        }
         return Ok(failed(why, plan));
     }
     let state = land(world, server, plan, trace, told).await?;
     // The next try begins with pods of its own.
+    until_none_is_left(world.as_ref(), uid).await;
+    Ok(state)
+}
+
+/// Ends the pods that land files of the run with this uid, and waits until none is left.
+pub(super) async fn until_none_is_left<W: World>(world: &W, uid: &str) {
+    let Some(pods) = world.landing_pods() else { return };
     loop {
         match pods.end(uid).await {
-            Ok(true) => return Ok(state),
+            Ok(true) => return,
             Ok(false) => {}
             Err(error) => tracing::warn!("the pods of a landing are not ended yet: {error}"),
         }

@@ -211,6 +211,8 @@ fn land<W: World>(
                 .await
                 .flatten()
         } else {
+            // Pods may land for the run, if the FhirServer wanted them until now.
+            land_by_pods::until_none_is_left(beside.as_ref(), &of_run).await;
             guarded(landing::land(&beside, &server, &plan, parts, &progress)).await.flatten()
         };
         let result = landed.unwrap_or_else(|Panicked| {

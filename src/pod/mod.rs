@@ -73,6 +73,11 @@ where
     let Some(plan) = plan else {
         return Err(Stop::because(format!("{container}/{key} is not the plan that the operator wrote.")));
     };
+    if index >= pods {
+        // The Job of this pod is an older one, which had more of them.
+        tracing::error!(index, pods, "the assignment has no share for this pod");
+        return Ok(Exit::Passing);
+    }
     let share = Arc::new(plan.share(index, pods));
     tracing::info!(index, pods, files = share.files.len(), "the pod lands its share");
     let state = match land(world, &server, &share, None, &|_| ()).await {

@@ -218,8 +218,11 @@ fn refused_servers() -> Vec<(Value, &'static str)> {
             "spec.transfer.mode: parallelism, resources, serviceAccountName and labels are allowed only when mode is Job",
         ),
         (
-            with(on_volume(json!({})), json!({ "transfer": { "mode": "Job", "labels": { "app": "x" } } })),
-            "spec.transfer.labels: use labels that begin with kueue.x-k8s.io/",
+            with(
+                on_volume(json!({})),
+                json!({ "transfer": { "mode": "Job", "labels": { "kueue.x-k8s.io/priority-class": "x" } } }),
+            ),
+            "spec.transfer.labels: the only label is kueue.x-k8s.io/queue-name",
         ),
         (
             with(on_volume(json!({})), json!({ "dialect": "Azure" })),

@@ -211,6 +211,8 @@ async fn jobs_are_made_only_in_the_namespace_that_is_designated() {
         ("secrets", "patch"),
         ("secrets", "delete"),
         ("secrets", "list"),
+        ("pods", "list"),
+        ("pods", "delete"),
     ] {
         assert_eq!(namespaces(&all, resource, verb), ["landings"], "{verb} {resource}");
     }

@@ -53,6 +53,10 @@
   resources: [secrets]
   # create and patch: a Secret for each Job, renewed while the Job runs
   verbs: [list, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  # Pods that are left of a Job which somebody has deleted without them
+  verbs: [list, delete]
 {{- end -}}
 
 {{- /* The Lease of the replica that works, in the operator's own namespace. */ -}}

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use crate::api::{PodResources, Transfer};
+use crate::core::manifest::sha256_hex;
 
 /// The label of a Job and its Secret: the uid of the `FhirExport` whose files land.
 pub const RUN_LABEL: &str = "fhirexport.dev/landing-of";
@@ -43,6 +44,13 @@ impl PodTemplate {
     /// The selector of all Jobs and Secrets that this operator made.
     pub fn selector(&self) -> String {
         format!("{OPERATOR_LABEL}={},{RUN_LABEL}", self.operator)
+    }
+
+    /// The digest of what the pods land and how they work: a Job with another one is made anew, also when the operator's
+    /// owner narrows what pods may reach.
+    pub fn digest(&self, landing: &str) -> String {
+        let Self { image, flags, volumes, .. } = self;
+        sha256_hex(json!([landing, image, flags, volumes]).to_string().as_bytes())
     }
 
     /// The labels of the Job and the Secret for the run with this uid.
@@ -238,6 +246,15 @@ mod tests {
             pod["volumes"],
             json!([{ "name": "landing", "secret": { "secretName": "landing-0b3f" } }])
         );
+    }
+
+    #[test]
+    fn another_image_or_narrower_flags_make_another_job() {
+        let digest = template().digest("d");
+        assert_eq!(digest, template().digest("d"));
+        assert_ne!(digest, template().digest("e"));
+        assert_ne!(digest, PodTemplate { flags: Vec::new(), ..template() }.digest("d"));
+        assert_ne!(digest, PodTemplate { image: "other".into(), ..template() }.digest("d"));
     }
 
     #[test]

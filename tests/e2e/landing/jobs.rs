@@ -8,7 +8,7 @@ use fhir_export_operator::api::FhirExport;
 use fhir_export_operator::core::manifest::sha256_hex;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use stage::wait_for;
@@ -100,7 +100,8 @@ impl Jobs {
     async fn assert_as_served(&self, export: &FhirExport) {
         let job = self.place.fhir.jobs().last().unwrap().id.clone();
         let served = self.place.fhir.expected(&job);
-        let served = served.iter().map(|file| (format!("Observation-{}.ndjson", file.index + 1), file.sha256()));
+        let served =
+            served.iter().map(|file| (format!("Observation-{}.ndjson", file.index + 1), file.sha256()));
         let landed = self.files(export).await;
         let landed = landed.into_iter().map(|(name, body)| (name, sha256_hex(&body)));
         assert_eq!(landed.collect::<BTreeMap<_, _>>(), served.collect::<BTreeMap<_, _>>());
@@ -296,7 +297,10 @@ async fn a_job_that_somebody_deletes_is_made_again() {
     jobs.until_landed(4).await;
     let api = jobs.api::<Job>();
     let job = api.list(&ListParams::default()).await.unwrap().items.remove(0);
-    api.delete(&job.name_any(), &DeleteParams::foreground()).await.unwrap();
+    // Like `kubectl delete --cascade=orphan`: the pods stay, and only the operator can end them.
+    let orphaning =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Orphan), ..DeleteParams::default() };
+    api.delete(&job.name_any(), &orphaning).await.unwrap();
     let ended = wait_for("its pods to end", PATIENCE, || async {
         let now = api.get_opt(&job.name_any()).await.unwrap().and_then(|job| job.uid());
         if now == job.uid() { Err("it is still there".to_owned()) } else { Ok(()) }

@@ -107,7 +107,7 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
     if let Some(message) = ask::storage_moved(turn) {
         turn.set(ConditionType::Verified, ConditionStatus::Unknown, Reason::StorageMismatch, &message);
         turn.set_true(ConditionType::Reconciling, Reason::StorageMismatch, &message);
-        return Flow::Do(Phase::Landing(Box::new(memory)), Next::wait_until(&[deadline]));
+        return stand_still(memory, deadline);
     }
     if let LandingStage::Copying { task_since } = memory.stage {
         return land(turn, memory, task_since, &place);
@@ -121,6 +121,11 @@ pub(super) fn decide(turn: &mut Turn<'_>, mut memory: Landing) -> Flow {
 /// Stops the task that copies the files, if one runs, and waits.
 fn hold(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
     memory.held = true;
+    stand_still(memory, deadline)
+}
+
+/// Stops the task that copies the files, if one runs, and rests.
+fn stand_still(mut memory: Landing, deadline: Option<Timestamp>) -> Flow {
     let next = if memory.task_runs() {
         memory.stage = LandingStage::Copying { task_since: None };
         Next::perform(Effect::StopLanding)
