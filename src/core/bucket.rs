@@ -59,7 +59,13 @@ pub fn token_service(region: &str) -> String {
 pub fn aws_region(endpoint: &str) -> Option<&str> {
     let rest = endpoint.trim_end_matches('/').strip_prefix("https://s3.")?;
     let (region, of) = rest.split_once('.')?;
-    (!region.is_empty() && of == domain(region)).then_some(region)
+    (is_region(region) && of == domain(region)).then_some(region)
+}
+
+/// Whether a text is the name of a region: nothing in it can lead to another host.
+fn is_region(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.chars().all(plain)
 }
 
 /// The domain of the services of AWS in a region.
@@ -193,6 +199,9 @@ mod tests {
             ("https://s3.eu-central-1.amazonaws.com.evil.example", None),
             ("https://s3.a.compute-1.amazonaws.com", None),
             ("https://s3..amazonaws.com", None),
+            ("https://s3.evil%2Eexample\\.amazonaws.com", None),
+            ("https://s3.dev/x.amazonaws.com", None),
+            ("https://s3.me@evil.amazonaws.com", None),
             ("http://s3.eu-central-1.amazonaws.com", None),
             ("https://minio.example:9000", None),
         ] {

@@ -92,6 +92,8 @@ mod tests {
             (Some("http://s3.eu-central-1.amazonaws.com"), false),
             (Some("https://s3.evil.example"), false),
             (Some("https://s3.ec2-1-2-3-4.compute-1.amazonaws.com"), false),
+            (Some("https://s3.evil%2Eexample\\.amazonaws.com"), false),
+            (Some("https://s3.dev/x.amazonaws.com"), false),
             (Some("http://127.0.0.1:9000"), false),
         ] {
             let made = |from| {
